@@ -1,0 +1,125 @@
+package failover
+
+import "time"
+
+// Config is what the engine has to know of the user's configuration. It is
+// valid by the time it gets here: package config has checked it.
+type Config struct {
+	// Uplinks in the user's order of preference.
+	Uplinks []Uplink
+	// Policies; the first is the default policy.
+	Policies []Policy
+	Failback Failback
+	Sessions Sessions
+}
+
+// Uplink is one uplink's share of the configuration.
+type Uplink struct {
+	Name    string
+	Enabled bool
+	// Metered uplinks are probed each StandbyInterval while they carry nothing.
+	Metered bool
+	// Family holds what differs by family.
+	Family [2]FamilyConfig
+	Probe  ProbeConfig
+	Health Health
+}
+
+// FamilyConfig says how one family of an uplink is probed.
+type FamilyConfig struct {
+	// Enabled is false where the user turned the family off: it is absent then.
+	Enabled bool
+	// Seen says that the family was offered on this uplink at some time before,
+	// as the state folder remembers. Such a family is down, not absent, when its
+	// address is gone.
+	Seen bool
+	// Targets as the configuration writes them, at most 64. Empty: carrier and
+	// gateway alone are judged.
+	Targets []string
+	// Quorum of targets that must answer, 1 to len(Targets); 0 without targets.
+	Quorum int
+}
+
+// ProbeConfig is the rhythm of probes.
+type ProbeConfig struct {
+	// Interval between two probes of one target, 20 ms to 1 h. The targets of a
+	// family are spread evenly over it, the families interleaved.
+	Interval time.Duration
+	// StandbyInterval replaces Interval on a metered uplink that carries nothing.
+	StandbyInterval time.Duration
+	// LostAfter is the age at which a probe without an answer is lost.
+	LostAfter time.Duration
+	// Burst probes go to each target on suspicion, Spacing apart.
+	Burst Burst
+}
+
+// Burst is the volley of probes that settles a suspicion.
+type Burst struct {
+	// Probes to each target, raised so that there are at least 9 in all.
+	Probes  int
+	Spacing time.Duration
+}
+
+// Health are the limits by which a window of probes is judged.
+type Health struct {
+	// Patience is the silence, from the first unanswered sending, after which
+	// sessions are moved. It is learnt upwards to 2 s.
+	Patience time.Duration
+	// Window over which loss, latency and jitter are taken.
+	Window  time.Duration
+	Loss    Limit
+	Latency Limit
+	Jitter  Limit
+	Damping Damping
+}
+
+// Limit has hysteresis: over Degraded is degraded, until under Clear. The unit
+// is a ratio for loss, seconds for latency and jitter.
+type Limit struct {
+	// Never switches the limit off.
+	Never           bool
+	Degraded, Clear float64
+}
+
+// Damping is route-flap damping after RFC 2439: one point for each down,
+// halved each HalfLife; over Suppress the uplink is held back until under Reuse.
+type Damping struct {
+	HalfLife             time.Duration
+	Suppress, Reuse, Max float64
+}
+
+// Failback says how traffic returns to a preferred uplink.
+type Failback struct {
+	// Manual keeps traffic where it is until the operator says otherwise.
+	Manual bool
+	// After is how long an uplink must be good before it is up again; after a
+	// short outage, ten times the outage's length is enough.
+	After time.Duration
+	// MinInterval between two voluntary switches.
+	MinInterval time.Duration
+}
+
+// Sessions says what happens to established sessions.
+type Sessions struct {
+	// MoveOnDown moves them when their uplink is down; otherwise they stay.
+	MoveOnDown bool
+	// MoveOnDegraded moves them also when their uplink is left as degraded.
+	MoveOnDegraded bool
+}
+
+// Policy orders uplinks by preference.
+type Policy struct {
+	Name string
+	// Tiers, best first. The uplinks of one tier share the load by weight.
+	Tiers [][]Share
+	// Block leaves the policy without a way out when its own uplinks are gone;
+	// otherwise it may use those of the default policy.
+	Block bool
+}
+
+// Share is an uplink's part of a tier.
+type Share struct {
+	Uplink string
+	// Weight is 1 to 255, relative to the tier's other shares.
+	Weight int
+}

@@ -1,0 +1,81 @@
+package failover
+
+import "fmt"
+
+// Family is an address family. Each is judged and routed apart.
+type Family uint8
+
+// The families, usable as an index of the [2] arrays of this package.
+const (
+	IPv4 Family = iota
+	IPv6
+)
+
+// Families lists both families in the order in which they are always handled.
+var Families = [2]Family{IPv4, IPv6}
+
+// String returns "ipv4" or "ipv6", as in status and events.
+func (f Family) String() string {
+	switch f {
+	case IPv4:
+		return "ipv4"
+	case IPv6:
+		return "ipv6"
+	}
+	panic(fmt.Sprintf("failover: unknown family %d", f))
+}
+
+// Other returns the other family.
+func (f Family) Other() Family { return 1 - f }
+
+// MarshalText implements encoding.TextMarshaler by String.
+func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// State is what is known of an uplink in one family.
+type State uint8
+
+// The states; docs/DECISION.md has the table of their transitions.
+const (
+	// Unknown: not yet proven, neither good nor bad.
+	Unknown State = iota
+	// Absent: the family is not offered here, which is no alarm.
+	Absent
+	// Up: a quorum of targets answers.
+	Up
+	// Degraded: answers, with loss, latency or jitter over its limit.
+	Degraded
+	// Suspect: a probe is late; a burst is on its way to settle it. Traffic stays.
+	Suspect
+	// Shunned: all of the burst is late. New flows go elsewhere, sessions stay.
+	Shunned
+	// Down: silent for longer than its patience, or without carrier, interface
+	// or address. Sessions move.
+	Down
+	// Recovering: answers again after Down, and has yet to prove itself.
+	Recovering
+)
+
+var stateNames = [...]string{"unknown", "absent", "up", "degraded", "suspect", "shunned", "down", "recovering"}
+
+// String returns the state as status and events write it.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	panic(fmt.Sprintf("failover: unknown state %d", s))
+}
+
+// MarshalText implements encoding.TextMarshaler by String.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Answering reports whether an uplink in this state has answered lately, so
+// that traffic may be moved to it.
+func (s State) Answering() bool {
+	switch s {
+	case Up, Degraded, Suspect, Recovering:
+		return true
+	case Unknown, Absent, Shunned, Down:
+		return false
+	}
+	panic(fmt.Sprintf("failover: unknown state %d", s))
+}

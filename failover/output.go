@@ -1,0 +1,113 @@
+package failover
+
+import "time"
+
+// Output is what a step asks of the caller.
+type Output struct {
+	// Probes to send now, in this order.
+	Probes []Probe
+	// Intent is the new goal for the kernel; nil when it did not change.
+	Intent *Intent
+	// Records of what was decided in this step and why, in order.
+	Records []Record
+	// Reread names the uplinks whose link should be read from the kernel now.
+	Reread []string
+	// Wake is the instant at which the next Tick is due; always after the
+	// step's own.
+	Wake Instant
+}
+
+// ProbeID tells the probes of one engine apart. It starts at 1.
+type ProbeID uint64
+
+// Probe is one packet or request to send, by one uplink to one target.
+type Probe struct {
+	ID     ProbeID
+	Uplink string
+	Family Family
+	// Target as the configuration writes it.
+	Target string
+}
+
+// Intent is the whole goal for the kernel; repeating one changes nothing.
+type Intent struct {
+	// Generation counts the intents of an engine from 1.
+	Generation uint64
+	// Policies in configuration order, the default policy first.
+	Policies []PolicyIntent
+}
+
+// PolicyIntent is the goal for one policy.
+type PolicyIntent struct {
+	Policy string
+	Family [2]Ladder
+}
+
+// Ladder is a policy's order in one family.
+type Ladder struct {
+	// Rungs, best first. Only uplinks whose link is routable in the family have
+	// a place. Empty: no uplink offers the family.
+	Rungs []Rung
+	// Lost names, sorted by preference, the uplinks whose sessions of this
+	// policy have to move, routable or not.
+	Lost []string
+	// Block: after the policy's own rungs there is no way out.
+	Block bool
+}
+
+// Rung is one step of a ladder: an uplink, or several that share the load.
+type Rung struct{ Shares []Share }
+
+// SwitchKind is why traffic changed its uplink.
+type SwitchKind uint8
+
+// The kinds of a switch.
+const (
+	// Failover: forced, the uplink before was no longer viable.
+	Failover SwitchKind = iota
+	// Return: the failback to a preferred uplink.
+	Return
+	// Switchover: planned, by the operator or a better state.
+	Switchover
+)
+
+// Record is one thing that happened, with its evidence.
+type Record struct {
+	At Instant
+	// Health or Switch is set, the other nil.
+	Health *HealthChange
+	Switch *SwitchChange
+}
+
+// HealthChange is a transition of one uplink in one family.
+type HealthChange struct {
+	Uplink   string
+	Family   Family
+	From, To State
+	// Reason in words with its figures, such as "0 of 3 targets answer for 182ms".
+	Reason string
+	// Evidence is the time from the first unanswered sending, or the kernel's
+	// event, until this verdict; negative where that has no meaning.
+	Evidence time.Duration
+}
+
+// SwitchChange is a change of the uplinks that carry a policy's new flows.
+type SwitchChange struct {
+	Policy   string
+	Family   Family
+	Kind     SwitchKind
+	From, To []string
+	Reason   string
+	// Evidence as in HealthChange, of the change that caused the switch.
+	Evidence time.Duration
+	// Generation of the intent that carries it out.
+	Generation uint64
+}
+
+var kindNames = [...]string{"failover", "failback", "switchover"}
+
+// String returns "failover", "failback" or "switchover", as in status.
+func (k SwitchKind) String() string { return kindNames[k] }
+
+// MarshalText implements encoding.TextMarshaler by String.
+func (k SwitchKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
