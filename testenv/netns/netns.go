@@ -1,0 +1,158 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ErrClosed is what Do and all that builds on it return after Close.
+var ErrClosed = errors.New("netns: namespace is closed")
+
+// NS is one network namespace. Its methods may be called from any goroutine.
+type NS struct {
+	file   *os.File // holds the namespace, and names it to the kernel
+	inode  uint64
+	tid    int // the worker's thread
+	tasks  chan *task
+	quit   chan struct{} // closed by Close
+	exited chan struct{} // closed when the worker has ended
+	once   sync.Once
+	handle *netlink.Handle
+}
+
+// Open makes a namespace. It needs CAP_SYS_ADMIN, as root or inside a user
+// namespace. Close it when done.
+func Open() (*NS, error) {
+	ns := &NS{
+		tasks:  make(chan *task),
+		quit:   make(chan struct{}),
+		exited: make(chan struct{}),
+	}
+	ready := make(chan error, 1)
+	go ns.workOffMain(ready)
+	if err := <-ready; err != nil {
+		return nil, err
+	}
+	if err := ns.Do(ns.prepare); err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return ns, nil
+}
+
+// TB is the part of testing.TB that New needs. Programs that are no tests use
+// this package as well, so it does not import testing.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// New makes a namespace for a test and closes it when the test is over. It fails
+// the test where a namespace cannot be had: privilege is promised, so its absence
+// is no reason to skip.
+func New(t TB) *NS {
+	t.Helper()
+	ns, err := Open()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(ns.Close)
+	return ns
+}
+
+// Close ends the worker: processes begun with Start are killed by the kernel
+// (their Wait returns), and the namespace goes as soon as its last socket is
+// closed. A function that Do is running is waited for. A second Close does nothing.
+func (ns *NS) Close() {
+	ns.once.Do(func() {
+		close(ns.quit)
+		<-ns.exited
+		if ns.handle != nil {
+			ns.handle.Close()
+		}
+		ns.file.Close()
+	})
+}
+
+// Netlink is a handle to rtnetlink and netfilter in this namespace, shared by all
+// callers and closed with the namespace.
+func (ns *NS) Netlink() *netlink.Handle { return ns.handle }
+
+// Fd is a descriptor of the namespace for APIs that take one, valid until Close.
+func (ns *NS) Fd() int { return int(ns.file.Fd()) }
+
+// Inode is the number by which the kernel tells namespaces apart, as in
+// /proc/PID/ns/net.
+func (ns *NS) Inode() uint64 { return ns.inode }
+
+// String names the namespace as /proc does: net:[4026532000].
+func (ns *NS) String() string { return fmt.Sprintf("net:[%d]", ns.inode) }
+
+// prepare runs inside: it makes what every namespace starts with.
+func (ns *NS) prepare() error {
+	h, err := netlink.NewHandle()
+	if err != nil {
+		return fmt.Errorf("netns: open netlink: %w", err)
+	}
+	ns.handle = h
+	for _, s := range startingSysctls {
+		if err := writeSysctl(s.key, s.value); err != nil {
+			return err
+		}
+	}
+	return ns.SetUp("lo")
+}
+
+// startingSysctls make a namespace begin alike on every machine: IPv4 copies
+// these from the machine's own namespace.
+var startingSysctls = [...]struct{ key, value string }{
+	{"net/ipv4/ip_forward", "0"},
+	{"net/ipv4/conf/all/rp_filter", "0"},
+	{"net/ipv4/conf/default/rp_filter", "0"},
+	{"net/ipv6/conf/all/accept_dad", "0"},
+	{"net/ipv6/conf/default/accept_dad", "0"},
+}
+
+// unshare gives the calling thread a new namespace and opens it.
+func (ns *NS) unshare() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("netns: unshare the network namespace: %w", err)
+	}
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return fmt.Errorf("netns: open the new namespace: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return fmt.Errorf("netns: stat the new namespace: %w", err)
+	}
+	ns.file, ns.inode, ns.tid = f, st.Ino, unix.Gettid()
+	return nil
+}
+
+// workOffMain runs work on any thread but the process's first: the runtime never
+// ends that one, and a namespace would stay with it for the life of the process.
+func (ns *NS) workOffMain(ready chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		ns.work(ready)
+		return // still locked, so the thread ends with the goroutine
+	}
+	// While this goroutine keeps the first thread, the next one gets another.
+	locked := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(locked)
+		ns.work(ready)
+	}()
+	<-locked
+	runtime.UnlockOSThread()
+}

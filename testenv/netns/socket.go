@@ -1,0 +1,141 @@
+package netns
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listen is net.Listen inside the namespace.
+func (ns *NS) Listen(network, address string) (l net.Listener, err error) {
+	err = ns.Do(func() error {
+		l, err = net.Listen(network, address)
+		return err
+	})
+	return l, err
+}
+
+// ListenPacket is net.ListenPacket inside the namespace.
+func (ns *NS) ListenPacket(network, address string) (c net.PacketConn, err error) {
+	err = ns.Do(func() error {
+		c, err = net.ListenPacket(network, address)
+		return err
+	})
+	return c, err
+}
+
+// DialUDP opens a connected UDP socket inside the namespace, with a source port of
+// the kernel's choice.
+func (ns *NS) DialUDP(to netip.AddrPort) (c *net.UDPConn, err error) {
+	err = ns.Do(func() error {
+		c, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+		return err
+	})
+	return c, err
+}
+
+// DialTCP opens a TCP connection inside the namespace. Only the socket is made by
+// the namespace's worker; the handshake is waited for here, so that many dials, to
+// servers that never answer too, can be under way. ctx bounds it.
+func (ns *NS) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	c, err := ns.dialTCP(ctx, to)
+	if err != nil {
+		return nil, fmt.Errorf("netns: dial tcp %s: %w", to, err)
+	}
+	return c, nil
+}
+
+func (ns *NS) dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	f, err := ns.streamSocket(to)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // net.FileConn makes a descriptor of its own
+	if err := connect(ctx, f, sockaddr(to)); err != nil {
+		return nil, err
+	}
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
+}
+
+// streamSocket makes a non-blocking TCP socket inside the namespace. os.NewFile
+// hands it to the runtime's poller.
+func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
+	family := unix.AF_INET6
+	if to.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	err = ns.Do(func() error {
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return os.NewSyscallError("socket", err)
+		}
+		f = os.NewFile(uintptr(fd), "tcp")
+		return nil
+	})
+	return f, err
+}
+
+// connect waits for the handshake as the runtime's own dialer does.
+func connect(ctx context.Context, f *os.File, to unix.Sockaddr) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { f.SetWriteDeadline(longAgo) })
+	defer stop()
+	var result error
+	started := false
+	err = raw.Write(func(fd uintptr) (done bool) {
+		if !started {
+			started = true
+			result = unix.Connect(int(fd), to)
+		} else {
+			result = connected(int(fd))
+		}
+		return result != unix.EINPROGRESS
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("connect", result)
+}
+
+// connected tells how a handshake that was begun stands. The poller also wakes
+// for sockets that are not connected yet: EINPROGRESS then.
+func connected(fd int) error {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if errno != 0 {
+		return unix.Errno(errno)
+	}
+	if _, err := unix.Getpeername(fd); err == unix.ENOTCONN {
+		return unix.EINPROGRESS
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// longAgo as a deadline ends an operation at once.
+var longAgo = time.Unix(1, 0)
