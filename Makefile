@@ -1,0 +1,47 @@
+# Swerve. `make demo` shows it at work, `make test` proves it; `make help` lists the rest.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+TOOL     = $(GO) tool -modfile=tools/go.mod
+export CGO_ENABLED ?= 0
+
+# Debian's packages of the tools that the tests use as witnesses, and of the
+# compiler that the race detector needs.
+WITNESSES = iproute2 nftables conntrack iputils-ping fping iperf3 tshark tmux
+COMPILER  = gcc libc6-dev
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: bin/swerve ## build bin/swerve
+
+.PHONY: bin/swerve
+bin/swerve:
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/swerve
+
+.PHONY: demo demo-defaults
+demo: bin/swerve ## play a live failover in a lab of network namespaces (about two minutes)
+	@$(GO) build -trimpath -o bin/demo ./testenv/demo
+	@./testenv/as-root ./bin/demo -swerve ./bin/swerve $(DEMOFLAGS)
+
+demo-defaults: ## the same with nothing but the defaults
+	@$(MAKE) --no-print-directory demo DEMOFLAGS="-defaults $(DEMOFLAGS)"
+
+.PHONY: test
+test: ## run every test with the race detector, on real kernels' namespaces
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@./testenv/as-root env CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, floors and function lengths
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not gofmt's" >&2; exit 1; }
+	@$(GO) vet ./...
+	@$(TOOL) staticcheck ./...
+	@$(GO) test -count=1 ./testenv/house
+
+.PHONY: clean
+clean: ## delete what was built
+	@rm -rf bin dist
