@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/testenv/netns"
+)
+
+// offloads hand work to the other end of a link that the wire must see done:
+// checksums left open, packets of 64 KiB. In the order in which they depend on
+// each other.
+var offloads = [...]struct {
+	name    string
+	command uint32
+}{
+	{"generic receive offload", unix.ETHTOOL_SGRO},
+	{"generic segmentation", unix.ETHTOOL_SGSO},
+	{"TCP segmentation", unix.ETHTOOL_STSO},
+	{"scatter-gather", unix.ETHTOOL_SSG},
+	{"transmit checksums", unix.ETHTOOL_STXCSUM},
+}
+
+// DisableOffloads turns off what makes the frames on a link differ from those on
+// a real cable.
+func DisableOffloads(ns *netns.NS, link string) error {
+	return ns.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("wire: open socket for ethtool: %w", err)
+		}
+		defer unix.Close(fd)
+		for _, o := range offloads {
+			if err := ethtool(fd, link, o.command, 0); err != nil {
+				return fmt.Errorf("wire: %s: turn off %s: %w", link, o.name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// ethtool sets one value of a link. x/sys has no call for those with data.
+func ethtool(fd int, link string, command, value uint32) error {
+	data := struct{ command, value uint32 }{command, value}
+	var req struct { // struct ifreq of <linux/if.h>
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	copy(req.name[:unix.IFNAMSIZ-1], link)
+	req.data = unsafe.Pointer(&data)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// makeEnd makes one end's link, down, with its peer up in the hidden namespace,
+// and returns a packet socket on the peer.
+func makeEnd(hidden *netns.NS, peer string, end End) (fd int, err error) {
+	if err := netns.Veth(end.NS, end.Link, hidden, peer); err != nil {
+		return -1, err
+	}
+	for _, err := range []error{
+		DisableOffloads(end.NS, end.Link),
+		DisableOffloads(hidden, peer),
+		// The peer is a piece of cable: it must not speak itself.
+		hidden.SetSysctl("net/ipv6/conf/"+peer+"/disable_ipv6", "1"),
+		hidden.SetUp(peer),
+	} {
+		if err != nil {
+			return -1, err
+		}
+	}
+	err = hidden.Do(func() error {
+		fd, err = packetSocket(hidden, peer)
+		return err
+	})
+	return fd, err
+}
+
+// socketBuffer holds what arrives while the wire's thread does not run.
+const socketBuffer = 8 << 20
+
+// packetSocket opens a socket on every frame that comes in by a link. It runs
+// inside the namespace.
+func packetSocket(ns *netns.NS, link string) (int, error) {
+	l, err := ns.Netlink().LinkByName(link)
+	if err != nil {
+		return -1, fmt.Errorf("wire: %s: %w", link, err)
+	}
+	// Protocol 0: nothing is received before bind has told the link.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("wire: open packet socket: %w", err)
+	}
+	for _, err := range []error{
+		os.NewSyscallError("PACKET_IGNORE_OUTGOING",
+			unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)),
+		os.NewSyscallError("SO_TIMESTAMPNS", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)),
+		os.NewSyscallError("SO_RCVBUF", forceBuffer(fd)),
+		os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{
+			Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: l.Attrs().Index,
+		})),
+	} {
+		if err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("wire: packet socket on %s: %w", link, err)
+		}
+	}
+	return fd, nil
+}
+
+// forceBuffer sets the receive buffer; in a user namespace only up to the
+// machine's limit.
+func forceBuffer(fd int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer) == nil {
+		return nil
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
+}
+
+// bigEndian turns a number to network byte order, which sll_protocol has.
+func bigEndian(v uint16) uint16 { return *(*uint16)(unsafe.Pointer(&[2]byte{byte(v >> 8), byte(v)})) }

@@ -1,0 +1,187 @@
+package wire
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/testenv/netns"
+)
+
+// End is a link that the wire makes in a namespace, and that the caller sets up.
+type End struct {
+	NS   *netns.NS
+	Link string
+}
+
+// Options are what a wire has for life, and the paths that it begins with.
+type Options struct {
+	ToISP     Path
+	ToGateway Path
+	Seed      uint64         // of the lots for loss and jitter
+	Routers   []netip.Addr   // the ISP's own addresses on this wire: answered in spite of DropBeyond
+	Sources   []netip.Prefix // what the gateway may send from; other sources are dropped and counted. None: all may
+}
+
+// Wire joins two links. Its methods may be called from any goroutine.
+type Wire struct {
+	hidden *netns.NS
+	peers  [2]string // in the hidden namespace, by side
+	opts   Options
+	fds    [2]int // packet sockets, by side
+	waker  int    // an eventfd that ends ppoll
+	done   chan struct{}
+	once   sync.Once
+
+	mu      sync.Mutex
+	lanes   [2]lane // by the side that the frames come from
+	filter  Filter
+	closing bool
+	late    time.Duration
+	spare   [][]byte
+}
+
+// The sides of a wire. A lane bears the number of the side that feeds it.
+const (
+	gatewaySide = 0
+	ispSide     = 1
+)
+
+// Open makes both ends and begins to carry frames between them. The peers lie in
+// hidden, under names taken from the gateway's link, so several wires can share
+// it. The ends are down: set them up when they have their addresses. Close it
+// before the namespaces.
+func Open(hidden *netns.NS, gateway, isp End, opts Options) (*Wire, error) {
+	w := &Wire{
+		hidden: hidden, opts: opts, done: make(chan struct{}), fds: [2]int{-1, -1}, waker: -1,
+		peers: [2]string{gateway.Link + "-gw", gateway.Link + "-isp"},
+	}
+	for side, path := range [2]Path{opts.ToISP, opts.ToGateway} {
+		w.lanes[side].path = path
+		w.lanes[side].rng = rand.New(rand.NewPCG(opts.Seed, uint64(side)))
+	}
+	if err := w.open([2]End{gateway, isp}); err != nil {
+		w.closeFds()
+		return nil, fmt.Errorf("wire: between %s and %s: %w", gateway.Link, isp.Link, err)
+	}
+	go w.run()
+	return w, nil
+}
+
+func (w *Wire) open(ends [2]End) (err error) {
+	for side, end := range ends {
+		if w.fds[side], err = makeEnd(w.hidden, w.peers[side], end); err != nil {
+			return err
+		}
+	}
+	w.waker, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	return err
+}
+
+// Close stops carrying frames; those under way are gone. The links stay, without
+// a way between them, until their namespaces go.
+func (w *Wire) Close() {
+	w.once.Do(func() {
+		w.changed(func() { w.closing = true })
+		<-w.done
+		w.closeFds()
+	})
+}
+
+func (w *Wire) closeFds() {
+	for _, fd := range []int{w.fds[0], w.fds[1], w.waker} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// Change alters the paths of one direction or both.
+func (w *Wire) Change(dir Direction, fn func(*Path)) {
+	w.changed(func() {
+		for _, l := range w.of(dir) {
+			fn(&l.path)
+		}
+	})
+}
+
+// Path is how one direction is treated now.
+func (w *Wire) Path(dir Direction) (p Path) {
+	w.locked(func() { p = w.of(dir)[0].path })
+	return p
+}
+
+// SetFilter says what the ISP's end lets through from now on, and returns the
+// instant from which that holds.
+func (w *Wire) SetFilter(f Filter) (since time.Time) {
+	w.changed(func() { w.filter, since = f, time.Now() })
+	return since
+}
+
+// Hold stalls one direction or both for a while, counted from the instant that it
+// returns. Frames that were due meanwhile leave, in order, when it is over. A Hold
+// of 0 ends a stall.
+func (w *Wire) Hold(dir Direction, d time.Duration) (since time.Time) {
+	w.changed(func() {
+		since = time.Now()
+		for _, l := range w.of(dir) {
+			l.heldTo = since.Add(d)
+		}
+	})
+	return since
+}
+
+// SetCarrier pulls the plug at the gateway's end, or puts it back: the gateway's
+// link loses or gets its carrier, the ISP's keeps it.
+func (w *Wire) SetCarrier(on bool) error {
+	if on {
+		return w.hidden.SetUp(w.peers[gatewaySide])
+	}
+	return w.hidden.SetDown(w.peers[gatewaySide])
+}
+
+// Counters tell what became of the frames of one direction so far.
+func (w *Wire) Counters(dir Direction) (c Counters) {
+	w.locked(func() { c = w.of(dir)[0].count })
+	return c
+}
+
+// MarkLateness forgets how late frames have been so far.
+func (w *Wire) MarkLateness() { w.locked(func() { w.late = 0 }) }
+
+// Lateness is how long after its time the latest frame since the last
+// MarkLateness left, in either direction.
+func (w *Wire) Lateness() (worst time.Duration) {
+	w.locked(func() { worst = w.late })
+	return worst
+}
+
+// of lists the lanes of a direction.
+func (w *Wire) of(dir Direction) []*lane {
+	switch dir {
+	case ToISP:
+		return []*lane{&w.lanes[gatewaySide]}
+	case ToGateway:
+		return []*lane{&w.lanes[ispSide]}
+	case Both:
+		return []*lane{&w.lanes[gatewaySide], &w.lanes[ispSide]}
+	}
+	panic(fmt.Sprintf("wire: unknown direction %d", int(dir)))
+}
+
+// locked runs fn while the wire's thread keeps out.
+func (w *Wire) locked(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
+// changed runs fn likewise, and has the thread look again afterwards.
+func (w *Wire) changed(fn func()) {
+	w.locked(fn)
+	w.wake()
+}
