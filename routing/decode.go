@@ -1,0 +1,279 @@
+package routing
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// The decoders below read what a dump of the kernel holds. They are our own since
+// the library's panic on attributes that are too short, do not tell what a rule
+// does, and take every route apart before one can say that it is of no interest:
+// 10,000 foreign routes then cost more than all of our work.
+
+// errMalformed is the cause wherever a message is not as rtnetlink(7) has it.
+var errMalformed = errors.New("malformed message of the kernel")
+
+// header is struct rtmsg, which struct fib_rule_hdr equals in size and shape. In
+// a rule, kind is its action.
+type header struct {
+	family, dstLen, srcLen, tos, table, protocol, scope, kind uint8
+	flags                                                     uint32
+}
+
+const headerLen = unix.SizeofRtMsg
+
+func decodeHeader(b []byte) (header, error) {
+	if len(b) < headerLen {
+		return header{}, fmt.Errorf("%w: header of %d bytes", errMalformed, len(b))
+	}
+	return header{b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], binary.NativeEndian.Uint32(b[8:])}, nil
+}
+
+// familyOf translates AF_INET and AF_INET6.
+func familyOf(af uint8) (failover.Family, bool) {
+	switch af {
+	case unix.AF_INET:
+		return failover.IPv4, true
+	case unix.AF_INET6:
+		return failover.IPv6, true
+	}
+	return 0, false
+}
+
+func afOf(f failover.Family) uint8 {
+	if f == failover.IPv4 {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// eachAttr calls fn with each attribute's type and value.
+func eachAttr(b []byte, fn func(kind uint16, value []byte) error) error {
+	for len(b) >= unix.SizeofRtAttr {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return fmt.Errorf("%w: attribute of %d bytes in %d", errMalformed, n, len(b))
+		}
+		kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+		if err := fn(kind, b[unix.SizeofRtAttr:n]); err != nil {
+			return err
+		}
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return nil
+}
+
+func decodeUint32(b []byte) (uint32, error) {
+	if len(b) != 4 {
+		return 0, fmt.Errorf("%w: number of %d bytes", errMalformed, len(b))
+	}
+	return binary.NativeEndian.Uint32(b), nil
+}
+
+func decodeAddr(b []byte) (netip.Addr, error) {
+	a, ok := netip.AddrFromSlice(b)
+	if !ok {
+		return netip.Addr{}, fmt.Errorf("%w: address of %d bytes", errMalformed, len(b))
+	}
+	return a, nil
+}
+
+func decodePrefix(b []byte, bits uint8) (netip.Prefix, error) {
+	a, err := decodeAddr(b)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	p := netip.PrefixFrom(a, int(bits))
+	if !p.IsValid() {
+		return netip.Prefix{}, fmt.Errorf("%w: prefix %s/%d", errMalformed, a, bits)
+	}
+	return p, nil
+}
+
+// decodeRoute reads an RTM_NEWROUTE. ok is false for what is no route of a table
+// of ours or of others: another family, or an entry of a cache.
+func decodeRoute(b []byte) (r Route, ok bool, err error) {
+	h, err := decodeHeader(b)
+	if err != nil {
+		return Route{}, false, err
+	}
+	f, known := familyOf(h.family)
+	if !known || h.flags&unix.RTM_F_CLONED != 0 {
+		return Route{}, false, nil
+	}
+	d := routeDecoder{header: h}
+	d.route = Route{
+		Slot:     Slot{Family: f, Table: int(h.table), Dst: anywhere(f), TOS: h.tos},
+		Protocol: h.protocol,
+		Type:     Type(h.kind),
+	}
+	d.single = Hop{OnLink: h.flags&unix.RTNH_F_ONLINK != 0, Weight: 1}
+	if err := eachAttr(b[headerLen:], d.attr); err != nil {
+		return Route{}, false, err
+	}
+	return d.done(), true, nil
+}
+
+type routeDecoder struct {
+	header header
+	route  Route
+	single Hop
+}
+
+func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
+	var n uint32
+	switch kind {
+	case unix.RTA_DST:
+		d.route.Dst, err = decodePrefix(value, d.header.dstLen)
+	case unix.RTA_TABLE:
+		n, err = decodeUint32(value)
+		d.route.Table = int(n)
+	case unix.RTA_PRIORITY:
+		d.route.Metric, err = decodeUint32(value)
+	case unix.RTA_MULTIPATH:
+		d.route.Hops, err = decodeHops(value)
+	default:
+		err = d.single.attr(kind, value)
+	}
+	return err
+}
+
+// done puts the single hop of a route without a list of hops into one. The kernel
+// names a device for unreachable routes too; it means nothing there.
+func (d *routeDecoder) done() Route {
+	switch {
+	case d.route.Type != Unicast:
+		d.route.Hops = nil
+	case len(d.route.Hops) == 0:
+		d.route.Hops = []Hop{d.single}
+	}
+	slices.SortFunc(d.route.Hops, compareHops)
+	return d.route
+}
+
+func (h *Hop) attr(kind uint16, value []byte) (err error) {
+	var n uint32
+	switch kind {
+	case unix.RTA_OIF:
+		n, err = decodeUint32(value)
+		h.Index = int(n)
+	case unix.RTA_GATEWAY:
+		h.Gateway, err = decodeAddr(value)
+	case unix.RTA_VIA: // struct rtvia: the family, then the address
+		if len(value) < 2 {
+			return fmt.Errorf("%w: gateway of %d bytes", errMalformed, len(value))
+		}
+		h.Gateway, err = decodeAddr(value[2:])
+	}
+	return err
+}
+
+// decodeHops reads RTA_MULTIPATH, a list of struct rtnexthop.
+func decodeHops(b []byte) ([]Hop, error) {
+	var hops []Hop
+	for len(b) > 0 {
+		if len(b) < unix.SizeofRtNexthop {
+			return nil, fmt.Errorf("%w: hop of %d bytes", errMalformed, len(b))
+		}
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtNexthop || n > len(b) {
+			return nil, fmt.Errorf("%w: hop of %d bytes in %d", errMalformed, n, len(b))
+		}
+		h := Hop{
+			OnLink: b[2]&unix.RTNH_F_ONLINK != 0,
+			Weight: int(b[3]) + 1,
+			Index:  int(int32(binary.NativeEndian.Uint32(b[4:]))),
+		}
+		if err := eachAttr(b[unix.SizeofRtNexthop:n], h.attr); err != nil {
+			return nil, err
+		}
+		hops = append(hops, h)
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return hops, nil
+}
+
+// decodeRule reads an RTM_NEWRULE. ok is false for rules of other protocols.
+func decodeRule(b []byte) (r Rule, ok bool, err error) {
+	h, err := decodeHeader(b)
+	if err != nil {
+		return Rule{}, false, err
+	}
+	f, known := familyOf(h.family)
+	if !known {
+		return Rule{}, false, nil
+	}
+	d := ruleDecoder{header: h, rule: Rule{Family: f, Table: int(h.table), Suppress: -1}}
+	if err := eachAttr(b[headerLen:], d.attr); err != nil {
+		return Rule{}, false, err
+	}
+	return d.done(), d.protocol == Protocol, nil
+}
+
+type ruleDecoder struct {
+	header   header
+	rule     Rule
+	protocol uint8
+}
+
+func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
+	var n uint32
+	switch kind {
+	case nl.FRA_PRIORITY:
+		d.rule.Priority, err = decodeUint32(value)
+	case nl.FRA_SRC:
+		d.rule.From, err = decodePrefix(value, d.header.srcLen)
+	case nl.FRA_FWMARK:
+		d.rule.Mark, err = decodeUint32(value)
+	case nl.FRA_FWMASK:
+		d.rule.Mask, err = decodeUint32(value)
+	case nl.FRA_OIFNAME:
+		d.rule.OIF = nl.BytesToString(value)
+	case nl.FRA_TABLE:
+		n, err = decodeUint32(value)
+		d.rule.Table = int(n)
+	case nl.FRA_SUPPRESS_PREFIXLEN:
+		n, err = decodeUint32(value)
+		d.rule.Suppress = int(int32(n))
+	case nl.FRA_SUPPRESS_IFGROUP:
+		n, err = decodeUint32(value)
+		d.rule.Other = d.rule.Other || n != fullMask
+	case nl.FRA_PROTOCOL:
+		if len(value) != 1 {
+			return fmt.Errorf("%w: protocol of %d bytes", errMalformed, len(value))
+		}
+		d.protocol = value[0]
+	case nl.FRA_IIFNAME, nl.FRA_GOTO, nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
+		nl.FRA_IP_PROTO, nl.FRA_SPORT_RANGE, nl.FRA_DPORT_RANGE:
+		// The kernel sends these where they are set. What it may send of every rule
+		// in days to come has to be passed over, or nothing would match any more.
+		d.rule.Other = true
+	}
+	return err
+}
+
+// done judges the rest of the header.
+func (d *ruleDecoder) done() Rule {
+	h, r := d.header, d.rule
+	switch h.kind {
+	case nl.FR_ACT_TO_TBL:
+	case nl.FR_ACT_UNREACHABLE:
+		r.Unreachable = true
+	default:
+		r.Other = true
+	}
+	inverted := h.flags&ruleInvert != 0
+	r.Other = r.Other || h.tos != 0 || h.dstLen != 0 || inverted
+	return r
+}
+
+// ruleInvert is FIB_RULE_INVERT: the rule is for all that does not match.
+const ruleInvert = 2

@@ -1,0 +1,118 @@
+package routing
+
+import (
+	"net/netip"
+
+	"swerve/failover"
+)
+
+// Desired returns the routes and rules for a goal. Equal goals give equal states.
+func Desired(g Goal) State {
+	var s State
+	for _, f := range failover.Families {
+		if f == failover.IPv6 && g.NoIPv6 {
+			continue
+		}
+		s.Routes = append(s.Routes, g.routes(f)...)
+		s.Rules = append(s.Rules, g.rules(f)...)
+	}
+	s.sort()
+	return s
+}
+
+func (g Goal) routes(f failover.Family) []Route {
+	var out []Route
+	taken := g.taken(f)
+	hops := g.hops(f)
+	for _, u := range g.Uplinks {
+		if hop, ok := hops[u.Lane]; ok {
+			ways := [][]Hop{{hop}}
+			out = append(out, fill(f, g.Layout.Table(u.Lane), 1, ways, taken)...)
+		}
+	}
+	for _, p := range g.Policies {
+		ways := p.Family[f].ways(f, hops)
+		table := g.Layout.Table(p.Lane)
+		out = append(out, fill(f, table, 1, ways, taken)...)
+		if p.Family[f].Block {
+			out = append(out, unreachable(f, table, taken))
+		}
+		if g.Mirror && p.Lane == failover.DefaultPolicyLane {
+			out = append(out, fill(f, MainTable, g.mirrorMetric(f), ways, taken)...)
+		}
+	}
+	return out
+}
+
+// hops is the way out of each uplink that is routable now.
+func (g Goal) hops(f failover.Family) map[failover.Lane]Hop {
+	hops := make(map[failover.Lane]Hop)
+	for _, u := range g.Uplinks {
+		p := u.Family[f]
+		if !p.Routable || u.Index == 0 {
+			continue
+		}
+		hops[u.Lane] = Hop{Device: u.Interface, Index: u.Index, Gateway: p.Gateway, OnLink: p.Gateway.IsValid(), Weight: 1}
+	}
+	return hops
+}
+
+func (g Goal) rules(f failover.Family) []Rule {
+	out := []Rule{
+		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
+		// the halves of the world of some VPNs, are met at the second of these.
+		g.rule(f, 0, Rule{Table: MainTable, Suppress: 1}),
+		{Family: f, Priority: mainAgainPriority, Table: MainTable, Suppress: 0},
+		{Family: f, Priority: lastResortPriority, Table: g.Layout.Table(failover.DefaultPolicyLane), Suppress: -1},
+	}
+	for _, u := range g.Uplinks {
+		out = append(out, g.laneRule(f, u.Lane))
+		out = append(out, g.fromRules(f, u)...)
+		out = append(out, g.oifRules(f, u)...)
+	}
+	for _, p := range g.Policies {
+		out = append(out, g.laneRule(f, p.Lane))
+	}
+	return out
+}
+
+// rule gives r its place, counted from our first priority.
+func (g Goal) rule(f failover.Family, offset int, r Rule) Rule {
+	r.Family, r.Priority = f, uint32(g.Layout.FirstPriority+offset)
+	return r
+}
+
+func (g Goal) laneRule(f failover.Family, n failover.Lane) Rule {
+	return g.rule(f, int(n), Rule{
+		Mark: g.Layout.Mark(n), Mask: g.Layout.MarkMask, Table: g.Layout.Table(n), Suppress: -1,
+	})
+}
+
+// fromRules keep sockets that are bound to an address of the uplink on it. They
+// ask for packets without any mark: a flow that has a lane goes by the lane.
+func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
+	if !u.Family[f].FromRule {
+		return nil
+	}
+	var out []Rule
+	for _, a := range u.Family[f].Addresses {
+		a = a.WithZone("")
+		out = append(out, g.rule(f, fromOffset+int(u.Lane), Rule{
+			From: netip.PrefixFrom(a, a.BitLen()), Mask: fullMask, Table: g.Layout.Table(u.Lane), Suppress: -1,
+		}))
+	}
+	return out
+}
+
+// oifRules keep sockets that are bound to the uplink's device on it, also while it
+// has no way out.
+func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
+	if u.Interface == "" {
+		return nil
+	}
+	n := int(u.Lane)
+	return []Rule{
+		g.rule(f, oifOffset+n, Rule{OIF: u.Interface, Table: g.Layout.Table(u.Lane), Suppress: -1}),
+		g.rule(f, oifUnreachableOffset+n, Rule{OIF: u.Interface, Unreachable: true, Suppress: -1}),
+	}
+}

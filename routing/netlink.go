@@ -1,0 +1,167 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// Netlink is the kernel itself, by rtnetlink(7), in the network namespace in
+// which it was opened. Its methods may be called from any goroutine.
+type Netlink struct {
+	// write makes changes.
+	write *netlink.Handle
+	// read has strict checks: the kernel then sends only what was asked for.
+	read *nl.SocketHandle
+}
+
+var _ Kernel = (*Netlink)(nil)
+
+// requestTimeout bounds the wait for an answer, which takes microseconds.
+const requestTimeout = 5 * time.Second
+
+// dumpTries bounds the repeats of a dump that a change of the kernel's broke off.
+const dumpTries = 16
+
+// Open connects to the kernel in the calling thread's network namespace.
+func Open() (*Netlink, error) {
+	read, err := openStrict()
+	if err != nil {
+		return nil, fmt.Errorf("routing: open a netlink socket for reading: %w", err)
+	}
+	write, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err == nil {
+		if err = write.SetSocketTimeout(requestTimeout); err != nil {
+			write.Close()
+		}
+	}
+	if err != nil {
+		read.Close()
+		return nil, fmt.Errorf("routing: open a netlink socket for changes: %w", err)
+	}
+	return &Netlink{write: write, read: read}, nil
+}
+
+func openStrict() (*nl.SocketHandle, error) {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: a plain socket
+	if err != nil {
+		return nil, err
+	}
+	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
+	err = errors.Join(
+		unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1),
+		s.SetExtAck(true), s.SetSendTimeout(&timeout), s.SetReceiveTimeout(&timeout),
+	)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return &nl.SocketHandle{Socket: s}, nil
+}
+
+// Close gives the sockets back.
+func (k *Netlink) Close() {
+	k.write.Close()
+	k.read.Close()
+}
+
+// Read returns the routes and rules of our protocol, in whichever table and at
+// whichever priority they are.
+func (k *Netlink) Read() (State, error) {
+	var s State
+	for _, f := range failover.Families {
+		rules, err := k.rules(f)
+		if errors.Is(err, unix.EAFNOSUPPORT) {
+			continue // a kernel without the family holds nothing of it
+		}
+		if err != nil {
+			return State{}, fmt.Errorf("routing: read the %s rules: %w", f, err)
+		}
+		routes, err := k.routes(f, Protocol, func(Route) bool { return true })
+		if err != nil {
+			return State{}, fmt.Errorf("routing: read the %s routes: %w", f, err)
+		}
+		s.Rules = append(s.Rules, rules...)
+		s.Routes = append(s.Routes, routes...)
+	}
+	s.sort()
+	return s, nil
+}
+
+// Foreign returns the default routes that others put into the main table and into
+// ours, sorted. It looks at every route of the machine and may take some
+// milliseconds where there are tens of thousands: for changes, not for each switch.
+func (k *Netlink) Foreign(l failover.Layout) ([]Route, error) {
+	var s State
+	ours := func(table int) bool { return table == MainTable || laneOfTable(l, table) != 0 }
+	for _, f := range failover.Families {
+		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {
+			return r.Protocol != Protocol && r.Dst == anywhere(f) && ours(r.Table)
+		})
+		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return nil, fmt.Errorf("routing: read the %s default routes of others: %w", f, err)
+		}
+		s.Routes = append(s.Routes, routes...)
+	}
+	s.sort()
+	return s.Routes, nil
+}
+
+// rules are those of our protocol.
+func (k *Netlink) rules(f failover.Family) (out []Rule, err error) {
+	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
+	err = k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() { out = nil }, func(b []byte) error {
+		r, ok, err := decodeRule(b)
+		if ok && r.Family == f {
+			out = append(out, r)
+		}
+		return err
+	})
+	return out, err
+}
+
+// routes are those of a protocol, all where it is 0, that keep wants.
+func (k *Netlink) routes(f failover.Family, protocol uint8, keep func(Route) bool) (out []Route, err error) {
+	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f), Protocol: protocol}}
+	err = k.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() { out = nil }, func(b []byte) error {
+		if protocol == 0 && len(b) > 1 && b[1] != 0 {
+			return nil // has a destination: none of those that are looked for
+		}
+		r, ok, err := decodeRoute(b)
+		if ok && r.Family == f && keep(r) {
+			out = append(out, r)
+		}
+		return err
+	})
+	return out, err
+}
+
+// dump hands each message of a dump to add. Where the kernel broke it off it calls
+// reset and begins again.
+func (k *Netlink) dump(get, answer uint16, body nl.NetlinkRequestData, reset func(), add func([]byte) error) error {
+	var err error
+	for range dumpTries {
+		reset()
+		req := nl.NewNetlinkRequest(int(get), unix.NLM_F_DUMP)
+		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: k.read}
+		req.AddData(body)
+		var bad error
+		err = req.ExecuteIter(unix.NETLINK_ROUTE, answer, func(b []byte) bool {
+			bad = add(b)
+			return bad == nil
+		})
+		if bad != nil {
+			return bad
+		}
+		if !errors.Is(err, nl.ErrDumpInterrupted) {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,121 @@
+package routing
+
+import (
+	"cmp"
+	"slices"
+
+	"swerve/failover"
+)
+
+// Plan returns the ops that lead from what the kernel has to what it should have,
+// in an order of which every prefix leaves a working machine; none where both are
+// the same. Against a State just read it is the drift that repairs have to undo.
+func Plan(want, have State) []Op {
+	var ops []Op
+	ops = append(ops, routesIn(want, have)...)
+	ops = append(ops, rulesIn(want, have)...)
+	ops = append(ops, rulesOut(want, have)...)
+	return append(ops, routesOut(want, have)...)
+}
+
+// routesIn fills slots: the best rungs of all tables first, since they carry the
+// traffic, then the second ones.
+func routesIn(want, have State) []Op {
+	held := bySlot(have.Routes)
+	rungs := rungs(want.Routes)
+	var ops []Op
+	for _, r := range want.Routes {
+		in := held[r.Slot]
+		switch {
+		case slices.ContainsFunc(in, r.sameAs):
+		case len(in) == 0 && r.Table == MainTable:
+			ops = append(ops, Op{Action: AddRoute, Route: r})
+		default:
+			ops = append(ops, Op{Action: ReplaceRoute, Route: r})
+		}
+	}
+	slices.SortStableFunc(ops, func(a, b Op) int {
+		return cmp.Or(cmp.Compare(rungs[a.Route.Slot], rungs[b.Route.Slot]), compareSlots(a.Route.Slot, b.Route.Slot))
+	})
+	return ops
+}
+
+// rungs numbers the slots of each table from 0, best first.
+func rungs(routes []Route) map[Slot]int {
+	type table struct {
+		family failover.Family
+		id     int
+	}
+	next := make(map[table]int)
+	rungs := make(map[Slot]int, len(routes))
+	for _, r := range slices.SortedFunc(slices.Values(routes), compareRoutes) {
+		t := table{r.Family, r.Table}
+		rungs[r.Slot] = next[t]
+		next[t]++
+	}
+	return rungs
+}
+
+// routesOut empties slots that should not be ours, the worst rungs first. Where a
+// slot holds several routes, one stays: the wanted one, or the one that the
+// replace of this plan has hit.
+func routesOut(want, have State) []Op {
+	wanted := make(map[Slot]Route, len(want.Routes))
+	for _, r := range want.Routes {
+		wanted[r.Slot] = r
+	}
+	var ops []Op
+	for slot, in := range bySlot(have.Routes) {
+		if w, ok := wanted[slot]; ok {
+			keep := max(0, slices.IndexFunc(in, w.sameAs))
+			in = slices.Delete(slices.Clone(in), keep, keep+1)
+		}
+		for _, r := range in {
+			ops = append(ops, Op{Action: DeleteRoute, Route: r})
+		}
+	}
+	slices.SortFunc(ops, func(a, b Op) int {
+		return cmp.Or(compareTables(a.Route.Table, b.Route.Table), cmp.Compare(a.Route.Family, b.Route.Family),
+			compareRoutes(b.Route, a.Route))
+	})
+	return ops
+}
+
+func bySlot(routes []Route) map[Slot][]Route {
+	by := make(map[Slot][]Route, len(routes))
+	for _, r := range routes {
+		by[r.Slot] = append(by[r.Slot], r)
+	}
+	return by
+}
+
+// rulesIn adds rules by rising priority: that of main before those that would
+// send a neighbour's packet to the gateway.
+func rulesIn(want, have State) []Op {
+	return ruleOps(AddRule, want.Rules, have.Rules)
+}
+
+// rulesOut takes rules away by falling priority, the reverse of their coming.
+func rulesOut(want, have State) []Op {
+	ops := ruleOps(DeleteRule, have.Rules, want.Rules)
+	slices.Reverse(ops)
+	return ops
+}
+
+// ruleOps does an action to those of rules that the other list lacks. Rules that
+// stand there twice count twice.
+func ruleOps(do Action, rules, other []Rule) []Op {
+	left := make(map[Rule]int, len(other))
+	for _, r := range other {
+		left[r]++
+	}
+	var ops []Op
+	for _, r := range slices.SortedFunc(slices.Values(rules), compareRules) {
+		if left[r] > 0 {
+			left[r]--
+			continue
+		}
+		ops = append(ops, Op{Action: do, Rule: r})
+	}
+	return ops
+}

@@ -1,0 +1,199 @@
+package routing
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// Protocol is the rtnetlink protocol of every route and rule of ours. It is not
+// among those that rtnetlink.h or iproute2 name.
+const Protocol = 83
+
+// MainTable is the table in which network managers and people put their routes.
+const MainTable = unix.RT_TABLE_MAIN
+
+// BlockMetric is the metric of the unreachable route that ends the ladder of a
+// policy without a last resort.
+const BlockMetric = 9999
+
+// Slot is a place in a routing table. A replace puts a new route where another
+// one of the same slot was.
+type Slot struct {
+	Family failover.Family
+	Table  int
+	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted; others are only
+	// read, to be deleted.
+	Dst netip.Prefix
+	// TOS is the type of service; 0 for all routes that are wanted.
+	TOS uint8
+	// Metric: lower is preferred. IPv6 never has 0.
+	Metric uint32
+}
+
+// Type is a route's RTN_ value.
+type Type uint8
+
+// The types of routes that are wanted.
+const (
+	Unicast     Type = unix.RTN_UNICAST
+	Unreachable Type = unix.RTN_UNREACHABLE
+)
+
+// String returns the word of ip(8), empty for a unicast route, which has none.
+func (t Type) String() string {
+	switch t {
+	case Unicast:
+		return ""
+	case Unreachable:
+		return "unreachable"
+	case unix.RTN_BLACKHOLE:
+		return "blackhole"
+	case unix.RTN_PROHIBIT:
+		return "prohibit"
+	case unix.RTN_THROW:
+		return "throw"
+	}
+	return fmt.Sprintf("type %d", uint8(t)) // never wanted; read only from others
+}
+
+// Route is one route of a table.
+type Route struct {
+	Slot
+	// Protocol is ours in every State; that of its owner in a list of foreign ones.
+	Protocol uint8
+	Type     Type
+	// Hops of a unicast route, sorted by device: several share the load.
+	Hops []Hop
+}
+
+// Hop is one way out.
+type Hop struct {
+	// Device is the interface's name for the text of a command. The kernel tells
+	// numbers only, so it is empty in what was read.
+	Device string
+	// Index is the interface's number.
+	Index int
+	// Gateway is the next hop, of either family; invalid where the device alone
+	// is the way.
+	Gateway netip.Addr
+	// OnLink: the gateway is taken as a neighbour whatever the addresses say.
+	OnLink bool
+	// Weight is the share of a route with several hops, 1 to 256; 1 with one hop.
+	Weight int
+}
+
+// key is what the kernel compares of a hop.
+func (h Hop) key() Hop {
+	h.Device = ""
+	return h
+}
+
+func compareHops(a, b Hop) int {
+	return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Weight, b.Weight))
+}
+
+// sameAs reports whether both routes do the same in the same slot.
+func (r Route) sameAs(o Route) bool {
+	return r.Slot == o.Slot && r.Protocol == o.Protocol && r.Type == o.Type &&
+		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool { return a.key() == b.key() })
+}
+
+func compareSlots(a, b Slot) int {
+	return cmp.Or(
+		cmp.Compare(a.Family, b.Family),
+		compareTables(a.Table, b.Table),
+		a.Dst.Addr().Compare(b.Dst.Addr()),
+		cmp.Compare(a.Dst.Bits(), b.Dst.Bits()),
+		cmp.Compare(a.Metric, b.Metric),
+		cmp.Compare(a.TOS, b.TOS),
+	)
+}
+
+// compareTables puts main last: our own tables carry the traffic.
+func compareTables(a, b int) int {
+	if (a == MainTable) != (b == MainTable) {
+		if a == MainTable {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Compare(a, b)
+}
+
+func compareRoutes(a, b Route) int {
+	return cmp.Or(compareSlots(a.Slot, b.Slot), cmp.Compare(a.Type, b.Type), slices.CompareFunc(a.Hops, b.Hops, compareHops))
+}
+
+// anywhere is the destination of a default route.
+func anywhere(f failover.Family) netip.Prefix {
+	if f == failover.IPv4 {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+}
+
+// where is the route's slot in the words of ip(8).
+func (r Route) where() string {
+	var b strings.Builder
+	if t := r.Type.String(); t != "" {
+		b.WriteString(t + " ")
+	}
+	if r.Dst.Bits() == 0 {
+		b.WriteString("default")
+	} else {
+		b.WriteString(r.Dst.String())
+	}
+	if r.TOS != 0 {
+		fmt.Fprintf(&b, " tos %#x", r.TOS)
+	}
+	fmt.Fprintf(&b, " table %s proto %d metric %d", tableName(r.Table), r.Protocol, r.Metric)
+	return b.String()
+}
+
+// String returns the route in the words of ip(8), as after "ip route replace".
+func (r Route) String() string {
+	switch len(r.Hops) {
+	case 0:
+		return r.where()
+	case 1:
+		return r.where() + r.Hops[0].text(r.Family)
+	}
+	var b strings.Builder
+	b.WriteString(r.where())
+	for _, h := range r.Hops {
+		fmt.Fprintf(&b, " nexthop%s weight %d", h.text(r.Family), h.Weight)
+	}
+	return b.String()
+}
+
+func (h Hop) text(f failover.Family) string {
+	var b strings.Builder
+	switch {
+	case !h.Gateway.IsValid():
+	case h.Gateway.Is6() && f == failover.IPv4:
+		fmt.Fprintf(&b, " via inet6 %s", h.Gateway)
+	default:
+		fmt.Fprintf(&b, " via %s", h.Gateway)
+	}
+	if h.Device != "" {
+		b.WriteString(" dev " + shellWord(h.Device))
+	}
+	if h.OnLink {
+		b.WriteString(" onlink")
+	}
+	return b.String()
+}
+
+func tableName(t int) string {
+	if t == MainTable {
+		return "main"
+	}
+	return fmt.Sprint(t)
+}

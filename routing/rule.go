@@ -1,0 +1,108 @@
+package routing
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"swerve/failover"
+)
+
+// Rule is one routing rule.
+type Rule struct {
+	Family   failover.Family
+	Priority uint32
+	// From is the source that it asks for; invalid for any.
+	From netip.Prefix
+	// Mark and Mask: the packet's mark under Mask is Mark. A Mask of 0 asks for
+	// nothing; Mark 0 under a full mask asks for a packet without any mark.
+	Mark, Mask uint32
+	// OIF is the device that a socket is bound to; empty for any. It need not exist.
+	OIF string
+	// Table to look up; 0 where Unreachable.
+	Table int
+	// Suppress discards an answer of the table whose prefix is of this length or
+	// shorter; -1 for none.
+	Suppress int
+	// Unreachable ends the lookup.
+	Unreachable bool
+	// Other says that the kernel's rule has a part that ours never have. It is
+	// never wanted.
+	Other bool
+}
+
+// Priorities of the two rules that stand before those of main and default
+// (32766, 32767).
+const (
+	mainAgainPriority    = 32764
+	lastResortPriority   = 32765
+	fullMask             = 0xffffffff
+	fromOffset           = 150
+	oifOffset            = 250
+	oifUnreachableOffset = 350
+)
+
+func compareRules(a, b Rule) int {
+	return cmp.Or(
+		cmp.Compare(a.Family, b.Family),
+		cmp.Compare(a.Priority, b.Priority),
+		a.From.Addr().Compare(b.From.Addr()),
+		cmp.Compare(a.From.Bits(), b.From.Bits()),
+		cmp.Compare(a.Mark, b.Mark),
+		cmp.Compare(a.Mask, b.Mask),
+		cmp.Compare(a.OIF, b.OIF),
+		cmp.Compare(a.Table, b.Table),
+		cmp.Compare(a.Suppress, b.Suppress),
+		compareBools(a.Unreachable, b.Unreachable),
+		compareBools(a.Other, b.Other),
+	)
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// String returns the rule in the words of ip(8), as after "ip rule add".
+func (r Rule) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pref %d", r.Priority)
+	if r.From.IsValid() {
+		b.WriteString(" from " + r.source())
+	}
+	switch {
+	case r.Mask == 0:
+	case r.Mark == 0:
+		fmt.Fprintf(&b, " fwmark 0/%#08x", r.Mask)
+	default:
+		fmt.Fprintf(&b, " fwmark 0x%08x/0x%08x", r.Mark, r.Mask)
+	}
+	if r.OIF != "" {
+		b.WriteString(" oif " + shellWord(r.OIF))
+	}
+	if r.Table != 0 {
+		b.WriteString(" lookup " + tableName(r.Table))
+	}
+	if r.Suppress >= 0 {
+		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
+	}
+	fmt.Fprintf(&b, " protocol %d", Protocol)
+	if r.Unreachable {
+		b.WriteString(" unreachable")
+	}
+	return b.String()
+}
+
+// source writes a single address without its length.
+func (r Rule) source() string {
+	if r.From.IsSingleIP() {
+		return r.From.Addr().String()
+	}
+	return r.From.String()
+}
