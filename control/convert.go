@@ -1,0 +1,166 @@
+package control
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"swerve/failover"
+)
+
+// Clock tells the wall time of one of the engine's instants.
+type Clock func(failover.Instant) time.Time
+
+// UplinkOf makes an uplink of the engine's view. The caller adds the counters,
+// and the interface's configured name while there is no such interface.
+func UplinkOf(v failover.UplinkView, clock Clock) Uplink {
+	u := Uplink{
+		Name:          v.Name,
+		Interface:     v.Link.Interface,
+		Enabled:       v.Enabled,
+		Metered:       v.Metered,
+		Admin:         Admin(v.Admin),
+		OverrideUntil: clock.unlessZero(v.Until),
+		HeldUntil:     clock.unlessZero(v.HeldUntil),
+		IPv4:          familyOf(v.Family[failover.IPv4], v.Link.Family[failover.IPv4], clock),
+		IPv6:          familyOf(v.Family[failover.IPv6], v.Link.Family[failover.IPv6], clock),
+	}
+	if u.Admin == "" {
+		u.Admin = Auto
+	}
+	if v.Link.Present {
+		u.Carrier = &v.Link.Carrier
+	}
+	if v.Proven >= 0 {
+		u.LastProven = At(clock(v.Proven))
+	}
+	return u
+}
+
+func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyStatus {
+	f := FamilyStatus{
+		State:      State(v.State.String()),
+		Reason:     v.Reason,
+		Since:      At(clock(v.Since)),
+		Gateway:    gatewayOf(l.Gateway),
+		Loss:       ratioOf(v.Loss),
+		RTTMS:      millisOf(v.RTT),
+		JitterMS:   millisOf(v.Jitter),
+		PatienceMS: millis(v.Patience),
+	}
+	for _, t := range v.Targets {
+		f.Targets = append(f.Targets, targetOf(t))
+	}
+	return f
+}
+
+func targetOf(v failover.TargetView) Target {
+	return Target{
+		Target:    v.Target,
+		Answering: v.Answering,
+		Loss:      ratioOf(v.Loss),
+		RTTMS:     millisOf(v.RTT),
+		SetAside:  v.SetAside,
+	}
+}
+
+// PolicyOf makes a policy of the engine's view.
+func PolicyOf(v failover.PolicyView) Policy {
+	return Policy{
+		Name: v.Name,
+		IPv4: sharesOf(v.Family[failover.IPv4]),
+		IPv6: sharesOf(v.Family[failover.IPv6]),
+	}
+}
+
+func sharesOf(shares []failover.Share) List[Share] {
+	out := make(List[Share], len(shares))
+	for i, s := range shares {
+		out[i] = Share{Uplink: s.Uplink, Weight: s.Weight}
+	}
+	return out
+}
+
+// SwitchOf makes a switch of a record that holds one. Took is the time from the
+// decision until the kernel was read back, nil while that is still to come.
+func SwitchOf(r failover.Record, took *time.Duration, clock Clock) Switch {
+	c := r.Switch
+	return Switch{
+		Time: At(clock(r.At)),
+		SwitchDetail: SwitchDetail{
+			Policy:     c.Policy,
+			Family:     c.Family.String(),
+			Kind:       c.Kind.String(),
+			From:       c.From,
+			To:         c.To,
+			Reason:     c.Reason,
+			EvidenceMS: evidenceOf(c.Evidence),
+			SwitchMS:   millisOf(took),
+		},
+	}
+}
+
+// SwitchEvent is the event of a switch.
+func SwitchEvent(s Switch) Event {
+	return Event{Time: s.Time, Type: EventSwitch, Switch: &s.SwitchDetail}
+}
+
+// HealthEvent makes an event of a record that holds a change of health.
+func HealthEvent(r failover.Record, clock Clock) Event {
+	c := r.Health
+	return Event{Time: At(clock(r.At)), Type: EventHealth, Health: &HealthDetail{
+		Uplink:     c.Uplink,
+		Family:     c.Family.String(),
+		From:       State(c.From.String()),
+		To:         State(c.To.String()),
+		Reason:     c.Reason,
+		EvidenceMS: evidenceOf(c.Evidence),
+	}}
+}
+
+func (c Clock) unlessZero(at failover.Instant) Time {
+	if at == 0 {
+		return Time{}
+	}
+	return At(c(at))
+}
+
+func gatewayOf(a netip.Addr) *netip.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return &a
+}
+
+// Millis is a duration in milliseconds, to the microsecond, for the fields whose
+// names end in MS.
+func Millis(d time.Duration) *float64 { return new(millis(d)) }
+
+func millis(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond).Microseconds()) / 1000
+}
+
+func millisOf(d *time.Duration) *float64 {
+	if d == nil {
+		return nil
+	}
+	return Millis(*d)
+}
+
+// evidenceOf is nil for the negative durations by which the engine says that
+// there is no such time.
+func evidenceOf(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	return Millis(d)
+}
+
+// ratioOf rounds to four places. JSON has no NaN, and one would cost the whole
+// status: it is unknown.
+func ratioOf(r *float64) *float64 {
+	if r == nil || math.IsNaN(*r) || math.IsInf(*r, 0) {
+		return nil
+	}
+	return new(math.Round(*r*1e4) / 1e4)
+}

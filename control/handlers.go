@@ -1,0 +1,141 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// handler routes requests, for as long as life lasts. What it does not know gets
+// an error as JSON too.
+func (s *Server) handler(life context.Context) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.serveStatus)
+	mux.HandleFunc("GET /v1/events", s.serveEvents)
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(life, w, r) })
+	for path, method := range map[string]string{"/v1/status": "GET", "/v1/events": "GET", "/v1/reload": "POST"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", method)
+			refuseRequest(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s", path, method), "")
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		refuseRequest(w, http.StatusNotFound, "there is no such endpoint", "see docs/API.md for those there are")
+	})
+	return s.counted(mux)
+}
+
+// counted lets stop wait for handlers that outlive their connection's closing.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.enter() {
+			refuseRequest(w, http.StatusServiceUnavailable, "the daemon is stopping", "")
+			return
+		}
+		defer s.handlers.Done()
+		r.Body = http.MaxBytesReader(w, r.Body, s.limits.body)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// failure is the body of every answer that is not a 2xx. Action and Object say what
+// failed inside the daemon, where that is more than the request as a whole.
+type failure struct {
+	Error    string   `json:"error"`
+	Action   string   `json:"action,omitempty"`
+	Object   string   `json:"object,omitempty"`
+	Remedy   string   `json:"remedy,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+func refuseRequest(w http.ResponseWriter, code int, cause, remedy string) {
+	writeJSON(w, code, failure{Error: cause, Remedy: remedy})
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		code, body = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	w.Write(append(body, '\n'))
+}
+
+func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
+	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	body, err := s.snapshot.get(time.Now(), s.hub.seq())
+	if err != nil {
+		refuseRequest(w, http.StatusServiceUnavailable, err.Error(), "try again in a moment")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+}
+
+// Reloaded is the answer to a reload that was done.
+type Reloaded struct {
+	// Config is the path of the file taken over; empty where there is none.
+	Config string `json:"config"`
+	// Generation is the configuration's now.
+	Generation uint64 `json:"generation"`
+}
+
+func (s *Server) serveReload(life context.Context, w http.ResponseWriter, r *http.Request) {
+	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	if _, err := parseReload(r.Body); err != nil {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), "send no body, or {}")
+		return
+	}
+	if !s.reloading.TryLock() {
+		refuseRequest(w, http.StatusConflict, "another reload is under way", "try again when it is done")
+		return
+	}
+	defer s.reloading.Unlock()
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Time{})
+	control.SetWriteDeadline(time.Now().Add(s.limits.reload + s.limits.write))
+	if err := s.reload(life, r.Context()); err != nil {
+		writeReloadFailure(w, err)
+		return
+	}
+	var done Reloaded
+	if status := s.backend.Status(); status != nil {
+		done = Reloaded{Config: status.Daemon.Config, Generation: status.Daemon.Generation}
+	}
+	writeJSON(w, http.StatusOK, done)
+}
+
+// reload runs until life ends or the limit is over, but does not end with the
+// client's request, of which it only has the values.
+func (s *Server) reload(life, request context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(request), s.limits.reload)
+	defer cancel()
+	stop := context.AfterFunc(life, cancel)
+	defer stop()
+	defer s.snapshot.forget()
+	return s.backend.Reload(ctx)
+}
+
+// writeReloadFailure tells a bad configuration (422) from a reload that went
+// wrong (500).
+func writeReloadFailure(w http.ResponseWriter, err error) {
+	code, f := http.StatusInternalServerError, failure{Error: oneLine(err.Error())}
+	var e *Error
+	if errors.As(err, &e) && e.Cause != nil {
+		f = failure{oneLine(e.Cause.Error()), e.Action, e.Object, e.Remedy, e.Problems}
+	}
+	if len(f.Problems) > 0 {
+		code = http.StatusUnprocessableEntity
+	}
+	writeJSON(w, code, f)
+}

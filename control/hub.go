@@ -1,0 +1,169 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of the hub's log of events.
+const (
+	// MaxEvents is how many events the log keeps; the oldest go first.
+	MaxEvents = 4096
+	// MaxLogBytes bounds their size on the wire, for events that are large.
+	MaxLogBytes = 2 << 20
+	// MaxEventProblems is how many problems of a configuration one event tells.
+	MaxEventProblems = 20
+	// maxEventText is the longest reason or problem of an event, in bytes.
+	maxEventText = 1024
+)
+
+// pace is the least time between two wake-ups of all readers, so that a burst of
+// events costs them one wake-up, and the machine's other work gets its turn.
+const pace = 10 * time.Millisecond
+
+// Hub is where the daemon leaves its status and its events, and readers find them.
+//
+// There is one log of events for all readers: each has a place in it, and reads on
+// from there at its own pace. A reader therefore costs the hub nothing while it is
+// slow; when the log's end overtakes it, it learns how many events it missed.
+//
+// A Hub is safe for concurrent use. [Server.Serve] wakes its readers.
+type Hub struct {
+	status atomic.Pointer[Status]
+	wake   chan struct{} // holds one token while there is news to tell readers
+
+	mu      sync.RWMutex
+	log     []logLine // the oldest first; log[i] has sequence number first+i
+	first   uint64
+	bytes   int
+	changed chan struct{} // closed, and made anew, when readers are to look again
+}
+
+// logLine is an event as it is written to every reader.
+type logLine struct {
+	at   time.Time
+	line []byte // one line of JSON with its newline; never changed
+}
+
+// NewHub returns a hub without status and events.
+func NewHub() *Hub {
+	return &Hub{wake: make(chan struct{}, 1), first: 1, changed: make(chan struct{})}
+}
+
+// PublishStatus makes s the status that Status returns. The hub keeps it: neither
+// it nor what it points to may change afterwards.
+func (h *Hub) PublishStatus(s *Status) { h.status.Store(s) }
+
+// Status returns the status published last, nil before the first. It is shared:
+// do not change it.
+func (h *Hub) Status() *Status { return h.status.Load() }
+
+// Publish appends an event to the log, giving it its Seq; an event without a Time
+// happened now. It never waits for a reader, and takes as long with a thousand of
+// them as with none. An event that cannot be written, such as one whose detail is
+// not that of its type, is replaced by one of type daemon that says so: the hub
+// serves the engine, and must not stop it.
+func (h *Hub) Publish(e Event) {
+	if e.Time.IsZero() {
+		e.Time = At(time.Now())
+	}
+	e.Detail = e.Detail.bounded()
+
+	h.mu.Lock()
+	e.Seq = h.first + uint64(len(h.log))
+	h.append(logLine{e.Time.Time, encode(e)})
+	h.mu.Unlock()
+
+	select {
+	case h.wake <- struct{}{}:
+	default: // a wake-up is due already, and will tell of this event too
+	}
+}
+
+// seq is the sequence number that the next event will get.
+func (h *Hub) seq() uint64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.first + uint64(len(h.log))
+}
+
+// append adds a line and drops the oldest ones over the bounds; the newest stays.
+func (h *Hub) append(l logLine) {
+	h.log = append(h.log, l)
+	h.bytes += len(l.line)
+	drop := 0
+	for len(h.log)-drop > MaxEvents || h.bytes > MaxLogBytes && len(h.log)-drop > 1 {
+		h.bytes -= len(h.log[drop].line)
+		h.log[drop] = logLine{} // the array lives on for a while; its lines need not
+		drop++
+	}
+	h.log = h.log[drop:]
+	h.first += uint64(drop)
+}
+
+// encode returns the event as a line of NDJSON.
+func encode(e Event) []byte {
+	line, err := json.Marshal(e)
+	if err != nil {
+		line, _ = json.Marshal(Event{Time: e.Time, Type: EventDaemon, Seq: e.Seq, Detail: &Detail{
+			Action: "lost", Object: "event", Reason: cut(err.Error())}})
+	}
+	return append(line, '\n')
+}
+
+// bounded returns d with its texts cut to what an event may hold.
+func (d *Detail) bounded() *Detail {
+	if d == nil {
+		return nil
+	}
+	out := *d
+	out.Reason = cut(d.Reason)
+	out.Problems = nil
+	for i, p := range d.Problems {
+		if i == MaxEventProblems {
+			out.Problems = append(out.Problems, fmt.Sprintf("and %d more", len(d.Problems)-i))
+			break
+		}
+		out.Problems = append(out.Problems, cut(p))
+	}
+	return &out
+}
+
+func cut(s string) string {
+	if len(s) <= maxEventText {
+		return s
+	}
+	return s[:maxEventText] + "..." // a rune cut in two becomes U+FFFD in JSON
+}
+
+// run tells readers of what is published, until ctx is done.
+func (h *Hub) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-h.wake:
+			h.broadcast()
+		case <-ctx.Done():
+			return
+		}
+		timer.Reset(pace)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (h *Hub) broadcast() {
+	h.mu.Lock()
+	old := h.changed
+	h.changed = make(chan struct{})
+	h.mu.Unlock()
+	close(old) // wakes each reader in turn: not under the lock that Publish needs
+}

@@ -1,0 +1,73 @@
+package control
+
+import "swerve/failover"
+
+// Overall grades a status as a whole.
+//
+// It is critical when a policy has no answering uplink in any family, or a
+// critical problem stands; a warning when an uplink that is neither disabled nor
+// drained is down, shunned or degraded in a family, or a problem of that severity
+// stands; else ok. An uplink counts for a policy when it carries the policy's new
+// flows: one that answers always comes before one that does not, so where those
+// are silent, all are.
+func Overall(s Status) Severity {
+	switch {
+	case anyPolicyDead(s), anyProblem(s.Problems, Critical):
+		return Critical
+	case anyUplinkTroubled(s.Uplinks), anyProblem(s.Problems, Warning):
+		return Warning
+	}
+	return OK
+}
+
+func anyPolicyDead(s Status) bool {
+	for _, p := range s.Policies {
+		if policyDead(p, s.Uplinks) {
+			return true
+		}
+	}
+	return false
+}
+
+// policyDead reports whether none of the policy's carrying uplinks answers.
+func policyDead(p Policy, uplinks []Uplink) bool {
+	for _, f := range failover.Families {
+		for _, share := range p.Family(f) {
+			if answers(share.Uplink, f, uplinks) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func answers(name string, f failover.Family, uplinks []Uplink) bool {
+	for _, u := range uplinks {
+		if u.Name == name {
+			return u.Family(f).State.Answering()
+		}
+	}
+	return false
+}
+
+func anyUplinkTroubled(uplinks []Uplink) bool {
+	for _, u := range uplinks {
+		if u.watched() && (u.IPv4.State.troubled() || u.IPv6.State.troubled()) {
+			return true
+		}
+	}
+	return false
+}
+
+// watched reports whether trouble with the uplink is news: nobody took it out of
+// use on purpose.
+func (u Uplink) watched() bool { return u.Enabled && u.Admin != Drained }
+
+func anyProblem(problems []Problem, s Severity) bool {
+	for _, p := range problems {
+		if p.Severity == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,93 @@
+package control
+
+import (
+	"testing"
+	"time"
+)
+
+// sketch is a status in short: two uplinks' states, both carrying nothing.
+func sketch(fiber4, fiber6, lte4, lte6 State) Status {
+	return Status{
+		Uplinks: []Uplink{
+			{Name: "fiber", Enabled: true, Admin: Auto, IPv4: FamilyStatus{State: fiber4}, IPv6: FamilyStatus{State: fiber6}},
+			{Name: "lte", Enabled: true, Admin: Auto, IPv4: FamilyStatus{State: lte4}, IPv6: FamilyStatus{State: lte6}},
+		},
+	}
+}
+
+func carried(s Status, v4, v6 string) Status {
+	p := Policy{Name: "default"}
+	if v4 != "" {
+		p.IPv4 = []Share{{v4, 1}}
+	}
+	if v6 != "" {
+		p.IPv6 = []Share{{v6, 1}}
+	}
+	s.Policies = append(s.Policies, p)
+	return s
+}
+
+func TestOverall(t *testing.T) {
+	problem := func(sev Severity) Status {
+		s := carried(sketch(Up, Absent, Up, Absent), "fiber", "")
+		s.Problems = []Problem{{Code: "x", Severity: sev}}
+		return s
+	}
+	without := func(change func(*Uplink)) Status {
+		s := carried(sketch(Up, Absent, Down, Absent), "fiber", "")
+		change(&s.Uplinks[1])
+		return s
+	}
+	shared := carried(sketch(Down, Absent, Up, Absent), "fiber", "")
+	shared.Policies[0].IPv4 = append(shared.Policies[0].IPv4, Share{"lte", 1})
+	second := carried(carried(sketch(Up, Absent, Down, Absent), "fiber", ""), "lte", "")
+
+	for _, c := range []struct {
+		what string
+		s    Status
+		want Severity
+	}{
+		{"all up", carried(sketch(Up, Up, Up, Up), "fiber", "fiber"), OK},
+		{"absent family", carried(sketch(Up, Absent, Up, Absent), "fiber", ""), OK},
+		{"suspect still answers", carried(sketch(Suspect, Absent, Up, Absent), "fiber", ""), OK},
+		{"recovering carries", carried(sketch(Recovering, Absent, Up, Absent), "fiber", ""), OK},
+		{"standby unknown", carried(sketch(Up, Absent, Unknown, Absent), "fiber", ""), OK},
+		{"degraded", carried(sketch(Degraded, Absent, Up, Absent), "fiber", ""), Warning},
+		{"standby down", carried(sketch(Up, Absent, Down, Absent), "fiber", ""), Warning},
+		{"standby shunned", carried(sketch(Up, Absent, Shunned, Absent), "fiber", ""), Warning},
+		{"one family down", carried(sketch(Up, Down, Up, Up), "fiber", "lte"), Warning},
+		{"drained and down", without(func(u *Uplink) { u.Admin = Drained }), OK},
+		{"disabled and down", without(func(u *Uplink) { u.Enabled = false }), OK},
+		{"switched and down", without(func(u *Uplink) { u.Admin = Switched }), Warning},
+		{"all down", carried(sketch(Down, Absent, Down, Absent), "fiber", ""), Critical},
+		{"all shunned", carried(sketch(Shunned, Shunned, Shunned, Shunned), "fiber", "fiber"), Critical},
+		{"not yet proven", carried(sketch(Unknown, Absent, Unknown, Absent), "fiber", ""), Critical},
+		{"only IPv6 answers", carried(sketch(Down, Up, Down, Up), "fiber", "fiber"), Warning},
+		{"nobody carries", carried(sketch(Up, Absent, Up, Absent), "", ""), Critical},
+		{"carried by a stranger", carried(sketch(Up, Absent, Up, Absent), "cable", ""), Critical},
+		{"one of a tier answers", shared, Warning},
+		{"a second policy is dead", second, Critical},
+		{"info", problem(Info), OK},
+		{"warning", problem(Warning), Warning},
+		{"critical", problem(Critical), Critical},
+		{"nothing at all", Status{}, OK},
+	} {
+		if got := Overall(c.s); got != c.want {
+			t.Errorf("%s: %s, want %s", c.what, got, c.want)
+		}
+	}
+}
+
+func TestHealthProblems(t *testing.T) {
+	s := fullStatus()
+	down := missingUplink()
+	down.Name, down.Carrier, down.IPv6 = "cable", new(false), down.IPv4
+	down.IPv6.Since = before(time.Hour)
+	drained := missingUplink()
+	drained.Name, drained.Admin = "spare", Drained
+	bad := fullUplink()
+	bad.Name, bad.IPv4.State, bad.IPv4.Reason = "dsl", Degraded, "loss 31 %, over 20 %"
+	s.Uplinks = append(s.Uplinks, down, drained, bad)
+	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"})
+	golden(t, "problems.json", indented(t, HealthProblems(s.Uplinks, s.Policies)))
+}

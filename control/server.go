@@ -1,0 +1,160 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Backend is the daemon behind a [Server]. Its methods are called from several
+// goroutines at once.
+type Backend interface {
+	// Status returns what holds now, nil before there is anything to tell. The
+	// caller does not change it, and nobody may afterwards. The server sets Version
+	// and Overall in its own copy, and lets clients that ask within sharedFor of
+	// each other have the same answer, unless an event lies between.
+	Status() *Status
+	// Reload reads the configuration again and takes it over, or changes nothing
+	// and returns why: an *Error with Problems when the configuration is bad.
+	// There is one call at a time. The context ends with the server, not with the
+	// client that asked: a swap half done helps nobody. It knows [PeerOf].
+	Reload(context.Context) error
+}
+
+// limits are the server's bounds.
+type limits struct {
+	conns   int           // connections at once; one more gets a 503 and is closed
+	streams int           // of them with an open stream of events; one more gets a 503
+	header  int           // bytes of a request's header
+	body    int64         // bytes of a request's body
+	read    time.Duration // for a request to come in
+	write   time.Duration // for an answer to be taken
+	stall   time.Duration // for a stream's reader to take something
+	idle    time.Duration // between two requests
+	reload  time.Duration // for a reload
+	stop    time.Duration // for readers to take the last lines when the server ends
+}
+
+// defaultLimits leave room for status and reload beside a full house of streams.
+var defaultLimits = limits{
+	conns:   1100,
+	streams: 1050,
+	header:  8 << 10,
+	body:    4 << 10,
+	read:    5 * time.Second,
+	write:   10 * time.Second,
+	stall:   30 * time.Second,
+	idle:    time.Minute,
+	reload:  time.Minute,
+	stop:    500 * time.Millisecond,
+}
+
+// sendBuffer is a connection's buffer in the kernel, in bytes. The default is over
+// 200 KiB, which a thousand readers that take nothing would make 200 MiB.
+const sendBuffer = 16 << 10
+
+// Server answers clients on a Listener.
+type Server struct {
+	listener *Listener
+	hub      *Hub
+	backend  Backend
+	log      *slog.Logger
+	limits   limits
+
+	snapshot  snapshot
+	streams   chan struct{} // a token for each open stream
+	reloading sync.Mutex
+
+	mu       sync.Mutex
+	stopping bool // no handler may begin any more
+	handlers sync.WaitGroup
+}
+
+// NewServer returns a server, that does nothing until Serve. Log gets what goes
+// wrong inside the server, which clients cannot make it do.
+func NewServer(l *Listener, h *Hub, b Backend, log *slog.Logger) *Server {
+	return newServer(l, h, b, log, defaultLimits)
+}
+
+func newServer(l *Listener, h *Hub, b Backend, log *slog.Logger, lim limits) *Server {
+	return &Server{listener: l, hub: h, backend: b, log: log, limits: lim,
+		snapshot: snapshot{backend: b}, streams: make(chan struct{}, lim.streams)}
+}
+
+// enter counts a handler that begins, and reports whether it may.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.handlers.Add(1)
+	return true
+}
+
+// Serve answers clients until ctx is done. Open streams then still get what was
+// published before. It closes the Listener, waits for all that it started, and
+// returns nil, or the error that ended it early.
+func (s *Server) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var pump sync.WaitGroup
+	pump.Go(func() { s.hub.run(ctx) })
+	defer pump.Wait()
+	defer cancel()
+
+	server := s.httpServer(ctx)
+	served := make(chan error, 1)
+	go func() {
+		served <- server.Serve(&boundedListener{s.listener.unix, make(chan struct{}, s.limits.conns)})
+	}()
+	select {
+	case err := <-served:
+		s.stop(server, cancel)
+		return fmt.Errorf("control: serve %s: %w", s.listener.Path(), err)
+	case <-ctx.Done():
+	}
+	err := s.stop(server, cancel)
+	<-served
+	return err
+}
+
+func (s *Server) httpServer(ctx context.Context) *http.Server {
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	return &http.Server{
+		Handler:           s.handler(ctx),
+		Protocols:         &http1,
+		MaxHeaderBytes:    s.limits.header,
+		ReadHeaderTimeout: s.limits.read,
+		ReadTimeout:       s.limits.read,
+		WriteTimeout:      s.limits.write,
+		IdleTimeout:       s.limits.idle,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// stop ends streams with what they still have to say, then everything.
+func (s *Server) stop(server *http.Server, cancel func()) error {
+	cancel()
+	ctx, done := context.WithTimeout(context.Background(), 2*s.limits.stop)
+	defer done()
+	err := s.listener.Close() // first, so that the file is gone when clients are
+	if shutErr := server.Shutdown(ctx); shutErr != nil {
+		server.Close()
+	}
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	s.handlers.Wait()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("control: close %s: %w", s.listener.Path(), err)
+	}
+	return nil
+}

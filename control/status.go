@@ -1,0 +1,201 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	"swerve/failover"
+)
+
+// Version is the version of the contract that Status.Version tells. It rises only
+// when a field changes its meaning or goes; fields may be added at any time.
+const Version = 1
+
+// Status is everything that holds now. What is not measured is nil, and null on
+// the wire, never 0. Treat one that has been handed on as immutable.
+type Status struct {
+	Version int  `json:"version"`
+	Now     Time `json:"now"`
+	// Overall is what [Overall] says of the rest; the server fills it in.
+	Overall  Severity      `json:"overall"`
+	Software string        `json:"software"`
+	Daemon   Daemon        `json:"daemon"`
+	Problems List[Problem] `json:"problems"`
+	// Uplinks in the configuration's order of preference.
+	Uplinks List[Uplink] `json:"uplinks"`
+	// Policies in the configuration's order, the default policy first.
+	Policies List[Policy] `json:"policies"`
+	// SwitchesTotal counts the switches since the daemon's start.
+	SwitchesTotal uint64 `json:"switches_total"`
+	// LastSwitch is nil until there was one.
+	LastSwitch *Switch `json:"last_switch"`
+}
+
+// Daemon describes the process that answers.
+type Daemon struct {
+	PID   int  `json:"pid"`
+	Since Time `json:"since"`
+	// Config is the path of its file; empty where it runs without one.
+	Config string `json:"config"`
+	// Generation counts the configurations it has taken over, from 1.
+	Generation uint64 `json:"generation"`
+	// ConfigPending: a reload waits for its confirmation, else it is undone.
+	ConfigPending bool `json:"config_pending"`
+}
+
+// Severity grades a problem, and the whole.
+type Severity string
+
+// The severities; OK is no problem's, only the whole's.
+const (
+	OK       Severity = "ok"
+	Info     Severity = "info"
+	Warning  Severity = "warning"
+	Critical Severity = "critical"
+)
+
+// Problem is something that a person should look at, for as long as it stands.
+type Problem struct {
+	// Code names the kind of problem for programs, such as "uplink-down".
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity"`
+	// Object is what has the problem, such as an uplink's name.
+	Object string `json:"object"`
+	Since  Time   `json:"since"`
+	// Text says what is wrong and Remedy what to do, each as one phrase without
+	// a full stop.
+	Text   string `json:"text"`
+	Remedy string `json:"remedy"`
+}
+
+// Uplink is one uplink with what is known of it in each family.
+type Uplink struct {
+	Name string `json:"name"`
+	// Interface is the kernel's present name of it; while there is none, what
+	// the configuration says.
+	Interface string `json:"interface"`
+	// Enabled is false where the user switched the uplink off.
+	Enabled bool `json:"enabled"`
+	// Carrier is nil while there is no such interface.
+	Carrier *bool `json:"carrier"`
+	Metered bool  `json:"metered"`
+	Admin   Admin `json:"admin"`
+	// OverrideUntil ends Admin by itself; HeldUntil is when damping is expected
+	// to let go; LastProven is the last answer in any family.
+	OverrideUntil Time `json:"override_until"`
+	HeldUntil     Time `json:"held_until"`
+	LastProven    Time `json:"last_proven"`
+
+	IPv4 FamilyStatus `json:"ipv4"`
+	IPv6 FamilyStatus `json:"ipv6"`
+
+	Counters
+}
+
+// Admin is what the operator asked of an uplink.
+type Admin string
+
+// The operator's wishes.
+const (
+	Auto     Admin = "auto"
+	Drained  Admin = "drained"
+	Switched Admin = "switched"
+)
+
+// Counters are an uplink's figures since the daemon's start; nil is not measured.
+type Counters struct {
+	// RxBytes and TxBytes are the interface's own.
+	RxBytes *uint64 `json:"rx_bytes"`
+	TxBytes *uint64 `json:"tx_bytes"`
+	// RxBPS and TxBPS are rates in bits a second.
+	RxBPS *uint64 `json:"rx_bps"`
+	TxBPS *uint64 `json:"tx_bps"`
+	// NewFlows counts the flows that began on the uplink.
+	NewFlows *uint64 `json:"new_flows"`
+	// ProbeBytes counts what the probes cost, both ways.
+	ProbeBytes *uint64 `json:"probe_bytes"`
+}
+
+// FamilyStatus is an uplink's health in one family. In state Absent nothing else
+// is on the wire.
+type FamilyStatus struct {
+	State State `json:"state"`
+	// Reason for the state in words with its figures; may be empty when up.
+	Reason string `json:"reason"`
+	// Since is when the state was entered.
+	Since Time `json:"since"`
+	// Gateway is nil while unknown, and where there is none.
+	Gateway *netip.Addr `json:"gateway"`
+	// Loss is a ratio from 0 to 1 over the window; RTTMS its mean and JitterMS
+	// the mean deviation of successive RTTs (RFC 3550), in milliseconds.
+	Loss     *float64 `json:"loss"`
+	RTTMS    *float64 `json:"rtt_ms"`
+	JitterMS *float64 `json:"jitter_ms"`
+	// PatienceMS is the silence after which sessions are moved, in milliseconds.
+	PatienceMS float64      `json:"patience_ms"`
+	Targets    List[Target] `json:"targets"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (f FamilyStatus) MarshalJSON() ([]byte, error) {
+	if f.State == Absent {
+		return json.Marshal(struct {
+			State State `json:"state"`
+		}{Absent})
+	}
+	type plain FamilyStatus // without this method
+	return json.Marshal(plain(f))
+}
+
+// Target is one target of an uplink's family.
+type Target struct {
+	// Target as the configuration writes it.
+	Target string `json:"target"`
+	// Answering is nil until the first probe was answered or lost.
+	Answering *bool    `json:"answering"`
+	Loss      *float64 `json:"loss"`
+	RTTMS     *float64 `json:"rtt_ms"`
+	// SetAside: it fails on every uplink while others answer, so it counts for
+	// nothing meanwhile.
+	SetAside bool `json:"set_aside"`
+}
+
+// Policy names the uplinks that carry a policy's new flows now.
+type Policy struct {
+	Name string      `json:"name"`
+	IPv4 List[Share] `json:"ipv4"`
+	IPv6 List[Share] `json:"ipv6"`
+}
+
+// Share is an uplink's part in carrying a policy.
+type Share struct {
+	Uplink string `json:"uplink"`
+	// Weight is relative to the other shares, 1 to 255.
+	Weight int `json:"weight"`
+}
+
+// Switch is a change of the uplinks that carry a policy's new flows.
+type Switch struct {
+	Time Time `json:"time"`
+	SwitchDetail
+}
+
+// Family returns the uplink's health in family f.
+func (u Uplink) Family(f failover.Family) FamilyStatus {
+	return [...]FamilyStatus{failover.IPv4: u.IPv4, failover.IPv6: u.IPv6}[f]
+}
+
+// Family returns the shares that carry the policy in family f.
+func (p Policy) Family(f failover.Family) List[Share] {
+	return [...]List[Share]{failover.IPv4: p.IPv4, failover.IPv6: p.IPv6}[f]
+}
+
+// ParseStatus reads a status as the server writes it.
+func ParseStatus(body []byte) (*Status, error) {
+	s := new(Status)
+	if err := json.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("control: read a status: %w", err)
+	}
+	return s, nil
+}
