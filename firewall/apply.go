@@ -1,0 +1,178 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// elementsAtOnce bounds the elements of one command: an attribute over 64 KiB
+// wraps around without an error.
+const elementsAtOnce = 1000
+
+// Apply makes the kernel hold exactly this table, in one transaction: at each
+// instant packets meet the old rules or the new ones, all of them. Counters and
+// the grace set keep their contents. What others put into the table goes.
+//
+// Where the kernel holds objects of our names that cannot be turned into ours,
+// such as a base chain of another priority, the whole table is replaced, still
+// in one transaction, and counters begin anew.
+func (k *Kernel) Apply(t Table) error {
+	held, err := read()
+	if err != nil {
+		return fmt.Errorf("firewall: apply the ruleset: %w", err)
+	}
+	err = transact(func(tx *transaction) {
+		tx.AddTable(tx.table)
+		tx.FlushTable(tx.table)
+		tx.removeStale(held, t)
+		tx.add(t)
+	})
+	if err != nil && !k.holds(t) { // a lost acknowledgement is no failure
+		err = errors.Join(err, k.replace(t))
+		if k.holds(t) {
+			return nil
+		}
+		return fmt.Errorf("firewall: apply the ruleset: %w", err)
+	}
+	return nil
+}
+
+// holds reports whether the kernel is known to hold the table.
+func (k *Kernel) holds(t Table) bool {
+	differences, err := k.Drift(t)
+	return err == nil && len(differences) == 0
+}
+
+// replace deletes the table and makes it anew, counters included.
+func (k *Kernel) replace(t Table) error {
+	return transact(func(tx *transaction) {
+		tx.AddTable(tx.table) // so that there is one to delete
+		tx.DelTable(tx.table)
+		tx.AddTable(tx.table)
+		tx.add(t)
+	})
+}
+
+// removeStale takes away objects that the table has no more. Rules are flushed
+// before; elements hold on to chains, so they go first.
+func (tx *transaction) removeStale(held heldTable, t Table) {
+	for _, name := range held.setNames() {
+		set := &nftables.Set{Table: tx.table, Name: name}
+		switch {
+		case name == graceSet:
+		case t.hasMap(name):
+			tx.FlushSet(set)
+		default:
+			tx.FlushSet(set)
+			tx.DelSet(set)
+		}
+	}
+	for _, name := range held.chainNames() {
+		if !t.hasChain(name) {
+			tx.DelChain(&nftables.Chain{Table: tx.table, Name: name})
+		}
+	}
+	for _, o := range held.objects {
+		if o.kind != unix.NFT_OBJECT_COUNTER || !slices.Contains(t.counters, o.name) {
+			tx.DeleteObject(&nftables.NamedObj{Table: tx.table, Name: o.name, Type: nftables.ObjType(o.kind), Obj: &expr.Counter{}})
+		}
+	}
+}
+
+func (tx *transaction) add(t Table) {
+	for _, name := range t.counters {
+		tx.AddObj(&nftables.CounterObj{Table: tx.table, Name: name})
+	}
+	grace := graceSetOf(tx.table)
+	grace.ID = tx.setID()
+	tx.try(tx.AddSet(grace, nil))
+	for _, c := range t.chains {
+		tx.addChain(c)
+	}
+	for _, m := range t.maps {
+		tx.addMap(m)
+	}
+	for _, c := range t.chains {
+		for _, r := range c.rules {
+			tx.addRule(c, r)
+		}
+	}
+}
+
+func (tx *transaction) addChain(c chain) {
+	out := &nftables.Chain{Table: tx.table, Name: c.name}
+	if c.base != nil {
+		policy := nftables.ChainPolicyAccept
+		out.Type, out.Hooknum, out.Priority, out.Policy = c.base.kind, c.base.hook, &c.base.priority, &policy
+	}
+	tx.AddChain(out)
+}
+
+func (tx *transaction) addMap(m verdictMap) {
+	set := m.set(tx.table)
+	set.ID = tx.setID()
+	tx.try(tx.AddSet(set, nil))
+	for part := range slices.Chunk(m.elements, elementsAtOnce) {
+		tx.try(tx.SetAddElements(set, setElements(part)))
+	}
+}
+
+func (m verdictMap) set(t *nftables.Table) *nftables.Set {
+	return &nftables.Set{
+		Table: t, Name: m.name, IsMap: true, KeyByteOrder: binaryutil.NativeEndian,
+		KeyType: m.keys.datatype, DataType: nftables.TypeVerdict,
+	}
+}
+
+func setElements(entries []entry) []nftables.SetElement {
+	out := make([]nftables.SetElement, len(entries))
+	for i, e := range entries {
+		out[i] = nftables.SetElement{
+			Key: []byte(e.key), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.chain},
+		}
+	}
+	return out
+}
+
+func (tx *transaction) addRule(c chain, r rule) {
+	var exprs []expr.Any
+	for _, p := range r.pieces {
+		exprs = append(exprs, p.exprs...)
+		if p.set != nil {
+			exprs = append(exprs, tx.lookup(p.set))
+		}
+	}
+	tx.AddRule(&nftables.Rule{
+		Table: tx.table, Chain: &nftables.Chain{Table: tx.table, Name: c.name},
+		Exprs: exprs, UserData: r.userData(),
+	})
+}
+
+// lookup adds an anonymous set and looks into it.
+func (tx *transaction) lookup(s *anonymousSet) expr.Any {
+	set := &nftables.Set{
+		Table: tx.table, ID: tx.setID(), Name: "__set%d", Anonymous: true, Constant: true,
+		Interval: true, KeyType: s.keyType,
+	}
+	tx.try(tx.AddSet(set, s.elements))
+	return &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID, Invert: s.invert}
+}
+
+// userDataID is the type of user data that holds a rule's id. nft(8) shows
+// type 0, the comment, and passes over types that it does not know.
+const userDataID userdata.Type = 83
+
+func (r rule) userData() []byte {
+	var data []byte
+	if r.comment != "" {
+		data = userdata.AppendString(data, userdata.TypeComment, r.comment)
+	}
+	return userdata.Append(data, userDataID, idBytes(r.id))
+}

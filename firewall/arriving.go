@@ -1,0 +1,88 @@
+package firewall
+
+import (
+	"github.com/google/nftables"
+
+	"swerve/failover"
+)
+
+// mangleLater is right after other programs' mangle rules: what they mark is
+// seen, and what we mark is not overwritten.
+const mangleLater = -150 + 5
+
+// arriving are the chains before routing, where a packet gets its lane.
+func (b builder) arriving() []chain {
+	var out []chain
+	for _, u := range b.Uplinks {
+		if u.Interface != "" {
+			out = append(out, b.in(u))
+		}
+	}
+	if len(out) > 0 {
+		out[0].about = "Came in by this uplink: answered by it, for ever (policy 127)."
+	}
+	return append(out, b.prerouting(), b.output())
+}
+
+func (b builder) in(u Uplink) chain {
+	c := chain{name: of("in", u.Lane)}
+	if u.MarkArrivals {
+		c.rules = append(c.rules, newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
+			because("for strict reverse path filtering"))
+	}
+	lanes := b.Layout.CTPair(u.Lane, failover.NobodyLane)
+	c.rules = append(c.rules, newRule(ctStateNew, setCTMark(b.Layout.CTMask, lanes)))
+	return c
+}
+
+// prerouting gives forwarded packets their lane.
+func (b builder) prerouting() chain {
+	c := chain{
+		name:  "prerouting",
+		about: "Forwarded packets: the lane of their flow; a new flow goes by the rules.",
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, "prerouting", "mangle + 5", mangleLater),
+		rules: []rule{newRule(arrivesVmap(arrivals))},
+	}
+	c.rules = append(c.rules, b.laneOfFlow()...)
+	// What a lane's chain did not replace came with the packet, or from another
+	// program that uses our bits. It must not choose a table.
+	c.rules = append(c.rules, newRule(packetMark(b.Layout.MarkMask).isNot(0), setPacketMark(b.Layout.MarkMask, 0)))
+	c.rules = append(c.rules, b.newFlow()...)
+	return c
+}
+
+// output gives this machine's own packets their lane. As a chain of type route
+// it makes the kernel look up the route again.
+func (b builder) output() chain {
+	c := chain{
+		name:  "output",
+		about: "The gateway's own packets. A socket with a mark of its own (WireGuard, tailscale, our probes) keeps it.",
+		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
+		rules: []rule{newRule(anyPacketMark, returns)},
+	}
+	c.rules = append(c.rules, b.laneOfFlow()...)
+	c.rules = append(c.rules, b.newFlow()...)
+	return c
+}
+
+// laneOfFlow ends in the lane of the flow's uplink or, where that one is lost,
+// of its policy.
+func (b builder) laneOfFlow() []rule {
+	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	var out []rule
+	for _, f := range failover.Families {
+		out = append(out, newRule(nfproto(f), ctMark(pair).vmap(restoreMap(f))))
+	}
+	return append(out, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(againMap)))
+}
+
+// newFlow sends flows without lanes through the user's rules. Answers are left
+// out: those of a flow that came in elsewhere, from a VPN, match them as well.
+func (b builder) newFlow() []rule {
+	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	return []rule{
+		newRule(ctMark(pair).isNot(0), returns),
+		newRule(ctReply, returns),
+		newRule(jump("by_rules")),
+	}
+}

@@ -1,0 +1,135 @@
+package firewall
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"swerve/failover"
+)
+
+// Goal is all that the firewall should hold. The order of its lists does not
+// matter: equal contents give equal tables.
+type Goal struct {
+	Layout  failover.Layout
+	Uplinks []Uplink
+	// Policies, among them the default policy by its lane.
+	Policies []Policy
+	// Lost tells by family which flows have to leave their uplink.
+	Lost [2][]Pair
+}
+
+// Uplink is what the firewall has to know of one uplink.
+type Uplink struct {
+	Lane failover.Lane
+	// Name is the user's; it is only shown, as a comment.
+	Name string
+	// Interface is the kernel's name, whether or not such a device exists now.
+	// While it is empty, or has a character that nft cannot write (quote,
+	// backslash, asterisk), the uplink's flows are known but none can begin.
+	Interface string
+	// Addresses of the gateway itself on this uplink, both families: a packet
+	// with one of these never leaves by another uplink.
+	Addresses []netip.Addr
+	// MarkArrivals gives packets that come in by this uplink its lane, so that
+	// strict reverse path filtering (RFC 3704) looks into the uplink's own table.
+	// It takes effect with src_valid_mark set on the interface.
+	MarkArrivals bool
+
+	// SNAT masquerades IPv4, but for sources and destinations in SNATExcept.
+	SNAT       bool
+	SNATExcept []netip.Prefix
+	SNAT6      SNAT6
+	// Native6 are the IPv6 prefixes that this uplink routes back to us, the one
+	// of the link itself included.
+	Native6 []netip.Prefix
+}
+
+// SNAT6 says which IPv6 sources an uplink masquerades.
+type SNAT6 uint8
+
+// The kinds of IPv6 source NAT.
+const (
+	// Foreign masquerades sources outside of Native6: all of them while that is
+	// empty.
+	Foreign SNAT6 = iota
+	// Masquerade masquerades every source.
+	Masquerade
+	// None masquerades nothing.
+	None
+)
+
+// Policy is what the firewall has to know of one policy.
+type Policy struct {
+	Lane failover.Lane
+	// Name is the user's; it is only shown, as a comment.
+	Name string
+	// Uplinks are the lanes of the policy's own uplinks.
+	Uplinks []failover.Lane
+	// Block: flows of this policy never leave by an uplink that is not its own.
+	Block bool
+}
+
+// Pair names the flows that one policy sent to one uplink.
+type Pair struct{ Uplink, Policy failover.Lane }
+
+// sorted returns a copy in the order of lanes, without what could not be
+// carried out: uplinks and policies with a lane of another kind, second ones
+// with the same lane, second uplinks on one interface, pairs of unknown lanes.
+// A transaction is refused as a whole, so one bad part must not cost the rest.
+func (g Goal) sorted() Goal {
+	g.Uplinks = sortedUplinks(g.Uplinks)
+	g.Policies = slices.Clone(g.Policies)
+	slices.SortStableFunc(g.Policies, func(a, b Policy) int { return cmp.Compare(a.Lane, b.Lane) })
+	g.Policies = slices.CompactFunc(g.Policies, func(a, b Policy) bool { return a.Lane == b.Lane })
+	g.Policies = slices.DeleteFunc(g.Policies, func(p Policy) bool { return !p.Lane.IsPolicy() })
+	for _, f := range failover.Families {
+		g.Lost[f] = g.sortedPairs(g.Lost[f])
+	}
+	return g
+}
+
+func sortedUplinks(in []Uplink) []Uplink {
+	out := slices.Clone(in)
+	slices.SortStableFunc(out, func(a, b Uplink) int { return cmp.Compare(a.Lane, b.Lane) })
+	out = slices.CompactFunc(out, func(a, b Uplink) bool { return a.Lane == b.Lane })
+	out = slices.DeleteFunc(out, func(u Uplink) bool { return !u.Lane.IsUplink() })
+	taken := map[string]bool{}
+	for i, u := range out {
+		if !writable(u.Interface) || taken[u.Interface] {
+			out[i].Interface = ""
+		}
+		taken[u.Interface] = true
+		out[i].Native6 = distinct(family6(u.Native6))
+		out[i].SNATExcept = distinct(family4(u.SNATExcept))
+	}
+	return out
+}
+
+// writable reports whether an interface name can stand in nft text. The kernel
+// allows names that nft has no way to quote.
+func writable(name string) bool {
+	const longest = 15 // IFNAMSIZ - 1
+	return len(name) <= longest && !strings.ContainsAny(name, "\"\\*") &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func (g Goal) sortedPairs(in []Pair) []Pair {
+	out := slices.DeleteFunc(slices.Clone(in), func(p Pair) bool {
+		return !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == p.Uplink }) ||
+			!slices.ContainsFunc(g.Policies, func(q Policy) bool { return q.Lane == p.Policy })
+	})
+	slices.SortFunc(out, func(a, b Pair) int {
+		return cmp.Or(cmp.Compare(a.Uplink, b.Uplink), cmp.Compare(a.Policy, b.Policy))
+	})
+	return slices.Compact(out)
+}
+
+// masquerades reports by family whether the uplink gives packets a source of its own.
+func (u Uplink) masquerades() [2]bool { return [2]bool{u.SNAT, u.SNAT6 != None} }
+
+// masqueradesAll reports by family whether that goes for every source.
+func (u Uplink) masqueradesAll() [2]bool {
+	return [2]bool{u.SNAT, u.SNAT6 == Masquerade || u.SNAT6 == Foreign && len(u.Native6) == 0}
+}

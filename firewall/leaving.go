@@ -1,0 +1,210 @@
+package firewall
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+
+	"swerve/failover"
+)
+
+// leaving are the chains after all source NAT. Only there is a flow's final
+// address known: they keep what must not leave, and give the flow its lane.
+func (b builder) leaving() []chain {
+	out := []chain{b.own(), {
+		name:  guardChain,
+		about: "Of a policy that may never use this uplink.",
+		rules: []rule{newRule(count(guardCounter), drop)},
+	}}
+	for _, u := range b.Uplinks {
+		if u.Interface == "" {
+			continue
+		}
+		if len(u.SNATExcept) > 0 && u.SNAT {
+			out = append(out, b.bare(u))
+		}
+		out = append(out, b.moved(u), b.out(u))
+	}
+	return append(out, chain{
+		name:  "postrouting",
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPostrouting, "postrouting", "srcnat + 50", 100+50),
+		rules: []rule{newRule(leavesVmap(departures))},
+	})
+}
+
+// own ends the way of a packet whose flow already has this uplink.
+func (b builder) own() chain {
+	return chain{
+		name:  "own",
+		about: "A flow on its uplink: remember once that the TCP handshake is over.",
+		rules: []rule{
+			newRule(tcp, ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
+			newRule(accept),
+		},
+	}
+}
+
+// out is what happens to packets that leave by an uplink, the usual first.
+func (b builder) out(u Uplink) chain {
+	uplink, established := b.Layout.CTUplinkMask(), b.Layout.CTEstablished()
+	lane := b.Layout.Mark(u.Lane)
+	c := chain{
+		name:  of("out", u.Lane),
+		about: "Leaves by uplink " + u.Name + ".",
+		rules: []rule{newRule(count(of("up", u.Lane))).because("uplink " + u.Name)},
+	}
+	if len(b.barred(u).elements) > 0 {
+		c.rules = append(c.rules, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(of("barred", u.Lane))))
+	}
+	c.rules = append(c.rules,
+		newRule(ctMark(uplink|established).is(lane|established), accept),
+		newRule(ctMark(uplink).is(lane), goTo("own")),
+	)
+	c.rules = append(c.rules, b.probes(u)...)
+	c.rules = append(c.rules, b.strays(u)...)
+	c.rules = append(c.rules,
+		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
+			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, failover.DefaultPolicyLane))),
+		newRule(setCTMark(uplink|established, lane), count(of("flows", u.Lane))),
+	)
+	return c
+}
+
+// probes are packets of sockets that were marked with an uplink's lane. They are
+// no sessions and get no lanes, so no verdict touches them; and they leave by
+// their own uplink or not at all: an answer by another one would prove nothing.
+func (b builder) probes(u Uplink) []rule {
+	mask, policyBit := b.Layout.MarkMask, b.policyBit()
+	return []rule{
+		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
+		newRule(ownPacket, ctMark(b.Layout.CTUplinkMask()).is(0), packetMark(mask&^policyBit).isNot(0),
+			packetMark(policyBit).is(0), count(guardCounter), drop).because("a probe of another uplink"),
+	}
+}
+
+// policyBit is set in the packet mark of every policy's lane, and in no uplink's.
+func (b builder) policyBit() uint32 { return b.Layout.Mark(failover.DefaultPolicyLane) }
+
+// strays drop what would leave with an address that does not belong here, of
+// flows that are new to the uplink.
+func (b builder) strays(u Uplink) []rule {
+	var out []rule
+	// Without an entry there is no NAT, so the source is somebody else's.
+	if p, ok := whereFamilies(u.masquerades()); ok {
+		out = append(out, newRule(p, ctStateInvalid, count(strayCounter), drop))
+	}
+	// Sockets with another program's mark go where that program wants, and are
+	// masqueraded wherever that is.
+	if p, ok := whereFamilies(u.masqueradesAll()); ok {
+		out = append(out, newRule(ownPacket, packetMark(^b.Layout.MarkMask).isNot(0), p, accept))
+	}
+	for _, a := range []address{ipSaddr, ip6Saddr} {
+		if others := b.othersAddresses(u, a.family); len(others) > 0 {
+			out = append(out, newRule(a.in(others), count(strayCounter), drop))
+		}
+	}
+	out = append(out, newRule(ctMark(b.Layout.CTUplinkMask()).isNot(0), jump(of("moved", u.Lane))))
+	if !u.SNAT {
+		return out
+	}
+	end := []piece{count(strayCounter), drop}
+	if len(u.SNATExcept) > 0 {
+		end = []piece{jump(of("bare", u.Lane))}
+	}
+	return append(out, newRule(append([]piece{nfproto(failover.IPv4), ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...))
+}
+
+// moved sees flows of another uplink. Those with a fixed source would be strays:
+// what came in by the other one, static source NAT, and IPv6 that is native
+// there. The rest goes on, and belongs here from now on. Masquerade needs no rule: the kernel
+// itself drops the entry of such a flow, with this packet.
+func (b builder) moved(u Uplink) chain {
+	c := chain{
+		name:  of("moved", u.Lane),
+		about: "A flow of another uplink. Inbound, with a fixed source or with foreign IPv6, it would be a stray.",
+		rules: []rule{
+			newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, failover.NobodyLane)), count(strayCounter), drop),
+			newRule(ctStatusSNAT, count(strayCounter), drop),
+		},
+	}
+	if foreign := b.nativeElsewhere(u); len(foreign) > 0 {
+		c.rules = append(c.rules, newRule(ip6Saddr.in(foreign), count(strayCounter), drop))
+	}
+	return c
+}
+
+// bare sees IPv4 packets without NAT on an uplink that masquerades.
+func (b builder) bare(u Uplink) chain {
+	return chain{
+		name:  of("bare", u.Lane),
+		about: "Without source NAT although the uplink masquerades: only the exceptions may pass.",
+		rules: []rule{
+			newRule(ipSaddr.in(u.SNATExcept), returns),
+			newRule(ipDaddr.in(u.SNATExcept), returns),
+			newRule(count(strayCounter), drop),
+		},
+	}
+}
+
+// othersAddresses are the gateway's addresses on other uplinks, but for one that
+// this uplink has too.
+func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
+	var out []netip.Prefix
+	for _, o := range b.Uplinks {
+		for _, a := range o.Addresses {
+			if a.Is4() == (f == failover.IPv4) && o.Lane != u.Lane && !slices.Contains(u.Addresses, a) {
+				out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
+	}
+	return distinct(out)
+}
+
+// nativeElsewhere are the prefixes of other uplinks that are not native here.
+func (b builder) nativeElsewhere(u Uplink) []netip.Prefix {
+	var out []netip.Prefix
+	for _, o := range b.Uplinks {
+		for _, p := range o.Native6 {
+			native := slices.ContainsFunc(u.Native6, func(q netip.Prefix) bool { return covers(q, p) })
+			if o.Lane != u.Lane && !native {
+				out = append(out, p)
+			}
+		}
+	}
+	return distinct(out)
+}
+
+// srcnat are the chains of source NAT, right after other programs' own, so that
+// a user's static NAT wins.
+func (b builder) srcnat() []chain {
+	var out []chain
+	for _, u := range b.Uplinks {
+		if u.Interface != "" && translates(u) {
+			out = append(out, b.snat(u))
+		}
+	}
+	return append(out, chain{
+		name:  "srcnat",
+		about: "Source NAT of each uplink.",
+		base:  hooked(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, "postrouting", "srcnat + 5", 100+5),
+		rules: []rule{newRule(leavesVmap(translated))},
+	})
+}
+
+func (b builder) snat(u Uplink) chain {
+	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
+	if u.SNAT {
+		if len(u.SNATExcept) > 0 {
+			c.rules = append(c.rules, newRule(ipSaddr.in(u.SNATExcept), accept), newRule(ipDaddr.in(u.SNATExcept), accept))
+		}
+		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), masquerade))
+	}
+	switch {
+	case u.masqueradesAll()[failover.IPv6]:
+		c.rules = append(c.rules, newRule(nfproto(failover.IPv6), masquerade))
+	case u.SNAT6 == Foreign:
+		c.rules = append(c.rules, newRule(ip6Saddr.notIn(u.Native6), masquerade))
+	}
+	return c
+}

@@ -1,0 +1,75 @@
+package firewall
+
+import (
+	"github.com/google/nftables"
+
+	"swerve/failover"
+)
+
+// filterEarlier is right before other programs' filter rules, whose drops would
+// leave a client waiting.
+const filterEarlier = 0 - 5
+
+// lost are the chains that end TCP flows whose address cannot come along.
+func (b builder) lost() []chain {
+	var out []chain
+	for _, u := range b.Uplinks {
+		out = append(out, b.deadFlow(u))
+	}
+	if len(out) > 0 {
+		out[0].about = "Established TCP of a lost uplink. What needs no other address passes, and goes on elsewhere."
+	}
+	return append(out, b.forward(), b.local(), b.rawOut())
+}
+
+// deadFlow answers the packets of a lost uplink's flow with a reset: the
+// gateway's own, NATed ones, and IPv6 that is native to the uplink.
+func (b builder) deadFlow(u Uplink) chain {
+	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
+	c := chain{name: of("dead", u.Lane), rules: []rule{reset(ownPacket), reset(ctStatusSNAT)}}
+	if len(u.Native6) > 0 {
+		c.rules = append(c.rules, reset(ip6Saddr.in(u.Native6)))
+	}
+	return c
+}
+
+func (b builder) forward() chain {
+	return chain{
+		name:  "forward",
+		about: "From the client's side only: a server would get nothing but a stray by a wrong uplink.",
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
+		rules: append([]rule{
+			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
+				because("its entry is gone, it cannot go on"),
+		}, b.deadFlows()...),
+	}
+}
+
+func (b builder) local() chain {
+	probe := newRule(packetMark(b.Layout.MarkMask&^b.policyBit()).isNot(0), packetMark(b.policyBit()).is(0), returns).
+		because("probes pass")
+	return chain{
+		name:  "local",
+		about: "The same for local sockets.",
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "filter - 5", filterEarlier),
+		rules: append([]rule{probe}, b.deadFlows()...),
+	}
+}
+
+func (b builder) deadFlows() []rule {
+	var out []rule
+	for _, f := range failover.Families {
+		out = append(out, newRule(ctOriginal, nfproto(f), ctMark(b.Layout.CTMask).vmap(deadMap(f))))
+	}
+	return out
+}
+
+func (b builder) rawOut() chain {
+	poke := b.Layout.Mark(failover.NobodyLane)
+	return chain{
+		name:  "raw_out",
+		about: "Pokes (lane 127) are not flows.",
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "raw", -300),
+		rules: []rule{newRule(packetMark(b.Layout.MarkMask).is(poke), notrack)},
+	}
+}

@@ -1,0 +1,180 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// The helpers of this file read like the text that they write. Every match
+// loads into register 1 and compares there. Marks, states and interface names
+// are in the machine's own byte order; what comes out of a packet is big-endian.
+
+// field is a value of a packet or its flow, of 32 bits where it is compared.
+type field struct {
+	text string
+	load []expr.Any
+}
+
+// ctMark is the flow's mark under a mask; packetMark the packet's.
+func ctMark(mask uint32) field {
+	return field{
+		text: fmt.Sprintf("ct mark & 0x%08x", mask),
+		load: []expr.Any{&expr.Ct{Register: 1, Key: expr.CtKeyMARK}, masked(mask)},
+	}
+}
+
+func packetMark(mask uint32) field {
+	return field{
+		text: fmt.Sprintf("meta mark & 0x%08x", mask),
+		load: []expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masked(mask)},
+	}
+}
+
+func (f field) is(value uint32) piece {
+	return f.compare(fmt.Sprintf("== 0x%08x", value), expr.CmpOpEq, value)
+}
+
+func (f field) isNot(value uint32) piece {
+	return f.compare(fmt.Sprintf("!= 0x%08x", value), expr.CmpOpNeq, value)
+}
+
+func (f field) compare(text string, op expr.CmpOp, value uint32) piece {
+	return piece{
+		text:  f.text + " " + text,
+		exprs: append(slices.Clone(f.load), &expr.Cmp{Op: op, Register: 1, Data: native32(value)}),
+	}
+}
+
+// vmap takes the verdict that the named map has for the value, if any.
+func (f field) vmap(name string) piece {
+	return piece{
+		text: f.text + " vmap @" + name,
+		exprs: append(slices.Clone(f.load),
+			&expr.Lookup{SourceRegister: 1, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: name}),
+	}
+}
+
+func masked(mask uint32) expr.Any { return bitwise(mask, 0) }
+
+// bitwise is (register & mask) ^ xor.
+func bitwise(mask, xor uint32) expr.Any {
+	return &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native32(mask), Xor: native32(xor)}
+}
+
+func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
+
+// nfproto matches packets of a family.
+func nfproto(f failover.Family) piece {
+	number := [2]byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}[f]
+	return piece{text: "meta nfproto " + f.String(), exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+	}}
+}
+
+// whereFamilies matches the families that are set; ok is false where none is.
+func whereFamilies(set [2]bool) (p piece, ok bool) {
+	switch {
+	case set[failover.IPv4] && set[failover.IPv6]:
+		return piece{}, true // matches everything, and needs no words
+	case set[failover.IPv4]:
+		return nfproto(failover.IPv4), true
+	case set[failover.IPv6]:
+		return nfproto(failover.IPv6), true
+	}
+	return piece{}, false
+}
+
+// arrivesVmap and leavesVmap take the verdict that the named map has for the
+// device by which the packet came in, or leaves.
+func arrivesVmap(name string) piece {
+	return field{"iifname", []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}}.vmap(name)
+}
+
+func leavesVmap(name string) piece {
+	return field{"oifname", []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}.vmap(name)
+}
+
+// ifname is an interface name as a key: zero padded to its full length.
+func ifname(name string) []byte {
+	b := make([]byte, unix.IFNAMSIZ)
+	copy(b, name)
+	return b
+}
+
+// The state of a flow, as conntrack sees this packet.
+var (
+	ctStateNew         = ctBits("ct state new", expr.CtKeySTATE, expr.CtStateBitNEW, expr.CmpOpNeq)
+	ctStateEstablished = ctBits("ct state established", expr.CtKeySTATE, expr.CtStateBitESTABLISHED, expr.CmpOpNeq)
+	ctStateInvalid     = ctBits("ct state invalid", expr.CtKeySTATE, expr.CtStateBitINVALID, expr.CmpOpNeq)
+	// IPS_SRC_NAT: the flow's source was rewritten.
+	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
+	ctStatusNoSNAT = ctBits("ct status ! snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpEq)
+
+	ctOriginal = ctDirection("original", 0)
+	ctReply    = ctDirection("reply", 1)
+)
+
+func ctBits(text string, key expr.CtKey, bits uint32, op expr.CmpOp) piece {
+	return piece{text: text, exprs: []expr.Any{
+		&expr.Ct{Register: 1, Key: key}, masked(bits), &expr.Cmp{Op: op, Register: 1, Data: native32(0)},
+	}}
+}
+
+func ctDirection(text string, value byte) piece {
+	return piece{text: "ct direction " + text, exprs: []expr.Any{
+		&expr.Ct{Register: 1, Key: expr.CtKeyDIRECTION},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
+	}}
+}
+
+var (
+	// Packets with any mark at all.
+	anyPacketMark = piece{text: "meta mark != 0x00000000", exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(0)},
+	}}
+	// Packets that came in by no device: this machine's own.
+	ownPacket = piece{text: "iif 0", exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIF, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native32(0)},
+	}}
+	tcp = piece{text: "meta l4proto tcp", exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+	}}
+	// A segment from the middle of a flow: neither SYN nor RST. The flags are
+	// byte 13 of the header, RFC 9293.
+	midFlow = piece{text: "tcp flags & (syn | rst) == 0", exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x02 | 0x04}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
+	}}
+	// Packets whose source is not an address of this machine.
+	foreignSource = piece{text: "fib saddr type != local", exprs: []expr.Any{
+		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagSADDR: true},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(unix.RTN_LOCAL)},
+	}}
+	// Whether a transformation such as IPsec's still lies before the packet.
+	ipsecExists  = rtIPsec("exists", 1)
+	ipsecMissing = rtIPsec("missing", 0)
+	// Devices in the grace set.
+	leavesInGrace = piece{text: "oifname @" + graceSet, exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: graceSet},
+	}}
+)
+
+func rtIPsec(text string, value byte) piece {
+	const rtXFRM = 4 // NFT_RT_XFRM, linux/netfilter/nf_tables.h
+	return piece{text: "rt ipsec " + text, exprs: []expr.Any{
+		&expr.Rt{Register: 1, Key: rtXFRM},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
+	}}
+}

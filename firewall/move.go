@@ -1,0 +1,64 @@
+package firewall
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+)
+
+// Move turns a table that the kernel holds into another. Where the two differ in
+// lost pairs only, as at a verdict, that is a small transaction of elements;
+// otherwise, and where the kernel turns out not to hold from, it is Apply(to).
+func (k *Kernel) Move(from, to Table) error {
+	if from.digest == to.digest {
+		return nil
+	}
+	if from.rulesDigest != to.rulesDigest {
+		return k.Apply(to)
+	}
+	err := transact(func(tx *transaction) {
+		for i := range to.maps {
+			tx.changeMap(from.maps[i], to.maps[i])
+		}
+	})
+	if err == nil {
+		return nil
+	}
+	// Deleting an element that is not there fails: somebody changed the table.
+	if again := k.Apply(to); again != nil {
+		return fmt.Errorf("firewall: move flows: %w; then %w", err, again)
+	}
+	return nil
+}
+
+func (tx *transaction) changeMap(from, to verdictMap) {
+	set := to.set(tx.table)
+	for _, part := range []struct {
+		entries []entry
+		change  func(*nftables.Set, []nftables.SetElement) error
+	}{
+		{without(from.elements, to.elements), tx.SetDeleteElements},
+		{without(to.elements, from.elements), tx.SetAddElements},
+	} {
+		for len(part.entries) > 0 {
+			n := min(len(part.entries), elementsAtOnce)
+			tx.try(part.change(set, setElements(part.entries[:n])))
+			part.entries = part.entries[n:]
+		}
+	}
+}
+
+// without returns the entries that others have not.
+func without(entries, others []entry) []entry {
+	known := make(map[entry]bool, len(others))
+	for _, e := range others {
+		known[e] = true
+	}
+	var out []entry
+	for _, e := range entries {
+		if !known[e] {
+			out = append(out, e)
+		}
+	}
+	return out
+}

@@ -1,0 +1,194 @@
+package firewall
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+
+	"swerve/failover"
+)
+
+// Names in the table. Uplinks and policies stand there by lane: their own names
+// may be words of nft's language.
+const (
+	resetsCounter = "resets"
+	guardCounter  = "guard"
+	strayCounter  = "stray"
+	againMap      = "again"
+	graceSet      = "grace"
+	arrivals      = "arrivals"
+	departures    = "departures"
+	translated    = "translated"
+	guardChain    = "guarded"
+)
+
+func restoreMap(f failover.Family) string { return "restore_" + f.String() }
+func deadMap(f failover.Family) string    { return "dead_" + f.String() }
+
+// of names the object of one lane, such as lane_1.
+func of(what string, n failover.Lane) string { return fmt.Sprintf("%s_%d", what, n) }
+
+// Ruleset computes the table for a goal. Equal goals give equal tables. Parts of
+// a goal that cannot be carried out, such as a lane outside of its range, are
+// left out.
+func Ruleset(g Goal) Table {
+	b := builder{g.sorted()}
+	t := Table{counters: b.counters(), maps: b.maps()}
+	t.chains = append(t.chains, b.lanes()...)
+	t.chains = append(t.chains, b.classification()...)
+	t.chains = append(t.chains, b.arriving()...)
+	t.chains = append(t.chains, b.leaving()...)
+	t.chains = append(t.chains, b.srcnat()...)
+	t.chains = append(t.chains, b.lost()...)
+	t.seal()
+	return t
+}
+
+// builder makes the chains of one sorted goal.
+type builder struct{ Goal }
+
+func (b builder) counters() []string {
+	names := []string{resetsCounter, guardCounter, strayCounter}
+	for _, u := range b.Uplinks {
+		names = append(names, of("up", u.Lane), of("flows", u.Lane))
+	}
+	return names
+}
+
+func (b builder) maps() []verdictMap {
+	out := []verdictMap{
+		b.restore(failover.IPv4), b.restore(failover.IPv6), b.again(),
+		b.dead(failover.IPv4), b.dead(failover.IPv6),
+		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
+	}
+	out[5].about = "Uplinks by device: what comes in by it, leaves by it, and has its source translated."
+	for _, u := range b.Uplinks {
+		if m := b.barred(u); len(m.elements) > 0 {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// restore has every pair that is not lost. A verdict removes a pair here and
+// adds it to dead.
+func (b builder) restore(f failover.Family) verdictMap {
+	m := verdictMap{name: restoreMap(f), keys: markKeys}
+	if f == failover.IPv4 {
+		m.about = "(policy, uplink) of a flow -> the lane that its packets take, for each family.\n" +
+			"A verdict takes a pair out of restore and adds it to dead."
+	}
+	lost := map[Pair]bool{}
+	for _, p := range b.Lost[f] {
+		lost[p] = true
+	}
+	for _, u := range b.Uplinks {
+		for _, p := range b.Policies {
+			if !lost[Pair{u.Lane, p.Lane}] {
+				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p.Lane), of("lane", u.Lane)))
+			}
+		}
+		// What came in by an uplink is answered by it whatever happens.
+		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, failover.NobodyLane), of("lane", u.Lane)))
+	}
+	return m
+}
+
+// again leads flows whose uplink is not restored to their policy's ladder. The
+// default policy's is where packets without a mark go.
+func (b builder) again() verdictMap {
+	m := verdictMap{name: againMap, keys: markKeys, about: "The flow's uplink is not restored, its policy is known: back to the policy's ladder."}
+	for _, p := range b.Policies {
+		if p.Lane != failover.DefaultPolicyLane {
+			m.elements = append(m.elements, markEntry(b.Layout.CTPair(0, p.Lane), of("lane", p.Lane)))
+		}
+	}
+	return m
+}
+
+// dead has the established TCP flows of lost pairs.
+func (b builder) dead(f failover.Family) verdictMap {
+	m := verdictMap{name: deadMap(f), keys: markKeys}
+	if f == failover.IPv4 {
+		m.about = "(policy, uplink, established TCP) of flows to be reset."
+	}
+	for _, p := range b.Lost[f] {
+		mark := b.Layout.CTPair(p.Uplink, p.Policy) | b.Layout.CTEstablished()
+		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)))
+	}
+	return m
+}
+
+// lanes are the chains that give a packet a lane. They set our seven bits of its
+// mark and nobody else's.
+func (b builder) lanes() []chain {
+	var out []chain
+	add := func(n failover.Lane, name string) {
+		out = append(out, chain{name: of("lane", n), rules: []rule{
+			newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(n))).because(name),
+		}})
+	}
+	for _, u := range b.Uplinks {
+		add(u.Lane, "uplink "+u.Name)
+	}
+	for _, p := range b.Policies {
+		if p.Lane != failover.DefaultPolicyLane {
+			add(p.Lane, "policy "+p.Name)
+		}
+	}
+	if len(out) > 0 {
+		out[0].about = "Set our seven bits of the packet mark, nobody else's."
+	}
+	return out
+}
+
+// classification gives a new flow its policy: the user's rules, first match
+// wins, then the default policy, which needs no mark.
+func (b builder) classification() []chain {
+	var out []chain
+	for _, p := range b.Policies {
+		if p.Lane == failover.DefaultPolicyLane {
+			continue
+		}
+		out = append(out, chain{name: of("new", p.Lane), rules: []rule{
+			newRule(setCTMark(b.Layout.CTUplinkMask()|b.Layout.CTPolicyMask(), b.Layout.CTPair(0, p.Lane))),
+			newRule(goTo(of("lane", p.Lane))),
+		}})
+	}
+	if len(out) > 0 {
+		out[0].about = "A new flow of a policy other than the default remembers its policy."
+	}
+	return append(out, chain{name: "by_rules", about: "The user's rules, first match wins."})
+}
+
+// devices leads each uplink that has an interface to one of its chains.
+func (b builder) devices(name, what string, where func(Uplink) bool) verdictMap {
+	m := verdictMap{name: name, keys: deviceKeys}
+	for _, u := range b.Uplinks {
+		if u.Interface != "" && where(u) {
+			m.elements = append(m.elements, deviceEntry(u.Interface, of(what, u.Lane)))
+		}
+	}
+	return m
+}
+
+func every(Uplink) bool        { return true }
+func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None }
+
+// barred has the blocking policies that the uplink does not belong to. It keeps
+// their flows away also while no daemon runs.
+func (b builder) barred(u Uplink) verdictMap {
+	m := verdictMap{name: of("barred", u.Lane), keys: markKeys}
+	for _, p := range b.Policies {
+		if p.Block && u.Interface != "" && !slices.Contains(p.Uplinks, u.Lane) {
+			m.elements = append(m.elements, markEntry(b.Layout.CTPair(0, p.Lane), guardChain))
+		}
+	}
+	return m
+}
+
+// hooked is a base chain: its hook, and its priority as text and number.
+func hooked(kind nftables.ChainType, hook *nftables.ChainHook, hookText, priorityText string, priority nftables.ChainPriority) *base {
+	return &base{kind: kind, hook: hook, hookText: hookText, priorityText: priorityText, priority: priority}
+}

@@ -1,0 +1,161 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// Table is the whole of table inet swerve, as it should be. Ruleset makes it;
+// it never changes afterwards.
+type Table struct {
+	counters []string
+	maps     []verdictMap
+	chains   []chain
+	// rulesDigest covers all but the maps' elements; digest covers everything.
+	rulesDigest, digest uint64
+}
+
+// A verdictMap is a named map to chains, from masked conntrack marks or from
+// names of devices.
+//
+// Such maps have names although one rule alone looks into them, because the
+// library declares every anonymous set as big-endian, and nft(8) then lists
+// marks and names wrongly.
+type verdictMap struct {
+	name, about string
+	keys        keyKind
+	elements    []entry
+}
+
+// keyKind is what a map's keys are.
+type keyKind struct {
+	text     string
+	datatype nftables.SetDatatype
+}
+
+var (
+	markKeys   = keyKind{"mark", nftables.TypeMark}
+	deviceKeys = keyKind{"ifname", nftables.TypeIFName}
+)
+
+// entry leads one key to a chain.
+type entry struct {
+	key   string // its bytes
+	text  string // as nft(8) writes it
+	chain string
+}
+
+func markEntry(mark uint32, chain string) entry {
+	return entry{string(native32(mark)), fmt.Sprintf("0x%08x", mark), chain}
+}
+
+func deviceEntry(device, chain string) entry {
+	return entry{string(ifname(device)), fmt.Sprintf("%q", device), chain}
+}
+
+type chain struct {
+	name, about string
+	base        *base // nil for a chain that is only jumped to
+	rules       []rule
+}
+
+// base ties a chain to a netfilter hook. Its policy is always accept: a router
+// without its rules still forwards.
+type base struct {
+	kind     nftables.ChainType
+	hookText string
+	hook     *nftables.ChainHook
+	// priorityText is how a person writes priority.
+	priorityText string
+	priority     nftables.ChainPriority
+}
+
+// A rule is a row of pieces, and a comment that nft(8) shows.
+type rule struct {
+	pieces  []piece
+	comment string
+	// id tells the rule from all others, see ruleID.
+	id uint64
+}
+
+// A piece is one match or statement in both of its forms.
+type piece struct {
+	text  string
+	exprs []expr.Any
+	// set is looked up by register 1 after exprs; nil without.
+	set *anonymousSet
+}
+
+// An anonymousSet has intervals of addresses, for the one rule that looks into it.
+type anonymousSet struct {
+	keyType  nftables.SetDatatype
+	invert   bool
+	elements []nftables.SetElement
+}
+
+func newRule(pieces ...piece) rule { return rule{pieces: pieces} }
+
+// because gives the rule a comment. Every chain is written once, so a comment is
+// a constant or a name from the configuration, both free of quotes.
+func (r rule) because(comment string) rule {
+	r.comment = comment
+	return r
+}
+
+func (r rule) String() string {
+	texts := make([]string, 0, len(r.pieces)+1)
+	for _, p := range r.pieces {
+		if p.text != "" {
+			texts = append(texts, p.text)
+		}
+	}
+	if r.comment != "" {
+		texts = append(texts, `comment "`+r.comment+`"`)
+	}
+	return strings.Join(texts, " ")
+}
+
+// ruleID identifies a rule by its chain and text. It travels as user data with
+// the rule, where nft(8) does not show it, so that a reader of the kernel sees at
+// once which rules are ours and unaltered. Comparing expressions could not tell:
+// the kernel returns them in another form, and google/nftables leaves some out.
+func ruleID(chain, text string) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\x00%s", chain, text)
+	return h.Sum64()
+}
+
+// seal computes the ids and digests. Nothing is changed after it.
+func (t *Table) seal() {
+	rules := fnv.New64a()
+	for _, c := range t.counters {
+		fmt.Fprintf(rules, "counter %s\n", c)
+	}
+	for _, m := range t.maps {
+		fmt.Fprintf(rules, "map %s\n", m.name)
+	}
+	for i, c := range t.chains {
+		fmt.Fprintf(rules, "chain %s\n", c.name)
+		if c.base != nil {
+			fmt.Fprintf(rules, "%s %s %d\n", c.base.kind, c.base.hookText, c.base.priority)
+		}
+		for j, r := range c.rules {
+			id := ruleID(c.name, r.String())
+			t.chains[i].rules[j].id = id
+			rules.Write(binary.BigEndian.AppendUint64(nil, id))
+		}
+	}
+	t.rulesDigest = rules.Sum64()
+	all := rules // goes on where the rules ended
+	for _, m := range t.maps {
+		for _, e := range m.elements {
+			fmt.Fprintf(all, "%s %s %s\n", m.name, e.text, e.chain)
+		}
+	}
+	t.digest = all.Sum64()
+}

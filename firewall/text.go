@@ -1,0 +1,80 @@
+package firewall
+
+import (
+	"fmt"
+	"strings"
+)
+
+// tableName is the one table that is ours, in family inet.
+const tableName = "swerve"
+
+// String writes the table as nft(8) reads it, with the reason of each chain
+// above it. It adds to what the kernel holds: see Replacement.
+func (t Table) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table inet %s {\n", tableName)
+	fmt.Fprint(&b, "  # Packets by uplink and its new flows; packets answered with a reset, kept from an uplink that\n",
+		"  # their policy may never use (guard), and of flows whose address belongs elsewhere (stray).\n")
+	for _, c := range t.counters {
+		fmt.Fprintf(&b, "  counter %s { }\n", c)
+	}
+	writeGrace(&b)
+	for _, m := range t.maps {
+		m.write(&b)
+	}
+	for _, c := range t.chains {
+		c.write(&b)
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+// Replacement writes the table as an nft(8) script that replaces whatever the
+// kernel holds of it, in one transaction. Counters begin at zero, which Apply
+// avoids.
+func (t Table) Replacement() string {
+	return fmt.Sprintf("add table inet %[1]s\ndelete table inet %[1]s\n%[2]s", tableName, t)
+}
+
+func (m verdictMap) write(b *strings.Builder) {
+	writeAbout(b, m.about)
+	fmt.Fprintf(b, "  map %s {\n    type %s : verdict\n", m.name, m.keys.text)
+	if len(m.elements) > 0 {
+		b.WriteString("    elements = {")
+		for i, e := range m.elements {
+			const perLine = 4
+			if i%perLine == 0 {
+				b.WriteString("\n     ")
+			}
+			fmt.Fprintf(b, " %s : goto %s,", e.text, e.chain)
+		}
+		b.WriteString("\n    }\n")
+	}
+	b.WriteString("  }\n")
+}
+
+func writeGrace(b *strings.Builder) {
+	writeAbout(b, "For a minute after the kernel itself threw an uplink's entries away: the devices that its flows now leave by.")
+	fmt.Fprintf(b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
+}
+
+func (c chain) write(b *strings.Builder) {
+	writeAbout(b, c.about)
+	fmt.Fprintf(b, "  chain %s {\n", c.name)
+	if c.base != nil {
+		fmt.Fprintf(b, "    type %s hook %s priority %s; policy accept;\n", c.base.kind, c.base.hookText, c.base.priorityText)
+	}
+	for _, r := range c.rules {
+		fmt.Fprintf(b, "    %s\n", r)
+	}
+	b.WriteString("  }\n")
+}
+
+func writeAbout(b *strings.Builder, about string) {
+	if about == "" {
+		return
+	}
+	for line := range strings.Lines(about) {
+		fmt.Fprintf(b, "  # %s\n", strings.TrimRight(line, "\n"))
+	}
+}
