@@ -1,0 +1,133 @@
+package linkmon
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	ethernet = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_BROADCAST | unix.IFF_MULTICAST
+	modem    = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_POINTOPOINT | unix.IFF_NOARP
+	quiet    = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_NOARP | unix.IFF_BROADCAST
+)
+
+// via4 is a default route of IPv4 by device 7, as DHCP makes it.
+func via4(gateway string, change ...func(*route)) route {
+	r := route{table: unix.RT_TABLE_MAIN, protocol: unix.RTPROT_DHCP, kind: unix.RTN_UNICAST, metric: 100, hops: []hop{{index: 7}}}
+	if gateway != "" {
+		r.hops[0].gateway = addr(gateway)
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func via6(gateway string, change ...func(*route)) route {
+	r := via4(gateway, func(r *route) { r.ipv6, r.protocol, r.metric = true, unix.RTPROT_RA, 1024 })
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func metric(m uint32) func(*route)       { return func(r *route) { r.metric = m } }
+func by(protocol uint8) func(*route)     { return func(r *route) { r.protocol = protocol } }
+func preferred(p uint8) func(*route)     { return func(r *route) { r.preference = p } }
+func forTOS(r *route)                    { r.tos = 8 }
+func elsewhere(r *route)                 { r.hops[0].index = 8 }
+func through(hops ...hop) func(r *route) { return func(r *route) { r.hops = hops } }
+func onto(index int, gateway string) hop { return hop{index: index, gateway: addr(gateway)} }
+
+func gatewayOf(a, from string) gateway { return gateway{addr: addr(a), from: from} }
+
+var unknown gateway
+
+func TestTaught(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		flags    uint32
+		ipv6     bool
+		defaults []route
+		want     gateway
+	}{
+		{"nothing", ethernet, false, nil, unknown},
+		{"dhcp", ethernet, false, []route{via4("10.0.0.1")}, gatewayOf("10.0.0.1", "dhcp")},
+		{"a person, metric 0", ethernet, false, []route{via4("10.0.0.1"), via4("10.0.0.9", metric(0), by(unix.RTPROT_BOOT))}, gatewayOf("10.0.0.9", "boot")},
+		{"lowest metric", ethernet, false, []route{via4("10.0.0.3", metric(300)), via4("10.0.0.2", metric(200), by(unix.RTPROT_STATIC))}, gatewayOf("10.0.0.2", "static")},
+		{"another device's", ethernet, false, []route{via4("10.0.0.1", elsewhere)}, unknown},
+		{"the other family's", ethernet, true, []route{via4("10.0.0.1")}, unknown},
+		{"for one TOS value", ethernet, false, []route{via4("10.0.0.1", forTOS)}, unknown},
+		{"router advertisement", ethernet, true, []route{via6("fe80::1")}, gatewayOf("fe80::1", "ra")},
+		{"routers of unlike preference", ethernet, true, []route{via6("fe80::1", preferred(3)), via6("fe80::3", preferred(1)), via6("fe80::2")}, gatewayOf("fe80::3", "ra")},
+		{"medium before low", ethernet, true, []route{via6("fe80::1", preferred(3)), via6("fe80::2", preferred(0))}, gatewayOf("fe80::2", "ra")},
+		{"alike: the lowest address", ethernet, true, []route{via6("fe80::2"), via6("fe80::1")}, gatewayOf("fe80::1", "ra")},
+		{"multipath", ethernet, false, []route{via4("", through(onto(8, "10.8.0.1"), onto(7, "10.7.0.1")))}, gatewayOf("10.7.0.1", "dhcp")},
+		{"by an IPv6 next hop", ethernet, false, []route{via4("fe80::1")}, unknown},
+		{"by an IPv6 next hop, and a usable one", ethernet, false, []route{via4("fe80::1"), via4("10.0.0.1", metric(900))}, gatewayOf("10.0.0.1", "dhcp")},
+		{"device route on ethernet", ethernet, false, []route{via4("", metric(1002))}, unknown},
+		{"device route without ARP", quiet, false, []route{via4("")}, gateway{pointToPoint: true, from: "dhcp"}},
+		{"device route of ppp", modem, false, []route{via4("", by(unix.RTPROT_BOOT))}, gateway{pointToPoint: true, from: "boot"}},
+		{"ppp without a default", modem, false, nil, gateway{pointToPoint: true, from: "device"}},
+		{"no ARP and no default", quiet, false, nil, unknown},
+		{"ppp with a gateway", modem, true, []route{via6("fe80::1")}, gatewayOf("fe80::1", "ra")},
+		{"a routing daemon", ethernet, false, []route{via4("10.0.0.1", by(186))}, gatewayOf("10.0.0.1", "bgp")},
+		{"an unknown maker", ethernet, false, []route{via4("10.0.0.1", by(99))}, gatewayOf("10.0.0.1", "protocol 99")},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := taught(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6); got != tc.want {
+				t.Errorf("got %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTaughtSource(t *testing.T) {
+	r := via4("10.0.0.1", func(r *route) { r.source = addr("10.0.0.5") })
+	if got := taught([]route{r}, device{index: 7, flags: ethernet}, false).source; got != addr("10.0.0.5") {
+		t.Errorf("source %v, want the route's", got)
+	}
+}
+
+// Each case is a sequence of readings; the gateway after the last one counts.
+func TestMemory(t *testing.T) {
+	const up, lost = false, true
+	a, b := gatewayOf("10.0.0.1", "dhcp"), gatewayOf("10.9.0.1", "dhcp")
+	home, abroad := []netip.Prefix{prefix("10.0.0.2/24")}, []netip.Prefix{prefix("10.9.0.2/24")}
+	both := append(append([]netip.Prefix{}, home...), abroad...)
+	type reading struct {
+		taught    gateway
+		addresses []netip.Prefix
+		explained bool
+	}
+	for _, tc := range []struct {
+		name     string
+		readings []reading
+		want     gateway
+	}{
+		{"never taught", []reading{{unknown, home, up}}, unknown},
+		{"taught", []reading{{a, home, up}}, a},
+		{"taught otherwise", []reading{{a, home, up}, {b, abroad, up}}, b},
+		{"deleted while up", []reading{{a, home, up}, {unknown, home, up}}, unknown},
+		{"purged while down", []reading{{a, home, up}, {unknown, home, lost}}, a},
+		{"purged, then up again", []reading{{a, home, up}, {unknown, home, lost}, {unknown, home, up}, {unknown, home, up}}, a},
+		{"taught again, then deleted", []reading{{a, home, up}, {unknown, home, lost}, {a, home, up}, {unknown, home, up}}, unknown},
+		{"purged with its addresses, back with them", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, nil, up}, {unknown, home, up}}, a},
+		{"back in another network", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, abroad, up}}, unknown},
+		{"back in a network more", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, both, up}}, a},
+		{"back, taught by another", []reading{{a, home, up}, {unknown, nil, lost}, {b, abroad, up}}, b},
+		{"lost, but the route stays", []reading{{a, home, up}, {a, home, lost}, {unknown, home, up}}, unknown},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var m memory
+			for _, r := range tc.readings {
+				m = m.next(r.taught, r.addresses, r.explained)
+			}
+			if m.gateway != tc.want {
+				t.Errorf("got %+v, want %+v", m.gateway, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,304 @@
+package linkmon
+
+import (
+	"encoding/binary"
+	"iter"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file takes rtnetlink's messages apart (rtnetlink(7), linux/rtnetlink.h).
+// Only what the watch needs is decoded, because it reads often: from a table
+// with a hundred thousand routes, for instance, only the defaults become values.
+// Each decoder reports false for a message that is too short to be what it says.
+
+// device is a network interface.
+type device struct {
+	index int
+	// flags are IFF_… of linux/if.h, in which IFF_LOWER_UP tells the carrier.
+	flags uint32
+	name  string
+	// altNames are further names, in the kernel's order.
+	altNames []string
+	// mac is the present hardware address, permMAC the one it was made with.
+	mac, permMAC string
+	// parent is the device below a VLAN, macvlan and the like, master the bridge
+	// or bond above; 0 where there is none.
+	parent, master int
+}
+
+func (d device) adminUp() bool { return d.flags&unix.IFF_UP != 0 }
+
+func (d device) carrier() bool { return d.flags&unix.IFF_LOWER_UP != 0 }
+
+// address is one address of an interface.
+type address struct {
+	index  int
+	prefix netip.Prefix
+	scope  uint8
+	// flags are IFA_F_… of linux/if_addr.h.
+	flags uint32
+}
+
+// route is one default route, of any table.
+type route struct {
+	ipv6     bool
+	table    uint32
+	protocol uint8
+	kind     uint8 // RTN_UNICAST and so on
+	tos      uint8
+	metric   uint32
+	// preference of the router that announced it, RFC 4191: 1 high, 0 medium, 3 low.
+	preference uint8
+	source     netip.Addr // RTA_PREFSRC, invalid where there is none
+	hops       []hop
+}
+
+// hop is one next hop of a route.
+type hop struct {
+	index int
+	// gateway is invalid where the device alone is the way. It may be an IPv6
+	// address in an IPv4 route (RFC 5549).
+	gateway netip.Addr
+}
+
+// neighbor is one entry of the neighbour table.
+type neighbor struct {
+	index int
+	state uint16 // NUD_…
+	ip    netip.Addr
+}
+
+// typeMask takes the nested and byte-order bits off an attribute's type.
+const typeMask = 0x3fff
+
+// attributes walks over the attributes in b and ends at the first broken one.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			size := int(binary.NativeEndian.Uint16(b))
+			kind := binary.NativeEndian.Uint16(b[2:]) & typeMask
+			if size < unix.SizeofRtAttr || size > len(b) {
+				return
+			}
+			if !yield(kind, b[unix.SizeofRtAttr:size]) {
+				return
+			}
+			b = b[min(aligned(size), len(b)):]
+		}
+	}
+}
+
+// aligned rounds up to the four bytes of RTA_ALIGN.
+func aligned(n int) int { return (n + 3) &^ 3 }
+
+// number reads a 32-bit attribute; 0 where it is shorter.
+func number(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
+}
+
+// text reads a string attribute, which ends with a zero byte.
+func text(b []byte) string {
+	s, _, _ := strings.Cut(string(b), "\x00")
+	return s
+}
+
+// ip reads an address attribute; invalid where the length fits no family.
+func ip(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// decodeDevice reads the payload of RTM_NEWLINK and RTM_DELLINK. Messages of a
+// bridge about its ports have the same type and are not meant.
+func decodeDevice(b []byte) (device, bool) {
+	if len(b) < unix.SizeofIfInfomsg || b[0] != unix.AF_UNSPEC {
+		return device{}, false
+	}
+	d := device{
+		index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
+		flags: binary.NativeEndian.Uint32(b[8:]),
+	}
+	for kind, value := range attributes(b[unix.SizeofIfInfomsg:]) {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			d.name = text(value)
+		case unix.IFLA_ADDRESS:
+			d.mac = string(value)
+		case unix.IFLA_PERM_ADDRESS:
+			d.permMAC = string(value)
+		case unix.IFLA_LINK:
+			d.parent = int(number(value))
+		case unix.IFLA_MASTER:
+			d.master = int(number(value))
+		case unix.IFLA_PROP_LIST:
+			d.altNames = decodeAltNames(value)
+		}
+	}
+	return d, true
+}
+
+func decodeAltNames(b []byte) (names []string) {
+	for kind, value := range attributes(b) {
+		if kind == unix.IFLA_ALT_IFNAME {
+			names = append(names, text(value))
+		}
+	}
+	return names
+}
+
+// decodeAddress reads the payload of RTM_NEWADDR and RTM_DELADDR.
+func decodeAddress(b []byte) (address, bool) {
+	if len(b) < unix.SizeofIfAddrmsg {
+		return address{}, false
+	}
+	a := address{
+		flags: uint32(b[2]),
+		scope: b[3],
+		index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
+	}
+	var local, other netip.Addr
+	for kind, value := range attributes(b[unix.SizeofIfAddrmsg:]) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			local = ip(value)
+		case unix.IFA_ADDRESS:
+			other = ip(value)
+		case unix.IFA_FLAGS: // all 32 bits; the header has room for eight
+			a.flags = number(value)
+		}
+	}
+	bits := int(b[1])
+	switch {
+	case !local.IsValid():
+		local = other
+	case other.IsValid() && other != local:
+		bits = local.BitLen() // the length is that of the peer's network
+	}
+	a.prefix = netip.PrefixFrom(local, bits)
+	return a, a.prefix.IsValid()
+}
+
+// routeHead is the fixed part of a route's message, with its true table.
+type routeHead struct {
+	family, length, tos, protocol, kind uint8
+	table                               uint32
+}
+
+// decodeRouteHead reads what tells whether a route matters at all.
+func decodeRouteHead(b []byte) (routeHead, bool) {
+	if len(b) < unix.SizeofRtMsg {
+		return routeHead{}, false
+	}
+	h := routeHead{family: b[0], length: b[1], tos: b[3], table: uint32(b[4]), protocol: b[5], kind: b[7]}
+	if h.family != unix.AF_INET && h.family != unix.AF_INET6 {
+		return routeHead{}, false
+	}
+	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
+		if kind == unix.RTA_TABLE { // tables above 255 do not fit into the header
+			h.table = number(value)
+		}
+	}
+	return h, true
+}
+
+// decodeDefault reads the payload of RTM_NEWROUTE and reports false also for
+// what is no default route.
+func decodeDefault(b []byte) (route, bool) {
+	h, ok := decodeRouteHead(b)
+	if !ok || h.length != 0 {
+		return route{}, false
+	}
+	r := route{ipv6: h.family == unix.AF_INET6, table: h.table, protocol: h.protocol, kind: h.kind, tos: h.tos}
+	var single hop
+	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
+		switch kind {
+		case unix.RTA_OIF:
+			single.index = int(number(value))
+		case unix.RTA_GATEWAY:
+			single.gateway = ip(value)
+		case unix.RTA_VIA:
+			single.gateway = via(value)
+		case unix.RTA_PRIORITY:
+			r.metric = number(value)
+		case unix.RTA_PREFSRC:
+			r.source = ip(value)
+		case unix.RTA_PREF:
+			if len(value) > 0 {
+				r.preference = value[0]
+			}
+		case unix.RTA_MULTIPATH:
+			r.hops = decodeHops(value)
+		}
+	}
+	if single.index != 0 && len(r.hops) == 0 {
+		r.hops = []hop{single}
+	}
+	return r, true
+}
+
+// via reads a next hop of another family: two bytes of family, then the address.
+func via(b []byte) netip.Addr {
+	if len(b) < 2 {
+		return netip.Addr{}
+	}
+	return ip(b[2:])
+}
+
+// decodeHops reads RTA_MULTIPATH: a row of struct rtnexthop, each with attributes.
+func decodeHops(b []byte) (hops []hop) {
+	for len(b) >= unix.SizeofRtNexthop {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < unix.SizeofRtNexthop || size > len(b) {
+			return hops
+		}
+		h := hop{index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
+		for kind, value := range attributes(b[unix.SizeofRtNexthop:size]) {
+			switch kind {
+			case unix.RTA_GATEWAY:
+				h.gateway = ip(value)
+			case unix.RTA_VIA:
+				h.gateway = via(value)
+			}
+		}
+		hops = append(hops, h)
+		b = b[min(aligned(size), len(b)):]
+	}
+	return hops
+}
+
+// decodeNeighbor reads the payload of RTM_NEWNEIGH.
+func decodeNeighbor(b []byte) (neighbor, bool) {
+	if len(b) < unix.SizeofNdMsg || (b[0] != unix.AF_INET && b[0] != unix.AF_INET6) {
+		return neighbor{}, false
+	}
+	n := neighbor{
+		index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
+		state: binary.NativeEndian.Uint16(b[8:]),
+	}
+	for kind, value := range attributes(b[unix.SizeofNdMsg:]) {
+		if kind == unix.NDA_DST {
+			n.ip = ip(value)
+		}
+	}
+	return n, n.ip.IsValid()
+}
+
+// ruleProtocol reads who made a rule from RTM_NEWRULE and RTM_DELRULE. A rule's
+// message begins like a route's.
+func ruleProtocol(b []byte) uint8 {
+	if len(b) < unix.SizeofRtMsg {
+		return 0
+	}
+	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
+		if kind == unix.FRA_PROTOCOL && len(value) > 0 {
+			return value[0]
+		}
+	}
+	return 0
+}
