@@ -1,0 +1,47 @@
+package linkmon
+
+import (
+	"cmp"
+	"slices"
+
+	"swerve/failover"
+)
+
+// Default is an interface that holds a default route of another program in table
+// main: what `uplinks: auto` takes for an uplink.
+type Default struct {
+	Interface string
+	Index     int
+	Family    failover.Family
+	// Metric of the interface's best default of the family; lower is better.
+	Metric uint32
+	// Source tells who made it, as in [failover.FamilyLink].
+	Source string
+}
+
+// defaultsOf lists each interface once a family, in the order of metric, family
+// and index. Defaults that could not teach a gateway are left out.
+func defaultsOf(s state) []Default {
+	var found []Default
+	for _, d := range s.devices {
+		for _, family := range failover.Families {
+			if best, ok := bestLesson(s.defaults, d, family == failover.IPv6); ok {
+				found = append(found, Default{
+					Interface: d.name,
+					Index:     d.index,
+					Family:    family,
+					Metric:    best.route.metric,
+					Source:    protocolName(best.route.protocol),
+				})
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b Default) int {
+		return cmp.Or(
+			cmp.Compare(a.Metric, b.Metric),
+			cmp.Compare(a.Family, b.Family),
+			cmp.Compare(a.Index, b.Index),
+		)
+	})
+	return found
+}

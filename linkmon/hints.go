@@ -1,0 +1,172 @@
+package linkmon
+
+import (
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// hints gather what the kernel's messages say since the watch last looked. A
+// burst of any length merges into one value of bounded size.
+type hints struct {
+	// reread: links, addresses or foreign defaults may be other than they were.
+	reread bool
+	// at is the instant of the first message that made reread so.
+	at failover.Instant
+	// repair: routes or rules of ours, or the defaults beside them, may be other
+	// than they were.
+	repair bool
+	// lost are the devices that were seen switched off or without signal, even if
+	// only for a moment.
+	lost map[int]bool
+	// failed are the neighbours that could not be resolved, with the instant.
+	failed map[nextHop]failover.Instant
+	// carrier names the uplinks whose carrier somebody wants to be read now.
+	carrier map[string]bool
+	// missed: messages were dropped, so anything may have happened.
+	missed bool
+}
+
+// nextHop is a neighbour on a device.
+type nextHop struct {
+	index int
+	ip    netip.Addr
+}
+
+// hintLimit bounds each set in hints. What is over it counts as missed, and is
+// asked for.
+const hintLimit = 1024
+
+func newHints() hints {
+	return hints{lost: map[int]bool{}, failed: map[nextHop]failover.Instant{}, carrier: map[string]bool{}}
+}
+
+func (h *hints) empty() bool {
+	return !h.reread && !h.repair && !h.missed && len(h.failed) == 0 && len(h.carrier) == 0
+}
+
+func (h *hints) look(at failover.Instant) {
+	if !h.reread {
+		h.reread, h.at = true, at
+	}
+}
+
+// miss notes that messages were lost.
+func (h *hints) miss(at failover.Instant) {
+	h.look(at)
+	h.missed, h.repair = true, true
+}
+
+// add notes what one message says.
+func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
+	switch kind {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		h.addLink(kind, body, at)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		// With an address the kernel deletes routes that used it, silently in IPv4.
+		h.repair = h.repair || kind == unix.RTM_DELADDR
+		h.look(at)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		h.addRoute(body, at)
+	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+		h.look(at)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		h.repair = h.repair || ruleProtocol(body) == ourProtocol
+	case unix.RTM_NEWNEIGH:
+		h.addNeighbor(body, at)
+	}
+}
+
+func (h *hints) addLink(kind uint16, body []byte, at failover.Instant) {
+	d, ok := decodeDevice(body)
+	if !ok {
+		return
+	}
+	h.look(at)
+	if kind == unix.RTM_NEWLINK && d.adminUp() && d.carrier() {
+		return
+	}
+	// Routes go with a device that is switched off, silently in IPv4.
+	h.repair = h.repair || !d.adminUp() || kind == unix.RTM_DELLINK
+	if len(h.lost) >= hintLimit {
+		h.miss(at)
+		return
+	}
+	h.lost[d.index] = true
+}
+
+func (h *hints) addRoute(body []byte, at failover.Instant) {
+	r, ok := decodeRouteHead(body)
+	switch {
+	case !ok:
+	case r.protocol == ourProtocol:
+		h.repair = true
+	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
+		h.repair = true
+		h.look(at)
+	}
+}
+
+func (h *hints) addNeighbor(body []byte, at failover.Instant) {
+	n, ok := decodeNeighbor(body)
+	switch {
+	case !ok || n.state&unix.NUD_FAILED == 0:
+	case len(h.failed) >= hintLimit:
+		h.miss(at)
+	default:
+		h.failed[nextHop{n.index, n.ip}] = at
+	}
+}
+
+// mailbox hands hints from those who note them to the watch.
+type mailbox struct {
+	mu    sync.Mutex
+	hints hints
+	// wake holds a token while there is something in the box.
+	wake chan struct{}
+}
+
+func newMailbox() *mailbox {
+	return &mailbox{hints: newHints(), wake: make(chan struct{}, 1)}
+}
+
+// note changes the hints under the lock and wakes the watch where there are any.
+func (b *mailbox) note(change func(*hints)) {
+	b.mu.Lock()
+	change(&b.hints)
+	some := !b.hints.empty()
+	b.mu.Unlock()
+	if some {
+		signal(b.wake)
+	}
+}
+
+// messages notes a batch of the kernel's messages.
+func (b *mailbox) messages(batch []syscall.NetlinkMessage, at failover.Instant) {
+	b.note(func(h *hints) {
+		for _, m := range batch {
+			h.add(m.Header.Type, m.Data, at)
+		}
+	})
+}
+
+// take empties the box.
+func (b *mailbox) take() hints {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.hints
+	b.hints = newHints()
+	return h
+}
+
+// signal puts a token into a channel of length 1; one that is there is enough.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
