@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"swerve/control"
+)
+
+// Exit codes of every subcommand.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2 // bad usage or configuration
+	exitNoDaemon = 3
+)
+
+// exitError gives an error its exit code, where report would choose another.
+type exitError struct {
+	code int
+	err  error // nil: there is nothing to say that has not been said
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// silent ends the command with that exit code without a word more.
+func silent(code int) error { return &exitError{code: code} }
+
+// badConfig ends the command with exitUsage, after err as its last line.
+func badConfig(err error) error { return &exitError{exitUsage, err} }
+
+// failure is an error in the form that every one has: action, object, cause and
+// remedy.
+func failure(action, object string, cause error, remedy string) error {
+	return &control.Error{Action: action, Object: object, Cause: cause, Remedy: remedy}
+}
+
+// usageError says that the command line makes no sense.
+func usageError(cmd *cobra.Command, err error) error {
+	cause, guess, ok := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	if ok {
+		cause += fmt.Sprintf(" (did you mean %s?)", strings.Join(strings.Fields(guess), " or "))
+	}
+	return &exitError{exitUsage, failure("run", cmd.CommandPath(), errors.New(cause),
+		fmt.Sprintf("see `%s --help`", cmd.CommandPath()))}
+}
+
+// report prints what is left to say of err on stderr and returns its exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	var coded *exitError
+	if !errors.As(err, &coded) || coded.err != nil {
+		printError(stderr, err)
+	}
+	switch {
+	case coded != nil:
+		return coded.code
+	case errors.Is(err, control.ErrNoDaemon):
+		return exitNoDaemon
+	case errors.Is(err, control.ErrRefused):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// printError prints the problems that an error carries, one a line, and then the
+// error as one line.
+func printError(stderr io.Writer, err error) {
+	var e *control.Error
+	if errors.As(err, &e) {
+		for _, p := range e.Problems {
+			fmt.Fprintln(stderr, printable(p))
+		}
+	}
+	fmt.Fprintln(stderr, "swerve: "+printable(oneLine(err.Error())))
+}
+
+// oneLine joins the lines of an error from elsewhere, such as cobra's suggestions.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

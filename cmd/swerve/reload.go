@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func reloadCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reload",
+		Short: "Have the daemon take over its changed configuration",
+		Long: `Reload has the running daemon read its configuration file again and take it
+over. Uplinks that stay keep what is known of them; traffic goes on meanwhile.
+
+The file is validated first. If anything is wrong with it, every problem is
+printed, one a line, nothing changes, and the exit code is 2.
+
+SIGHUP to the daemon, or "systemctl reload swerve", does the same without an
+answer.`,
+		Example: `  swerve check && swerve reload`,
+		Args:    cobra.NoArgs,
+
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c := client(cmd)
+			defer c.Close()
+			done, err := c.Reload(cmd.Context())
+			if err != nil {
+				return err
+			}
+			config := done.Config
+			if config == "" {
+				config = "the configuration without a file"
+			}
+			return write(cmd.OutOrStdout(),
+				fmt.Sprintf("reloaded %s, generation %d\n", printable(config), done.Generation))
+		},
+	}
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// statusScreen is a status for people, within screenWidth columns.
+func statusScreen(s *control.Status, p paint) string {
+	b := &screen{status: s, paint: p}
+	b.head()
+	b.problems()
+	b.uplinks()
+	b.policies()
+	b.lastSwitch()
+	return b.text.String()
+}
+
+// screen is a status on its way to the text that shows it.
+type screen struct {
+	status *control.Status
+	paint  paint
+	text   strings.Builder
+}
+
+// line ends a line. Its text is clean where a place for it is found, so that
+// colours, which come later, stay.
+func (b *screen) line(text string) { b.text.WriteString(strings.TrimRight(text, " ") + "\n") }
+
+func (b *screen) title(text string) { b.line("\n" + b.paint.as(bold, text)) }
+
+func (b *screen) head() {
+	s := b.status
+	b.line(b.paint.as(severityColour(s.Overall), printable(string(s.Overall))) + problemCount(s.Problems))
+	config := s.Daemon.Config
+	if config == "" {
+		config = "no config file"
+	}
+	about := fmt.Sprintf("swerve %s, pid %d, running for %s, %s (generation %d)",
+		s.Software, s.Daemon.PID, ageAt(s.Now, s.Daemon.Since), config, s.Daemon.Generation)
+	b.line(wrap("", printable(about), 2))
+	if s.Daemon.ConfigPending {
+		b.line("this configuration is undone unless `swerve confirm` comes in time")
+	}
+}
+
+func problemCount(problems []control.Problem) string {
+	switch len(problems) {
+	case 0:
+		return ""
+	case 1:
+		return ": 1 problem"
+	}
+	return fmt.Sprintf(": %d problems", len(problems))
+}
+
+func (b *screen) problems() {
+	if len(b.status.Problems) == 0 {
+		return
+	}
+	b.title("PROBLEMS")
+	for _, p := range b.status.Problems {
+		text := p.Text
+		if p.Object != "" && !strings.Contains(text, p.Object) {
+			text = p.Object + ": " + text
+		}
+		if !p.Since.IsZero() {
+			text += fmt.Sprintf(" (for %s)", ageAt(b.status.Now, p.Since))
+		}
+		severity := printable(string(p.Severity))
+		lines := wrap(fmt.Sprintf("  %-8s  ", severity), printable(text), 12)
+		b.line(strings.Replace(lines, severity, b.paint.as(severityColour(p.Severity), severity), 1))
+		if p.Remedy != "" {
+			b.line(wrap("            -> ", printable(p.Remedy), 15))
+		}
+	}
+}
+
+// row is how a line of the table is laid out: family, state, since, loss, RTT and
+// gateway, for which 29 columns are left.
+const row = "  %-6s  %-10s  %8s  %6s  %10s  %s"
+
+// rowIndent is where the state stands.
+const rowIndent = 10
+
+func (b *screen) uplinks() {
+	b.text.WriteString("\n")
+	b.line(b.paint.as(bold, "UPLINKS   STATE          SINCE    LOSS         RTT  GATEWAY"))
+	if len(b.status.Uplinks) == 0 {
+		b.line("  none")
+	}
+	for _, u := range b.status.Uplinks {
+		b.line(wrap("", printable(b.describe(u)), 2))
+		for _, f := range failover.Families {
+			b.family(f, u.Family(f))
+		}
+	}
+}
+
+// describe names an uplink with all that is special about it.
+func (b *screen) describe(u control.Uplink) string {
+	parts := []string{fmt.Sprintf("%s (%s)", u.Name, u.Interface)}
+	if !u.Enabled {
+		parts = append(parts, "disabled")
+	}
+	if u.Carrier == nil {
+		parts = append(parts, "no such interface now")
+	} else if !*u.Carrier {
+		parts = append(parts, "no carrier")
+	}
+	if u.Metered {
+		parts = append(parts, "metered")
+	}
+	if u.Admin != control.Auto {
+		text := string(u.Admin) + " by the operator"
+		if !u.OverrideUntil.IsZero() {
+			text += " until " + moment(b.status.Now, u.OverrideUntil)
+		}
+		parts = append(parts, text)
+	}
+	if !u.HeldUntil.IsZero() {
+		parts = append(parts, "held back for flapping until "+moment(b.status.Now, u.HeldUntil))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (b *screen) family(f failover.Family, s control.FamilyStatus) {
+	state := printable(string(s.State))
+	if s.State == control.Absent {
+		b.line(fmt.Sprintf("  %-6s  %s", f, state))
+		return
+	}
+	gateway := none
+	if s.Gateway != nil {
+		gateway = printable(s.Gateway.String())
+	}
+	text := fmt.Sprintf(row, f, state, ageAt(b.status.Now, s.Since), percent(s.Loss), milliseconds(s.RTTMS), gateway)
+	rest := ""
+	if columns(text) > screenWidth {
+		text, rest = strings.TrimSuffix(text, gateway), gateway
+	}
+	b.line(strings.Replace(text, state, b.paint.as(stateColour(s.State), state), 1))
+	for _, more := range []string{rest, printable(s.Reason)} {
+		if more != "" {
+			b.line(wrap(strings.Repeat(" ", rowIndent), more, rowIndent))
+		}
+	}
+}
+
+func (b *screen) policies() {
+	b.title("POLICIES")
+	for _, p := range b.status.Policies {
+		text := fmt.Sprintf("ipv4 by %s, ipv6 by %s", carriers(p.IPv4), carriers(p.IPv6))
+		b.line(wrap("  "+printable(p.Name)+": ", printable(text), 4))
+	}
+}
+
+// carriers names who carries a policy, with weights where several share the load.
+func carriers(shares []control.Share) string {
+	if len(shares) == 0 {
+		return "nothing"
+	}
+	names := make([]string, len(shares))
+	for i, s := range shares {
+		names[i] = s.Uplink
+		if len(shares) > 1 {
+			names[i] += fmt.Sprintf(" (%d)", s.Weight)
+		}
+	}
+	return strings.Join(names, " + ")
+}
+
+func (b *screen) lastSwitch() {
+	b.title("LAST SWITCH")
+	s := b.status.LastSwitch
+	if s == nil {
+		b.line("  none since the start")
+		return
+	}
+	what := fmt.Sprintf("%s ago, %s: %s %s: %s %s", ageAt(b.status.Now, s.Time),
+		moment(b.status.Now, s.Time), s.Policy, s.Family, s.Kind, route(s.From, s.To))
+	b.line(wrap("  ", printable(what), 4))
+	why := slices.DeleteFunc([]string{s.Reason, timing(s.EvidenceMS, s.SwitchMS)}, func(s string) bool { return s == "" })
+	why = append(why, fmt.Sprintf("%d since the start", b.status.SwitchesTotal))
+	b.line(wrap("  ", printable(strings.Join(why, "; ")), 4))
+}
+
+func severityColour(s control.Severity) string {
+	switch s {
+	case control.OK:
+		return green
+	case control.Info:
+		return plain
+	case control.Warning:
+		return yellow
+	}
+	return red
+}
+
+func stateColour(s control.State) string {
+	switch s {
+	case control.Up:
+		return green
+	case control.Down, control.Shunned:
+		return red
+	case control.Degraded, control.Suspect, control.Recovering:
+		return yellow
+	}
+	return plain
+}
