@@ -236,7 +236,7 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 	case nl.FRA_FWMASK:
 		d.rule.Mask, err = decodeUint32(value)
 	case nl.FRA_OIFNAME:
-		d.rule.OIF = nl.BytesToString(value)
+		d.rule.OIF = unix.ByteSliceToString(value)
 	case nl.FRA_TABLE:
 		n, err = decodeUint32(value)
 		d.rule.Table = int(n)

@@ -1,0 +1,249 @@
+package routing
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"swerve/failover"
+	"swerve/testenv/netns"
+)
+
+const (
+	linkdown4 = "net/ipv4/conf/%s/ignore_routes_with_linkdown"
+	linkdown6 = "net/ipv6/conf/%s/ignore_routes_with_linkdown"
+	vmark     = "net/ipv4/conf/%s/src_valid_mark"
+)
+
+// uplinks are the lab's interfaces, as Set takes them.
+func (l *lab) uplinks(names ...string) []Interface {
+	var out []Interface
+	for _, name := range names {
+		out = append(out, Interface{name, l.index(name)})
+	}
+	return out
+}
+
+// sysctls opens the file and calls fn in the gateway.
+func (l *lab) sysctls(file string, manage bool, fn func(*Sysctls) error) {
+	l.t.Helper()
+	l.must(l.gw.Do(func() error {
+		s, err := OpenSysctls(file, manage)
+		if err != nil {
+			return err
+		}
+		return fn(s)
+	}))
+}
+
+// set expects Set to leave so many settings wrong.
+func (l *lab) set(file string, manage bool, wrong int, names ...string) {
+	l.t.Helper()
+	uplinks := l.uplinks(names...)
+	l.sysctls(file, manage, func(s *Sysctls) error {
+		left, err := s.Set(uplinks)
+		if len(left) != wrong {
+			return fmt.Errorf("%d settings are wrong, want %d: %v", len(left), wrong, left)
+		}
+		return err
+	})
+}
+
+// allSysctls are those of all interfaces that can be read.
+func (l *lab) allSysctls() string {
+	l.t.Helper()
+	return l.sh("cd /proc/sys/net; grep -r . ipv4/conf ipv6/conf 2>/dev/null | sort")
+}
+
+func (l *lab) restore(file string) {
+	l.t.Helper()
+	l.sysctls(file, true, (*Sysctls).Restore)
+}
+
+// expect compares a device's three sysctls, written "1 1 0".
+func (l *lab) expect(dev, want string) {
+	l.t.Helper()
+	var got []string
+	for _, key := range []string{linkdown4, linkdown6, vmark} {
+		v, err := l.gw.Sysctl(fmt.Sprintf(key, dev))
+		l.must(err)
+		got = append(got, v)
+	}
+	if strings.Join(got, " ") != want {
+		l.t.Errorf("%s: ignore_routes_with_linkdown (IPv4, IPv6) and src_valid_mark are %v, want %s", dev, got, want)
+	}
+}
+
+func TestSysctlsAreSetAndPutBack(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	l.must(l.gw.SetSysctl(fmt.Sprintf(linkdown4, "wan1"), "1"))
+	before := l.allSysctls()
+	l.set(file, true, 0, "wan0", "wan1")
+	l.expect("wan0", "1 1 1")
+	l.expect("wan1", "1 1 1")
+	l.expect("all", "0 0 0")
+	var kept record
+	b, err := os.ReadFile(file)
+	l.must(err)
+	l.must(json.Unmarshal(b, &kept))
+	if kept.Version != 1 || len(kept.Changes) != 5 {
+		t.Errorf("the file keeps %+v, want version 1 and the five that were changed", kept)
+	}
+	l.set(file, true, 0, "wan0", "wan1") // as after a restart
+	if again, _ := os.ReadFile(file); string(again) != string(b) {
+		t.Errorf("a second start keeps\n%s, first it was\n%s", again, b)
+	}
+	l.restore(file)
+	if after := l.allSysctls(); after != before {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the file is still there (%v)", err)
+	}
+}
+
+func TestSysctlsOfOneThatIsNoUplinkAnyMore(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	l.set(file, true, 0, "wan0", "wan1")
+	l.set(file, true, 0, "wan1")
+	l.expect("wan0", "0 0 0")
+	l.expect("wan1", "1 1 1")
+}
+
+// A renamed interface is known by its number, a new one of the same name is not
+// taken for the old, and dots in a name are no slashes.
+func TestSysctlsOfInterfacesThatComeAndGo(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	l.set(file, true, 0, "wan0", "wan1")
+	l.sh("ip link set wan1 down; ip link set wan1 name wan1.7; ip link set wan1.7 up; ip link del wan0")
+	l.must(netns.Veth(l.gw, "wan0", l.isp, "wan0"))
+	l.expect("wan0", "0 0 0")
+	l.set(file, true, 0, "wan0", "wan1.7")
+	l.expect("wan0", "1 1 1")
+	l.must(l.gw.SetSysctl(fmt.Sprintf(vmark, "wan1.7"), "0")) // somebody's hand
+	l.restore(file)
+	l.expect("wan0", "0 0 0")
+	l.expect("wan1.7", "0 0 0")
+}
+
+func TestSysctlsOnlyReported(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	l.set(file, false, 3, "wan0")
+	l.expect("wan0", "0 0 0")
+	l.must(l.gw.Do(func() error {
+		s, err := OpenSysctls(file, false)
+		if err != nil {
+			return err
+		}
+		left, err := s.Set([]Interface{{"wan0", 2}, {"gone0", 77}})
+		if want := "sysctl -w net/ipv4/conf/wan0/ignore_routes_with_linkdown=1"; err == nil && left[0].String() != want {
+			err = fmt.Errorf("reported as %q, want %q", left[0], want)
+		}
+		return err
+	}))
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("a file was written (%v)", err)
+	}
+}
+
+// Where the old values cannot be kept none is written.
+func TestSysctlsThatCannotBeKept(t *testing.T) {
+	l := newLab(t)
+	uplinks := l.uplinks("wan0")
+	err := l.gw.Do(func() error {
+		s, err := OpenSysctls(t.TempDir()+"/no/such/folder/sysctls.json", true)
+		if err != nil {
+			return err
+		}
+		left, err := s.Set(uplinks)
+		if len(left) != 3 {
+			t.Errorf("%d settings left, want 3", len(left))
+		}
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "none is written") {
+		t.Errorf("set: %v, want a word that none is written", err)
+	}
+	l.expect("wan0", "0 0 0")
+}
+
+func TestSysctlsFileOfAnotherVersion(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"version":2}`: "format version 2, this software knows 1",
+		`{"version":`:   "unexpected end of JSON input",
+		``:              "unexpected end of JSON input",
+	} {
+		file := t.TempDir() + "/sysctls.json"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenSysctls(file, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestSurvey(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	survey := func() (out string) {
+		l.sysctls(file, false, func(s *Sysctls) error {
+			for _, f := range s.Survey([]Interface{{Name: "wan0"}, {Name: "wan1"}}) {
+				out += f.Key + "=" + f.Value + "→" + f.Want + " "
+			}
+			return nil
+		})
+		return out
+	}
+	if got, want := survey(), "net/ipv4/ip_forward=0→1 net/ipv6/conf/all/forwarding=0→1 "; got != want {
+		t.Errorf("a host: %q, want %q", got, want)
+	}
+	l.must(l.gw.SetSysctl("net/ipv4/ip_forward", "1"))
+	l.must(l.gw.SetSysctl("net/ipv6/conf/all/forwarding", "1"))
+	l.must(l.gw.SetSysctl("net/ipv4/conf/all/rp_filter", "1"))
+	l.must(l.gw.SetSysctl("net/ipv4/conf/wan1/rp_filter", "2"))
+	l.must(l.gw.SetSysctl("net/ipv6/conf/wan1/accept_ra", "1"))
+	want := "net/ipv4/conf/wan0/rp_filter=1→2 net/ipv6/conf/wan1/accept_ra=1→2 "
+	if got := survey(); got != want {
+		t.Errorf("a router: %q, want %q", got, want)
+	}
+	l.must(l.gw.SetSysctl(fmt.Sprintf(vmark, "wan0"), "1"))
+	if got, want := survey(), "net/ipv6/conf/wan1/accept_ra=1→2 "; got != want {
+		t.Errorf("with src_valid_mark: %q, want %q", got, want)
+	}
+}
+
+func TestHasIPv6(t *testing.T) {
+	l := newLab(t)
+	ask := func() (has bool) {
+		l.must(l.gw.Do(func() error { has = HasIPv6(); return nil }))
+		return has
+	}
+	if !ask() {
+		t.Error("a machine with IPv6 addresses has no IPv6")
+	}
+	l.must(l.gw.SetSysctl("net/ipv6/conf/all/disable_ipv6", "1"))
+	if ask() {
+		t.Error("a machine with IPv6 off everywhere has IPv6")
+	}
+	l.must(l.gw.SetSysctl("net/ipv6/conf/wan1/disable_ipv6", "0"))
+	if !ask() {
+		t.Error("a machine with IPv6 on one interface has none")
+	}
+}
+
+func TestPathOf(t *testing.T) {
+	link := failover.Link{Interface: "wan0", Index: 2, Present: true, AdminUp: true}
+	link.Family[failover.IPv6] = failover.FamilyLink{
+		Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8::2/64")}, Gateway: netip.MustParseAddr("fe80::1%wan0"),
+	}
+	p := PathOf(link, failover.IPv6, true)
+	if !p.Routable || !p.FromRule || p.Gateway.String() != "fe80::1" || p.Addresses[0].String() != "2001:db8::2" {
+		t.Errorf("path of a link: %+v", p)
+	}
+	if p := PathOf(link, failover.IPv4, false); p.Routable || p.FromRule || p.Gateway.IsValid() || p.Addresses != nil {
+		t.Errorf("path of a family that is not offered: %+v", p)
+	}
+}
