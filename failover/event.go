@@ -19,6 +19,9 @@ type Adopt struct {
 	Carrying map[string][2][]string
 	// Lost names the uplinks whose sessions had been moved, by policy and family.
 	Lost map[string][2][]string
+	// Patience is what was learnt by uplink and family, as the view told it
+	// last; 0 or an unknown name for none. It may be nil.
+	Patience map[string][2]time.Duration
 }
 
 // LinkChanged tells an uplink's link as it was just read.

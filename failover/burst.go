@@ -1,0 +1,115 @@
+package failover
+
+import "time"
+
+// leastBurst is the least number of probes in a burst, however few the targets:
+// at 5 % loss nine are all lost by chance once in 10^11 bursts.
+const leastBurst = 9
+
+// burst is a volley to all targets of a path. It ends when a quorum answers, or
+// when all of it is late. Any probe that is sent meanwhile counts for it, so
+// that regular probes complete it when the bucket cannot pay.
+type burst struct {
+	open   bool
+	number uint32
+	// rounds still to send, each to every target; next is when.
+	rounds int
+	next   Instant
+	// want is the number of late probes that makes the verdict.
+	want, sent, late int
+	// mark is the step after which answers count.
+	mark uint64
+	// ended is when the last one was closed.
+	ended Instant
+}
+
+// look starts a burst on a path, unless there is one or nothing to be learnt.
+func (e *Engine) look(p *path) {
+	if p.burst.open || !p.probing || p.state.silent() || p.active() == 0 {
+		return
+	}
+	active := p.active()
+	rounds := max(p.up.cfg.Probe.Burst.Probes, (leastBurst+active-1)/active)
+	p.burst = burst{
+		open: true, number: p.burst.number + 1, rounds: rounds, next: e.now,
+		want: rounds * active, mark: e.seq, ended: p.burst.ended,
+	}
+	p.touched = true
+}
+
+// closeBurst ends a burst, and cancels what is left of it.
+func (e *Engine) closeBurst(p *path) {
+	if p.burst.open {
+		p.burst.open = false
+		p.burst.ended = e.now
+	}
+}
+
+// failed reports whether the whole burst is late.
+func (b *burst) failed() bool { return b.open && b.late >= b.want }
+
+// sendBurst sends the rounds that are due.
+func (e *Engine) sendBurst(p *path) {
+	b := &p.burst
+	if !b.open || b.rounds == 0 || e.now < b.next {
+		return
+	}
+	b.rounds--
+	b.next = e.now + max(p.up.cfg.Probe.Burst.Spacing, time.Millisecond)
+	for i := range p.targets {
+		if !p.targets[i].aside && p.up.bucket.take(e.now) {
+			e.ask(p, i, extra)
+		}
+	}
+}
+
+// lookAround follows a suspicion: the other family shares the path, and a
+// candidate must be proven by the time the verdict falls.
+func (e *Engine) lookAround(p *path) {
+	e.reread(p.up)
+	e.look(&p.up.paths[p.family.Other()])
+	for _, pol := range e.policies {
+		e.lookCandidates(pol.family[p.family].ladder, p)
+	}
+}
+
+// candidates is how many of the best are looked at for each suspicion.
+const candidates = 2
+
+// lookCandidates looks at the best uplinks that would follow a suspected one.
+func (e *Engine) lookCandidates(l Ladder, suspect *path) {
+	if len(l.Rungs) == 0 || !l.Rungs[0].has(suspect.up.cfg.Name) {
+		return
+	}
+	looked := 0
+	for _, r := range l.Rungs {
+		for _, s := range r.Shares {
+			c := e.path(s.Uplink, suspect.family)
+			if c == nil || c == suspect || !c.live() {
+				continue
+			}
+			e.look(c)
+			if looked++; looked == candidates {
+				return
+			}
+		}
+	}
+}
+
+// has reports whether the rung holds an uplink.
+func (r Rung) has(name string) bool {
+	for _, s := range r.Shares {
+		if s.Uplink == name {
+			return true
+		}
+	}
+	return false
+}
+
+// reread asks for the link's facts, at most once each 100 ms.
+func (e *Engine) reread(u *uplink) {
+	if e.now-u.reread >= 100*time.Millisecond {
+		u.reread = e.now
+		e.out.Reread = append(e.out.Reread, u.cfg.Name)
+	}
+}

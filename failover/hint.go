@@ -1,0 +1,61 @@
+package failover
+
+// hint is what passing traffic tells of a path.
+type hint struct {
+	sent, received Instant
+	// raised is the reception after which a suspicion was raised, so that one
+	// silence raises one.
+	raised Instant
+}
+
+var noHint = hint{sent: never, received: never, raised: never}
+
+// traffic takes in a hint. Traffic that leaves for longer than an answer takes
+// while nothing comes back is a reason to look, once for each silence.
+func (e *Engine) traffic(ev Traffic) {
+	p := e.path(ev.Uplink, ev.Family)
+	if p == nil {
+		return
+	}
+	h := &p.hint
+	if ev.LastSent >= 0 {
+		h.sent = max(h.sent, min(ev.LastSent, e.now))
+	}
+	if ev.LastReceived >= 0 {
+		h.received = max(h.received, min(ev.LastReceived, e.now))
+	}
+	p.touched = true
+	if !p.probing || len(p.targets) == 0 || h.received == never || h.raised == h.received {
+		return
+	}
+	silence := h.sent - h.received
+	if silence <= p.slowest() || p.provenSince(h.received) {
+		return
+	}
+	h.raised = h.received
+	if p.cause == "" {
+		p.cause = "traffic leaves and nothing returns for " + span(silence)
+	}
+}
+
+// slowest is the longest deadline of the path's targets.
+func (p *path) slowest() Instant {
+	d := leastDeadline
+	for i := range p.targets {
+		d = max(d, p.deadline(&p.targets[i], false))
+	}
+	return d
+}
+
+// neighborFailed takes in that the gateway does not resolve: a reason to look.
+func (e *Engine) neighborFailed(ev NeighborFailed) {
+	p := e.path(ev.Uplink, ev.Family)
+	if p == nil {
+		return
+	}
+	e.reread(p.up)
+	p.touched = true
+	if p.probing && p.cause == "" {
+		p.cause = "the gateway does not resolve"
+	}
+}
