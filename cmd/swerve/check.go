@@ -1,0 +1,45 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"swerve/config"
+	"swerve/daemon"
+)
+
+func checkCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Validate a configuration",
+		Long: `Check reads a configuration and says all that is wrong with it, one problem a
+line on standard error:
+
+  FILE:LINE: path: what is wrong; what would be right
+
+The exit code is 2 then. Of a good one it prints the order of preference, the
+native IPv6 prefixes, what the probes of each uplink cost in a month, and
+warnings; the exit code is 0.
+
+Without FILE it takes ` + daemon.DefaultConfig + `.`,
+		Example: `  swerve check
+  swerve check ./new.yaml`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := daemon.DefaultConfig
+			if len(args) > 0 {
+				path = args[0]
+			}
+			cfg, found := config.Load(path)
+			if len(found) > 0 {
+				return refuseConfig(cmd, found)
+			}
+			uplinks := cfg.Uplinks
+			if cfg.AutoUplinks {
+				// Where netlink is not allowed none is named; the file is good all the same.
+				routes, _ := daemon.DefaultRoutes()
+				uplinks = cfg.Auto(routes)
+			}
+			return cfg.Summary(cmd.OutOrStdout(), uplinks)
+		},
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"swerve/config"
+)
+
+// newLogger makes the daemon's log on standard error. With format auto it speaks
+// the journal's language where the journal listens, text elsewhere.
+func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: levelOf(c.Level)}
+	format := c.Format
+	if format == "auto" {
+		format = "text"
+		if os.Getenv("JOURNAL_STREAM") != "" {
+			format = "journal"
+		}
+	}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options))
+	case "journal":
+		return slog.New(newJournalHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func levelOf(word string) slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(word)); err != nil {
+		return slog.LevelInfo // the configuration is valid, so this is not reached
+	}
+	return level
+}
+
+// journalHandler writes text lines with the priority that sd-daemon(3) defines
+// in front, and without the time, which the journal knows.
+type journalHandler struct {
+	text slog.Handler
+	out  *journalWriter
+}
+
+// journalWriter is shared by a handler and those derived from it. The text
+// handler writes one whole line at a time into line.
+type journalWriter struct {
+	mu   sync.Mutex
+	w    io.Writer
+	line bytes.Buffer
+}
+
+func newJournalHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
+	out := &journalWriter{w: w}
+	text := slog.NewTextHandler(&out.line, &slog.HandlerOptions{
+		Level: options.Level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})
+	return &journalHandler{text: text, out: out}
+}
+
+// Enabled implements slog.Handler.
+func (h *journalHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.text.Enabled(ctx, level)
+}
+
+// Handle implements slog.Handler.
+func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.line.Reset()
+	h.out.line.WriteString(priority(r.Level))
+	if err := h.text.Handle(ctx, r); err != nil {
+		return err
+	}
+	_, err := h.out.w.Write(h.out.line.Bytes())
+	return err
+}
+
+// WithAttrs implements slog.Handler.
+func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &journalHandler{text: h.text.WithAttrs(attrs), out: h.out}
+}
+
+// WithGroup implements slog.Handler.
+func (h *journalHandler) WithGroup(name string) slog.Handler {
+	return &journalHandler{text: h.text.WithGroup(name), out: h.out}
+}
+
+// priority is a level as syslog(3) numbers it.
+func priority(level slog.Level) string {
+	switch {
+	case level >= slog.LevelError:
+		return "<3>"
+	case level >= slog.LevelWarn:
+		return "<4>"
+	case level >= slog.LevelInfo:
+		return "<6>"
+	}
+	return "<7>"
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+
+	"swerve/daemon"
+)
+
+func planCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what the daemon would change in this kernel now",
+		Long: `Plan compares the kernel with what "swerve run" would make of it at this moment,
+and prints the difference as a shell script of sysctl(8), ip(8) and nft(8) lines.
+It changes nothing. Where there is nothing to change, it prints nothing.`,
+		Example: `  swerve plan
+  swerve plan -c ./new.yaml --json`,
+		Args: cobra.NoArgs,
+
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options := daemonOptions(cmd)
+			cfg, _, found := options.Load()
+			if len(found) > 0 {
+				return refuseConfig(cmd, found)
+			}
+			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
+			changes, err := daemon.Plan(options)
+			if err != nil {
+				return failure("plan", "the kernel's changes", err, "run it as root")
+			}
+			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(changes)
+			}
+			return write(cmd.OutOrStdout(), changes.Script())
+		},
+	}
+	configFlag(cmd)
+	cmd.Flags().Bool("json", false, "print the changes as JSON")
+	return cmd
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/daemon"
+)
+
+func runCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run watches the uplinks, decides which of them carry traffic, and keeps the
+kernel's routes, rules and nftables to that. It is the daemon that the packages
+start by systemd, to which it tells when it is ready and how it is.
+
+What an earlier run left in the kernel is taken over: starting moves nothing.
+Ending does neither; SIGTERM leaves all of it in place, and traffic goes on.
+"swerve teardown" is the way to remove it. SIGHUP reloads the configuration.
+
+Without a file, every interface that holds a default route is an uplink, in the
+order of their metrics.`,
+		Example: `  swerve run
+  swerve run -c ./test.yaml --socket /tmp/test.sock`,
+		Args: cobra.NoArgs,
+
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options := daemonOptions(cmd)
+			cfg, _, found := options.Load()
+			if len(found) > 0 {
+				return refuseConfig(cmd, found)
+			}
+			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			options.Hangup = hangups
+			return explainStart(daemon.Run(cmd.Context(), options))
+		},
+	}
+	configFlag(cmd)
+	return cmd
+}
+
+// configFlag gives a command -c.
+func configFlag(cmd *cobra.Command) {
+	cmd.Flags().StringP("config", "c", "",
+		"the configuration, a `FILE` (default "+daemon.DefaultConfig+", where it exists)")
+}
+
+// daemonOptions are what the command line says of the daemon.
+func daemonOptions(cmd *cobra.Command) daemon.Options {
+	o := daemon.Options{Software: version}
+	if f := cmd.Flags().Lookup("config"); f != nil {
+		o.Config = f.Value.String()
+	}
+	if cmd.Flags().Changed("socket") {
+		o.Socket = socketPath(cmd)
+	}
+	return o
+}
+
+// refuseConfig prints the problems of a configuration, one a line and nothing
+// else, and ends the command.
+func refuseConfig(cmd *cobra.Command, found []config.Problem) error {
+	for _, p := range found {
+		fmt.Fprintln(cmd.ErrOrStderr(), p)
+	}
+	return silent(exitUsage)
+}
+
+// explainStart adds to the error of a daemon that did not start what to do.
+func explainStart(err error) error {
+	var held *daemon.HeldError
+	var told *control.Error
+	switch {
+	case err == nil, errors.As(err, &told):
+		return err
+	case errors.As(err, &held):
+		return failure("start", "the daemon", err, "stop that one first, or look at it with swerve status")
+	case errors.Is(err, os.ErrPermission):
+		return failure("start", "the daemon", err, "run it as root, or give it CAP_NET_ADMIN and CAP_NET_RAW")
+	}
+	return failure("run", "the daemon", err, "see the log above; traffic goes on by what the kernel holds")
+}

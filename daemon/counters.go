@@ -1,0 +1,114 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// sampleEvery is how often the interfaces' counters are read.
+const sampleEvery = 2 * time.Second
+
+// counters holds the uplinks' byte counters and rates, and what probes cost.
+type counters struct {
+	read func(index int) (rx, tx uint64, err error)
+
+	mu      sync.Mutex
+	index   map[string]int
+	figures map[string]control.Counters
+	samples map[string]sample
+	probes  map[string]uint64
+}
+
+type sample struct {
+	at     time.Time
+	index  int
+	rx, tx uint64
+}
+
+func newCounters(read func(int) (uint64, uint64, error)) *counters {
+	return &counters{
+		read: read, index: map[string]int{}, figures: map[string]control.Counters{},
+		samples: map[string]sample{}, probes: map[string]uint64{},
+	}
+}
+
+// probeBytes is what a probe and its answer have on the wire: an IP header, an
+// ICMP header and 24 bytes, both ways.
+var probeBytes = [2]uint64{failover.IPv4: 2 * (20 + 8 + 24), failover.IPv6: 2 * (40 + 8 + 24)}
+
+// probe counts a probe with its answer.
+func (c *counters) probe(p failover.Probe) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.probes[p.Uplink] += probeBytes[p.Family]
+}
+
+// follow says which interfaces to read, by uplink.
+func (c *counters) follow(links map[string]failover.Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.index)
+	for name, link := range links {
+		if link.Present {
+			c.index[name] = link.Index
+		}
+	}
+}
+
+// of returns an uplink's figures; what was not measured yet is nil.
+func (c *counters) of(uplink string) control.Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.figures[uplink]
+	probes := c.probes[uplink]
+	out.ProbeBytes = &probes
+	return out
+}
+
+// run samples until ctx ends.
+func (c *counters) run(ctx context.Context) {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		c.sample(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (c *counters) sample(now time.Time) {
+	c.mu.Lock()
+	index := maps.Clone(c.index)
+	c.mu.Unlock()
+	for name, i := range index {
+		rx, tx, err := c.read(i)
+		if err != nil {
+			continue // gone since; the next link event says so
+		}
+		c.note(name, sample{at: now, index: i, rx: rx, tx: tx})
+	}
+}
+
+func (c *counters) note(name string, s sample) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	figures := control.Counters{RxBytes: &s.rx, TxBytes: &s.tx}
+	before, known := c.samples[name]
+	if span := s.at.Sub(before.at); known && before.index == s.index && span > 0 && s.rx >= before.rx && s.tx >= before.tx {
+		rx, tx := bitsPerSecond(s.rx-before.rx, span), bitsPerSecond(s.tx-before.tx, span)
+		figures.RxBPS, figures.TxBPS = &rx, &tx
+	}
+	c.samples[name], c.figures[name] = s, figures
+}
+
+func bitsPerSecond(bytes uint64, span time.Duration) uint64 {
+	return uint64(float64(bytes) * 8 / span.Seconds())
+}

@@ -1,0 +1,203 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/linkmon"
+	"swerve/routing"
+)
+
+// DefaultConfig is the configuration file unless another is named.
+const DefaultConfig = "/etc/swerve/swerve.yaml"
+
+// Options say how to run.
+type Options struct {
+	// Config is the path of the configuration file; empty means DefaultConfig,
+	// and the defaults where that does not exist.
+	Config string
+	// Socket overrides the configuration's, where it is not empty.
+	Socket string
+	// Software is this program's version.
+	Software string
+	// Hangup yields a token for each wish to reload; nil for none.
+	Hangup <-chan os.Signal
+	// Log takes what the daemon says. The level and format are the caller's.
+	Log *slog.Logger
+}
+
+// ConfigError says that the configuration cannot be used, and why in each place.
+type ConfigError struct{ Problems []config.Problem }
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("the configuration has %d problems, the first: %s", len(e.Problems), e.Problems[0])
+}
+
+// Load reads the configuration that the options mean. The path is empty where
+// there is no file and the defaults hold.
+func (o Options) Load() (cfg *config.Config, path string, found []config.Problem) {
+	path = o.Config
+	if path == "" {
+		path = DefaultConfig
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return config.Default(), "", nil
+		}
+	}
+	cfg, found = config.Load(path)
+	return cfg, path, found
+}
+
+// SocketOf is the control socket that holds for a configuration.
+func (o Options) SocketOf(cfg *config.Config) string {
+	if o.Socket != "" {
+		return o.Socket
+	}
+	return cfg.Control.Socket
+}
+
+// sysctlFile is where the old values of sysctls are kept, beside the socket:
+// like them it ends with the boot.
+func sysctlFile(socket string) string { return filepath.Join(filepath.Dir(socket), "sysctls.json") }
+
+// Run is the daemon. It returns when ctx ends, leaving the kernel as it is, so
+// that traffic goes on. A *ConfigError or *HeldError says why it did not start.
+func Run(ctx context.Context, o Options) error {
+	cfg, path, found := o.Load()
+	if len(found) > 0 {
+		return &ConfigError{Problems: found}
+	}
+	socket := o.SocketOf(cfg)
+	held, err := hold(socket, path)
+	if err != nil {
+		return err
+	}
+	defer held.release()
+	l := &loop{
+		clock: clock{start: time.Now()}, software: o.Software, path: path, log: o.Log,
+		load: func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
+		hub:  control.NewHub(), hangup: o.Hangup,
+		notify: &notifier{log: o.Log}, reloads: make(chan reloadRequest),
+		picture: newPicture(), store: openStore(cfg.State, o.Log),
+	}
+	return l.start(ctx, cfg, socket)
+}
+
+// start opens the kernel, takes over what it holds, and works until ctx ends.
+func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) error {
+	listener, err := control.Listen(socket, cfg.Control.Group)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	l.problems.add(listener.Problems())
+	kernel, err := routing.Open()
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	monitor, err := linkmon.New(linkmon.Options{Clock: l.clock.now, Log: l.log})
+	if err != nil {
+		return err
+	}
+	l.net = monitor
+	l.openKernel(kernel, socket, cfg.Kernel.ManageSysctls)
+	if err := l.open(cfg, kernel, new(firewall.Kernel)); err != nil {
+		return err
+	}
+	l.traffic = newCounters(interfaceBytes)
+	l.mover = newMover(new(firewall.Kernel), l.hub)
+	return l.serve(ctx, listener, monitor)
+}
+
+// openKernel makes the plant out of the real kernel.
+func (l *loop) openKernel(kernel *routing.Netlink, socket string, manage bool) {
+	settings, err := routing.OpenSysctls(sysctlFile(socket), manage)
+	if err != nil {
+		// What they were before is unknown, so none may be written.
+		l.problems.set("sysctl", "sysctl-record", control.Warning, err, "set the values by hand and delete the file")
+		settings, _ = routing.OpenSysctls("", false) // no file, so no error either
+	}
+	l.plant = &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6}
+}
+
+// lostReader reads from the packet filter which pairs an earlier run let go of.
+type lostReader interface {
+	Observe(failover.Layout) (firewall.Observed, error)
+}
+
+// open takes over the configuration and what an earlier run left in the kernel.
+func (l *loop) open(cfg *config.Config, kernel routes, filter lostReader) error {
+	l.defaults = defaultRoutes(nil, l.net.Defaults())
+	have, err := kernel.Read()
+	if err != nil {
+		return err
+	}
+	uplinks := cfg.Uplinks
+	if cfg.AutoUplinks {
+		uplinks = cfg.Auto(l.defaults)
+	}
+	l.store.adoptLanes(uplinks, have.Lanes(cfg.Layout()))
+	if err := l.configure(cfg); err != nil {
+		return err
+	}
+	observed, err := filter.Observe(l.setup.layout)
+	if err != nil {
+		return err
+	}
+	l.plant.virgin = !observed.Exists
+	if err := l.plant.look(l.setup.layout); err != nil {
+		l.log.Warn("read the default routes of others", "err", err)
+	}
+	l.engine = failover.New(l.setup.engine)
+	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost))
+	l.net.SetUplinks(l.setup.watched())
+	return nil
+}
+
+// serve runs everything until ctx ends or a part of it fails.
+func (l *loop) serve(ctx context.Context, listener *control.Listener, monitor *linkmon.Monitor) error {
+	filter, err := firewall.Watch()
+	if err != nil {
+		return err
+	}
+	l.filterChanged = filter.Hints()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return monitor.Run(ctx) })
+	g.Go(func() error { return filter.Run(ctx) })
+	g.Go(func() error { l.traffic.run(ctx); return nil })
+	g.Go(func() error { l.mover.run(ctx); return nil })
+	g.Go(func() error { return control.NewServer(listener, l.hub, l, l.log).Serve(ctx) })
+	g.Go(func() error {
+		l.run(ctx)
+		l.notify.stopping()
+		return nil
+	})
+	return g.Wait()
+}
+
+// interfaceBytes reads an interface's byte counters.
+func interfaceBytes(index int) (rx, tx uint64, err error) {
+	link, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return 0, 0, fmt.Errorf("daemon: read the counters of interface %d: %w", index, err)
+	}
+	s := link.Attrs().Statistics
+	if s == nil {
+		return 0, 0, fmt.Errorf("daemon: read the counters of interface %d: it has none", index)
+	}
+	return s.RxBytes, s.TxBytes, nil
+}

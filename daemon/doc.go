@@ -1,0 +1,17 @@
+// Package daemon joins the parts: what package linkmon sees goes to the engine
+// of package failover, and what the engine wants goes to the kernel by packages
+// routing and firewall. Package control tells people about it.
+//
+// One goroutine, the loop, owns the engine and the kernel's goal; see loop.go.
+// Around it:
+//
+//   - setup.go: one configuration made ready, with its lanes
+//   - goal.go: the engine's intent in the words of routing and firewall, pure
+//   - apply.go: bringing the kernel to it, in the right order
+//   - sessions.go: what happens to flows and sockets afterwards
+//   - repair.go: what others changed of ours, and how fast it is put back
+//   - reload.go: another configuration while running
+//   - status.go, problems.go, counters.go: what people are told
+//   - plan.go, teardown.go: the same parts without a daemon
+//   - lock.go, lanes.go, store.go, notify.go: the namespace, numbers, memory, systemd
+package daemon

@@ -1,0 +1,314 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+	"swerve/linkmon"
+)
+
+// network is what watches and probes: *linkmon.Monitor, or a test's.
+type network interface {
+	Ready() <-chan struct{}
+	Take() []linkmon.Observation
+	Repair() <-chan struct{}
+	DefaultsChanged() <-chan struct{}
+	Defaults() []linkmon.Default
+	SetUplinks([]linkmon.Uplink)
+	Reread(uplink string)
+	Send(failover.Probe, linkmon.Path)
+}
+
+// readyWithin bounds the wait for a first uplink before the daemon says that it
+// is ready. One whose uplinks all come later is none the less at work.
+const readyWithin = 3 * time.Second
+
+// clock tells instants since the daemon's start, and their wall time. It is
+// monotonic: a wall clock that is set does not disturb the engine, and instants
+// of the past are told by the wall clock as it goes now.
+type clock struct{ start time.Time }
+
+func (c clock) now() failover.Instant { return time.Since(c.start) }
+
+func (c clock) wall(at failover.Instant) time.Time {
+	return time.Now().Round(0).Add(at - c.now())
+}
+
+// loop owns the engine, the picture of the links and the kernel's goal. Its
+// methods are for one goroutine, but for Status and Reload.
+type loop struct {
+	clock clock
+	// software is this program's version, path its configuration file's.
+	software, path string
+	// load reads the configuration anew.
+	load func() (*config.Config, []config.Problem)
+
+	net    network
+	plant  *plant
+	mover  *mover
+	hub    *control.Hub
+	log    *slog.Logger
+	notify *notifier
+	repair repairs
+	// filterChanged yields a token when somebody else changed our nft table.
+	filterChanged <-chan struct{}
+	reloads       chan reloadRequest
+	hangup        <-chan os.Signal
+
+	setup      setup
+	defaults   []config.DefaultRoute
+	store      *store
+	engine     *failover.Engine
+	picture    picture
+	problems   problems
+	traffic    *counters
+	generation uint64
+
+	// intent is the last one of the engine's; nil before the first.
+	intent *failover.Intent
+	// stale: the kernel may not be as the intent and the links ask.
+	stale bool
+	// switches that wait for the kernel to be read back.
+	switches []failover.Record
+	last     *control.Switch
+	wake     failover.Instant
+	// announced: the daemon has told that it is ready.
+	announced bool
+
+	shared atomic.Pointer[control.Status]
+}
+
+// run works until ctx ends.
+func (l *loop) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var watchdog <-chan time.Time
+	if every := watchdogEvery(); every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		watchdog = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.net.Ready():
+		case <-timer.C:
+		case <-l.net.Repair():
+			l.repair.hint(l.clock.now())
+		case <-l.filterChanged:
+			l.repair.hint(l.clock.now())
+		case <-l.net.DefaultsChanged():
+			l.defaultsChanged()
+		case r := <-l.reloads:
+			r.done <- l.reload(r.load)
+		case <-l.hangup:
+			_ = l.reload(l.load) // an error is told as an event
+		case <-watchdog:
+			l.notify.alive()
+		}
+		l.pass()
+		timer.Reset(max(0, l.nextWake()-l.clock.now()))
+	}
+}
+
+// pass tells the engine all that was seen, then that time has passed, and does
+// what it asks.
+func (l *loop) pass() {
+	for _, o := range l.net.Take() {
+		l.observe(o)
+	}
+	if now := l.clock.now(); now >= l.wake {
+		l.step(now, failover.Tick{})
+	}
+	if now := l.clock.now(); l.repair.due(now) {
+		l.mend(now)
+	}
+	if l.stale && l.intent != nil {
+		_ = l.applyIntent() // its error is a problem in the status by now
+	}
+	view := l.engine.View()
+	l.remember(view)
+	l.share(view)
+	l.announce(view)
+}
+
+// announce tells once that the daemon is ready: the kernel holds its goal, or
+// there is none yet because there is no uplink.
+func (l *loop) announce(view failover.View) {
+	if l.announced || !l.plant.standing && l.setup.hands() && l.clock.now() < readyWithin {
+		return
+	}
+	l.announced = true
+	l.notify.ready(summary(view))
+	l.log.Info("started", "software", l.software, "config", l.path, "uplinks", len(l.setup.uplinks))
+	l.hub.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{
+		Action: "started", Object: "daemon", Reason: summary(view), Generation: l.generation,
+	}})
+}
+
+func (l *loop) nextWake() failover.Instant { return min(l.wake, l.repair.next()) }
+
+func (l *loop) observe(o linkmon.Observation) {
+	if event, ok := o.Event.(failover.LinkChanged); ok {
+		l.picture.set(event.Uplink, event.Link)
+		l.stale = true
+		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
+			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
+	}
+	l.step(o.At, o.Event)
+}
+
+// step hands the engine one event and does at once what cannot wait: probes.
+func (l *loop) step(at failover.Instant, event failover.Event) {
+	out := l.engine.Step(at, event)
+	l.wake = out.Wake
+	for _, probe := range out.Probes {
+		l.net.Send(probe, linkmon.Path{
+			Link: l.picture.links[probe.Uplink], Mark: l.probeMark(probe.Uplink),
+			LostAfter: l.setup.probe(probe.Uplink).LostAfter,
+		})
+		l.traffic.probe(probe)
+	}
+	for _, uplink := range out.Reread {
+		l.net.Reread(uplink)
+	}
+	for _, record := range out.Records {
+		l.record(record)
+	}
+	if out.Intent != nil {
+		l.take(*out.Intent)
+	}
+}
+
+// probeMark is the mark of probes by an uplink. A machine that is not touched
+// has no rules for it, and a mark nobody knows does no harm there either.
+func (l *loop) probeMark(uplink string) uint32 { return l.setup.mark(uplink) }
+
+// record tells people what was decided. A switch waits until the kernel holds it.
+func (l *loop) record(r failover.Record) {
+	switch {
+	case r.Health != nil:
+		h := r.Health
+		l.log.Log(context.Background(), healthLevel(h), "uplink "+h.To.String(), "uplink", h.Uplink,
+			"family", h.Family, "from", h.From, "reason", h.Reason, "evidence", h.Evidence)
+		l.hub.Publish(control.HealthEvent(r, l.clock.wall))
+	case r.Switch != nil:
+		l.switches = append(l.switches, r)
+	}
+}
+
+// healthLevel is how loud a transition is.
+func healthLevel(h *failover.HealthChange) slog.Level {
+	switch h.To {
+	case failover.Down, failover.Shunned, failover.Degraded:
+		return slog.LevelWarn
+	case failover.Suspect:
+		return slog.LevelDebug
+	case failover.Up:
+		if h.From == failover.Suspect {
+			return slog.LevelDebug
+		}
+	case failover.Unknown, failover.Absent, failover.Recovering:
+	}
+	return slog.LevelInfo
+}
+
+// take makes an intent the goal and hands what it lets go of to the mover, once
+// it stands.
+func (l *loop) take(in failover.Intent) {
+	before := l.intent
+	l.intent, l.stale = &in, true
+	if !l.setup.hands() {
+		return
+	}
+	moves := l.setup.moves(l.picture, before, in)
+	if before == nil {
+		// What an earlier run had let go of was dealt with then.
+		return
+	}
+	_ = l.applyIntent() // its error is a problem in the status by now
+	for _, v := range moves {
+		if !l.mover.add(v) {
+			l.log.Error("sessions are not moved", "uplink", v.uplink, "reason", "too many moves wait")
+		}
+	}
+}
+
+// applyIntent brings the kernel to the goal and reports what it holds then.
+func (l *loop) applyIntent() error {
+	l.stale = false
+	if !l.setup.hands() {
+		l.switches = nil
+		return nil
+	}
+	result := l.plant.apply(l.setup, l.picture, *l.intent)
+	now := l.clock.now()
+	l.repair.applied(now)
+	l.judgeApplied(result)
+	for _, record := range l.switches {
+		l.switched(record, result.err, now)
+	}
+	l.switches = nil
+	var refused string
+	if result.err != nil {
+		refused = result.err.Error()
+		l.repair.hint(now)
+	}
+	l.step(now, failover.Applied{Generation: l.intent.Generation, Err: refused})
+	return result.err
+}
+
+// switched reports a switch that the kernel was read to hold, or did not take.
+func (l *loop) switched(r failover.Record, refused error, now failover.Instant) {
+	var took *time.Duration
+	if refused == nil {
+		d := now - r.At
+		took = &d
+	}
+	change := control.SwitchOf(r, took, l.clock.wall)
+	l.last = &change
+	l.hub.Publish(control.SwitchEvent(change))
+	s := r.Switch
+	l.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
+		"reason", s.Reason, "evidence", s.Evidence, "took", now-r.At)
+}
+
+// judgeApplied keeps the problems that an apply shows.
+func (l *loop) judgeApplied(a applied) {
+	if a.err != nil {
+		l.log.Error("the kernel does not hold the goal", "err", a.err)
+	}
+	l.problems.set("kernel", "kernel-refused", control.Critical, a.err,
+		"see swerve plan for what is missing; it is tried again by itself")
+	var wrong error
+	if len(a.settings) > 0 {
+		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", len(a.settings), a.settings[0])
+	}
+	l.problems.set("sysctl", "sysctl", control.Warning, wrong, "set them, or kernel.sysctls: manage")
+}
+
+// defaultsChanged looks at the machine's default routes, and, where uplinks are
+// taken from them, takes new ones over.
+func (l *loop) defaultsChanged() {
+	l.repair.hint(l.clock.now())
+	if !l.setup.cfg.AutoUplinks {
+		return
+	}
+	merged := defaultRoutes(l.defaults, l.net.Defaults())
+	if slices.Equal(merged, l.defaults) {
+		return
+	}
+	l.defaults = merged
+	if err := l.configure(l.setup.cfg); err != nil {
+		l.log.Error("take over the default routes", "err", err)
+	}
+}

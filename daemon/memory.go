@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"log/slog"
+
+	"swerve/config"
+	"swerve/failover"
+)
+
+// store keeps the state file and what it should hold.
+type store struct {
+	folder string
+	state  state
+	// keepBad: the file there could not be read, so it is kept beside ours.
+	keepBad bool
+	// readOnly: nothing is ever written.
+	readOnly bool
+	// unread and unwritten are the last errors; nil when it went well.
+	unread, unwritten error
+}
+
+// openStore reads the state of a folder. The daemon runs on without it.
+func openStore(folder string, log *slog.Logger) *store {
+	s := &store{folder: folder}
+	s.state, s.unread = loadState(folder)
+	s.keepBad = s.unread != nil
+	if s.unread != nil {
+		log.Warn("begin without the saved state", "err", s.unread)
+	}
+	return s
+}
+
+// setLanes remembers lanes, with those of names that are not configured now.
+func (s *store) setLanes(l lanes) {
+	s.state.Lanes = l.remember(s.state.Lanes)
+	s.save()
+}
+
+// adoptLanes takes from the kernel's own rules the lanes of interfaces whose
+// uplinks the state file does not know: without it they tell which is which.
+func (s *store) adoptLanes(uplinks []config.Uplink, byInterface map[string]failover.Lane) {
+	known := lanes{Uplinks: map[string]failover.Lane{}}
+	for _, u := range uplinks {
+		_, remembered := s.state.Lanes.Uplinks[u.Name]
+		if lane, ok := byInterface[configuredName(u)]; ok && !remembered {
+			known.Uplinks[u.Name] = lane
+		}
+	}
+	s.state.Lanes = s.state.Lanes.remember(known)
+}
+
+// see remembers the families in which uplinks were offered.
+func (s *store) see(view failover.View) {
+	next, changed := s.state.withSeen(view)
+	if changed {
+		s.state = next
+		s.save()
+	}
+}
+
+func (s *store) save() {
+	if s.readOnly {
+		return
+	}
+	s.unwritten = s.state.save(s.folder, s.keepBad)
+	if s.unwritten == nil {
+		s.keepBad, s.unread = false, nil
+	}
+}

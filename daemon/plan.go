@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/linkmon"
+	"swerve/routing"
+)
+
+// Changes are what a start would change in this kernel now.
+type Changes struct {
+	// Sysctls, Routes and rules as they would be carried out, in order.
+	Sysctls []routing.Setting
+	Routes  []routing.Op
+	// Filter is the whole table inet swerve as nft(8) text, empty where the
+	// kernel holds it. FilterLacks says in what they differ.
+	Filter      string
+	FilterLacks []string
+}
+
+// Empty reports whether there is nothing to change.
+func (c Changes) Empty() bool { return len(c.Sysctls) == 0 && len(c.Routes) == 0 && c.Filter == "" }
+
+// Script is the changes as a shell script of sysctl(8), ip(8) and nft(8) lines,
+// in the order in which they would be made; empty where there is nothing.
+func (c Changes) Script() string {
+	var b strings.Builder
+	for _, s := range c.Sysctls {
+		fmt.Fprintln(&b, s)
+	}
+	for _, op := range c.Routes {
+		if !c.last(op) {
+			fmt.Fprintln(&b, op)
+		}
+	}
+	if c.Filter != "" {
+		fmt.Fprintf(&b, "nft -f - <<'EOF'\n%sEOF\n", c.Filter)
+	}
+	for _, op := range c.Routes {
+		if c.last(op) {
+			fmt.Fprintln(&b, op)
+		}
+	}
+	return b.String()
+}
+
+// last reports whether an op waits for the packet filter: rules lead packets
+// into the tables, and come when the marks are being set.
+func (c Changes) last(op routing.Op) bool {
+	return op.Action == routing.AddRule || op.Action == routing.DeleteRule
+}
+
+// Plan works out what Run would change in this kernel now, and changes nothing.
+func Plan(o Options) (Changes, error) {
+	cfg, _, found := o.Load()
+	if len(found) > 0 {
+		return Changes{}, &ConfigError{Problems: found}
+	}
+	kernel, err := routing.Open()
+	if err != nil {
+		return Changes{}, err
+	}
+	defer kernel.Close()
+	settings, err := routing.OpenSysctls("", false)
+	if err != nil {
+		return Changes{}, err
+	}
+	links := new(still)
+	l := &loop{
+		clock: clock{start: time.Now()}, log: o.Log, hub: control.NewHub(), picture: newPicture(),
+		net: links, notify: &notifier{log: o.Log}, traffic: newCounters(nil),
+		store: openStore(cfg.State, o.Log),
+		plant: &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6},
+	}
+	l.store.readOnly = true
+	if err := errors.Join(l.open(cfg, kernel, new(firewall.Kernel)), links.err); err != nil {
+		return Changes{}, err
+	}
+	for _, observation := range l.net.Take() {
+		l.observe(observation)
+	}
+	l.step(l.clock.now()+readyWithin, failover.Tick{})
+	return l.changes()
+}
+
+// changes compares the kernel with the goal.
+func (l *loop) changes() (Changes, error) {
+	if l.intent == nil || !l.setup.hands() {
+		return Changes{}, nil
+	}
+	var c Changes
+	var err error
+	if l.setup.cfg.Kernel.ManageSysctls {
+		if c.Sysctls, err = l.plant.sysctls.Set(l.setup.interfaces(l.picture)); err != nil {
+			return Changes{}, err
+		}
+	}
+	if c.Routes, c.FilterLacks, err = l.plant.drift(l.setup, l.picture, *l.intent); err != nil {
+		return Changes{}, err
+	}
+	if len(c.FilterLacks) > 0 {
+		c.Filter = firewall.Ruleset(l.setup.firewallGoal(l.picture, *l.intent, l.plant.sysctls.Strict)).String()
+	}
+	return c, nil
+}
+
+// still is the network as it stands at one moment: links are read once, and no
+// probe is sent.
+type still struct {
+	seen []linkmon.Observation
+	err  error
+}
+
+func (*still) Ready() <-chan struct{}            { return nil }
+func (*still) Repair() <-chan struct{}           { return nil }
+func (*still) DefaultsChanged() <-chan struct{}  { return nil }
+func (*still) Reread(string)                     {}
+func (*still) Send(failover.Probe, linkmon.Path) {}
+func (n *still) Take() []linkmon.Observation     { return n.seen }
+
+func (n *still) SetUplinks(uplinks []linkmon.Uplink) {
+	n.glance(uplinks, func(m *linkmon.Monitor) { n.seen = m.Take() })
+}
+
+func (n *still) Defaults() (found []linkmon.Default) {
+	n.glance(nil, func(m *linkmon.Monitor) { found = m.Defaults() })
+	return found
+}
+
+// glance reads the links of the uplinks, and the default routes, once.
+func (n *still) glance(uplinks []linkmon.Uplink, look func(*linkmon.Monitor)) {
+	m, err := linkmon.New(linkmon.Options{Uplinks: uplinks, Clock: func() failover.Instant { return 0 }})
+	if err != nil {
+		n.err = err
+		return
+	}
+	look(m)
+	ended, end := context.WithCancel(context.Background())
+	end()
+	n.err = m.Run(ended) // frees what the monitor opened
+}
+
+// DefaultRoutes lists the machine's default routes, those of Swerve left out.
+func DefaultRoutes() ([]config.DefaultRoute, error) {
+	links := new(still)
+	found := links.Defaults()
+	return defaultRoutes(nil, found), links.err
+}

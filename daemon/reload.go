@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+)
+
+// reloadRequest asks the loop to take over another configuration.
+type reloadRequest struct {
+	load func() (*config.Config, []config.Problem)
+	done chan error
+}
+
+// configure takes over a configuration. Everything is prepared before anything
+// is changed, so an error leaves all as it was.
+func (l *loop) configure(cfg *config.Config) error {
+	next, err := newSetup(cfg, l.defaults, l.store.state)
+	if err != nil {
+		return err
+	}
+	if l.generation > 0 && next.layout != l.setup.layout {
+		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
+			"run swerve teardown and start again")
+	}
+	l.setup = next
+	l.store.setLanes(next.lanes)
+	l.picture.retain(next.uplinks)
+	l.generation++
+	l.judgeSetup()
+	if l.engine == nil {
+		return nil // the start goes on by itself
+	}
+	l.net.SetUplinks(next.watched())
+	l.stale = true
+	l.step(l.clock.now(), failover.Configure{Config: next.engine})
+	return nil
+}
+
+// reload reads the configuration again and takes it over, or says why not.
+func (l *loop) reload(load func() (*config.Config, []config.Problem)) error {
+	l.notify.reloading()
+	defer func() { l.notify.ready(summary(l.engine.View())) }()
+	cfg, found := load()
+	if len(found) > 0 {
+		err := refusal(found)
+		l.told("refused", err.Error(), err.Problems)
+		return err
+	}
+	old := l.setup.cfg
+	if err := l.configure(cfg); err != nil {
+		l.told("refused", err.Error(), nil)
+		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
+	}
+	var later error
+	if old.Control != cfg.Control || old.State != cfg.State || old.Metrics != cfg.Metrics || old.Log != cfg.Log {
+		later = errors.New("control, state, metrics and log are as they were at the start")
+	}
+	l.problems.set("config", "restart-needed", control.Info, later, "systemctl restart swerve; traffic goes on meanwhile")
+	l.told("reloaded", fmt.Sprintf("generation %d", l.generation), nil)
+	return nil
+}
+
+// refusal is the error of a configuration with problems.
+func refusal(found []config.Problem) *control.Error {
+	e := &control.Error{Action: "take over", Object: "the configuration",
+		Cause: control.ErrRefused, Remedy: "mend the lines that are named; the old configuration holds"}
+	for _, p := range found {
+		e.Problems = append(e.Problems, p.String())
+	}
+	return e
+}
+
+func (l *loop) told(action, reason string, lines []string) {
+	l.log.Info("configuration "+action, "reason", reason, "problems", lines)
+	l.hub.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
+		Action: action, Object: "configuration", Reason: reason, Problems: lines, Generation: l.generation,
+	}})
+}
+
+// judgeSetup keeps the problems that follow from the configuration alone.
+func (l *loop) judgeSetup() {
+	var few, rules, npt error
+	if n := len(l.setup.uplinks); l.setup.cfg.AutoUplinks && n < 2 {
+		few = fmt.Errorf("%d interfaces have a default route, and failover needs two", n)
+	}
+	l.problems.set("uplinks", "one-uplink", control.Warning, few,
+		"connect a second one or name the uplinks in the configuration; until then nothing is changed")
+	if n := len(l.setup.cfg.Rules); n > 0 {
+		rules = fmt.Errorf("%d rules are not acted on by this version: all traffic goes by the policy default", n)
+	}
+	l.problems.set("rules", "not-built", control.Warning, rules, "leave the rules out, or wait for a newer version")
+	for _, u := range l.setup.uplinks {
+		npt = nil
+		if u.SNAT6 == config.NPT {
+			npt = errors.New("prefix translation is not acted on by this version: foreign sources are masqueraded")
+		}
+		l.problems.set(u.Name, "not-built", control.Warning, npt, "use snat6: foreign or masquerade")
+	}
+}
+
+// Reload implements control.Backend.
+func (l *loop) Reload(ctx context.Context) error { return l.ask(ctx, l.load) }
+
+func (l *loop) ask(ctx context.Context, load func() (*config.Config, []config.Problem)) error {
+	r := reloadRequest{load: load, done: make(chan error, 1)}
+	select {
+	case l.reloads <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

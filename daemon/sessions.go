@@ -1,0 +1,152 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+)
+
+// flows is what can be done about the flows of a lost uplink, or a test's.
+type flows interface {
+	Grace(interfaces []string) error
+	DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error
+	DestroySockets(l failover.Layout, lost netip.Addr) (int, error)
+}
+
+// move is a pair of lanes that was lost in a switch, with what there is to do.
+type move struct {
+	layout failover.Layout
+	family failover.Family
+	pair   firewall.Pair
+	// uplink and policy by name, for the event.
+	uplink, policy string
+	// addresses of this machine whose sockets go with the uplink.
+	addresses []netip.Addr
+	// ways are the interfaces that the flows leave by from now on.
+	ways []string
+}
+
+// mover does what may take long after a switch, away from the loop, one at a
+// time and in order.
+type mover struct {
+	flows flows
+	hub   *control.Hub
+	queue chan move
+}
+
+// moverQueue bounds the moves that wait. More than uplinks times policies times
+// families in one go means that they flap faster than flows can be deleted;
+// those beyond are dropped, and the packet filter alone ends their flows.
+const moverQueue = 1024
+
+func newMover(f flows, hub *control.Hub) *mover {
+	return &mover{flows: f, hub: hub, queue: make(chan move, moverQueue)}
+}
+
+// add queues a move and reports whether there was room.
+func (m *mover) add(v move) bool {
+	select {
+	case m.queue <- v:
+		return true
+	default:
+		return false
+	}
+}
+
+// run works the queue until ctx ends.
+func (m *mover) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case v := <-m.queue:
+			m.carryOut(v)
+		}
+	}
+}
+
+func (m *mover) carryOut(v move) {
+	begin := time.Now()
+	problems := []error{
+		m.flows.Grace(v.ways),
+		m.flows.DeleteFlows(v.layout, v.family, v.pair.Uplink, []failover.Lane{v.pair.Policy}),
+	}
+	closed := 0
+	for _, address := range v.addresses {
+		n, err := m.flows.DestroySockets(v.layout, address)
+		closed += n
+		problems = append(problems, err)
+	}
+	m.hub.Publish(v.event(time.Since(begin), closed, errors.Join(problems...)))
+}
+
+func (v move) event(took time.Duration, closed int, err error) control.Event {
+	detail := &control.Detail{
+		Action: "moved", Uplink: v.uplink, Policy: v.policy, Family: v.family.String(),
+		Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet",
+		TookMS: control.Millis(took),
+	}
+	if closed > 0 {
+		count := int64(closed)
+		detail.Count = &count
+		detail.Reason += ", own sockets closed"
+	}
+	if err != nil {
+		detail.Reason = "not all sessions were moved: " + err.Error()
+	}
+	return control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail}
+}
+
+// moves are the pairs that the second intent has lost and the first had not.
+func (s setup) moves(p picture, before *failover.Intent, now failover.Intent) []move {
+	var out []move
+	for _, policy := range now.Policies {
+		for _, f := range failover.Families {
+			for _, name := range policy.Family[f].Lost {
+				if !lostIn(before, policy.Policy, f, name) {
+					out = append(out, s.move(p, policy, f, name))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (s setup) move(p picture, policy failover.PolicyIntent, f failover.Family, name string) move {
+	v := move{
+		layout: s.layout, family: f, uplink: name, policy: policy.Policy,
+		pair: firewall.Pair{Uplink: s.lanes.Uplinks[name], Policy: s.lanes.Policies[policy.Policy]},
+	}
+	// Sockets have no policy: they go when the default policy lets go.
+	if v.pair.Policy == failover.DefaultPolicyLane {
+		for _, a := range p.last[name].addresses[f] {
+			v.addresses = append(v.addresses, a.Addr())
+		}
+	}
+	for _, rung := range policy.Family[f].Rungs {
+		for _, share := range rung.Shares {
+			if share.Uplink != name {
+				v.ways = append(v.ways, p.links[share.Uplink].Interface)
+			}
+		}
+	}
+	return v
+}
+
+func lostIn(in *failover.Intent, policy string, f failover.Family, uplink string) bool {
+	if in == nil {
+		return false
+	}
+	for _, p := range in.Policies {
+		if p.Policy == policy {
+			return slices.Contains(p.Family[f].Lost, uplink)
+		}
+	}
+	return false
+}

@@ -1,0 +1,119 @@
+package daemon
+
+import (
+	"cmp"
+	"math"
+	"net"
+	"slices"
+	"strings"
+
+	"swerve/config"
+	"swerve/failover"
+	"swerve/linkmon"
+)
+
+// setup is one configuration made ready for this machine.
+type setup struct {
+	cfg     *config.Config
+	uplinks []config.Uplink
+	lanes   lanes
+	layout  failover.Layout
+	engine  failover.Config
+}
+
+// newSetup makes a configuration ready. Defaults are the machine's default
+// routes, for `uplinks: auto`; past is what an earlier run remembers.
+func newSetup(cfg *config.Config, defaults []config.DefaultRoute, past state) (setup, error) {
+	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout()}
+	if cfg.AutoUplinks {
+		s.uplinks = cfg.Auto(defaults)
+	}
+	s.engine = cfg.Engine(s.uplinks, past.seen)
+	var err error
+	s.lanes, err = assignLanes(s.engine, past.Lanes)
+	return s, err
+}
+
+// watched is what the monitor has to know of the uplinks.
+func (s setup) watched() []linkmon.Uplink {
+	var out []linkmon.Uplink
+	for _, u := range s.uplinks {
+		out = append(out, linkmon.Uplink{
+			Name: u.Name, Interface: u.Interface, IPv6: u.IPv6,
+			Gateway: [2]linkmon.GatewaySpec{
+				failover.IPv4: {None: u.Gateway.None, Addr: u.Gateway.Addr},
+				failover.IPv6: {None: u.Gateway6.None, Addr: u.Gateway6.Addr},
+			},
+		})
+	}
+	return out
+}
+
+// hands reports whether the kernel may be touched: with `uplinks: auto` and
+// fewer than two uplinks there is nothing to choose, and a machine that was
+// never configured must not be changed for nothing.
+func (s setup) hands() bool { return !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
+
+// mark is the packet mark of an uplink's lane.
+func (s setup) mark(uplink string) uint32 { return s.layout.Mark(s.lanes.Uplinks[uplink]) }
+
+// lostAfter is when the engine takes a probe of the uplink for lost.
+func (s setup) probe(uplink string) failover.ProbeConfig {
+	for _, u := range s.engine.Uplinks {
+		if u.Name == uplink {
+			return u.Probe
+		}
+	}
+	return failover.ProbeConfig{}
+}
+
+// nameOfLane finds an uplink's name by its lane.
+func (s setup) uplinkOf(lane failover.Lane) (string, bool) {
+	for name, l := range s.lanes.Uplinks {
+		if l == lane {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// configuredName is the interface's name as far as the configuration knows it: a
+// MAC address is none.
+func configuredName(u config.Uplink) string {
+	if _, err := net.ParseMAC(u.Interface); err == nil {
+		return ""
+	}
+	return u.Interface
+}
+
+// defaultRoutes merges the default routes of a moment with those seen before:
+// with `uplinks: auto` an interface that once led out stays an uplink, since the
+// very loss that matters takes its default route away.
+func defaultRoutes(before []config.DefaultRoute, now []linkmon.Default) []config.DefaultRoute {
+	out := slices.Clone(before)
+	for _, d := range now {
+		i := slices.IndexFunc(out, func(r config.DefaultRoute) bool { return r.Interface == d.Interface })
+		if i < 0 {
+			out = append(out, config.DefaultRoute{Interface: d.Interface, Metric: int(d.Metric)})
+			continue
+		}
+		if best := bestMetric(d.Interface, now); best != out[i].Metric {
+			out[i].Metric = best
+		}
+	}
+	slices.SortStableFunc(out, func(a, b config.DefaultRoute) int {
+		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
+	})
+	return out
+}
+
+// bestMetric is the lowest metric of an interface's default routes.
+func bestMetric(name string, routes []linkmon.Default) int {
+	best := math.MaxInt
+	for _, d := range routes {
+		if d.Interface == name {
+			best = min(best, int(d.Metric))
+		}
+	}
+	return best
+}

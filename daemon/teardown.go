@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/routing"
+)
+
+// Teardown removes everything of ours from the kernel and puts the sysctls back.
+// It refuses while a daemon runs in this network namespace. What could not be
+// removed is in the error; the rest is gone then all the same.
+func Teardown(o Options) error {
+	cfg, path, found := o.Load()
+	if len(found) > 0 {
+		return &ConfigError{Problems: found}
+	}
+	socket := o.SocketOf(cfg)
+	held, err := hold(socket, path)
+	if err != nil {
+		return err
+	}
+	defer held.release()
+	kernel, err := routing.Open()
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	return teardown(kernel, new(firewall.Kernel), cfg.Layout(), sysctlFile(socket))
+}
+
+// filterRemover is the packet filter as teardown sees it.
+type filterRemover interface {
+	Teardown(failover.Layout) error
+}
+
+// teardown goes from the outside in: first no packet is led into our tables,
+// then the tables go, then what marks packets, then the settings.
+func teardown(kernel routing.Kernel, filter filterRemover, layout failover.Layout, settings string) error {
+	_, routed := routing.Teardown(kernel)
+	filtered := filter.Teardown(layout)
+	kept, err := routing.OpenSysctls(settings, true)
+	if err != nil {
+		return errors.Join(routed, filtered, fmt.Errorf("daemon: put sysctls back: %w", err))
+	}
+	return errors.Join(routed, filtered, kept.Restore())
+}
