@@ -2,12 +2,12 @@ package wire
 
 import (
 	"fmt"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/packet"
 )
 
 // offloads hand work to the other end of a link that the wire must see done:
@@ -76,53 +76,5 @@ func makeEnd(hidden *netns.NS, peer string, end End) (fd int, err error) {
 			return -1, err
 		}
 	}
-	err = hidden.Do(func() error {
-		fd, err = packetSocket(hidden, peer)
-		return err
-	})
-	return fd, err
+	return packet.Open(hidden, packet.Options{Link: peer, Incoming: true})
 }
-
-// socketBuffer holds what arrives while the wire's thread does not run.
-const socketBuffer = 8 << 20
-
-// packetSocket opens a socket on every frame that comes in by a link. It runs
-// inside the namespace.
-func packetSocket(ns *netns.NS, link string) (int, error) {
-	l, err := ns.Netlink().LinkByName(link)
-	if err != nil {
-		return -1, fmt.Errorf("wire: %s: %w", link, err)
-	}
-	// Protocol 0: nothing is received before bind has told the link.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("wire: open packet socket: %w", err)
-	}
-	for _, err := range []error{
-		os.NewSyscallError("PACKET_IGNORE_OUTGOING",
-			unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)),
-		os.NewSyscallError("SO_TIMESTAMPNS", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)),
-		os.NewSyscallError("SO_RCVBUF", forceBuffer(fd)),
-		os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{
-			Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: l.Attrs().Index,
-		})),
-	} {
-		if err != nil {
-			unix.Close(fd)
-			return -1, fmt.Errorf("wire: packet socket on %s: %w", link, err)
-		}
-	}
-	return fd, nil
-}
-
-// forceBuffer sets the receive buffer; in a user namespace only up to the
-// machine's limit.
-func forceBuffer(fd int) error {
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer) == nil {
-		return nil
-	}
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
-}
-
-// bigEndian turns a number to network byte order, which sll_protocol has.
-func bigEndian(v uint16) uint16 { return *(*uint16)(unsafe.Pointer(&[2]byte{byte(v >> 8), byte(v)})) }

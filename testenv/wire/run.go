@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/packet"
 )
 
 const (
-	maxFrame = 2048             // longer than any frame of an MTU of 1500
-	batch    = 64               // frames taken from one side before those that are due leave
-	maxAge   = 10 * time.Second // a frame that seems older was stamped before the clock was set
-	nice     = -10              // the wire's thread goes before the programs that it carries for
+	maxFrame = 2048 // longer than any frame of an MTU of 1500
+	batch    = 64   // frames taken from one side before those that are due leave
+	nice     = -10  // the wire's thread goes before the programs that it carries for
 )
 
 // run carries frames until Close. It keeps a thread to itself: sleeping in ppoll
@@ -88,7 +89,7 @@ func (w *Wire) wake() {
 // take reads frames from one side into its lane.
 func (w *Wire) take(side int) {
 	l := &w.lanes[side]
-	var control [64]byte
+	var control [packet.ControlLen]byte
 	for range batch {
 		buf := w.buffer()
 		// With MSG_TRUNC n is the frame's whole length.
@@ -104,7 +105,7 @@ func (w *Wire) take(side int) {
 			l.count.Overflow++
 		case side == ispSide && !w.admits(l, buf[:n]):
 		default:
-			kept = l.accept(buf[:n], arrival(control[:nc], time.Now()))
+			kept = l.accept(buf[:n], packet.Arrival(control[:nc], time.Now()))
 		}
 		if !kept {
 			w.recycle(buf)
@@ -152,22 +153,6 @@ func (w *Wire) admits(l *lane, data []byte) bool {
 		return false
 	}
 	return true
-}
-
-// arrival is the instant at which the kernel took in a frame, from the control
-// message that SO_TIMESTAMPNS adds, on the monotonic clock of now.
-func arrival(control []byte, now time.Time) time.Time {
-	const header = unix.SizeofCmsghdr
-	if len(control) < header+16 {
-		return now
-	}
-	sec := int64(binary.NativeEndian.Uint64(control[header:]))
-	nsec := int64(binary.NativeEndian.Uint64(control[header+8:]))
-	age := time.Duration(now.UnixNano() - sec*int64(time.Second) - nsec)
-	if age < 0 || age > maxAge {
-		return now // the wall clock was set meanwhile
-	}
-	return now.Add(-age)
 }
 
 // buffer gives room for a frame, recycle takes it back. There are never more

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -292,7 +293,9 @@ func TestFramesAreWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := b.gw.DialTCP(t.Context(), netip.MustParseAddrPort("203.0.113.1:80"))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c, err := b.gw.DialTCP(ctx, netip.MustParseAddrPort("203.0.113.1:80"))
 	if err != nil {
 		t.Fatal(err)
 	}
