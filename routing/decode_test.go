@@ -91,6 +91,11 @@ func TestDecodeRefuses(t *testing.T) {
 	if _, ok, err := decodeRoute(append([]byte{unix.AF_MPLS}, head[1:]...)); ok || err != nil {
 		t.Errorf("route of MPLS: taken %v, %v; want neither", ok, err)
 	}
+	cached := append([]byte(nil), head...)
+	binary.NativeEndian.PutUint32(cached[8:], unix.RTM_F_CLONED)
+	if _, ok, err := decodeRoute(cached); ok || err != nil {
+		t.Errorf("entry of a cache: taken %v, %v; want neither", ok, err)
+	}
 }
 
 func FuzzDecode(f *testing.F) {

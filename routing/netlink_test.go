@@ -90,6 +90,64 @@ func TestOpsAndTheirTextDoTheSame(t *testing.T) {
 	}
 }
 
+// watched calls after with each op that the kernel has done.
+type watched struct {
+	Kernel
+	after func(Op)
+}
+
+func (w watched) Do(op Op) error {
+	err := w.Kernel.Do(op)
+	w.after(op)
+	return err
+}
+
+// The kernel finds a way for traffic after each single op, wherever it found one
+// before and does so at the end. Main has no default route: nothing else helps out.
+func TestAlwaysAWay(t *testing.T) {
+	l := newLab(t)
+	l.apply(Desired(l.goal))
+	l.sh("ip -4 route del default; ip -4 route del default; ip -6 route del default")
+	ways := func() (out []bool) {
+		for _, f := range failover.Families {
+			for _, mark := range []string{"", "mark 0x40000000", "mark 0x41000000"} {
+				out = append(out, l.way(f, mark) != "unreachable")
+			}
+		}
+		return out
+	}
+	for _, s := range steps(func() Goal { return cloneGoal(l.goal) }) {
+		want := Desired(s.goal)
+		var seen [][]bool
+		before := ways()
+		_, err := Apply(watched{l.kernel, func(Op) { seen = append(seen, ways()) }}, want)
+		l.must(err)
+		after := ways()
+		for n, now := range seen {
+			for i := range now {
+				if before[i] && after[i] && !now[i] {
+					t.Errorf("%s: no way (look %d) after op %d of %d", s.name, i, n+1, len(seen))
+				}
+			}
+		}
+	}
+}
+
+// An op whose end is reached already is no error, but for a slot that is taken.
+func TestDoTwice(t *testing.T) {
+	l := newLab(t)
+	l.goal.Mirror = true
+	for _, ops := range [][]Op{Plan(Desired(l.goal), State{}), Plan(State{}, Desired(l.goal))} {
+		for _, op := range ops {
+			l.must(l.kernel.Do(op))
+			err := l.kernel.Do(op)
+			if taken := op.Action == AddRoute; taken != errors.Is(err, unix.EEXIST) || !taken && err != nil {
+				t.Errorf("%s, again: %v", op, err)
+			}
+		}
+	}
+}
+
 // What ip(8) shows is the table of the example.
 func TestWitness(t *testing.T) {
 	l := newLab(t)

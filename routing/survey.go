@@ -31,7 +31,7 @@ func (s *Sysctls) Survey(uplinks []Interface) []Finding {
 	}
 	for _, u := range uplinks {
 		conf := func(family, leaf string) string { return fmt.Sprintf("%s/conf/%s/%s", family, u.Name, leaf) }
-		if strict := conf("ipv4", "rp_filter"); s.strict(u.Name) && !s.marked(u.Name) {
+		if strict := conf("ipv4", "rp_filter"); s.Strict(u.Name) && !s.marked(u.Name) {
 			add(u.Name, strict, "1", "2", "answers that come in by an uplink which the main table does not prefer are dropped")
 		}
 		if ra := conf("ipv6", "accept_ra"); forwards == "1" && s.get(ra) == "1" {
@@ -41,9 +41,9 @@ func (s *Sysctls) Survey(uplinks []Interface) []Finding {
 	return out
 }
 
-// strict reports whether the kernel filters reverse paths strictly on a device:
+// Strict reports whether the kernel filters reverse paths strictly on a device:
 // the greater of its own value and that for all counts.
-func (s *Sysctls) strict(link string) bool {
+func (s *Sysctls) Strict(link string) bool {
 	return max(s.get("ipv4/conf/all/rp_filter"), s.get("ipv4/conf/"+link+"/rp_filter")) == "1"
 }
 
