@@ -1,0 +1,247 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"swerve/failover"
+)
+
+const (
+	autoWord  = "auto"
+	noneWord  = "none"
+	neverWord = "never"
+)
+
+var (
+	namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
+	groupWord   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$|^[0-9]{1,10}$`)
+)
+
+const wantName = "a name of a to z, 0 to 9 and -, a letter first, at most 31 long"
+
+// name reads the name of an uplink or a policy.
+func name(d *decoder, n node) (string, bool) {
+	s, ok := d.text(n, wantName)
+	if ok && !namePattern.MatchString(s) {
+		d.wrong(n, show(s)+" is no name", wantName)
+	}
+	return s, ok
+}
+
+const wantInterface = "an interface's name, altname or MAC address"
+
+// interfaceName reads what tells an interface: its name or altname (as the
+// kernel has them: no space, slash or colon), or its MAC address, which is
+// brought into one form so that equal ones are found equal.
+func interfaceName(d *decoder, n node) (string, bool) {
+	s, ok := d.text(n, wantInterface)
+	if !ok {
+		return "", false
+	}
+	if mac, err := net.ParseMAC(s); err == nil && strings.ContainsAny(s, ":-") {
+		return mac.String(), true
+	}
+	if wrong := wrongInterface(s); wrong != "" {
+		d.wrong(n, show(s)+" "+wrong, wantInterface)
+		return "", false
+	}
+	return s, true
+}
+
+// maxAltname is ALTIFNAMSIZ of linux/if.h without its terminating zero.
+const maxAltname = 127
+
+func wrongInterface(s string) string {
+	switch {
+	case s == "" || s == "." || s == "..":
+		return "is no interface"
+	case s == "lo":
+		return "is the loopback interface"
+	case len(s) > maxAltname:
+		return fmt.Sprintf("is longer than %d bytes", maxAltname)
+	case strings.ContainsAny(s, "/:") || strings.ContainsFunc(s, unicode.IsSpace):
+		return "has a space, slash or colon"
+	}
+	return ""
+}
+
+// gateway reads the next hop of one family.
+func gateway(f failover.Family) reader[Gateway] {
+	want := "auto, none (point to point) or an " + familyName(f) + " address"
+	return func(d *decoder, n node) (Gateway, bool) {
+		s, ok := d.text(n, want)
+		switch {
+		case !ok:
+			return Gateway{}, false
+		case s == autoWord:
+			return Gateway{}, true
+		case isNone(s):
+			return Gateway{None: true}, true
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			d.wrong(n, show(s)+" is no gateway", orMeant(s, []string{autoWord, noneWord, "an " + familyName(f) + " address"}))
+			return Gateway{}, false
+		}
+		if wrong := wrongHop(a, f); wrong != "" {
+			d.wrong(n, show(s)+" "+wrong, want)
+			return Gateway{}, false
+		}
+		return Gateway{Addr: a}, true
+	}
+}
+
+// wrongHop says why an address cannot be a next hop of the family.
+func wrongHop(a netip.Addr, f failover.Family) string {
+	switch {
+	case familyOf(a) != f:
+		return "is an " + familyName(familyOf(a)) + " address"
+	case a.Zone() != "":
+		return "names an interface, which the uplink does already"
+	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
+		return "is no machine's address"
+	}
+	return ""
+}
+
+// familyName is the family as text for people has it.
+func familyName(f failover.Family) string {
+	return [...]string{failover.IPv4: "IPv4", failover.IPv6: "IPv6"}[f]
+}
+
+func familyOf(a netip.Addr) failover.Family {
+	if a.Is4() || a.Is4In6() {
+		return failover.IPv4
+	}
+	return failover.IPv6
+}
+
+// resolver reads the address of a DNS server.
+func resolver(d *decoder, n node) (netip.Addr, bool) {
+	const want = "an IPv4 or IPv6 address"
+	s, ok := d.text(n, want)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+		d.wrong(n, show(s)+" is no resolver's address", want)
+		return netip.Addr{}, false
+	}
+	return a.Unmap(), true
+}
+
+// prefix reads a prefix or a single address of the families.
+func prefix(families ...failover.Family) reader[netip.Prefix] {
+	example := map[failover.Family]string{failover.IPv4: "192.168.20.0/24", failover.IPv6: "2001:db8:1::/48"}
+	names, samples := []string{}, []string{}
+	for _, f := range families {
+		names, samples = append(names, familyName(f)), append(samples, example[f])
+	}
+	want := "an " + or(names) + " prefix, such as " + or(samples)
+	return func(d *decoder, n node) (netip.Prefix, bool) {
+		s, ok := d.text(n, want)
+		if !ok {
+			return netip.Prefix{}, false
+		}
+		p, wrong, right := parsePrefix(s)
+		if wrong == "" && len(families) == 1 && familyOf(p.Addr()) != families[0] {
+			wrong = "is an " + familyName(familyOf(p.Addr())) + " prefix"
+		}
+		if wrong == "" {
+			return p, true
+		}
+		if right == "" {
+			right = want
+		}
+		d.wrong(n, show(s)+" "+wrong, right)
+		return netip.Prefix{}, false
+	}
+}
+
+// parsePrefix reads a prefix or an address, or says what is wrong and, where it
+// knows better than "a prefix", what would be right.
+func parsePrefix(s string) (p netip.Prefix, wrong, right string) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), "", ""
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, "is no prefix", ""
+	}
+	if masked := p.Masked(); masked != p {
+		return p, "has bits set after its length", masked.String() + " or the single address " + p.Addr().String()
+	}
+	return p, "", ""
+}
+
+// prefix6 reads the native prefixes of an uplink: auto, none, or prefixes.
+func prefix6(d *decoder, n node) (Prefix6, bool) {
+	if !isList(n.ast) && !n.broken {
+		switch s, ok := d.text(n, "auto or IPv6 prefixes"); {
+		case !ok:
+			return Prefix6{}, false
+		case s == autoWord:
+			return Prefix6{Auto: true}, true
+		case isNone(s):
+			return Prefix6{}, true
+		}
+	}
+	list, ok := oneOrMany(maxSmallList, prefix(failover.IPv6))(d, n)
+	return Prefix6{Prefixes: list}, ok
+}
+
+// absolutePath reads the path of a file or folder, at most limit bytes long.
+func absolutePath(limit int) reader[string] {
+	const want = "an absolute path"
+	return func(d *decoder, n node) (string, bool) {
+		s, ok := d.text(n, want)
+		switch {
+		case !ok:
+			return "", false
+		case !filepath.IsAbs(s):
+			d.wrong(n, show(s)+" is no absolute path", want)
+		case len(s) > limit:
+			d.wrong(n, fmt.Sprintf("%s has %d bytes", show(s), len(s)), fmt.Sprintf("at most %d bytes", limit))
+		default:
+			return filepath.Clean(s), true
+		}
+		return "", false
+	}
+}
+
+// group reads the name or number of a group; empty is none.
+func group(d *decoder, n node) (string, bool) {
+	s, ok := d.text(n, "the name of a group")
+	if ok && s != "" && !groupWord.MatchString(s) {
+		d.wrong(n, show(s)+" is no group", "the name or number of a group")
+		return "", false
+	}
+	return s, ok
+}
+
+// listen reads host:port; empty is nowhere.
+func listen(d *decoder, n node) (string, bool) {
+	const want = `host:port such as "127.0.0.1:9773", or "" for none`
+	s, ok := d.text(n, want)
+	if !ok || s == "" || isNone(s) {
+		return "", ok
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || !isHost(host) && host != "" {
+		d.wrong(n, show(s)+" is no address to listen at", want)
+		return "", false
+	}
+	if _, ok := parsePort(port); !ok {
+		d.wrong(n, show(port)+" is no port", "a port from 1 to 65535")
+		return "", false
+	}
+	return s, true
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"fmt"
+)
+
+// checkPolicies checks the names of policies and what their tiers name. It sees
+// the policies in the file's order, before the default one is made the first.
+func (d *decoder) checkPolicies(c *Config) {
+	names, used := map[string]int{}, map[string]bool{}
+	for i, p := range c.Policies {
+		path := indexPath("policies", i)
+		if first, twice := firstUse(names, p.Name, i); twice {
+			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is the name of policies[%d] too", show(p.Name), first),
+				"a name of its own")
+		}
+		if p.Name != "" && p.Name != DefaultPolicy && !d.given(keyPath(path, "tiers")) {
+			d.wrongAt(keyPath(path, "tiers"), "is missing", "a list of tiers, each "+wantTier)
+		}
+		d.checkTiers(c, i, used)
+	}
+	d.checkUnused(c, used)
+}
+
+// checkTiers checks the uplinks that a policy names, and notes them as used.
+func (d *decoder) checkTiers(c *Config, policy int, used map[string]bool) {
+	names := uplinkNames(c)
+	seen := map[string]bool{}
+	for i, tier := range c.Policies[policy].Tiers {
+		for _, share := range tier {
+			path := d.sharePath(policy, i, share.Uplink)
+			switch {
+			case share.Uplink == "":
+			case seen[share.Uplink]:
+				d.wrongAt(path, show(share.Uplink)+" is in this policy twice", "each uplink once in a policy")
+			case c.AutoUplinks:
+				d.wrongAt(path, show(share.Uplink)+" names an uplink, though uplinks is auto", "uplinks as a list")
+			case names[share.Uplink] || d.unsure["uplinks"]:
+			default:
+				d.wrongAt(path, "there is no uplink "+show(share.Uplink), orMeant(share.Uplink, listNames(c)))
+			}
+			seen[share.Uplink], used[share.Uplink] = true, true
+		}
+	}
+}
+
+// sharePath is the path of an uplink's name in a policy, whichever of the forms
+// of tiers the file has.
+func (d *decoder) sharePath(policy, tier int, uplink string) string {
+	tiers := keyPath(indexPath("policies", policy), "tiers")
+	one := indexPath(tiers, tier)
+	for _, p := range []string{keyPath(one, uplink), one, keyPath(tiers, uplink)} {
+		if d.given(p) {
+			return p
+		}
+	}
+	return tiers
+}
+
+func uplinkNames(c *Config) map[string]bool {
+	names := map[string]bool{}
+	for _, u := range c.Uplinks {
+		names[u.Name] = true
+	}
+	return names
+}
+
+func listNames(c *Config) []string {
+	var names []string
+	for _, u := range c.Uplinks {
+		if u.Name != "" {
+			names = append(names, u.Name)
+		}
+	}
+	if names == nil {
+		names = []string{"a defined uplink"}
+	}
+	return names
+}
+
+// checkUnused finds uplinks that no policy uses. A default policy without tiers
+// uses all; an uplink that is not enabled may be left out.
+func (d *decoder) checkUnused(c *Config, used map[string]bool) {
+	if d.unsure["policies"] {
+		return
+	}
+	all := true
+	for i, p := range c.Policies {
+		if p.Name == DefaultPolicy && d.given(keyPath(indexPath("policies", i), "tiers")) {
+			all = false
+		}
+	}
+	for i, u := range c.Uplinks {
+		if !all && u.Enabled && u.Name != "" && !used[u.Name] {
+			d.wrongAt(indexPath("uplinks", i), "no policy uses the uplink "+show(u.Name),
+				"its name in the tiers of a policy, or enabled: false")
+		}
+	}
+}

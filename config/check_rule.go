@@ -1,0 +1,109 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"swerve/failover"
+)
+
+// checkRules checks which policy each rule uses, and finds rules that can never
+// match: by themselves, or because one rule before them takes all that they
+// would. (Rules that only several together take it all from are not found.)
+func (d *decoder) checkRules(c *Config) {
+	policies := policyNames(c)
+	var before []matcher
+	for i := range c.Rules {
+		r, path := &c.Rules[i], indexPath("rules", i)
+		if r.Use != "" && !slices.Contains(policies, r.Use) && !d.unsure["policies"] {
+			d.wrongAt(keyPath(path, "use"), "there is no policy "+show(r.Use), orMeant(r.Use, policies))
+		}
+		if d.badRules[i] || d.limitMark(path, r, c.Kernel.MarkMask) || d.contradicts(c, path, r) {
+			continue
+		}
+		m := newMatcher(*r)
+		if n := slices.IndexFunc(before, func(b matcher) bool { return b.covers(m) }); n >= 0 {
+			d.wrongAt(path, fmt.Sprintf("can never match: the rule in line %d takes all of it", before[n].rule.Line),
+				"the narrower rule first, or neither")
+			continue
+		}
+		before = append(before, m)
+	}
+}
+
+func policyNames(c *Config) []string {
+	names := []string{DefaultPolicy}
+	for _, p := range c.Policies {
+		if p.Name != "" && p.Name != DefaultPolicy {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// limitMark keeps a rule's mark off the bits that are ours, of which a new flow
+// has none set. It reports whether the rule can never match therefore, and says
+// so.
+func (d *decoder) limitMark(path string, r *Rule, ours uint32) bool {
+	if set := r.Mark.Value & ours; set != 0 {
+		d.wrongAt(keyPath(path, "mark"),
+			fmt.Sprintf("can never match: the bits %#x belong to kernel.mark_mask", set), fmt.Sprintf("bits outside %#x", ours))
+		return true
+	}
+	r.Mark.Mask &^= ours
+	return false
+}
+
+// contradicts reports whether a rule can never match by itself, and says so.
+func (d *decoder) contradicts(c *Config, path string, r *Rule) bool {
+	switch {
+	case len(r.Ports) > 0 && r.Proto == 0:
+		d.wrongAt(keyPath(path, "ports"), "ports need a protocol", "proto: tcp or proto: udp beside them")
+	case len(r.Ports) > 0 && !slices.Contains(withPorts, r.Proto):
+		d.wrongAt(keyPath(path, "ports"), "can never match: this protocol has no ports", "proto: tcp or udp, or no ports")
+	case len(r.From) > 0 && len(r.To) > 0 && !share(familiesOf(r.From), familiesOf(r.To)):
+		d.wrongAt(path, "can never match: from and to are of different families", "both IPv4 or both IPv6")
+	case r.Families() == [2]bool{}:
+		d.wrongAt(keyPath(path, "proto"), "can never match: the protocol and the addresses are of different families",
+			"icmp with IPv4, icmpv6 with IPv6")
+	case len(r.In) > 0 && !slices.ContainsFunc(r.In, func(s string) bool { return !hasInterface(c.Uplinks, s) }):
+		d.wrongAt(keyPath(path, "in"), "can never match: what comes in by an uplink is answered by it",
+			"an interface that is no uplink's")
+	default:
+		return false
+	}
+	return true
+}
+
+func hasInterface(uplinks []Uplink, name string) bool {
+	return slices.ContainsFunc(uplinks, func(u Uplink) bool { return u.Interface == name })
+}
+
+// Families tells which families a rule can match.
+func (r Rule) Families() [2]bool {
+	both := [2]bool{true, true}
+	for _, list := range [][]netip.Prefix{r.From, r.To} {
+		if len(list) > 0 {
+			both = common(both, familiesOf(list))
+		}
+	}
+	switch r.Proto {
+	case protoICMP:
+		both[failover.IPv6] = false
+	case protoICMPv6:
+		both[failover.IPv4] = false
+	}
+	return both
+}
+
+func familiesOf(list []netip.Prefix) (has [2]bool) {
+	for _, p := range list {
+		has[familyOf(p.Addr())] = true
+	}
+	return has
+}
+
+func common(a, b [2]bool) [2]bool { return [2]bool{a[0] && b[0], a[1] && b[1]} }
+
+func share(a, b [2]bool) bool { return common(a, b) != [2]bool{} }

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A reader turns a node into a value. It reports what is wrong itself, and
+// returns false then.
+type reader[V any] func(d *decoder, n node) (V, bool)
+
+// field is one key of a mapping that becomes a T.
+type field[T any] struct {
+	key string
+	// keys are those of the mapping below it, if it is one.
+	keys []string
+	// required keys must be in the file; want says then what they take.
+	required bool
+	want     string
+	read     func(d *decoder, n node, into *T)
+}
+
+// fields is the schema of a mapping that becomes a T.
+type fields[T any] []field[T]
+
+// set makes a field whose value, once read, goes to the place.
+func set[T, V any](key string, place func(*T) *V, read reader[V]) field[T] {
+	return field[T]{key: key, read: func(d *decoder, n node, into *T) {
+		if v, ok := read(d, n); ok {
+			*place(into) = v
+		}
+	}}
+}
+
+// section makes a field that is a mapping itself. What it does not give keeps
+// the value that the place has.
+func section[T, S any](key string, place func(*T) *S, below fields[S]) field[T] {
+	return field[T]{key: key, keys: below.keys(), read: func(d *decoder, n node, into *T) {
+		below.read(d, n, place(into))
+	}}
+}
+
+// must makes a field that the file has to give; want says what it takes.
+func must[T any](f field[T], want string) field[T] {
+	f.required, f.want = true, want
+	return f
+}
+
+func (fs fields[T]) keys() []string {
+	keys := make([]string, len(fs))
+	for i, f := range fs {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+// checked adds a rule about several values of a section, which is asked when
+// each of them was good.
+func checked[T any](f field[T], rule func(d *decoder, n node, into *T)) field[T] {
+	read := f.read
+	f.read = func(d *decoder, n node, into *T) {
+		before := d.count()
+		read(d, n, into)
+		if d.count() == before {
+			rule(d, n, into)
+		}
+	}
+	return f
+}
+
+// read reads the mapping n into a value that already has its defaults, in the
+// order of the schema.
+func (fs fields[T]) read(d *decoder, n node, into *T) {
+	list, ok := d.entries(n, "a mapping of "+or(fs.keys()))
+	if !ok {
+		return
+	}
+	keys, byKey := fs.keys(), map[string]node{}
+	for _, e := range list {
+		byKey[e.key] = e.node
+		if !slices.Contains(keys, e.key) {
+			d.add(e.at, e.path, "unknown key "+show(e.key), fs.meant(e.key))
+		}
+	}
+	for _, f := range fs {
+		below, ok := byKey[f.key]
+		switch path := keyPath(n.path, f.key); {
+		case ok:
+			f.read(d, below, into)
+		case f.required && !d.given(path):
+			d.add(n.at, path, "is missing", f.want)
+		}
+	}
+}
+
+// meant says what an unknown key was probably meant to be: one like it, one of
+// that name a level below, or any of the keys.
+func (fs fields[T]) meant(key string) string {
+	for _, f := range fs {
+		if slices.Contains(f.keys, key) {
+			return fmt.Sprintf("did you mean %s.%s?", f.key, key)
+		}
+	}
+	if like, ok := nearest(key, fs.keys()); ok {
+		return "did you mean " + like + "?"
+	}
+	return "one of " + or(fs.keys())
+}
+
+// oneOrMany reads a list, or one value for a list of it alone. Nothing is an
+// empty list.
+func oneOrMany[V any](limit int, one reader[V]) reader[[]V] {
+	return func(d *decoder, n node) ([]V, bool) {
+		if n.broken {
+			return nil, false
+		}
+		if isNothing(n.ast) {
+			return nil, true
+		}
+		nodes := []node{n}
+		if isList(n.ast) {
+			nodes, _ = d.items(n, "")
+		}
+		if len(nodes) > limit {
+			d.wrong(n, fmt.Sprintf("has %d items", len(nodes)), fmt.Sprintf("at most %d", limit))
+			return nil, false
+		}
+		return readAll(d, nodes, one)
+	}
+}
+
+// readAll reads every node, so that each mistake among them is told.
+func readAll[V any](d *decoder, nodes []node, one reader[V]) ([]V, bool) {
+	values, good := make([]V, 0, len(nodes)), true
+	for _, n := range nodes {
+		v, ok := one(d, n)
+		values = append(values, v)
+		good = good && ok
+	}
+	return values, good
+}

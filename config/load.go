@@ -1,0 +1,72 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Load reads the file at path and parses it. It returns either a Config or at
+// least one problem, also where the file cannot be read. Of a file that is too
+// large it reads no more than it takes to know that.
+func Load(path string) (*Config, []Problem) {
+	data, err := read(path)
+	if err != nil {
+		ps := problems{file: path}
+		ps.add(position{1, 1}, wholeFile, "cannot be read: "+cause(err), readRemedy(err))
+		return nil, ps.sorted()
+	}
+	return Parse(path, data)
+}
+
+// Parse reads the content of a configuration file; file is the name by which
+// problems speak of it. It returns either a Config or at least one problem,
+// all of them in the file's order.
+func Parse(file string, data []byte) (*Config, []Problem) {
+	ps := &problems{file: file}
+	text, ok := decodeText(ps, data)
+	if !ok {
+		return nil, ps.sorted()
+	}
+	doc, ok := parseSyntax(ps, text)
+	if !ok {
+		return nil, ps.sorted()
+	}
+	d := newDecoder(ps, doc)
+	c := d.config()
+	if len(ps.list) > 0 {
+		return nil, ps.sorted()
+	}
+	return c, nil
+}
+
+// read reads at most one byte more than a file may have. Opened without
+// blocking, a pipe that nobody writes to is an empty file, not a hang.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
+}
+
+// cause strips the operation and the path, which the problem names itself.
+func cause(err error) string {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+func readRemedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "`swerve init` prints one for this machine"
+	case errors.Is(err, fs.ErrPermission):
+		return "a file that this user may read"
+	}
+	return "a readable file"
+}

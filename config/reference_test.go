@@ -1,0 +1,77 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// TestReferenceIsDefault: the reference says nothing that leaving it out would
+// not say.
+func TestReferenceIsDefault(t *testing.T) {
+	got, want := good(t, string(Reference)), good(t, minimal)
+	for i := range got.Uplinks {
+		got.Uplinks[i].Line = want.Uplinks[i].Line
+	}
+	got.Policies[0].Line = 0
+	// An empty list is nil or not, by whether it was written.
+	got.Uplinks[0].SNATExcept, got.Uplinks[0].DNS = nil, nil
+	equal(t, "reference", got, want)
+}
+
+// TestReferenceHasEveryKey: each key of the schema is in the reference, or, for
+// those of rules, which have no default, named in its comment.
+func TestReferenceHasEveryKey(t *testing.T) {
+	file, err := parser.ParseBytes(Reference, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := map[string]bool{}
+	collectKeys(file.Docs[0].Body, "", has)
+	for _, f := range fileFields {
+		expectKeys(t, has, f.key, f.keys)
+	}
+	for _, f := range uplinkFields {
+		expectKeys(t, has, "uplinks."+f.key, nil)
+	}
+	for _, f := range append(probeFields.keys(), "burst.probes", "burst.spacing") {
+		expectKeys(t, has, "probe."+f, nil)
+	}
+	for _, f := range healthFields {
+		expectKeys(t, has, "health."+f.key, f.keys)
+	}
+	for _, key := range ruleFields.keys() {
+		if !strings.Contains(string(Reference), key) {
+			t.Errorf("rule key %s is not in the reference", key)
+		}
+	}
+}
+
+func expectKeys(t *testing.T, has map[string]bool, key string, below []string) {
+	t.Helper()
+	if !has[key] {
+		t.Errorf("%s is not in the reference", key)
+	}
+	for _, b := range below {
+		if key != "rules" && !has[key+"."+b] {
+			t.Errorf("%s.%s is not in the reference", key, b)
+		}
+	}
+}
+
+func collectKeys(n ast.Node, path string, into map[string]bool) {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			key := strings.TrimPrefix(path+"."+v.Key.GetToken().Value, ".")
+			into[key] = true
+			collectKeys(v.Value, key, into)
+		}
+	case *ast.SequenceNode:
+		for _, v := range n.Values {
+			collectKeys(v, path, into)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+
+	"swerve/failover"
+)
+
+// matcher is a rule in a form in which one can be held against another: each
+// side's addresses as ranges, all of them written out where the rule leaves them
+// open, and only of families that the rule can match.
+type matcher struct {
+	rule     Rule
+	from, to []addrRange
+}
+
+// addrRange is a range of addresses of one family, both ends within.
+type addrRange struct{ first, last netip.Addr }
+
+// everything is all addresses of each family.
+var everything = [2]netip.Prefix{
+	failover.IPv4: netip.MustParsePrefix("0.0.0.0/0"),
+	failover.IPv6: netip.MustParsePrefix("::/0"),
+}
+
+func newMatcher(r Rule) matcher {
+	families := r.Families()
+	return matcher{rule: r, from: ranges(r.From, families), to: ranges(r.To, families)}
+}
+
+// ranges turns prefixes into sorted ranges that neither overlap nor touch.
+func ranges(list []netip.Prefix, families [2]bool) []addrRange {
+	if len(list) == 0 {
+		list = everything[:]
+	}
+	var all []addrRange
+	for _, p := range list {
+		if families[familyOf(p.Addr())] {
+			all = append(all, addrRange{p.Addr(), lastOf(p)})
+		}
+	}
+	slices.SortFunc(all, func(a, b addrRange) int { return a.first.Compare(b.first) })
+	merged := all[:0]
+	for _, r := range all {
+		if n := len(merged); n > 0 && joins(merged[n-1], r) {
+			if merged[n-1].last.Less(r.last) {
+				merged[n-1].last = r.last
+			}
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// joins reports whether b, which does not begin before a, overlaps or touches a.
+func joins(a, b addrRange) bool {
+	return a.last.BitLen() == b.first.BitLen() && (!a.last.Less(b.first) || a.last.Next() == b.first)
+}
+
+// lastOf is the highest address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	bytes := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < len(bytes)*8; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	return last
+}
+
+// covers reports whether whatever o matches, m matches too.
+func (m matcher) covers(o matcher) bool {
+	a, b := m.rule, o.rule
+	return (a.Proto == 0 || a.Proto == b.Proto) &&
+		(!a.HasDSCP || b.HasDSCP && a.DSCP == b.DSCP) &&
+		a.Mark.Mask&^b.Mark.Mask == 0 && b.Mark.Value&a.Mark.Mask == a.Mark.Value &&
+		(len(a.In) == 0 || len(b.In) > 0 && !slices.ContainsFunc(b.In, func(s string) bool { return !slices.Contains(a.In, s) })) &&
+		(len(a.Ports) == 0 || coversPorts(a.Ports, b.Ports)) &&
+		coversRanges(m.from, o.from) && coversRanges(m.to, o.to)
+}
+
+// coversPorts reports whether every port of b, which names some, is in a.
+func coversPorts(a, b []PortRange) bool {
+	for _, r := range b {
+		in := func(w PortRange) bool { return w.First <= r.First && r.Last <= w.Last }
+		if !slices.ContainsFunc(a, in) {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// coversRanges reports whether every range of b lies within one of a.
+func coversRanges(a, b []addrRange) bool {
+	for _, r := range b {
+		i, exact := slices.BinarySearchFunc(a, r, func(x, y addrRange) int { return x.first.Compare(y.first) })
+		if !exact {
+			i--
+		}
+		if i < 0 || a[i].last.Less(r.last) || a[i].last.BitLen() != r.last.BitLen() {
+			return false
+		}
+	}
+	return true
+}
