@@ -120,10 +120,12 @@ func (g Goal) sortedPairs(in []Pair) []Pair {
 		return !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == p.Uplink }) ||
 			!slices.ContainsFunc(g.Policies, func(q Policy) bool { return q.Lane == p.Policy })
 	})
-	slices.SortFunc(out, func(a, b Pair) int {
-		return cmp.Or(cmp.Compare(a.Uplink, b.Uplink), cmp.Compare(a.Policy, b.Policy))
-	})
+	slices.SortFunc(out, comparePairs)
 	return slices.Compact(out)
+}
+
+func comparePairs(a, b Pair) int {
+	return cmp.Or(cmp.Compare(a.Uplink, b.Uplink), cmp.Compare(a.Policy, b.Policy))
 }
 
 // masquerades reports by family whether the uplink gives packets a source of its own.

@@ -69,6 +69,14 @@ func bitwise(mask, xor uint32) expr.Any {
 
 func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
+// markOf takes the key of a map of marks back.
+func markOf(key string) (mark uint32, ok bool) {
+	if len(key) != 4 {
+		return 0, false
+	}
+	return binary.NativeEndian.Uint32([]byte(key)), true
+}
+
 // nfproto matches packets of a family.
 func nfproto(f failover.Family) piece {
 	number := [2]byte{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}[f]

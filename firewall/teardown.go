@@ -5,10 +5,22 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/failover"
 )
 
-// DeleteTable removes table inet swerve with all that is in it. It is no error
-// where there is none.
+// Teardown removes everything of ours: table inet swerve with all that is in it,
+// then our bits of the flows' marks. It is no error where there is nothing.
+// Flows that are under way keep their addresses.
+func (k *Kernel) Teardown(l failover.Layout) error {
+	if err := k.DeleteTable(); err != nil {
+		return err
+	}
+	_, err := k.ForgetFlows(l)
+	return err
+}
+
+// DeleteTable removes the table alone.
 func (k *Kernel) DeleteTable() error {
 	err := transact(func(tx *transaction) { tx.DelTable(tx.table) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {

@@ -1,0 +1,232 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// Conntrack's netlink messages, linux/netfilter/nfnetlink_conntrack.h.
+const (
+	ctMessageNew    = 0
+	ctMessageGet    = 1
+	ctMessageDelete = 2
+
+	ctaTupleOrig  = 1
+	ctaTupleReply = 2
+	ctaStatus     = 3
+	ctaProtoinfo  = 4
+	ctaMark       = 8
+	ctaZone       = 18
+	ctaMarkMask   = 21
+
+	ctaTupleIP    = 1
+	ctaTupleProto = 2
+	ctaIPv4Src    = 1
+	ctaIPv4Dst    = 2
+	ctaIPv6Src    = 3
+	ctaIPv6Dst    = 4
+	ctaProtoNum   = 1
+
+	ctaProtoinfoTCP      = 1
+	ctaProtoinfoTCPState = 1
+
+	// Bits of an entry's status, linux/netfilter/nf_conntrack_common.h.
+	ctStatusSrcNAT = 1 << 4
+	ctStatusDstNAT = 1 << 5
+)
+
+func ctHeader(kind uint16, flags netlink.HeaderFlags) netlink.Header {
+	return netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_CTNETLINK<<8 | kind), Flags: netlink.Request | flags}
+}
+
+// addressFamily is a family as netlink writes it.
+func addressFamily(f failover.Family) byte { return [2]byte{unix.AF_INET, unix.AF_INET6}[f] }
+
+// deleteByMark makes the kernel delete every entry of a family whose mark has
+// this value under the mask.
+//
+// Wrong attributes are dangerous: a mask without a mark, and much else that the
+// kernel does not understand, deletes *all* entries and reports success. So only
+// these two are ever sent, always both, big-endian, and never with a value that
+// could match flows without lanes. Version 1 in the header makes the kernel
+// honour the family; version 0 means both.
+func deleteByMark(f failover.Family, mark, mask uint32) (netlink.Message, error) {
+	if mark == 0 || mask == 0 || mark&^mask != 0 {
+		return netlink.Message{}, fmt.Errorf("mark 0x%08x under mask 0x%08x would match flows that are not ours", mark, mask)
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	ae.Uint32(ctaMark, mark)
+	ae.Uint32(ctaMarkMask, mask)
+	data, err := ae.Encode()
+	if err != nil {
+		return netlink.Message{}, err
+	}
+	return netlink.Message{
+		Header: ctHeader(ctMessageDelete, netlink.Acknowledge),
+		Data:   append(nfgenmsg(addressFamily(f), 1), data...),
+	}, nil
+}
+
+// remarkFlow replaces the bits of a mask in one entry's mark.
+func remarkFlow(f flow, value, mask uint32) (netlink.Message, error) {
+	return f.message(ctMessageNew, func(ae *netlink.AttributeEncoder) {
+		ae.Uint32(ctaMark, value)
+		ae.Uint32(ctaMarkMask, mask)
+	})
+}
+
+// deleteFlow deletes one entry. Without its tuple the kernel would delete all.
+func deleteFlow(f flow) (netlink.Message, error) {
+	if len(f.tuple) == 0 {
+		return netlink.Message{}, errors.New("an entry without a tuple")
+	}
+	return f.message(ctMessageDelete, func(*netlink.AttributeEncoder) {})
+}
+
+func (f flow) message(kind uint16, more func(*netlink.AttributeEncoder)) (netlink.Message, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	ae.Bytes(unix.NLA_F_NESTED|ctaTupleOrig, f.tuple)
+	if f.zone != 0 {
+		ae.Uint16(ctaZone, f.zone)
+	}
+	more(ae)
+	data, err := ae.Encode()
+	if err != nil {
+		return netlink.Message{}, err
+	}
+	return netlink.Message{
+		Header: ctHeader(kind, netlink.Acknowledge),
+		Data:   append(nfgenmsg(addressFamily(f.family), 0), data...),
+	}, nil
+}
+
+// flow is what we need to know of one conntrack entry.
+type flow struct {
+	family    failover.Family
+	tuple     []byte // the original tuple as the kernel wrote it
+	zone      uint16
+	src, dst  netip.Addr // of the original direction
+	replySrc  netip.Addr
+	replyDst  netip.Addr // the source that the flow was given
+	protocol  byte
+	status    uint32
+	mark      uint32
+	tcpState  byte // TCP only
+	hasStatus bool
+}
+
+// established reports whether TCP's handshake is over and neither end has
+// forgotten the connection: ESTABLISHED up to LAST_ACK, enum tcp_conntrack.
+func (f flow) established() bool {
+	return f.protocol == unix.IPPROTO_TCP && f.tcpState >= 3 && f.tcpState <= 6
+}
+
+// translated reports whether an address of the flow was rewritten, or might have
+// been for all that is known.
+func (f flow) translated() bool {
+	return !f.hasStatus || f.status&(ctStatusSrcNAT|ctStatusDstNAT) != 0
+}
+
+// errNoFlow: a message from conntrack that is no whole entry of IPv4 or IPv6.
+var errNoFlow = errors.New("not an entry of a flow")
+
+// decodeFlow reads an entry from a message without its netlink header.
+func decodeFlow(message []byte) (flow, error) {
+	if len(message) < 4 {
+		return flow{}, errNoFlow
+	}
+	var f flow
+	switch message[0] {
+	case unix.AF_INET:
+		f.family = failover.IPv4
+	case unix.AF_INET6:
+		f.family = failover.IPv6
+	default:
+		return flow{}, errNoFlow
+	}
+	if err := eachAttribute(message, f.decode); err != nil {
+		return flow{}, fmt.Errorf("%w: %w", errNoFlow, err)
+	}
+	for _, a := range []netip.Addr{f.src, f.dst, f.replySrc, f.replyDst} {
+		if a.Is4() != (f.family == failover.IPv4) {
+			return flow{}, errNoFlow
+		}
+	}
+	return f, nil
+}
+
+func (f *flow) decode(ad *netlink.AttributeDecoder) {
+	switch ad.Type() {
+	case ctaTupleOrig:
+		f.tuple = ad.Bytes()
+		ad.Nested(func(t *netlink.AttributeDecoder) error { return f.decodeTuple(t, &f.src, &f.dst) })
+	case ctaTupleReply:
+		ad.Nested(func(t *netlink.AttributeDecoder) error { return f.decodeTuple(t, &f.replySrc, &f.replyDst) })
+	case ctaStatus:
+		f.status, f.hasStatus = ad.Uint32(), true
+	case ctaProtoinfo:
+		ad.Nested(f.decodeProtoinfo)
+	case ctaMark:
+		f.mark = ad.Uint32()
+	case ctaZone:
+		f.zone = ad.Uint16()
+	}
+}
+
+func (f *flow) decodeTuple(ad *netlink.AttributeDecoder, src, dst *netip.Addr) error {
+	for ad.Next() {
+		switch ad.Type() {
+		case ctaTupleIP:
+			ad.Nested(func(ip *netlink.AttributeDecoder) error { return decodeAddresses(ip, src, dst) })
+		case ctaTupleProto:
+			ad.Nested(func(p *netlink.AttributeDecoder) error {
+				for p.Next() {
+					if p.Type() == ctaProtoNum {
+						f.protocol = p.Uint8()
+					}
+				}
+				return p.Err()
+			})
+		}
+	}
+	return ad.Err()
+}
+
+func decodeAddresses(ad *netlink.AttributeDecoder, src, dst *netip.Addr) error {
+	for ad.Next() {
+		a, _ := netip.AddrFromSlice(ad.Bytes())
+		switch ad.Type() {
+		case ctaIPv4Src, ctaIPv6Src:
+			*src = a
+		case ctaIPv4Dst, ctaIPv6Dst:
+			*dst = a
+		}
+	}
+	return ad.Err()
+}
+
+func (f *flow) decodeProtoinfo(ad *netlink.AttributeDecoder) error {
+	for ad.Next() {
+		if ad.Type() != ctaProtoinfoTCP {
+			continue
+		}
+		ad.Nested(func(tcp *netlink.AttributeDecoder) error {
+			for tcp.Next() {
+				if tcp.Type() == ctaProtoinfoTCPState {
+					f.tcpState = tcp.Uint8()
+				}
+			}
+			return tcp.Err()
+		})
+	}
+	return ad.Err()
+}

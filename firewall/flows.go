@@ -1,0 +1,152 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// DeleteFlows deletes the conntrack entries of one family that these policies
+// sent to an uplink, so that the flows' next packets begin anew elsewhere.
+// Established TCP stays: it waits for its reset. So does all that came in by the
+// uplink. It is one command a policy, carried out inside the kernel.
+func (k *Kernel) DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error {
+	fail := func(err error) error {
+		return fmt.Errorf("firewall: delete %s flows of lane %d: %w", f, uplink, err)
+	}
+	if !uplink.IsUplink() {
+		return fail(errors.New("not the lane of an uplink"))
+	}
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return fail(fmt.Errorf("open netlink: %w", err))
+	}
+	defer conn.Close()
+	for _, p := range policies {
+		if !p.IsPolicy() {
+			return fail(fmt.Errorf("lane %d is no policy's", p))
+		}
+		m, err := deleteByMark(f, l.CTPair(uplink, p), l.CTMask)
+		if err != nil {
+			return fail(err)
+		}
+		if _, err := conn.Execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fail(err)
+		}
+	}
+	return nil
+}
+
+// flowChange is what becomes of an entry that a pass goes by.
+type flowChange uint8
+
+const (
+	keepFlow flowChange = iota
+	markFlow
+	dropFlow
+)
+
+// eachFlow goes once over all entries of both families, in user space, and
+// carries out what decide says. Only the bits of mask are ever marked. However
+// many entries there are, memory stays bounded: they are taken as the kernel
+// hands them out. It returns how many were changed.
+//
+// An entry that is gone by its turn is no error.
+func eachFlow(mask uint32, decide func(flow) (change flowChange, mark uint32)) (int, error) {
+	w, err := openFlowWriter()
+	if err != nil {
+		return 0, err
+	}
+	defer w.conn.Close()
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_DUMP)
+	req.AddRawData(nfgenmsg(unix.AF_UNSPEC, 0))
+	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
+		f, err := decodeFlow(message)
+		if err != nil {
+			return true // of another family, or of a form to come
+		}
+		switch change, mark := decide(f); change {
+		case keepFlow:
+		case markFlow:
+			w.add(remarkFlow(f, mark, mask))
+		case dropFlow:
+			w.add(deleteFlow(f))
+		}
+		return w.err == nil
+	})
+	w.flush()
+	return w.done, errors.Join(err, w.err)
+}
+
+// flowWriter sends changes of entries, many at a time.
+type flowWriter struct {
+	conn    *netlink.Conn
+	pending []netlink.Message
+	done    int
+	err     error
+}
+
+// changesAtOnce bounds the changes under way: what the kernel says of each waits
+// in the socket's buffer.
+const changesAtOnce = 128
+
+func openFlowWriter() (*flowWriter, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	if err := enlarge(conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("enlarge the buffers: %w", err)
+	}
+	return &flowWriter{conn: conn}, nil
+}
+
+func (w *flowWriter) add(m netlink.Message, err error) {
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	m.Header.Flags &^= netlink.Acknowledge
+	w.pending = append(w.pending, m)
+	if len(w.pending) == changesAtOnce {
+		w.flush()
+	}
+}
+
+// flush sends what is pending. The kernel answers failures alone, and at the end
+// a message that asks for nothing but an acknowledgement.
+func (w *flowWriter) flush() {
+	if len(w.pending) == 0 || w.err != nil {
+		return
+	}
+	w.done += len(w.pending)
+	end := netlink.Message{Header: netlink.Header{Type: netlink.Noop, Flags: netlink.Request | netlink.Acknowledge}}
+	_, err := w.conn.SendMessages(append(w.pending, end))
+	w.pending = w.pending[:0]
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	for range changesAtOnce + 1 {
+		_, err := w.conn.Receive()
+		if err == nil {
+			return
+		}
+		w.done--
+		if !errors.Is(err, unix.ENOENT) { // else it ended meanwhile
+			w.fail(err)
+		}
+	}
+}
+
+func (w *flowWriter) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}

@@ -1,0 +1,239 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+	"swerve/testenv/netns"
+)
+
+// addFlow makes a conntrack entry with conntrack(8).
+func addFlow(t *testing.T, ns *netns.NS, mark uint32, args string) {
+	t.Helper()
+	run(t, ns, "conntrack", strings.Fields("-I -t 300 "+args+" -m "+fmt.Sprint(mark))...)
+}
+
+const (
+	udpFlow  = "-p udp -s 192.168.1.10 -d 192.0.2.2 --sport 1000 --dport %d"
+	udp6Flow = "-p udp -s fd00:1::10 -d 2001:db8:99::2 --sport 1000 --dport %d"
+	tcpFlow  = "-p tcp --state ESTABLISHED -u SEEN_REPLY,ASSURED -s 192.168.1.10 -d 192.0.2.2 --sport 1000 --dport %d"
+)
+
+// Of all entries only those of the pair and the family go, established TCP stays.
+func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
+	ns := netns.New(t)
+	for port, c := range []struct {
+		mark uint32
+		flow string
+	}{
+		1:  {0x01400000, udpFlow},  // goes
+		2:  {0x81401234, udpFlow},  // goes: other programs' bits do not matter
+		3:  {0x01400000, tcpFlow},  // goes: its handshake never ended
+		4:  {0x01c00000, tcpFlow},  // waits for its reset
+		5:  {0x02400000, udpFlow},  // another uplink
+		6:  {0x01410000, udpFlow},  // another policy
+		7:  {0x017f0000, udpFlow},  // inbound
+		8:  {0x00000000, udpFlow},  // no lanes
+		9:  {0x00400000, udpFlow},  // no uplink
+		10: {0x01400000, udp6Flow}, // the other family
+		11: {0x00004001, udpFlow},  // the pair in the wrong byte order
+	} {
+		if c.flow != "" {
+			addFlow(t, ns, c.mark, fmt.Sprintf(c.flow, port))
+		}
+	}
+	k := new(Kernel)
+	inside(t, ns, func() error {
+		return k.DeleteFlows(failover.DefaultLayout, failover.IPv4, 1, []failover.Lane{64, 70})
+	})
+	left := run(t, ns, "conntrack", "-L", "-f", "ipv4") + run(t, ns, "conntrack", "-L", "-f", "ipv6")
+	for port := 1; port <= 11; port++ {
+		got, want := strings.Contains(left, fmt.Sprintf("sport=1000 dport=%d ", port)), port > 3
+		if got != want {
+			t.Errorf("the entry of port %d is there: %v, want %v", port, got, want)
+		}
+	}
+}
+
+func fillConntrack(t testing.TB, entries int, markOf func(i int) uint32) {
+	t.Helper()
+	w, err := openFlowWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.conn.Close()
+	for i := range entries {
+		w.add(newEntry(i, markOf(i)))
+	}
+	w.flush()
+	if w.err != nil || w.done != entries {
+		t.Fatalf("made %d of %d entries: %v", w.done, entries, w.err)
+	}
+}
+
+// newEntry is a message that makes a UDP entry of its own.
+func newEntry(i int, mark uint32) (netlink.Message, error) {
+	host := netip.AddrFrom4([4]byte{10, byte(i >> 22), byte(i >> 14), byte(i >> 6)}).AsSlice()
+	server := netip.MustParseAddr("192.0.2.2").AsSlice()
+	tuple := func(src, dst []byte, sport, dport uint16) func(*netlink.AttributeEncoder) error {
+		return func(ae *netlink.AttributeEncoder) error {
+			ae.Nested(ctaTupleIP, func(ip *netlink.AttributeEncoder) error {
+				ip.Bytes(ctaIPv4Src, src)
+				ip.Bytes(ctaIPv4Dst, dst)
+				return nil
+			})
+			ae.Nested(ctaTupleProto, func(p *netlink.AttributeEncoder) error {
+				p.ByteOrder = binary.BigEndian
+				p.Uint8(ctaProtoNum, unix.IPPROTO_UDP)
+				p.Uint16(2, sport)
+				p.Uint16(3, dport)
+				return nil
+			})
+			return nil
+		}
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	port := uint16(1024 + i&63)
+	ae.Nested(ctaTupleOrig, tuple(host, server, port, 53))
+	ae.Nested(ctaTupleReply, tuple(server, host, 53, port))
+	ae.Uint32(7, 600) // CTA_TIMEOUT, seconds
+	ae.Uint32(ctaMark, mark)
+	data, err := ae.Encode()
+	return netlink.Message{
+		Header: ctHeader(ctMessageNew, netlink.Acknowledge|netlink.Create|netlink.Excl),
+		Data:   append(nfgenmsg(unix.AF_INET, 0), data...),
+	}, err
+}
+
+// Two hundred thousand entries, half of them on the lost uplink. Deleting is one
+// command; adopting and forgetting are one pass each.
+func TestManyFlows(t *testing.T) {
+	const entries = 200_000
+	ns := netns.New(t)
+	k := new(Kernel)
+	count := func() string { return strings.TrimSpace(run(t, ns, "conntrack", "-C")) }
+	inside(t, ns, func() error {
+		fillConntrack(t, entries, func(i int) uint32 { return failover.DefaultLayout.CTPair(failover.Lane(1+i%2), 64) })
+		return nil
+	})
+	if got := count(); got != fmt.Sprint(entries) {
+		t.Fatalf("%s entries to begin with", got)
+	}
+	began := time.Now()
+	inside(t, ns, func() error {
+		return k.DeleteFlows(failover.DefaultLayout, failover.IPv4, 1, []failover.Lane{64})
+	})
+	t.Logf("deleted half of %d entries in %v", entries, time.Since(began))
+	if got := count(); got != fmt.Sprint(entries/2) {
+		t.Errorf("%s entries left, want %d", got, entries/2)
+	}
+	began = time.Now()
+	inside(t, ns, func() error {
+		n, err := k.ForgetFlows(failover.DefaultLayout)
+		if n != entries/2 {
+			t.Errorf("forgot %d flows, want %d", n, entries/2)
+		}
+		return err
+	})
+	t.Logf("forgot %d flows in %v", entries/2, time.Since(began))
+	if out := run(t, ns, "conntrack", "-L", "-m", fmt.Sprint(0x02400000)); out != "" {
+		t.Errorf("still with lanes: %.200s", out)
+	}
+}
+
+// Flows that are older than the table keep their uplink, and what came in stays.
+func TestAdoption(t *testing.T) {
+	l := newLab(t)
+	loadText(t, l.gw, `table inet before { chain nat {
+		type nat hook postrouting priority srcnat; oifname { "wan0", "wan1" } masquerade;
+}
+}`)
+	conns, inbound := [2]func() string{}, [2]func() string{}
+	for _, f := range failover.Families {
+		p := plans[f]
+		serveUDP(t, l.net, at(p.host, 5000))
+		serveUDP(t, l.gw, at(p.b, 2222))
+		c, in := dialUDP(t, l.client, at(p.host, 5000)), dialUDP(t, l.net, at(p.b, 2222))
+		conns[f], inbound[f] = func() string { return askUDP(t, c) }, func() string { return askUDP(t, in) }
+		if got := conns[f](); got != p.a {
+			t.Fatalf("the server saw %s", got)
+		}
+		inbound[f]()
+	}
+	serveTCP(t, l.net, at(plans[0].host, 5000))
+	tcp := dialTCP(t, l.client, at(plans[0].host, 5000))
+	askTCP(tcp)
+	inside(t, l.gw, func() error {
+		n, err := l.kernel.AdoptFlows(l.goal)
+		if n != 5 {
+			t.Errorf("adopted %d flows, want 5", n)
+		}
+		return err
+	})
+	out := l.flows("-m", fmt.Sprint(0x01c00000))
+	if strings.Count(out, "tcp") != 1 {
+		t.Errorf("the TCP connection is not known as established:\n%s", l.flows())
+	}
+	l.apply()
+	l.prefer("wan1", "wan0")
+	for _, f := range failover.Families {
+		if got := conns[f](); got != plans[f].a {
+			t.Errorf("after the routes changed the server saw %s", got)
+		}
+	}
+	l.prefer("wan0", "wan1")
+	for _, f := range failover.Families {
+		if inbound[f]() == "" {
+			t.Error("an inbound flow is answered no more")
+		}
+	}
+	if out := l.flows("-m", fmt.Sprint(0x027f0000)); strings.Count(out, "udp") != 2 {
+		t.Errorf("inbound flows are not known as such:\n%s", l.flows())
+	}
+}
+
+// While the table is missing, flows begin without masquerade. Healing ends that.
+func TestHeal(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	inside(t, l.gw, l.kernel.DeleteTable)
+	// Something of another program keeps conntrack at work meanwhile.
+	loadText(t, l.gw, `table inet other { chain f { type filter hook forward priority 0; ct state new accept;
+}
+}`)
+	conns := [2]func() string{}
+	for _, f := range failover.Families {
+		serveUDP(t, l.net, at(plans[f].host, 5000))
+		c := dialUDP(t, l.client, at(plans[f].host, 5000))
+		conns[f] = func() string { return askUDP(t, c) }
+		c.Write([]byte("?"))
+		c.Write([]byte("?"))
+	}
+	addFlow(t, l.gw, 0, "-p udp -s 192.168.1.10 -d 192.168.1.77 --sport 1000 --dport 7")
+	until(t, "two bare flows", func() bool { return strings.Count(l.flows(), "dport=5000") == 4-2 })
+	l.apply()
+	inside(t, l.gw, func() error {
+		n, err := l.kernel.Heal(l.goal)
+		if n != 2 {
+			t.Errorf("healed %d flows, want 2", n)
+		}
+		return err
+	})
+	for _, f := range failover.Families {
+		if got := conns[f](); got != plans[f].a {
+			t.Errorf("the server saw %s", got)
+		}
+	}
+	if !strings.Contains(l.flows(), "dport=7 ") {
+		t.Error("a flow within the LAN was deleted")
+	}
+}

@@ -1,0 +1,109 @@
+package firewall
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// Observed is what a former run left in the kernel.
+type Observed struct {
+	// Exists: there is a table of ours.
+	Exists bool
+	// Lost has by family the pairs whose flows were moved or waited for a reset,
+	// sorted, as Goal.Lost does.
+	Lost [2][]Pair
+}
+
+// Observe reads what the kernel holds from a former run, so that a restart can
+// go on from there and moves nothing.
+func (k *Kernel) Observe(l failover.Layout) (Observed, error) {
+	held, err := read()
+	if err != nil {
+		return Observed{}, fmt.Errorf("firewall: observe: %w", err)
+	}
+	out := Observed{Exists: held.exists}
+	for _, f := range failover.Families {
+		out.Lost[f] = held.lost(l, deadMap(f))
+	}
+	return out, nil
+}
+
+func (h heldTable) lost(l failover.Layout, name string) []Pair {
+	var out []Pair
+	for key := range h.sets[name].elements {
+		mark, ok := markOf(key)
+		if !ok {
+			continue
+		}
+		p := Pair{}
+		p.Uplink, p.Policy = l.CTLanes(mark)
+		if p.Uplink.IsUplink() && p.Policy.IsPolicy() {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, comparePairs)
+	return out
+}
+
+// Count is the value of a counter.
+type Count struct{ Packets, Bytes uint64 }
+
+// Counters are the values of the table's counters. They last as long as the
+// table does.
+type Counters struct {
+	// Resets answered; packets kept from an uplink that their policy or probe may
+	// not use; packets dropped because their address belongs elsewhere.
+	Resets, Guard, Stray Count
+	// Sent has, by uplink, all packets that left by it, in both families.
+	Sent map[failover.Lane]Count
+	// Flows has, by uplink, the first packets of flows that went out by it.
+	Flows map[failover.Lane]Count
+}
+
+// Counters reads the counters. Without a table all are zero.
+func (k *Kernel) Counters() (Counters, error) {
+	r, err := openReader()
+	if err != nil {
+		return Counters{}, fmt.Errorf("firewall: read the counters: %w", err)
+	}
+	defer r.conn.Close()
+	var held heldTable
+	if err := r.readObjects(&held); err != nil {
+		return Counters{}, fmt.Errorf("firewall: %w", err)
+	}
+	out := Counters{Sent: map[failover.Lane]Count{}, Flows: map[failover.Lane]Count{}}
+	for _, o := range held.objects {
+		if o.kind == unix.NFT_OBJECT_COUNTER {
+			out.set(o.name, Count{o.packets, o.bytes})
+		}
+	}
+	return out, nil
+}
+
+func (c *Counters) set(name string, value Count) {
+	switch name {
+	case resetsCounter:
+		c.Resets = value
+	case guardCounter:
+		c.Guard = value
+	case strayCounter:
+		c.Stray = value
+	}
+	kind, number, _ := strings.Cut(name, "_")
+	n, err := strconv.ParseUint(number, 10, 8)
+	if err != nil {
+		return
+	}
+	switch kind {
+	case "up":
+		c.Sent[failover.Lane(n)] = value
+	case "flows":
+		c.Flows[failover.Lane(n)] = value
+	}
+}

@@ -1,0 +1,153 @@
+package firewall
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"swerve/testenv/netns"
+)
+
+// serveUDP answers each packet to an address with the address that it came from.
+func serveUDP(t *testing.T, ns *netns.NS, addr string) {
+	t.Helper()
+	c, err := ns.ListenPacket("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		buf := make([]byte, 100)
+		for {
+			_, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			c.WriteTo([]byte(from.(*net.UDPAddr).AddrPort().Addr().Unmap().String()), from)
+		}
+	})
+	t.Cleanup(func() { c.Close(); done.Wait() })
+}
+
+// askUDP sends a packet and returns what the server says of the sender. Packets
+// that are not answered within a moment are sent again, for a while.
+func askUDP(t *testing.T, c net.Conn) string {
+	t.Helper()
+	buf := make([]byte, 100)
+	for range 40 {
+		if _, err := c.Write([]byte("?")); err != nil && !errors.Is(err, net.ErrClosed) {
+			time.Sleep(20 * time.Millisecond) // a refused send is as good as a lost one
+			continue
+		}
+		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+		if n, err := c.Read(buf); err == nil {
+			return string(buf[:n])
+		}
+	}
+	t.Errorf("no answer to %s", c.LocalAddr())
+	return ""
+}
+
+func dialUDP(t *testing.T, ns *netns.NS, to string) net.Conn {
+	t.Helper()
+	c, err := ns.DialUDP(netip.MustParseAddrPort(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// tcpServer answers each line with the address that the connection came from.
+type tcpServer struct {
+	mu    sync.Mutex
+	ended []string // connections that ended, with the reason
+}
+
+func serveTCP(t *testing.T, ns *netns.NS, addr string) *tcpServer {
+	t.Helper()
+	ln, err := ns.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(tcpServer)
+	var done sync.WaitGroup
+	var conns []net.Conn
+	done.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			conns = append(conns, c)
+			s.mu.Unlock()
+			done.Go(func() { s.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		s.mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		s.mu.Unlock()
+		done.Wait()
+	})
+	return s
+}
+
+func (s *tcpServer) serve(c net.Conn) {
+	from := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		fmt.Fprintln(c, from)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, fmt.Sprintf("%s: %v", from, lines.Err()))
+}
+
+func (s *tcpServer) endings() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+func dialTCP(t *testing.T, ns *netns.NS, to string) *net.TCPConn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	c, err := ns.DialTCP(ctx, netip.MustParseAddrPort(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// askTCP sends a line and returns the answer.
+func askTCP(c net.Conn) (string, error) {
+	if _, err := fmt.Fprintln(c, "?"); err != nil {
+		return "", err
+	}
+	return heard(c)
+}
+
+// heard returns the next line.
+func heard(c net.Conn) (string, error) {
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+func at(addr string, port int) string {
+	return netip.AddrPortFrom(netip.MustParseAddr(addr), uint16(port)).String()
+}

@@ -1,0 +1,160 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// Requests of sock_diag(7), linux/sock_diag.h and linux/inet_diag.h.
+const (
+	sockDiagByFamily = 20
+	sockDestroy      = 21
+	inetDiagMark     = 15 // attribute: the socket's mark, for privileged callers
+
+	diagRequestSize = 56
+	diagAnswerSize  = 72
+	diagIDSize      = 48
+)
+
+// States of TCP sockets as bits, linux/tcp_states.h.
+const (
+	tcpListening = 1 << 10
+	// Connected or on the way there or back. Half-open requests are a
+	// listener's, and sockets in TIME_WAIT have no program any more.
+	tcpConnected = 1<<1 /* ESTABLISHED */ | 1<<2 /* SYN_SENT */ | 1<<4 | 1<<5 /* FIN_WAIT */ |
+		1<<8 /* CLOSE_WAIT */ | 1<<9 /* LAST_ACK */ | 1<<11 /* CLOSING */
+)
+
+// DestroySockets ends the TCP connections that this machine itself opened from
+// an address which just was lost: their programs see it at once, instead of
+// waiting for a timeout. It returns how many.
+//
+// Connections that were accepted stay, since only their clients can redial. The
+// kernel does not say which are which, but an accepted socket has the local port
+// of its listener, and the kernel never chooses such a port for a socket that
+// connects. So a socket is taken for accepted where some socket listens on its
+// port, on its address or on all. Sockets with a lane in their mark are our
+// probes: they stay as well.
+func (k *Kernel) DestroySockets(l failover.Layout, lost netip.Addr) (int, error) {
+	fail := func(n int, err error) (int, error) {
+		return n, fmt.Errorf("firewall: destroy sockets on %s: %w", lost, err)
+	}
+	listening := map[uint16]bool{}
+	if err := eachSocket(lost, tcpListening, func(s socket) {
+		if s.local.IsUnspecified() || s.local == lost {
+			listening[s.port] = true
+		}
+	}); err != nil {
+		return fail(0, err)
+	}
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return fail(0, fmt.Errorf("open netlink: %w", err))
+	}
+	defer conn.Close()
+	destroyed := 0
+	var failed error
+	err = eachSocket(lost, tcpConnected, func(s socket) {
+		if s.local != lost || listening[s.port] || s.mark&l.MarkMask != 0 {
+			return
+		}
+		switch err := s.destroy(conn); {
+		case err == nil:
+			destroyed++
+		case !errors.Is(err, unix.ENOENT): // it ended meanwhile
+			failed = err
+		}
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return fail(destroyed, err)
+	}
+	return destroyed, nil
+}
+
+// socket is one TCP socket of sock_diag's answers.
+type socket struct {
+	family byte
+	local  netip.Addr // an IPv4 address also for an IPv6 socket that speaks IPv4
+	port   uint16
+	id     []byte // struct inet_diag_sockid: ends, device and cookie
+	mark   uint32
+}
+
+// eachSocket calls fn for the sockets in these states that could have a local
+// address. Those of IPv6 may speak IPv4, so for IPv4 both families are asked.
+func eachSocket(local netip.Addr, states uint32, fn func(socket)) error {
+	families := []byte{unix.AF_INET6}
+	if local.Is4() {
+		families = append(families, unix.AF_INET)
+	}
+	for _, family := range families {
+		req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
+		req.AddRawData(diagRequest(family, states, nil))
+		err := req.ExecuteIter(unix.NETLINK_SOCK_DIAG, sockDiagByFamily, func(answer []byte) bool {
+			if s, ok := decodeSocket(answer); ok {
+				fn(s)
+			}
+			return true
+		})
+		if errors.Is(err, unix.ENOENT) && family == unix.AF_INET6 {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return fmt.Errorf("list TCP sockets: %w", err)
+		}
+	}
+	return nil
+}
+
+// diagRequest is struct inet_diag_req_v2.
+func diagRequest(family byte, states uint32, id []byte) []byte {
+	b := make([]byte, diagRequestSize)
+	b[0], b[1] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(b[4:], states)
+	copy(b[8:], id)
+	return b
+}
+
+// decodeSocket reads struct inet_diag_msg and its attributes.
+func decodeSocket(b []byte) (s socket, ok bool) {
+	if len(b) < diagAnswerSize {
+		return socket{}, false
+	}
+	s = socket{family: b[0], id: b[4 : 4+diagIDSize], port: binary.BigEndian.Uint16(b[4:])}
+	switch s.family {
+	case unix.AF_INET:
+		s.local = netip.AddrFrom4([4]byte(s.id[4:8]))
+	case unix.AF_INET6:
+		s.local = netip.AddrFrom16([16]byte(s.id[4:20])).Unmap()
+	default:
+		return socket{}, false
+	}
+	ad, err := netlink.NewAttributeDecoder(b[diagAnswerSize:])
+	if err != nil {
+		return socket{}, false
+	}
+	for ad.Next() {
+		if ad.Type() == inetDiagMark {
+			s.mark = ad.Uint32()
+		}
+	}
+	return s, ad.Err() == nil
+}
+
+// destroy makes the kernel abort the connection: its program gets ECONNABORTED.
+// The cookie in the id makes sure that it is this socket and no later one.
+func (s socket) destroy(conn *netlink.Conn) error {
+	_, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: sockDestroy, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   diagRequest(s.family, tcpConnected, s.id),
+	})
+	return err
+}
