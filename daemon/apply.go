@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"swerve/failover"
 	"swerve/firewall"
@@ -39,6 +40,11 @@ type plant struct {
 	foreign  []routing.Route
 	table    firewall.Table // what the packet filter was last made to hold
 	standing bool           // the first apply has been done
+	// settled are the interfaces whose sysctls were set, and unsettled what was
+	// not right then. They are set again when the interfaces change and at each
+	// repair, not at each switch, which should take no longer than it must.
+	settled   []routing.Interface
+	unsettled []routing.Setting
 	// virgin: no earlier run has left a table, so flows that are under way have
 	// no lanes yet.
 	virgin bool
@@ -62,7 +68,7 @@ func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
 	note := func(err error) { problems = append(problems, err) }
 
 	var err error
-	out.settings, err = k.sysctls.Set(s.interfaces(p))
+	out.settings, err = k.settle(s.interfaces(p))
 	note(err)
 	want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
 	filter := s.firewallGoal(p, in, k.sysctls.Strict)
@@ -79,6 +85,19 @@ func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
 	}
 	out.err = errors.Join(problems...)
 	return out
+}
+
+// settle sets the sysctls of the interfaces, where they are others than before.
+func (k *plant) settle(interfaces []routing.Interface) ([]routing.Setting, error) {
+	if k.standing && slices.Equal(interfaces, k.settled) {
+		return k.unsettled, nil
+	}
+	var err error
+	k.unsettled, err = k.sysctls.Set(interfaces)
+	if k.settled = interfaces; err != nil {
+		k.settled = nil
+	}
+	return k.unsettled, err
 }
 
 // prepare puts the routes in, leaves the rules as they are, and gives lanes to
@@ -132,8 +151,9 @@ func (k *plant) refilter(s setup, p picture, in failover.Intent) error {
 	return nil
 }
 
-// look reads the default routes of others anew.
+// look reads the default routes of others anew, and lets the sysctls be set anew.
 func (k *plant) look(layout failover.Layout) error {
+	k.settled = nil
 	foreign, err := k.routes.Foreign(layout)
 	if err == nil {
 		k.foreign = foreign

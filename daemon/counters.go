@@ -15,10 +15,13 @@ const sampleEvery = 2 * time.Second
 
 // counters holds the uplinks' byte counters and rates, and what probes cost.
 type counters struct {
-	read func(index int) (rx, tx uint64, err error)
+	// read reads an interface's bytes, flows the new flows by lane.
+	read  func(index int) (rx, tx uint64, err error)
+	flows func() (map[failover.Lane]uint64, error)
 
 	mu      sync.Mutex
 	index   map[string]int
+	lane    map[string]failover.Lane
 	figures map[string]control.Counters
 	samples map[string]sample
 	probes  map[string]uint64
@@ -30,9 +33,9 @@ type sample struct {
 	rx, tx uint64
 }
 
-func newCounters(read func(int) (uint64, uint64, error)) *counters {
+func newCounters(read func(int) (uint64, uint64, error), flows func() (map[failover.Lane]uint64, error)) *counters {
 	return &counters{
-		read: read, index: map[string]int{}, figures: map[string]control.Counters{},
+		read: read, flows: flows, index: map[string]int{}, figures: map[string]control.Counters{},
 		samples: map[string]sample{}, probes: map[string]uint64{},
 	}
 }
@@ -48,10 +51,11 @@ func (c *counters) probe(p failover.Probe) {
 	c.probes[p.Uplink] += probeBytes[p.Family]
 }
 
-// follow says which interfaces to read, by uplink.
-func (c *counters) follow(links map[string]failover.Link) {
+// follow says which interfaces and lanes to read, by uplink.
+func (c *counters) follow(links map[string]failover.Link, lane map[string]failover.Lane) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.lane = lane
 	clear(c.index)
 	for name, link := range links {
 		if link.Present {
@@ -88,6 +92,9 @@ func (c *counters) sample(now time.Time) {
 	c.mu.Lock()
 	index := maps.Clone(c.index)
 	c.mu.Unlock()
+	if flows, err := c.flows(); err == nil {
+		c.noteFlows(flows)
+	}
 	for name, i := range index {
 		rx, tx, err := c.read(i)
 		if err != nil {
@@ -100,13 +107,28 @@ func (c *counters) sample(now time.Time) {
 func (c *counters) note(name string, s sample) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	figures := control.Counters{RxBytes: &s.rx, TxBytes: &s.tx}
+	figures := control.Counters{RxBytes: &s.rx, TxBytes: &s.tx, NewFlows: c.figures[name].NewFlows}
 	before, known := c.samples[name]
 	if span := s.at.Sub(before.at); known && before.index == s.index && span > 0 && s.rx >= before.rx && s.tx >= before.tx {
 		rx, tx := bitsPerSecond(s.rx-before.rx, span), bitsPerSecond(s.tx-before.tx, span)
 		figures.RxBPS, figures.TxBPS = &rx, &tx
 	}
 	c.samples[name], c.figures[name] = s, figures
+}
+
+// noteFlows takes over the packet filter's count of new flows. It is unknown
+// while there is no such counter.
+func (c *counters) noteFlows(flows map[failover.Lane]uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, lane := range c.lane {
+		figures := c.figures[name]
+		figures.NewFlows = nil
+		if n, ok := flows[lane]; ok {
+			figures.NewFlows = &n
+		}
+		c.figures[name] = figures
+	}
 }
 
 func bitsPerSecond(bytes uint64, span time.Duration) uint64 {

@@ -114,12 +114,12 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 		return err
 	}
 	l.net = monitor
+	l.traffic = newCounters(interfaceBytes, flowsByLane)
+	l.mover = newMover(new(firewall.Kernel), l.hub)
 	l.openKernel(kernel, socket, cfg.Kernel.ManageSysctls)
 	if err := l.open(cfg, kernel, new(firewall.Kernel)); err != nil {
 		return err
 	}
-	l.traffic = newCounters(interfaceBytes)
-	l.mover = newMover(new(firewall.Kernel), l.hub)
 	return l.serve(ctx, listener, monitor)
 }
 
@@ -200,4 +200,17 @@ func interfaceBytes(index int) (rx, tx uint64, err error) {
 		return 0, 0, fmt.Errorf("daemon: read the counters of interface %d: it has none", index)
 	}
 	return s.RxBytes, s.TxBytes, nil
+}
+
+// flowsByLane reads how many flows began on each uplink.
+func flowsByLane() (map[failover.Lane]uint64, error) {
+	counters, err := new(firewall.Kernel).Counters()
+	if err != nil {
+		return nil, err
+	}
+	flows := map[failover.Lane]uint64{}
+	for lane, count := range counters.Flows {
+		flows[lane] = count.Packets
+	}
+	return flows, nil
 }

@@ -160,6 +160,7 @@ func (l *loop) nextWake() failover.Instant { return min(l.wake, l.repair.next())
 func (l *loop) observe(o linkmon.Observation) {
 	if event, ok := o.Event.(failover.LinkChanged); ok {
 		l.picture.set(event.Uplink, event.Link)
+		l.traffic.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.stale = true
 		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
@@ -173,7 +174,7 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	l.wake = out.Wake
 	for _, probe := range out.Probes {
 		l.net.Send(probe, linkmon.Path{
-			Link: l.picture.links[probe.Uplink], Mark: l.probeMark(probe.Uplink),
+			Link: l.picture.links[probe.Uplink], Mark: l.setup.mark(probe.Uplink),
 			LostAfter: l.setup.probe(probe.Uplink).LostAfter,
 		})
 		l.traffic.probe(probe)
@@ -189,21 +190,25 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	}
 }
 
-// probeMark is the mark of probes by an uplink. A machine that is not touched
-// has no rules for it, and a mark nobody knows does no harm there either.
-func (l *loop) probeMark(uplink string) uint32 { return l.setup.mark(uplink) }
-
 // record tells people what was decided. A switch waits until the kernel holds it.
 func (l *loop) record(r failover.Record) {
 	switch {
 	case r.Health != nil:
 		h := r.Health
-		l.log.Log(context.Background(), healthLevel(h), "uplink "+h.To.String(), "uplink", h.Uplink,
-			"family", h.Family, "from", h.From, "reason", h.Reason, "evidence", h.Evidence)
+		l.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
+			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
 		l.hub.Publish(control.HealthEvent(r, l.clock.wall))
 	case r.Switch != nil:
 		l.switches = append(l.switches, r)
 	}
+}
+
+// evidence is the time that a verdict rests on, left out where there is none.
+func evidence(d time.Duration) slog.Attr {
+	if d < 0 {
+		return slog.Attr{}
+	}
+	return slog.Duration("evidence", d)
 }
 
 // healthLevel is how loud a transition is.
@@ -279,7 +284,7 @@ func (l *loop) switched(r failover.Record, refused error, now failover.Instant) 
 	l.hub.Publish(control.SwitchEvent(change))
 	s := r.Switch
 	l.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
-		"reason", s.Reason, "evidence", s.Evidence, "took", now-r.At)
+		"reason", s.Reason, evidence(s.Evidence), "took", now-r.At)
 }
 
 // judgeApplied keeps the problems that an apply shows.

@@ -76,7 +76,7 @@ func Plan(o Options) (Changes, error) {
 	links := new(still)
 	l := &loop{
 		clock: clock{start: time.Now()}, log: o.Log, hub: control.NewHub(), picture: newPicture(),
-		net: links, notify: &notifier{log: o.Log}, traffic: newCounters(nil),
+		net: links, notify: &notifier{log: o.Log}, traffic: newCounters(nil, nil),
 		store: openStore(cfg.State, o.Log),
 		plant: &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6},
 	}

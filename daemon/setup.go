@@ -54,10 +54,11 @@ func (s setup) watched() []linkmon.Uplink {
 // never configured must not be changed for nothing.
 func (s setup) hands() bool { return !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
 
-// mark is the packet mark of an uplink's lane.
+// mark is the packet mark of an uplink's lane. Probes bear it, also on a machine
+// that is not touched: a mark that no rule knows does no harm.
 func (s setup) mark(uplink string) uint32 { return s.layout.Mark(s.lanes.Uplinks[uplink]) }
 
-// lostAfter is when the engine takes a probe of the uplink for lost.
+// probe is how the uplink is probed.
 func (s setup) probe(uplink string) failover.ProbeConfig {
 	for _, u := range s.engine.Uplinks {
 		if u.Name == uplink {
@@ -67,7 +68,7 @@ func (s setup) probe(uplink string) failover.ProbeConfig {
 	return failover.ProbeConfig{}
 }
 
-// nameOfLane finds an uplink's name by its lane.
+// uplinkOf finds an uplink's name by its lane.
 func (s setup) uplinkOf(lane failover.Lane) (string, bool) {
 	for name, l := range s.lanes.Uplinks {
 		if l == lane {
