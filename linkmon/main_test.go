@@ -11,5 +11,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(childMain())
 	}
+	if kind := os.Getenv(loadEnv); kind != "" {
+		os.Exit(loadMain(kind))
+	}
 	goleak.VerifyTestMain(m)
 }

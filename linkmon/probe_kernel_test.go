@@ -103,7 +103,7 @@ func sockets(t *testing.T, test func(t *testing.T, raw bool)) {
 	}
 }
 
-func permit(t *testing.T, ns *netns.NS, raw bool) {
+func permit(t testing.TB, ns *netns.NS, raw bool) {
 	t.Helper()
 	groups := "0 2147483647"
 	if raw {

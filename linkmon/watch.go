@@ -193,26 +193,36 @@ func (w *watch) readCarriers(h *hints) {
 	}
 }
 
-// tell compares the links with those that were told last and tells the changed.
+// tell compares the links with those that were told last and tells the changed,
+// after it has put them where Snapshot and Defaults find them.
 func (w *watch) tell(h hints) {
 	w.takeOver()
+	var changed []failover.LinkChanged
 	seen := make([]Status, 0, len(w.followers))
 	for _, f := range w.followers {
 		link := f.look(w.state, h.missed || h.lost[f.device.index])
 		if !f.told || !link.Equal(f.link) {
 			f.link, f.told = link, true
-			w.out.put(Observation{At: h.at, Event: failover.LinkChanged{Uplink: f.uplink.Name, Link: link}})
+			changed = append(changed, failover.LinkChanged{Uplink: f.uplink.Name, Link: link})
 		}
 		seen = append(seen, Status{Uplink: f.uplink.Name, Link: link})
 	}
-	defaults := defaultsOf(w.state)
-	w.mu.Lock()
-	changed := !slices.Equal(defaults, w.defaults)
-	w.seen, w.defaults = seen, defaults
-	w.mu.Unlock()
-	if changed {
+	if w.keep(seen, defaultsOf(w.state)) {
 		signal(w.defaultsChanged)
 	}
+	for _, event := range changed {
+		w.out.put(Observation{At: h.at, Event: event})
+	}
+}
+
+// keep keeps what Snapshot and Defaults return, and reports whether the defaults
+// are other ones than before.
+func (w *watch) keep(seen []Status, defaults []Default) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changed := !slices.Equal(defaults, w.defaults)
+	w.seen, w.defaults = seen, defaults
+	return changed
 }
 
 // takeOver follows the uplinks that SetUplinks wants. One that stays as it was

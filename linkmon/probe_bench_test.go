@@ -1,0 +1,189 @@
+package linkmon
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	probing "github.com/prometheus-community/pro-bing"
+
+	"swerve/failover"
+	"swerve/testenv/netns"
+)
+
+// BenchmarkAtRest takes the processor time of a process that does nothing but
+// probe, at the rate of two uplinks with three targets in each of two families and
+// 20 ms of round trip. It says how much of one core that is, beside bare pro-bing:
+// with a pinger for each probe as here, and with pingers that stay. What idle takes,
+// which only starts and ends, has to be subtracted.
+//
+//	go test ./linkmon -run '^$' -bench AtRest -benchtime 20s
+func BenchmarkAtRest(b *testing.B) {
+	for _, raw := range []bool{false, true} {
+		for _, load := range []string{"idle", "swerve", "bare", "staying"} {
+			b.Run(map[bool]string{false: "unprivileged/", true: "raw/"}[raw]+load, func(b *testing.B) {
+				benchmarkLoad(b, load, raw)
+			})
+		}
+	}
+}
+
+// loadEnv makes the test binary probe as it says until its input ends.
+const loadEnv = "LINKMON_TEST_LOAD"
+
+func benchmarkLoad(b *testing.B, load string, raw bool) {
+	ns := netns.New(b)
+	permit(b, ns, raw)
+	echoServer(b, ns, 20*time.Millisecond)
+	b.ResetTimer()
+	start := time.Now()
+	cmd := ns.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), loadEnv+"="+load)
+	cmd.Stderr = os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := ns.Start(cmd); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		time.Sleep(time.Second)
+	}
+	input.Close()
+	if err := cmd.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	reportShare(b, cmd, time.Since(start))
+}
+
+func reportShare(b *testing.B, cmd *exec.Cmd, elapsed time.Duration) {
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	b.ReportMetric(100*used.Seconds()/elapsed.Seconds(), "%core")
+	b.ReportMetric(0, "ns/op")
+}
+
+// loadMain is what such a process does.
+func loadMain(kind string) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	switch kind {
+	case "swerve":
+		out := newOutbox()
+		p := newProber(clockFrom(time.Now()), out, newBing())
+		all.Go(func() {
+			each(ctx, func(i int) {
+				p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: benchTarget}, benchPath())
+				out.take()
+			})
+			p.close()
+		})
+	case "bare":
+		all.Go(func() {
+			each(ctx, func(int) { all.Go(func() { barePinger(1).RunWithContext(ctx) }) })
+		})
+	case "staying":
+		for range 12 {
+			all.Go(func() { barePinger(-1).RunWithContext(ctx) })
+		}
+	}
+	os.Stdin.Read(make([]byte, 1))
+	cancel()
+	all.Wait()
+	return 0
+}
+
+// each calls f twelve times a second.
+func each(ctx context.Context, f func(int)) {
+	tick := time.NewTicker(time.Second / 12)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f(i)
+		}
+	}
+}
+
+const benchTarget = "192.0.2.1"
+
+func benchPath() Path {
+	p := pathBy(0)
+	p.Link.Interface = "tun0"
+	p.Link.Family[0].Addresses[0] = prefix("10.0.0.2/24")
+	return p
+}
+
+func barePinger(count int) *probing.Pinger {
+	r, err := request(failover.Probe{Target: benchTarget}, benchPath())
+	if err != nil {
+		panic(err)
+	}
+	p := probing.New(benchTarget)
+	p.SetPrivileged(rawOnly())
+	p.SetMark(uint(r.mark))
+	p.Source, p.InterfaceName = r.source.String(), r.device
+	p.RecordRtts, p.RecordTTLs = false, false
+	if p.Count = count; count > 0 {
+		p.Timeout = r.wait
+	}
+	return p
+}
+
+// rawOnly finds out which sockets are permitted here.
+func rawOnly() bool {
+	groups, err := os.ReadFile("/proc/sys/net/ipv4/ping_group_range")
+	return err != nil || groups[0] == '1'
+}
+
+// echoServer makes tun0 with an internet behind it that answers each echo request
+// after a while.
+func echoServer(b *testing.B, ns *netns.NS, rtt time.Duration) {
+	tun := addTun(b, ns, "tun0")
+	runIP(b, ns, "addr add 10.0.0.2/24 dev tun0")
+	runIP(b, ns, "route add default dev tun0")
+	var pending sync.WaitGroup
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			packet := make([]byte, 2048)
+			n, err := tun.Fds[0].Read(packet)
+			if err != nil {
+				return
+			}
+			if packet = packet[:n]; n < 28 || packet[0] != 0x45 || packet[9] != 1 || packet[20] != 8 {
+				continue
+			}
+			pending.Add(1)
+			time.AfterFunc(rtt, func() {
+				defer pending.Done()
+				tun.Fds[0].Write(echoReply(packet))
+			})
+		}
+	}()
+	b.Cleanup(func() {
+		ns.SetDown("tun0")
+		tun.Fds[0].Close()
+		<-done
+		pending.Wait()
+	})
+}
+
+// echoReply turns a request into its answer. Swapping addresses leaves the header's
+// sum as it was; the type becomes 0, so the message's sum grows by 8 << 8.
+func echoReply(packet []byte) []byte {
+	reply := append([]byte(nil), packet...)
+	copy(reply[12:16], packet[16:20])
+	copy(reply[16:20], packet[12:16])
+	reply[20] = 0
+	sum := uint32(binary.BigEndian.Uint16(packet[22:])) + 8<<8
+	binary.BigEndian.PutUint16(reply[22:], uint16(sum+sum>>16))
+	return reply
+}

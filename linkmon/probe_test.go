@@ -1,0 +1,257 @@
+package linkmon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"swerve/failover"
+)
+
+// scriptedPinger sends nothing: a script says for each destination what happens,
+// at which age of the request.
+type scriptedPinger map[netip.Addr][]scripted
+
+// scripted is one thing that happens to a request.
+type scripted struct {
+	after time.Duration
+	// from sends an answer; invalid: the request leaves, or fails with err.
+	from netip.Addr
+	err  error
+}
+
+var refused = errors.New("network is unreachable")
+
+func (s scriptedPinger) ping(ctx context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
+	began := time.Now()
+	for _, step := range s[r.to] {
+		select {
+		case <-time.After(time.Until(began.Add(step.after))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		switch {
+		case step.err != nil:
+			return step.err
+		case step.from.IsValid():
+			onAnswer(step.from)
+		default:
+			onSent()
+		}
+	}
+	return nil
+}
+
+// outcomes runs probes over scripts in a bubble whose clock only these scripts
+// move, and returns what is taken when all is over, as text.
+func outcomes(t *testing.T, scripts scriptedPinger, targets ...string) (got []string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		out := newOutbox()
+		p := newProber(clockFrom(time.Now()), out, scripts)
+		for i, target := range targets {
+			p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: target}, pathBy(0))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		p.close()
+		got = observed(out.take())
+	})
+	return got
+}
+
+func observed(all []Observation) (lines []string) {
+	for _, o := range all {
+		lines = append(lines, fmt.Sprintf("%v %T %v", o.At, o.Event, o.Event))
+	}
+	return lines
+}
+
+func TestProbeOutcomes(t *testing.T) {
+	const ms = time.Millisecond
+	one, two := addr("192.0.2.1"), addr("192.0.2.2")
+	for _, tc := range []struct {
+		name    string
+		scripts scriptedPinger
+		want    []string
+	}{
+		{"answered", scriptedPinger{one: {{after: ms}, {after: 21 * ms, from: one}}},
+			[]string{"1ms failover.ProbeSent {1}", "21ms failover.ProbeAnswered {1 20ms}"}},
+		{"answered at once", scriptedPinger{one: {{}, {from: one}}},
+			[]string{"0s failover.ProbeSent {1}", "0s failover.ProbeAnswered {1 1ns}"}},
+		{"never answered", scriptedPinger{one: {{after: ms}}},
+			[]string{"1ms failover.ProbeSent {1}"}},
+		{"late", scriptedPinger{one: {{}, {after: 1400 * ms, from: one}}},
+			[]string{"0s failover.ProbeSent {1}", "1.4s failover.ProbeAnswered {1 1.4s}"}},
+		{"duplicate", scriptedPinger{one: {{}, {after: ms, from: one}, {after: 2 * ms, from: one}}},
+			[]string{"0s failover.ProbeSent {1}", "1ms failover.ProbeAnswered {1 1ms}"}},
+		{"foreign", scriptedPinger{one: {{}, {after: ms, from: two}}},
+			[]string{"0s failover.ProbeSent {1}"}},
+		{"foreign, then true", scriptedPinger{one: {{}, {after: ms, from: two}, {after: 5 * ms, from: one}}},
+			[]string{"0s failover.ProbeSent {1}", "5ms failover.ProbeAnswered {1 5ms}"}},
+		{"answered before it was sent", scriptedPinger{one: {{from: one}, {after: ms}}},
+			[]string{"1ms failover.ProbeSent {1}"}},
+		{"not sent", scriptedPinger{one: {{after: ms, err: refused}}},
+			[]string{"1ms failover.ProbeNotSent {1 network is unreachable}"}},
+		{"fails after sending", scriptedPinger{one: {{}, {after: ms, err: refused}}},
+			[]string{"0s failover.ProbeSent {1}"}},
+		{"ends without a word", scriptedPinger{},
+			[]string{"0s failover.ProbeNotSent {1 the sender gave up}"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := outcomes(t, tc.scripts, one.String()); !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("got  %q\nwant %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// Answers that come in another order than their requests left keep their numbers.
+func TestReorderedAnswers(t *testing.T) {
+	const ms = time.Millisecond
+	one, two := addr("192.0.2.1"), addr("192.0.2.2")
+	got := outcomes(t, scriptedPinger{
+		one: {{after: 1 * ms}, {after: 30 * ms, from: one}},
+		two: {{after: 2 * ms}, {after: 10 * ms, from: two}},
+	}, one.String(), two.String())
+	want := []string{
+		"1ms failover.ProbeSent {1}", "2ms failover.ProbeSent {2}",
+		"10ms failover.ProbeAnswered {2 8ms}", "30ms failover.ProbeAnswered {1 29ms}",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestTooManyProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := addr("192.0.2.1")
+		out := newOutbox()
+		p := newProber(clockFrom(time.Now()), out, scriptedPinger{one: {{}, {after: time.Second, from: one}}})
+		send := func(n int) {
+			for i := range n {
+				p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: one.String()}, pathBy(0))
+			}
+			synctest.Wait()
+		}
+		send(maxInFlight)
+		if n := p.underWay(); n != maxInFlight || len(out.take()) != maxInFlight {
+			t.Errorf("%d probes under way, want %d", n, maxInFlight)
+		}
+		send(1)
+		if got := fmt.Sprint(observed(out.take())); !strings.Contains(got, "ProbeNotSent {1 too many probes in flight}") {
+			t.Errorf("one too many came to %s", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := p.underWay(); n != 0 || len(out.take()) != maxInFlight {
+			t.Errorf("%d under way after all were answered", n)
+		}
+		send(1)
+		if n := p.underWay(); n != 1 {
+			t.Error("there is no room although all are over")
+		}
+		p.close()
+		out.take()
+		send(1)
+		if got := fmt.Sprint(observed(out.take())); !strings.Contains(got, "ProbeNotSent {1 probing has ended}") {
+			t.Errorf("after the end: %s", got)
+		}
+	})
+}
+
+func TestRequest(t *testing.T) {
+	path := func(change func(*failover.Link)) Path {
+		p := pathBy(0)
+		change(&p.Link)
+		return p
+	}
+	asIs := func(*failover.Link) {}
+	v4, v6 := failover.IPv4, failover.IPv6
+	for _, tc := range []struct {
+		name, target string
+		family       failover.Family
+		change       func(*failover.Link)
+		to, cause    string
+	}{
+		{"address", "192.0.2.1", v4, asIs, "192.0.2.1", ""},
+		{"address of IPv6", "2001:db8::9", v6, asIs, "2001:db8::9", ""},
+		{"gateway", "gateway", v4, asIs, "10.0.0.1", ""},
+		{"gateway of IPv6", "gateway", v6, asIs, "2001:db8::1", ""},
+		{"link-local gateway", "gateway", v6, func(l *failover.Link) { l.Family[1].Gateway = addr("fe80::1") }, "fe80::1%w0", ""},
+		{"link-local target", "fe80::9", v6, asIs, "fe80::9%w0", ""},
+		{"the other family", "192.0.2.1", v6, asIs, "", "192.0.2.1 is no ipv6 address"},
+		{"no target", "nonsense", v4, asIs, "", "neither an address"},
+		{"not built in", "dns://9.9.9.9/a", v4, asIs, "", "method dns is not built in yet"},
+		{"unknown gateway", "gateway", v4, func(l *failover.Link) { l.Family[0].Gateway = netip.Addr{} }, "", "the ipv4 gateway is unknown"},
+		{"no gateway to be had", "gateway", v4, func(l *failover.Link) { l.Family[0].PointToPoint = true }, "", "no gateway on a point-to-point link"},
+		{"no address", "2001:db8::9", v6, func(l *failover.Link) { l.Family[1].Addresses = nil }, "", "the interface has no ipv6 address"},
+		{"missing", "192.0.2.1", v4, func(l *failover.Link) { *l = failover.Link{} }, "", "missing"},
+		{"off", "192.0.2.1", v4, func(l *failover.Link) { l.AdminUp, l.Carrier = false, false }, "", "switched off"},
+		{"no carrier", "192.0.2.1", v4, func(l *failover.Link) { l.Carrier = false }, "", "no carrier"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, err := request(failover.Probe{Family: tc.family, Target: tc.target}, path(tc.change))
+			if tc.cause != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.cause) {
+					t.Errorf("got %+v, %v; want an error with %q", r, err, tc.cause)
+				}
+				return
+			}
+			want := echoRequest{to: addr(tc.to), source: addr([2]string{"10.0.0.2", "2001:db8::2"}[tc.family]),
+				device: "w0", mark: 1 << 24, wait: time.Second + lateAnswers}
+			if err != nil || r != want {
+				t.Errorf("got %+v, %v; want %+v", r, err, want)
+			}
+		})
+	}
+}
+
+func TestKernelRelease(t *testing.T) {
+	for release, want := range map[string]bool{
+		"5.10.0-30-amd64": false, "5.17.99": false, "5.18.0": true, "6.1.0-18-amd64": true, "6.12.38+deb13-amd64": true,
+		"4.19": false, "10.0-rc1": true, "": false, "six": false,
+	} {
+		if got := atLeast(release, 5, 18); got != want {
+			t.Errorf("%q is at least 5.18: %v, want %v", release, got, want)
+		}
+	}
+}
+
+// Observations of many probes at once are taken in order, each exactly once.
+func TestManyProbesAtOnce(t *testing.T) {
+	one := addr("192.0.2.1")
+	out := newOutbox()
+	p := newProber(clockFrom(time.Now()), out, scriptedPinger{one: {{}, {after: 2 * time.Millisecond, from: one}}})
+	const probes = 500
+	sent, answered := 0, 0
+	seen := map[failover.ProbeID]int{}
+	for i := range probes {
+		p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: one.String()}, pathBy(0))
+	}
+	waitFor(t, "all answers", func() bool {
+		for _, o := range out.take() {
+			switch e := o.Event.(type) {
+			case failover.ProbeSent:
+				sent++
+				seen[e.ID]++
+			case failover.ProbeAnswered:
+				answered++
+				if seen[e.ID]++; seen[e.ID] != 2 {
+					t.Errorf("probe %d: the answer comes before the sending", e.ID)
+				}
+			}
+		}
+		return answered >= probes
+	})
+	p.close()
+	if sent != probes || answered != probes || len(seen) != probes {
+		t.Errorf("%d sent, %d answered, %d probes; want %d of each", sent, answered, len(seen), probes)
+	}
+}
