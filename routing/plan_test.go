@@ -130,12 +130,11 @@ func TestPlanReachesTheGoal(t *testing.T) {
 		k := drawKernel(t)
 		foreign := k.foreign()
 		want := Desired(drawGoal(t, foreign))
-		watch := watchDefaults(t, k, want)
+		watchDefaults(t, k, want)
 		res, err := Apply(k, want)
 		if err != nil {
 			t.Fatalf("apply: %v", err)
 		}
-		watch()
 		if res.Tries > 1 {
 			t.Errorf("took %d tries without anybody's interference", res.Tries)
 		}
@@ -154,11 +153,11 @@ func TestPlanReachesTheGoal(t *testing.T) {
 
 // watchDefaults asserts after each op that every table, and every mark, that has a
 // default route before and after has one in between.
-func watchDefaults(t *rapid.T, k *fakeKernel, want State) func() {
+func watchDefaults(t *rapid.T, k *fakeKernel, want State) {
 	end := fakeKernel{routes: append(k.foreign(), want.Routes...), rules: want.Rules}
 	var checks []func(*fakeKernel) bool
 	for _, f := range failover.Families {
-		for n := failover.Lane(0); n <= 66; n++ {
+		for _, n := range []failover.Lane{0, 1, 2, 3, 4, 64, 65, 66} { // all that are drawn, and no mark
 			checks = append(checks,
 				func(k *fakeKernel) bool { return k.hasDefault(f, failover.DefaultLayout.Table(n)) },
 				func(k *fakeKernel) bool { return k.finds(f, failover.DefaultLayout.Mark(n)) })
@@ -178,11 +177,6 @@ func watchDefaults(t *rapid.T, k *fakeKernel, want State) func() {
 			if !c(k) {
 				t.Fatalf("no default route after op %d, %s (check %d of %d)", ops, op, n, len(keep))
 			}
-		}
-	}
-	return func() {
-		if ops == 0 && len(keep) > 0 {
-			t.Log("nothing to do")
 		}
 	}
 }
