@@ -1,0 +1,171 @@
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"swerve/testenv/netns"
+)
+
+// Kind is the way in which a client sends its requests.
+type Kind string
+
+const (
+	UDPSessions Kind = "udp-sessions"
+	UDPStream   Kind = "udp-stream"
+	TCPStream   Kind = "tcp-stream"
+	TCPSessions Kind = "tcp-sessions"
+)
+
+// Options of a client.
+type Options struct {
+	Rate    float64       // requests a second; 0: 100
+	Timeout time.Duration // after which a request has no answer, and a dial has failed; 0: 1 s
+	Keep    int           // requests in the log; 0: DefaultKeep
+}
+
+// Client sends requests until Stop.
+type Client struct {
+	Kind Kind
+	To   netip.AddrPort
+
+	ns     *netns.NS
+	opts   Options
+	stream uint64
+	log    requestLog
+	load   load
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	once   sync.Once
+}
+
+// load is what differs between the kinds.
+type load interface {
+	// send sends a request of the log, or notes why it cannot. It does not block.
+	send(seq uint64)
+	// close ends the load once no more requests come and none is pending.
+	close()
+}
+
+// Start starts a client inside a namespace; the server is at Port of an address.
+func Start(ns *netns.NS, kind Kind, to netip.Addr, opts Options) (*Client, error) {
+	if opts.Rate == 0 {
+		opts.Rate = 100
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = time.Second
+	}
+	if opts.Keep == 0 {
+		opts.Keep = DefaultKeep
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Client{
+		Kind: kind, To: netip.AddrPortFrom(to, Port),
+		ns: ns, opts: opts, stream: rand.Uint64(), log: requestLog{keep: opts.Keep}, cancel: cancel,
+	}
+	var err error
+	if c.load, err = c.newLoad(); err != nil {
+		cancel()
+		return nil, fmt.Errorf("traffic: start %s to %s: %w", kind, c.To, err)
+	}
+	c.tasks.Go(func() { c.pace(ctx) })
+	c.tasks.Go(func() { c.expire(ctx) })
+	return c, nil
+}
+
+func (c *Client) newLoad() (load, error) {
+	switch c.Kind {
+	case UDPSessions:
+		return newSessions(c, c.askUDP), nil
+	case TCPSessions:
+		return newSessions(c, c.askTCP), nil
+	case UDPStream:
+		return newUDPStream(c)
+	case TCPStream:
+		return newTCPStream(c)
+	}
+	return nil, fmt.Errorf("there is no such kind")
+}
+
+// pace sends requests, each at its own time, whenever the one before was sent.
+func (c *Client) pace(ctx context.Context) {
+	every(ctx, c.opts.Rate, func(due time.Time) { c.load.send(c.log.add(due)) })
+}
+
+// every calls fn at a rate until the context ends, with the instant at which each
+// call was due. What it missed it catches up with.
+func every(ctx context.Context, rate float64, fn func(due time.Time)) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	began := time.Now()
+	for n := 0; ; n++ {
+		due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		if wait := time.Until(due); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+		} else if ctx.Err() != nil {
+			return
+		}
+		fn(due)
+	}
+}
+
+// expire gives up requests whose time is over.
+func (c *Client) expire(ctx context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			c.log.expire(now.Add(-c.opts.Timeout))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Stop stops sending, waits until the fate of every request is known, for at most
+// the timeout, and closes the sockets. A second Stop does nothing.
+func (c *Client) Stop() {
+	c.once.Do(func() {
+		c.cancel()
+		c.tasks.Wait()
+		for end := time.Now().Add(c.opts.Timeout); c.log.pending(end) && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		c.log.expire(time.Now())
+		c.load.close()
+	})
+}
+
+// Stream is the client's number, for Server.Received.
+func (c *Client) Stream() uint64 { return c.stream }
+
+// Log is a copy of what is kept, in the order of sending.
+func (c *Client) Log() []Request { return c.log.requests() }
+
+// Measure waits until the fate of the requests sent before an end is known, and
+// tells what a fault did to them.
+func (c *Client) Measure(onset, end time.Time) Outcome {
+	time.Sleep(time.Until(end))
+	for limit := end.Add(c.opts.Timeout + 100*time.Millisecond); c.log.pending(end) && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond)
+	}
+	return Measure(c.Log(), onset, end)
+}
+
+// Breaks are the ends of a tcp-stream's connections so far; none for other kinds.
+func (c *Client) Breaks() []Break {
+	if s, ok := c.load.(*tcpStream); ok {
+		return s.breaksSoFar()
+	}
+	return nil
+}

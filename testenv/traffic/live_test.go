@@ -1,0 +1,259 @@
+package traffic_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"swerve/testenv"
+	"swerve/testenv/traffic"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const ms = time.Millisecond
+
+var servers = []netip.Addr{testenv.Server4, testenv.Server6}
+
+func stage(t testing.TB) (*testenv.Lab, *traffic.Server) {
+	t.Helper()
+	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1, Firewall: testenv.FirewallMasquerade})
+	s, err := traffic.Serve(lab.Internet, servers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return lab, s
+}
+
+func begin(t testing.TB, lab *testenv.Lab, kind traffic.Kind, to netip.Addr) *traffic.Client {
+	t.Helper()
+	c, err := traffic.Start(lab.Client, kind, to, traffic.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c
+}
+
+// answers waits until n requests in a row, the latest, have been answered.
+func answers(t testing.TB, c *traffic.Client, n int) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("%s to have answers", c.Kind), func() bool {
+		row := 0
+		for _, r := range c.Log() {
+			if !r.Answered.IsZero() {
+				row++
+			} else if r.Err != "" {
+				row = 0
+			}
+		}
+		return row >= n
+	})
+}
+
+func TestEveryKindInBothFamilies(t *testing.T) {
+	lab, server := stage(t)
+	up := lab.Uplinks[0]
+	for _, to := range servers {
+		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
+			t.Run(fmt.Sprintf("%s to %s", kind, to), func(t *testing.T) {
+				c := begin(t, lab, kind, to)
+				answers(t, c, 50)
+				c.Stop()
+				c.Stop() // harmless
+				checkLog(t, c, map[bool]netip.Addr{true: up.Address4, false: up.Address6}[to.Is4()])
+				if r := server.Received(c.Stream()); r.Count < 50 || len(r.Sources) != 1 {
+					t.Errorf("the server noted %+v", r)
+				}
+			})
+		}
+	}
+}
+
+// checkLog looks at the requests of an undisturbed run.
+func checkLog(t *testing.T, c *traffic.Client, via netip.Addr) {
+	t.Helper()
+	log := c.Log()
+	for i, r := range log {
+		if r.Seq != uint64(i) || r.Sent.Before(r.Due) {
+			t.Fatalf("request %d is %+v", i, r)
+		}
+		if i > 0 && r.Due.Sub(log[i-1].Due).Round(ms) != 10*ms {
+			t.Fatalf("request %d is due %v after the one before", i, r.Due.Sub(log[i-1].Due))
+		}
+		switch {
+		case r.Err == "" && r.Answered.IsZero():
+			t.Errorf("the fate of request %d is open after Stop: %+v", i, r)
+		case r.Err == "not connected" && c.Kind == traffic.TCPStream && i < 30: // the first dial takes its time
+		case r.Err != "":
+			t.Errorf("request %d: %s", i, r.Err)
+		case r.Answered.Sub(r.Sent) < 20*ms || r.Via != via:
+			t.Errorf("request %d took %v, by %v; want 20 ms, by %v", i, r.Answered.Sub(r.Sent), r.Via, via)
+		}
+	}
+}
+
+func TestABlackHoleInterruptsNewSessions(t *testing.T) {
+	lab, _ := stage(t)
+	for _, to := range servers {
+		c := begin(t, lab, traffic.UDPSessions, to)
+		answers(t, c, 10)
+		f, err := lab.Fault(0, "black-hole")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * ms)
+		over := time.Now()
+		if err := f.Undo(); err != nil {
+			t.Fatal(err)
+		}
+		o := c.Measure(f.Onset, over.Add(200*ms))
+		// Requests on the way to the hole when it closes are answered: one way, 10 ms.
+		least, most := over.Sub(f.Onset)-50*ms, over.Sub(f.Onset)+500*ms
+		if !o.Over || o.Interruption < least || o.Interruption > most || o.Unanswered < 20 {
+			t.Errorf("to %s, cut for %v: %v", to, over.Sub(f.Onset), o)
+		}
+		if late := lab.Lateness(); late < o.Lateness && o.Void() {
+			t.Logf("the machine paused: wires %v, client %v", late, o.Lateness)
+		}
+		c.Stop()
+	}
+}
+
+func TestAStallIsSlowButInterruptsNothing(t *testing.T) {
+	lab, _ := stage(t)
+	c := begin(t, lab, traffic.UDPStream, testenv.Server4)
+	answers(t, c, 10)
+	f, err := lab.Fault(0, "stall=200ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := c.Measure(f.Onset, f.Onset.Add(400*ms))
+	if o.Unanswered != 0 || o.Interruption != 0 || o.SlowestReply < 190*ms {
+		t.Errorf("a stall of 200 ms: %v, slowest reply after %v", o, o.SlowestReply)
+	}
+}
+
+func TestAResetBreaksTheStreamAndItDialsAgain(t *testing.T) {
+	for _, to := range servers {
+		t.Run(to.String(), func(t *testing.T) {
+			lab, _ := stage(t)
+			c := begin(t, lab, traffic.TCPStream, to)
+			answers(t, c, 10)
+			verdict := time.Now()
+
+			shell(t, lab, "nft insert rule inet lab forward meta l4proto tcp ct state established reject with tcp reset")
+			waitFor(t, "the stream to break", func() bool { return len(c.Breaks()) > 0 })
+			shell(t, lab, "nft flush chain inet lab forward")
+			answers(t, c, 10)
+			checkBreak(t, c.Breaks()[0], verdict)
+			last := c.Breaks()[len(c.Breaks())-1]
+			if last.Redialled.Before(last.At) || last.Dials < 1 {
+				t.Errorf("it broke at %v and was dialled %d times, with success at %v", last.At, last.Dials, last.Redialled)
+			}
+		})
+	}
+}
+
+func shell(t *testing.T, lab *testenv.Lab, command string) {
+	t.Helper()
+	if _, err := lab.Gateway.Run("sh", "-c", command); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkBreak(t *testing.T, b traffic.Break, verdict time.Time) {
+	t.Helper()
+	if b.Reset.IsZero() || b.At.Before(b.Reset) {
+		t.Errorf("the reset came at %v, the application had it at %v (%s)", b.Reset, b.At, b.Err)
+	}
+	delay, ok := b.ResetDelay(verdict)
+	if !ok || delay < 0 || delay > time.Second {
+		t.Errorf("the reset came %v (%v) after the first segment that followed the rule", delay, ok)
+	}
+	if b.LastSent().Before(verdict) {
+		t.Errorf("the last segment left at %v, before the rule at %v", b.LastSent(), verdict)
+	}
+}
+
+func TestBulkProvesThatNothingIsLost(t *testing.T) {
+	lab, server := stage(t)
+	for _, to := range servers {
+		b, err := traffic.StartBulk(lab.Client, to, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * ms)
+		b.Stop()
+		waitFor(t, "all to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
+		if r := server.Received(b.Stream()); len(r.Missing) != 0 || r.Next != b.Sent() || b.Sent() < 800 || b.Refused() != 0 {
+			t.Errorf("sent %d (%d refused), the server has %+v", b.Sent(), b.Refused(), r)
+		}
+	}
+}
+
+func TestBulkTellsWhatIsLost(t *testing.T) {
+	lab, server := stage(t)
+	if _, err := lab.Fault(0, "loss-out=20%"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := traffic.StartBulk(lab.Client, testenv.Server4, 2000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * ms)
+	b.Stop()
+	time.Sleep(100 * ms)
+	r := server.Received(b.Stream())
+	missing := b.Sent() - r.Next
+	for _, m := range r.Missing {
+		missing += m.Last - m.First + 1
+	}
+	if r.Count+missing != b.Sent() || missing == 0 || r.Count == 0 {
+		t.Errorf("sent %d; %d arrived, %d are missing", b.Sent(), r.Count, missing)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	lab, _ := stage(t)
+	c := begin(t, lab, traffic.UDPStream, testenv.Server6)
+	answers(t, c, 3)
+	c.Stop()
+	var out bytes.Buffer
+	if err := c.WriteJSON(&out, c.Log()[0].Due); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Kind, To string
+		Requests []struct {
+			Seq  uint64
+			Due  float64 `json:"due_ms"`
+			Sent float64 `json:"sent_ms"`
+			Via  string
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Kind != "udp-stream" || got.To != "[2001:db8:ffff::10]:7007" || len(got.Requests) != len(c.Log()) {
+		t.Errorf("got %s", out.String())
+	}
+	if r := got.Requests[1]; r.Seq != 1 || r.Due != 10 || r.Sent < 10 || r.Via != "2001:db8:1::2" {
+		t.Errorf("the second request is %+v", r)
+	}
+}
+
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * ms) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}

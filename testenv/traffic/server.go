@@ -1,0 +1,194 @@
+package traffic
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/testenv/netns"
+)
+
+// Server answers the clients and notes which addresses they come from.
+type Server struct {
+	tasks     sync.WaitGroup
+	packets   []*net.UDPConn
+	listeners []net.Listener
+
+	mu      sync.Mutex
+	closed  bool
+	conns   map[net.Conn]bool
+	streams map[uint64]*received
+}
+
+const (
+	maxConns   = 16384 // further TCP connections are closed at once
+	maxStreams = 1024  // further clients are answered, not noted
+)
+
+// Serve starts a server on Port of each address, inside a namespace that has them.
+func Serve(ns *netns.NS, addrs ...netip.Addr) (*Server, error) {
+	s := &Server{conns: map[net.Conn]bool{}, streams: map[uint64]*received{}}
+	for _, a := range addrs {
+		at := netip.AddrPortFrom(a, Port).String()
+		pc, err := ns.ListenPacket("udp", at)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		udp := pc.(*net.UDPConn)
+		roomy(udp)
+		s.packets = append(s.packets, udp)
+		s.tasks.Go(func() { s.answerPackets(udp) })
+		l, err := ns.Listen("tcp", at)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.listeners = append(s.listeners, l)
+		s.tasks.Go(func() { s.accept(l) })
+	}
+	return s, nil
+}
+
+// Close ends the server and its connections.
+func (s *Server) Close() {
+	for _, pc := range s.packets {
+		pc.Close()
+	}
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.tasks.Wait()
+}
+
+// answerPackets serves UDP until the socket is closed.
+func (s *Server) answerPackets(pc *net.UDPConn) {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := pc.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		m, ok := parse(buf[:n])
+		if !ok {
+			continue
+		}
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		s.note(m, from.Addr(), time.Now())
+		if m.kind == kindRequest {
+			m.from = from
+			m.put(buf)
+			_, _ = pc.WriteToUDPAddrPort(buf[:messageLen], from) // as lost as any packet
+		}
+	}
+}
+
+func (s *Server) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if !s.keep(c) {
+			c.Close()
+			continue
+		}
+		s.tasks.Go(func() {
+			defer s.drop(c)
+			s.answerStream(c)
+		})
+	}
+}
+
+func (s *Server) keep(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) >= maxConns {
+		return false
+	}
+	s.conns[c] = true
+	return true
+}
+
+func (s *Server) drop(c net.Conn) {
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// answerStream serves one TCP connection until it ends.
+func (s *Server) answerStream(c net.Conn) {
+	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return
+	}
+	buf := make([]byte, messageLen)
+	for {
+		if _, err := io.ReadFull(c, buf); err != nil {
+			return
+		}
+		m, ok := parse(buf)
+		if !ok {
+			return
+		}
+		s.note(m, from.Addr(), time.Now())
+		m.from = from
+		m.put(buf)
+		if _, err := c.Write(buf); err != nil {
+			return
+		}
+	}
+}
+
+func (s *Server) note(m message, from netip.Addr, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.streams[m.stream]
+	if r == nil {
+		if len(s.streams) >= maxStreams {
+			return
+		}
+		r = &received{}
+		s.streams[m.stream] = r
+	}
+	r.note(m.seq, from, at)
+}
+
+// Received tells what came of a client's stream so far.
+func (s *Server) Received(stream uint64) Received {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.streams[stream]; r != nil {
+		return r.report()
+	}
+	return Received{}
+}
+
+// readBuffer holds what arrives while this process does not run: half a second of
+// 10,000 packets a second.
+const readBuffer = 8 << 20
+
+// roomy gives a socket a large buffer; where the machine refuses, the usual one
+// has to do.
+func roomy(c *net.UDPConn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, readBuffer) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, readBuffer)
+		}
+	})
+}

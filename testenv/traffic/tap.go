@@ -1,0 +1,183 @@
+package traffic
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"swerve/testenv/netns"
+	"swerve/testenv/packet"
+)
+
+const (
+	maxSegments = 256 // kept of a flow, the latest
+	maxFlows    = 64  // watched, those begun last
+)
+
+// tap watches the TCP segments between a client's namespace and a server: TCP_INFO
+// tells of the last one to a few milliseconds only, and nothing of resets.
+type tap struct {
+	file *os.File
+	task sync.WaitGroup
+
+	mu    sync.Mutex
+	flows map[uint16]*flow // by the client's port
+	order []uint16         // as they began
+}
+
+type flow struct {
+	segments []time.Time // the client's
+	reset    time.Time   // the server's
+}
+
+func openTap(ns *netns.NS, server netip.AddrPort) (*tap, error) {
+	filter, err := tcpWith(server)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := packet.Open(ns, packet.Options{Cooked: true, Filter: filter})
+	if err != nil {
+		return nil, err
+	}
+	t := &tap{file: os.NewFile(uintptr(fd), "tap"), flows: map[uint16]*flow{}}
+	conn, err := t.file.SyscallConn()
+	if err != nil {
+		t.file.Close()
+		return nil, err
+	}
+	t.task.Go(func() { t.run(conn, server.Addr().Is4()) })
+	return t, nil
+}
+
+func (t *tap) close() {
+	t.file.Close()
+	t.task.Wait()
+}
+
+// The places of fields after the network header; packets have no options.
+const (
+	ip4Len, ip6Len     = 20, 40
+	ip4Proto, ip6Proto = 9, 6
+	tcpFlags           = 13
+	flagRST            = 0x04
+)
+
+// tcpWith writes a filter for the TCP segments of a family with a server's port.
+func tcpWith(server netip.AddrPort) ([]unix.SockFilter, error) {
+	version, header, proto := uint32(0x40), uint32(ip4Len), uint32(ip4Proto)
+	if server.Addr().Is6() {
+		version, header, proto = 0x60, ip6Len, ip6Proto
+	}
+	port := uint32(server.Port())
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 0, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: version, SkipTrue: 7},
+		bpf.LoadAbsolute{Off: proto, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_TCP, SkipTrue: 5},
+		bpf.LoadAbsolute{Off: header, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: port, SkipTrue: 2},
+		bpf.LoadAbsolute{Off: header + 2, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: port, SkipTrue: 1},
+		bpf.RetConstant{Val: ip6Len + 20},
+		bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("assemble the filter: %w", err)
+	}
+	var filter []unix.SockFilter
+	for _, i := range program {
+		filter = append(filter, unix.SockFilter{Code: i.Op, Jt: i.Jt, Jf: i.Jf, K: i.K})
+	}
+	return filter, nil
+}
+
+// run notes segments until close.
+func (t *tap) run(conn syscall.RawConn, ip4 bool) {
+	header := ip6Len
+	if ip4 {
+		header = ip4Len
+	}
+	var buf [128]byte
+	var control [packet.ControlLen]byte
+	for {
+		var n, nc int
+		var from unix.Sockaddr
+		var err error
+		closed := conn.Read(func(fd uintptr) bool {
+			n, nc, _, from, err = unix.Recvmsg(int(fd), buf[:], control[:], 0)
+			return err != unix.EAGAIN
+		})
+		if closed != nil {
+			return
+		}
+		l, ok := from.(*unix.SockaddrLinklayer)
+		if err != nil || !ok || n < header+tcpFlags+1 {
+			continue
+		}
+		t.note(l.Pkttype == unix.PACKET_OUTGOING, buf[header:n], packet.Arrival(control[:nc], time.Now()))
+	}
+}
+
+// note takes a segment: to the server, or from it.
+func (t *tap) note(outgoing bool, tcp []byte, at time.Time) {
+	port := binary.BigEndian.Uint16(tcp[2:])
+	if outgoing {
+		port = binary.BigEndian.Uint16(tcp[0:])
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.flows[port]
+	if f == nil {
+		f = t.begin(port)
+	}
+	switch {
+	case outgoing:
+		if len(f.segments) == maxSegments {
+			f.segments = append(f.segments[:0], f.segments[maxSegments/2:]...)
+		}
+		f.segments = append(f.segments, at)
+	case tcp[tcpFlags]&flagRST != 0 && f.reset.IsZero():
+		f.reset = at
+	}
+}
+
+// begin makes room for a flow. The caller holds mu.
+func (t *tap) begin(port uint16) *flow {
+	if len(t.order) == maxFlows {
+		delete(t.flows, t.order[0])
+		t.order = t.order[1:]
+	}
+	t.order = append(t.order, port)
+	f := &flow{}
+	t.flows[port] = f
+	return f
+}
+
+// of gives the flow of a connection by its local address. It may still grow: the
+// tap can be behind the application, which learns of a reset from the same kernel.
+func (t *tap) of(local net.Addr) *flow {
+	port := uint16(local.(*net.TCPAddr).Port)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f := t.flows[port]; f != nil {
+		return f
+	}
+	return t.begin(port)
+}
+
+// tell copies what is known of a flow.
+func (t *tap) tell(f *flow) (segments []time.Time, reset time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(f.segments), f.reset
+}

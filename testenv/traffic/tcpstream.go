@@ -1,0 +1,186 @@
+package traffic
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Break is the end of one connection of a tcp-stream, and what followed.
+type Break struct {
+	At        time.Time // when the application had the error
+	Err       string
+	Reset     time.Time   // when the reset arrived at the client's machine; zero: there was none
+	Segments  []time.Time // the client's last segments, in order, at most maxSegments
+	Dials     int         // attempts since, with the one that succeeded
+	Redialled time.Time   // when the next connection stood; zero: not yet
+
+	flow *flow
+}
+
+// LastSent is when the client's last segment before the break left; zero: unknown.
+func (b Break) LastSent() time.Time {
+	if len(b.Segments) == 0 {
+		return time.Time{}
+	}
+	return b.Segments[len(b.Segments)-1]
+}
+
+// ResetDelay is how long after its first segment that followed an instant the
+// client had its reset. It reports false where there was no such segment or no
+// reset.
+func (b Break) ResetDelay(after time.Time) (time.Duration, bool) {
+	for _, at := range b.Segments {
+		if !at.Before(after) && !b.Reset.IsZero() {
+			return b.Reset.Sub(at), true
+		}
+	}
+	return 0, false
+}
+
+const (
+	maxBreaks  = 4096                  // later ones are not kept
+	dialPause  = 10 * time.Millisecond // between attempts, where the first fails at once
+	writeLimit = 20 * time.Millisecond // a connection whose buffers are full is broken off
+)
+
+// tcpStream sends all requests over one connection and replaces it when it breaks.
+type tcpStream struct {
+	c      *Client
+	tap    *tap
+	cancel context.CancelFunc
+	task   sync.WaitGroup
+	buf    [messageLen]byte // of send
+
+	mu     sync.Mutex
+	conn   net.Conn // nil: being dialled
+	breaks []Break
+}
+
+func newTCPStream(c *Client) (*tcpStream, error) {
+	tap, err := openTap(c.ns, c.To)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &tcpStream{c: c, tap: tap, cancel: cancel}
+	s.task.Go(func() { s.run(ctx) })
+	return s, nil
+}
+
+// run keeps a connection open until close.
+func (s *tcpStream) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		conn := s.dial(ctx)
+		if conn == nil {
+			continue
+		}
+		first := s.c.log.nextSeq()
+		s.use(conn)
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		err := s.read(conn)
+		stop()
+		s.use(nil)
+		conn.Close()
+		s.c.log.failRange(first, s.c.log.nextSeq(), "the connection broke: "+err.Error())
+		if ctx.Err() == nil {
+			s.noteBreak(conn, err)
+		}
+	}
+}
+
+// dial makes one attempt; nil: it failed.
+func (s *tcpStream) dial(ctx context.Context) net.Conn {
+	limited, cancel := context.WithTimeout(ctx, s.c.opts.Timeout)
+	defer cancel()
+	conn, err := s.c.ns.DialTCP(limited, s.c.To)
+	s.noteDial(err == nil)
+	if err == nil {
+		return conn
+	}
+	select {
+	case <-time.After(dialPause):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// use makes a connection the one over which requests go.
+func (s *tcpStream) use(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = conn
+}
+
+// read takes answers until the connection ends, and returns why.
+func (s *tcpStream) read(conn net.Conn) error {
+	buf := make([]byte, messageLen)
+	for {
+		if _, err := io.ReadFull(conn, buf); err != nil {
+			return err
+		}
+		if m, ok := parse(buf); ok && m.stream == s.c.stream {
+			s.c.log.answered(m, time.Now())
+		}
+	}
+}
+
+func (s *tcpStream) send(seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.c.log.sent(seq, time.Now())
+	if s.conn == nil {
+		s.c.log.failed(seq, "not connected")
+		return
+	}
+	message{kind: kindRequest, stream: s.c.stream, seq: seq}.put(s.buf[:])
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeLimit))
+	if _, err := s.conn.Write(s.buf[:]); err != nil {
+		s.c.log.failed(seq, err.Error())
+		s.conn.Close() // read sees it, and run dials again
+	}
+}
+
+func (s *tcpStream) noteBreak(conn net.Conn, err error) {
+	b := Break{At: time.Now(), Err: err.Error(), flow: s.tap.of(conn.LocalAddr())}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.breaks) < maxBreaks {
+		s.breaks = append(s.breaks, b)
+	}
+}
+
+func (s *tcpStream) noteDial(succeeded bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.breaks) == 0 {
+		return
+	}
+	b := &s.breaks[len(s.breaks)-1]
+	if !b.Redialled.IsZero() {
+		return // its successors did not fit
+	}
+	b.Dials++
+	if succeeded {
+		b.Redialled = time.Now()
+	}
+}
+
+func (s *tcpStream) breaksSoFar() []Break {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.Clone(s.breaks)
+	for i := range all {
+		all[i].Segments, all[i].Reset = s.tap.tell(all[i].flow)
+	}
+	return all
+}
+
+func (s *tcpStream) close() {
+	s.cancel()
+	s.task.Wait()
+	s.tap.close()
+}
