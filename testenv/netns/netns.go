@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ type NS struct {
 	exited chan struct{} // closed when the worker has ended
 	once   sync.Once
 	handle *netlink.Handle
+	ports  atomic.Uint32 // dials so far
 }
 
 // Open makes a namespace. It needs CAP_SYS_ADMIN, as root or inside a user

@@ -215,6 +215,30 @@ func checkTCP(t *testing.T, client, server *netns.NS, to netip.AddrPort) {
 	}
 }
 
+// Two hundred dials with ports of the kernel's choice would likely have two alike.
+func TestDialsComeFromFreshPorts(t *testing.T) {
+	ns := netns.New(t)
+	to := netip.MustParseAddrPort("127.0.0.1:7")
+	taken, err := ns.ListenPacket("udp", "127.0.0.1:10100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	seen := map[int]bool{10100: true}
+	for range 200 {
+		c, err := ns.DialUDP(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if port := c.LocalAddr().(*net.UDPAddr).Port; seen[port] {
+			t.Errorf("port %d came again", port)
+		} else {
+			seen[port] = true
+		}
+	}
+}
+
 func TestDialTCPEndsWithItsContext(t *testing.T) {
 	a, b := netns.New(t), netns.New(t)
 	connectPair(t, a, "10.0.0.1/24", b, "10.0.0.2/24")

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,17 +30,37 @@ func (ns *NS) ListenPacket(network, address string) (c net.PacketConn, err error
 	return c, err
 }
 
-// DialUDP opens a connected UDP socket inside the namespace, with a source port of
-// the kernel's choice.
+// The source ports of dials, taken in turn. The kernel's own choice is by lot: among
+// a few hundred flows a port soon comes again, and a router then takes the new
+// flow for the old one that it still remembers.
+const (
+	firstPort = 10000
+	lastPort  = 59999
+	portTries = 200 // in a row that others may have
+)
+
+// freshPort is the port whose last use is longest ago.
+func (ns *NS) freshPort() int {
+	return firstPort + int(ns.ports.Add(1)-1)%(lastPort-firstPort+1)
+}
+
+// DialUDP opens a connected UDP socket inside the namespace. Its source port was
+// not used by the last 50,000 dials.
 func (ns *NS) DialUDP(to netip.AddrPort) (c *net.UDPConn, err error) {
 	err = ns.Do(func() error {
-		c, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+		for range portTries {
+			local := &net.UDPAddr{Port: ns.freshPort()}
+			if c, err = net.DialUDP("udp", local, net.UDPAddrFromAddrPort(to)); !errors.Is(err, unix.EADDRINUSE) {
+				return err
+			}
+		}
 		return err
 	})
 	return c, err
 }
 
-// DialTCP opens a TCP connection inside the namespace. Only the socket is made by
+// DialTCP opens a TCP connection inside the namespace, from a source port chosen as
+// by DialUDP. Only the socket is made by
 // the namespace's worker; the handshake is waited for here, so that many dials, to
 // servers that never answer too, can be under way. ctx bounds it.
 func (ns *NS) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
@@ -78,10 +99,28 @@ func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
 		if err != nil {
 			return os.NewSyscallError("socket", err)
 		}
+		if err := ns.bindFresh(fd, family); err != nil {
+			unix.Close(fd)
+			return os.NewSyscallError("bind", err)
+		}
 		f = os.NewFile(uintptr(fd), "tcp")
 		return nil
 	})
 	return f, err
+}
+
+func (ns *NS) bindFresh(fd, family int) (err error) {
+	for range portTries {
+		any := netip.IPv6Unspecified()
+		if family == unix.AF_INET {
+			any = netip.IPv4Unspecified()
+		}
+		local := sockaddr(netip.AddrPortFrom(any, uint16(ns.freshPort())))
+		if err = unix.Bind(fd, local); err != unix.EADDRINUSE {
+			return err
+		}
+	}
+	return err
 }
 
 // connect waits for the handshake as the runtime's own dialer does.
