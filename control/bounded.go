@@ -1,20 +1,21 @@
 package control
 
 import (
-	"fmt"
+	"context"
 	"net"
 	"sync"
-	"time"
 )
 
-// tooMany is what a client gets that is one too many.
-const tooMany = `{"error":"too many clients are connected","remedy":"close some, or try again in a moment"}` + "\n"
-
-// boundedListener lets in so many connections at once as slots has room for. A
-// client over that is told, not left waiting.
+// boundedListener lets in so many connections at once as slots has room for. A few
+// more, for which spare has room, get in to be told that there is no room; others
+// are closed at once, which costs nothing.
 type boundedListener struct {
 	*net.UnixListener
-	slots chan struct{}
+	slots, spare chan struct{}
+}
+
+func newBoundedListener(l *net.UnixListener, lim limits) *boundedListener {
+	return &boundedListener{l, make(chan struct{}, lim.conns), make(chan struct{}, lim.spare)}
 }
 
 // Accept implements net.Listener.
@@ -26,26 +27,28 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		}
 		select {
 		case l.slots <- struct{}{}:
-			conn.SetWriteBuffer(sendBuffer)
-			return &slotConn{UnixConn: conn, release: sync.OnceFunc(func() { <-l.slots })}, nil
+			return newSlotConn(conn, l.slots, false), nil
 		default:
-			refuse(conn)
+		}
+		select {
+		case l.spare <- struct{}{}:
+			return newSlotConn(conn, l.spare, true), nil
+		default:
+			conn.Close()
 		}
 	}
-}
-
-// refuse says that there is no room. A fresh socket's buffer takes it all at once.
-func refuse(conn net.Conn) {
-	conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	fmt.Fprintf(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"+
-		"Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(tooMany), tooMany)
-	conn.Close()
 }
 
 // slotConn gives its slot back when it is closed.
 type slotConn struct {
 	*net.UnixConn
 	release func()
+	tooMany bool // it is here to be told that there is no room
+}
+
+func newSlotConn(conn *net.UnixConn, slots chan struct{}, tooMany bool) *slotConn {
+	conn.SetWriteBuffer(sendBuffer)
+	return &slotConn{conn, sync.OnceFunc(func() { <-slots }), tooMany}
 }
 
 // Close implements net.Conn.
@@ -53,4 +56,14 @@ func (c *slotConn) Close() error {
 	err := c.UnixConn.Close()
 	c.release()
 	return err
+}
+
+type tooManyKey struct{}
+
+// connContext gives every request what is to be known of its connection.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*slotConn); ok && c.tooMany {
+		ctx = context.WithValue(ctx, tooManyKey{}, true)
+	}
+	return withPeer(ctx, conn)
 }

@@ -25,15 +25,16 @@ const (
 // All its errors are *Error; those that mean that no daemon answers have
 // ErrNoDaemon in their chain.
 type Client struct {
-	socket string
-	http   *http.Client
+	socket   string
+	http     *http.Client
+	patience time.Duration // for an answer to a question, and for a stream to begin
 }
 
 // Dial returns a client of the daemon on the socket at that path. It does not
 // connect yet.
 func Dial(socket string) *Client {
 	dialer := &net.Dialer{Timeout: answerWithin}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+	return &Client{socket: socket, patience: answerWithin, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if err := checkSocketPath(socket); err != nil {
 				return nil, err
@@ -66,7 +67,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 // fields that this version may not know.
 func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 	const action = "read the status from"
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	return c.call(ctx, action, http.MethodGet, "/v1/status")
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,7 @@ func (c *Client) EventLines(ctx context.Context, since time.Time, follow bool) i
 		defer resp.Body.Close()
 		lines := bufio.NewScanner(resp.Body)
 		lines.Buffer(nil, maxLine)
+		lines.Split(wholeLines)
 		for lines.Scan() {
 			if !yield(lines.Bytes(), nil) {
 				return
@@ -59,6 +61,18 @@ func (c *Client) EventLines(ctx context.Context, since time.Time, follow bool) i
 			yield(nil, err)
 		}
 	}
+}
+
+// wholeLines splits a stream at newlines and leaves out a last line without one:
+// the daemon did not come to write its end.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF {
+		return len(data), nil, nil
+	}
+	return 0, nil, nil
 }
 
 func eventsURL(since time.Time, follow bool) string {
@@ -92,7 +106,7 @@ func (c *Client) streamEnd(ctx context.Context, err error, follow bool) error {
 // open starts a stream; only the wait for its beginning is bounded.
 func (c *Client) open(ctx context.Context, action, path string) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(answerWithin, func() { cancel(context.DeadlineExceeded) })
+	timer := time.AfterFunc(c.patience, func() { cancel(context.DeadlineExceeded) })
 	resp, err := c.do(ctx, action, http.MethodGet, path)
 	if !timer.Stop() && err == nil {
 		resp.Body.Close()

@@ -22,6 +22,7 @@ type cursor struct {
 // cursor returns a place before the oldest event that is not older than since;
 // the zero time means the oldest of all.
 func (h *Hub) cursor(since time.Time) *cursor {
+	h.settle()
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return &cursor{hub: h, next: h.first, head: h.first + uint64(len(h.log)), since: At(since).Time}
@@ -47,6 +48,14 @@ func (c *cursor) read(buf [][]byte) (lines [][]byte, changed <-chan struct{}) {
 		buf = append(buf, l.line)
 	}
 	return buf, h.changed
+}
+
+// end is the sequence number after all that was published before this call.
+func (c *cursor) end() uint64 {
+	c.hub.settle()
+	c.hub.mu.RLock()
+	defer c.hub.mu.RUnlock()
+	return c.hub.first + uint64(len(c.hub.log))
 }
 
 // missedLine tells a reader that the log went past it.

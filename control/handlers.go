@@ -4,38 +4,52 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 )
 
+// endpoint is what one path offers.
+type endpoint struct {
+	method string
+	serve  http.HandlerFunc
+}
+
 // handler routes requests, for as long as life lasts. What it does not know gets
 // an error as JSON too.
 func (s *Server) handler(life context.Context) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.serveStatus)
-	mux.HandleFunc("GET /v1/events", s.serveEvents)
-	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(life, w, r) })
-	for path, method := range map[string]string{"/v1/status": "GET", "/v1/events": "GET", "/v1/reload": "POST"} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Allow", method)
-			refuseRequest(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s", path, method), "")
-		})
+	endpoints := map[string]endpoint{
+		"/v1/status": {http.MethodGet, s.serveStatus},
+		"/v1/events": {http.MethodGet, s.serveEvents},
+		"/v1/reload": {http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.serveReload(life, w, r) }},
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuseRequest(w, http.StatusNotFound, "there is no such endpoint", "see docs/API.md for those there are")
-	})
-	return s.counted(mux)
+	return s.guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e, ok := endpoints[r.URL.Path]
+		switch {
+		case !ok:
+			refuseRequest(w, http.StatusNotFound, "there is no such endpoint", "see docs/API.md for those there are")
+		case r.Method != e.method:
+			w.Header().Set("Allow", e.method)
+			refuseRequest(w, http.StatusMethodNotAllowed, r.URL.Path+" takes "+e.method, "")
+		default:
+			e.serve(w, r)
+		}
+	}))
 }
 
-// counted lets stop wait for handlers that outlive their connection's closing.
-func (s *Server) counted(next http.Handler) http.Handler {
+// guarded lets in requests within the server's bounds, and lets stop wait for
+// handlers that outlive their connection's closing.
+func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.enter() {
 			refuseRequest(w, http.StatusServiceUnavailable, "the daemon is stopping", "")
 			return
 		}
 		defer s.handlers.Done()
+		if r.Context().Value(tooManyKey{}) != nil {
+			w.Header().Set("Connection", "close")
+			refuseRequest(w, http.StatusServiceUnavailable, "too many clients are connected", "close some, or try again in a moment")
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, s.limits.body)
 		next.ServeHTTP(w, r)
 	})

@@ -21,6 +21,10 @@ const (
 	maxEventText = 1024
 )
 
+// maxInbox is how many events wait for the log; the publisher of one more puts them
+// there itself.
+const maxInbox = 256
+
 // pace is the least time between two wake-ups of all readers, so that a burst of
 // events costs them one wake-up, and the machine's other work gets its turn.
 const pace = 10 * time.Millisecond
@@ -31,13 +35,21 @@ const pace = 10 * time.Millisecond
 // from there at its own pace. A reader therefore costs the hub nothing while it is
 // slow; when the log's end overtakes it, it learns how many events it missed.
 //
+// Events reach the log by way of an inbox, whose lock no reader ever takes: with a
+// thousand of them at work, a publisher that waits for their lock also waits for
+// all of them to have had their turn on the processor.
+//
 // A Hub is safe for concurrent use. [Server.Serve] wakes its readers.
 type Hub struct {
 	status atomic.Pointer[Status]
 	wake   chan struct{} // holds one token while there is news to tell readers
 
-	mu      sync.RWMutex
-	log     []logLine // the oldest first; log[i] has sequence number first+i
+	inboxMu sync.Mutex
+	inbox   []logLine     // published, not yet in the log; at most maxInbox
+	next    atomic.Uint64 // the Seq of the event to publish next; set under inboxMu
+
+	mu      sync.RWMutex // taken before inboxMu where both are
+	log     []logLine    // the oldest first; log[i] has sequence number first+i
 	first   uint64
 	bytes   int
 	changed chan struct{} // closed, and made anew, when readers are to look again
@@ -51,7 +63,9 @@ type logLine struct {
 
 // NewHub returns a hub without status and events.
 func NewHub() *Hub {
-	return &Hub{wake: make(chan struct{}, 1), first: 1, changed: make(chan struct{})}
+	h := &Hub{wake: make(chan struct{}, 1), first: 1, changed: make(chan struct{})}
+	h.next.Store(h.first)
+	return h
 }
 
 // PublishStatus makes s the status that Status returns. The hub keeps it: neither
@@ -73,11 +87,16 @@ func (h *Hub) Publish(e Event) {
 	}
 	e.Detail = e.Detail.bounded()
 
-	h.mu.Lock()
-	e.Seq = h.first + uint64(len(h.log))
-	h.append(logLine{e.Time.Time, encode(e)})
-	h.mu.Unlock()
+	h.inboxMu.Lock()
+	e.Seq = h.next.Load()
+	h.next.Store(e.Seq + 1)
+	h.inbox = append(h.inbox, logLine{e.Time.Time, encode(e)})
+	full := len(h.inbox) >= maxInbox
+	h.inboxMu.Unlock()
 
+	if full {
+		h.settle()
+	}
 	select {
 	case h.wake <- struct{}{}:
 	default: // a wake-up is due already, and will tell of this event too
@@ -85,10 +104,19 @@ func (h *Hub) Publish(e Event) {
 }
 
 // seq is the sequence number that the next event will get.
-func (h *Hub) seq() uint64 {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.first + uint64(len(h.log))
+func (h *Hub) seq() uint64 { return h.next.Load() }
+
+// settle moves what was published so far to the log.
+func (h *Hub) settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inboxMu.Lock()
+	lines := h.inbox
+	h.inbox = nil
+	h.inboxMu.Unlock()
+	for _, l := range lines {
+		h.append(l)
+	}
 }
 
 // append adds a line and drops the oldest ones over the bounds; the newest stays.
@@ -160,10 +188,12 @@ func (h *Hub) run(ctx context.Context) {
 	}
 }
 
+// broadcast has every reader that waits look again.
 func (h *Hub) broadcast() {
+	h.settle()
 	h.mu.Lock()
 	old := h.changed
 	h.changed = make(chan struct{})
 	h.mu.Unlock()
-	close(old) // wakes each reader in turn: not under the lock that Publish needs
+	close(old) // wakes each reader in turn: not under the lock, which they need
 }

@@ -36,7 +36,7 @@ func parseEventsQuery(raw string, now time.Time) (eventsQuery, error) {
 	}
 	if s := values.Get("follow"); s != "" {
 		if q.follow, err = strconv.ParseBool(s); err != nil {
-			return eventsQuery{}, fmt.Errorf("follow is %q, neither 1 nor 0", cut(s))
+			return eventsQuery{}, fmt.Errorf("follow is %s, neither 1 nor 0", quote(s))
 		}
 	}
 	return q, nil
@@ -50,13 +50,22 @@ func parseQuery(raw string, known ...string) (url.Values, error) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(known, k) {
-			return nil, fmt.Errorf("unknown parameter %q (known here: %s)", cut(k), knownList(known))
+			return nil, fmt.Errorf("unknown parameter %s (known here: %s)", quote(k), knownList(known))
 		}
 		if len(values[k]) > 1 {
 			return nil, fmt.Errorf("parameter %s is given twice", k)
 		}
 	}
 	return values, nil
+}
+
+// quote puts a value that may be anything into an error.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "..."
+	}
+	return strconv.Quote(s)
 }
 
 func knownList(known []string) string {
@@ -75,7 +84,7 @@ func ParseSince(s string, now time.Time) (time.Time, error) {
 	if d, ok := parseSpan(s); ok {
 		return now.Add(-d), nil
 	}
-	return time.Time{}, fmt.Errorf("since is %q, neither a span such as 1h or 2d nor a time such as 2026-01-31T08:00:00Z", cut(s))
+	return time.Time{}, fmt.Errorf("since is %s, neither a span such as 1h or 2d nor a time such as 2026-01-31T08:00:00Z", quote(s))
 }
 
 // parseSpan is time.ParseDuration with days, without signs.

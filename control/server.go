@@ -28,7 +28,8 @@ type Backend interface {
 
 // limits are the server's bounds.
 type limits struct {
-	conns   int           // connections at once; one more gets a 503 and is closed
+	conns   int           // connections at once
+	spare   int           // more of them, that get a 503 and are closed; one more is just closed
 	streams int           // of them with an open stream of events; one more gets a 503
 	header  int           // bytes of a request's header
 	body    int64         // bytes of a request's body
@@ -43,6 +44,7 @@ type limits struct {
 // defaultLimits leave room for status and reload beside a full house of streams.
 var defaultLimits = limits{
 	conns:   1100,
+	spare:   16,
 	streams: 1050,
 	header:  8 << 10,
 	body:    4 << 10,
@@ -110,7 +112,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	server := s.httpServer(ctx)
 	served := make(chan error, 1)
 	go func() {
-		served <- server.Serve(&boundedListener{s.listener.unix, make(chan struct{}, s.limits.conns)})
+		served <- server.Serve(newBoundedListener(s.listener.unix, s.limits))
 	}()
 	select {
 	case err := <-served:
@@ -135,8 +137,10 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 		WriteTimeout:      s.limits.write,
 		IdleTimeout:       s.limits.idle,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       withPeer,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ConnContext:       connContext,
+		// One handler for all: "OPTIONS *" gets the same error as other strangers.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
 

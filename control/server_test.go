@@ -280,6 +280,9 @@ func TestErrorsAreJSON(t *testing.T) {
 		{"GET / HTTP/1.1", "404", "no such endpoint"},
 		{"GET /v2/status HTTP/1.1", "404", "no such endpoint"},
 		{"DELETE /v1/status HTTP/1.1", "405", "/v1/status takes GET"},
+		{"OPTIONS * HTTP/1.1", "404", "no such endpoint"},
+		{"GET /v1/../v1/status HTTP/1.1", "404", "no such endpoint"},
+		{"HEAD /v1/status HTTP/1.1", "405", ""},
 		{"GET /v1/reload HTTP/1.1", "405", "/v1/reload takes POST"},
 		{"GET /v1/status?x=1 HTTP/1.1", "400", `unknown parameter "x"`},
 		{"GET /v1/events?since=yesterday HTTP/1.1", "400", "since is"},
@@ -292,7 +295,7 @@ func TestErrorsAreJSON(t *testing.T) {
 		answer := r.raw(t, c.request+"\r\nHost: x\r\nConnection: close\r\n\r\n"+`{"confirm":"2m"}`+"\n")
 		head, body, _ := strings.Cut(answer, "\r\n\r\n")
 		var f failure
-		if err := json.Unmarshal([]byte(body), &f); err != nil || !strings.Contains(f.Error, c.cause) ||
+		if err := json.Unmarshal([]byte(body), &f); c.cause != "" && err != nil || !strings.Contains(f.Error, c.cause) ||
 			!strings.HasPrefix(head, "HTTP/1.1 "+c.status) {
 			t.Errorf("%s: %s", c.request, answer)
 		}

@@ -60,7 +60,7 @@ func (o *stream) follow(ctx context.Context, c *cursor) {
 // drain writes what there is.
 func (o *stream) drain(c *cursor) {
 	o.deadline()
-	end := c.hub.seq()
+	end := c.end()
 	for o.err == nil && c.next < end {
 		lines, _ := c.read(nil)
 		o.write(lines)
