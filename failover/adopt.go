@@ -48,6 +48,7 @@ func (e *Engine) adoptLost(pol *policy, f Family, name string) {
 	p.state, p.since, p.reason = Down, e.now, "was down before the restart"
 	p.recovery = recovery{owes: true, good: never, began: never, hold: 0}
 	p.mark = e.seq
+	p.touched = true
 }
 
 // sharesOf returns those of the names that the policy knows, with their weights.

@@ -15,8 +15,9 @@ type burst struct {
 	// rounds still to send, each to every target; next is when.
 	rounds int
 	next   Instant
-	// want is the number of late probes that makes the verdict.
-	want, sent, late int
+	// want is the number of probes that must be late, or answered without that
+	// a quorum was reached, for the verdict.
+	want, settled int
 	// mark is the step after which answers count.
 	mark uint64
 	// ended is when the last one was closed.
@@ -45,8 +46,16 @@ func (e *Engine) closeBurst(p *path) {
 	}
 }
 
-// failed reports whether the whole burst is late.
-func (b *burst) failed() bool { return b.open && b.late >= b.want }
+// failed reports whether all of the burst is settled; what ends it well would
+// have done so before.
+func (b *burst) failed() bool { return b.open && b.settled >= b.want }
+
+// settle counts a probe of the burst as late or answered.
+func (b *burst) settle(f *flight) {
+	if b.open && f.burst == b.number && !f.late {
+		b.settled++
+	}
+}
 
 // sendBurst sends the rounds that are due.
 func (e *Engine) sendBurst(p *path) {

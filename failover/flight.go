@@ -109,9 +109,6 @@ func (e *Engine) depart(f *flight, at Instant) {
 	f.sent = at
 	f.lateAt = at + p.deadline(&p.targets[f.target], f.burst != 0)
 	f.lostAt = at + p.up.cfg.Probe.LostAfter
-	if f.burst != 0 && p.burst.open && f.burst == p.burst.number {
-		p.burst.sent++
-	}
 }
 
 func (e *Engine) probeNotSent(ev ProbeNotSent) {
@@ -138,6 +135,7 @@ func (e *Engine) probeAnswered(ev ProbeAnswered) {
 	if f.sent == never {
 		e.depart(f, max(f.asked, e.now-ev.RTT))
 	}
+	p.burst.settle(f)
 	t := &p.targets[f.target]
 	t.tried = true
 	t.misses = 0
@@ -178,6 +176,7 @@ func (e *Engine) expire(p *path) {
 			continue
 		}
 		if f.sent != never && !f.late && e.now >= f.lateAt {
+			p.burst.settle(f)
 			f.late = true
 			e.late(p, f)
 		}
@@ -203,9 +202,8 @@ func (e *Engine) late(p *path, f *flight) {
 		t.misses++
 		t.hits = 0
 	}
-	if p.burst.open && f.burst == p.burst.number {
-		p.burst.late++
-	}
+	p.lateSent = max(p.lateSent, f.sent)
+	e.dirty = e.dirty || e.awaitProof
 	if t.misses >= failing {
 		e.missed(p, t)
 	}

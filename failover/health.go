@@ -40,10 +40,11 @@ func (e *Engine) judge(p *path) {
 // next is the transition function: it tells the state that follows, if another.
 func (e *Engine) next(p *path) (verdict, bool) {
 	if v, barred := p.barred(); barred {
-		if p.state == v.to {
-			// The same state for another reason: a silence that became a cut.
+		if p.state == v.to && p.reason != v.reason {
+			// The same state for another reason, such as a silence that became a cut.
 			p.reason = v.reason
 			p.recovery.stalled = false
+			p.evidence = e.now
 		}
 		return v, p.state != v.to
 	}
@@ -170,7 +171,16 @@ func (p *path) nextDown() (verdict, bool) {
 func (e *Engine) transition(p *path, v verdict) {
 	from := p.state
 	e.leave(p, from, v.to)
+	if v.to == Suspect {
+		p.baseReason, p.baseSince = p.reason, p.since
+	}
+	if !p.class().Answering() && v.to.Answering() && v.to != Suspect {
+		e.came(p)
+	}
 	p.state, p.since, p.reason = v.to, e.now, v.reason
+	if from == Suspect && v.to == p.base {
+		p.since, p.reason = p.baseSince, p.baseReason
+	}
 	e.enter(p, from)
 	evidence := time.Duration(-1)
 	if p.evidence != never {
@@ -231,6 +241,7 @@ func (e *Engine) enterSuspect(p *path, from State) {
 	if p.burst.open {
 		p.mark = p.burst.mark
 	}
+	p.doubted = p.mark
 	e.lookAround(p)
 	e.settling = true
 }
@@ -246,7 +257,7 @@ func (p *path) answersNow() string {
 
 // answersFor tells how many targets answer, and for how long it is so.
 func (p *path) answersFor(now Instant) string {
-	n := p.count(func(t *target) bool { return t.answeredAt > p.mark && t.misses < failing })
+	n := p.count(func(t *target) bool { return t.answeredAt > p.doubted && t.misses == 0 })
 	s := answers(n, p.active())
 	if n > 0 {
 		s += ", quorum " + strconv.Itoa(p.quorum()) + ","

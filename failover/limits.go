@@ -36,6 +36,9 @@ func (p *path) figures() [3]figure {
 	return fs
 }
 
+// lossFigure is the place of loss among the figures.
+const lossFigure = 0
+
 // over tells which figure is over its limit, in words; empty for none. While
 // the window is not full, or stretched, the loss must also be more than chance
 // makes of a loss that would be fine: few samples say little.
@@ -45,9 +48,10 @@ func (p *path) over(now Instant) string {
 		if !f.known || f.limit.Never || f.value <= f.limit.Degraded {
 			continue
 		}
-		if i == 0 && !w.full(now, p.up.cfg.Health.Window) && !beyondChance(w.total.lost, w.n, f.limit.Clear) {
+		if i == lossFigure && !w.full(now, p.up.cfg.Health.Window) && !beyondChance(w.total.lost, w.n, f.limit.Clear) {
 			continue
 		}
+		p.worst = i
 		return fmt.Sprintf("%s %s over %s, limit %s", f.name, f.words(f.value), span(p.reach(now)), f.words(f.limit.Degraded))
 	}
 	return ""
@@ -60,14 +64,14 @@ func (p *path) clear(now Instant) string {
 		return ""
 	}
 	words := ""
-	for _, f := range p.figures() {
+	for i, f := range p.figures() {
 		if !f.known || f.limit.Never {
 			continue
 		}
 		if f.value >= f.limit.Clear && f.value > 0 {
 			return ""
 		}
-		if words == "" {
+		if words == "" || i == p.worst {
 			words = fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(f.value), span(p.reach(now)), f.words(f.limit.Clear))
 		}
 	}

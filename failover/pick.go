@@ -106,12 +106,17 @@ func (e *Engine) forced(c *choice, f Family, present []candidate, rs [][]candida
 	})
 	reason, evidence := e.causeOf(gone, f)
 	m := pick{kind: Failover, reason: reason, evidence: evidence, shunned: allShunned(bad)}
-	if left := provenOf(live(present), since); len(left) > 0 {
+	proven := func(cs []candidate) []candidate {
+		return slices.DeleteFunc(cs, func(k candidate) bool {
+			return k.rank > rankAnswering || !k.path.provenSince(since) || !e.calledSince(c, bad, k.path)
+		})
+	}
+	if left := proven(slices.Clone(present)); len(left) > 0 {
 		m.to = shares(left)
 		return m
 	}
 	for _, r := range rs {
-		if to := provenOf(live(r), since); len(to) > 0 {
+		if to := proven(slices.Clone(r)); len(to) > 0 {
 			m.to = shares(to)
 			return m
 		}
@@ -135,12 +140,12 @@ func allShunned(cs []candidate) bool {
 	return !slices.ContainsFunc(cs, func(k candidate) bool { return k.rank != rankShunned })
 }
 
-// live keeps the candidates that answer as far as is known.
-func live(cs []candidate) []candidate {
-	return slices.DeleteFunc(slices.Clone(cs), func(k candidate) bool { return k.rank > rankAnswering })
-}
-
-// provenOf keeps the candidates that answered a probe sent since an instant.
-func provenOf(cs []candidate, since Instant) []candidate {
-	return slices.DeleteFunc(cs, func(k candidate) bool { return !k.path.provenSince(since) })
+// calledSince reports whether all that are silent had their last call.
+func (e *Engine) calledSince(c *choice, silent []candidate, other *path) bool {
+	for _, k := range silent {
+		if !e.stillSilent(c, k.path, other) {
+			return false
+		}
+	}
+	return true
 }

@@ -116,12 +116,23 @@ func (e *Engine) noteLost(pol *policy, f Family, cs []candidate) {
 		}
 		was := slices.Contains(c.lost, name)
 		switch {
-		case p.state == Down && e.cfg.Sessions.MoveOnDown && (was || elsewhere),
+		case p.state == Down && e.cfg.Sessions.MoveOnDown && (was || elsewhere && e.calledAll(c, f, p)),
 			p.class() == Degraded && e.cfg.Sessions.MoveOnDegraded && (was || upThere):
 			lost = append(lost, name)
 		}
 	}
 	c.lost = lost
+}
+
+// calledAll reports whether a silent path had its last call since the first
+// rung's uplinks came.
+func (e *Engine) calledAll(c *choice, f Family, p *path) bool {
+	for _, s := range c.first {
+		if !e.stillSilent(c, p, e.path(s.Uplink, f)) {
+			return false
+		}
+	}
+	return true
 }
 
 // firstAnswers reports whether the first rung is there and answers.

@@ -43,6 +43,10 @@ type path struct {
 	state, base State
 	reason      string
 	since       Instant
+	// baseReason and baseSince are those of base: a suspicion that comes to
+	// nothing leaves them as they were.
+	baseReason string
+	baseSince  Instant
 	// evidence is where the evidence of the present state starts: the first
 	// unanswered sending, or the kernel's event; never where it has no meaning.
 	evidence Instant
@@ -53,8 +57,12 @@ type path struct {
 	cause string
 	// silent is the first unanswered sending of the present silence.
 	silent Instant
-	// mark is the step after which answers count for the next judgement.
-	mark uint64
+	// mark is the step after which answers count for the next judgement,
+	// doubted the same for the whole of a suspicion and what follows it.
+	mark, doubted uint64
+	// lateSent is the newest sending that was late, cameAt when the path last
+	// began to answer.
+	lateSent, cameAt Instant
 	// suspectAt is when the suspicion, or its latest renewal, began.
 	suspectAt Instant
 	answered  Instant
@@ -63,7 +71,9 @@ type path struct {
 	patience  patience
 	damping   damping
 	window    window
-	hint      hint
+	// worst is the figure that was last over its limit.
+	worst int
+	hint  hint
 
 	touched bool
 	due     Instant

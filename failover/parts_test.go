@@ -1,0 +1,210 @@
+package failover
+
+import (
+	"testing"
+	"time"
+)
+
+// TestEstimate follows RFC 6298: the first sample, then the smoothing, then the
+// bounds.
+func TestEstimate(t *testing.T) {
+	var r estimate
+	r.add(100 * time.Millisecond)
+	if r.srtt != 100*time.Millisecond || r.rttvar != 50*time.Millisecond {
+		t.Errorf("first sample: %+v", r)
+	}
+	r.add(180 * time.Millisecond)
+	if r.srtt != 110*time.Millisecond || r.rttvar != 57500*time.Microsecond {
+		t.Errorf("second sample: %+v", r)
+	}
+	if d := r.deadline(time.Second); d != 340*time.Millisecond {
+		t.Errorf("deadline %v, want 340ms", d)
+	}
+	if d := r.deadline(200 * time.Millisecond); d != 200*time.Millisecond {
+		t.Errorf("deadline %v is over lost_after", d)
+	}
+	steady := estimate{srtt: 5 * time.Millisecond, known: true}
+	if d := steady.deadline(time.Second); d != leastDeadline {
+		t.Errorf("deadline %v, want the least", d)
+	}
+	steady.srtt = 60 * time.Millisecond
+	if d := steady.deadline(time.Second); d != 70*time.Millisecond {
+		t.Errorf("deadline %v, want 60ms and the granularity", d)
+	}
+}
+
+func TestDamping(t *testing.T) {
+	c := Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12}
+	d := damping{heldUntil: never}
+	for i := range 3 {
+		d.add(0, c)
+		if d.heldUntil != never {
+			t.Errorf("held after %d downs at once", i+1)
+		}
+	}
+	d.add(0, c)
+	if want := Instant(30 * time.Minute); d.points != 4 || d.heldUntil != want {
+		t.Errorf("four downs: %v points, held until %v, want %v", d.points, d.heldUntil, want)
+	}
+	d.add(15*time.Minute, c)
+	if d.points != 3 || d.heldUntil.Round(time.Second) != 15*time.Minute+23*time.Minute+46*time.Second {
+		t.Errorf("a fifth while held: %v points, until %v", d.points, d.heldUntil)
+	}
+	for range 40 {
+		d.add(time.Hour, c)
+	}
+	if d.points != c.Max {
+		t.Errorf("%v points, over the most", d.points)
+	}
+}
+
+func TestPatience(t *testing.T) {
+	var p patience
+	p.configure(500 * time.Millisecond)
+	for _, want := range []time.Duration{time.Second, 2 * time.Second, 2 * time.Second} {
+		if p.double(0); p.now != want {
+			t.Errorf("patience %v, want %v", p.now, want)
+		}
+	}
+	p.forget(forgetting - 1)
+	if p.now != 2*time.Second {
+		t.Errorf("forgotten too early: %v", p.now)
+	}
+	if p.forget(forgetting); p.now != time.Second {
+		t.Errorf("after a month %v", p.now)
+	}
+	if p.forget(5 * forgetting); p.now != 500*time.Millisecond {
+		t.Errorf("after five months %v", p.now)
+	}
+	p.restore(0, 1500*time.Millisecond)
+	if p.configure(600 * time.Millisecond); p.now != 1500*time.Millisecond {
+		t.Errorf("a new configuration takes what was learnt: %v", p.now)
+	}
+	p.configure(3 * time.Second)
+	if p.double(0); p.now != 3*time.Second {
+		t.Errorf("configured above the most: %v", p.now)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	var b bucket
+	b.tune(0, 6, 6)
+	n := 0
+	for b.take(0) {
+		n++
+	}
+	if n != 6*incident {
+		t.Errorf("%d tokens at first, want %d", n, 6*incident)
+	}
+	for at := Instant(0); at < 10*time.Second; at += time.Millisecond {
+		if b.take(at) {
+			n++
+		}
+	}
+	if got := n - 6*incident; got < 59 || got > 61 {
+		t.Errorf("%d tokens in 10s at 6 a second", got)
+	}
+}
+
+// TestScheduleIsEven takes the regular sendings of one interval, at the default
+// configuration.
+func TestScheduleIsEven(t *testing.T) {
+	e := New(testConfig())
+	var times []Instant
+	for _, u := range e.uplinks {
+		for f := range u.paths {
+			p := &u.paths[f]
+			for i := range p.targets {
+				first := p.slot(i, 10*time.Second)
+				if next := p.slot(i, first); next-first != time.Second {
+					t.Errorf("%s %s: %v between two probes", u.cfg.Name, Family(f), next-first)
+				}
+				times = append(times, first-10*time.Second)
+			}
+		}
+	}
+	seen := map[time.Duration]int{}
+	for _, at := range times {
+		seen[at.Round(time.Millisecond)%time.Second]++
+	}
+	for i := range 12 {
+		// Twelve probes of two uplinks: one each twelfth of a second.
+		slot := (time.Duration(i) * time.Second / 12).Round(time.Millisecond)
+		if seen[slot] != 1 {
+			t.Errorf("%d probes at %v, want 1: %v", seen[slot], slot, seen)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0ms", 182400 * time.Microsecond: "182ms", 1250 * time.Millisecond: "1.3s", 2 * time.Second: "2s",
+		30 * time.Second: "30s", 119 * time.Second: "119s", 2 * time.Minute: "2m", 125 * time.Second: "2m5s",
+		2 * time.Hour: "2h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v reads %s, want %s", d, got, want)
+		}
+	}
+	for v, want := range map[float64]string{0: "0%", 0.2: "20%", 0.3449: "34%", 0.042: "4.2%", 1: "100%"} {
+		if got := percent(v); got != want {
+			t.Errorf("%v reads %s, want %s", v, got, want)
+		}
+	}
+	for n, want := range map[int]string{0: "0 of 3 targets answer", 1: "1 of 3 targets answers", 3: "3 of 3 targets answer"} {
+		if got := answers(n, 3); got != want {
+			t.Errorf("%d reads %s", n, got)
+		}
+	}
+	if got := answers(0, 1); got != "0 of 1 target answer" {
+		t.Error(got)
+	}
+}
+
+// TestForeignAnswers hands in what no probe asked for.
+func TestForeignAnswers(t *testing.T) {
+	n := newNetwork(testConfig(), 1)
+	out := n.step(LinkChanged{Uplink: "fiber", Link: testLink("fiber", 1)})
+	if len(out.Probes) != 6 {
+		t.Fatalf("%d probes at the start, want one for each target", len(out.Probes))
+	}
+	id := out.Probes[0].ID
+	n.eng.Step(1, ProbeSent{ID: id})
+	n.eng.Step(2, ProbeAnswered{ID: 999, RTT: 1})
+	n.eng.Step(3, ProbeAnswered{ID: id, RTT: 0})
+	if s := n.eng.View().Uplinks[0].Family[IPv4].State; s != Unknown {
+		t.Errorf("%s by foreign answers", s)
+	}
+	n.eng.Step(4, ProbeAnswered{ID: id, RTT: 4})
+	v := n.eng.View().Uplinks[0].Family[IPv4]
+	if v.State != Up || v.Targets[0].Answering == nil || !*v.Targets[0].Answering || v.Targets[1].Answering != nil {
+		t.Errorf("after one answer: %s, %+v", v.State, v.Targets)
+	}
+	before := n.eng.uplinks[0].paths[IPv4].window.n
+	n.eng.Step(5, ProbeAnswered{ID: id, RTT: 5})
+	if after := n.eng.uplinks[0].paths[IPv4].window.n; after != before {
+		t.Errorf("a duplicate counts: %d samples, %d before", after, before)
+	}
+}
+
+// TestViewIsACopy changes what View returned and looks again.
+func TestViewIsACopy(t *testing.T) {
+	n := newNetwork(testConfig(), 1)
+	for _, name := range []string{"fiber", "lte"} {
+		n.step(LinkChanged{Uplink: name, Link: testLink(name, 1)})
+	}
+	n.run(time.Minute)
+	v := n.eng.View()
+	v.Policies[0].Family[IPv4][0].Uplink = "x"
+	v.Uplinks[0].Link.Family[IPv4].Addresses[0] = v.Uplinks[0].Link.Family[IPv6].Addresses[0]
+	v.Uplinks[0].Family[IPv4].Targets[0].Target = "x"
+	*v.Uplinks[0].Family[IPv4].Loss = 7
+	if err := n.eng.Check(); err != nil {
+		t.Error(err)
+	}
+	again := n.eng.View()
+	if again.Policies[0].Family[IPv4][0].Uplink != "fiber" || *again.Uplinks[0].Family[IPv4].Loss != 0 ||
+		again.Uplinks[0].Family[IPv4].Targets[0].Target != "1.1.1.1" || !again.Uplinks[0].Link.Equal(testLink("fiber", 1)) {
+		t.Error("the view shares memory with the engine")
+	}
+}
