@@ -32,7 +32,7 @@ func parseSyntax(ps *problems, text string) (document, bool) {
 	doc := document{damaged: map[string]bool{}}
 	lines := strings.SplitAfter(text, "\n")
 	for range maxSyntaxErrors {
-		tokens := lexer.Tokenize(strings.Join(lines, ""))
+		tokens := mendColons(lexer.Tokenize(strings.Join(lines, "")))
 		if !checkBounds(ps, tokens) {
 			return doc, false
 		}

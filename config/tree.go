@@ -157,15 +157,20 @@ func (d *decoder) resolve(n node) node {
 func (d *decoder) child(n node, value ast.Node, path string, at position) node {
 	c := d.resolve(node{ast: value, path: path, at: at, aliased: n.aliased})
 	d.places[path] = at
-	if !c.aliased {
-		return c
+	if c.aliased && !d.spend(n) {
+		c.broken = true
 	}
+	return c
+}
+
+// spend counts one more value below n that is read through an alias, and reports
+// whether that is within bounds.
+func (d *decoder) spend(n node) bool {
 	d.aliased--
 	if d.aliased == 0 {
 		d.wrong(n, "grows beyond all measure through aliases", "the values themselves")
 	}
-	c.broken = c.broken || d.aliased <= 0
-	return c
+	return d.aliased > 0
 }
 
 // entries lists the keys of a mapping in the file's order, merged ones last,
@@ -209,7 +214,7 @@ func (d *decoder) merge(n node, list []entry, values []*ast.MappingValueNode) []
 		}
 		at := positionOf(v.Key.GetToken())
 		source := d.resolve(node{ast: v.Value, path: keyPath(n.path, "<<"), at: at, aliased: n.aliased})
-		if source.broken {
+		if source.broken || !d.spend(source) {
 			continue
 		}
 		if !source.aliased {

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/token"
+)
+
+// mendColons puts together again what the YAML library's scanner takes apart.
+// Within a flow mapping it ends a key at any colon, so that of
+//
+//	{to: [2001:db8::/32, tcp://192.0.2.1:443]}
+//
+// it makes a key 2001 and a key tcp://192.0.2.1. In YAML 1.2 (7.3.3) a colon
+// ends a plain key only where a space, a bracket or a comma follows it; only a
+// quoted key may do without.
+func mendColons(tokens token.Tokens) token.Tokens {
+	mended := make(token.Tokens, 0, len(tokens))
+	flows := 0
+	for _, tk := range tokens {
+		switch tk.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			flows++
+		case token.MappingEndType, token.SequenceEndType:
+			flows--
+		}
+		if flows > 0 && isPlain(tk) {
+			mended, tk = joinLeft(mended, tk)
+		}
+		mended.Add(tk)
+	}
+	return mended
+}
+
+// joinLeft takes the colon that a plain text follows at once, and the plain text
+// before it, off the end of the tokens, and returns the rest and the whole text.
+func joinLeft(tokens token.Tokens, tk *token.Token) (token.Tokens, *token.Token) {
+	n := len(tokens)
+	if n == 0 || tokens[n-1].Type != token.MappingValueType || !touch(tokens[n-1], tk) {
+		return tokens, tk
+	}
+	colon := tokens[n-1]
+	if n > 1 && endsQuotedKey(tokens[n-2]) {
+		return tokens, tk
+	}
+	if n > 1 && isPlain(tokens[n-2]) && touch(tokens[n-2], colon) {
+		return tokens[:n-2], glue(tokens[n-2], glue(colon, tk))
+	}
+	return tokens[:n-1], glue(colon, tk)
+}
+
+// endsQuotedKey reports whether a colon right after the token ends a key.
+func endsQuotedKey(tk *token.Token) bool {
+	switch tk.Type {
+	case token.SingleQuoteType, token.DoubleQuoteType, token.SequenceEndType, token.MappingEndType:
+		return true
+	}
+	return false
+}
+
+func glue(a, b *token.Token) *token.Token {
+	return token.New(a.Value+b.Value, a.Value+b.Value, a.Position)
+}
+
+// touch reports whether b begins where a ends.
+func touch(a, b *token.Token) bool {
+	return a.Position.Line == b.Position.Line &&
+		a.Position.Column+utf8.RuneCountInString(a.Value) == b.Position.Column
+}
+
+// plainTypes are the types of an unquoted text.
+var plainTypes = []token.Type{
+	token.StringType, token.IntegerType, token.BinaryIntegerType, token.OctetIntegerType, token.HexIntegerType,
+	token.FloatType, token.InfinityType, token.NanType, token.BoolType, token.NullType,
+}
+
+func isPlain(tk *token.Token) bool { return slices.Contains(plainTypes, tk.Type) }

@@ -1,0 +1,170 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/failover"
+)
+
+// TestSummary holds the summary of each good file against the text beside it.
+func TestSummary(t *testing.T) {
+	files, err := filepath.Glob("testdata/good/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("good files: %d, %v", len(files), err)
+	}
+	for _, file := range files {
+		c, list := Load(file)
+		if len(list) > 0 {
+			t.Fatal(lines(list))
+		}
+		uplinks := c.Uplinks
+		if c.AutoUplinks {
+			uplinks = c.Auto([]DefaultRoute{{"wwan0", 0}})
+		}
+		var b strings.Builder
+		if err := c.Summary(&b, uplinks); err != nil {
+			t.Fatal(err)
+		}
+		wantFile := strings.TrimSuffix(file, ".yaml") + ".want"
+		if *update {
+			if err := os.WriteFile(wantFile, []byte(b.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(wantFile)
+		if err != nil || b.String() != string(want) {
+			t.Errorf("%s: %v\ngot:\n%s\nwant:\n%s", file, err, b.String(), want)
+		}
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func TestSummaryTellsTheWritersError(t *testing.T) {
+	c := good(t, minimal)
+	if err := c.Summary(brokenWriter{}, c.Uplinks); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestProbeVolume computes by hand what a month of the default probes takes.
+func TestProbeVolume(t *testing.T) {
+	const (
+		ipv4    = 20 + 8 + 24 // IP, ICMP, payload
+		ipv6    = 40 + 8 + 24
+		seconds = 30 * 24 * 3600
+	)
+	u := good(t, minimal).Uplinks[0]
+	for _, c := range []struct {
+		what     string
+		uplink   Uplink
+		interval time.Duration
+		want     float64
+	}{
+		{"each second", u, time.Second, seconds * 2 * (3*ipv4 + 3*ipv6)},
+		{"each 30 s", u, 30 * time.Second, seconds / 30 * 2 * (3*ipv4 + 3*ipv6)},
+		{"IPv4 alone", Uplink{Probe: u.Probe}, time.Second, seconds * 2 * 3 * ipv4},
+		{"no target", Uplink{IPv6: true}, time.Second, 0},
+	} {
+		if got := c.uplink.ProbeVolume(c.interval); math.Abs(got-c.want) > 1 {
+			t.Errorf("%s: %.0f bytes, want %.0f", c.what, got, c.want)
+		}
+	}
+}
+
+// TestWireBytes: dearer methods count for more, and every method counts.
+func TestWireBytes(t *testing.T) {
+	for _, f := range failover.Families {
+		last := 0
+		for _, s := range []string{"gateway", "dns://ns.example/example.com", "tcp://a.example:1", "http://a.example", "https://a.example"} {
+			target, err := ParseTarget(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := target.wireBytes(f)
+			if n <= last {
+				t.Errorf("%s: %s takes %d bytes, not over %d", f, s, n, last)
+			}
+			last = n
+		}
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"1.1.1.1", "icmp 1.1.1.1 0 true"},
+		{"::ffff:1.1.1.1", "icmp 1.1.1.1 0 true"},
+		{"2606:4700:4700:0::1111", "icmp 2606:4700:4700::1111 0 true"},
+		{"gateway", "gateway  0 false"},
+		{"tcp://Example.ORG.:443", "tcp example.org 443 false"},
+		{"TCP://[2001:DB8::1]:65535", "tcp 2001:db8::1 65535 true"},
+		{"http://192.0.2.1:8080/x", "http 192.0.2.1 8080 true"},
+		{"https://a_b.example", "https a_b.example 443 false"},
+		{"dns://9.9.9.9/.", "dns 9.9.9.9 53 true"},
+		{"dns://ns.example:5353/Example.com.", "dns ns.example 5353 false"},
+	} {
+		got, err := ParseTarget(c.text)
+		if s := fmt.Sprintf("%s %s %d %v", got.Method, got.Host, got.Port, got.Addr.IsValid()); err != nil || s != c.want || got.String() != c.text {
+			t.Errorf("%s: %s, %v, want %s", c.text, s, err, c.want)
+		}
+	}
+	if _, err := ParseTarget("ftp://x"); err == nil || err.Error() != "config: read target ftp://x: has the unknown method ftp; "+wantTarget {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "500ms": 500 * time.Millisecond, "1h30m": 90 * time.Minute, "2d": 48 * time.Hour, "1d12h": 36 * time.Hour, "60s": time.Minute,
+	} {
+		got, ok := durationOf(text)
+		if again, _ := durationOf(FormatDuration(got)); !ok || got != want || again != want {
+			t.Errorf("%s: %v, %v, written %s", text, got, ok, FormatDuration(got))
+		}
+	}
+	for _, text := range []string{"", "1", "d", "1.5d", "-1d", "1d-1h", "1d25h", "99999d", "1h d", "one"} {
+		if got, ok := durationOf(text); ok {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	for v, want := range map[time.Duration]string{
+		0: "0s", time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s", 61 * time.Minute: "1h1m", 20 * time.Millisecond: "20ms",
+		time.Hour + time.Second: "1h0m1s", 10 * time.Second: "10s", 10 * time.Minute: "10m", 20 * time.Hour: "20h",
+	} {
+		if got := FormatDuration(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"interface", "interval", "quorum", "use", "to"}
+	for word, want := range map[string]string{
+		"intreface": "interface", "Interface": "interface", "inteval": "interval", "qorum": "quorum", "uses": "use", "form": "",
+		"": "", "x": "", "ot": "to", strings.Repeat("interface", 20): "",
+	} {
+		if got, _ := nearest(word, words); got != want {
+			t.Errorf("%s: %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestShow(t *testing.T) {
+	for text, want := range map[string]string{
+		"5ms": "5ms", "": `""`, "a b": `"a b"`, "a;b": `"a;b"`, "a\nb": `"a\nb"`, "ü": `"ü"`, "0x1/0xff": "0x1/0xff",
+		strings.Repeat("é", 40): `"` + strings.Repeat("é", 30) + `"…`,
+	} {
+		if got := show(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
