@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"swerve/control"
+	"swerve/testenv"
+)
+
+// The uplinks by their number in the lab.
+const fiber = 0
+
+// play plays all acts.
+func (s *stage) play(ctx context.Context) error {
+	for _, act := range []func(context.Context) error{
+		s.opening,
+		func(ctx context.Context) error {
+			return s.lose(ctx, "carrier lost", "carrier", "the plug is pulled from fiber")
+		},
+		func(ctx context.Context) error {
+			return s.lose(ctx, "black-hole", "black-hole", "everything beyond fiber's gateway goes silent; link and gateway live")
+		},
+		func(ctx context.Context) error {
+			return s.lose(ctx, "60 % loss", "loss=60%", "fiber drops 60 % of all packets, each way")
+		},
+		s.killAndRestart,
+		s.carrierWithoutDaemon,
+	} {
+		if err := act(ctx); err != nil {
+			return s.blame(err)
+		}
+	}
+	s.table.print(os.Stdout)
+	fmt.Print("\nThe lab is gone with all that was in it; this machine is as it was.\n")
+	return nil
+}
+
+// blame adds the daemon's log to an error that is not the user's Ctrl-C.
+func (s *stage) blame(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errors.New("ended early; nothing is left behind")
+	}
+	return fmt.Errorf("%w\nthe daemon's log:\n%s", err, s.daemon.Log())
+}
+
+// opening starts the daemon and shows steady state.
+func (s *stage) opening(ctx context.Context) error {
+	s.story.chapter("Start and steady state")
+	if err := s.startDaemon(ctx); err != nil {
+		return err
+	}
+	if err := s.await(ctx, "fiber to carry both families", carriedBy("fiber")); err != nil {
+		return err
+	}
+	if err := s.freshSessions(ctx); err != nil {
+		return err
+	}
+	onset := time.Now()
+	if err := sleep(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	return s.measure("steady state", onset)
+}
+
+// freshSessions ends the sessions of the act before, which may live on the other
+// uplink, and begins new ones on the one that carries now.
+func (s *stage) freshSessions(ctx context.Context) error {
+	s.clients.stop()
+	var err error
+	if s.clients, err = startClients(s.lab); err != nil {
+		s.clients = new(clients)
+		return err
+	}
+	s.story.tell(time.Now(), "client", "new sessions at 100 a second, one UDP and one TCP session, in both families")
+	return sleep(ctx, time.Second)
+}
+
+func (s *stage) startDaemon(ctx context.Context) error {
+	if err := s.daemon.Start(); err != nil {
+		return err
+	}
+	s.story.tell(time.Now(), "do", "swerve run, pid %d", s.daemon.Pid())
+	if err := s.await(ctx, "the daemon to answer", func(*control.Status) bool { return true }); err != nil {
+		return err
+	}
+	go s.story.follow(ctx, s.client)
+	return nil
+}
+
+// lose breaks fiber, waits until traffic is elsewhere, mends it, and waits until
+// traffic is back.
+func (s *stage) lose(ctx context.Context, name, spec, what string) error {
+	s.story.chapter(name)
+	if err := s.freshSessions(ctx); err != nil {
+		return err
+	}
+	fault, err := s.lab.Fault(fiber, spec)
+	if err != nil {
+		return err
+	}
+	s.story.tell(fault.Onset, "do", "%s", what)
+	if err := s.await(ctx, "lte to carry both families", carriedBy("lte")); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	if err := s.measure(name, fault.Onset); err != nil {
+		return err
+	}
+	return s.mend(ctx, name, fault)
+}
+
+// mend repairs a fault and waits for the failback, which it measures too.
+func (s *stage) mend(ctx context.Context, name string, fault *testenv.Fault) error {
+	mended := time.Now()
+	if err := fault.Undo(); err != nil {
+		return err
+	}
+	s.story.tell(mended, "do", "fiber is mended")
+	if err := s.await(ctx, "fiber to carry both families again", carriedBy("fiber")); err != nil {
+		return err
+	}
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	return s.measure("failback after "+name, mended)
+}
+
+// killAndRestart kills the daemon and starts it again.
+func (s *stage) killAndRestart(ctx context.Context) error {
+	s.story.chapter("kill -9 and restart")
+	if err := s.freshSessions(ctx); err != nil {
+		return err
+	}
+	onset := time.Now()
+	if err := s.daemon.Kill(); err != nil {
+		return err
+	}
+	s.story.tell(onset, "do", "kill -9 of the daemon")
+	if err := sleep(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	if err := s.startDaemon(ctx); err != nil {
+		return err
+	}
+	if err := s.await(ctx, "fiber to carry both families", carriedBy("fiber")); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	return s.measure("kill -9, restart", onset)
+}
+
+// carrierWithoutDaemon pulls the plug while nobody is there to notice.
+func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
+	s.story.chapter("carrier lost while the daemon is dead")
+	if err := s.freshSessions(ctx); err != nil {
+		return err
+	}
+	if err := s.daemon.Kill(); err != nil {
+		return err
+	}
+	s.story.tell(time.Now(), "do", "kill -9 of the daemon")
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	fault, err := s.lab.Fault(fiber, "carrier")
+	if err != nil {
+		return err
+	}
+	s.story.tell(fault.Onset, "do", "the plug is pulled from fiber; the kernel steps down the ladder by itself")
+	if err := sleep(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	return s.measure("carrier lost, no daemon", fault.Onset)
+}
+
+// measure tells and keeps what the clients felt since onset.
+func (s *stage) measure(name string, onset time.Time) error {
+	end := time.Now()
+	felt := s.clients.felt(onset, end)
+	for i, f := range felt {
+		session := s.clients.sessions[i]
+		if f.Unanswered > 0 || f.Interruption > 0 {
+			s.story.tell(end, "client", "%s %s: %s", session.family, kindName(session), f.cell())
+		}
+	}
+	s.table.add(name, felt)
+	return nil
+}
+
+func kindName(s session) string {
+	for _, k := range kinds {
+		if k.kind == s.kind {
+			return k.name
+		}
+	}
+	return string(s.kind)
+}
+
+// carriedBy is the condition that an uplink carries both families and answers.
+func carriedBy(uplink string) func(*control.Status) bool {
+	return func(s *control.Status) bool {
+		p := s.Policies[0]
+		return len(p.IPv4) == 1 && p.IPv4[0].Uplink == uplink && len(p.IPv6) == 1 && p.IPv6[0].Uplink == uplink
+	}
+}
+
+// await polls the daemon's status until a condition holds.
+func (s *stage) await(ctx context.Context, what string, holds func(*control.Status) bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.patience, fmt.Errorf("waited %v for %s", s.patience, what))
+	defer cancel()
+	for {
+		if status, err := s.client.Status(ctx); err == nil && holds(status) {
+			return nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
