@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"swerve/config"
 	"swerve/control"
@@ -84,7 +85,7 @@ func (l *loop) told(action, reason string, lines []string) {
 
 // judgeSetup keeps the problems that follow from the configuration alone.
 func (l *loop) judgeSetup() {
-	var few, rules, npt error
+	var few, rules, methods, npt error
 	if n := len(l.setup.uplinks); l.setup.cfg.AutoUplinks && n < 2 {
 		few = fmt.Errorf("%d interfaces have a default route, and failover needs two", n)
 	}
@@ -94,6 +95,11 @@ func (l *loop) judgeSetup() {
 		rules = fmt.Errorf("%d rules are not acted on by this version: all traffic goes by the policy default", n)
 	}
 	l.problems.set("rules", "not-built", control.Warning, rules, "leave the rules out, or wait for a newer version")
+	if targets := l.setup.unbuilt; len(targets) > 0 {
+		methods = fmt.Errorf("this version does not probe by tcp, http or dns, so these targets are left out: %s",
+			strings.Join(targets, " "))
+	}
+	l.problems.set("probe.targets", "not-built", control.Warning, methods, "name addresses as targets")
 	for _, u := range l.setup.uplinks {
 		npt = nil
 		if u.SNAT6 == config.NPT {

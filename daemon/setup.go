@@ -19,6 +19,9 @@ type setup struct {
 	lanes   lanes
 	layout  failover.Layout
 	engine  failover.Config
+	// unbuilt are the targets whose method this version cannot probe by. They
+	// are left out: one that never answers would keep its uplink from being up.
+	unbuilt []string
 }
 
 // newSetup makes a configuration ready. Defaults are the machine's default
@@ -29,9 +32,32 @@ func newSetup(cfg *config.Config, defaults []config.DefaultRoute, past state) (s
 		s.uplinks = cfg.Auto(defaults)
 	}
 	s.engine = cfg.Engine(s.uplinks, past.seen)
+	s.unbuilt = dropUnbuilt(s.engine.Uplinks)
 	var err error
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	return s, err
+}
+
+// dropUnbuilt takes targets out whose probe method is not built in, and returns
+// them, each once. A quorum that the rest cannot reach becomes all of the rest.
+func dropUnbuilt(uplinks []failover.Uplink) []string {
+	var dropped []string
+	for i := range uplinks {
+		for f := range uplinks[i].Family {
+			family := &uplinks[i].Family[f]
+			family.Targets = slices.DeleteFunc(family.Targets, func(target string) bool {
+				t, err := linkmon.ParseTarget(target)
+				if err == nil && (t.Method == linkmon.ICMP || t.Method == linkmon.Gateway) {
+					return false
+				}
+				dropped = append(dropped, target)
+				return true
+			})
+			family.Quorum = min(family.Quorum, len(family.Targets))
+		}
+	}
+	slices.Sort(dropped)
+	return slices.Compact(dropped)
 }
 
 // watched is what the monitor has to know of the uplinks.
