@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -86,14 +87,17 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer held.release()
-	l := &loop{
+	return newLoop(o, cfg, path).start(ctx, cfg, socket)
+}
+
+// newLoop makes a loop that knows of no network, kernel and listeners yet.
+func newLoop(o Options, cfg *config.Config, path string) *loop {
+	return &loop{
 		clock: clock{start: time.Now()}, software: o.Software, path: path, log: o.Log,
-		load: func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		hub:  control.NewHub(), hangup: o.Hangup,
-		notify: &notifier{log: o.Log}, reloads: make(chan reloadRequest),
+		load:   func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
+		hangup: o.Hangup, reloads: make(chan reloadRequest), notify: &notifier{log: o.Log},
 		picture: newPicture(), store: openStore(cfg.State, o.Log),
 	}
-	return l.start(ctx, cfg, socket)
 }
 
 // start opens the kernel, takes over what it holds, and works until ctx ends.
@@ -113,14 +117,15 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 	if err != nil {
 		return err
 	}
-	l.net = monitor
+	hub := control.NewHub()
+	l.net, l.events = monitor, hub
 	l.traffic = newCounters(interfaceBytes, flowsByLane)
-	l.mover = newMover(new(firewall.Kernel), l.hub)
+	l.mover = newMover(new(firewall.Kernel), hub)
 	l.openKernel(kernel, socket, cfg.Kernel.ManageSysctls)
-	if err := l.open(cfg, kernel, new(firewall.Kernel)); err != nil {
+	if err := l.open(cfg, new(firewall.Kernel)); err != nil {
 		return err
 	}
-	return l.serve(ctx, listener, monitor)
+	return l.serve(ctx, control.NewServer(listener, hub, l, l.log), monitor)
 }
 
 // openKernel makes the plant out of the real kernel.
@@ -140,9 +145,9 @@ type lostReader interface {
 }
 
 // open takes over the configuration and what an earlier run left in the kernel.
-func (l *loop) open(cfg *config.Config, kernel routes, filter lostReader) error {
+func (l *loop) open(cfg *config.Config, filter lostReader) error {
 	l.defaults = defaultRoutes(nil, l.net.Defaults())
-	have, err := kernel.Read()
+	have, err := l.plant.routes.Read()
 	if err != nil {
 		return err
 	}
@@ -169,7 +174,7 @@ func (l *loop) open(cfg *config.Config, kernel routes, filter lostReader) error 
 }
 
 // serve runs everything until ctx ends or a part of it fails.
-func (l *loop) serve(ctx context.Context, listener *control.Listener, monitor *linkmon.Monitor) error {
+func (l *loop) serve(ctx context.Context, server *control.Server, monitor *linkmon.Monitor) error {
 	filter, err := firewall.Watch()
 	if err != nil {
 		return err
@@ -178,15 +183,19 @@ func (l *loop) serve(ctx context.Context, listener *control.Listener, monitor *l
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return monitor.Run(ctx) })
 	g.Go(func() error { return filter.Run(ctx) })
-	g.Go(func() error { l.traffic.run(ctx); return nil })
-	g.Go(func() error { l.mover.run(ctx); return nil })
-	g.Go(func() error { return control.NewServer(listener, l.hub, l, l.log).Serve(ctx) })
-	g.Go(func() error {
-		l.run(ctx)
-		l.notify.stopping()
-		return nil
-	})
+	g.Go(func() error { return server.Serve(ctx) })
+	g.Go(func() error { l.work(ctx); return nil })
 	return g.Wait()
+}
+
+// work runs the loop, and what it hands long work to, until ctx ends.
+func (l *loop) work(ctx context.Context) {
+	var helpers sync.WaitGroup
+	helpers.Go(func() { l.traffic.run(ctx) })
+	helpers.Go(func() { l.mover.run(ctx) })
+	l.run(ctx)
+	l.notify.stopping()
+	helpers.Wait()
 }
 
 // interfaceBytes reads an interface's byte counters.

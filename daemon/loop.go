@@ -27,6 +27,9 @@ type network interface {
 	Send(failover.Probe, linkmon.Path)
 }
 
+// publisher is where events are told: *control.Hub, or a test's.
+type publisher interface{ Publish(control.Event) }
+
 // readyWithin bounds the wait for a first uplink before the daemon says that it
 // is ready. One whose uplinks all come later is none the less at work.
 const readyWithin = 3 * time.Second
@@ -54,7 +57,7 @@ type loop struct {
 	net    network
 	plant  *plant
 	mover  *mover
-	hub    *control.Hub
+	events publisher
 	log    *slog.Logger
 	notify *notifier
 	repair repairs
@@ -150,7 +153,7 @@ func (l *loop) announce(view failover.View) {
 	l.announced = true
 	l.notify.ready(summary(view))
 	l.log.Info("started", "software", l.software, "config", l.path, "uplinks", len(l.setup.uplinks))
-	l.hub.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{
+	l.events.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{
 		Action: "started", Object: "daemon", Reason: summary(view), Generation: l.generation,
 	}})
 }
@@ -197,7 +200,7 @@ func (l *loop) record(r failover.Record) {
 		h := r.Health
 		l.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
 			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
-		l.hub.Publish(control.HealthEvent(r, l.clock.wall))
+		l.events.Publish(control.HealthEvent(r, l.clock.wall))
 	case r.Switch != nil:
 		l.switches = append(l.switches, r)
 	}
@@ -281,7 +284,7 @@ func (l *loop) switched(r failover.Record, refused error, now failover.Instant) 
 	}
 	change := control.SwitchOf(r, took, l.clock.wall)
 	l.last = &change
-	l.hub.Publish(control.SwitchEvent(change))
+	l.events.Publish(control.SwitchEvent(change))
 	s := r.Switch
 	l.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-r.At)

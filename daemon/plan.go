@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"swerve/config"
 	"swerve/control"
@@ -60,7 +59,7 @@ func (c Changes) last(op routing.Op) bool {
 
 // Plan works out what Run would change in this kernel now, and changes nothing.
 func Plan(o Options) (Changes, error) {
-	cfg, _, found := o.Load()
+	cfg, path, found := o.Load()
 	if len(found) > 0 {
 		return Changes{}, &ConfigError{Problems: found}
 	}
@@ -74,14 +73,11 @@ func Plan(o Options) (Changes, error) {
 		return Changes{}, err
 	}
 	links := new(still)
-	l := &loop{
-		clock: clock{start: time.Now()}, log: o.Log, hub: control.NewHub(), picture: newPicture(),
-		net: links, notify: &notifier{log: o.Log}, traffic: newCounters(nil, nil),
-		store: openStore(cfg.State, o.Log),
-		plant: &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6},
-	}
+	l := newLoop(o, cfg, path)
+	l.net, l.events, l.traffic = links, control.NewHub(), newCounters(nil, nil)
+	l.plant = &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6}
 	l.store.readOnly = true
-	if err := errors.Join(l.open(cfg, kernel, new(firewall.Kernel)), links.err); err != nil {
+	if err := errors.Join(l.open(cfg, new(firewall.Kernel)), links.err); err != nil {
 		return Changes{}, err
 	}
 	for _, observation := range l.net.Take() {

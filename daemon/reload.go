@@ -78,7 +78,7 @@ func refusal(found []config.Problem) *control.Error {
 
 func (l *loop) told(action, reason string, lines []string) {
 	l.log.Info("configuration "+action, "reason", reason, "problems", lines)
-	l.hub.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
+	l.events.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
 		Action: action, Object: "configuration", Reason: reason, Problems: lines, Generation: l.generation,
 	}})
 }

@@ -113,7 +113,7 @@ func (l *loop) repaired(what []string, took time.Duration) {
 	}
 	reason := "the kernel lacked: " + strings.Join(told, "; ")
 	l.log.Warn("repaired", "count", count, "what", strings.Join(told, "; "))
-	l.hub.Publish(control.Event{Type: control.EventRepair, Detail: &control.Detail{
+	l.events.Publish(control.Event{Type: control.EventRepair, Detail: &control.Detail{
 		Action: "restored", Object: "kernel", Reason: reason, Count: &count, TookMS: control.Millis(took),
 	}})
 }

@@ -35,9 +35,9 @@ type move struct {
 // mover does what may take long after a switch, away from the loop, one at a
 // time and in order.
 type mover struct {
-	flows flows
-	hub   *control.Hub
-	queue chan move
+	flows  flows
+	events publisher
+	queue  chan move
 }
 
 // moverQueue bounds the moves that wait. More than uplinks times policies times
@@ -45,8 +45,8 @@ type mover struct {
 // those beyond are dropped, and the packet filter alone ends their flows.
 const moverQueue = 1024
 
-func newMover(f flows, hub *control.Hub) *mover {
-	return &mover{flows: f, hub: hub, queue: make(chan move, moverQueue)}
+func newMover(f flows, events publisher) *mover {
+	return &mover{flows: f, events: events, queue: make(chan move, moverQueue)}
 }
 
 // add queues a move and reports whether there was room.
@@ -83,7 +83,7 @@ func (m *mover) carryOut(v move) {
 		closed += n
 		problems = append(problems, err)
 	}
-	m.hub.Publish(v.event(time.Since(begin), closed, errors.Join(problems...)))
+	m.events.Publish(v.event(time.Since(begin), closed, errors.Join(problems...)))
 }
 
 func (v move) event(took time.Duration, closed int, err error) control.Event {
