@@ -24,7 +24,8 @@ const elementsAtOnce = 1000
 // such as a base chain of another priority, the whole table is replaced, still
 // in one transaction, and counters begin anew.
 func (k *Kernel) Apply(t Table) error {
-	held, err := read()
+	k.known = knowledge{}
+	held, err := k.read()
 	if err != nil {
 		return fmt.Errorf("firewall: apply the ruleset: %w", err)
 	}

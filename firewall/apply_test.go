@@ -50,9 +50,16 @@ func inside(t *testing.T, ns *netns.NS, fn func() error) {
 	}
 }
 
+// newKernel is closed with the test.
+func newKernel(t *testing.T) *Kernel {
+	k := new(Kernel)
+	t.Cleanup(k.Close)
+	return k
+}
+
 func apply(t *testing.T, ns *netns.NS, g Goal) {
 	t.Helper()
-	inside(t, ns, func() error { return new(Kernel).Apply(Ruleset(g)) })
+	inside(t, ns, func() error { return newKernel(t).Apply(Ruleset(g)) })
 }
 
 func drift(t *testing.T, ns *netns.NS, k *Kernel, table Table) (differences []string) {
@@ -99,7 +106,7 @@ func TestTextAndApplyAgree(t *testing.T) {
 			apply(t, byApply, g)
 			want, got := listed(t, byText), listed(t, byApply)
 			sameLines(t, got, want)
-			if d := drift(t, byApply, new(Kernel), table); d != nil {
+			if d := drift(t, byApply, newKernel(t), table); d != nil {
 				t.Errorf("after Apply the kernel differs: %q", d)
 			}
 			loadText(t, byApply, table.Replacement())
@@ -115,13 +122,13 @@ func TestApplyFromAnyTable(t *testing.T) {
 		for second, b := range goals() {
 			apply(t, ns, a)
 			apply(t, ns, b)
-			if d := drift(t, ns, new(Kernel), Ruleset(b)); d != nil {
+			if d := drift(t, ns, newKernel(t), Ruleset(b)); d != nil {
 				t.Errorf("%s after %s: %q", second, first, d)
 			}
 		}
 	}
-	inside(t, ns, new(Kernel).DeleteTable)
-	inside(t, ns, new(Kernel).DeleteTable)
+	inside(t, ns, newKernel(t).DeleteTable)
+	inside(t, ns, newKernel(t).DeleteTable)
 	if out := run(t, ns, "nft", "list", "ruleset"); out != "" {
 		t.Errorf("left behind:\n%s", out)
 	}

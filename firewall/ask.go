@@ -33,7 +33,7 @@ func (r reader) ask(kind uint16, flags netlink.HeaderFlags, attributes []attribu
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	answers, err := r.conn.Execute(netlink.Message{
+	answers, err := r.kernel.execute(netlink.Message{
 		Header: netlink.Header{
 			Type:  netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
 			Flags: netlink.Request | flags,

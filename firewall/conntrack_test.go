@@ -47,7 +47,7 @@ func TestDeleteByMarkRefuses(t *testing.T) {
 	if _, err := deleteFlow(flow{}); err == nil {
 		t.Error("an entry without a tuple would have been deleted: that is, all of them")
 	}
-	k := new(Kernel)
+	k := newKernel(t)
 	for _, c := range []struct{ uplink, policy failover.Lane }{{0, 64}, {64, 64}, {1, 0}, {1, 1}, {1, 127}} {
 		if err := k.DeleteFlows(failover.DefaultLayout, failover.IPv4, c.uplink, []failover.Lane{c.policy}); err == nil {
 			t.Errorf("flows of uplink %d, policy %d would have been deleted", c.uplink, c.policy)

@@ -12,19 +12,13 @@ import (
 const differencesShown = 8
 
 // Drift tells in what the kernel differs from the table: nothing where it holds
-// exactly that. It is cheap while nobody changed the ruleset since Drift last
-// found nothing: then the kernel's generation settles it.
+// exactly that. It is cheap while nobody else changed the ruleset since Drift
+// last found nothing: then the kernel's generation settles it, and after a Move
+// the maps that it changed.
 func (k *Kernel) Drift(t Table) ([]string, error) {
-	if k.unchanged(t) {
-		return nil, nil
-	}
-	held, err := read()
+	differences, err := k.compare(t)
 	if err != nil {
 		return nil, fmt.Errorf("firewall: compare the ruleset: %w", err)
-	}
-	differences := held.differences(t)
-	if len(differences) == 0 {
-		k.verified, k.verifiedAs = held.generation, t.digest
 	}
 	if len(differences) > differencesShown {
 		more := fmt.Sprintf("and %d more", len(differences)-differencesShown)
@@ -33,19 +27,72 @@ func (k *Kernel) Drift(t Table) ([]string, error) {
 	return differences, nil
 }
 
-// unchanged reports whether the kernel is at the generation, and this the table,
-// at which no difference was found.
-func (k *Kernel) unchanged(t Table) bool {
-	if k.verified == 0 || k.verifiedAs != t.digest {
-		return false
+// knowledge is what a comparison established, so that the next one need not read
+// it again. Each transaction of anybody moves the kernel's generation on by one:
+// as long as it is where our own transactions have brought it, nobody else
+// changed anything.
+type knowledge struct {
+	generation uint32 // 0: nothing is known
+	rules      uint64 // the digest of the rules held at that generation
+	table      uint64 // of rules and elements; 0 after elements were changed
+}
+
+// movedOn notes a transaction of ours that changed elements alone; of the maps,
+// unless it was another set.
+func (k *knowledge) movedOn(maps bool) {
+	if k.generation == 0 {
+		return
 	}
-	r, err := openReader()
+	k.generation++
+	if maps {
+		k.table = 0
+	}
+}
+
+func (k *Kernel) compare(t Table) ([]string, error) {
+	if k.known.generation != 0 && k.known.rules == t.rulesDigest {
+		generation, err := reader{k}.generation()
+		switch {
+		case err != nil:
+			return nil, err
+		case generation == k.known.generation && k.known.table == t.digest:
+			return nil, nil
+		case generation == k.known.generation:
+			if same, err := k.compareElements(t); same || err != nil {
+				return nil, err
+			}
+		}
+	}
+	held, err := k.read()
 	if err != nil {
-		return false
+		return nil, err
 	}
-	defer r.conn.Close()
+	k.known = knowledge{}
+	differences := held.differences(t)
+	if len(differences) == 0 {
+		k.known = knowledge{held.generation, t.rulesDigest, t.digest}
+	}
+	return differences, nil
+}
+
+// compareElements reads the maps that verdicts change, where the rest is known.
+func (k *Kernel) compareElements(t Table) (same bool, err error) {
+	r := reader{k}
+	for _, m := range t.maps[:againAt] {
+		elements := map[string]string{}
+		if err := r.readMap(m.name, elements); err != nil {
+			return false, fmt.Errorf("read map %s: %w", m.name, err)
+		}
+		if !(heldSet{elements: elements}).has(m.elements) {
+			return false, nil
+		}
+	}
 	generation, err := r.generation()
-	return err == nil && generation == k.verified
+	if err != nil || generation != k.known.generation {
+		return false, err
+	}
+	k.known.table = t.digest
+	return true, nil
 }
 
 func (h heldTable) differences(t Table) []string {

@@ -22,11 +22,6 @@ func (k *Kernel) DeleteFlows(l failover.Layout, f failover.Family, uplink failov
 	if !uplink.IsUplink() {
 		return fail(errors.New("not the lane of an uplink"))
 	}
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return fail(fmt.Errorf("open netlink: %w", err))
-	}
-	defer conn.Close()
 	for _, p := range policies {
 		if !p.IsPolicy() {
 			return fail(fmt.Errorf("lane %d is no policy's", p))
@@ -35,7 +30,7 @@ func (k *Kernel) DeleteFlows(l failover.Layout, f failover.Family, uplink failov
 		if err != nil {
 			return fail(err)
 		}
-		if _, err := conn.Execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
+		if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fail(err)
 		}
 	}
@@ -96,13 +91,9 @@ type flowWriter struct {
 const changesAtOnce = 128
 
 func openFlowWriter() (*flowWriter, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	conn, err := dial()
 	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	if err := enlarge(conn); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("enlarge the buffers: %w", err)
+		return nil, err
 	}
 	return &flowWriter{conn: conn}, nil
 }

@@ -50,7 +50,7 @@ func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
 			addFlow(t, ns, c.mark, fmt.Sprintf(c.flow, port))
 		}
 	}
-	k := new(Kernel)
+	k := newKernel(t)
 	inside(t, ns, func() error {
 		return k.DeleteFlows(failover.DefaultLayout, failover.IPv4, 1, []failover.Lane{64, 70})
 	})
@@ -119,7 +119,7 @@ func newEntry(i int, mark uint32) (netlink.Message, error) {
 func TestManyFlows(t *testing.T) {
 	const entries = 200_000
 	ns := netns.New(t)
-	k := new(Kernel)
+	k := newKernel(t)
 	count := func() string { return strings.TrimSpace(run(t, ns, "conntrack", "-C")) }
 	inside(t, ns, func() error {
 		fillConntrack(t, entries, func(i int) uint32 { return failover.DefaultLayout.CTPair(failover.Lane(1+i%2), 64) })

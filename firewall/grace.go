@@ -41,7 +41,7 @@ func (k *Kernel) Grace(interfaces []string) error {
 	if len(elements) == 0 {
 		return nil
 	}
-	err := transact(func(tx *transaction) {
+	err := k.transactElements(func(tx *transaction) {
 		set := graceSetOf(tx.table)
 		// An element that is already there would keep its old timeout. Only what
 		// is there can be deleted, so it is added, deleted and added.
@@ -52,5 +52,6 @@ func (k *Kernel) Grace(interfaces []string) error {
 	if err != nil {
 		return fmt.Errorf("firewall: grace for %v: %w", interfaces, err)
 	}
+	k.known.movedOn(false)
 	return nil
 }

@@ -46,7 +46,7 @@ var plans = [2]plan{
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, client: netns.New(t), gw: netns.New(t), net: netns.New(t), kernel: new(Kernel), goal: twoUplinks()}
+	l := &lab{t: t, client: netns.New(t), gw: netns.New(t), net: netns.New(t), kernel: newKernel(t), goal: twoUplinks()}
 	l.veth(l.client, "eth0", l.gw, "lan0")
 	l.veth(l.gw, "wan0", l.net, "ispA")
 	l.veth(l.gw, "wan1", l.net, "ispB")
@@ -89,7 +89,11 @@ func (l *lab) veth(a *netns.NS, nameA string, b *netns.NS, nameB string) {
 
 func (l *lab) address(ns *netns.NS, link, addr string, bits int) {
 	l.t.Helper()
-	l.must(ns.AddAddr(link, netip.PrefixFrom(netip.MustParseAddr(addr), bits)))
+	args := []string{"addr", "add", netip.PrefixFrom(netip.MustParseAddr(addr), bits).String(), "dev", link}
+	if strings.Contains(addr, ":") {
+		args = append(args, "nodad") // usable at once, however busy the machine
+	}
+	run(l.t, ns, "ip", args...)
 }
 
 // rules puts the gateway's rules and the uplinks' own tables in place.

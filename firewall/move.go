@@ -16,12 +16,13 @@ func (k *Kernel) Move(from, to Table) error {
 	if from.rulesDigest != to.rulesDigest {
 		return k.Apply(to)
 	}
-	err := transact(func(tx *transaction) {
+	err := k.transactElements(func(tx *transaction) {
 		for i := range to.maps {
 			tx.changeMap(from.maps[i], to.maps[i])
 		}
 	})
 	if err == nil {
+		k.known.movedOn(true)
 		return nil
 	}
 	// Deleting an element that is not there fails: somebody changed the table.

@@ -23,7 +23,7 @@ type Observed struct {
 // Observe reads what the kernel holds from a former run, so that a restart can
 // go on from there and moves nothing.
 func (k *Kernel) Observe(l failover.Layout) (Observed, error) {
-	held, err := read()
+	held, err := k.read()
 	if err != nil {
 		return Observed{}, fmt.Errorf("firewall: observe: %w", err)
 	}
@@ -68,13 +68,8 @@ type Counters struct {
 
 // Counters reads the counters. Without a table all are zero.
 func (k *Kernel) Counters() (Counters, error) {
-	r, err := openReader()
-	if err != nil {
-		return Counters{}, fmt.Errorf("firewall: read the counters: %w", err)
-	}
-	defer r.conn.Close()
 	var held heldTable
-	if err := r.readObjects(&held); err != nil {
+	if err := (reader{k}).readObjects(&held); err != nil {
 		return Counters{}, fmt.Errorf("firewall: %w", err)
 	}
 	out := Counters{Sent: map[failover.Lane]Count{}, Flows: map[failover.Lane]Count{}}

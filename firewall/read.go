@@ -52,12 +52,8 @@ var errChanging = errors.New("the ruleset keeps changing while it is read")
 
 // read returns our table as the kernel holds it. The dumps that it takes are
 // several; when the generation moved on between them, they are taken again.
-func read() (heldTable, error) {
-	r, err := openReader()
-	if err != nil {
-		return heldTable{}, err
-	}
-	defer r.conn.Close()
+func (k *Kernel) read() (heldTable, error) {
+	r := reader{k}
 	const attempts = 10
 	for range attempts {
 		before, err := r.generation()
@@ -80,19 +76,7 @@ func read() (heldTable, error) {
 }
 
 // reader asks the kernel for parts of the ruleset.
-type reader struct{ conn *netlink.Conn }
-
-func openReader() (reader, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return reader{}, fmt.Errorf("open netlink: %w", err)
-	}
-	if err := enlarge(conn); err != nil {
-		conn.Close()
-		return reader{}, fmt.Errorf("enlarge the buffers: %w", err)
-	}
-	return reader{conn}, nil
-}
+type reader struct{ kernel *Kernel }
 
 // generation is the number of the ruleset's present version, all tables
 // together. Each transaction of anybody moves it on by one.

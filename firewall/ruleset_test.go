@@ -83,6 +83,13 @@ func TestDigests(t *testing.T) {
 	if z := Ruleset(b); z.rulesDigest == y.rulesDigest {
 		t.Error("source NAT is off, and the digest of the rules stays")
 	}
+	lost := [2][]Pair{{{2, 66}, {1, 64}, {1, 99}}, {{1, 65}}}
+	g := threePolicies()
+	z := Ruleset(g).WithLost(lost)
+	g.Lost = lost
+	if w := Ruleset(g); z.digest != w.digest || z.String() != w.String() {
+		t.Error("WithLost and Ruleset differ")
+	}
 	ids := map[uint64]string{}
 	for _, c := range Ruleset(manyUplinks(63, 63)).chains {
 		for _, r := range c.rules {

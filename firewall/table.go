@@ -1,9 +1,9 @@
 package firewall
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"strings"
 
 	"github.com/google/nftables"
@@ -13,6 +13,7 @@ import (
 // Table is the whole of table inet swerve, as it should be. Ruleset makes it;
 // it never changes afterwards.
 type Table struct {
+	goal     Goal // sorted
 	counters []string
 	maps     []verdictMap
 	chains   []chain
@@ -130,8 +131,8 @@ func ruleID(chain, text string) uint64 {
 	return h.Sum64()
 }
 
-// seal computes the ids and digests. Nothing is changed after it.
-func (t *Table) seal() {
+// sealRules computes the rules' ids, and the digest of all but elements.
+func (t *Table) sealRules() {
 	rules := fnv.New64a()
 	for _, c := range t.counters {
 		fmt.Fprintf(rules, "counter %s\n", c)
@@ -147,15 +148,22 @@ func (t *Table) seal() {
 		for j, r := range c.rules {
 			id := ruleID(c.name, r.String())
 			t.chains[i].rules[j].id = id
-			rules.Write(binary.BigEndian.AppendUint64(nil, id))
+			rules.Write(idBytes(id))
 		}
 	}
 	t.rulesDigest = rules.Sum64()
-	all := rules // goes on where the rules ended
+}
+
+// sealElements computes the digest of everything.
+func (t *Table) sealElements() {
+	h := fnv.New64a()
+	h.Write(idBytes(t.rulesDigest))
 	for _, m := range t.maps {
+		io.WriteString(h, m.name)
 		for _, e := range m.elements {
-			fmt.Fprintf(all, "%s %s %s\n", m.name, e.text, e.chain)
+			io.WriteString(h, e.key)
+			io.WriteString(h, e.chain)
 		}
 	}
-	t.digest = all.Sum64()
+	t.digest = h.Sum64()
 }

@@ -1,0 +1,255 @@
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/failover"
+	"swerve/testenv/netns"
+)
+
+// Whatever others do to the table is seen, and put right by Apply.
+func TestDriftSeesEveryDamage(t *testing.T) {
+	ns := netns.New(t)
+	k := newKernel(t)
+	table := Ruleset(threePolicies())
+	for _, damage := range []string{
+		"flush ruleset",
+		"delete table inet swerve",
+		"flush chain inet swerve postrouting",
+		"flush table inet swerve",
+		"flush map inet swerve restore_ipv4",
+		"delete element inet swerve restore_ipv6 { 0x01400000 }",
+		"add element inet swerve restore_ipv4 { 0x01400000 : goto lane_2 }",
+		"flush map inet swerve departures",
+		"add rule inet swerve forward accept",
+		"insert rule inet swerve out_1 accept",
+		"add chain inet swerve forward { policy drop; }",
+		"add chain inet swerve mine",
+		"add set inet swerve mine { type ipv4_addr; }",
+		"add map inet swerve mine { type ipv4_addr : verdict; flags interval; }",
+		"add table inet swerve { flags dormant; }",
+		"flush chain inet swerve by_rules; add rule inet swerve by_rules return",
+	} {
+		inside(t, ns, func() error { return k.Apply(table) })
+		if d := drift(t, ns, k, table); d != nil {
+			t.Fatalf("before %q: %q", damage, d)
+		}
+		loadText(t, ns, damage+"\n")
+		if d := drift(t, ns, k, table); len(d) == 0 || len(d) > differencesShown+1 {
+			t.Errorf("after %q: %q", damage, d)
+		}
+	}
+	inside(t, ns, func() error { return k.Apply(table) })
+	if out := listed(t, ns); strings.Contains(out, "mine") || strings.Contains(out, "dormant") {
+		t.Errorf("others' objects stay in our table:\n%s", out)
+	}
+	replaceRule(t, ns)
+	if d := drift(t, ns, k, table); len(d) != 1 {
+		t.Errorf("after a rule was replaced: %q", d)
+	}
+}
+
+// replaceRule puts another rule in the place of the last one of forward.
+func replaceRule(t *testing.T, ns *netns.NS) {
+	t.Helper()
+	handle := ""
+	for line := range strings.Lines(run(t, ns, "nft", "-a", "list", "chain", "inet", "swerve", "forward")) {
+		if _, after, ok := strings.Cut(line, "@dead_ipv6 # handle "); ok {
+			handle = strings.TrimSpace(after)
+		}
+	}
+	run(t, ns, "nft", "replace", "rule", "inet", "swerve", "forward", "handle", handle, "accept")
+}
+
+// What others hold next to us is neither drift nor touched.
+func TestForeignTablesAreLeftAlone(t *testing.T) {
+	ns := netns.New(t)
+	loadText(t, ns, "table ip swerve {\nchain forward {\ncounter\n}\n}\ntable inet other {\nset s {\ntype mark\n}\n}\n")
+	before := run(t, ns, "nft", "list", "ruleset")
+	apply(t, ns, threePolicies())
+	if d := drift(t, ns, newKernel(t), Ruleset(threePolicies())); d != nil {
+		t.Errorf("%q", d)
+	}
+	inside(t, ns, func() error { return newKernel(t).Teardown(failover.DefaultLayout) })
+	sameLines(t, run(t, ns, "nft", "list", "ruleset"), before)
+}
+
+// A table of an earlier version, whose chains cannot become ours, is replaced.
+func TestApplyReplacesWhatCannotBeChanged(t *testing.T) {
+	ns := netns.New(t)
+	for _, old := range []string{
+		"chain forward {\ntype filter hook forward priority 10; policy drop;\n}\n",
+		"chain forward {\ntype filter hook input priority 0;\n}\n",
+		"set restore_ipv4 {\ntype mark\n}\n",
+		"map restore_ipv4 {\ntype ipv4_addr : verdict\nelements = { 1.1.1.1 : accept }\n}\n",
+		"set grace {\ntype ipv4_addr\n}\n",
+		"quota up_1 { over 1 bytes }\n",
+	} {
+		inside(t, ns, newKernel(t).DeleteTable)
+		loadText(t, ns, "table inet swerve {\n"+old+"}\n")
+		apply(t, ns, twoUplinks())
+		if d := drift(t, ns, newKernel(t), Ruleset(twoUplinks())); d != nil {
+			t.Errorf("over %q: %q", old, d)
+		}
+	}
+}
+
+// A lost pair moves by elements alone; everything else by a whole transaction.
+func TestMove(t *testing.T) {
+	ns := netns.New(t)
+	k := newKernel(t)
+	at := manyUplinks(10, 10)
+	apply(t, ns, at)
+	steps := []func(){
+		func() { at.Lost[0] = []Pair{{1, 64}} },
+		func() { at.Lost[0], at.Lost[1] = []Pair{{2, 65}, {1, 65}}, []Pair{{10, 73}} },
+		func() { at.Lost = [2][]Pair{} },
+		func() { at.Uplinks[3].Interface = "ppp0" },
+		func() { at.Uplinks = at.Uplinks[:5] },
+		func() {},
+	}
+	for i, step := range steps {
+		from := Ruleset(at)
+		step()
+		inside(t, ns, func() error { return k.Move(from, Ruleset(at)) })
+		if d := drift(t, ns, newKernel(t), Ruleset(at)); d != nil {
+			t.Errorf("after step %d: %q", i, d)
+		}
+	}
+	inside(t, ns, k.DeleteTable)
+	from := Ruleset(at)
+	at.Lost[0] = []Pair{{1, 64}}
+	inside(t, ns, func() error { return k.Move(from, Ruleset(at)) })
+	if d := drift(t, ns, newKernel(t), Ruleset(at)); d != nil {
+		t.Errorf("moved from a table that was gone: %q", d)
+	}
+}
+
+// A restart finds what was lost before.
+func TestObserve(t *testing.T) {
+	ns := netns.New(t)
+	observe := func() (o Observed) {
+		inside(t, ns, func() (err error) {
+			o, err = newKernel(t).Observe(failover.DefaultLayout)
+			return err
+		})
+		return o
+	}
+	if o := observe(); !reflect.DeepEqual(o, Observed{}) {
+		t.Errorf("nothing is there: %+v", o)
+	}
+	g := threePolicies()
+	apply(t, ns, g)
+	if o := observe(); !o.Exists || !reflect.DeepEqual(o.Lost, g.Lost) {
+		t.Errorf("got %+v, want %+v", o, g.Lost)
+	}
+}
+
+// Counters and the grace set outlive a change of the rules, and go with an uplink.
+func TestCountersSurviveApply(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	serveUDP(t, l.net, at(plans[0].host, 5000))
+	askUDP(t, dialUDP(t, l.client, at(plans[0].host, 5000)))
+	inside(t, l.gw, func() error { return l.kernel.Grace([]string{"wan1"}) })
+	before := l.counters()
+	if before.Sent[1].Packets == 0 || before.Flows[1].Packets == 0 {
+		t.Fatalf("nothing was counted: %+v", before)
+	}
+	l.goal.Uplinks[1].SNATExcept = prefixes("10.0.0.0/8")
+	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests"})
+	l.apply()
+	after := l.counters()
+	for n, c := range before.Sent { // the kernel itself says something now and then
+		if after.Sent[n].Packets < c.Packets || after.Flows[n] != before.Flows[n] {
+			t.Errorf("counters of lane %d went from %+v to %+v", n, before, after)
+		}
+	}
+	if out := run(t, l.gw, "nft", "list", "set", "inet", "swerve", "grace"); !strings.Contains(out, "wan1") {
+		t.Errorf("grace is forgotten: %s", out)
+	}
+	l.goal.Uplinks = l.goal.Uplinks[1:]
+	l.apply()
+	if after = l.counters(); len(after.Sent) != 1 || len(after.Flows) != 1 {
+		t.Errorf("counters of an uplink that is gone: %+v", after)
+	}
+}
+
+// Without a table, counters are empty and nothing is an error.
+func TestNoTable(t *testing.T) {
+	ns := netns.New(t)
+	k := newKernel(t)
+	inside(t, ns, func() error {
+		c, err := k.Counters()
+		if len(c.Sent) != 0 {
+			t.Errorf("counters of nothing: %+v", c)
+		}
+		return err
+	})
+	inside(t, ns, func() error { return k.Teardown(failover.DefaultLayout) })
+	inside(t, ns, func() error {
+		if k.Grace([]string{"wan0"}) == nil {
+			t.Error("grace without a table went well")
+		}
+		return nil
+	})
+}
+
+// The watcher tells of changes to our table, by whomever, and of no others.
+func TestWatch(t *testing.T) {
+	ns := netns.New(t)
+	var w *Watcher
+	inside(t, ns, func() (err error) {
+		w, err = Watch()
+		return err
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	hinted := func(wait time.Duration) bool {
+		select {
+		case <-w.Hints():
+			return true
+		case <-time.After(wait):
+			return false
+		}
+	}
+	for _, change := range []string{
+		"add table inet swerve", "add chain inet swerve c", "add rule inet swerve c accept",
+		"add set inet swerve s { type mark; }", "add element inet swerve s { 1 }", "flush chain inet swerve c",
+		"flush ruleset",
+	} {
+		loadText(t, ns, change+"\n")
+		if !hinted(20 * time.Second) {
+			t.Errorf("no hint of %q", change)
+		}
+		for hinted(50 * time.Millisecond) { // what else this change caused
+		}
+	}
+	loadText(t, ns, "table inet other {\nchain swerve {\naccept\n}\n}\ntable ip swerve {\n}\n")
+	if hinted(100 * time.Millisecond) {
+		t.Error("a hint of others' tables")
+	}
+	storm := "add table inet swerve\n" + strings.Repeat("add chain inet swerve c\nadd rule inet swerve c accept\n", 20000)
+	loadText(t, ns, storm)
+	if !hinted(20 * time.Second) {
+		t.Error("no hint after a storm")
+	}
+	for hinted(100 * time.Millisecond) {
+	}
+	loadText(t, ns, fmt.Sprintf("flush table inet %s\n", tableName))
+	if !hinted(20 * time.Second) {
+		t.Error("no hint after the storm's end")
+	}
+}
