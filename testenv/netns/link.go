@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Veth makes a pair of links, one end in a and the other in b, both down. a and b
@@ -41,6 +42,7 @@ func (ns *NS) AddAddr(link string, addr netip.Prefix) error {
 		if err != nil {
 			return err
 		}
+		a.Flags = unix.IFA_F_NODAD // without, it is tentative until the kernel gets to it
 		return ns.handle.AddrAdd(l, a)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/realtime"
 )
 
 // Kind is the way in which a client sends its requests.
@@ -45,7 +46,8 @@ type Client struct {
 
 // load is what differs between the kinds.
 type load interface {
-	// send sends a request of the log, or notes why it cannot. It does not block.
+	// send sends a request of the log, or notes why it cannot. It must not wait for
+	// the network.
 	send(seq uint64)
 	// close ends the load once no more requests come and none is pending.
 	close()
@@ -80,9 +82,9 @@ func Start(ns *netns.NS, kind Kind, to netip.Addr, opts Options) (*Client, error
 func (c *Client) newLoad() (load, error) {
 	switch c.Kind {
 	case UDPSessions:
-		return newSessions(c, c.askUDP), nil
+		return newUDPSessions(c), nil
 	case TCPSessions:
-		return newSessions(c, c.askTCP), nil
+		return newTCPSessions(c), nil
 	case UDPStream:
 		return newUDPStream(c)
 	case TCPStream:
@@ -96,22 +98,21 @@ func (c *Client) pace(ctx context.Context) {
 	every(ctx, c.opts.Rate, func(due time.Time) { c.load.send(c.log.add(due)) })
 }
 
+// longestSleep bounds how long a client takes to notice that it is to stop.
+const longestSleep = 20 * time.Millisecond
+
 // every calls fn at a rate until the context ends, with the instant at which each
-// call was due. What it missed it catches up with.
+// call was due. What it missed it catches up with. It keeps a thread to itself, and
+// has to run on a goroutine of its own.
 func every(ctx context.Context, rate float64, fn func(due time.Time)) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	realtime.Thread()
 	began := time.Now()
 	for n := 0; ; n++ {
 		due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
-		if wait := time.Until(due); wait > 0 {
-			timer.Reset(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return
-			}
-		} else if ctx.Err() != nil {
+		for wait := time.Until(due); wait > 0 && ctx.Err() == nil; wait = time.Until(due) {
+			realtime.SleepUntil(time.Now().Add(min(wait, longestSleep)))
+		}
+		if ctx.Err() != nil {
 			return
 		}
 		fn(due)

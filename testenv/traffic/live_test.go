@@ -113,14 +113,11 @@ func TestABlackHoleInterruptsNewSessions(t *testing.T) {
 		if err := f.Undo(); err != nil {
 			t.Fatal(err)
 		}
-		o := c.Measure(f.Onset, over.Add(200*ms))
-		// Requests on the way to the hole when it closes are answered: one way, 10 ms.
-		least, most := over.Sub(f.Onset)-50*ms, over.Sub(f.Onset)+500*ms
-		if !o.Over || o.Interruption < least || o.Interruption > most || o.Unanswered < 20 {
+		o := c.Measure(f.Onset, over.Add(500*ms))
+		// A busy machine makes the client late, and the bounds wider.
+		least, most := over.Sub(f.Onset)-50*ms-o.Lateness, over.Sub(f.Onset)+400*ms+o.Lateness
+		if !o.Over || o.Interruption < least || o.Interruption > most || o.Unanswered == 0 {
 			t.Errorf("to %s, cut for %v: %v", to, over.Sub(f.Onset), o)
-		}
-		if late := lab.Lateness(); late < o.Lateness && o.Void() {
-			t.Logf("the machine paused: wires %v, client %v", late, o.Lateness)
 		}
 		c.Stop()
 	}

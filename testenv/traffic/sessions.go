@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,10 +10,10 @@ import (
 	"time"
 )
 
-// sessions asks each request on a connection of its own.
+// sessions asks each request over a connection of its own.
 type sessions struct {
 	c     *Client
-	ask   func(seq uint64) error
+	begin func(seq uint64) (finish func() error, err error)
 	room  chan struct{} // a place for each session that is open at a time
 	tasks sync.WaitGroup
 }
@@ -21,8 +22,12 @@ type sessions struct {
 // fails, and says so.
 const maxSessions = 4096
 
-func newSessions(c *Client, ask func(seq uint64) error) *sessions {
-	return &sessions{c: c, ask: ask, room: make(chan struct{}, maxSessions)}
+func newUDPSessions(c *Client) *sessions {
+	return &sessions{c: c, begin: c.beginUDP, room: make(chan struct{}, maxSessions)}
+}
+
+func newTCPSessions(c *Client) *sessions {
+	return &sessions{c: c, begin: c.beginTCP, room: make(chan struct{}, maxSessions)}
 }
 
 func (s *sessions) send(seq uint64) {
@@ -32,8 +37,14 @@ func (s *sessions) send(seq uint64) {
 		s.c.log.failed(seq, fmt.Sprintf("%d sessions are open", maxSessions))
 		return
 	}
+	finish, err := s.begin(seq)
+	if err != nil {
+		s.c.log.failed(seq, err.Error())
+		<-s.room
+		return
+	}
 	s.tasks.Go(func() {
-		if err := s.ask(seq); err != nil {
+		if err := finish(); err != nil {
 			s.c.log.failed(seq, err.Error())
 		}
 		<-s.room
@@ -42,46 +53,61 @@ func (s *sessions) send(seq uint64) {
 
 func (s *sessions) close() { s.tasks.Wait() }
 
-// askUDP sends one request from a fresh socket.
-func (c *Client) askUDP(seq uint64) error {
+// beginUDP sends one request from a fresh socket; what it returns waits for the
+// answer.
+func (c *Client) beginUDP(seq uint64) (finish func() error, err error) {
 	conn, err := c.ns.DialUDP(c.To)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
-	c.log.sent(seq, time.Now())
-	return c.exchange(conn, seq)
+	if err := c.ask(conn, seq, time.Now()); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return func() error { defer conn.Close(); return c.await(conn, seq) }, nil
 }
 
-// askTCP sends one request over a fresh connection; it counts from the dial.
-func (c *Client) askTCP(seq uint64) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.opts.Timeout)
-	defer cancel()
-	c.log.sent(seq, time.Now())
-	conn, err := c.ns.DialTCP(ctx, c.To)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return c.exchange(conn, seq)
+// beginTCP has a fresh connection made; the request counts from here, its dial.
+func (c *Client) beginTCP(seq uint64) (finish func() error, err error) {
+	now := time.Now()
+	c.log.sent(seq, now)
+	return func() error {
+		ctx, cancel := context.WithDeadline(context.Background(), now.Add(c.opts.Timeout))
+		defer cancel()
+		conn, err := c.ns.DialTCP(ctx, c.To)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := c.ask(conn, seq, now); err != nil {
+			return err
+		}
+		return c.await(conn, seq)
+	}, nil
 }
 
-// exchange sends a request and waits for its answer.
-func (c *Client) exchange(conn net.Conn, seq uint64) error {
+// ask sends a request that began at an instant. The answer has to come within the
+// timeout.
+func (c *Client) ask(conn net.Conn, seq uint64, began time.Time) error {
 	buf := make([]byte, messageLen)
 	message{kind: kindRequest, stream: c.stream, seq: seq}.put(buf)
-	if err := conn.SetDeadline(time.Now().Add(c.opts.Timeout)); err != nil {
+	if err := conn.SetDeadline(began.Add(c.opts.Timeout)); err != nil {
 		return err
 	}
-	if _, err := conn.Write(buf); err != nil {
-		return err
-	}
+	c.log.sent(seq, began)
+	_, err := conn.Write(buf)
+	return err
+}
+
+// await waits for the answer to a request.
+func (c *Client) await(conn net.Conn, seq uint64) error {
+	buf := make([]byte, messageLen)
 	if _, err := io.ReadFull(conn, buf); err != nil {
 		return err
 	}
 	m, ok := parse(buf)
 	if !ok || m.stream != c.stream || m.seq != seq {
-		return fmt.Errorf("the answer is not to this request")
+		return errors.New("the answer is not to this request")
 	}
 	c.log.answered(m, time.Now())
 	return nil

@@ -2,27 +2,24 @@ package wire
 
 import (
 	"encoding/binary"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"swerve/testenv/packet"
+	"swerve/testenv/realtime"
 )
 
 const (
 	maxFrame = 2048 // longer than any frame of an MTU of 1500
 	batch    = 64   // frames taken from one side before those that are due leave
-	nice     = -10  // the wire's thread goes before the programs that it carries for
 )
 
 // run carries frames until Close. It keeps a thread to itself: sleeping in ppoll
 // is exact to some 50 µs, timers of the Go runtime to a millisecond.
 func (w *Wire) run() {
 	defer close(w.done)
-	runtime.LockOSThread() // for the priority; the thread ends with the wire
-	// Without the privilege for it the wire is as exact as the machine is idle.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice)
+	realtime.Thread()
 	for ready := [2]bool{}; w.turn(ready); {
 		ready = w.sleep()
 	}
