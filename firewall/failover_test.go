@@ -3,6 +3,7 @@ package firewall
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,33 @@ func TestTCPIsResetFromItsClientOnly(t *testing.T) {
 				t.Errorf("the server was told: %q", ended)
 			}
 			l.noneWrong()
+		})
+	}
+}
+
+// What needs no route beyond the lost uplink's own network stays usable: the
+// modem's page.
+func TestNeighboursStayReachable(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.apply()
+			p := plans[f]
+			serveTCP(t, l.net, at(p.nextA, 80))
+			before, own := dialTCP(t, l.client, at(p.nextA, 80)), dialFrom(t, l.gw, p.a, at(p.nextA, 80), 0)
+			askTCP(before)
+			askTCP(own)
+			from := Ruleset(l.goal)
+			l.goal.Lost[f] = []Pair{{1, 64}}
+			l.prefer("wan1", "wan0")
+			inside(t, l.gw, func() error { return l.kernel.Move(from, Ruleset(l.goal)) })
+			l.deleteFlows(f, 1, 64)
+			after := dialTCP(t, l.client, at(p.nextA, 80))
+			for name, c := range map[string]net.Conn{"before": before, "own": own, "after": after, "again": after} {
+				if got, err := askTCP(c); got != p.a {
+					t.Errorf("%s: the neighbour saw %q, %v", name, got, err)
+				}
+			}
 		})
 	}
 }

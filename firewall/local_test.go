@@ -82,6 +82,8 @@ func TestOwnTCPIsReset(t *testing.T) {
 	serveTCP(t, l.net, at(plans[0].host, 5000))
 	c := dialTCP(t, l.gw, at(plans[0].host, 5000))
 	askTCP(c)
+	l.prefer("wan1", "wan0")
+	l.batch("-4", fmt.Sprintf("rule del pref 5451 from %s fwmark 0/0xffffffff lookup 5301", plans[0].a))
 	before := Ruleset(l.goal)
 	l.goal.Lost[0] = []Pair{{1, 64}}
 	inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })

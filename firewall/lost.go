@@ -23,10 +23,16 @@ func (b builder) lost() []chain {
 }
 
 // deadFlow answers the packets of a lost uplink's flow with a reset: the
-// gateway's own, NATed ones, and IPv6 that is native to the uplink.
+// gateway's own, NATed ones, and IPv6 that is native to the uplink. Those that
+// still leave by the uplink go to a neighbour there, such as the modem whose
+// page tells what is wrong with the line.
 func (b builder) deadFlow(u Uplink) chain {
 	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
-	c := chain{name: of("dead", u.Lane), rules: []rule{reset(ownPacket), reset(ctStatusSNAT)}}
+	c := chain{name: of("dead", u.Lane)}
+	if u.Interface != "" {
+		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns).because("to a neighbour"))
+	}
+	c.rules = append(c.rules, reset(ownPacket), reset(ctStatusSNAT))
 	if len(u.Native6) > 0 {
 		c.rules = append(c.rules, reset(ip6Saddr.in(u.Native6)))
 	}

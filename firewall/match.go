@@ -109,6 +109,14 @@ func leavesVmap(name string) piece {
 	return field{"oifname", []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}.vmap(name)
 }
 
+// leavesBy matches packets that leave by a device.
+func leavesBy(device string) piece {
+	return piece{text: fmt.Sprintf("oifname %q", device), exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ifname(device)},
+	}}
+}
+
 // ifname is an interface name as a key: zero padded to its full length.
 func ifname(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)
