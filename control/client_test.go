@@ -81,6 +81,31 @@ func TestClientErrors(t *testing.T) {
 	}
 }
 
+// A daemon that dies while it writes a line: the whole lines count, then its end.
+func TestClientOfADyingDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	answering(t, path, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"+
+		`{"type":"daemon","reason":"whole"}`+"\n"+`{"type":"daemon","reason":"ha`)
+	client := Dial(path)
+	defer client.Close()
+	for _, follow := range []bool{false, true} {
+		var got []string
+		for e, err := range client.Events(t.Context(), time.Time{}, follow) {
+			if err != nil {
+				got = append(got, err.Error())
+				if !errors.Is(err, ErrNoDaemon) {
+					t.Errorf("%v", err)
+				}
+				continue
+			}
+			got = append(got, e.Detail.Reason)
+		}
+		if len(got) != 2 || got[0] != "whole" || !strings.Contains(got[1], "any more: unexpected EOF") {
+			t.Errorf("follow %t: %q", follow, got)
+		}
+	}
+}
+
 // A daemon that is stopped (SIGSTOP) accepts and says nothing.
 func TestClientDoesNotWaitForEver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")

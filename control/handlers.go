@@ -115,9 +115,7 @@ func (s *Server) serveReload(life context.Context, w http.ResponseWriter, r *htt
 		return
 	}
 	defer s.reloading.Unlock()
-	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Time{})
-	control.SetWriteDeadline(time.Now().Add(s.limits.reload + s.limits.write))
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.reload + s.limits.write))
 	if err := s.reload(life, r.Context()); err != nil {
 		writeReloadFailure(w, err)
 		return

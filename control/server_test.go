@@ -29,6 +29,12 @@ func (b *fakeBackend) Status() *Status {
 	return b.status
 }
 
+func (b *fakeBackend) set(s *Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status = s
+}
+
 func (b *fakeBackend) Reload(ctx context.Context) error { return b.reload(ctx) }
 
 // rig is a server that runs on a socket of its own.
@@ -127,12 +133,20 @@ func TestReload(t *testing.T) {
 	var peer Peer
 	r.backend.reload = func(ctx context.Context) error {
 		peer, _ = PeerOf(ctx)
-		r.backend.status.Daemon.Generation = 8
+		after := fullStatus()
+		after.Daemon.Generation = 8
+		r.backend.set(after)
 		return nil
+	}
+	if s, err := r.client.Status(t.Context()); err != nil || s.Daemon.Generation != 7 {
+		t.Errorf("before: %+v, %v", s, err)
 	}
 	done, err := r.client.Reload(t.Context())
 	if err != nil || done != (Reloaded{"/etc/swerve/swerve.yaml", 8}) {
 		t.Errorf("%+v, %v", done, err)
+	}
+	if s, err := r.client.Status(t.Context()); err != nil || s.Daemon.Generation != 8 {
+		t.Errorf("right after: %+v, %v", s, err)
 	}
 	if peer.PID == 0 {
 		t.Error("the backend does not learn who asks")
@@ -180,6 +194,7 @@ func TestReloadIsNotCutShort(t *testing.T) {
 	if err := <-asked; err == nil {
 		t.Error("the client that left had an answer")
 	}
+	time.Sleep(200 * time.Millisecond) // for the server to notice
 	close(finish)
 	<-done
 	if ended != nil {
@@ -192,7 +207,11 @@ func TestReloadEndsWithTheServer(t *testing.T) {
 	begun := make(chan struct{})
 	r.backend.reload = func(ctx context.Context) error {
 		close(begun)
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Second):
+			t.Error("the reload is not told of the server's end")
+		}
 		return ctx.Err()
 	}
 	asked := make(chan error)
@@ -231,7 +250,7 @@ func TestFollow(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var got []string
-	for e, err := range r.client.Events(ctx, time.Time{}, true) {
+	for e, err := range r.client.Events(ctx, time.Now().Add(-time.Hour), true) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,6 +267,24 @@ func TestFollow(t *testing.T) {
 	}
 	if strings.Join(got, " ") != "first second third" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A stream goes on beyond the time that a request has to come in.
+func TestFollowForLong(t *testing.T) {
+	lim := defaultLimits
+	lim.read = 50 * time.Millisecond
+	r := newRig(t, lim)
+	r.note("first")
+	for e, err := range r.client.Events(t.Context(), time.Time{}, true) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Seq == 2 {
+			return
+		}
+		time.Sleep(5 * lim.read)
+		r.note("second")
 	}
 }
 

@@ -21,7 +21,6 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &stream{w: w, control: http.NewResponseController(w), stall: s.limits.stall}
-	out.control.SetReadDeadline(time.Time{}) // else the stream ends with the time for the request
 	cursor := s.hub.cursor(q.since)
 	if !q.follow {
 		out.drain(cursor)

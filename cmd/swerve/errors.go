@@ -37,9 +37,6 @@ func (e *exitError) Unwrap() error { return e.err }
 // silent ends the command with that exit code without a word more.
 func silent(code int) error { return &exitError{code: code} }
 
-// badConfig ends the command with exitUsage, after err as its last line.
-func badConfig(err error) error { return &exitError{exitUsage, err} }
-
 // failure is an error in the form that every one has: action, object, cause and
 // remedy.
 func failure(action, object string, cause error, remedy string) error {
