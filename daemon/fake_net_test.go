@@ -1,0 +1,169 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"swerve/failover"
+	"swerve/linkmon"
+)
+
+// line is an interface with the world behind it.
+type line struct {
+	link failover.Link
+	// rtt is the time until a target answers; by family black, none does.
+	rtt   time.Duration
+	black [2]bool
+}
+
+// newLine is a line that works, with addresses made from its index. The lower the
+// index the sooner it answers, so that no two answers come at once.
+func newLine(name string, index int) *line {
+	n := byte(index)
+	link := failover.Link{Interface: name, Index: index, Present: true, AdminUp: true, Carrier: true}
+	link.Family[failover.IPv4] = failover.FamilyLink{
+		Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 24)},
+		Gateway:   netip.AddrFrom4([4]byte{192, 0, 2, 100 + n}), Source: "dhcp",
+	}
+	v6 := netip.MustParseAddr("2001:db8::").As16()
+	v6[5], v6[15] = n, 2
+	router := netip.MustParseAddr("fe80::1").As16()
+	router[14] = n
+	link.Family[failover.IPv6] = failover.FamilyLink{
+		Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16(v6), 64)},
+		Gateway:   netip.AddrFrom16(router), Source: "ra",
+	}
+	return &line{link: link, rtt: 19*time.Millisecond + time.Duration(index)*time.Millisecond}
+}
+
+// fakeNet is a network of lines, in the time of its bubble. It tells of links and
+// answers probes as *linkmon.Monitor does.
+type fakeNet struct {
+	clock                  func() failover.Instant
+	ready, repair, changed chan struct{}
+
+	mu       sync.Mutex
+	lines    map[string]*line // by the interface that uplinks name
+	watched  []linkmon.Uplink
+	defaults []linkmon.Default
+	box      []linkmon.Observation
+	// asked counts probes by uplink; wrong are those with another mark or way
+	// than their uplink's.
+	asked map[string]int
+	wrong []string
+}
+
+func newFakeNet() *fakeNet {
+	return &fakeNet{
+		ready: make(chan struct{}, 1), repair: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		lines: map[string]*line{}, asked: map[string]int{},
+	}
+}
+
+func (n *fakeNet) Ready() <-chan struct{}           { return n.ready }
+func (n *fakeNet) Repair() <-chan struct{}          { return n.repair }
+func (n *fakeNet) DefaultsChanged() <-chan struct{} { return n.changed }
+
+func (n *fakeNet) Take() []linkmon.Observation {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := n.box
+	n.box = nil
+	return all
+}
+
+func (n *fakeNet) Defaults() []linkmon.Default {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.defaults)
+}
+
+func (n *fakeNet) SetUplinks(uplinks []linkmon.Uplink) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, u := range uplinks {
+		if !slices.Contains(n.watched, u) {
+			n.tell(u)
+		}
+	}
+	n.watched = slices.Clone(uplinks)
+}
+
+// Reread tells a link only when it has changed, and here that is told at once.
+func (n *fakeNet) Reread(string) {}
+
+func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked[p.Uplink]++
+	l := n.lineOf(p.Uplink)
+	if l == nil || !l.link.Present || !l.link.AdminUp || !l.link.Carrier {
+		n.put(failover.ProbeNotSent{ID: p.ID, Cause: "the interface is missing"})
+		return
+	}
+	if !path.Link.Equal(l.link) || path.Mark == 0 || path.LostAfter != time.Second {
+		n.wrong = append(n.wrong, fmt.Sprintf("%s by %+v", p.Uplink, path))
+	}
+	n.put(failover.ProbeSent{ID: p.ID})
+	if l.black[p.Family] {
+		return
+	}
+	rtt := l.rtt
+	time.AfterFunc(rtt, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !l.black[p.Family] && l.link.Carrier {
+			n.put(failover.ProbeAnswered{ID: p.ID, RTT: rtt})
+		}
+	})
+}
+
+// change changes a line, and tells its uplinks' links where they are others then.
+func (n *fakeNet) change(name string, how func(*line)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.lines[name]
+	before := l.link
+	how(l)
+	if l.link.Equal(before) {
+		return
+	}
+	for _, u := range n.watched {
+		if u.Interface == name {
+			n.tell(u)
+		}
+	}
+}
+
+// setDefaults says which interfaces hold default routes of others.
+func (n *fakeNet) setDefaults(all ...linkmon.Default) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.defaults = all
+	signal(n.changed)
+}
+
+func (n *fakeNet) lineOf(uplink string) *line {
+	for _, u := range n.watched {
+		if u.Name == uplink {
+			return n.lines[u.Interface]
+		}
+	}
+	return nil
+}
+
+func (n *fakeNet) tell(u linkmon.Uplink) {
+	event := failover.LinkChanged{Uplink: u.Name}
+	if l := n.lines[u.Interface]; l != nil {
+		event.Link = l.link
+	}
+	n.put(event)
+}
+
+func (n *fakeNet) put(e failover.Event) {
+	n.box = append(n.box, linkmon.Observation{At: n.clock(), Event: e})
+	signal(n.ready)
+}

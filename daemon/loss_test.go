@@ -1,0 +1,231 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// moving are the lines about sessions, sorted.
+func moving(lines []string) []string {
+	var out []string
+	for _, text := range []string{"grace", "delete ", "destroy"} {
+		out = append(out, slices.DeleteFunc(with(lines, text), func(l string) bool { return !strings.HasPrefix(l, text) })...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// fiberMoved is what is to be done, once, when all of fiber's sessions move to lte.
+var fiberMoved = []string{
+	"delete ipv4 flows of 1 by [64]",
+	"delete ipv6 flows of 1 by [64]",
+	"destroy sockets on 192.0.2.1",
+	"destroy sockets on 2001:db8:1::2",
+	"grace eth1",
+	"grace eth1",
+}
+
+func TestBlackHole(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.journal.take()
+
+		r.blackHole("eth0", true, both...)
+		r.until("traffic leaves fiber", time.Second, r.isIn("fiber", control.Shunned))
+		r.wantLadder(2, 1)
+		if did := moving(r.journal.take()); len(did) > 0 {
+			t.Errorf("sessions were moved by a shunning: %v", did)
+		}
+		r.until("fiber is down", time.Second, r.isIn("fiber", control.Down))
+		r.after(10 * time.Second)
+		if did := moving(r.journal.take()); !slices.Equal(did, fiberMoved) {
+			t.Errorf("sessions were moved thus:\n%s", strings.Join(did, "\n"))
+		}
+		wantFailover(t, r.take())
+		if rules := r.routes.ruleTexts("from 192.0.2.1 "); len(rules) > 0 {
+			t.Errorf("sockets on the lost uplink's address are still led to it: %v", rules)
+		}
+
+		r.blackHole("eth0", false, both...)
+		r.until("traffic is back", time.Minute, func() bool { return r.status().SwitchesTotal == 4 })
+		r.wantLadder(1, 2)
+		r.after(time.Minute)
+		if did := moving(r.journal.take()); len(did) > 0 {
+			t.Errorf("sessions were moved by a return: %v", did)
+		}
+		if got := ofType(r.take(), control.EventSwitch); len(got) != 2 || got[0].Switch.Kind != "failback" {
+			t.Errorf("the way back: %+v", got)
+		}
+		if rules := r.routes.ruleTexts("from 192.0.2.1 "); len(rules) != 1 {
+			t.Errorf("sockets on fiber's address: %v", rules)
+		}
+	})
+}
+
+// wantFailover looks at the events of a failover from fiber to lte, in both families.
+func wantFailover(t *testing.T, events []control.Event) {
+	t.Helper()
+	switches := ofType(events, control.EventSwitch)
+	if len(switches) != 2 {
+		t.Fatalf("%d switches, want one a family: %+v", len(switches), switches)
+	}
+	for _, e := range switches {
+		s := e.Switch
+		if s.Policy != "default" || s.Kind != "failover" || !slices.Equal(s.From, []string{"fiber"}) || !slices.Equal(s.To, []string{"lte"}) ||
+			s.Reason == "" || s.EvidenceMS == nil || *s.EvidenceMS <= 0 || s.SwitchMS == nil {
+			t.Errorf("switch: %+v", s)
+		}
+	}
+	moved := ofType(events, control.EventSessions)
+	if len(moved) != 2 {
+		t.Fatalf("%d times sessions were moved: %+v", len(moved), moved)
+	}
+	for _, e := range moved {
+		d := e.Detail
+		if d.Action != "moved" || d.Uplink != "fiber" || d.Policy != "default" || d.Count == nil || *d.Count != 1 || d.TookMS == nil {
+			t.Errorf("sessions: %+v", d)
+		}
+	}
+	if repairs := ofType(events, control.EventRepair); len(repairs) > 0 {
+		t.Errorf("own changes were told as repairs: %+v", repairs)
+	}
+}
+
+// A family is judged and moved by itself.
+func TestBlackHoleOfOneFamily(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.blackHole("eth0", true, failover.IPv6)
+		r.until("fiber is down", 3*time.Second, func() bool { return r.uplink("fiber").IPv6.State == control.Down })
+		r.after(10 * time.Second)
+		want := []string{"delete ipv6 flows of 1 by [64]", "destroy sockets on 2001:db8:1::2", "grace eth1"}
+		if did := moving(r.journal.take()); !slices.Equal(did, want) {
+			t.Errorf("sessions were moved thus: %v", did)
+		}
+		if v4, v6 := r.routes.ladder(failover.IPv4, 5364), r.routes.ladder(failover.IPv6, 5364); !slices.Equal(v4, []int{1, 2}) || !slices.Equal(v6, []int{2, 1}) {
+			t.Errorf("ladders %v and %v", v4, v6)
+		}
+	})
+}
+
+// Where nothing answers, nothing is touched.
+func TestAllSilent(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.blackHole("eth0", true, both...)
+		r.blackHole("eth1", true, both...)
+		r.after(time.Minute)
+		if did := moving(r.journal.take()); len(did) > 0 {
+			t.Errorf("sessions were moved although nothing answers: %v", did)
+		}
+		r.wantLadder(1, 2)
+		if r.problem("policy-dead") == nil {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+	})
+}
+
+func TestCarrierLoss(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.journal.take()
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.wantLadder(2, 1) // at once
+		r.after(time.Second)
+		if did := moving(r.journal.take()); !slices.Equal(did, fiberMoved) {
+			t.Errorf("sessions were moved thus: %v", did)
+		}
+		switches := ofType(r.take(), control.EventSwitch)
+		if len(switches) != 2 || !strings.Contains(switches[0].Switch.Reason, "carrier") {
+			t.Errorf("switches: %+v", switches)
+		}
+		if p := r.problem("uplink-down"); p == nil || p.Object != "fiber" || !strings.Contains(p.Text, "no carrier") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+	})
+}
+
+// What an uplink has lost, its name and addresses, is needed to deal with what
+// used it.
+func TestInterfaceVanishesAndComesBack(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		fiber := newLine("eth0", 1).link
+		r.change("eth0", func(l *line) { l.link = failover.Link{} })
+		r.wantLadder(2)
+		r.after(time.Second)
+		if did := moving(r.journal.take()); !slices.Equal(did, fiberMoved) {
+			t.Errorf("sessions were moved thus: %v", did)
+		}
+		if got := r.uplink("fiber"); got.Interface != "eth0" || got.Carrier != nil || !strings.Contains(got.IPv4.Reason, "eth0") {
+			t.Errorf("the status of a missing interface: %+v", got)
+		}
+		if rules := r.routes.ruleTexts("oif eth0"); len(rules) != 4 {
+			t.Errorf("rules by the lost device: %v", rules)
+		}
+		if !strings.Contains(r.packets.text(), "192.0.2.1") {
+			t.Error("the packet filter forgot the address whose flows are strays now")
+		}
+
+		// It comes back with another number and another name, as a modem does.
+		fiber.Index, fiber.Interface = 12, "wwan7"
+		r.change("eth0", func(l *line) { l.link = fiber })
+		r.wantLadder(2, 12)
+		if old, now := r.routes.ruleTexts("oif eth0"), r.routes.ruleTexts("oif wwan7"); len(old) != 0 || len(now) != 4 {
+			t.Errorf("rules by the old name: %v, by the new: %v", old, now)
+		}
+		if text := r.packets.text(); strings.Contains(text, `"eth0"`) || !strings.Contains(text, `"wwan7"`) {
+			t.Error("the packet filter goes by the old name")
+		}
+		r.until("traffic is back", time.Minute, func() bool { return slices.Equal(r.routes.ladder(failover.IPv4, 5364), []int{12, 2}) })
+		if got := r.uplink("fiber").Interface; got != "wwan7" {
+			t.Errorf("its interface is %s", got)
+		}
+		if len(with(r.journal.take(), "sysctl wwan7")) != 1 {
+			t.Error("the sysctls of the new interface were not set once")
+		}
+	})
+}
+
+func TestAddressChange(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.change("eth0", func(l *line) {
+			l.link.Family[failover.IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.9/24")}
+			l.link.Family[failover.IPv4].Gateway = netip.MustParseAddr("198.51.100.1")
+		})
+		if old, now := r.routes.ruleTexts("from 192.0.2.1 "), r.routes.ruleTexts("from 198.51.100.9 "); len(old) != 0 || len(now) != 1 {
+			t.Errorf("rules by the old address: %v, by the new: %v", old, now)
+		}
+		if text := r.packets.text(); strings.Contains(text, "192.0.2.1,") || !strings.Contains(text, "198.51.100.9") {
+			t.Error("the packet filter has the old address")
+		}
+		if got := r.uplink("fiber").IPv4.Gateway; got == nil || got.String() != "198.51.100.1" {
+			t.Errorf("gateway %v", got)
+		}
+		r.wantLadder(1, 2)
+		held, _ := r.routes.Read()
+		for _, route := range held.Routes {
+			if strings.Contains(route.String(), "192.0.2.101") {
+				t.Errorf("a route by the old gateway: %s", route)
+			}
+		}
+	})
+}

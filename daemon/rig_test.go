@@ -1,0 +1,271 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+	"swerve/routing"
+)
+
+// rig is a daemon on a fake machine, to be used within a synctest bubble. All but
+// the machine is what Run puts together.
+type rig struct {
+	t       *testing.T
+	journal *journal
+	net     *fakeNet
+	routes  *fakeRoutes
+	packets *fakePackets
+	sysctls *fakeSysctls
+	flows   *fakeFlows
+	hangup  chan os.Signal
+	// file is the text of the configuration file.
+	file string
+
+	loop *loop
+	stop func()
+	log  bytes.Buffer // to be read when the loop waits
+
+	mu     sync.Mutex
+	events []control.Event
+}
+
+// twoUplinks is a configuration of two uplinks, with a folder for the state.
+const twoUplinks = `
+uplinks:
+  - {name: fiber, interface: eth0}
+  - {name: lte, interface: eth1}
+`
+
+// newRig makes a machine with eth0 to eth2, and no daemon yet.
+func newRig(t *testing.T, file string) *rig {
+	r := &rig{
+		t: t, journal: new(journal), net: newFakeNet(), hangup: make(chan os.Signal, 1),
+		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
+	}
+	r.routes = &fakeRoutes{journal: r.journal, on: map[int]bool{}, changed: func() { signal(r.net.repair) }}
+	r.packets = &fakePackets{journal: r.journal, changed: make(chan struct{}, 1)}
+	r.sysctls = &fakeSysctls{journal: r.journal}
+	r.flows = &fakeFlows{journal: r.journal}
+	for i, name := range []string{"eth0", "eth1", "eth2"} {
+		r.net.lines[name] = newLine(name, i+1)
+		r.routes.on[i+1] = true
+	}
+	return r
+}
+
+// inBubble runs a test of a rig in virtual time. The daemon that runs at the end
+// is stopped, and a goroutine that it leaves behind fails the test.
+func inBubble(t *testing.T, file string, test func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, file)
+		test(r)
+		if r.stop != nil {
+			r.stop()
+		}
+		if len(r.net.wrong) > 0 {
+			t.Errorf("probes by a wrong way: %s", r.net.wrong)
+		}
+		if t.Failed() {
+			t.Logf("the daemon's log:\n%s", r.log.String())
+		}
+	})
+}
+
+func (r *rig) load() (*config.Config, []config.Problem) {
+	return config.Parse("swerve.yaml", []byte(r.file))
+}
+
+// start starts a daemon on the machine as it is, and waits until it has done what
+// it does at once.
+func (r *rig) start() {
+	r.t.Helper()
+	if err := r.tryStart(); err != nil {
+		r.t.Fatalf("start: %v", err)
+	}
+}
+
+func (r *rig) tryStart() error {
+	r.t.Helper()
+	cfg, found := r.load()
+	if len(found) > 0 {
+		r.t.Fatalf("the test's configuration: %v", found)
+	}
+	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, "swerve.yaml")
+	l.load = r.load
+	l.net, l.events, l.filterChanged = r.net, r, r.packets.changed
+	l.mover = newMover(r.flows, r)
+	l.traffic = newCounters(r.interfaceBytes, r.flowsByLane)
+	l.plant = &plant{routes: r.routes, packets: r.packets, sysctls: r.sysctls, hasIPv6: func() bool { return true }}
+	r.net.clock = l.clock.now
+	r.net.watched = nil
+	r.net.Take()
+	if err := l.open(cfg, r.packets); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(r.t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { l.work(ctx) })
+	r.loop = l
+	r.stop = func() { cancel(); done.Wait(); r.stop = nil }
+	synctest.Wait()
+	return nil
+}
+
+// restart ends the daemon and starts another one on what it leaves.
+func (r *rig) restart() {
+	r.t.Helper()
+	r.stop()
+	r.journal.take()
+	r.take()
+	r.start()
+}
+
+// Publish implements publisher. Each event has to fit on the wire.
+func (r *rig) Publish(e control.Event) {
+	if _, err := json.Marshal(e); err != nil {
+		r.t.Errorf("an event that cannot be told: %v", err)
+	}
+	if e.Time.IsZero() {
+		e.Time = control.At(time.Now())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// take returns the events since the last take.
+func (r *rig) take() []control.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	events := r.events
+	r.events = nil
+	return events
+}
+
+// ofType picks the events of a type.
+func ofType(events []control.Event, kind control.EventType) []control.Event {
+	return slices.DeleteFunc(slices.Clone(events), func(e control.Event) bool { return e.Type != kind })
+}
+
+// after lets time pass.
+func (r *rig) after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// until lets time pass until something is so, and returns how long that took.
+func (r *rig) until(what string, limit time.Duration, so func() bool) time.Duration {
+	r.t.Helper()
+	begin := time.Now()
+	for !so() {
+		if time.Since(begin) > limit {
+			r.t.Fatalf("%s: not within %v", what, limit)
+		}
+		r.after(time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
+func (r *rig) interfaceBytes(index int) (rx, tx uint64, err error) {
+	// 1000 bytes a second in, 500 out, since the bubble's beginning.
+	ms := uint64(time.Now().UnixMilli() - 946684800000)
+	return ms + uint64(index), ms / 2, nil
+}
+
+func (r *rig) flowsByLane() (map[failover.Lane]uint64, error) {
+	return map[failover.Lane]uint64{1: 7}, nil
+}
+
+// status is what clients are told now.
+func (r *rig) status() *control.Status { return r.loop.Status() }
+
+// uplink is one uplink's part of the status.
+func (r *rig) uplink(name string) control.Uplink {
+	r.t.Helper()
+	for _, u := range r.status().Uplinks {
+		if u.Name == name {
+			return u
+		}
+	}
+	r.t.Fatalf("no uplink %s in the status", name)
+	return control.Uplink{}
+}
+
+// problem returns the standing problem with a code; nil when there is none.
+func (r *rig) problem(code string) *control.Problem {
+	for _, p := range r.status().Problems {
+		if p.Code == code {
+			return &p
+		}
+	}
+	return nil
+}
+
+// isIn reports whether the uplink is in a state in both families.
+func (r *rig) isIn(uplink string, s control.State) func() bool {
+	return func() bool {
+		u := r.uplink(uplink)
+		return u.IPv4.State == s && u.IPv6.State == s
+	}
+}
+
+// change changes a line, and with it the kernel's device.
+func (r *rig) change(name string, how func(*line)) {
+	r.net.change(name, func(l *line) {
+		before := l.link
+		how(l)
+		if now := l.link; before.Index != now.Index || before.AdminUp != now.AdminUp {
+			r.routes.device(before.Index, false)
+			r.routes.device(now.Index, now.Present && now.AdminUp)
+		}
+	})
+	synctest.Wait()
+}
+
+// blackHole makes a line silent, or answer again.
+func (r *rig) blackHole(name string, black bool, families ...failover.Family) {
+	r.change(name, func(l *line) {
+		for _, f := range families {
+			l.black[f] = black
+		}
+	})
+}
+
+// both families, for blackHole.
+var both = failover.Families[:]
+
+// wantLadder fails unless the default policy's ladders are these devices in both
+// families, in the policy's table and mirrored in main.
+func (r *rig) wantLadder(devices ...int) {
+	r.t.Helper()
+	for _, f := range failover.Families {
+		for _, table := range []int{5364, routing.MainTable} {
+			if got := r.routes.ladder(f, table); !slices.Equal(got, devices) {
+				r.t.Errorf("%s ladder of table %d: devices %v, want %v", f, table, got, devices)
+			}
+		}
+	}
+}
+
+// wantQuiet fails when anything was done to the kernel since the last look.
+func (r *rig) wantQuiet(when string) {
+	r.t.Helper()
+	if lines := r.journal.take(); len(lines) > 0 {
+		r.t.Errorf("%s the kernel was changed:\n%s", when, strings.Join(lines, "\n"))
+	}
+}

@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/routing"
+)
+
+// lastOf and firstOf are the places of lines that hold a text; -1 for none.
+func firstOf(lines []string, text string) int {
+	return slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, text) })
+}
+
+func lastOf(lines []string, text string) int {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], text) {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestStartOnAnEmptyKernel(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		did := r.journal.take()
+		order := []int{lastOf(did, "sysctl"), firstOf(did, "route replace"), lastOf(did, " route "), firstOf(did, "adopt flows"),
+			firstOf(did, "nft apply"), firstOf(did, "rule add"), lastOf(did, "rule add")}
+		if !slices.IsSorted(order) || order[0] < 0 || order[6] != len(did)-1 {
+			t.Errorf("not in the order sysctls, routes, flows, packet filter, rules:\n%s", strings.Join(did, "\n"))
+		}
+		if n := len(with(did, "nft")); n != 1 {
+			t.Errorf("the packet filter was made %d times", n)
+		}
+		r.wantLadder(1, 2)
+		if s := r.status(); s.Daemon.Generation != 1 || len(s.Problems) > 0 && r.problem("policy-dead") == nil {
+			t.Errorf("status after the start: %+v", s)
+		}
+		r.after(time.Minute)
+		r.wantQuiet("in a minute without events")
+		if !r.isIn("fiber", control.Up)() || !r.isIn("lte", control.Up)() {
+			t.Errorf("uplinks after a minute: %+v", r.status().Uplinks)
+		}
+		events := r.take()
+		if n := len(ofType(events, control.EventDaemon)); n != 1 {
+			t.Errorf("told %d times that it started", n)
+		}
+		if n := len(ofType(events, control.EventRepair)) + len(ofType(events, control.EventSwitch)); n > 0 {
+			t.Errorf("switches or repairs at a start: %+v", events)
+		}
+	})
+}
+
+func TestRestartMovesNothing(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		r.after(time.Second)
+		r.wantLadder(2, 1)
+		held := r.packets.text()
+
+		r.restart()
+		r.after(10 * time.Second)
+		r.wantQuiet("after a restart")
+		r.wantLadder(2, 1)
+		if r.packets.text() != held {
+			t.Error("the table is another one")
+		}
+		if !r.isIn("fiber", control.Down)() {
+			t.Errorf("fiber is %s and %s, want down as before", r.uplink("fiber").IPv4.State, r.uplink("fiber").IPv6.State)
+		}
+		events := r.take()
+		if moved := ofType(events, control.EventSessions); len(moved) > 0 {
+			t.Errorf("sessions were moved a second time: %+v", moved)
+		}
+		if s := r.status(); s.SwitchesTotal != 0 || s.LastSwitch != nil {
+			t.Errorf("a restart counts %d switches", s.SwitchesTotal)
+		}
+	})
+}
+
+// A daemon may die at any moment, also between two ops of its first start. The
+// next one ends what it began.
+func TestStartThatIsKilled(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		whole := len(r.journal.take())
+		r.stop()
+		want, _ := r.routes.Read()
+		table := r.packets.text()
+		for done := range whole {
+			r.routes.routes, r.routes.rules, r.packets.held, r.sysctls.right = nil, nil, "", nil
+			r.journal.dead, r.journal.deadAfter = true, done
+			r.start()
+			r.stop()
+			r.journal.dead = false
+			r.journal.take()
+			r.start()
+			r.after(100 * time.Millisecond)
+			got, _ := r.routes.Read()
+			if len(routing.Plan(want, got)) > 0 || r.packets.text() != table || r.problem("kernel-refused") != nil {
+				t.Fatalf("killed after %d of %d steps, started again: it lacks %v", done, whole, routing.Plan(want, got))
+			}
+			r.stop()
+		}
+	})
+}
