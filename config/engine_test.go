@@ -77,7 +77,7 @@ func TestLayout(t *testing.T) {
 	equal(t, "default", Default().Layout(), failover.DefaultLayout)
 	for _, kernel := range []string{
 		"{mark_mask: 0x7f00, ct_mask: 0x7fff}", "{mark_mask: 0xfe000000, ct_mask: 0xfffe0000}",
-		"{mark_mask: 0x007f0000, ct_mask: 0x007fff00, first_priority: 1, first_table: 126}",
+		"{mark_mask: 0x007f0000, ct_mask: 0x007fff00, first_priority: 1, first_table: 126}", "{first_table: 255}",
 	} {
 		l := good(t, minimal+"kernel: "+kernel+"\n").Layout()
 		for n := failover.FirstUplinkLane; n <= failover.NobodyLane; n++ {

@@ -85,13 +85,17 @@ func boundedText(ps *problems, text string) bool {
 		if strings.TrimSpace(s) != "" {
 			empty = 0
 		}
-		marks += strings.Count(s, ",") + strings.Count(s, "[") + strings.Count(s, "{")
+		for _, c := range []byte(s) {
+			if strings.IndexByte(",[]{}", c) >= 0 {
+				marks++
+			}
+		}
 		switch at := (position{line, 1}); {
 		case empty > maxEmptyLines:
 			ps.add(at, wholeFile, fmt.Sprintf("has more than %d empty lines in a row", maxEmptyLines), "fewer")
 			return false
 		case marks > maxMarks:
-			ps.add(at, wholeFile, fmt.Sprintf("has more than %d lists, mappings and items", maxMarks), "fewer")
+			ps.add(at, wholeFile, fmt.Sprintf("has more than %d brackets and commas", maxMarks), "fewer")
 			return false
 		}
 	}

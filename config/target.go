@@ -87,6 +87,9 @@ func (e *TargetError) Error() string {
 // A host is an address (IPv6 in brackets) or a name. Any error is a *TargetError.
 func ParseTarget(s string) (Target, error) {
 	t, err := parseTarget(s)
+	if err == nil && strings.HasSuffix(s, "#") {
+		err = &TargetError{wrong: "has a fragment (#)", right: "the same without it"}
+	}
 	if err != nil {
 		err.text = s
 		return Target{}, err
@@ -133,6 +136,8 @@ func urlTarget(u *url.URL) (Target, *TargetError) {
 		return t, &TargetError{wrong: "has a user name", right: "the same without it"}
 	case u.Fragment != "":
 		return t, &TargetError{wrong: "has a fragment (#)", right: "the same without it"}
+	case strings.HasSuffix(u.Host, ":"):
+		return t, &TargetError{wrong: "has no port after its colon", right: "a port from 1 to 65535"}
 	}
 	if text := u.Port(); text != "" {
 		n, ok := parsePort(text)
@@ -153,17 +158,18 @@ func urlTarget(u *url.URL) (Target, *TargetError) {
 
 // setPath takes what follows the host.
 func (t *Target) setPath(u *url.URL) *TargetError {
-	rest := strings.Trim(u.Path, "/")
+	query := u.RawQuery != "" || u.ForceQuery
 	switch t.Method {
 	case TCP:
-		if rest != "" || u.RawQuery != "" {
+		if u.Path != "" || query {
 			return &TargetError{wrong: "has a path", right: "tcp://host:port"}
 		}
 	case DNS:
-		if !isName(rest) && rest != rootName || u.RawQuery != "" {
+		name := strings.TrimPrefix(u.Path, "/")
+		if !isName(name) && name != rootName || query {
 			return &TargetError{wrong: "has no name to ask for", right: "dns://server/name, such as dns://9.9.9.9/example.com"}
 		}
-		t.Name = strings.ToLower(rest)
+		t.Name = strings.ToLower(name)
 	default:
 		t.Path = u.RequestURI()
 	}

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// duration reads a time from least to most, both included.
+func duration(least, most time.Duration) reader[time.Duration] {
+	return func(d *decoder, n node) (time.Duration, bool) {
+		s, ok := d.text(n, "a time such as 500ms, 30s or 1h30m")
+		if !ok {
+			return 0, false
+		}
+		v, wrong, right := parseDuration(s, least, most)
+		if wrong != "" {
+			d.wrong(n, wrong, right)
+		}
+		return v, wrong == ""
+	}
+}
+
+// parseDuration reads a time within bounds, or says what is wrong with it.
+func parseDuration(s string, least, most time.Duration) (v time.Duration, wrong, right string) {
+	v, ok := durationOf(s)
+	if _, err := strconv.ParseFloat(s, 64); err == nil && !ok {
+		return 0, show(s) + " has no unit", "a time such as " + s + "s or " + s + "ms"
+	}
+	switch {
+	case !ok:
+		return 0, show(s) + " is no time", "a time such as 500ms, 30s, 1h30m or 2d"
+	case v < least:
+		return 0, show(s) + " is under the least", "at least " + FormatDuration(least)
+	case v > most:
+		return 0, show(s) + " is over the most", "at most " + FormatDuration(most)
+	}
+	return v, "", ""
+}
+
+// durationOf reads Go's notation of a time, with days (d) before it.
+func durationOf(s string) (time.Duration, bool) {
+	days, rest, ok := strings.Cut(s, "d")
+	if !ok {
+		v, err := time.ParseDuration(s)
+		return v, err == nil
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil {
+		return 0, false
+	}
+	v := time.Duration(0)
+	if rest != "" {
+		v, err = time.ParseDuration(rest)
+	}
+	const maxDays = 10_000
+	if err != nil || v < 0 || v > day || n > maxDays {
+		return 0, false
+	}
+	return time.Duration(n)*day + v, true
+}
+
+const day = 24 * time.Hour
+
+// FormatDuration writes a time as a configuration file does: "500ms", "1h30m",
+// without the zero parts of time.Duration's own form.
+func FormatDuration(v time.Duration) string {
+	s := v.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"swerve/failover"
+)
+
+// A measure reads one side of a limit. right says what it takes.
+type measure struct {
+	read  func(s string) (float64, bool)
+	right string
+	show  func(v float64) string
+}
+
+// ratios measures loss: "20%" or 0.2, over 0 and up to 100%.
+var ratios = measure{
+	read: func(s string) (float64, bool) {
+		percent, ok := strings.CutSuffix(s, "%")
+		v, err := strconv.ParseFloat(strings.TrimSpace(percent), 64)
+		if ok {
+			return v / 100, err == nil && v > 0 && v <= 100
+		}
+		return v, err == nil && v > 0 && v < 1
+	},
+	right: "a share such as 20% or 0.2, over 0% and at most 100%, or never",
+	show:  func(v float64) string { return strconv.FormatFloat(math.Round(v*1e6)/1e4, 'g', -1, 64) + "%" },
+}
+
+// times measures latency and jitter, in seconds: over 0, up to a minute.
+var times = measure{
+	read: func(s string) (float64, bool) {
+		v, ok := durationOf(s)
+		return v.Seconds(), ok && v > 0 && v <= time.Minute
+	},
+	right: "a time such as 300ms, over 0 and at most 1m, or never",
+	show: func(v float64) string {
+		return FormatDuration(time.Duration(math.Round(v * float64(time.Second))))
+	},
+}
+
+// threshold is one side of a limit: a measure, or never.
+type threshold struct {
+	never bool
+	value float64
+}
+
+func (m measure) threshold(d *decoder, n node) (threshold, bool) {
+	s, ok := d.text(n, m.right)
+	if !ok {
+		return threshold{}, false
+	}
+	if isNone(s) {
+		return threshold{never: true}, true
+	}
+	v, ok := m.read(s)
+	if !ok {
+		d.wrong(n, show(s)+" is no such limit", m.right)
+	}
+	return threshold{value: v}, ok
+}
+
+// limitSides is a limit as the file writes it.
+type limitSides struct{ degraded, clear *threshold }
+
+// limit makes a field for a limit. Where only degraded is given and it is not
+// over the clear that was there, clear follows it at clearShare, so that there
+// is always some way between the two.
+func limit(key string, m measure, place func(*Health) *failover.Limit) field[Health] {
+	side := func(key string, place func(*limitSides) **threshold) field[limitSides] {
+		return set(key, place, func(d *decoder, n node) (*threshold, bool) {
+			t, ok := m.threshold(d, n)
+			return &t, ok
+		})
+	}
+	below := fields[limitSides]{
+		side("degraded", func(l *limitSides) **threshold { return &l.degraded }),
+		side("clear", func(l *limitSides) **threshold { return &l.clear }),
+	}
+	return field[Health]{key: key, keys: below.keys(), read: func(d *decoder, n node, into *Health) {
+		var sides limitSides
+		before := d.count()
+		below.read(d, n, &sides)
+		if d.count() == before {
+			m.apply(d, n, sides, place(into))
+		}
+	}}
+}
+
+// clearShare of degraded is the limit to clear where none is given.
+const clearShare = 0.6
+
+// apply puts the given sides over a limit and checks that they agree.
+func (m measure) apply(d *decoder, n node, given limitSides, l *failover.Limit) {
+	result := *l
+	if t := given.degraded; t != nil {
+		result.Never, result.Degraded = t.never, t.value
+	}
+	if t := given.clear; t != nil {
+		result.Clear = t.value
+	}
+	neverClear := given.clear != nil && given.clear.never
+	switch {
+	case result.Never:
+		result = failover.Limit{Never: true}
+	case neverClear:
+		d.wrongAt(keyPath(n.path, "clear"), "never, though it can be degraded", "at most degraded, "+m.show(result.Degraded))
+		return
+	case given.clear == nil && result.Clear == 0 || given.clear == nil && result.Clear >= result.Degraded:
+		result.Clear = result.Degraded * clearShare
+	case result.Clear > result.Degraded:
+		d.wrongAt(keyPath(n.path, "clear"), m.show(result.Clear)+" is over degraded",
+			"at most "+m.show(result.Degraded))
+		return
+	}
+	*l = result
+}
