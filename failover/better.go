@@ -7,8 +7,7 @@ import (
 
 // better looks whether a live first rung is left for a better one: at the
 // start, by the operator's hand, off a degraded uplink, or back to a preferred.
-func (e *Engine) better(pol *policy, f Family, present []candidate, rs [][]candidate) pick {
-	c := &pol.family[f]
+func (e *Engine) better(c *choice, present []candidate, rs [][]candidate) pick {
 	stay := pick{to: c.first, silent: true}
 	ideal := rs[0]
 	to := shares(ideal)
@@ -22,7 +21,7 @@ func (e *Engine) better(pol *policy, f Family, present []candidate, rs [][]candi
 			worst = k
 		}
 	}
-	if m, ok := e.byHand(pol, to, worst, ideal); ok {
+	if m, ok := e.byHand(c, ideal, worst); ok {
 		return m
 	}
 	if worst.rank == rankUnknown {
@@ -42,33 +41,37 @@ func (e *Engine) better(pol *policy, f Family, present []candidate, rs [][]candi
 	if c.firstAnswer != never && e.now <= c.firstAnswer+quickStart && preferred(ideal, present) {
 		return pick{to: to, silent: true}
 	}
-	return e.voluntarily(c, f, ideal, present, worst)
+	return e.voluntarily(c, ideal, present, worst)
 }
 
-// byHand follows the operator: off a drained uplink, onto a pinned one.
-func (e *Engine) byHand(pol *policy, to []Share, worst candidate, ideal []candidate) (pick, bool) {
-	m := pick{to: to, kind: Switchover, evidence: -1}
-	if ideal[0].rank > rankAnswering {
-		return m, false
-	}
+// byHand follows the operator: off a drained uplink, onto a pinned one, and
+// back. At the operator's word it is done at once; what the word means later,
+// when uplinks come and go, is subject to the least interval.
+func (e *Engine) byHand(c *choice, ideal []candidate, worst candidate) (pick, bool) {
+	m := pick{to: shares(ideal), kind: Switchover, evidence: -1, voluntary: true}
 	switch {
+	case ideal[0].rank > rankAnswering:
+		return m, false
 	case ideal[0].group == pinned:
 		m.reason = "switched to " + ideal[0].up.cfg.Name + " by the operator"
-		return m, true
 	case worst.group == drainedLive && ideal[0].group < drainedLive:
 		m.reason = worst.up.cfg.Name + " is drained"
-		return m, true
-	case e.resumed && ideal[0].rank == rankUp:
+	case e.handAt == e.now && ideal[0].rank == rankUp:
 		m.kind, m.reason = Return, "resumed by the operator"
-		return m, true
+	default:
+		return m, false
 	}
-	return m, false
+	if due := c.voluntary + e.cfg.Failback.MinInterval; e.handAt != e.now && e.now < due {
+		c.due = due
+		return pick{to: c.first, silent: true}, true
+	}
+	return m, true
 }
 
 // voluntarily leaves a live rung for one that is up, under the rules that keep
 // traffic from being moved about: not before it may, not too often, and not
 // onto what has not answered lately.
-func (e *Engine) voluntarily(c *choice, f Family, ideal, present []candidate, worst candidate) pick {
+func (e *Engine) voluntarily(c *choice, ideal, present []candidate, worst candidate) pick {
 	stay := pick{to: c.first, silent: true}
 	m := pick{to: shares(ideal), kind: Return, evidence: -1, voluntary: true}
 	switch {

@@ -6,6 +6,10 @@ import "time"
 // at 5 % loss nine are all lost by chance once in 10^11 bursts.
 const leastBurst = 9
 
+// anotherRound is the pause before a burst that could not be sent in full is
+// continued.
+const anotherRound = 100 * time.Millisecond
+
 // burst is a volley to all targets of a path. It ends when a quorum answers, or
 // when all of it is late. Any probe that is sent meanwhile counts for it, so
 // that regular probes complete it when the bucket cannot pay.
@@ -15,6 +19,8 @@ type burst struct {
 	// rounds still to send, each to every target; next is when.
 	rounds int
 	next   Instant
+	// out counts its probes in the air.
+	out int
 	// want is the number of probes that must be late, or answered without that
 	// a quorum was reached, for the verdict.
 	want, settled int
@@ -54,6 +60,30 @@ func (b *burst) failed() bool { return b.open && b.settled >= b.want }
 func (b *burst) settle(f *flight) {
 	if b.open && f.burst == b.number && !f.late {
 		b.settled++
+		b.out--
+	}
+}
+
+// vanish takes a probe off the burst that tells nothing.
+func (b *burst) vanish(f *flight) {
+	if b.open && f.burst == b.number && !f.late {
+		b.out--
+	}
+}
+
+// spent reports whether nothing more is to come of the burst.
+func (b *burst) spent() bool { return b.open && b.rounds == 0 && b.out <= 0 }
+
+// goOn gives a suspicion another round where its burst could not be sent in
+// full, and ends a mere look.
+func (e *Engine) goOn(p *path) {
+	switch {
+	case !p.burst.spent() || p.burst.failed():
+	case p.state == Suspect:
+		p.burst.rounds = 1
+		p.burst.next = e.now + anotherRound
+	default:
+		e.closeBurst(p)
 	}
 }
 

@@ -13,7 +13,9 @@
 //     report for each exactly one [ProbeSent] or [ProbeNotSent], and at most one
 //     [ProbeAnswered]. The engine itself decides that a probe is late or lost.
 //   - Report each change of an uplink's link, addresses or gateway by
-//     [LinkChanged], and read a link again when an output asks so by Reread.
+//     [LinkChanged], and read a link again when an output asks so by Reread. At
+//     the start report every uplink's, also that an interface is not there: the
+//     first intent waits for all of them, though no longer than two seconds.
 //   - Call Step with [Tick] at Output.Wake, or as soon after as possible. A
 //     step that comes late is a pause of this machine and no evidence about
 //     any path: the engine moves its open deadlines by the delay.

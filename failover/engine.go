@@ -35,8 +35,8 @@ type Engine struct {
 	// of what one path's verdict touched; awaitProof says that a selection waits
 	// for a candidate's answer.
 	dirty, settling, awaitProof bool
-	// resumed: the operator has just taken a word back.
-	resumed    bool
+	// handAt is when the operator last did something, or it ended by itself.
+	handAt     Instant
 	intent     *Intent
 	switches   uint64
 	lastSwitch *Record
@@ -45,7 +45,7 @@ type Engine struct {
 
 // New makes an engine that knows of no link yet. The configuration must be valid.
 func New(cfg Config) *Engine {
-	e := &Engine{wake: forever, opened: never}
+	e := &Engine{wake: forever, opened: never, handAt: never}
 	e.configure(cfg)
 	return e
 }

@@ -89,6 +89,7 @@ func (e *Engine) ask(p *path, target int, kind probeKind) {
 	*f = flight{id: id, path: p, epoch: p.epoch, target: target, kind: kind, asked: e.now, sent: never}
 	if p.burst.open && !p.targets[target].aside {
 		f.burst = p.burst.number
+		p.burst.out++
 	}
 	p.open = append(p.open, id)
 	e.out.Probes = append(e.out.Probes, Probe{ID: id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name})
@@ -117,6 +118,7 @@ func (e *Engine) probeNotSent(ev ProbeNotSent) {
 		return
 	}
 	p, kind := f.path, f.kind
+	p.burst.vanish(f)
 	e.close(f)
 	*f = flight{}
 	p.touched = true
@@ -172,7 +174,11 @@ func (e *Engine) expire(p *path) {
 	kept := p.open[:0]
 	for _, id := range p.open {
 		f := e.flights.get(id)
-		if f == nil || f.sent == never && e.now >= f.asked+p.up.cfg.Probe.LostAfter+unreported {
+		if f == nil {
+			continue
+		}
+		if f.sent == never && e.now >= f.asked+p.up.cfg.Probe.LostAfter+unreported {
+			p.burst.vanish(f)
 			continue
 		}
 		if f.sent != never && !f.late && e.now >= f.lateAt {

@@ -35,6 +35,7 @@ func (e *Engine) judge(p *path) {
 	if p.burst.open && p.state != Suspect && p.answeredSince(p.burst.mark) {
 		e.closeBurst(p)
 	}
+	e.goOn(p)
 }
 
 // next is the transition function: it tells the state that follows, if another.

@@ -19,6 +19,7 @@ func (e *Engine) operator(ev Operator) {
 		return
 	}
 	e.dirty = true
+	e.handAt = e.now
 	switch ev.Verb {
 	case Switch:
 		u.drained = override{}
@@ -37,7 +38,6 @@ func (e *Engine) operator(ev Operator) {
 				o.drained = override{}
 			}
 		}
-		e.resumed = true
 	}
 }
 
@@ -55,13 +55,13 @@ func (e *Engine) endOverrides() {
 	for _, pol := range e.policies {
 		if pol.pin.over(e.now) {
 			pol.pin = override{}
-			e.resumed, e.dirty = true, true
+			e.handAt, e.dirty = e.now, true
 		}
 	}
 	for _, u := range e.uplinks {
 		if u.drained.over(e.now) {
 			u.drained = override{}
-			e.resumed, e.dirty = true, true
+			e.handAt, e.dirty = e.now, true
 		}
 	}
 }

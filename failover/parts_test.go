@@ -90,7 +90,7 @@ func TestBucket(t *testing.T) {
 	var b bucket
 	b.tune(0, 6, 6)
 	n := 0
-	for b.take(0) {
+	for n <= 6*incident && b.take(0) {
 		n++
 	}
 	if n != 6*incident {

@@ -33,7 +33,7 @@ func (e *Engine) pick(pol *policy, f Family, cs []candidate) pick {
 	if slices.ContainsFunc(present, func(k candidate) bool { return k.rank >= rankShunned }) || len(present) < len(c.first) {
 		return e.forced(c, f, present, rs)
 	}
-	return e.better(pol, f, present, rs)
+	return e.better(c, present, rs)
 }
 
 // presentOf lists the candidates that are in the present first rung.

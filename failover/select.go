@@ -33,7 +33,6 @@ func (e *Engine) choose() {
 			pol.due = min(pol.due, pol.family[f].due)
 		}
 	}
-	e.resumed = false
 	e.noteCarrying()
 	e.updateIntent()
 }

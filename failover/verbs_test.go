@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -221,7 +222,7 @@ func familyOf(word string) Family {
 }
 
 // link carries out "link fiber", and "link fiber no-carrier", "missing",
-// "off", "no-ipv4", "no-ipv6", "no-gateway", "index=7".
+// "off", "no-ipv4", "no-ipv6", "no-gateway", "gateway=…".
 func (p *player) link(args []string) error {
 	index := 1
 	for i, u := range p.cfg.Uplinks {
@@ -231,6 +232,10 @@ func (p *player) link(args []string) error {
 	}
 	l := testLink(args[0], index)
 	for _, a := range args[1:] {
+		if gw, ok := strings.CutPrefix(a, "gateway="); ok {
+			l.Family[IPv4].Gateway = netip.MustParseAddr(gw)
+			continue
+		}
 		switch a {
 		case "no-carrier":
 			l.Carrier = false
@@ -243,7 +248,6 @@ func (p *player) link(args []string) error {
 		case "no-ipv6":
 			l.Family[IPv6] = FamilyLink{}
 		case "no-gateway":
-			l.Family[IPv4].Gateway = l.Family[IPv4].Gateway.Prev().Prev().Prev()
 			l.Family[IPv4] = FamilyLink{Addresses: l.Family[IPv4].Addresses}
 		default:
 			return fmt.Errorf("unknown link state %s", a)

@@ -29,14 +29,13 @@ type world struct {
 	intent *Intent
 	// voluntary is the last switch by choice of each policy and family.
 	voluntary map[string]Instant
-	hand      Instant
 	lost      map[string][]string
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 2)), voluntary: map[string]Instant{},
-		lost: map[string][]string{}, hand: never,
+		lost: map[string][]string{},
 	}
 	w.cfg = w.randomConfig()
 	w.net = newNetwork(w.cfg, seed)
@@ -136,10 +135,8 @@ func (w *world) changeByHand(u Uplink, f Family) {
 	n := w.net
 	switch w.rand.IntN(5) {
 	case 0:
-		w.hand = n.now
 		n.step(Operator{Verb: OperatorVerb(w.rand.IntN(3)), Uplink: u.Name, Until: n.now + time.Duration(w.rand.Int64N(int64(time.Minute)))})
 	case 1:
-		w.hand = n.now
 		n.step(Operator{Verb: Resume})
 	case 2:
 		n.step(Traffic{Uplink: u.Name, Family: f, LastSent: n.now, LastReceived: n.now - time.Duration(w.rand.Int64N(int64(time.Second)))})
@@ -218,9 +215,9 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 		return nil
 	case s.Kind == Failover && to > rankAnswering && !cut:
 		return fmt.Errorf("failover to %v of rank %d from %v of rank %d", s.To, to, s.From, from)
-	case s.Kind == Failover || w.hand == at || e.admined():
+	case s.Kind == Failover || e.handAt == at:
 		return nil
-	case to > from:
+	case to > from && !e.admined():
 		return fmt.Errorf("%s to %v of rank %d from %v of rank %d", s.Kind, s.To, to, s.From, from)
 	}
 	key := s.Policy + s.Family.String()
@@ -232,14 +229,14 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 	return nil
 }
 
-// admined reports whether any override stands, or has just ended.
+// admined reports whether any override stands.
 func (e *Engine) admined() bool {
 	for _, u := range e.uplinks {
 		if a, _ := e.admin(u); a != "auto" {
 			return true
 		}
 	}
-	return e.lastSwitch != nil && e.lastSwitch.Switch.Reason == "resumed by the operator"
+	return false
 }
 
 // checkIntent holds a new intent against the one before.
