@@ -29,9 +29,9 @@ const maxInbox = 256
 // events costs them one wake-up, and the machine's other work gets its turn.
 const pace = 10 * time.Millisecond
 
-// Hub is where the daemon leaves its status and its events, and readers find them.
+// Hub is where the daemon leaves its events, and readers find them.
 //
-// There is one log of events for all readers: each has a place in it, and reads on
+// There is one log for all readers: each has a place in it, and reads on
 // from there at its own pace. A reader therefore costs the hub nothing while it is
 // slow; when the log's end overtakes it, it learns how many events it missed.
 //
@@ -41,8 +41,7 @@ const pace = 10 * time.Millisecond
 //
 // A Hub is safe for concurrent use. [Server.Serve] wakes its readers.
 type Hub struct {
-	status atomic.Pointer[Status]
-	wake   chan struct{} // holds one token while there is news to tell readers
+	wake chan struct{} // holds one token while there is news to tell readers
 
 	inboxMu sync.Mutex
 	inbox   []logLine     // published, not yet in the log; at most maxInbox
@@ -61,31 +60,24 @@ type logLine struct {
 	line []byte // one line of JSON with its newline; never changed
 }
 
-// NewHub returns a hub without status and events.
+// NewHub returns a hub without events.
 func NewHub() *Hub {
 	h := &Hub{wake: make(chan struct{}, 1), first: 1, changed: make(chan struct{})}
 	h.next.Store(h.first)
 	return h
 }
 
-// PublishStatus makes s the status that Status returns. The hub keeps it: neither
-// it nor what it points to may change afterwards.
-func (h *Hub) PublishStatus(s *Status) { h.status.Store(s) }
-
-// Status returns the status published last, nil before the first. It is shared:
-// do not change it.
-func (h *Hub) Status() *Status { return h.status.Load() }
-
 // Publish appends an event to the log, giving it its Seq; an event without a Time
-// happened now. It never waits for a reader, and takes as long with a thousand of
-// them as with none. An event that cannot be written, such as one whose detail is
+// happened now. It takes as long with a thousand readers as with none: it waits
+// for none of them to take something, and for their lock only when they kept the
+// inbox from being emptied for maxInbox events. Texts over maxEventText are cut. An event that cannot be written, such as one whose detail is
 // not that of its type, is replaced by one of type daemon that says so: the hub
 // serves the engine, and must not stop it.
 func (h *Hub) Publish(e Event) {
 	if e.Time.IsZero() {
 		e.Time = At(time.Now())
 	}
-	e.Detail = e.Detail.bounded()
+	e = e.bounded()
 
 	h.inboxMu.Lock()
 	e.Seq = h.next.Load()
@@ -143,22 +135,36 @@ func encode(e Event) []byte {
 	return append(line, '\n')
 }
 
-// bounded returns d with its texts cut to what an event may hold.
-func (d *Detail) bounded() *Detail {
-	if d == nil {
-		return nil
+// bounded returns the event with its texts cut to what one may hold. What the
+// publisher has of it stays as it is.
+func (e Event) bounded() Event {
+	if e.Health != nil {
+		h := *e.Health
+		h.Reason = cut(h.Reason)
+		e.Health = &h
 	}
-	out := *d
-	out.Reason = cut(d.Reason)
-	out.Problems = nil
-	for i, p := range d.Problems {
+	if e.Switch != nil {
+		s := *e.Switch
+		s.Reason = cut(s.Reason)
+		e.Switch = &s
+	}
+	if e.Detail != nil {
+		d := *e.Detail
+		d.Object, d.Reason, d.Problems = cut(d.Object), cut(d.Reason), boundedProblems(d.Problems)
+		e.Detail = &d
+	}
+	return e
+}
+
+func boundedProblems(problems []string) []string {
+	var out []string
+	for i, p := range problems {
 		if i == MaxEventProblems {
-			out.Problems = append(out.Problems, fmt.Sprintf("and %d more", len(d.Problems)-i))
-			break
+			return append(out, fmt.Sprintf("and %d more", len(problems)-i))
 		}
-		out.Problems = append(out.Problems, cut(p))
+		out = append(out, cut(p))
 	}
-	return &out
+	return out
 }
 
 func cut(s string) string {

@@ -60,6 +60,23 @@ func TestLogKeepsTheNewest(t *testing.T) {
 	}
 }
 
+func TestTextsAreBounded(t *testing.T) {
+	h := NewHub()
+	long := strings.Repeat("x", 1<<20)
+	for _, e := range []Event{
+		{Type: EventHealth, Health: &HealthDetail{Reason: long}},
+		{Type: EventSwitch, Switch: &SwitchDetail{Reason: long}},
+		{Type: EventRepair, Detail: &Detail{Reason: long, Object: long}},
+	} {
+		h.Publish(e)
+	}
+	for i, l := range h.inbox {
+		if len(l.line) > 3*maxEventText {
+			t.Errorf("event %d has %d bytes", i, len(l.line))
+		}
+	}
+}
+
 // Large events shorten the log; the newest is always there.
 func TestLogIsBoundedInBytes(t *testing.T) {
 	h := NewHub()
@@ -113,18 +130,6 @@ func TestCursorSince(t *testing.T) {
 		}
 		h.log = h.log[:10]
 		h.next.Store(11)
-	}
-}
-
-func TestPublishedStatus(t *testing.T) {
-	h := NewHub()
-	if h.Status() != nil {
-		t.Error("a new hub has a status")
-	}
-	s := fullStatus()
-	h.PublishStatus(s)
-	if h.Status() != s {
-		t.Error("the hub has another status than was published")
 	}
 }
 
