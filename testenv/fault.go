@@ -112,33 +112,34 @@ func filterOf(s Spec) wire.Filter {
 	return wire.DropBeyond
 }
 
-// spoil changes one property of an uplink's paths; the undo puts back what the lab
-// began with.
+// spoil changes one property of an uplink's paths; the undo puts that one back.
 func (lab *Lab) spoil(f *Fault) {
 	w, s := lab.Wire[f.Uplink], f.Spec
-	dir := map[Kind]wire.Direction{LossOut: wire.ToISP, LossIn: wire.ToGateway}[s.Kind]
-	if dir == 0 {
-		dir = wire.Both
-	}
-	change := func(p *wire.Path, part float64, d time.Duration, rate int64) {
+	property := func(from, to *wire.Path) {
 		switch s.Kind {
 		case Delay:
-			p.Delay = d
+			to.Delay = from.Delay
 		case Jitter:
-			p.Jitter = d
+			to.Jitter = from.Jitter
 		case Rate:
-			p.Rate = rate
+			to.Rate = from.Rate
 		default:
-			p.Loss = part
+			to.Loss = from.Loss
 		}
 	}
-	w.Change(dir, func(p *wire.Path) { change(p, s.Part, s.Duration, s.BitRate) })
-	usual := time.Duration(0)
-	if s.Kind == Delay {
-		usual = lab.Options.Delay
+	spoilt := wire.Path{Delay: s.Duration, Jitter: s.Duration, Rate: s.BitRate, Loss: s.Part}
+	before := map[wire.Direction]wire.Path{}
+	for _, dir := range []wire.Direction{wire.ToISP, wire.ToGateway} {
+		if s.Kind == LossOut && dir != wire.ToISP || s.Kind == LossIn && dir != wire.ToGateway {
+			continue
+		}
+		before[dir] = w.Path(dir)
+		w.Change(dir, func(p *wire.Path) { property(&spoilt, p) })
 	}
 	f.undo = func() error {
-		w.Change(dir, func(p *wire.Path) { change(p, 0, usual, 0) })
+		for dir, old := range before {
+			w.Change(dir, func(p *wire.Path) { property(&old, p) })
+		}
 		return nil
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"swerve/testenv"
 	"swerve/testenv/netns"
+	"swerve/testenv/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +34,7 @@ func TestEveryUplinkReachesEveryTarget(t *testing.T) {
 	}
 	all.Wait()
 	for i, w := range lab.Wire {
-		if n := w.Counters(1).Foreign; n != 0 {
+		if n := w.Counters(wire.ToISP).Foreign; n != 0 {
 			t.Errorf("%d packets left by uplink %d with a source that is not its own", n, i)
 		}
 	}
@@ -123,6 +124,27 @@ func TestClientsReachTheInternet(t *testing.T) {
 	run(t, lab.Clients[0], "ping -c1 -W5 "+v4.String())
 }
 
+// An ISP takes packets from its own prefixes alone, or a router that sends with a
+// wrong address would not be found out.
+func TestISPsDropForeignSources(t *testing.T) {
+	lab := testenv.NewTest(t, testenv.Options{})
+	for _, from := range []string{"203.0.113.2", "2001:db8:1::2"} {
+		to, hop := testenv.Server4, lab.Uplinks[1].Router4
+		if strings.Contains(from, ":") {
+			to, hop = testenv.Server6, lab.Uplinks[1].Router6
+		}
+		before := lab.Wire[1].Counters(wire.ToISP).Foreign
+		run(t, lab.Gateway, fmt.Sprintf("ip route replace %s via %s dev wan1", to, hop))
+		if _, err := lab.Gateway.Run("ping", "-c1", "-W1", "-I", from, to.String()); err == nil {
+			t.Errorf("a ping from %s by wan1 is answered", from)
+		}
+		waitFor(t, "a packet that counts as foreign", func() bool {
+			_, _ = lab.Gateway.Run("ping", "-c1", "-W1", "-I", from, to.String())
+			return lab.Wire[1].Counters(wire.ToISP).Foreign > before
+		})
+	}
+}
+
 func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 	before := machine(t)
 	labs := make([]*testenv.Lab, 2)
@@ -132,6 +154,9 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer labs[i].Close()
+		if _, err := labs[i].StartDaemon("sleep", "1000"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := labs[0].Fault(0, "black-hole"); err != nil {
 		t.Fatal(err)
@@ -153,12 +178,12 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 // of this one, routes, rules, the ruleset.
 func machine(t *testing.T) (all []string) {
 	t.Helper()
-	self := fmt.Sprint(os.Getpid())
+	own := fmt.Sprintf("/proc/%d/", os.Getpid())
 	for _, c := range [][]string{
 		{"ip", "-d", "-br", "link"}, {"ip", "route", "show", "table", "all"}, {"ip", "rule"}, {"ip", "netns"},
-		{"nft", "list", "ruleset"}, {"cat", "/proc/self/mounts"},
-		{"sh", "-c", "ls -l /proc/" + self + "/fd | grep -o 'net:.*\\|socket:\\|tmpfs.*' | sort | uniq -c"},
-		{"sh", "-c", "ls -l /proc/" + self + "/task/*/ns/net | grep -o 'net:.*' | sort -u"},
+		{"nft", "list", "ruleset"}, {"cat", own + "mounts"},
+		{"sh", "-c", "ls " + own + "fd | wc -l"},
+		{"sh", "-c", "ls -l " + own + "task/*/ns/net | grep -o 'net:.*' | sort -u"},
 	} {
 		out, err := hostCommand(c...)
 		if err != nil {

@@ -76,6 +76,7 @@ func TestSysctlStaysInside(t *testing.T) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
+	before := openFiles(t)
 	ns, err := netns.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +95,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Error("the child outlived its namespace")
 	}
 	waitFor(t, "the namespace to go", func() bool { return holders(t, inode) == 0 })
+	if after := openFiles(t); after > before {
+		t.Errorf("%d files are open, %d were before", after, before)
+	}
 	if err := ns.Do(func() error { return nil }); !errors.Is(err, netns.ErrClosed) {
 		t.Errorf("Do after Close: %v, want ErrClosed", err)
 	}
@@ -278,6 +282,15 @@ func connectPair(t *testing.T, a *netns.NS, addrA string, b *netns.NS, addrB str
 
 func operUp(l netlink.Link) bool {
 	return l.Attrs().RawFlags&uint32(net.FlagUp) != 0 && l.Attrs().OperState == netlink.OperUp
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
 }
 
 // holders counts the threads on this machine that are in a namespace.

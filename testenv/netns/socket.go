@@ -111,11 +111,11 @@ func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
 
 func (ns *NS) bindFresh(fd, family int) (err error) {
 	for range portTries {
-		any := netip.IPv6Unspecified()
+		wildcard := netip.IPv6Unspecified()
 		if family == unix.AF_INET {
-			any = netip.IPv4Unspecified()
+			wildcard = netip.IPv4Unspecified()
 		}
-		local := sockaddr(netip.AddrPortFrom(any, uint16(ns.freshPort())))
+		local := sockaddr(netip.AddrPortFrom(wildcard, uint16(ns.freshPort())))
 		if err = unix.Bind(fd, local); err != unix.EADDRINUSE {
 			return err
 		}
