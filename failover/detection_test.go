@@ -1,0 +1,73 @@
+package failover
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// detection is what a black-hole at one phase of the probe interval led to.
+type detection struct{ moved, lost time.Duration }
+
+// detect plays a black-hole on fiber, by so much after the twentieth second,
+// and tells when IPv4's new flows and its sessions were moved.
+func detect(t *testing.T, cfg Config, phase time.Duration) detection {
+	n := newNetwork(cfg, 1)
+	onset := 20*time.Second + phase
+	var d detection
+	n.each = func(at Instant, _ Event, out Output) {
+		if out.Intent == nil || at < onset {
+			return
+		}
+		l := out.Intent.Policies[0].Family[IPv4]
+		if d.moved == 0 && l.Rungs[0].has("lte") {
+			d.moved = at - onset
+		}
+		if d.lost == 0 && slices.Contains(l.Lost, "fiber") {
+			d.lost = at - onset
+		}
+	}
+	for _, u := range cfg.Uplinks {
+		n.step(LinkChanged{Uplink: u.Name, Link: testLink(u.Name, 1)})
+	}
+	n.run(onset)
+	for _, f := range Families {
+		n.wire[wireKey{"fiber", f, ""}].dead = true
+	}
+	n.run(onset + 3*time.Second)
+	if d.moved == 0 || d.lost == 0 {
+		t.Fatalf("phase %v: %+v", phase, d)
+	}
+	return d
+}
+
+// TestDetectionTime holds the times that docs/DECISION.md derives, over all
+// phases of the probe interval: an engine without the machine's own delays.
+func TestDetectionTime(t *testing.T) {
+	both, one := testConfig(), testConfig()
+	if err := configure(&one, []string{"ipv4"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what                 string
+		cfg                  Config
+		median, worst, downs time.Duration
+	}{
+		{"both families", both, 206 * time.Millisecond, 287 * time.Millisecond, 707 * time.Millisecond},
+		{"one family", one, 289 * time.Millisecond, 454 * time.Millisecond, 834 * time.Millisecond},
+	} {
+		var moved []time.Duration
+		var lost time.Duration
+		for i := range 200 {
+			d := detect(t, c.cfg, time.Duration(i)*5*time.Millisecond)
+			moved = append(moved, d.moved)
+			lost = max(lost, d.lost)
+		}
+		slices.Sort(moved)
+		median, worst := moved[len(moved)/2], moved[len(moved)-1]
+		t.Logf("%s: new flows moved after %v in the median, %v at worst; sessions after %v at worst", c.what, median, worst, lost)
+		if median > c.median || worst > c.worst || lost > c.downs {
+			t.Errorf("%s: want at most %v, %v, %v", c.what, c.median, c.worst, c.downs)
+		}
+	}
+}
