@@ -209,9 +209,9 @@ func TestReload(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	for _, args := range []string{"version", "--version"} {
+	for args, want := range map[string]string{"version": "swerve dev\ncommit ", "--version": "swerve version dev\n"} {
 		r := command(t.Context(), args)
-		if r.code != exitDone || !strings.HasPrefix(r.stdout, "swerve dev\n") {
+		if r.code != exitDone || !strings.HasPrefix(r.stdout, want) {
 			t.Errorf("%s: %+v", args, r)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends what the first could not
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -50,8 +51,11 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return report(stderr, err)
 }
 
-// newRoot returns the command tree. It sets *begun once a subcommand's own work
-// begins: errors before that are the command line's.
+// newRoot returns the command tree. It uses none of cobra's Set…Template: a single
+// one links text/template, with which the binary is 3.4 MB larger.
+//
+// *begun is set once a subcommand's own work begins: errors before that are the
+// command line's.
 func newRoot(begun *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "swerve",
@@ -72,7 +76,6 @@ failed, and what to do.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetVersionTemplate("swerve {{.Version}}\n")
 	root.PersistentFlags().String("socket", control.DefaultSocket, "the daemon's socket, a `PATH`")
 	root.SetHelpCommand(helpCmd())
 	for _, c := range commands() {

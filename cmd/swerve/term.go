@@ -49,10 +49,13 @@ func (p paint) as(colour, text string) string {
 }
 
 // printable takes out what would steer a terminal: some texts have pieces that
-// come from servers on the internet.
+// come from servers on the internet. The ends of lines become spaces.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
 			return '?'
 		}
 		return r

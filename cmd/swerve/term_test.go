@@ -72,7 +72,7 @@ func TestOnATerminal(t *testing.T) {
 }
 
 func TestPrintable(t *testing.T) {
-	if got := printable("a\x1b[31mb\x07\u202ec\xffd\té"); got != "a?[31mb??c?d?é" {
+	if got := printable("a\x1b[31mb\x07\u202ec\xffd\té\nf"); got != "a?[31mb??c?d é f" {
 		t.Errorf("%q", got)
 	}
 }
