@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"swerve/failover"
@@ -33,29 +34,34 @@ type sysctls interface {
 
 // plant is the kernel as this daemon works it. It is the loop's.
 type plant struct {
-	routes   routes
-	packets  packets
-	sysctls  sysctls
-	hasIPv6  func() bool
-	foreign  []routing.Route
-	table    firewall.Table // what the packet filter was last made to hold
-	standing bool           // the first apply has been done
-	// settled are the interfaces whose sysctls were set, and unsettled what was
-	// not right then. They are set again when the interfaces change and at each
-	// repair, not at each switch, which should take no longer than it must.
-	settled   []routing.Interface
-	unsettled []routing.Setting
+	routes  routes
+	packets packets
+	sysctls sysctls
+	hasIPv6 func() bool
+	// foreign are the default routes of others, as they were last looked at.
+	foreign []routing.Route
+	// held is what the packet filter was last made to hold; nil while that is
+	// not known.
+	held *firewall.Table
+	// standing: the first apply has been tried.
+	standing bool
 	// virgin: no earlier run has left a table, so flows that are under way have
 	// no lanes yet.
 	virgin bool
+	// settled are the interfaces whose sysctls were set; nil when they have to be
+	// set anew. That is so when the interfaces change and at each look, not at
+	// each switch, which should take no longer than it must. unsettled is what was
+	// not right then, and unset why it could not be set.
+	settled   []routing.Interface
+	unsettled []routing.Setting
+	unset     error
 }
 
 // applied is what came of an apply.
 type applied struct {
-	routes routing.Result
-	// settings that are not as the routes need them, where they are not ours to set.
-	settings []routing.Setting
-	err      error
+	// holds tells by family whether the kernel has the routes and rules of the goal.
+	holds [2]bool
+	err   error
 }
 
 // apply brings the kernel to the goal, and reads it back. Routes come before the
@@ -63,102 +69,101 @@ type applied struct {
 // start the rules come last of all, so that no packet meets one whose marks
 // nobody sets yet.
 func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
-	var out applied
-	var problems []error
-	note := func(err error) { problems = append(problems, err) }
-
-	var err error
-	out.settings, err = k.settle(s.interfaces(p))
-	note(err)
+	k.settle(s.interfaces(p))
 	want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
-	filter := s.firewallGoal(p, in, k.sysctls.Strict)
+	goal := s.firewallGoal(p, in, k.sysctls.Strict)
+	table := firewall.Ruleset(goal)
 	if k.standing {
-		out.routes, err = routing.Apply(k.routes, want)
-		note(err)
-		note(k.filter(firewall.Ruleset(filter)))
-	} else {
-		note(k.prepare(want, filter))
-		note(k.filter(firewall.Ruleset(filter)))
-		out.routes, err = routing.Apply(k.routes, want)
-		note(err)
-		k.standing, k.virgin = true, false
+		result, unrouted := routing.Apply(k.routes, want)
+		return outcome(result, unrouted, k.filter(table))
 	}
-	out.err = errors.Join(problems...)
+	k.standing = true
+	unprepared := errors.Join(k.prepare(want), k.adopt(goal), k.filter(table))
+	result, unrouted := routing.Apply(k.routes, want)
+	return outcome(result, unrouted, unprepared)
+}
+
+// outcome sums an apply up.
+func outcome(result routing.Result, unrouted, other error) applied {
+	out := applied{err: errors.Join(unrouted, other)}
+	for _, f := range failover.Families {
+		lacks := slices.ContainsFunc(result.Left, func(op routing.Op) bool { return op.Family() == f })
+		// With an error and nothing left the kernel could not be read.
+		out.holds[f] = unrouted == nil || len(result.Left) > 0 && !lacks
+	}
 	return out
 }
 
 // settle sets the sysctls of the interfaces, where they are others than before.
-func (k *plant) settle(interfaces []routing.Interface) ([]routing.Setting, error) {
-	if k.standing && slices.Equal(interfaces, k.settled) {
-		return k.unsettled, nil
+func (k *plant) settle(interfaces []routing.Interface) {
+	if k.settled != nil && slices.Equal(interfaces, k.settled) {
+		return
 	}
-	var err error
-	k.unsettled, err = k.sysctls.Set(interfaces)
-	if k.settled = interfaces; err != nil {
+	k.unsettled, k.unset = k.sysctls.Set(interfaces)
+	if k.settled = interfaces; k.unset != nil {
 		k.settled = nil
 	}
-	return k.unsettled, err
 }
 
-// prepare puts the routes in, leaves the rules as they are, and gives lanes to
-// the flows that were there before the very first start.
-func (k *plant) prepare(want routing.State, filter firewall.Goal) error {
+// prepare puts the routes in and leaves the rules as they are.
+func (k *plant) prepare(want routing.State) error {
 	held, err := k.routes.Read()
 	if err != nil {
 		return fmt.Errorf("daemon: read the kernel before the start: %w", err)
 	}
 	_, err = routing.Apply(k.routes, routing.State{Routes: want.Routes, Rules: held.Rules})
-	if k.virgin {
-		_, unmarked := k.packets.AdoptFlows(filter)
-		err = errors.Join(err, unmarked)
+	return err
+}
+
+// adopt gives lanes to the flows that were there before the very first start.
+func (k *plant) adopt(goal firewall.Goal) error {
+	if !k.virgin {
+		return nil
 	}
+	k.virgin = false
+	_, err := k.packets.AdoptFlows(goal)
 	return err
 }
 
 // filter makes the packet filter hold the table, as a small change where it can.
 func (k *plant) filter(table firewall.Table) error {
 	var err error
-	if k.standing {
-		err = k.packets.Move(k.table, table)
+	if k.held != nil {
+		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
 		err = k.packets.Apply(table)
 	}
-	if err == nil {
-		k.table = table
+	k.held = &table
+	if err != nil {
+		k.held = nil
 	}
 	return err
 }
 
 // drift tells what the kernel lacks of the goal, without changing it.
-func (k *plant) drift(s setup, p picture, in failover.Intent) ([]routing.Op, []string, error) {
-	held, err := k.routes.Read()
-	if err != nil {
-		return nil, nil, err
+func (k *plant) drift(s setup, p picture, in failover.Intent) (ops []routing.Op, filter []string, err error) {
+	held, unread := k.routes.Read()
+	if unread == nil {
+		want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
+		ops = routing.Plan(want, held)
 	}
-	want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
-	table := firewall.Ruleset(s.firewallGoal(p, in, k.sysctls.Strict))
-	differences, err := k.packets.Drift(table)
-	return routing.Plan(want, held), differences, err
+	filter, err = k.packets.Drift(firewall.Ruleset(s.firewallGoal(p, in, k.sysctls.Strict)))
+	if err != nil || len(filter) > 0 {
+		k.held = nil // another change of what it held would not do
+	}
+	return ops, filter, errors.Join(unread, err)
 }
 
-// refilter makes the packet filter anew, whatever it was thought to hold.
-func (k *plant) refilter(s setup, p picture, in failover.Intent) error {
-	table := firewall.Ruleset(s.firewallGoal(p, in, k.sysctls.Strict))
-	if err := k.packets.Apply(table); err != nil {
-		return err
-	}
-	k.table = table
-	return nil
-}
-
-// look reads the default routes of others anew, and lets the sysctls be set anew.
-func (k *plant) look(layout failover.Layout) error {
-	k.settled = nil
+// look reads the default routes of others anew, and reports whether they are
+// others than before.
+func (k *plant) look(layout failover.Layout) (changed bool, err error) {
+	before := k.foreign
 	foreign, err := k.routes.Foreign(layout)
-	if err == nil {
-		k.foreign = foreign
+	if err != nil {
+		return false, fmt.Errorf("daemon: look at the default routes of others: %w", err)
 	}
-	return err
+	k.foreign = foreign
+	return !reflect.DeepEqual(before, foreign), nil
 }
 
 // interfaces are those of the uplinks that are there.

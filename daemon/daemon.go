@@ -163,9 +163,9 @@ func (l *loop) open(cfg *config.Config, filter lostReader) error {
 	if err != nil {
 		return err
 	}
-	l.plant.virgin = !observed.Exists
-	if err := l.plant.look(l.setup.layout); err != nil {
-		l.log.Warn("read the default routes of others", "err", err)
+	l.plant.virgin, l.released = !observed.Exists, observed.Lost
+	if _, err := l.plant.look(l.setup.layout); err != nil {
+		l.log.Warn("begin without the default routes of others", "err", err)
 	}
 	l.engine = failover.New(l.setup.engine)
 	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost))

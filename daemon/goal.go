@@ -107,15 +107,13 @@ func (s setup) firewallGoal(p picture, in failover.Intent, strict func(string) b
 		}
 	}
 	for i, policy := range in.Policies {
-		lane := s.lanes.Policies[policy.Policy]
 		g.Policies = append(g.Policies, firewall.Policy{
-			Lane: lane, Name: policy.Policy, Uplinks: s.ownUplinks(i), Block: s.engine.Policies[i].Block,
+			Lane: s.lanes.Policies[policy.Policy], Name: policy.Policy,
+			Uplinks: s.ownUplinks(i), Block: s.engine.Policies[i].Block,
 		})
-		for _, f := range failover.Families {
-			for _, name := range policy.Family[f].Lost {
-				g.Lost[f] = append(g.Lost[f], firewall.Pair{Uplink: s.lanes.Uplinks[name], Policy: lane})
-			}
-		}
+	}
+	for _, f := range failover.Families {
+		g.Lost[f] = s.lost(in, f)
 	}
 	return g
 }

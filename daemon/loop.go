@@ -12,6 +12,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/firewall"
 	"swerve/linkmon"
 )
 
@@ -79,8 +80,15 @@ type loop struct {
 	intent *failover.Intent
 	// stale: the kernel may not be as the intent and the links ask.
 	stale bool
-	// switches that wait for the kernel to be read back.
+	// refused: the last apply did not succeed.
+	refused bool
+	// released are, by family, the lost pairs whose sessions were moved.
+	released [2][]firewall.Pair
+	taken    taken
+	// switches that wait for the kernel to be read back; told counts those that
+	// were told, of which last is the newest.
 	switches []failover.Record
+	told     uint64
 	last     *control.Switch
 	wake     failover.Instant
 	// announced: the daemon has told that it is ready.
@@ -132,11 +140,11 @@ func (l *loop) pass() {
 	if now := l.clock.now(); now >= l.wake {
 		l.step(now, failover.Tick{})
 	}
+	if l.stale && l.intent != nil {
+		l.applyIntent()
+	}
 	if now := l.clock.now(); l.repair.due(now) {
 		l.mend(now)
-	}
-	if l.stale && l.intent != nil {
-		_ = l.applyIntent() // its error is a problem in the status by now
 	}
 	view := l.engine.View()
 	l.remember(view)
@@ -230,49 +238,38 @@ func healthLevel(h *failover.HealthChange) slog.Level {
 	return slog.LevelInfo
 }
 
-// take makes an intent the goal and hands what it lets go of to the mover, once
-// it stands.
+// take makes an intent the goal, and the first but one at once: links that are
+// told together belong into the first.
 func (l *loop) take(in failover.Intent) {
-	before := l.intent
+	first := l.intent == nil
 	l.intent, l.stale = &in, true
-	if !l.setup.hands() {
-		return
-	}
-	moves := l.setup.moves(l.picture, before, in)
-	if before == nil {
-		// What an earlier run had let go of was dealt with then.
-		return
-	}
-	_ = l.applyIntent() // its error is a problem in the status by now
-	for _, v := range moves {
-		if !l.mover.add(v) {
-			l.log.Error("sessions are not moved", "uplink", v.uplink, "reason", "too many moves wait")
-		}
+	if !first {
+		l.applyIntent()
 	}
 }
 
-// applyIntent brings the kernel to the goal and reports what it holds then.
-func (l *loop) applyIntent() error {
+// applyIntent brings the kernel to the goal, reports what it holds then, and lets
+// sessions go that have to. What the kernel refuses is tried again later.
+func (l *loop) applyIntent() {
 	l.stale = false
 	if !l.setup.hands() {
 		l.switches = nil
-		return nil
+		return
 	}
 	result := l.plant.apply(l.setup, l.picture, *l.intent)
 	now := l.clock.now()
-	l.repair.applied(now)
-	l.judgeApplied(result)
+	l.judgeApplied(result.err, now)
+	l.judgeSettings()
 	for _, record := range l.switches {
 		l.switched(record, result.err, now)
 	}
 	l.switches = nil
+	l.letGo(result.holds)
 	var refused string
 	if result.err != nil {
 		refused = result.err.Error()
-		l.repair.hint(now)
 	}
 	l.step(now, failover.Applied{Generation: l.intent.Generation, Err: refused})
-	return result.err
 }
 
 // switched reports a switch that the kernel was read to hold, or did not take.
@@ -283,23 +280,41 @@ func (l *loop) switched(r failover.Record, refused error, now failover.Instant) 
 		took = &d
 	}
 	change := control.SwitchOf(r, took, l.clock.wall)
-	l.last = &change
+	l.last, l.told = &change, l.told+1
 	l.events.Publish(control.SwitchEvent(change))
 	s := r.Switch
 	l.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-r.At)
 }
 
-// judgeApplied keeps the problems that an apply shows.
-func (l *loop) judgeApplied(a applied) {
-	if a.err != nil {
-		l.log.Error("the kernel does not hold the goal", "err", a.err)
+// judgeApplied keeps the problem of an apply that was refused, tells of one that
+// put back what others took, and sees that there is another try.
+func (l *loop) judgeApplied(err error, now failover.Instant) {
+	switch {
+	case err != nil:
+		l.log.Error("the kernel does not hold the goal", "err", err)
+		l.repair.hint(now)
+	case len(l.taken.lines) > 0:
+		l.repaired(l.taken, now)
+		l.taken = taken{}
+	case l.refused:
+		l.log.Info("the kernel holds the goal that it had refused")
 	}
-	l.problems.set("kernel", "kernel-refused", control.Critical, a.err,
+	l.refused = err != nil
+	l.problems.set("kernel", "kernel-refused", control.Critical, err,
 		"see swerve plan for what is missing; it is tried again by itself")
+}
+
+// judgeSettings keeps the problem of sysctls that are not right, and sees that
+// those that could not be set are tried again.
+func (l *loop) judgeSettings() {
 	var wrong error
-	if len(a.settings) > 0 {
-		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", len(a.settings), a.settings[0])
+	if n := len(l.plant.unsettled); n > 0 {
+		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", n, l.plant.unsettled[0])
+	}
+	if l.plant.unset != nil {
+		wrong = l.plant.unset
+		l.repair.hint(l.clock.now())
 	}
 	l.problems.set("sysctl", "sysctl", control.Warning, wrong, "set them, or kernel.sysctls: manage")
 }

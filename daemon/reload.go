@@ -49,12 +49,12 @@ func (l *loop) reload(load func() (*config.Config, []config.Problem)) error {
 	cfg, found := load()
 	if len(found) > 0 {
 		err := refusal(found)
-		l.told("refused", err.Error(), err.Problems)
+		l.tell("refused", err.Error(), err.Problems)
 		return err
 	}
 	old := l.setup.cfg
 	if err := l.configure(cfg); err != nil {
-		l.told("refused", err.Error(), nil)
+		l.tell("refused", err.Error(), nil)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
 	var later error
@@ -62,7 +62,7 @@ func (l *loop) reload(load func() (*config.Config, []config.Problem)) error {
 		later = errors.New("control, state, metrics and log are as they were at the start")
 	}
 	l.problems.set("config", "restart-needed", control.Info, later, "systemctl restart swerve; traffic goes on meanwhile")
-	l.told("reloaded", fmt.Sprintf("generation %d", l.generation), nil)
+	l.tell("reloaded", fmt.Sprintf("generation %d", l.generation), nil)
 	return nil
 }
 
@@ -76,7 +76,7 @@ func refusal(found []config.Problem) *control.Error {
 	return e
 }
 
-func (l *loop) told(action, reason string, lines []string) {
+func (l *loop) tell(action, reason string, lines []string) {
 	l.log.Info("configuration "+action, "reason", reason, "problems", lines)
 	l.events.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
 		Action: action, Object: "configuration", Reason: reason, Problems: lines, Generation: l.generation,

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/routing"
 )
 
 // The pace of repairs. Other programs delete in bursts, and one repair should
@@ -24,7 +26,7 @@ const (
 type repairs struct {
 	// at is when to look; 0 for no reason to.
 	at failover.Instant
-	// last is the last repair, and pause what has to lie between it and the next.
+	// last is the last try to mend, and pause what has to lie between it and the next.
 	last  failover.Instant
 	pause time.Duration
 }
@@ -47,73 +49,74 @@ func (r *repairs) next() failover.Instant {
 	return r.at
 }
 
-// looked notes that the kernel was compared, and whether something was mended.
-func (r *repairs) looked(now failover.Instant, mended bool) {
+// looked notes that the kernel was compared, and whether something was to be done.
+func (r *repairs) looked(now failover.Instant, needed bool) {
 	r.at = 0
-	switch {
-	case mended && r.pause == 0:
-		r.pause = repairFirst
-	case mended:
-		r.pause = min(2*r.pause, repairMost)
-	case now-r.last > repairCalm:
+	if now-r.last > repairCalm {
 		r.pause = 0
 	}
-	if mended {
+	if needed {
+		r.pause = min(max(2*r.pause, repairFirst), repairMost)
 		r.last = now
 	}
 }
 
-// applied notes that the kernel was just read. The hints that our own changes
-// raise come later, and cost one more look.
-func (r *repairs) applied(failover.Instant) { r.at = 0 }
+// taken is what others took from the kernel and is not back yet.
+type taken struct {
+	lines []string
+	since failover.Instant
+}
 
-// mend compares the kernel with the goal and puts back what is missing.
+// mend compares the kernel with the goal, and applies that again where something
+// is missing or was refused before.
 func (l *loop) mend(now failover.Instant) {
 	if l.intent == nil || !l.setup.hands() {
 		l.repair.looked(now, false)
 		return
 	}
-	if err := l.plant.look(l.setup.layout); err != nil {
-		l.log.Warn("read the default routes of others", "err", err)
-	}
-	ops, filter, err := l.plant.drift(l.setup, l.picture, *l.intent)
+	ops, filter, unread := l.plant.drift(l.setup, l.picture, *l.intent)
+	moved, unseen := l.plant.look(l.setup.layout)
+	err := errors.Join(unread, unseen)
 	if err != nil {
 		l.log.Warn("compare the kernel with the goal", "err", err)
 	}
-	if len(ops) == 0 && len(filter) == 0 {
-		l.repair.looked(now, false)
+	if !l.refused {
+		// Else what is missing may be what the kernel did not take from us.
+		l.taken = taken{lines: missing(ops, filter), since: now}
+	}
+	l.plant.settled = nil
+	needed := err != nil || len(ops)+len(filter) > 0 || l.refused || l.plant.unset != nil
+	l.repair.looked(now, needed)
+	if needed || moved {
+		l.applyIntent()
 		return
 	}
-	if len(filter) > 0 {
-		if err := l.plant.refilter(l.setup, l.picture, *l.intent); err != nil {
-			l.log.Error("repair the packet filter", "err", err)
-		}
-	}
-	err = l.applyIntent()
-	l.repair.looked(l.clock.now(), true)
-	if err != nil {
-		l.repair.hint(l.clock.now())
-		return // nothing is restored; the error is a problem in the status
-	}
-	var lines []string
+	l.plant.settle(l.setup.interfaces(l.picture))
+	l.judgeSettings()
+}
+
+// missing lists the packet filter's part first: it is short, and most by weight.
+func missing(ops []routing.Op, filter []string) []string {
+	lines := slices.Clone(filter)
 	for _, op := range ops {
 		lines = append(lines, op.String())
 	}
-	l.repaired(slices.Concat(lines, filter), l.clock.now()-now)
+	return lines
 }
 
 // repairLines bounds what a repair's event tells.
 const repairLines = 8
 
-func (l *loop) repaired(what []string, took time.Duration) {
-	count := int64(len(what))
-	told := what
+// repaired tells that what others took is back.
+func (l *loop) repaired(what taken, now failover.Instant) {
+	count := int64(len(what.lines))
+	told := what.lines
 	if len(told) > repairLines {
-		told = append(slices.Clone(told[:repairLines]), fmt.Sprintf("and %d more", len(what)-repairLines))
+		told = append(slices.Clone(told[:repairLines]), fmt.Sprintf("and %d more", len(what.lines)-repairLines))
 	}
 	reason := "the kernel lacked: " + strings.Join(told, "; ")
 	l.log.Warn("repaired", "count", count, "what", strings.Join(told, "; "))
 	l.events.Publish(control.Event{Type: control.EventRepair, Detail: &control.Detail{
-		Action: "restored", Object: "kernel", Reason: reason, Count: &count, TookMS: control.Millis(took),
+		Action: "restored", Object: "kernel", Reason: reason, Count: &count, TookMS: control.Millis(now - what.since),
 	}})
 }

@@ -103,26 +103,51 @@ func (v move) event(took time.Duration, closed int, err error) control.Event {
 	return control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail}
 }
 
-// moves are the pairs that the second intent has lost and the first had not.
-func (s setup) moves(p picture, before *failover.Intent, now failover.Intent) []move {
-	var out []move
-	for _, policy := range now.Policies {
-		for _, f := range failover.Families {
-			for _, name := range policy.Family[f].Lost {
-				if !lostIn(before, policy.Policy, f, name) {
-					out = append(out, s.move(p, policy, f, name))
-				}
+// letGo hands the pairs to the mover that were lost since the last time, in the
+// families whose routes the kernel holds: flows are not sent away before there is
+// a way for them.
+func (l *loop) letGo(holds [2]bool) {
+	for _, f := range failover.Families {
+		if !holds[f] {
+			continue
+		}
+		for _, v := range l.setup.moves(l.picture, *l.intent, f) {
+			if !slices.Contains(l.released[f], v.pair) && !l.mover.add(v) {
+				l.log.Error("sessions are not moved", "uplink", v.uplink, "reason", "too many moves wait")
 			}
+		}
+		l.released[f] = l.setup.lost(*l.intent, f)
+	}
+}
+
+// lost are the pairs that an intent lets go of.
+func (s setup) lost(in failover.Intent, f failover.Family) []firewall.Pair {
+	var out []firewall.Pair
+	for _, policy := range in.Policies {
+		for _, name := range policy.Family[f].Lost {
+			out = append(out, s.pair(name, policy.Policy))
+		}
+	}
+	return out
+}
+
+func (s setup) pair(uplink, policy string) firewall.Pair {
+	return firewall.Pair{Uplink: s.lanes.Uplinks[uplink], Policy: s.lanes.Policies[policy]}
+}
+
+// moves are what there is to do for each of them.
+func (s setup) moves(p picture, in failover.Intent, f failover.Family) []move {
+	var out []move
+	for _, policy := range in.Policies {
+		for _, name := range policy.Family[f].Lost {
+			out = append(out, s.move(p, policy, f, name))
 		}
 	}
 	return out
 }
 
 func (s setup) move(p picture, policy failover.PolicyIntent, f failover.Family, name string) move {
-	v := move{
-		layout: s.layout, family: f, uplink: name, policy: policy.Policy,
-		pair: firewall.Pair{Uplink: s.lanes.Uplinks[name], Policy: s.lanes.Policies[policy.Policy]},
-	}
+	v := move{layout: s.layout, family: f, uplink: name, policy: policy.Policy, pair: s.pair(name, policy.Policy)}
 	// Sockets have no policy: they go when the default policy lets go.
 	if v.pair.Policy == failover.DefaultPolicyLane {
 		for _, a := range p.last[name].addresses[f] {
@@ -137,16 +162,4 @@ func (s setup) move(p picture, policy failover.PolicyIntent, f failover.Family, 
 		}
 	}
 	return v
-}
-
-func lostIn(in *failover.Intent, policy string, f failover.Family, uplink string) bool {
-	if in == nil {
-		return false
-	}
-	for _, p := range in.Policies {
-		if p.Policy == policy {
-			return slices.Contains(p.Family[f].Lost, uplink)
-		}
-	}
-	return false
 }

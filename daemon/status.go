@@ -29,7 +29,7 @@ func (l *loop) share(view failover.View) {
 		Daemon: control.Daemon{
 			PID: os.Getpid(), Since: control.At(l.clock.wall(0)), Config: l.path, Generation: l.generation,
 		},
-		SwitchesTotal: view.Switches,
+		SwitchesTotal: l.told,
 		LastSwitch:    l.last,
 	}
 	for _, u := range view.Uplinks {

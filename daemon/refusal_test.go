@@ -1,0 +1,206 @@
+package daemon
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/routing"
+)
+
+var errRefused = errors.New("no buffer space available")
+
+// refuseOps refuses all ops that hold a text, and tells when that was.
+func (r *rig) refuseOps(text string) (attempts func() []time.Time) {
+	var at []time.Time
+	r.routes.mu.Lock()
+	defer r.routes.mu.Unlock()
+	r.routes.refuse = func(op routing.Op) error {
+		if !strings.Contains(op.String(), text) {
+			return nil
+		}
+		if len(at) == 0 || at[len(at)-1] != time.Now() {
+			at = append(at, time.Now())
+		}
+		return errRefused
+	}
+	return func() []time.Time {
+		r.routes.mu.Lock()
+		defer r.routes.mu.Unlock()
+		return slices.Clone(at)
+	}
+}
+
+func (r *rig) refuseNothing() {
+	r.routes.mu.Lock()
+	defer r.routes.mu.Unlock()
+	r.routes.refuse = nil
+}
+
+// wantGrowingPace fails unless the pauses between instants grow, from under 200 ms
+// to no more than 10 s and a look.
+func wantGrowingPace(t *testing.T, at []time.Time) {
+	t.Helper()
+	const most = repairMost + 100*time.Millisecond
+	if len(at) < 5 || len(at) > 40 {
+		t.Fatalf("%d tries in the time", len(at))
+	}
+	var before time.Duration
+	for i := range at[1:] {
+		pause := at[i+1].Sub(at[i])
+		if pause < before*9/10 || pause > most || pause < repairAfter {
+			t.Errorf("pause %d is %v, after one of %v", i, pause, before)
+		}
+		before = pause
+	}
+	if before < repairMost/2 {
+		t.Errorf("the last pause is %v", before)
+	}
+}
+
+// A switch that the kernel refuses is told as such, tried again by itself, and no
+// repair of what others did.
+func TestRefusedSwitch(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.refuseOps("table 5364 proto 83 metric 1 via 192.0.2.102")
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		attempts := r.refuseOps("table 5364 proto 83 metric 1 via 192.0.2.102")
+		p := r.problem("kernel-refused")
+		if p == nil || p.Severity != control.Critical || !strings.Contains(p.Text, errRefused.Error()) || !strings.Contains(p.Text, "192.0.2.102") {
+			t.Fatalf("problems: %+v", r.status().Problems)
+		}
+		for _, e := range ofType(r.take(), control.EventSwitch) {
+			if refused := e.Switch.Family == "ipv4"; refused != (e.Switch.SwitchMS == nil) {
+				t.Errorf("the switch in %s took %v", e.Switch.Family, e.Switch.SwitchMS)
+			}
+		}
+		r.after(time.Minute)
+		wantGrowingPace(t, attempts())
+		if again := r.problem("kernel-refused"); again == nil || again.Since != p.Since {
+			t.Errorf("after a minute: %+v, stood since %v", again, p.Since)
+		}
+		r.refuseNothing()
+		r.until("the kernel takes it", repairMost+time.Second, func() bool { return r.problem("kernel-refused") == nil })
+		r.wantLadder(2, 1)
+		r.after(time.Second)
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
+			t.Errorf("what the kernel had refused is told as a repair: %+v", repairs)
+		}
+	})
+}
+
+// Sessions leave an uplink only when the kernel has the way that they are to take.
+func TestSessionsWaitForTheRoutes(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.refuseOps("-4 route replace default table 5364 proto 83 metric 1 via 192.0.2.102")
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		r.after(10 * time.Second)
+		want := []string{"delete ipv6 flows of 1 by [64]", "destroy sockets on 2001:db8:1::2", "grace eth1"}
+		if did := moving(r.journal.take()); !slices.Equal(did, want) {
+			t.Errorf("while IPv4 has no way: %v", did)
+		}
+		r.refuseNothing()
+		r.after(repairMost + time.Second)
+		want = []string{"delete ipv4 flows of 1 by [64]", "destroy sockets on 192.0.2.1", "grace eth1"}
+		if did := moving(r.journal.take()); !slices.Equal(did, want) {
+			t.Errorf("when it has one: %v", did)
+		}
+	})
+}
+
+func TestRefusedPacketFilter(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.packets.refuse = errRefused
+		r.start()
+		r.after(time.Second)
+		if p := r.problem("kernel-refused"); p == nil || !strings.Contains(p.Text, errRefused.Error()) {
+			t.Fatalf("problems: %+v", r.status().Problems)
+		}
+		r.wantLadder(1, 2) // the rest is done all the same
+		r.packets.mu.Lock()
+		r.packets.refuse = nil
+		r.packets.mu.Unlock()
+		r.until("the kernel takes it", repairMost+time.Second, func() bool { return r.problem("kernel-refused") == nil })
+		if r.packets.text() == "" {
+			t.Error("there is no table")
+		}
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
+			t.Errorf("what the kernel had refused is told as a repair: %+v", repairs)
+		}
+	})
+}
+
+// Sysctls that cannot be set are a problem of their own: the routes hold.
+func TestRefusedSysctls(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.sysctls.refuse = errors.New("read-only file system")
+		r.start()
+		r.after(3 * time.Second)
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		r.wantLadder(2, 1)
+		if r.problem("kernel-refused") != nil {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if p := r.problem("sysctl"); p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, "read-only") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if last := r.status().LastSwitch; last == nil || last.SwitchMS == nil {
+			t.Errorf("the switch is told as refused: %+v", last)
+		}
+		r.sysctls.mu.Lock()
+		r.sysctls.refuse = nil
+		r.sysctls.mu.Unlock()
+		r.until("sysctls are set", repairMost+time.Second, func() bool { return r.problem("sysctl") == nil })
+	})
+}
+
+func TestSysctlsThatAreOnlyReported(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.sysctls.report = true
+		r.start()
+		r.after(time.Minute)
+		p := r.problem("sysctl")
+		if p == nil || !strings.Contains(p.Text, "2 sysctls") || !strings.Contains(p.Text, "eth0/src_valid_mark=1") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+	})
+}
+
+// A kernel that cannot be read is no kernel that lacks everything.
+func TestUnreadableKernel(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.routes.mu.Lock()
+		r.routes.unread = errRefused
+		r.routes.mu.Unlock()
+		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, func(routing.Route) bool { return false })
+		r.after(time.Second)
+		if did := with(r.journal.take(), "rule"); len(did) > 0 {
+			t.Errorf("changed blindly: %v", did)
+		}
+		r.routes.mu.Lock()
+		r.routes.unread = nil
+		r.routes.mu.Unlock()
+		r.after(repairMost + time.Second)
+		if rules := r.routes.ruleTexts("oif"); len(rules) != 8 {
+			t.Errorf("rules by device: %v", rules)
+		}
+		if p := r.problem("kernel-refused"); p != nil {
+			t.Errorf("problem: %+v", p)
+		}
+	})
+}

@@ -1,0 +1,169 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/routing"
+)
+
+func noRoute(routing.Route) bool { return false }
+func noRule(routing.Rule) bool   { return false }
+
+var anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")
+
+func TestForeignDeletion(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" && r.Family == failover.IPv4 }, noRoute)
+		took := r.until("the rules are back", time.Second, func() bool { return len(r.routes.ruleTexts("oif")) == 8 })
+		if took < repairAfter || took > 2*repairAfter {
+			t.Errorf("repaired after %v", took)
+		}
+		r.after(time.Minute)
+		repairs := ofType(r.take(), control.EventRepair)
+		if len(repairs) != 1 {
+			t.Fatalf("%d repairs: %+v", len(repairs), repairs)
+		}
+		d := repairs[0].Detail
+		if d.Action != "restored" || *d.Count != 4 || d.TookMS == nil || !strings.Contains(d.Reason, "ip -4 rule add") || !strings.Contains(d.Reason, "oif eth1") {
+			t.Errorf("told: %+v", d)
+		}
+		if r.status().SwitchesTotal != 0 {
+			t.Error("a repair is no switch")
+		}
+	})
+}
+
+// A burst of deletions is one repair, however long it is.
+func TestBurstOfDeletions(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		want, _ := r.routes.Read()
+		for len(r.routes.ruleTexts("")) > 0 {
+			first := r.routes.rules[0]
+			r.routes.lose(func(r routing.Rule) bool { return r == first }, noRoute)
+			r.after(500 * time.Microsecond)
+		}
+		r.packets.flush()
+		r.routes.lose(noRule, func(r routing.Route) bool { return r.Table != routing.MainTable })
+		r.after(time.Second)
+		got, _ := r.routes.Read()
+		if lacks := routing.Plan(want, got); len(lacks) > 0 || r.packets.text() == "" {
+			t.Errorf("it lacks %v", lacks)
+		}
+		repairs := ofType(r.take(), control.EventRepair)
+		if len(repairs) != 1 || !strings.Contains(repairs[0].Detail.Reason, "more") || !strings.Contains(repairs[0].Detail.Reason, "table inet swerve") {
+			t.Errorf("repairs: %+v", repairs)
+		}
+	})
+}
+
+// A program that deletes again and again is answered at a growing pace. When it
+// has been calm for long, at once again.
+func TestRepeatedDeletion(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		var at []time.Time
+		for begin := time.Now(); time.Since(begin) < 90*time.Second; r.after(time.Millisecond) {
+			if len(r.routes.ruleTexts("oif")) < 8 {
+				continue
+			}
+			r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
+			at = append(at, time.Now())
+		}
+		wantGrowingPace(t, at[2:])
+		r.after(10 * time.Minute)
+		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
+		first := r.until("the rules are back", time.Second, func() bool { return len(r.routes.ruleTexts("oif")) == 8 })
+		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
+		second := r.until("the rules are back again", time.Second, func() bool { return len(r.routes.ruleTexts("oif")) == 8 })
+		if first > 2*repairAfter || second > 2*repairFirst {
+			t.Errorf("after ten calm minutes repaired within %v and then %v", first, second)
+		}
+	})
+}
+
+// What is deleted right before an own change is repaired all the same.
+func TestDeletionBesideAnOwnChange(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.packets.flush()
+		r.after(time.Millisecond)
+		r.change("eth1", func(l *line) { l.link.Family[failover.IPv4].Source = "static" }) // nothing for the kernel
+		r.after(time.Second)
+		if r.packets.text() == "" {
+			t.Error("the table is still missing")
+		}
+	})
+}
+
+// A packet filter that cannot be repaired is not told as repaired.
+func TestRepairThatFails(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.packets.mu.Lock()
+		r.packets.refuse = errRefused
+		r.packets.mu.Unlock()
+		r.packets.flush()
+		r.after(time.Second)
+		if p := r.problem("kernel-refused"); p == nil {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
+			t.Errorf("told: %+v", repairs[0].Detail)
+		}
+		r.packets.mu.Lock()
+		r.packets.refuse = nil
+		r.packets.mu.Unlock()
+		r.after(repairMost + time.Second)
+		if r.packets.text() == "" || r.problem("kernel-refused") != nil {
+			t.Errorf("not repaired: %+v", r.status().Problems)
+		}
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) != 1 {
+			t.Errorf("told: %+v", repairs)
+		}
+	})
+}
+
+// Routes of other programs move ours out of the way, and count as no repair.
+func TestForeignDefaultComes(t *testing.T) {
+	inBubble(t, twoUplinks, func(r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		v4 := routing.Route{Slot: routing.Slot{Family: failover.IPv4, Table: routing.MainTable, Dst: anyIPv4, Metric: 60000}, Protocol: 16}
+		r.routes.mu.Lock()
+		r.routes.others = append(r.routes.others, v4)
+		r.routes.mu.Unlock()
+		signal(r.net.changed)
+		r.after(time.Second)
+		held, _ := r.routes.Read()
+		var metrics []uint32
+		for _, route := range held.Routes {
+			if route.Table == routing.MainTable && route.Family == failover.IPv4 {
+				metrics = append(metrics, route.Metric)
+			}
+		}
+		slices.Sort(metrics)
+		if !slices.Equal(metrics, []uint32{60001, 60002}) {
+			t.Errorf("the mirror in main is at %v", metrics)
+		}
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
+			t.Errorf("told as a repair: %+v", repairs[0].Detail)
+		}
+	})
+}
