@@ -94,8 +94,8 @@ func Run(ctx context.Context, o Options) error {
 func newLoop(o Options, cfg *config.Config, path string) *loop {
 	return &loop{
 		clock: clock{start: time.Now()}, software: o.Software, path: path, log: o.Log,
-		load:   func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		hangup: o.Hangup, reloads: make(chan reloadRequest), notify: &notifier{log: o.Log},
+		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
+		begun: cfg, hangup: o.Hangup, reloads: make(chan reloadRequest), notify: &notifier{log: o.Log},
 		picture: newPicture(), store: openStore(cfg.State, o.Log),
 	}
 }

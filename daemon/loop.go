@@ -67,6 +67,8 @@ type loop struct {
 	reloads       chan reloadRequest
 	hangup        <-chan os.Signal
 
+	// begun is the first configuration, some parts of which hold to the end.
+	begun      *config.Config
 	setup      setup
 	defaults   []config.DefaultRoute
 	store      *store

@@ -32,7 +32,7 @@ var fiberMoved = []string{
 }
 
 func TestBlackHole(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
@@ -101,7 +101,7 @@ func wantFailover(t *testing.T, events []control.Event) {
 
 // A family is judged and moved by itself.
 func TestBlackHoleOfOneFamily(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.journal.take()
@@ -120,7 +120,7 @@ func TestBlackHoleOfOneFamily(t *testing.T) {
 
 // Where nothing answers, nothing is touched.
 func TestAllSilent(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.journal.take()
@@ -138,7 +138,7 @@ func TestAllSilent(t *testing.T) {
 }
 
 func TestCarrierLoss(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
@@ -162,7 +162,7 @@ func TestCarrierLoss(t *testing.T) {
 // What an uplink has lost, its name and addresses, is needed to deal with what
 // used it.
 func TestInterfaceVanishesAndComesBack(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.journal.take()
@@ -204,7 +204,7 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 }
 
 func TestAddressChange(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.change("eth0", func(l *line) {

@@ -64,7 +64,7 @@ func wantGrowingPace(t *testing.T, at []time.Time) {
 // A switch that the kernel refuses is told as such, tried again by itself, and no
 // repair of what others did.
 func TestRefusedSwitch(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
@@ -98,7 +98,7 @@ func TestRefusedSwitch(t *testing.T) {
 
 // Sessions leave an uplink only when the kernel has the way that they are to take.
 func TestSessionsWaitForTheRoutes(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.journal.take()
@@ -120,7 +120,7 @@ func TestSessionsWaitForTheRoutes(t *testing.T) {
 }
 
 func TestRefusedPacketFilter(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.packets.refuse = errRefused
 		r.start()
 		r.after(time.Second)
@@ -143,7 +143,7 @@ func TestRefusedPacketFilter(t *testing.T) {
 
 // Sysctls that cannot be set are a problem of their own: the routes hold.
 func TestRefusedSysctls(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.sysctls.refuse = errors.New("read-only file system")
 		r.start()
 		r.after(3 * time.Second)
@@ -167,7 +167,7 @@ func TestRefusedSysctls(t *testing.T) {
 }
 
 func TestSysctlsThatAreOnlyReported(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.sysctls.report = true
 		r.start()
 		r.after(time.Minute)
@@ -180,7 +180,7 @@ func TestSysctlsThatAreOnlyReported(t *testing.T) {
 
 // A kernel that cannot be read is no kernel that lacks everything.
 func TestUnreadableKernel(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.journal.take()

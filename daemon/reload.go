@@ -52,16 +52,10 @@ func (l *loop) reload(load func() (*config.Config, []config.Problem)) error {
 		l.tell("refused", err.Error(), err.Problems)
 		return err
 	}
-	old := l.setup.cfg
 	if err := l.configure(cfg); err != nil {
 		l.tell("refused", err.Error(), nil)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
-	var later error
-	if old.Control != cfg.Control || old.State != cfg.State || old.Metrics != cfg.Metrics || old.Log != cfg.Log {
-		later = errors.New("control, state, metrics and log are as they were at the start")
-	}
-	l.problems.set("config", "restart-needed", control.Info, later, "systemctl restart swerve; traffic goes on meanwhile")
 	l.tell("reloaded", fmt.Sprintf("generation %d", l.generation), nil)
 	return nil
 }
@@ -85,7 +79,12 @@ func (l *loop) tell(action, reason string, lines []string) {
 
 // judgeSetup keeps the problems that follow from the configuration alone.
 func (l *loop) judgeSetup() {
-	var few, rules, methods, npt error
+	var later, few, rules, methods error
+	if now, then := l.setup.cfg, l.begun; now.Control != then.Control || now.State != then.State || now.Metrics != then.Metrics ||
+		now.Log != then.Log || now.Kernel.ManageSysctls != then.Kernel.ManageSysctls {
+		later = errors.New("control, state, metrics, log and kernel.sysctls are as they were at the start")
+	}
+	l.problems.set("config", "restart-needed", control.Info, later, "systemctl restart swerve; traffic goes on meanwhile")
 	if n := len(l.setup.uplinks); l.setup.cfg.AutoUplinks && n < 2 {
 		few = fmt.Errorf("%d interfaces have a default route, and failover needs two", n)
 	}
@@ -100,13 +99,22 @@ func (l *loop) judgeSetup() {
 			strings.Join(targets, " "))
 	}
 	l.problems.set("probe.targets", "not-built", control.Warning, methods, "name addresses as targets")
+	l.judgeNPT()
+}
+
+func (l *loop) judgeNPT() {
+	var names []string
 	for _, u := range l.setup.uplinks {
-		npt = nil
 		if u.SNAT6 == config.NPT {
-			npt = errors.New("prefix translation is not acted on by this version: foreign sources are masqueraded")
+			names = append(names, u.Name)
 		}
-		l.problems.set(u.Name, "not-built", control.Warning, npt, "use snat6: foreign or masquerade")
 	}
+	var npt error
+	if len(names) > 0 {
+		npt = fmt.Errorf("prefix translation is not acted on by this version: foreign sources are masqueraded on %s",
+			strings.Join(names, " "))
+	}
+	l.problems.set("snat6", "not-built", control.Warning, npt, "use snat6: foreign or masquerade")
 }
 
 // Reload implements control.Backend.

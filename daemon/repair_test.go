@@ -18,7 +18,7 @@ func noRule(routing.Rule) bool   { return false }
 var anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")
 
 func TestForeignDeletion(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
@@ -44,7 +44,7 @@ func TestForeignDeletion(t *testing.T) {
 
 // A burst of deletions is one repair, however long it is.
 func TestBurstOfDeletions(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
@@ -71,7 +71,7 @@ func TestBurstOfDeletions(t *testing.T) {
 // A program that deletes again and again is answered at a growing pace. When it
 // has been calm for long, at once again.
 func TestRepeatedDeletion(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		var at []time.Time
@@ -96,7 +96,7 @@ func TestRepeatedDeletion(t *testing.T) {
 
 // What is deleted right before an own change is repaired all the same.
 func TestDeletionBesideAnOwnChange(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.packets.flush()
@@ -111,7 +111,7 @@ func TestDeletionBesideAnOwnChange(t *testing.T) {
 
 // A packet filter that cannot be repaired is not told as repaired.
 func TestRepairThatFails(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
@@ -141,7 +141,7 @@ func TestRepairThatFails(t *testing.T) {
 
 // Routes of other programs move ours out of the way, and count as no repair.
 func TestForeignDefaultComes(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()

@@ -68,20 +68,22 @@ func newRig(t *testing.T, file string) *rig {
 
 // inBubble runs a test of a rig in virtual time. The daemon that runs at the end
 // is stopped, and a goroutine that it leaves behind fails the test.
-func inBubble(t *testing.T, file string, test func(*rig)) {
+func inBubble(t *testing.T, file string, test func(*testing.T, *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, file)
-		test(r)
-		if r.stop != nil {
-			r.stop()
-		}
-		if len(r.net.wrong) > 0 {
-			t.Errorf("probes by a wrong way: %s", r.net.wrong)
-		}
-		if t.Failed() {
-			t.Logf("the daemon's log:\n%s", r.log.String())
-		}
+		t.Cleanup(func() {
+			if r.stop != nil {
+				r.stop()
+			}
+			if len(r.net.wrong) > 0 {
+				t.Errorf("probes by a wrong way: %s", r.net.wrong)
+			}
+			if t.Failed() {
+				t.Logf("the daemon's log:\n%s", r.log.String())
+			}
+		})
+		test(t, r)
 	})
 }
 

@@ -25,7 +25,7 @@ func lastOf(lines []string, text string) int {
 }
 
 func TestStartOnAnEmptyKernel(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		did := r.journal.take()
 		order := []int{lastOf(did, "sysctl"), firstOf(did, "route replace"), lastOf(did, " route "), firstOf(did, "adopt flows"),
@@ -56,7 +56,7 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 }
 
 func TestRestartMovesNothing(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.blackHole("eth0", true, both...)
@@ -88,7 +88,7 @@ func TestRestartMovesNothing(t *testing.T) {
 // A daemon may die at any moment, also between two ops of its first start. The
 // next one ends what it began.
 func TestStartThatIsKilled(t *testing.T) {
-	inBubble(t, twoUplinks, func(r *rig) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		whole := len(r.journal.take())
 		r.stop()

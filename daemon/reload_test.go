@@ -1,0 +1,240 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"swerve/control"
+)
+
+// reload writes another configuration file, keeping the folder of the state, and
+// reloads.
+func (r *rig) reload(file string) error {
+	state, _, _ := strings.Cut(r.file, "\n")
+	r.file = state + "\n" + file
+	return r.loop.Reload(r.t.Context())
+}
+
+func TestReload(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.take()
+		if err := r.reload(twoUplinks); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		r.wantQuiet("by a reload of the same")
+		if got := r.status().Daemon.Generation; got != 2 {
+			t.Errorf("generation %d", got)
+		}
+		told := ofType(r.take(), control.EventConfig)
+		if len(told) != 1 || told[0].Detail.Action != "reloaded" || told[0].Detail.Generation != 2 {
+			t.Errorf("told: %+v", told)
+		}
+		if !r.isIn("fiber", control.Up)() {
+			t.Error("what was known of fiber is forgotten")
+		}
+	})
+}
+
+// Uplinks come and go by reloads; each name keeps its lane.
+func TestReloadKeepsLanes(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		three := `
+uplinks:
+  - {name: cable, interface: eth2}
+  - {name: fiber, interface: eth0}
+  - {name: lte, interface: eth1}
+failback: {after: 1s, min_interval: 0s}
+`
+		if err := r.reload(three); err != nil {
+			t.Fatal(err)
+		}
+		r.after(10 * time.Second)
+		r.wantLadder(3, 1, 2)
+		lanes := func(device string) string { return strings.Join(r.routes.ruleTexts("oif "+device+" lookup"), "\n") }
+		if got := lanes("eth0") + lanes("eth1") + lanes("eth2"); strings.Count(got, "lookup 5301") != 2 ||
+			strings.Count(got, "lookup 5302") != 2 || strings.Count(got, "lookup 5303") != 2 || !strings.Contains(lanes("eth2"), "5303") {
+			t.Errorf("lanes:\n%s", got)
+		}
+
+		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1}\n  - {name: cable, interface: eth2}\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.after(10 * time.Second)
+		if got := r.routes.ruleTexts("eth0"); len(got) > 0 {
+			t.Errorf("fiber is gone, and yet: %v", got)
+		}
+		for _, u := range r.status().Uplinks {
+			if u.Name == "fiber" {
+				t.Error("fiber is in the status")
+			}
+		}
+		if held := r.packets.text(); strings.Contains(held, `"eth0"`) {
+			t.Error("fiber is in the packet filter")
+		}
+
+		if err := r.reload(twoUplinks); err != nil {
+			t.Fatal(err)
+		}
+		r.after(10 * time.Second)
+		if got := lanes("eth0"); !strings.Contains(got, "5301") {
+			t.Errorf("fiber came back as %s", got)
+		}
+		if held, _ := r.routes.Read(); len(held.Lanes(r.loop.setup.layout)) != 2 {
+			t.Errorf("left: %v", held.Lanes(r.loop.setup.layout))
+		}
+	})
+}
+
+// A bad file changes nothing, and says everything that is wrong.
+func TestBadReload(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.take()
+		err := r.reload("uplinks:\n  - {name: fiber, interface: eth0, gatway: auto}\n  - {name: fiber, interface: eth1}\n")
+		var refused *control.Error
+		if !errors.As(err, &refused) || len(refused.Problems) != 2 || !errors.Is(err, control.ErrRefused) {
+			t.Fatalf("error: %+v", err)
+		}
+		for i, text := range []string{"swerve.yaml:3: uplinks[0].gatway", "swerve.yaml:4: uplinks[1].name"} {
+			if !strings.Contains(refused.Problems[i], text) {
+				t.Errorf("problem %d: %s, want one with %s", i, refused.Problems[i], text)
+			}
+		}
+		r.after(time.Minute)
+		r.wantQuiet("by a bad reload")
+		if got := r.status().Daemon.Generation; got != 1 {
+			t.Errorf("generation %d", got)
+		}
+		told := ofType(r.take(), control.EventConfig)
+		if len(told) != 1 || told[0].Detail.Action != "refused" || len(told[0].Detail.Problems) != 2 {
+			t.Errorf("told: %+v", told)
+		}
+	})
+}
+
+// Flows bear the marks of the layout, so that it stays.
+func TestReloadOfAnotherLayout(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		err := r.reload(twoUplinks + "kernel: {first_table: 6000}\n")
+		if err == nil || !strings.Contains(err.Error(), "teardown") {
+			t.Errorf("error: %v", err)
+		}
+		r.after(time.Second)
+		r.wantQuiet("by a reload of another layout")
+		if got := r.status().Daemon.Generation; got != 1 {
+			t.Errorf("generation %d", got)
+		}
+	})
+}
+
+// What is only read at the start is told, for as long as it differs from the start.
+func TestReloadOfWhatNeedsARestart(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		for range 2 {
+			if err := r.reload(twoUplinks + "log: {level: debug}\n"); err != nil {
+				t.Fatal(err)
+			}
+			r.after(time.Second)
+			if p := r.problem("restart-needed"); p == nil || p.Severity != control.Info {
+				t.Fatalf("problems: %+v", r.status().Problems)
+			}
+		}
+		if err := r.reload(twoUplinks); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		if p := r.problem("restart-needed"); p != nil {
+			t.Errorf("problem: %+v", p)
+		}
+		if err := r.reload(twoUplinks + "kernel: {sysctls: report}\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		if r.problem("restart-needed") == nil {
+			t.Error("who sets the sysctls is decided at the start, and that is not told")
+		}
+	})
+}
+
+func TestHangup(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Second)
+		r.file += "failback: {mode: manual}\n"
+		r.hangup <- syscall.SIGHUP
+		r.after(time.Second)
+		if got := r.status().Daemon.Generation; got != 2 || !r.loop.setup.cfg.Failback.Manual {
+			t.Errorf("generation %d", got)
+		}
+		r.file += "nonsense: 1\n"
+		r.hangup <- syscall.SIGHUP
+		r.after(time.Second)
+		if got := r.status().Daemon.Generation; got != 2 {
+			t.Errorf("generation %d after a bad file", got)
+		}
+	})
+}
+
+// Nobody waits for a daemon that has ended.
+func TestReloadAfterTheEnd(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.stop()
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		if err := r.loop.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error: %v", err)
+		}
+	})
+}
+
+// What this version does not act on is told, for as long as it is configured.
+func TestNotBuilt(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		all := `
+uplinks:
+  - {name: fiber, interface: eth0, snat6: npt, prefix6: [2001:db8:1::/64]}
+  - {name: lte, interface: eth1}
+probe: {targets: [1.1.1.1, "tcp://192.0.2.9:443"]}
+policies: [{name: guests, tiers: [lte]}]
+rules: [{from: 192.168.20.0/24, use: guests}]
+`
+		if err := r.reload(all); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		var objects []string
+		for _, p := range r.status().Problems {
+			if p.Code == "not-built" {
+				objects = append(objects, p.Object)
+			}
+		}
+		if got := strings.Join(objects, " "); got != "probe.targets rules snat6" {
+			t.Errorf("not built: %s", got)
+		}
+		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1}\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		if p := r.problem("not-built"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
