@@ -4,9 +4,12 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Break is the end of one connection of a tcp-stream, and what followed.
@@ -42,9 +45,8 @@ func (b Break) ResetDelay(after time.Time) (time.Duration, bool) {
 }
 
 const (
-	maxBreaks  = 4096                  // later ones are not kept
-	dialPause  = 10 * time.Millisecond // between attempts, where the first fails at once
-	writeLimit = 20 * time.Millisecond // a connection whose buffers are full is broken off
+	maxBreaks = 4096                  // later ones are not kept
+	dialPause = 10 * time.Millisecond // between attempts, where the first fails at once
 )
 
 // tcpStream sends all requests over one connection and replaces it when it breaks.
@@ -56,7 +58,8 @@ type tcpStream struct {
 	buf    [messageLen]byte // of send
 
 	mu     sync.Mutex
-	conn   net.Conn // nil: being dialled
+	conn   *net.TCPConn // nil: being dialled
+	refuse error        // why conn took no more; nil: it did
 	breaks []Break
 }
 
@@ -83,7 +86,9 @@ func (s *tcpStream) run(ctx context.Context) {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		err := s.read(conn)
 		stop()
-		s.use(nil)
+		if refused := s.use(nil); refused != nil {
+			err = refused
+		}
 		conn.Close()
 		s.c.log.failRange(first, s.c.log.nextSeq(), "the connection broke: "+err.Error())
 		if ctx.Err() == nil {
@@ -93,7 +98,7 @@ func (s *tcpStream) run(ctx context.Context) {
 }
 
 // dial makes one attempt; nil: it failed.
-func (s *tcpStream) dial(ctx context.Context) net.Conn {
+func (s *tcpStream) dial(ctx context.Context) *net.TCPConn {
 	limited, cancel := context.WithTimeout(ctx, s.c.opts.Timeout)
 	defer cancel()
 	conn, err := s.c.ns.DialTCP(limited, s.c.To)
@@ -108,11 +113,14 @@ func (s *tcpStream) dial(ctx context.Context) net.Conn {
 	return nil
 }
 
-// use makes a connection the one over which requests go.
-func (s *tcpStream) use(conn net.Conn) {
+// use makes a connection the one over which requests go, and tells why the one
+// before took no more of them, where it did not.
+func (s *tcpStream) use(conn *net.TCPConn) (refused error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn = conn
+	refused = s.refuse
+	s.conn, s.refuse = conn, nil
+	return refused
 }
 
 // read takes answers until the connection ends, and returns why.
@@ -137,11 +145,36 @@ func (s *tcpStream) send(seq uint64) {
 		return
 	}
 	message{kind: kindRequest, stream: s.c.stream, seq: seq}.put(s.buf[:])
-	_ = s.conn.SetWriteDeadline(time.Now().Add(writeLimit))
-	if _, err := s.conn.Write(s.buf[:]); err != nil {
-		s.c.log.failed(seq, err.Error())
+	if s.refuse == nil {
+		s.refuse = push(s.conn, s.buf[:])
+	}
+	if s.refuse != nil {
+		s.c.log.failed(seq, s.refuse.Error())
 		s.conn.Close() // read sees it, and run dials again
 	}
+}
+
+// push hands bytes to the kernel without waiting. A connection whose buffers are
+// full is broken: a deadline would also pass while this machine pauses.
+func push(conn *net.TCPConn, b []byte) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var n int
+	closed := raw.Write(func(fd uintptr) bool {
+		n, err = unix.Write(int(fd), b)
+		return true
+	})
+	switch {
+	case closed != nil:
+		return closed
+	case err != nil:
+		return os.NewSyscallError("write", err)
+	case n < len(b):
+		return io.ErrShortWrite
+	}
+	return nil
 }
 
 func (s *tcpStream) noteBreak(conn net.Conn, err error) {
