@@ -146,16 +146,17 @@ type lostReader interface {
 
 // open takes over the configuration and what an earlier run left in the kernel.
 func (l *loop) open(cfg *config.Config, filter lostReader) error {
-	l.defaults = defaultRoutes(nil, l.net.Defaults())
 	have, err := l.plant.routes.Read()
 	if err != nil {
 		return err
 	}
+	former := have.Lanes(cfg.Layout())
+	l.defaults = defaultRoutes(formerRoutes(former), l.net.Defaults())
 	uplinks := cfg.Uplinks
 	if cfg.AutoUplinks {
 		uplinks = cfg.Auto(l.defaults)
 	}
-	l.store.adoptLanes(uplinks, have.Lanes(cfg.Layout()))
+	l.store.adoptLanes(uplinks, former)
 	if err := l.configure(cfg); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -118,15 +119,18 @@ func configuredName(u config.Uplink) string {
 // very loss that matters takes its default route away.
 func defaultRoutes(before []config.DefaultRoute, now []linkmon.Default) []config.DefaultRoute {
 	out := slices.Clone(before)
+	seen := map[string]bool{}
 	for _, d := range now {
 		i := slices.IndexFunc(out, func(r config.DefaultRoute) bool { return r.Interface == d.Interface })
 		if i < 0 {
-			out = append(out, config.DefaultRoute{Interface: d.Interface, Metric: int(d.Metric)})
-			continue
+			i = len(out)
+			out = append(out, config.DefaultRoute{Interface: d.Interface})
 		}
-		if best := bestMetric(d.Interface, now); best != out[i].Metric {
-			out[i].Metric = best
+		metric := min(int64(d.Metric), math.MaxInt32) // an int has 32 bits on some machines
+		if !seen[d.Interface] || int(metric) < out[i].Metric {
+			out[i].Metric = int(metric)
 		}
+		seen[d.Interface] = true
 	}
 	slices.SortStableFunc(out, func(a, b config.DefaultRoute) int {
 		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
@@ -134,13 +138,12 @@ func defaultRoutes(before []config.DefaultRoute, now []linkmon.Default) []config
 	return out
 }
 
-// bestMetric is the lowest metric of an interface's default routes.
-func bestMetric(name string, routes []linkmon.Default) int {
-	best := math.MaxInt
-	for _, d := range routes {
-		if d.Interface == name {
-			best = min(best, int(d.Metric))
-		}
+// formerRoutes stand for the default routes of an earlier run's uplinks, of which
+// the kernel knows no more than the names. They come after all that lead out now.
+func formerRoutes(byInterface map[string]failover.Lane) []config.DefaultRoute {
+	var out []config.DefaultRoute
+	for _, name := range slices.Sorted(maps.Keys(byInterface)) {
+		out = append(out, config.DefaultRoute{Interface: name, Metric: math.MaxInt32})
 	}
-	return best
+	return out
 }
