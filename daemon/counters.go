@@ -92,16 +92,27 @@ func (c *counters) sample(now time.Time) {
 	c.mu.Lock()
 	index := maps.Clone(c.index)
 	c.mu.Unlock()
-	if flows, err := c.flows(); err == nil {
-		c.noteFlows(flows)
+	flows, err := c.flows()
+	if err != nil {
+		flows = nil // unknown
 	}
+	c.noteFlows(flows)
 	for name, i := range index {
 		rx, tx, err := c.read(i)
 		if err != nil {
-			continue // gone since; the next link event says so
+			c.forget(name) // gone since; the next link event says so
+			continue
 		}
 		c.note(name, sample{at: now, index: i, rx: rx, tx: tx})
 	}
+}
+
+// forget makes an interface's figures unknown.
+func (c *counters) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.samples, name)
+	c.figures[name] = control.Counters{NewFlows: c.figures[name].NewFlows}
 }
 
 func (c *counters) note(name string, s sample) {

@@ -38,12 +38,24 @@ const readyWithin = 3 * time.Second
 // clock tells instants since the daemon's start, and their wall time. It is
 // monotonic: a wall clock that is set does not disturb the engine, and instants
 // of the past are told by the wall clock as it goes now.
-type clock struct{ start time.Time }
+type clock struct {
+	start time.Time
+	// epoch is the wall time of start, as it was told last.
+	epoch time.Time
+}
 
-func (c clock) now() failover.Instant { return time.Since(c.start) }
+// clockSlack is how far the wall clock may drift before instants of the past are
+// told by it anew: else they would waver by what lies between two readings.
+const clockSlack = 10 * time.Millisecond
 
-func (c clock) wall(at failover.Instant) time.Time {
-	return time.Now().Round(0).Add(at - c.now())
+func (c *clock) now() failover.Instant { return time.Since(c.start) }
+
+// wall is for the loop alone.
+func (c *clock) wall(at failover.Instant) time.Time {
+	if epoch := time.Now().Round(0).Add(-c.now()); epoch.Sub(c.epoch).Abs() > clockSlack {
+		c.epoch = epoch
+	}
+	return c.epoch.Add(at)
 }
 
 // loop owns the engine, the picture of the links and the kernel's goal. Its

@@ -1,0 +1,236 @@
+package daemon
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares got with a file of testdata, or rewrites that.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+// asJSON is the status as clients see it, but for what differs from run to run, or
+// with each change of the engine's rhythm.
+func (r *rig) asJSON() []byte {
+	s := *r.status()
+	s.Daemon.PID = 1
+	s.Uplinks = slices.Clone(s.Uplinks)
+	for i := range s.Uplinks {
+		u := &s.Uplinks[i]
+		u.Counters = control.Counters{}
+		u.LastProven.Time = u.LastProven.Truncate(10 * time.Second)
+	}
+	s.Version, s.Overall = control.Version, control.Overall(s)
+	out, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return append(out, '\n')
+}
+
+// The status of a real run, before anything is measured and long after.
+func TestStatusJSON(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.change("eth1", func(l *line) { l.link.Family[failover.IPv6] = failover.FamilyLink{} })
+		r.start()
+		golden(t, "status-start.json", r.asJSON())
+		r.after(2 * time.Minute)
+		golden(t, "status-up.json", r.asJSON())
+	})
+}
+
+// The switch that the status tells is the newest, as its event told it.
+func TestStatusTellsTheLastSwitch(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.blackHole("eth0", true, both...)
+		r.after(10 * time.Second)
+		switches := ofType(r.take(), control.EventSwitch)
+		if s := r.status(); s.SwitchesTotal != 2 || len(switches) != 2 || !reflect.DeepEqual(s.LastSwitch.SwitchDetail, *switches[1].Switch) {
+			t.Errorf("status: %d, %+v; events: %+v", s.SwitchesTotal, s.LastSwitch, switches)
+		}
+	})
+}
+
+// An instant of the past is told as the same time whenever it is told.
+func TestStatusKeepsItsTimes(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.after(time.Nanosecond * 999_999)
+		r.start()
+		r.after(3 * time.Second)
+		since, up := r.status().Daemon.Since, r.uplink("fiber").IPv4.Since
+		for range 100 {
+			r.after(7_777_777 * time.Nanosecond)
+			if now := r.status().Daemon.Since; now != since {
+				t.Fatalf("since %v, and then since %v", since, now)
+			}
+			if now := r.uplink("fiber").IPv4.Since; now != up {
+				t.Fatalf("up since %v, and then since %v", up, now)
+			}
+		}
+	})
+}
+
+// The wall clock may be set: what is past is told by it as it goes now. That it
+// is read twice, some time apart, is no reason to tell another time.
+func TestClockTellsOneTime(t *testing.T) {
+	begin := time.Now()
+	c := clock{start: begin.Add(-time.Hour)}
+	first := c.wall(0)
+	for range 1000 {
+		if again := c.wall(0); again != first {
+			t.Fatalf("%v, and then %v", first, again)
+		}
+	}
+	if off := first.Sub(begin.Add(-time.Hour).Round(0)); off.Abs() > clockSlack {
+		t.Errorf("off by %v", off)
+	}
+	c.epoch = c.epoch.Add(-time.Minute) // as if the clock had been set since
+	if again := c.wall(0); again.Sub(first).Abs() > clockSlack {
+		t.Errorf("a clock that was set is told as %v, want %v", again, first)
+	}
+}
+
+func TestCounters(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		if got := r.uplink("fiber"); got.RxBPS != nil || got.TxBPS != nil {
+			t.Errorf("rates after one reading: %v", *got.RxBPS)
+		}
+		r.after(10 * time.Second)
+		fiber, lte := r.uplink("fiber"), r.uplink("lte")
+		if fiber.RxBPS == nil || *fiber.RxBPS != 8000 || *fiber.TxBPS != 4000 {
+			t.Errorf("rates: %+v", fiber.Counters)
+		}
+		if fiber.NewFlows == nil || *fiber.NewFlows != 7 || lte.NewFlows != nil {
+			t.Errorf("new flows: %v and %v", fiber.NewFlows, lte.NewFlows)
+		}
+		r.net.mu.Lock()
+		asked := r.net.asked["fiber"]
+		r.net.mu.Unlock()
+		least, most := uint64(asked)*probeBytes[failover.IPv4], uint64(asked)*probeBytes[failover.IPv6]
+		if got := *fiber.ProbeBytes; got < least || got > most {
+			t.Errorf("%d probes cost %d bytes", asked, got)
+		}
+	})
+}
+
+// A counter that begins anew, or is another device's, tells no rate.
+func TestCountersThatBeginAnew(t *testing.T) {
+	c := newCounters(nil, nil)
+	at := time.Now()
+	c.note("fiber", sample{at: at, index: 1, rx: 1000, tx: 1000})
+	c.note("fiber", sample{at: at.Add(time.Second), index: 1, rx: 2000, tx: 1500})
+	if got := c.of("fiber"); got.RxBPS == nil || *got.RxBPS != 8000 || *got.TxBPS != 4000 || *got.RxBytes != 2000 {
+		t.Errorf("rates: %+v", got)
+	}
+	for what, s := range map[string]sample{
+		"smaller":        {at: at.Add(2 * time.Second), index: 1, rx: 10, tx: 10},
+		"another device": {at: at.Add(3 * time.Second), index: 2, rx: 9000, tx: 9000},
+		"the same time":  {at: at.Add(3 * time.Second), index: 2, rx: 9999, tx: 9999},
+	} {
+		c := newCounters(nil, nil)
+		c.note("fiber", sample{at: at.Add(3 * time.Second), index: 1, rx: 5000, tx: 5000})
+		if what == "the same time" {
+			c.note("fiber", s)
+		}
+		c.note("fiber", s)
+		if got := c.of("fiber"); got.RxBPS != nil || got.RxBytes == nil {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	if got := c.of("nobody"); got.RxBytes != nil || got.NewFlows != nil {
+		t.Errorf("nothing was read, and yet: %+v", got)
+	}
+}
+
+// What cannot be read is unknown, not what it was.
+func TestCountersThatCannotBeRead(t *testing.T) {
+	var gone error
+	c := newCounters(func(int) (uint64, uint64, error) { return 1, 1, gone },
+		func() (map[failover.Lane]uint64, error) { return map[failover.Lane]uint64{1: 5}, gone })
+	c.follow(map[string]failover.Link{"fiber": {Present: true, Index: 1}}, map[string]failover.Lane{"fiber": 1})
+	c.sample(time.Now())
+	if got := c.of("fiber"); got.NewFlows == nil || *got.NewFlows != 5 || got.RxBytes == nil {
+		t.Fatalf("read: %+v", got)
+	}
+	gone = errors.New("gone")
+	c.sample(time.Now())
+	if got := c.of("fiber"); got.NewFlows != nil || got.RxBytes != nil {
+		t.Errorf("told although it cannot be read: %+v", got)
+	}
+}
+
+// Clients ask from many goroutines, while the loop works.
+func TestStatusIsSafeForAll(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(func() {
+				for range 500 {
+					if _, err := json.Marshal(r.loop.Status()); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(3 * time.Millisecond)
+				}
+			})
+		}
+		for n := range 10 {
+			r.blackHole("eth0", n%2 == 0, both...)
+			if err := r.reload(twoUplinks); err != nil {
+				t.Error(err)
+			}
+			r.after(150 * time.Millisecond)
+		}
+		clients.Wait()
+	})
+}
+
+func TestSummary(t *testing.T) {
+	var view failover.View
+	if got := summary(view); got != "no uplink has an address and a gateway" {
+		t.Errorf("without policies: %q", got)
+	}
+	view.Policies = []failover.PolicyView{{Name: "default"}}
+	view.Policies[0].Family[failover.IPv4] = []failover.Share{{Uplink: "lte", Weight: 1}, {Uplink: "sat", Weight: 1}}
+	view.Uplinks = []failover.UplinkView{{Name: "fiber"}, {Name: "lte"}}
+	view.Uplinks[0].Family[failover.IPv4].State = failover.Down
+	view.Uplinks[1].Family[failover.IPv6].State = failover.Degraded
+	if got, want := summary(view), "ipv4 by lte and sat, fiber down in ipv4, lte degraded in ipv6"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if strings.Contains(summary(view), "\n") {
+		t.Error("systemd takes one line")
+	}
+}
