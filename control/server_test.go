@@ -109,6 +109,30 @@ func TestStatusOverTheSocket(t *testing.T) {
 	}
 }
 
+// Two daemons on one machine, each with its socket, know nothing of each other; on
+// one socket there is only one.
+func TestTwoInstances(t *testing.T) {
+	a, b := newRig(t, defaultLimits), newRig(t, defaultLimits)
+	if l, err := Listen(a.socket, ""); err == nil {
+		l.Close()
+		t.Error("a second daemon has the socket of the first")
+	}
+	other := fullStatus()
+	other.Daemon.PID = 4711
+	b.backend.set(other)
+	a.note("of the first")
+	for _, err := range b.client.Events(t.Context(), time.Time{}, false) {
+		t.Errorf("the second has an event of the first, %v", err)
+	}
+	b.stop()
+	if s, err := a.client.Status(t.Context()); err != nil || s.Daemon.PID != 812 {
+		t.Errorf("the first, after the second's end: %+v, %v", s, err)
+	}
+	if _, err := b.client.Status(t.Context()); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("the second, after its end: %v", err)
+	}
+}
+
 func TestStatusIsShared(t *testing.T) {
 	b := &fakeBackend{status: fullStatus()}
 	s := snapshot{backend: b}
