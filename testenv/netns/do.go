@@ -25,8 +25,8 @@ type task struct {
 // the Goexit of t.FailNow, reach the caller; after the latter the namespace is
 // closed.
 func (ns *NS) Do(fn func() error) error {
-	if unix.Gettid() == ns.tid {
-		return fn() // only the worker's goroutine ever runs on its thread
+	if ns.here() {
+		return fn()
 	}
 	t := &task{fn: fn, done: make(chan struct{})}
 	select {
@@ -46,6 +46,36 @@ func (ns *NS) Do(fn func() error) error {
 	return t.err
 }
 
+// Inside runs fn inside the namespace on a thread of its own, and returns when it
+// has. Do within fn runs at once, without the worker: for clients that must not
+// wait for anybody.
+func (ns *NS) Inside(fn func()) (err error) {
+	realtime.Run(func() {
+		if err = unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("netns: enter %s: %w", ns, err)
+			return
+		}
+		defer ns.register()()
+		fn()
+	})
+	return err
+}
+
+// register notes that the calling goroutine is locked to a thread inside, until
+// what it returns is called.
+func (ns *NS) register() (leave func()) {
+	tid := unix.Gettid()
+	ns.inside.Store(tid, true)
+	return func() { ns.inside.Delete(tid) }
+}
+
+// here reports whether the calling goroutine is locked to a thread inside: nobody
+// else runs on such a thread.
+func (ns *NS) here() bool {
+	_, ok := ns.inside.Load(unix.Gettid())
+	return ok
+}
+
 // work is the worker's life: unshare, report, serve until Close.
 func (ns *NS) work(ready chan<- error) {
 	defer close(ns.exited)
@@ -53,8 +83,7 @@ func (ns *NS) work(ready chan<- error) {
 		ready <- err
 		return
 	}
-	// Clients open their sockets here: that must not wait for other programs.
-	realtime.Thread()
+	defer ns.register()()
 	ready <- nil
 	for {
 		select {

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/realtime"
 )
 
 // ErrClosed is what Do and all that builds on it return after Close.
@@ -19,7 +20,7 @@ var ErrClosed = errors.New("netns: namespace is closed")
 type NS struct {
 	file   *os.File // holds the namespace, and names it to the kernel
 	inode  uint64
-	tid    int // the worker's thread
+	inside sync.Map // tid: the threads that Do may use as they are
 	tasks  chan *task
 	quit   chan struct{} // closed by Close
 	exited chan struct{} // closed when the worker has ended
@@ -37,7 +38,7 @@ func Open() (*NS, error) {
 		exited: make(chan struct{}),
 	}
 	ready := make(chan error, 1)
-	go ns.workOffMain(ready)
+	go realtime.Run(func() { ns.work(ready) })
 	if err := <-ready; err != nil {
 		return nil, err
 	}
@@ -71,7 +72,8 @@ func New(t TB) *NS {
 
 // Close ends the worker: processes begun with Start are killed by the kernel
 // (their Wait returns), and the namespace goes as soon as its last socket is
-// closed. A function that Do is running is waited for. A second Close does nothing.
+// closed and nobody is Inside. A function that Do is running is waited for. A
+// second Close does nothing.
 func (ns *NS) Close() {
 	ns.once.Do(func() {
 		close(ns.quit)
@@ -136,25 +138,6 @@ func (ns *NS) unshare() error {
 		f.Close()
 		return fmt.Errorf("netns: stat the new namespace: %w", err)
 	}
-	ns.file, ns.inode, ns.tid = f, st.Ino, unix.Gettid()
+	ns.file, ns.inode = f, st.Ino
 	return nil
-}
-
-// workOffMain runs work on any thread but the process's first: the runtime never
-// ends that one, and a namespace would stay with it for the life of the process.
-func (ns *NS) workOffMain(ready chan<- error) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		ns.work(ready)
-		return // still locked, so the thread ends with the goroutine
-	}
-	// While this goroutine keeps the first thread, the next one gets another.
-	locked := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		close(locked)
-		ns.work(ready)
-	}()
-	<-locked
-	runtime.UnlockOSThread()
 }

@@ -129,6 +129,32 @@ func TestDo(t *testing.T) {
 	}
 }
 
+func TestInsideNeedsNoWorker(t *testing.T) {
+	ns := netns.New(t)
+	began, finish := make(chan struct{}), make(chan struct{})
+	busy := make(chan error)
+	go func() { busy <- ns.Do(func() error { close(began); <-finish; return nil }) }()
+	<-began // from here on the worker serves nobody
+	var view string
+	err := ns.Inside(func() {
+		_ = ns.Do(func() (err error) {
+			view, err = os.Readlink("/proc/thread-self/ns/net")
+			return err
+		})
+	})
+	close(finish)
+	if err := <-busy; err != nil {
+		t.Error(err)
+	}
+	if err != nil || view != ns.String() {
+		t.Errorf("inside it is %s, %v; want %s", view, err, ns)
+	}
+	ns.Close()
+	if err := ns.Inside(func() { t.Error("a closed namespace was entered") }); err == nil {
+		t.Error("no error for a closed namespace")
+	}
+}
+
 // t.FailNow inside Do ends the test that called it, not the whole run.
 func TestGoexitReachesTheCaller(t *testing.T) {
 	ns := netns.New(t)

@@ -24,17 +24,50 @@ const (
 // With as few as there are CPUs, all may be with threads that wait for a CPU.
 const enoughPs = 8
 
-// Thread locks the calling goroutine to its thread and gives that the lowest
-// real-time priority. The goroutine must end without unlocking, so that the thread
-// ends too. The child processes of the thread are ordinary.
+// Run runs fn on a thread of its own, at the lowest real-time priority, and returns
+// when it has. The thread ends with fn, so fn may do to it what it likes. Child
+// processes that fn starts are ordinary.
 //
 // It also raises GOMAXPROCS to 8 and the nice value of the whole process: where the
 // garbage collector stops the world, every thread has to come to its turn before
 // any goes on.
 //
 // Without the right to all that, the lab is as exact as the machine is idle.
-func Thread() {
+func Run(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		apart(func() {
+			raise()
+			fn()
+		})
+	}()
+	<-done
+}
+
+// apart runs fn locked to a thread that ends afterwards. That cannot be the
+// process's first one: the runtime never ends it, and whatever fn did to it, such
+// as entering a namespace, would stay.
+func apart(fn func()) {
 	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		fn()
+		return // still locked, so the thread ends with the goroutine
+	}
+	// While this goroutine keeps the first thread, the next one gets another.
+	locked, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		close(locked)
+		fn()
+	}()
+	<-locked
+	runtime.UnlockOSThread()
+	<-done
+}
+
+func raise() {
 	if runtime.GOMAXPROCS(0) < enoughPs {
 		runtime.GOMAXPROCS(enoughPs)
 	}

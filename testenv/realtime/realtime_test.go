@@ -1,41 +1,80 @@
 package realtime
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 
-func TestThread(t *testing.T) {
-	type outcome struct {
-		policy uint32
-		child  string
-		err    error
+// firstThread is what came of apart on the process's first thread, which only
+// TestMain can be sure to run on.
+var firstThread error
+
+func init() { runtime.LockOSThread() }
+
+func TestMain(m *testing.M) {
+	firstThread = apartFromFirst()
+	runtime.UnlockOSThread()
+	goleak.VerifyTestMain(m)
+}
+
+func apartFromFirst() error {
+	first := unix.Gettid()
+	if first != os.Getpid() {
+		return fmt.Errorf("TestMain runs on thread %d of process %d, not on the first", first, os.Getpid())
 	}
-	result := make(chan outcome)
-	go func() {
-		Thread()
-		var o outcome
-		attr, err := unix.SchedGetAttr(0, 0)
-		if o.err = err; err == nil {
-			o.policy = attr.Policy
-		}
-		out, err := exec.Command("sh", "-c", "cut -d' ' -f19,41 /proc/self/stat").Output() // nice, policy
-		o.child = strings.TrimSpace(string(out))
-		if err != nil {
-			o.err = err
-		}
-		result <- o
-	}()
-	o := <-result
-	if o.err != nil || o.policy != schedFIFO {
-		t.Errorf("the thread's policy is %d, %v; want %d", o.policy, o.err, schedFIFO)
+	other := first
+	apart(func() { other = unix.Gettid() })
+	if other == first {
+		return fmt.Errorf("apart ran on the first thread, which never ends")
 	}
-	if o.child != "0 0" {
-		t.Errorf("a child process has nice and policy %q, want ordinary ones", o.child)
+	return nil
+}
+
+func TestNeverOnTheFirstThread(t *testing.T) {
+	if firstThread != nil {
+		t.Error(firstThread)
+	}
+}
+
+func TestTheThreadEnds(t *testing.T) {
+	var tid int
+	Run(func() { tid = unix.Gettid() })
+	path := fmt.Sprintf("/proc/self/task/%d", tid)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(path); os.IsNotExist(err) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("thread %d is still there", tid)
+		}
+	}
+}
+
+func TestGoexitEndsIt(t *testing.T) {
+	Run(runtime.Goexit) // and returns
+}
+
+func TestPriority(t *testing.T) {
+	var attr *unix.SchedAttr
+	var child []byte
+	var errAttr, errChild error
+	Run(func() {
+		attr, errAttr = unix.SchedGetAttr(0, 0)
+		child, errChild = exec.Command("cut", "-d ", "-f19,41", "/proc/self/stat").Output() // nice, policy
+	})
+	if errAttr != nil || attr.Policy != schedFIFO {
+		t.Errorf("the thread has %+v, %v; want policy %d", attr, errAttr, schedFIFO)
+	}
+	if got := strings.TrimSpace(string(child)); errChild != nil || got != "0 0" {
+		t.Errorf("a child process has nice and policy %q, %v; want ordinary ones", got, errChild)
 	}
 }
 

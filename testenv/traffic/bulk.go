@@ -34,7 +34,7 @@ func StartBulk(ns *netns.NS, to netip.Addr, rate float64) (*Bulk, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Bulk{stream: rand.Uint64(), conn: conn, cancel: cancel}
-	b.task.Go(func() { every(ctx, rate, b.send) })
+	b.task.Go(func() { every(ctx, ns, rate, b.send) })
 	return b, nil
 }
 

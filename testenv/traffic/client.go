@@ -95,28 +95,36 @@ func (c *Client) newLoad() (load, error) {
 
 // pace sends requests, each at its own time, whenever the one before was sent.
 func (c *Client) pace(ctx context.Context) {
-	every(ctx, c.opts.Rate, func(due time.Time) { c.load.send(c.log.add(due)) })
+	every(ctx, c.ns, c.opts.Rate, func(due time.Time) { c.load.send(c.log.add(due)) })
 }
 
 // longestSleep bounds how long a client takes to notice that it is to stop.
 const longestSleep = 20 * time.Millisecond
 
-// every calls fn at a rate until the context ends, with the instant at which each
-// call was due. What it missed it catches up with. It keeps a thread to itself, and
-// has to run on a goroutine of its own.
-func every(ctx context.Context, rate float64, fn func(due time.Time)) {
-	realtime.Thread()
-	began := time.Now()
-	for n := 0; ; n++ {
-		due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
-		for wait := time.Until(due); wait > 0 && ctx.Err() == nil; wait = time.Until(due) {
-			realtime.SleepUntil(time.Now().Add(min(wait, longestSleep)))
+// every calls fn inside a namespace at a rate until the context ends, with the
+// instant at which each call was due. What it missed it catches up with.
+func every(ctx context.Context, ns *netns.NS, rate float64, fn func(due time.Time)) {
+	loop := func() {
+		began := time.Now()
+		for n := 0; ; n++ {
+			due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+			if !sleep(ctx, due) {
+				return
+			}
+			fn(due)
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		fn(due)
 	}
+	if ns.Inside(loop) != nil {
+		loop() // the namespace is closed: what fn tries will say so
+	}
+}
+
+// sleep waits for an instant. It reports false when the context has ended.
+func sleep(ctx context.Context, until time.Time) bool {
+	for wait := time.Until(until); wait > 0 && ctx.Err() == nil; wait = time.Until(until) {
+		realtime.SleepUntil(time.Now().Add(min(wait, longestSleep)))
+	}
+	return ctx.Err() == nil
 }
 
 // expire gives up requests whose time is over.

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/testenv/packet"
-	"swerve/testenv/realtime"
 )
 
 const (
@@ -19,7 +18,6 @@ const (
 // is exact to some 50 µs, timers of the Go runtime to a millisecond.
 func (w *Wire) run() {
 	defer close(w.done)
-	realtime.Thread()
 	for ready := [2]bool{}; w.turn(ready); {
 		ready = w.sleep()
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/realtime"
 )
 
 // End is a link that the wire makes in a namespace, and that the caller sets up.
@@ -68,7 +69,7 @@ func Open(hidden *netns.NS, gateway, isp End, opts Options) (*Wire, error) {
 		w.closeFds()
 		return nil, fmt.Errorf("wire: between %s and %s: %w", gateway.Link, isp.Link, err)
 	}
-	go w.run()
+	go realtime.Run(w.run)
 	return w, nil
 }
 
