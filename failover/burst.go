@@ -135,6 +135,9 @@ func (e *Engine) lookCandidates(l Ladder, suspect *path) {
 	}
 }
 
+// holds reports whether the rung holds a share's uplink.
+func (r Rung) holds(s Share) bool { return r.has(s.Uplink) }
+
 // has reports whether the rung holds an uplink.
 func (r Rung) has(name string) bool {
 	for _, s := range r.Shares {

@@ -3,15 +3,12 @@ package failover
 // hint is what passing traffic tells of a path.
 type hint struct {
 	sent, received Instant
-	// raised is the reception after which a suspicion was raised, so that one
-	// silence raises one.
-	raised Instant
 }
 
-var noHint = hint{sent: never, received: never, raised: never}
+var noHint = hint{sent: never, received: never}
 
 // traffic takes in a hint. Traffic that leaves for longer than an answer takes
-// while nothing comes back is a reason to look, once for each silence.
+// while nothing comes back, no probe's answer either, is a reason to look.
 func (e *Engine) traffic(ev Traffic) {
 	p := e.path(ev.Uplink, ev.Family)
 	if p == nil {
@@ -25,14 +22,13 @@ func (e *Engine) traffic(ev Traffic) {
 		h.received = max(h.received, min(ev.LastReceived, e.now))
 	}
 	p.touched = true
-	if !p.probing || len(p.targets) == 0 || h.received == never || h.raised == h.received {
+	if !p.probing || len(p.targets) == 0 || h.received == never {
 		return
 	}
 	silence := h.sent - h.received
 	if silence <= p.slowest() || p.provenSince(h.received) {
 		return
 	}
-	h.raised = h.received
 	if p.cause == "" {
 		p.cause = "traffic leaves and nothing returns for " + span(silence)
 	}

@@ -47,7 +47,6 @@ func (e *Engine) attend(p *path, moved bool) {
 // resume begins to probe a path whose link came, or came back.
 func (e *Engine) resume(p *path) {
 	e.startProbing(p)
-	p.mark = e.seq
 	if p.state != Down {
 		return
 	}

@@ -208,3 +208,108 @@ func TestViewIsACopy(t *testing.T) {
 		t.Error("the view shares memory with the engine")
 	}
 }
+
+// started is a network whose links came at 0, a minute later.
+func started(t *testing.T) *network {
+	t.Helper()
+	n := newNetwork(testConfig(), 1)
+	for _, name := range []string{"fiber", "lte"} {
+		n.step(LinkChanged{Uplink: name, Link: testLink(name, 1)})
+	}
+	n.run(time.Minute)
+	return n
+}
+
+// TestLateAnswerStaysLost: an answer after lost_after is a sign of life, and no
+// sample.
+func TestLateAnswerStaysLost(t *testing.T) {
+	n := started(t)
+	p := &n.eng.uplinks[0].paths[IPv4]
+	n.wire[wireKey{"fiber", IPv4, ""}].rtt = 1500 * time.Millisecond
+	n.run(n.now + 2*time.Second)
+	lost, answered := p.window.total.lost, p.window.total.n-p.window.total.lost
+	if lost == 0 || p.answered < n.now-time.Second/2 {
+		t.Fatalf("%d lost, last answer at %v", lost, p.answered)
+	}
+	n.run(n.now + 3*time.Second)
+	if a := p.window.total.n - p.window.total.lost; a > answered {
+		t.Errorf("%d samples answered, %d before", a, answered)
+	}
+}
+
+// TestMovedLinkVoidsTheAir: a new gateway is probed at once, and answers to
+// what went by the old one are not taken.
+func TestMovedLinkVoidsTheAir(t *testing.T) {
+	n := started(t)
+	n.wire[wireKey{"fiber", IPv4, ""}].rtt = 39 * time.Millisecond
+	n.run(61*time.Second + 10*time.Millisecond) // a probe left at 61 s
+	l := testLink("fiber", 1)
+	l.Family[IPv4].Gateway = l.Family[IPv4].Gateway.Next()
+	out := n.step(LinkChanged{Uplink: "fiber", Link: l})
+	if len(out.Probes) != 3 {
+		t.Errorf("%d probes by the new gateway, want one to each target: %+v", len(out.Probes), out.Probes)
+	}
+	p := &n.eng.uplinks[0].paths[IPv4]
+	before := p.answered
+	if n.run(n.now + 35*time.Millisecond); p.answered != before {
+		t.Error("an answer from before the change counts")
+	}
+	if n.run(n.now + 10*time.Millisecond); p.answered == before {
+		t.Error("no answer by the new gateway")
+	}
+}
+
+// TestConfigureKeepsTargets: a target that stays keeps what is known of it.
+func TestConfigureKeepsTargets(t *testing.T) {
+	n := started(t)
+	c := testConfig()
+	c.Uplinks[0].Family[IPv4].Targets = []string{"192.0.2.9", "8.8.8.8"}
+	n.step(Configure{Config: c})
+	p := &n.eng.uplinks[0].paths[IPv4]
+	if p.state != Up || p.targets[0].rtt.known || !p.targets[1].rtt.known || p.window.n != 0 {
+		t.Errorf("after a reload: %s, %+v, %d samples", p.state, p.targets, p.window.n)
+	}
+	n.run(n.now + 30*time.Second)
+	if n.eng.switches != 0 || p.state != Up || !p.targets[0].rtt.known {
+		t.Errorf("later: %s, %d switches", p.state, n.eng.switches)
+	}
+}
+
+// TestSetAsideLeavesTheWindow: what a faulty target lost before it was found
+// out is taken back.
+func TestSetAsideLeavesTheWindow(t *testing.T) {
+	n := started(t)
+	p := &n.eng.uplinks[0].paths[IPv4]
+	all := p.window.n
+	n.eng.setAside(IPv4, "8.8.8.8", true)
+	if p.window.n != all*2/3 || p.window.target[1].n != 0 || p.quorum() != 1 || p.active() != 2 {
+		t.Errorf("%d of %d samples left, %d targets", p.window.n, all, p.active())
+	}
+}
+
+// TestQuorumIsOfOneTime: answers long apart do not add up to a quorum.
+func TestQuorumIsOfOneTime(t *testing.T) {
+	p := &path{cfg: FamilyConfig{Quorum: 2}, targets: []target{
+		{answeredAt: 7}, {answeredAt: 9}, {answeredAt: 3},
+	}}
+	if !p.answeredSince(5) || p.answeredSince(8) {
+		t.Error("two answered after step 5, one after step 8")
+	}
+	p.targets[0].misses = 1
+	if p.answeredSince(5) {
+		t.Error("one of the two has failed since")
+	}
+}
+
+// TestInstantsAreHeldInRange hands in instants that go back or beyond all use.
+func TestInstantsAreHeldInRange(t *testing.T) {
+	n := started(t)
+	for _, at := range []Instant{n.now - time.Second, -1, never, forever, 1<<63 - 1, n.now} {
+		if out := n.eng.Step(at, Tick{}); out.Wake <= n.eng.now || n.eng.now < n.now || n.eng.now > lastInstant {
+			t.Errorf("a step at %d: now %d, wake %d", at, n.eng.now, out.Wake)
+		}
+		if err := n.eng.Check(); err != nil {
+			t.Errorf("a step at %d: %v", at, err)
+		}
+	}
+}

@@ -101,39 +101,40 @@ func (e *Engine) forced(c *choice, f Family, present []candidate, rs [][]candida
 			since = max(since, k.path.silentSince())
 		}
 	}
-	gone := slices.DeleteFunc(slices.Clone(c.first), func(s Share) bool {
-		return slices.ContainsFunc(present, func(k candidate) bool { return k.up.cfg.Name == s.Uplink && k.rank < rankShunned })
-	})
-	reason, evidence := e.causeOf(gone, f)
-	m := pick{kind: Failover, reason: reason, evidence: evidence, shunned: allShunned(bad)}
+	to := e.refuge(c, present, bad, rs, since)
+	if to == nil {
+		return stay
+	}
+	left := slices.DeleteFunc(slices.Clone(c.first), Rung{Shares: to}.holds)
+	reason, evidence := e.causeOf(left, f)
+	return pick{to: to, kind: Failover, reason: reason, evidence: evidence, shunned: allShunned(bad)}
+}
+
+// refuge finds where to go from a rung some of whose members are bad; nil to
+// stay.
+func (e *Engine) refuge(c *choice, present, bad []candidate, rs [][]candidate, since Instant) []Share {
 	proven := func(cs []candidate) []candidate {
 		return slices.DeleteFunc(cs, func(k candidate) bool {
 			return k.rank > rankAnswering || !k.path.provenSince(since) || !e.calledSince(c, bad, k.path)
 		})
 	}
 	if left := proven(slices.Clone(present)); len(left) > 0 {
-		m.to = shares(left)
-		return m
+		return shares(left)
 	}
 	for _, r := range rs {
 		if to := proven(slices.Clone(r)); len(to) > 0 {
-			m.to = shares(to)
-			return m
+			return shares(to)
 		}
 	}
 	e.awaitProof = true
 	uncut := slices.DeleteFunc(slices.Clone(present), func(k candidate) bool { return k.rank == rankCut })
-	if len(uncut) > 0 {
-		if m.to = shares(uncut); len(m.to) < len(c.first) {
-			return m
-		}
-		return stay
+	switch {
+	case len(uncut) > 0 && len(uncut) < len(c.first):
+		return shares(uncut)
+	case len(uncut) > 0 || rs[0][0].rank == rankCut:
+		return nil
 	}
-	if rs[0][0].rank == rankCut {
-		return stay
-	}
-	m.to = shares(rs[0])
-	return m
+	return shares(rs[0])
 }
 
 func allShunned(cs []candidate) bool {

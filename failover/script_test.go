@@ -69,7 +69,6 @@ type player struct {
 	net     *network
 	out     strings.Builder
 	ladders map[string]string
-	adopt   *Adopt
 }
 
 func play(t *testing.T, input string) string {

@@ -157,6 +157,10 @@ func (p *player) do(words []string) error {
 		n.step(NeighborFailed{Uplink: args[0], Family: familyOf(args[1])})
 	case "received":
 		n.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), LastSent: n.now, LastReceived: n.now})
+	case "leaves":
+		d, err := time.ParseDuration(args[2])
+		n.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), LastSent: n.now, LastReceived: n.now - d})
+		return err
 	case "configure":
 		if err := configure(&p.cfg, args); err != nil {
 			return err

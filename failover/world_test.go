@@ -220,6 +220,12 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 	case to > from && !e.admined():
 		return fmt.Errorf("%s to %v of rank %d from %v of rank %d", s.Kind, s.To, to, s.From, from)
 	}
+	for _, name := range s.To {
+		p := e.path(name, s.Family)
+		if s.Kind == Return && (p.state != Up || !p.provenSince(at-freshProof)) {
+			return fmt.Errorf("%s to %s, which is %s", s.Kind, name, p.state)
+		}
+	}
 	key := s.Policy + s.Family.String()
 	last, ok := w.voluntary[key]
 	w.voluntary[key] = at
