@@ -89,11 +89,22 @@ func (lab *Lab) setSysctls() error {
 		}
 	}
 	rp := strconv.Itoa(lab.Options.RPFilter)
-	return set(lab.Gateway,
+	if err := set(lab.Gateway,
 		sysctl{"net/ipv4/conf/all/rp_filter", rp},
-		sysctl{"net/ipv4/conf/default/rp_filter", rp},
-		// As systemd has it: every group may ping.
-		sysctl{"net/ipv4/ping_group_range", "0 2147483647"})
+		sysctl{"net/ipv4/conf/default/rp_filter", rp}); err != nil {
+		return err
+	}
+	return lab.allowPing()
+}
+
+// allowPing lets every group of the gateway ping, as systemd does; in a user
+// namespace, where not all groups exist, at least its root.
+func (lab *Lab) allowPing() error {
+	const key = "net/ipv4/ping_group_range"
+	if lab.Gateway.SetSysctl(key, "0 2147483647") == nil {
+		return nil
+	}
+	return lab.Gateway.SetSysctl(key, "0 0")
 }
 
 // addressed gives a link its addresses and sets it up.

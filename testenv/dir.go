@@ -8,21 +8,32 @@ import (
 )
 
 // scratch is a folder in memory that this process holds by a descriptor alone: it
-// is mounted nowhere and goes with the process, even when that is killed.
+// is mounted nowhere and goes with the process, even when that is killed. Where the
+// kernel refuses, as in a user namespace without mounts of its own, it is an
+// ordinary temporary folder, deleted by close.
 type scratch struct {
-	fd   int
+	fd   int    // -1: an ordinary folder
 	path string // through /proc, for any process with the right to look in there
 }
 
 func newScratch() (*scratch, error) {
-	fd, err := detachedTmpfs()
-	if err != nil {
-		return nil, fmt.Errorf("testenv: make a folder in memory: %w", err)
+	if fd, err := detachedTmpfs(); err == nil {
+		return &scratch{fd: fd, path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)}, nil
 	}
-	return &scratch{fd: fd, path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)}, nil
+	path, err := os.MkdirTemp("", "swerve-lab-")
+	if err != nil {
+		return nil, fmt.Errorf("testenv: make a folder for a daemon: %w", err)
+	}
+	return &scratch{fd: -1, path: path}, nil
 }
 
-func (s *scratch) close() { unix.Close(s.fd) }
+func (s *scratch) close() {
+	if s.fd >= 0 {
+		unix.Close(s.fd)
+		return
+	}
+	os.RemoveAll(s.path)
+}
 
 func detachedTmpfs() (int, error) {
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)

@@ -13,8 +13,8 @@
 //
 // Nothing has a name on the machine, so any number of labs can run side by side,
 // and nothing stays behind whatever ends the program: namespaces, links and the
-// daemons' folders are held by this process alone. A lab needs root, and no
-// installed program.
+// daemons' folders are held by this process alone. A lab needs root, also
+// that of a user namespace, and no installed program.
 //
 //	lab := testenv.NewTest(t, testenv.Options{})
 //	swerve, err := lab.StartDaemon("bin/swerve", "--socket", "{dir}/sock", "run", "-c", config)

@@ -16,19 +16,28 @@ func (lab *Lab) buildFirewall() error {
 	if lab.Options.Firewall == FirewallNone {
 		return nil
 	}
-	c, err := nftables.New(nftables.WithNetNSFd(lab.Gateway.Fd()))
-	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
-	}
-	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "lab"})
-	addTracking(c, table)
-	if lab.Options.Firewall == FirewallMasquerade {
-		addMasquerade(c, table)
-	}
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("write table inet lab: %w", err)
-	}
-	return nil
+	return lab.nft(func(c *nftables.Conn) {
+		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "lab"})
+		addTracking(c, table)
+		if lab.Options.Firewall == FirewallMasquerade {
+			addMasquerade(c, table)
+		}
+	})
+}
+
+// nft commits one transaction in the gateway.
+func (lab *Lab) nft(fill func(*nftables.Conn)) error {
+	return lab.Gateway.Do(func() error {
+		c, err := nftables.New() // its socket is made by this thread, so inside
+		if err != nil {
+			return fmt.Errorf("open nftables: %w", err)
+		}
+		fill(c)
+		if err := c.Flush(); err != nil {
+			return fmt.Errorf("commit to nftables: %w", err)
+		}
+		return nil
+	})
 }
 
 // addTracking writes: ct state established,related accept. The kernel tracks

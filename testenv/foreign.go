@@ -20,12 +20,7 @@ func (lab *Lab) deleteForeign(kind Kind) error {
 	case DeleteRoutes:
 		return lab.echo(unix.RTM_GETROUTE, unix.RTM_DELROUTE, routeProtocol)
 	}
-	c, err := nftables.New(nftables.WithNetNSFd(lab.Gateway.Fd()))
-	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
-	}
-	c.FlushRuleset()
-	return c.Flush()
+	return lab.nft(func(c *nftables.Conn) { c.FlushRuleset() })
 }
 
 // echo deletes every rule or route of Swerve by sending back what the kernel
