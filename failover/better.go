@@ -3,6 +3,7 @@ package failover
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // better looks whether a live first rung is left for a better one: at the
@@ -45,8 +46,8 @@ func (e *Engine) better(c *choice, present []candidate, rs [][]candidate) pick {
 }
 
 // byHand follows the operator: off a drained uplink, onto a pinned one, and
-// back. At the operator's word it is done at once; what the word means later,
-// when uplinks come and go, is subject to the least interval.
+// back. At the operator's word the least interval is not waited for; what the
+// word means later, when uplinks come and go, is subject to it.
 func (e *Engine) byHand(c *choice, ideal []candidate, worst candidate) (pick, bool) {
 	m := pick{to: shares(ideal), kind: Switchover, evidence: -1, voluntary: true}
 	switch {
@@ -56,43 +57,50 @@ func (e *Engine) byHand(c *choice, ideal []candidate, worst candidate) (pick, bo
 		m.reason = "switched to " + ideal[0].up.cfg.Name + " by the operator"
 	case worst.group == drainedLive && ideal[0].group < drainedLive:
 		m.reason = worst.up.cfg.Name + " is drained"
-	case e.handAt == e.now && ideal[0].rank == rankUp:
+	case e.handed() && ideal[0].rank == rankUp:
 		m.kind, m.reason = Return, "resumed by the operator"
 	default:
 		return m, false
 	}
-	if due := c.voluntary + e.cfg.Failback.MinInterval; e.handAt != e.now && e.now < due {
-		c.due = due
-		return pick{to: c.first, silent: true}, true
-	}
-	return m, true
+	return e.when(c, ideal, m, c.voluntary+e.cfg.Failback.MinInterval), true
 }
 
+// handTime is how long after the operator's word a switch counts as made by it:
+// the target may have to be proven first.
+const handTime = 2 * time.Second
+
+// handed reports whether the operator has just spoken.
+func (e *Engine) handed() bool { return e.now-e.handAt < handTime }
+
 // voluntarily leaves a live rung for one that is up, under the rules that keep
-// traffic from being moved about: not before it may, not too often, and not
-// onto what has not answered lately.
+// traffic from being moved about.
 func (e *Engine) voluntarily(c *choice, ideal, present []candidate, worst candidate) pick {
-	stay := pick{to: c.first, silent: true}
 	m := pick{to: shares(ideal), kind: Return, evidence: -1, voluntary: true}
+	again := sameNames(c.shunned, m.to)
 	switch {
 	case worst.rank == rankDegraded:
 		m.kind, m.reason = Switchover, worst.path.reason
-	case !preferred(ideal, present):
-		return stay
-	case e.cfg.Failback.Manual && !sameNames(c.shunned, m.to):
-		return stay
+	case !preferred(ideal, present), e.cfg.Failback.Manual && !again:
+		return pick{to: c.first, silent: true}
 	default:
-		m.reason = returnReason(ideal, sameNames(c.shunned, m.to))
+		m.reason = returnReason(ideal, again)
 	}
-	if due := max(c.notBefore, c.voluntary+e.cfg.Failback.MinInterval); e.now < due {
+	return e.when(c, ideal, m, max(c.notBefore, c.voluntary+e.cfg.Failback.MinInterval))
+}
+
+// when makes a switch by choice if it is due, and if its target is under no
+// suspicion and has answered lately; otherwise it stays for now, and asks.
+func (e *Engine) when(c *choice, ideal []candidate, m pick, due Instant) pick {
+	stay := pick{to: c.first, silent: true}
+	if e.now < due && !e.handed() {
 		c.due = due
 		return stay
 	}
 	for _, k := range ideal {
-		if k.path.state != Up {
+		if k.path.state == Suspect {
 			return stay
 		}
-		if !k.path.provenSince(e.now - freshProof) {
+		if !k.path.provenSince(e.now - freshProof - k.path.slowest()) {
 			e.look(k.path)
 			e.awaitProof = true
 			return stay

@@ -313,3 +313,42 @@ func TestInstantsAreHeldInRange(t *testing.T) {
 		}
 	}
 }
+
+// TestPauseAtTheBrink: the machine stops when a shunned path is about to be
+// down, and the answer waits in a queue that is read after the first tick.
+func TestPauseAtTheBrink(t *testing.T) {
+	n := started(t)
+	n.wire[wireKey{"fiber", IPv4, ""}].dead = true
+	e := n.eng
+	p := &e.uplinks[0].paths[IPv4]
+	for p.state != Shunned {
+		n.run(n.wake)
+	}
+	brink := p.downAt()
+	n.run(brink - 1)
+	if p.state != Shunned || n.wake != brink {
+		t.Fatalf("%s, wake %v, down at %v", p.state, n.wake, brink)
+	}
+	id := p.open[len(p.open)-1]
+	e.Step(brink+200*time.Millisecond, Tick{})
+	if p.state != Shunned {
+		t.Fatalf("%s by a pause", p.state)
+	}
+	e.Step(brink+210*time.Millisecond, ProbeAnswered{ID: id, RTT: 210 * time.Millisecond})
+	if p.state != Up {
+		t.Errorf("%s after the answer", p.state)
+	}
+}
+
+// TestUnsentLookEnds: a burst on a candidate that cannot be sent is over, and
+// does not stand in the way of the next.
+func TestUnsentLookEnds(t *testing.T) {
+	n := started(t)
+	n.wire[wireKey{"lte", IPv4, ""}].noSend = true
+	p := &n.eng.uplinks[1].paths[IPv4]
+	n.eng.look(p)
+	n.run(n.now + 300*time.Millisecond)
+	if p.burst.open || p.state != Up {
+		t.Errorf("the burst is open: %v, the path %s", p.burst.open, p.state)
+	}
+}

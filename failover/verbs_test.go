@@ -153,14 +153,8 @@ func (p *player) do(words []string) error {
 		n.step(parseAdopt(args))
 	case "switch", "drain", "resume":
 		return p.operator(verb, args)
-	case "neighbor-failed":
-		n.step(NeighborFailed{Uplink: args[0], Family: familyOf(args[1])})
-	case "received":
-		n.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), LastSent: n.now, LastReceived: n.now})
-	case "leaves":
-		d, err := time.ParseDuration(args[2])
-		n.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), LastSent: n.now, LastReceived: n.now - d})
-		return err
+	case "neighbor-failed", "received", "leaves":
+		return p.hint(verb, args)
 	case "configure":
 		if err := configure(&p.cfg, args); err != nil {
 			return err
@@ -177,6 +171,22 @@ func (p *player) do(words []string) error {
 		p.show(args)
 	default:
 		return fmt.Errorf("unknown verb %s", verb)
+	}
+	return nil
+}
+
+// hint carries out what comes from the kernel or from traffic.
+func (p *player) hint(verb string, args []string) error {
+	n, u, f := p.net, args[0], familyOf(args[1])
+	switch verb {
+	case "neighbor-failed":
+		n.step(NeighborFailed{Uplink: u, Family: f})
+	case "received":
+		n.step(Traffic{Uplink: u, Family: f, LastSent: n.now, LastReceived: n.now})
+	case "leaves":
+		d, err := time.ParseDuration(args[2])
+		n.step(Traffic{Uplink: u, Family: f, LastSent: n.now, LastReceived: n.now - d})
+		return err
 	}
 	return nil
 }

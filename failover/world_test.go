@@ -215,21 +215,21 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 		return nil
 	case s.Kind == Failover && to > rankAnswering && !cut:
 		return fmt.Errorf("failover to %v of rank %d from %v of rank %d", s.To, to, s.From, from)
-	case s.Kind == Failover || e.handAt == at:
+	case s.Kind == Failover:
 		return nil
 	case to > from && !e.admined():
 		return fmt.Errorf("%s to %v of rank %d from %v of rank %d", s.Kind, s.To, to, s.From, from)
 	}
 	for _, name := range s.To {
 		p := e.path(name, s.Family)
-		if s.Kind == Return && (p.state != Up || !p.provenSince(at-freshProof)) {
+		if s.Kind == Return && p.state != Up || p.state == Suspect || !p.provenSince(at-freshProof-p.slowest()) {
 			return fmt.Errorf("%s to %s, which is %s", s.Kind, name, p.state)
 		}
 	}
 	key := s.Policy + s.Family.String()
 	last, ok := w.voluntary[key]
 	w.voluntary[key] = at
-	if ok && at-last < e.cfg.Failback.MinInterval {
+	if ok && !e.handed() && at-last < e.cfg.Failback.MinInterval {
 		return fmt.Errorf("%s of %s only %v after the last", s.Kind, key, at-last)
 	}
 	return nil
