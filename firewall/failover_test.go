@@ -161,18 +161,18 @@ func TestInboundStaysOnItsUplink(t *testing.T) {
 }`, p.family, at(p.client, 80)))
 			serveTCP(t, l.client, at(p.client, 80))
 			serveTCP(t, l.gw, at(p.b, 2222))
-			forwarded := dialTCP(t, l.net, at(p.b, 8080))
-			own := dialTCP(t, l.net, at(p.b, 2222))
+			forwarded := dialFrom(t, l.net, p.host, at(p.b, 8080), 0)
+			own := dialFrom(t, l.net, p.host, at(p.b, 2222), 0)
 			l.lose() // of wan0; now of wan1 too, whose flows have to stay
 			before := Ruleset(l.goal)
 			l.goal.Lost[f] = append(l.goal.Lost[f], Pair{2, 64})
 			inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
 			l.prefer("wan0", "wan1")
 			l.deleteFlows(f, 2, 64)
-			if got, err := askTCP(forwarded); got != p.nextB {
+			if got, err := askTCP(forwarded); got != p.host {
 				t.Errorf("the port forward said %q, %v", got, err)
 			}
-			if got, err := askTCP(own); got != p.nextB {
+			if got, err := askTCP(own); got != p.host {
 				t.Errorf("the gateway's service said %q, %v", got, err)
 			}
 			l.noneWrong()

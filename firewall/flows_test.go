@@ -219,6 +219,7 @@ func TestHeal(t *testing.T) {
 		c.Write([]byte("?"))
 	}
 	addFlow(t, l.gw, 0, "-p udp -s 192.168.1.10 -d 192.168.1.77 --sport 1000 --dport 7")
+	addFlow(t, l.gw, 0, "-p udp -s 192.168.1.10 -d 192.0.2.2 --sport 1000 --dport 9 --src-nat 203.0.113.77")
 	until(t, "two bare flows", func() bool { return strings.Count(l.flows(), "dport=5000") == 4-2 })
 	l.apply()
 	inside(t, l.gw, func() error {
@@ -233,7 +234,9 @@ func TestHeal(t *testing.T) {
 			t.Errorf("the server saw %s", got)
 		}
 	}
-	if !strings.Contains(l.flows(), "dport=7 ") {
-		t.Error("a flow within the LAN was deleted")
+	for what, port := range map[string]string{"within the LAN": "dport=7 ", "with an address of its own": "dport=9 "} {
+		if !strings.Contains(l.flows(), port) {
+			t.Errorf("a flow %s was deleted", what)
+		}
 	}
 }

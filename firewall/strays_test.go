@@ -1,0 +1,156 @@
+package firewall
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+	"swerve/testenv/netns"
+)
+
+// An answer to what came in by an uplink never leaves by another one, also where
+// the uplinks' addresses are not known.
+func TestInboundAnswersNeverLeaveElsewhere(t *testing.T) {
+	l := newLab(t)
+	l.goal.Uplinks[0].Addresses, l.goal.Uplinks[1].Addresses = nil, nil
+	l.apply()
+	l.watchWrong()
+	p := plans[0]
+	server, err := l.gw.ListenPacket("udp", at(p.a, 2222))
+	l.must(err)
+	defer server.Close()
+	c := dialFromUDP(t, l.net, p.host, at(p.a, 2222))
+	c.Write([]byte("?"))
+	buf := make([]byte, 10)
+	_, from, err := server.ReadFrom(buf)
+	l.must(err)
+	server.WriteTo([]byte("!"), from)
+	l.prefer("wan1", "wan0")
+	l.batch(p.flag, "route flush table 5301") // so that neither lane nor address leads there
+	before := l.counters().Stray.Packets
+	if _, err := server.WriteTo([]byte("!"), from); !errors.Is(err, unix.EPERM) {
+		t.Errorf("the answer was sent: %v", err)
+	}
+	if got := l.counters().Stray.Packets; got != before+1 {
+		t.Errorf("%d strays, want %d", got, before+1)
+	}
+	l.noneWrong()
+}
+
+// Where nothing is masqueraded, a socket bound to one uplink's address still
+// cannot send by the other.
+func TestOthersAddressesNeverLeave(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			for i := range l.goal.Uplinks {
+				l.goal.Uplinks[i].SNAT, l.goal.Uplinks[i].SNAT6 = false, None
+			}
+			l.apply()
+			l.watchWrong()
+			p := plans[f]
+			serveUDP(t, l.net, at(p.host, 5000))
+			l.prefer("wan1", "wan0")
+			l.batch(p.flag, "rule del pref 5451")
+			c := dialFromUDP(t, l.gw, p.a, at(p.host, 5000))
+			if _, err := c.Write([]byte("?")); !errors.Is(err, unix.EPERM) {
+				t.Errorf("a packet from %s was sent by the other uplink: %v", p.a, err)
+			}
+			if got := l.counters().Stray.Packets; got != 1 {
+				t.Errorf("%d strays were counted, want 1", got)
+			}
+			if got := askUDP(t, dialFromUDP(t, l.gw, p.b, at(p.host, 5000))); got != p.b {
+				t.Errorf("from its own address the server saw %s", got)
+			}
+			l.noneWrong()
+		})
+	}
+}
+
+// A segment that conntrack cannot place has no translation: it stays inside.
+func TestInvalidPacketsStayInside(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	l.watchWrong()
+	p := plans[0]
+	serveTCP(t, l.net, at(p.host, 5000))
+	run(t, l.gw, "sh", "-c", "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose")
+	c := dialTCP(t, l.client, at(p.host, 5000))
+	askTCP(c)
+	run(t, l.gw, "conntrack", "-F")
+	c.Write([]byte("?\n"))
+	until(t, "a stray", func() bool { return l.counters().Stray.Packets > 0 })
+	l.noneWrong()
+}
+
+// Pokes leave no trace in conntrack.
+func TestPokesAreNotTracked(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	p := plans[0]
+	dialMarked(t, l.gw, at(p.client, 7), 0).Write([]byte("?"))
+	dialMarked(t, l.gw, at(p.client, 8), 0x7f000000).Write([]byte("?"))
+	out := l.flows("-p", "udp")
+	if !strings.Contains(out, "dport=7 ") || strings.Contains(out, "dport=8 ") {
+		t.Errorf("of the two, the poke alone should have no entry:\n%s", out)
+	}
+}
+
+// The user's rules see what begins a flow, never answers: those of a flow that
+// came in by a VPN match them as well.
+func TestRulesSeeNoAnswers(t *testing.T) {
+	l := newLab(t)
+	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []failover.Lane{2}})
+	l.veth(l.gw, "vpn0", l.net, "vpn1")
+	l.address(l.gw, "vpn0", "10.9.0.1", 24)
+	l.address(l.net, "vpn1", "10.9.0.2", 24)
+	run(t, l.net, "ip", "route", "add", "192.168.1.0/24", "via", "10.9.0.1")
+	l.apply()
+	loadText(t, l.gw, "add rule inet swerve by_rules ip saddr 192.168.1.0/24 goto new_65\n"+
+		"add rule inet swerve by_rules ip saddr 192.168.1.1 goto new_65\n")
+	p := plans[0]
+	serveUDP(t, l.client, at(p.client, 5000))
+	serveUDP(t, l.gw, at(p.lan, 5000))
+	for _, to := range []string{p.client, p.lan} {
+		if got := askUDP(t, dialUDP(t, l.net, at(to, 5000))); got != "10.9.0.2" {
+			t.Errorf("%s saw %s", to, got)
+		}
+	}
+	if out := l.flows("-p", "udp"); strings.Count(out, "mark=0 ") != 2 {
+		t.Errorf("a flow of the VPN has lanes:\n%s", out)
+	}
+}
+
+// A marked socket of the gateway is not for the user's rules either.
+func TestRulesSeeNoMarkedSockets(t *testing.T) {
+	l := newLab(t)
+	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []failover.Lane{2}})
+	l.apply()
+	loadText(t, l.gw, "add rule inet swerve by_rules udp dport 5000 goto new_65\n")
+	p := plans[0]
+	serveUDP(t, l.net, at(p.host, 5000))
+	l.batch(p.flag, "rule add pref 100 fwmark 0xca6c lookup 5301")
+	if got := askUDP(t, dialMarked(t, l.gw, at(p.host, 5000), 0xca6c)); got != p.a {
+		t.Errorf("it left as %s", got)
+	}
+	if out := l.flows("-p", "udp"); !strings.Contains(out, "mark=0 ") {
+		t.Errorf("its flow has lanes:\n%s", out)
+	}
+}
+
+// dialFromUDP opens a connected UDP socket that is bound to an address.
+func dialFromUDP(t *testing.T, ns *netns.NS, from, to string) (c net.Conn) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	inside(t, ns, func() (err error) {
+		c, err = d.DialContext(t.Context(), "udp", to)
+		return err
+	})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
