@@ -352,3 +352,27 @@ func TestUnsentLookEnds(t *testing.T) {
 		t.Errorf("the burst is open: %v, the path %s", p.burst.open, p.state)
 	}
 }
+
+// TestFastProbesTakeTurns: a shunned path asks all its targets, each 50 ms.
+func TestFastProbesTakeTurns(t *testing.T) {
+	n := started(t)
+	n.wire[wireKey{"fiber", IPv4, ""}].dead = true
+	p := &n.eng.uplinks[0].paths[IPv4]
+	for p.state != Shunned {
+		n.run(n.wake)
+	}
+	asked := map[string]int{}
+	n.each = func(_ Instant, _ Event, out Output) {
+		for _, pr := range out.Probes {
+			if pr.Uplink == "fiber" && pr.Family == IPv4 {
+				asked[pr.Target]++
+			}
+		}
+	}
+	n.run(n.now + 300*time.Millisecond)
+	for _, name := range p.cfg.Targets {
+		if c := asked[name]; c < 5 || c > 8 {
+			t.Errorf("%s was probed %d times in 300ms: %v", name, c, asked)
+		}
+	}
+}
