@@ -3,7 +3,6 @@ package firewall
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,7 +14,8 @@ import (
 	"swerve/testenv/netns"
 )
 
-// serveUDP answers each packet to an address with the address that it came from.
+// serveUDP answers each packet to an address with its content, and the address
+// that it came from.
 func serveUDP(t *testing.T, ns *netns.NS, addr string) {
 	t.Helper()
 	c, err := ns.ListenPacket("udp", addr)
@@ -26,33 +26,47 @@ func serveUDP(t *testing.T, ns *netns.NS, addr string) {
 	done.Go(func() {
 		buf := make([]byte, 100)
 		for {
-			_, from, err := c.ReadFrom(buf)
+			n, from, err := c.ReadFrom(buf)
 			if err != nil {
 				return
 			}
-			c.WriteTo([]byte(from.(*net.UDPAddr).AddrPort().Addr().Unmap().String()), from)
+			c.WriteTo(fmt.Appendf(buf[:n], " %s", from.(*net.UDPAddr).AddrPort().Addr().Unmap()), from)
 		}
 	})
 	t.Cleanup(func() { c.Close(); done.Wait() })
 }
 
 // askUDP sends a packet and returns what the server says of the sender. Packets
-// that are not answered within a moment are sent again, for a while.
+// that are not answered within a moment are sent again, for a while; answers to
+// earlier questions are passed over.
 func askUDP(t *testing.T, c net.Conn) string {
 	t.Helper()
-	buf := make([]byte, 100)
+	question := fmt.Sprint(time.Now().UnixNano())
 	for range 40 {
-		if _, err := c.Write([]byte("?")); err != nil && !errors.Is(err, net.ErrClosed) {
+		if _, err := c.Write([]byte(question)); err != nil {
 			time.Sleep(20 * time.Millisecond) // a refused send is as good as a lost one
 			continue
 		}
-		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
-		if n, err := c.Read(buf); err == nil {
-			return string(buf[:n])
+		if from := answerTo(c, question); from != "" {
+			return from
 		}
 	}
 	t.Errorf("no answer to %s", c.LocalAddr())
 	return ""
+}
+
+func answerTo(c net.Conn, question string) string {
+	buf := make([]byte, 100)
+	c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return ""
+		}
+		if from, ok := strings.CutPrefix(string(buf[:n]), question+" "); ok {
+			return from
+		}
+	}
 }
 
 func dialUDP(t *testing.T, ns *netns.NS, to string) net.Conn {
