@@ -1,0 +1,84 @@
+package system
+
+import (
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// The plug of the uplink that carries is pulled. With a daemon or without, the
+// kernel itself steps down the ladder.
+func TestCarrierLoss(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		dead bool
+	}{
+		{"with the daemon", false},
+		{"without the daemon", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			g := startGateway(t, usual, forgiving)
+			p := g.party(fiber)
+			if tc.dead {
+				g.kill()
+				time.Sleep(300 * time.Millisecond)
+			}
+			f := g.fault(fiber, "carrier")
+			g.leaves("carrier lost", p, f.Onset)
+			if tc.dead {
+				g.adoptsLoss(p)
+			}
+			g.comesBack(f, p)
+		})
+	}
+}
+
+// leaves wants everything to have gone from fiber to lte: new sessions resume, the
+// UDP session goes on with the other address, the TCP session is reset.
+func (g *gateway) leaves(what string, p *party, onset time.Time) {
+	g.Helper()
+	for _, s := range p.all() {
+		s.goesBy(lte)
+	}
+	g.kernelGoesBy(lte)
+	for _, f := range failover.Families {
+		p.fresh[f].felt(what, onset)
+		p.udp[f].felt(what, onset)
+		p.tcp[f].felt(what, onset)
+		p.udp[f].moved(what, fiber, lte)
+		p.tcp[f].wasReset(what, onset)
+	}
+}
+
+// adoptsLoss starts a daemon that died before the loss: it has to find out, and to
+// move nothing.
+func (g *gateway) adoptsLoss(p *party) {
+	g.Helper()
+	started := time.Now()
+	g.start()
+	g.await("lte to carry, and fiber to be down", func(s *control.Status) bool {
+		return carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
+	})
+	for _, s := range p.all() {
+		if o := s.felt("restart", started); o.Unanswered > 0 {
+			s.g.Errorf("the restart cost %s: %v", s, o)
+		}
+	}
+}
+
+// comesBack mends fiber and wants it to be used again, by what is new.
+func (g *gateway) comesBack(fault interface{ Undo() error }, p *party) {
+	g.Helper()
+	if err := fault.Undo(); err != nil {
+		g.Fatal(err)
+	}
+	g.await("fiber to carry again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+	for _, f := range failover.Families {
+		p.fresh[f].goesBy(fiber)
+		p.udp[f].goesBy(lte) // until it is done
+	}
+	g.kernelGoesBy(fiber)
+}

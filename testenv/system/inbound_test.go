@@ -1,0 +1,111 @@
+package system
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv"
+	"swerve/testenv/traffic"
+)
+
+// portForward is a gateway owner's own ruleset: what comes in by wan1 on the
+// server's port goes to a host on the LAN, and ssh, so to say, to the gateway.
+const portForward = `nft -f - <<'EOF'
+table inet forwards {
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    iifname "wan1" meta nfproto ipv4 meta l4proto { tcp, udp } th dport %d dnat ip to 192.168.10.10
+    iifname "wan1" meta nfproto ipv6 meta l4proto { tcp, udp } th dport %d dnat ip6 to [fd00:10::10]
+  }
+}
+EOF`
+
+// Somebody in the internet comes in by the second uplink, to a host on the LAN and
+// to the gateway itself, while the first one carries. The answers leave where the
+// questions came in, whatever happens to the first.
+func TestInbound(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		opts testenv.Options
+	}{
+		{"plain", usual},
+		{"strict rp_filter", testenv.Options{RPFilter: 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, tc.opts, forgiving)
+			g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
+			g.start()
+			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+			host, err := traffic.Serve(g.Client, lanClient[:]...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(host.Close)
+			callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
+			f := g.fault(fiber, "carrier")
+			g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+			g.mend(f)
+			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+			for _, c := range callers {
+				c.allAnswered()
+			}
+		})
+	}
+}
+
+// callers are clients in the internet that talk to addresses of the gateway.
+func (g *gateway) callers(to ...netip.Addr) (all []*session) {
+	g.Helper()
+	for i, addr := range to {
+		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
+			c, err := traffic.Start(g.Internet, kind, addr, traffic.Options{Rate: 50})
+			if err != nil {
+				g.Fatal(err)
+			}
+			g.Cleanup(c.Stop)
+			s := &session{Client: c, g: g, family: failover.Families[i]}
+			s.goesOn()
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// allAnswered wants every request of a session to have been answered.
+func (s *session) allAnswered() {
+	s.g.Helper()
+	s.Stop()
+	log := s.sinceAnswered()
+	for _, r := range log {
+		if r.Answered.IsZero() {
+			s.g.Errorf("%s: request %d of %d, sent %v: %s", s, r.Seq, len(log), r.Sent.Format(time.StampMilli), r.Err)
+			return
+		}
+	}
+	s.g.Logf("%s: all of %d answered", s, len(log))
+}
+
+// The gateway's own program that listens is reached by every uplink, and answers
+// by it.
+func TestInboundToTheGateway(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, usual, forgiving)
+	own, err := traffic.Serve(g.Gateway, g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(own.Close)
+	callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
+	f := g.fault(fiber, "carrier")
+	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+	g.mend(f)
+	g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+	for _, c := range callers {
+		c.allAnswered()
+	}
+}

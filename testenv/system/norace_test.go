@@ -1,0 +1,6 @@
+//go:build !race
+
+package system
+
+// raced reports whether the race detector watches.
+const raced = false

@@ -1,0 +1,68 @@
+package system
+
+import (
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv/traffic"
+)
+
+// The gateway's own programs, which bind to nothing: new connections leave by what
+// carries, a TCP connection ends at once when its uplink is lost, so that the
+// program sees it, and a UDP socket goes on.
+func TestOwnSockets(t *testing.T) {
+	for _, spec := range []string{"carrier", "black-hole"} {
+		t.Run(spec, func(t *testing.T) {
+			t.Parallel()
+			g := startGateway(t, usual, forgiving)
+			var all []*session
+			for _, f := range failover.Families {
+				for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
+					all = append(all, g.ownSession(kind, f))
+				}
+			}
+			f := g.fault(fiber, spec)
+			for _, s := range all {
+				s.goesBy(lte)
+				s.felt(spec, f.Onset)
+				if s.Kind == traffic.TCPStream {
+					s.endedAtOnce(spec, f.Onset)
+				}
+			}
+			g.mend(f)
+			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+			for _, s := range all {
+				if s.Kind == traffic.UDPSessions || s.Kind == traffic.TCPSessions {
+					s.goesBy(fiber)
+				}
+			}
+		})
+	}
+}
+
+// ownSession starts a client in the gateway itself.
+func (g *gateway) ownSession(kind traffic.Kind, f failover.Family) *session {
+	g.Helper()
+	c, err := traffic.Start(g.Gateway, kind, servers[f], traffic.Options{})
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(c.Stop)
+	s := &session{Client: c, g: g, family: f}
+	s.goesBy(fiber)
+	return s
+}
+
+// endedAtOnce wants a connection to have been ended by the kernel, not by a
+// time-out.
+func (s *session) endedAtOnce(what string, onset time.Time) {
+	s.g.Helper()
+	breaks := s.Breaks()
+	if len(breaks) == 0 {
+		s.g.Errorf("%s: %s: no connection ended", what, s)
+		return
+	}
+	s.g.Logf("%s: %s: ended %v after the onset: %s", what, s, breaks[0].At.Sub(onset), breaks[0].Err)
+}

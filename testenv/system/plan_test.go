@@ -1,0 +1,73 @@
+package system
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"swerve/control"
+	"swerve/testenv"
+)
+
+// What plan prints, run by a shell, makes the same of the kernel as the daemon
+// does. In steady state it prints nothing.
+func TestPlan(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		opts   testenv.Options
+		config string
+	}{
+		{"two uplinks", usual, twoUplinks},
+		{"three uplinks, one without IPv6", testenv.Options{Uplinks: 3, IPv4Only: []int{2}}, "uplinks: auto\n"},
+		{"strict rp_filter", testenv.Options{RPFilter: 1}, twoUplinks},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, tc.opts, tc.config)
+			before := g.everything()
+			script := g.plan()
+			g.differ("plan itself changed something", before, g.everything())
+			g.shell(script)
+			if again := g.plan(); strings.Contains(again, "\nip ") || strings.HasPrefix(again, "ip ") {
+				t.Errorf("after its own script plan still has routes and rules\n%s", again)
+			}
+			byScript := g.ours()
+			g.start()
+			g.await("the first uplink to carry", func(s *control.Status) bool {
+				return len(s.Policies) > 0 && len(s.Policies[0].IPv4) == 1 && s.Overall == control.OK
+			})
+			if rest := g.plan(); rest != "" {
+				t.Errorf("beside the daemon plan prints\n%s", rest)
+			}
+			g.differ("the daemon found something to change", byScript, g.ours())
+			g.stop()
+			if _, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
+				t.Fatalf("teardown: %s", errs)
+			}
+			if err := os.RemoveAll(g.file("state")); err != nil {
+				t.Fatal(err)
+			}
+			g.start()
+			g.await("the first uplink to carry", func(s *control.Status) bool { return s.Overall == control.OK })
+			g.differ("daemon and script differ", byScript, g.ours())
+		})
+	}
+}
+
+// plan is what swerve plan prints, which has to be the same as JSON.
+func (g *gateway) plan() string {
+	g.Helper()
+	out, errs, code := g.swerve("plan", "-c", g.file("swerve.yaml"))
+	if code != 0 || errs != "" {
+		g.Fatalf("plan: exit code %d: %s", code, errs)
+	}
+	text, errs, code := g.swerve("plan", "-c", g.file("swerve.yaml"), "--json")
+	if code != 0 || errs != "" || !json.Valid([]byte(text)) {
+		g.Errorf("plan --json: exit code %d: %s%s", code, errs, text)
+	}
+	if strings.Contains(text, "inet swerve") != strings.Contains(out, "inet swerve") {
+		g.Errorf("plan and plan --json differ:\n%s\n%s", out, text)
+	}
+	return out
+}

@@ -1,0 +1,162 @@
+package system
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv"
+	"swerve/testenv/traffic"
+)
+
+// An uplink goes silent behind a link that is up, at the default configuration.
+func TestSilence(t *testing.T) {
+	for _, spec := range []string{"black-hole", "gateway-dead"} {
+		t.Run(spec, func(t *testing.T) {
+			t.Parallel()
+			g := startGateway(t, usual, twoUplinks)
+			p := g.party(fiber)
+			f := g.fault(fiber, spec)
+			g.leaves(spec, p, f.Onset)
+			g.wentDown(fiber)
+			g.conntrackHasMoved()
+			g.mend(f)
+			g.await("fiber to answer", func(s *control.Status) bool {
+				return s.Uplinks[fiber].IPv4.State.Answering() && s.Uplinks[fiber].IPv6.State.Answering()
+			})
+		})
+	}
+}
+
+// wentDown wants an uplink to have been shunned first, where new flows left it,
+// and then down.
+func (g *gateway) wentDown(uplink int) {
+	g.Helper()
+	for _, f := range failover.Families {
+		states := g.entered(uplink, f)
+		shunned, down := slices.Index(states, control.Shunned), slices.Index(states, control.Down)
+		if shunned < 0 || down < shunned {
+			g.Errorf("%s of %s entered %v, want shunned, then down", f, uplinkNames[uplink], states)
+		}
+	}
+	if n := len(g.switches()); n != len(failover.Families) {
+		g.Errorf("there were %d switches, want one in each family: %+v", n, g.switches())
+	}
+}
+
+// conntrackHasMoved wants no flow of the LAN to be left on the first uplink but
+// TCP that waits for its reset: conntrack(8) is the witness.
+func (g *gateway) conntrackHasMoved() {
+	g.Helper()
+	for _, f := range failover.Families {
+		line := "conntrack -L -p udp -f " + f.String() + " --reply-dst " + g.addressOf(fiber, f).String() + " --dport 7007"
+		if left := g.out(line); left != "" {
+			g.Errorf("%s still has\n%s", line, left)
+		}
+		line = "conntrack -L -p udp -f " + f.String() + " --reply-dst " + g.addressOf(lte, f).String() + " --dport 7007"
+		if g.out(line) == "" {
+			g.Errorf("%s has nothing", line)
+		}
+	}
+}
+
+// IPv6 alone goes silent: IPv4 must not even notice.
+func TestSilenceInOneFamily(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, usual, twoUplinks)
+	p := g.party(fiber)
+	f := g.fault(fiber, "black-hole=ipv6")
+	for _, s := range []*session{p.fresh[failover.IPv6], p.udp[failover.IPv6], p.tcp[failover.IPv6]} {
+		s.goesBy(lte)
+	}
+	for _, s := range p.all() {
+		o := s.felt("black-hole=ipv6", f.Onset)
+		if s.family == failover.IPv4 && o.Unanswered > 0 {
+			t.Errorf("%s was disturbed: %v", s, o)
+		}
+	}
+	p.udp[failover.IPv6].moved("black-hole=ipv6", fiber, lte)
+	p.tcp[failover.IPv6].wasReset("black-hole=ipv6", f.Onset)
+	p.udp[failover.IPv4].livedOn("black-hole=ipv6")
+	p.tcp[failover.IPv4].livedOn("black-hole=ipv6")
+	s := g.status()
+	if !carriesFamily(s, "fiber", failover.IPv4) || !carriesFamily(s, "lte", failover.IPv6) {
+		t.Errorf("want IPv4 by fiber and IPv6 by lte; %s", brief(s))
+	}
+	if got := g.wayOf(failover.IPv4); got != "wan0" {
+		t.Errorf("ip route get: IPv4 goes by %s", got)
+	}
+}
+
+// Everything falls silent at once: nowhere is better, so nothing moves, and all
+// goes on where it was as soon as it can.
+func TestEverythingDown(t *testing.T) {
+	for _, spec := range []string{"black-hole", "gateway-dead"} {
+		t.Run(spec, func(t *testing.T) {
+			t.Parallel()
+			g := startGateway(t, usual, forgiving)
+			p := g.party(fiber)
+			before := g.ladders()
+			faults := []*testenv.Fault{g.fault(fiber, spec), g.fault(lte, spec)}
+			s := g.await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
+			if !carries(s, "fiber") {
+				t.Errorf("it moved: %s", brief(s))
+			}
+			time.Sleep(2 * time.Second)
+			g.differ("the ladders were touched", before, g.ladders())
+			for _, family := range failover.Families {
+				list := g.out("nft list map inet swerve restore_" + family.String())
+				if !strings.Contains(list, "0x01400000 : goto lane_1") {
+					g.Errorf("flows of fiber were let go of:\n%s", list)
+				}
+			}
+			if _, _, code := g.swerve("status"); code != 1 {
+				t.Errorf("swerve status: exit code %d, want 1", code)
+			}
+			for _, f := range faults {
+				g.mend(f)
+			}
+			for _, s := range p.all() {
+				s.goesBy(fiber)
+				s.livedOn(spec)
+			}
+			g.await("all to be well again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		})
+	}
+}
+
+// Both plugs are pulled. There is nothing to send by, and afterwards everything
+// works again, first by what comes back first.
+func TestEveryCarrierLost(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, usual, forgiving)
+	first, second := g.fault(fiber, "carrier"), g.fault(lte, "carrier")
+	g.await("all to be down", func(s *control.Status) bool {
+		return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
+	})
+	g.mend(second)
+	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+	p := g.party(lte)
+	g.mend(first)
+	g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+	for _, f := range failover.Families {
+		p.fresh[f].goesBy(fiber)
+		p.udp[f].livedOn("failback")
+		p.tcp[f].livedOn("failback")
+	}
+}
+
+// A daemon that starts into a black-hole on its first uplink uses the second.
+func TestStartsWithoutItsFirstUplink(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, usual, twoUplinks)
+	g.fault(fiber, "black-hole")
+	g.start()
+	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+	for _, f := range failover.Families {
+		g.session(traffic.TCPSessions, f, 0).goesBy(lte)
+	}
+}

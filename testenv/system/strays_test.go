@@ -1,0 +1,52 @@
+package system
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"swerve/testenv"
+	"swerve/testenv/wire"
+)
+
+// misled has the gateway send one packet with fiber's address by lte: a static
+// route of its owner's says so.
+const misled = `ip -%[1]d route add %[2]s via %[3]s dev wan1
+ping -c1 -W2 -I %[4]s %[2]s || echo no answer
+ip -%[1]d route del %[2]s via %[3]s dev wan1`
+
+// mislead does so in both families.
+func mislead(lab *testenv.Lab) (out string, err error) {
+	up, other := lab.Uplinks[lte], lab.Uplinks[fiber]
+	four := fmt.Sprintf(misled, 4, testenv.Server4, up.Router4, other.Address4)
+	six := fmt.Sprintf(misled, 6, testenv.Server6, up.Router6, other.Address6)
+	return lab.Gateway.Run("sh", "-c", four+"\n"+six)
+}
+
+// What noStrays looks at does tell: without a daemon such packets arrive at the
+// wrong ISP.
+func TestStraysAreSeen(t *testing.T) {
+	t.Parallel()
+	lab := testenv.NewTest(t, usual)
+	if out, err := mislead(lab); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := lab.Wire[lte].Counters(wire.ToISP).Foreign; n != 2 {
+		t.Errorf("%d packets with a foreign source at lte's ISP, want 2", n)
+	}
+}
+
+// With a daemon they have the address of the uplink by which they leave, and are
+// answered.
+func TestMisledPackets(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, usual, twoUplinks)
+	out, err := mislead(g.Lab)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	g.noStrays()
+	if n := strings.Count(out, "1 received"); n != 2 {
+		t.Errorf("%d of 2 were answered:\n%s", n, out)
+	}
+}

@@ -1,0 +1,149 @@
+package system
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv"
+)
+
+// After teardown the kernel is as it was before the first start, byte for byte:
+// rules, all routes of all tables, the whole ruleset, the settings of all links,
+// and no flow has a mark of ours.
+func TestTeardown(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		opts testenv.Options
+	}{
+		{"plain", masqueraded},
+		{"settings that somebody made", testenv.Options{Firewall: testenv.FirewallMasquerade, RPFilter: 2}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, tc.opts, forgiving)
+			g.flicker() // a link that comes back has its routes in another order
+			if tc.opts.RPFilter > 0 {
+				g.shell("sysctl -q -w net.ipv4.conf.wan1.ignore_routes_with_linkdown=1 net.ipv4.conf.wan0.src_valid_mark=1")
+			}
+			before := g.everything()
+			g.start()
+			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+			p := g.party(fiber)
+			f := g.fault(fiber, "carrier")
+			g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+			g.mend(f)
+			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+			g.refusesTeardown()
+			g.stop()
+			g.noStrays()
+			g.leaks = true // from here on it is the machine that answers for itself
+			if out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 || out+errs != "" {
+				t.Errorf("teardown: exit code %d, %s%s", code, out, errs)
+			}
+			g.differ("teardown left something, or took too much", before, g.everything())
+			g.nothingIsMarked()
+			for _, s := range p.all() {
+				s.goesOn() // by what the machine had before
+			}
+			if out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
+				t.Errorf("a second teardown: exit code %d, %s%s", code, out, errs)
+			}
+		})
+	}
+}
+
+// flicker pulls and plugs every uplink once.
+func (g *gateway) flicker() {
+	g.Helper()
+	for i := range g.Uplinks {
+		g.mend(g.fault(i, "carrier"))
+	}
+	g.eventually("the links to be up", func() bool {
+		return strings.Count(g.out("ip -br link show up"), "UP") >= len(g.Uplinks)
+	})
+}
+
+// refusesTeardown wants teardown to refuse while the daemon runs, and to say why
+// in one line.
+func (g *gateway) refusesTeardown() {
+	g.Helper()
+	before := g.ours()
+	out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml"))
+	if code != 1 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, fmt.Sprintf("pid %d", g.daemon.Pid())) {
+		g.Errorf("teardown beside a daemon: exit code %d, %q, %q; want 1 and one line with its pid", code, out, errs)
+	}
+	g.differ("the refused teardown changed something", before, g.ours())
+}
+
+// everything is what teardown has to leave as it was.
+func (g *gateway) everything() string {
+	g.Helper()
+	return g.routing() + "# nft list ruleset\n" + still(g.out("nft list ruleset")) + g.settings()
+}
+
+// settings are the sysctls of all links, of both families.
+func (g *gateway) settings() string {
+	g.Helper()
+	var lines []string
+	err := g.Gateway.Do(func() error {
+		for _, root := range []string{"/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"} {
+			err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() {
+					return err
+				}
+				// Some have no value yet, and say so by an error.
+				value, _ := os.ReadFile(path)
+				lines = append(lines, path+" = "+string(value))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		g.Fatal(err)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// nothingIsMarked wants conntrack(8) to know no flow with a mark.
+func (g *gateway) nothingIsMarked() {
+	g.Helper()
+	for _, f := range failover.Families {
+		for _, line := range strings.Split(g.out("conntrack -L -f "+f.String()), "\n") {
+			if strings.Contains(line, "mark=") && !strings.Contains(line, "mark=0 ") {
+				g.Errorf("a flow is marked: %s", line)
+				return
+			}
+		}
+	}
+}
+
+// A second daemon in the namespace says who holds it, touches nothing and goes.
+func TestSecondDaemon(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, usual, twoUplinks)
+	before := g.ours()
+	began := time.Now()
+	out, errs, code := g.swerve("run", "-c", g.file("swerve.yaml"))
+	if code != 1 || out != "" || strings.Count(errs, "\n") != 1 ||
+		!strings.Contains(errs, fmt.Sprintf("pid %d", g.daemon.Pid())) || !strings.Contains(errs, g.file("swerve.sock")) {
+		t.Errorf("a second daemon: exit code %d, %q, %q; want 1 and one line with pid and socket of the first", code, out, errs)
+	}
+	t.Logf("it said so after %v", time.Since(began))
+	g.differ("the second daemon changed something", before, g.ours())
+	if s := g.status(); s.Daemon.PID != g.daemon.Pid() {
+		t.Errorf("process %d answers", s.Daemon.PID)
+	}
+}

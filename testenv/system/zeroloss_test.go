@@ -1,0 +1,150 @@
+package system
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv/traffic"
+	"swerve/testenv/wire"
+)
+
+// A thousand packets a second each way and in each family, and new sessions beside
+// them, while the daemon is reloaded, stopped and started, and killed. Both ends
+// keep count: nothing may be missing.
+func TestNothingIsLost(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		do   func(*gateway)
+	}{
+		{"reload", func(g *gateway) { g.reloads(10) }},
+		{"restart", func(g *gateway) { g.restarts(5) }},
+		{"kill -9", func(g *gateway) { g.kills(20) }},
+		{"first start", (*gateway).startsUnder},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.name == "first start" {
+				g := newGateway(t, masqueraded, twoUplinks)
+				g.countsAll(func() { tc.do(g) })
+				return
+			}
+			g := startGateway(t, usual, twoUplinks)
+			g.countsAll(func() { tc.do(g) })
+			if n := len(g.switches()); n > 0 {
+				t.Errorf("traffic was moved: %+v", g.switches())
+			}
+		})
+	}
+}
+
+// reloads has the configuration taken over again and again, by signal and by
+// command, with another content each time.
+func (g *gateway) reloads(times int) {
+	for i := range times {
+		text := twoUplinks
+		if i%2 == 0 {
+			text = forgiving
+		}
+		g.configure(text)
+		before := g.status().Daemon.Generation
+		if out, errs, code := g.swerve("reload"); code != 0 {
+			g.Errorf("swerve reload: exit code %d: %s%s", code, out, errs)
+		}
+		if now := g.status().Daemon.Generation; now != before+1 {
+			g.Errorf("generation %d after %d", now, before)
+		}
+	}
+}
+
+func (g *gateway) restarts(times int) {
+	for range times {
+		g.stop()
+		time.Sleep(200 * time.Millisecond)
+		g.start()
+		g.await("all to be up", allUp)
+	}
+}
+
+// kills ends the daemon at instants drawn by lot: half of them while it starts.
+func (g *gateway) kills(times int) {
+	lots := rand.New(rand.NewPCG(*seed, 9))
+	for i := range times {
+		span := 100 * time.Millisecond
+		if i%2 == 0 {
+			span = 800 * time.Millisecond
+		}
+		time.Sleep(time.Duration(lots.Int64N(int64(span))))
+		g.kill()
+		if err := g.daemon.Start(); err != nil {
+			g.Fatal(err)
+		}
+	}
+	g.await("all to be up", func(s *control.Status) bool { return s.Daemon.PID == g.daemon.Pid() && allUp(s) })
+	time.Sleep(time.Second)
+}
+
+// startsUnder is the very first start, under traffic that somebody else routes and
+// masquerades.
+func (g *gateway) startsUnder() {
+	g.start()
+	g.await("all to be up", allUp)
+	time.Sleep(time.Second)
+}
+
+// countsAll runs something under traffic and wants every packet to have arrived.
+func (g *gateway) countsAll(do func()) {
+	g.Helper()
+	var all []*session
+	for _, f := range failover.Families {
+		all = append(all, g.session(traffic.UDPStream, f, 1000), g.session(traffic.UDPSessions, f, 100),
+			g.session(traffic.TCPStream, f, 100))
+	}
+	for _, s := range all {
+		s.goesBy(fiber)
+	}
+	do()
+	for _, s := range all {
+		s.Stop()
+		s.countsEqual()
+	}
+	for i, w := range g.Wire {
+		for _, dir := range []wire.Direction{wire.ToISP, wire.ToGateway} {
+			if c := w.Counters(dir); c.Dropped() > 0 {
+				g.Errorf("the lab itself dropped packets on %s: %+v", uplinkNames[i], c)
+			}
+		}
+	}
+}
+
+// countsEqual compares what the client sent with what arrived at the server and
+// what came back.
+func (s *session) countsEqual() {
+	s.g.Helper()
+	log, missing := s.sinceAnswered(), uint64(0)
+	for _, r := range log {
+		if r.Answered.IsZero() {
+			if missing++; missing < 5 {
+				s.g.Logf("%s: request %d, sent %v: %s", s, r.Seq, r.Sent.Format(time.StampMilli), r.Err)
+			}
+		}
+	}
+	sent, at := uint64(len(log)), s.g.server.Received(s.Stream())
+	s.g.Logf("%s: sent %d, arrived %d, answered %d", s, sent, at.Count, sent-missing)
+	if missing > 0 || at.Count != sent {
+		s.g.Errorf("%s: of %d packets sent %d arrived (missing %v) and %d were answered",
+			s, sent, at.Count, at.Missing, sent-missing)
+	}
+	s.livedOnOrFresh("the daemon's life")
+}
+
+// sinceAnswered is the log without what a TCP session could not send before it
+// was connected.
+func (s *session) sinceAnswered() []traffic.Request {
+	log := s.Log()
+	for s.Kind == traffic.TCPStream && log[0].Answered.IsZero() {
+		log = log[1:]
+	}
+	return log
+}
