@@ -93,6 +93,7 @@ func (e *Engine) move(pol *policy, f Family, m pick) {
 	if m.shunned {
 		c.shunned = from
 	}
+	e.leaveDegraded(c, f, from)
 	e.switches++
 	r := Record{At: e.now, Switch: &SwitchChange{
 		Policy: pol.cfg.Name, Family: f, Kind: m.kind, From: from, To: names(m.to),
@@ -102,12 +103,22 @@ func (e *Engine) move(pol *policy, f Family, m pick) {
 	e.lastSwitch = &r
 }
 
+// leaveDegraded marks the sessions of a rung's degraded uplinks for moving, as
+// they are left.
+func (e *Engine) leaveDegraded(c *choice, f Family, from []string) {
+	for _, name := range from {
+		if p := e.path(name, f); e.cfg.Sessions.MoveOnDegraded && p != nil && p.class() == Degraded {
+			c.lose(name)
+		}
+	}
+}
+
 // noteLost keeps the list of uplinks whose sessions have to move: they are down,
-// and the first rung answers. Once moved they stay so until their uplink answers.
+// and the first rung answers. Once moved they stay so until their uplink
+// answers, or is degraded no more.
 func (e *Engine) noteLost(pol *policy, f Family, cs []candidate) {
 	c := &pol.family[f]
 	elsewhere := e.firstAnswers(c, f)
-	upThere := elsewhere && e.firstRank(c, f) == rankUp
 	var lost []string
 	for _, m := range e.members(pol) {
 		p, name := &m.up.paths[f], m.up.cfg.Name
@@ -117,7 +128,7 @@ func (e *Engine) noteLost(pol *policy, f Family, cs []candidate) {
 		was := slices.Contains(c.lost, name)
 		switch {
 		case p.state == Down && e.cfg.Sessions.MoveOnDown && (was || elsewhere && e.calledAll(c, f, p)),
-			p.class() == Degraded && e.cfg.Sessions.MoveOnDegraded && (was || upThere):
+			p.class() == Degraded && e.cfg.Sessions.MoveOnDegraded && was:
 			lost = append(lost, name)
 		}
 	}
