@@ -157,7 +157,7 @@ func decodeFlow(message []byte) (flow, error) {
 		return flow{}, fmt.Errorf("%w: %w", errNoFlow, err)
 	}
 	for _, a := range []netip.Addr{f.src, f.dst, f.replySrc, f.replyDst} {
-		if a.Is4() != (f.family == failover.IPv4) {
+		if !a.IsValid() || a.Is4() != (f.family == failover.IPv4) {
 			return flow{}, errNoFlow
 		}
 	}
