@@ -107,7 +107,7 @@ type child struct {
 func startChild(t *testing.T, ns *netns.NS) *child {
 	t.Helper()
 	cmd := ns.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=50")
 	cmd.Stderr = os.Stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {

@@ -2,6 +2,8 @@ package linkmon
 
 import (
 	"fmt"
+	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -286,6 +288,61 @@ func storm(t testing.TB, ns *netns.NS, events int, during func(i int)) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Where messages were lost, each gateway is asked for.
+func TestMissedFailureIsAskedFor(t *testing.T) {
+	ns, _ := wan(t)
+	if err := ns.SetSysctl("net/ipv4/neigh/w0/retrans_time_ms", "10"); err != nil {
+		t.Fatal(err)
+	}
+	dead, alive := uplink("dead", "w0"), uplink("alive", "w1")
+	dead.Gateway[0].Addr, alive.Gateway[0].Addr = addr("10.0.0.66"), addr("10.1.0.1")
+	w := unattended(t, ns, dead, alive)
+	w.out.take()
+	touch(t, ns, "10.0.0.66")
+	touch(t, ns, "10.1.0.1")
+	waitFor(t, "the failure", func() bool {
+		return strings.Contains(runIP(t, ns, "neigh show 10.0.0.66"), "FAILED")
+	})
+	h := newHints()
+	h.miss(5)
+	w.handle(t.Context(), h)
+	want := []Observation{{5, failover.NeighborFailed{Uplink: "dead", Family: failover.IPv4}}}
+	if got := w.out.take(); !reflect.DeepEqual(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	w.handle(t.Context(), hints{reread: true})
+	if got := w.out.take(); len(got) != 0 {
+		t.Errorf("told %v although nothing was missed", got)
+	}
+}
+
+// What was not taken yet of an uplink that is gone never is.
+func TestUplinkThatIsGoneIsForgotten(t *testing.T) {
+	ns, _ := wan(t)
+	w := unattended(t, ns, uplink("a", "w0"), uplink("b", "w1"))
+	w.set([]Uplink{uplink("b", "w1")})
+	w.handle(t.Context(), w.box.take())
+	got := w.out.take()
+	if len(got) != 1 || got[0].Event.(failover.LinkChanged).Uplink != "b" {
+		t.Errorf("told %v, want b alone, and once", got)
+	}
+}
+
+// unattended makes a watch that does nothing by itself.
+func unattended(t *testing.T, ns *netns.NS, uplinks ...Uplink) (w *watch) {
+	t.Helper()
+	err := ns.Do(func() (err error) {
+		o := Options{Uplinks: uplinks, Clock: clockFrom(time.Now()), Log: slog.New(slog.DiscardHandler)}
+		w, err = openWatch(o, newOutbox(), receiveBuffer)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.close)
+	return w
 }
 
 func TestReceiveBuffer(t *testing.T) {

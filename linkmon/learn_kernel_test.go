@@ -220,7 +220,7 @@ func addTuntap(t testing.TB, ns *netns.NS, name string, mode netlink.TuntapMode)
 	t.Helper()
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = name
-	tun := &netlink.Tuntap{LinkAttrs: attributes, Mode: mode, Queues: 1, Flags: netlink.TUNTAP_DEFAULTS, NonPersist: true}
+	tun := &netlink.Tuntap{LinkAttrs: attributes, Mode: mode, Queues: 1, Flags: netlink.TUNTAP_DEFAULTS | netlink.TUNTAP_NO_PI, NonPersist: true}
 	err := ns.Do(func() error {
 		if err := ns.Netlink().LinkAdd(tun); err != nil {
 			return err

@@ -25,11 +25,22 @@ func targetOf(f failover.Family) string { return [2]string{target4, target6}[f] 
 func multihomed(t *testing.T) (ns *netns.NS, isps [2]*netns.NS) {
 	t.Helper()
 	ns, isps = wan(t)
+	for i := range isps { // so that no probe waits for its neighbour to be found
+		for _, gateway := range []string{fmt.Sprintf("10.%d.0.1", i), fmt.Sprintf("2001:db8:%d::1", i)} {
+			waitFor(t, "neighbour "+gateway, func() bool {
+				_, err := ns.Run("ping", "-c", "1", "-W", "1", gateway)
+				return err == nil
+			})
+		}
+	}
 	runIP(t, ns, "-4 rule add pref 5300 lookup main suppress_prefixlength 1 protocol 83")
 	runIP(t, ns, "-6 rule add pref 5300 lookup main suppress_prefixlength 1 protocol 83")
 	for i, isp := range isps {
 		runIP(t, isp, "addr add "+target4+"/32 dev lo")
 		runIP(t, isp, "addr add "+target6+"/128 dev lo")
+		waitFor(t, "the target", func() bool { // the kernel makes IPv6's local routes later
+			return runIP(t, isp, "-6 route show table local "+target6) != ""
+		})
 		countEchoes(t, isp)
 		for _, v := range []struct{ family, gateway string }{
 			{"-4", fmt.Sprintf("10.%d.0.1", i)}, {"-6", fmt.Sprintf("2001:db8:%d::1", i)},

@@ -26,7 +26,7 @@ type scripted struct {
 	err  error
 }
 
-var refused = errors.New("network is unreachable")
+var errUnreachable = errors.New("network is unreachable")
 
 func (s scriptedPinger) ping(ctx context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
 	began := time.Now()
@@ -97,9 +97,9 @@ func TestProbeOutcomes(t *testing.T) {
 			[]string{"0s failover.ProbeSent {1}", "5ms failover.ProbeAnswered {1 5ms}"}},
 		{"answered before it was sent", scriptedPinger{one: {{from: one}, {after: ms}}},
 			[]string{"1ms failover.ProbeSent {1}"}},
-		{"not sent", scriptedPinger{one: {{after: ms, err: refused}}},
+		{"not sent", scriptedPinger{one: {{after: ms, err: errUnreachable}}},
 			[]string{"1ms failover.ProbeNotSent {1 network is unreachable}"}},
-		{"fails after sending", scriptedPinger{one: {{}, {after: ms, err: refused}}},
+		{"fails after sending", scriptedPinger{one: {{}, {after: ms, err: errUnreachable}}},
 			[]string{"0s failover.ProbeSent {1}"}},
 		{"ends without a word", scriptedPinger{},
 			[]string{"0s failover.ProbeNotSent {1 the sender gave up}"}},

@@ -201,6 +201,9 @@ func (w *watch) tell(h hints) {
 	seen := make([]Status, 0, len(w.followers))
 	for _, f := range w.followers {
 		link := f.look(w.state, h.missed || h.lost[f.device.index])
+		if link.Present && f.told && link.Carrier != f.link.Carrier {
+			w.hasten(link.Index)
+		}
 		if !f.told || !link.Equal(f.link) {
 			f.link, f.told = link, true
 			changed = append(changed, failover.LinkChanged{Uplink: f.uplink.Name, Link: link})
@@ -212,6 +215,14 @@ func (w *watch) tell(h hints) {
 	}
 	for _, event := range changed {
 		w.out.put(Observation{At: h.at, Event: event})
+	}
+}
+
+// hasten has the kernel act on a change of carrier that a listing showed before the
+// kernel's own notice: its routes follow the carrier only then.
+func (w *watch) hasten(index int) {
+	if _, _, err := w.kernel.device(index); err != nil {
+		w.failed("read", err)
 	}
 }
 

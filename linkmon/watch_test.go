@@ -151,6 +151,10 @@ func wan(t testing.TB) (ns *netns.NS, isps [2]*netns.NS) {
 		runIP(t, ns, fmt.Sprintf("addr add 10.%d.0.2/24 dev %s", i, device))
 		runIP(t, ns, fmt.Sprintf("addr add 2001:db8:%d::2/64 dev %s", i, device))
 	}
+	// IPv6 addresses become usable when the kernel has noticed the carrier.
+	for _, space := range []*netns.NS{ns, isps[0], isps[1]} {
+		waitFor(t, "addresses", func() bool { return runIP(t, space, "-6 addr show tentative") == "" })
+	}
 	return ns, isps
 }
 

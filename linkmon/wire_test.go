@@ -71,7 +71,7 @@ func TestDecodeWhatTheKernelSays(t *testing.T) {
 		"link property add dev sub altname one altname two",
 		"link set sub up",
 		"addr add 192.0.2.2 peer 192.0.2.1/30 dev base",
-		"-6 addr add 2001:db8:7::7/48 dev base preferred_lft 0 valid_lft 1000",
+		"-6 addr add 2001:db8:7::7/48 dev base preferred_lft 0 valid_lft 1000 nodad",
 		"route add default proto static metric 7 src 10.0.0.2 nexthop via 10.0.0.1 dev w0 nexthop via inet6 fe80::1 dev w1",
 		"-6 route add default via fe80::2 dev w0 proto ra metric 9 pref high",
 	} {
@@ -92,7 +92,7 @@ func TestDecodeWhatTheKernelSays(t *testing.T) {
 	}
 	wantAddress := []address{
 		{base.index, prefix("192.0.2.2/32"), unix.RT_SCOPE_UNIVERSE, unix.IFA_F_PERMANENT},
-		{base.index, prefix("2001:db8:7::7/48"), unix.RT_SCOPE_UNIVERSE, unix.IFA_F_DEPRECATED},
+		{base.index, prefix("2001:db8:7::7/48"), unix.RT_SCOPE_UNIVERSE, unix.IFA_F_DEPRECATED | unix.IFA_F_NODAD},
 	}
 	var got []address
 	for _, a := range s.addresses {
