@@ -50,7 +50,7 @@ func Listen(path, group string) (*Listener, error) {
 	}
 	if err := l.share(group); err != nil {
 		l.problems = append(l.problems, Problem{
-			Code: "socket-group", Severity: Warning, Object: path, Since: At(time.Now()),
+			Code: "socket-group", Severity: Info, Object: path, Since: At(time.Now()),
 			Text:   fmt.Sprintf("only its owner may use the socket: %v", err),
 			Remedy: fmt.Sprintf("groupadd --system %s, then restart the daemon; or name another group as control.group", group),
 		})

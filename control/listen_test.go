@@ -64,7 +64,7 @@ func TestListenWithoutTheGroup(t *testing.T) {
 		t.Errorf("mode %v", mode)
 	}
 	p := l.Problems()
-	if len(p) != 1 || p[0].Code != "socket-group" || p[0].Severity != Warning || p[0].Object != path ||
+	if len(p) != 1 || p[0].Code != "socket-group" || p[0].Severity != Info || p[0].Object != path ||
 		!strings.Contains(p[0].Text, "no group no-such-group") || p[0].Since.IsZero() || p[0].Remedy == "" {
 		t.Errorf("%+v", p)
 	}
