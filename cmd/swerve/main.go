@@ -30,9 +30,15 @@ func main() {
 // and completion.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
+		runCmd(),
+		checkCmd(),
+		initCmd(),
+		planCmd(),
 		statusCmd(),
 		eventsCmd(),
+		tuiCmd(),
 		reloadCmd(),
+		teardownCmd(),
 		versionCmd(),
 	}
 }

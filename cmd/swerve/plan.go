@@ -12,9 +12,10 @@ func planCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what the daemon would change in this kernel now",
-		Long: `Plan compares the kernel with what "swerve run" would make of it at this moment,
-and prints the difference as a shell script of sysctl(8), ip(8) and nft(8) lines.
-It changes nothing. Where there is nothing to change, it prints nothing.`,
+		Long: `Plan compares the kernel with what "swerve run" would make of it at this
+moment, and prints the difference as a shell script of sysctl(8), ip(8) and
+nft(8) lines. It changes nothing. Where there is nothing to change, it prints
+nothing.`,
 		Example: `  swerve plan
   swerve plan -c ./new.yaml --json`,
 		Args: cobra.NoArgs,
@@ -26,6 +27,8 @@ It changes nothing. Where there is nothing to change, it prints nothing.`,
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}
+			// What the engine would say of the uplinks is not what was asked.
+			cfg.Log.Level = "error"
 			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
 			changes, err := daemon.Plan(options)
 			if err != nil {

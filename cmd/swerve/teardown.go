@@ -13,9 +13,9 @@ func teardownCmd() *cobra.Command {
 		Use:   "teardown",
 		Short: "Remove everything of Swerve's from the kernel",
 		Long: `Teardown removes all routes and rules of protocol 83, the nftables table
-inet swerve and the marks of flows, and puts the sysctls back that the daemon had
-changed. The default routes of others, which the daemon never touches, carry
-traffic from then on.
+inet swerve and the marks of flows, and puts the sysctls back that the daemon
+had changed. The default routes of others, which the daemon never touches,
+carry traffic from then on.
 
 It refuses while a daemon runs in this network namespace.`,
 		Example: `  systemctl stop swerve && swerve teardown`,
