@@ -1,7 +1,7 @@
 # Swerve. `make demo` shows it at work, `make test` proves it; `make help` lists the rest.
 
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null || echo 0.0.0+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown))
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 TOOL     = $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED ?= 0
@@ -41,6 +41,20 @@ lint: ## gofmt, vet, staticcheck, floors and function lengths
 	@$(GO) vet ./...
 	@$(TOOL) staticcheck ./...
 	@$(GO) test -count=1 ./testenv/house
+
+.PHONY: packages
+packages: bin/swerve ## build the deb and rpm packages into dist/
+	@for arch in amd64 arm64; do \
+		build=dist/$$arch && mkdir -p $$build && \
+		GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $$build/swerve ./cmd/swerve && \
+		./bin/swerve completion bash >$$build/swerve.bash && \
+		./bin/swerve completion zsh >$$build/_swerve && \
+		./bin/swerve completion fish >$$build/swerve.fish && \
+		for format in deb rpm; do \
+			ARCH=$$arch VERSION=$(VERSION) BUILD=$$build \
+			$(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$format --target dist/ || exit 1; \
+		done || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## delete what was built
