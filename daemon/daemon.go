@@ -95,7 +95,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	return &loop{
 		clock: clock{start: time.Now()}, software: o.Software, path: path, log: o.Log,
 		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		begun: cfg, hangup: o.Hangup, reloads: make(chan reloadRequest), notify: &notifier{log: o.Log},
+		begun: cfg, hangup: o.Hangup, reloads: make(chan reloadRequest), notify: newNotifier(o.Log),
 		picture: newPicture(), store: openStore(cfg.State, o.Log),
 	}
 }
@@ -194,6 +194,7 @@ func (l *loop) work(ctx context.Context) {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { l.traffic.run(ctx) })
 	helpers.Go(func() { l.mover.run(ctx) })
+	helpers.Go(l.notify.run)
 	l.run(ctx)
 	l.notify.stopping()
 	helpers.Wait()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"time"
 
 	"swerve/config"
 	"swerve/failover"
@@ -17,7 +18,12 @@ type store struct {
 	readOnly bool
 	// unread and unwritten are the last errors; nil when it went well.
 	unread, unwritten error
+	// tried is when it was written last, or could not be.
+	tried time.Time
 }
+
+// saveAgain is how long a state waits that could not be written.
+const saveAgain = time.Minute
 
 // openStore reads the state of a folder. The daemon runs on without it.
 func openStore(folder string, log *slog.Logger) *store {
@@ -49,11 +55,12 @@ func (s *store) adoptLanes(uplinks []config.Uplink, byInterface map[string]failo
 	s.state.Lanes = s.state.Lanes.remember(known)
 }
 
-// see remembers the families in which uplinks were offered.
+// see remembers the families in which uplinks were offered, and writes once more
+// what could not be written.
 func (s *store) see(view failover.View) {
 	next, changed := s.state.withSeen(view)
-	if changed {
-		s.state = next
+	s.state = next
+	if changed || s.unwritten != nil && time.Since(s.tried) >= saveAgain {
 		s.save()
 	}
 }
@@ -62,6 +69,7 @@ func (s *store) save() {
 	if s.readOnly {
 		return
 	}
+	s.tried = time.Now()
 	s.unwritten = s.state.save(s.folder, s.keepBad)
 	if s.unwritten == nil {
 		s.keepBad, s.unread = false, nil

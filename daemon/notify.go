@@ -9,10 +9,29 @@ import (
 )
 
 // notifier tells systemd how the daemon is. Without systemd every call does
-// nothing.
+// nothing. The loop never waits for systemd, which may be busy for seconds: what
+// it has to tell waits in a queue.
 type notifier struct {
-	log  *slog.Logger
-	last string
+	log   *slog.Logger
+	last  string
+	queue chan string
+}
+
+// notifierQueue bounds what waits for systemd. There is little to tell; what
+// comes when the queue is full is dropped, with a warning.
+const notifierQueue = 64
+
+func newNotifier(log *slog.Logger) *notifier {
+	return &notifier{log: log, queue: make(chan string, notifierQueue)}
+}
+
+// run tells what is in the queue, until stopping was told.
+func (n *notifier) run() {
+	for message := range n.queue {
+		if _, err := systemd.SdNotify(false, message); err != nil {
+			n.log.Warn("tell systemd", "err", err)
+		}
+	}
 }
 
 // ready tells that the start or a reload is over.
@@ -34,8 +53,11 @@ func (n *notifier) reloading() {
 	n.send(fmt.Sprintf("%s\n%s", systemd.SdNotifyReloading, systemd.SdNotifyMonotonicUsec()))
 }
 
-// stopping tells that the daemon is on its way out.
-func (n *notifier) stopping() { n.send(systemd.SdNotifyStopping) }
+// stopping tells that the daemon is on its way out. Nothing is told after it.
+func (n *notifier) stopping() {
+	n.send(systemd.SdNotifyStopping)
+	close(n.queue)
+}
 
 // alive feeds the watchdog. The loop itself calls it, so that a loop which
 // hangs is noticed.
@@ -51,7 +73,9 @@ func watchdogEvery() time.Duration {
 }
 
 func (n *notifier) send(message string) {
-	if _, err := systemd.SdNotify(false, message); err != nil {
-		n.log.Warn("tell systemd", "err", err)
+	select {
+	case n.queue <- message:
+	default:
+		n.log.Warn("tell systemd", "err", "it takes nothing", "dropped", message)
 	}
 }

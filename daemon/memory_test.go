@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// folder is the rig's folder of the state.
+func (r *rig) folder() string {
+	first, _, _ := strings.Cut(r.file, "\n")
+	return strings.TrimPrefix(first, "state: ")
+}
+
+// A name keeps its lane over a restart, whatever the file's order is by then, and
+// an offer of a family is remembered.
+func TestStateSurvivesARestart(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		r.stop()
+		r.file = "state: " + r.folder() + "\nuplinks:\n  - {name: lte, interface: eth1}\n  - {name: fiber, interface: eth0}\n"
+		r.change("eth0", func(l *line) { l.link.Family[failover.IPv6] = failover.FamilyLink{} })
+		r.start()
+		r.after(time.Minute)
+		if rules := r.routes.ruleTexts("oif eth0 lookup 5301"); len(rules) != 2 {
+			t.Errorf("rules: %v", r.routes.ruleTexts("oif"))
+		}
+		if got := r.uplink("fiber").IPv6.State; got != control.Down {
+			t.Errorf("IPv6, that was there before, is %s; want down", got)
+		}
+	})
+}
+
+// Without the state file the kernel's own rules tell the lanes.
+func TestLanesWithoutAStateFile(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		r.stop()
+		if err := os.Remove(filepath.Join(r.folder(), stateFile)); err != nil {
+			t.Fatal(err)
+		}
+		r.file = "state: " + r.folder() + "\nuplinks:\n  - {name: sat, interface: eth2}\n  - {name: lte, interface: eth1}\n  - {name: fiber, interface: eth0}\n"
+		r.start()
+		held, _ := r.routes.Read()
+		if got := held.Lanes(r.loop.setup.layout); got["eth0"] != 1 || got["eth1"] != 2 || got["eth2"] != 3 {
+			t.Errorf("lanes: %v", got)
+		}
+	})
+}
+
+// A state that cannot be read is told and kept; one that cannot be written is told
+// until it can.
+func TestStateThatCannotBeKept(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		path := filepath.Join(r.folder(), stateFile)
+		if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// A folder in the place of the file beside: the daemon, root or not, can write neither.
+		if err := os.MkdirAll(path+".bad/x", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r.start()
+		r.after(3 * time.Second)
+		unread, unwritten := r.problem("state-unreadable"), r.problem("state-unwritable")
+		if unread == nil || unwritten == nil || unwritten.Severity != control.Warning || unwritten.Object != r.folder() {
+			t.Fatalf("problems: %+v", r.status().Problems)
+		}
+		r.blackHole("eth0", true, both...)
+		r.until("traffic leaves fiber", time.Second, r.isIn("fiber", control.Shunned))
+		r.wantLadder(2, 1)
+		if now := r.problem("state-unwritable"); now == nil || now.Since != unwritten.Since {
+			t.Errorf("now: %+v", now)
+		}
+
+		if err := os.RemoveAll(path + ".bad"); err != nil {
+			t.Fatal(err)
+		}
+		r.after(2 * saveAgain)
+		if r.problem("state-unwritable") != nil || r.problem("state-unreadable") != nil {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		s, err := loadState(r.folder())
+		if err != nil || s.Lanes.Uplinks["lte"] != 2 || !s.seen("fiber", failover.IPv6) {
+			t.Errorf("written: %+v, %v", s, err)
+		}
+		if kept, err := os.ReadFile(path + ".bad"); err != nil || string(kept) != "nonsense" {
+			t.Errorf("what could not be read is lost: %v", err)
+		}
+	})
+}

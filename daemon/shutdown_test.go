@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/routing"
+)
+
+// The end of the daemon is none for the traffic.
+func TestShutdownLeavesTheKernelAlone(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		want, _ := r.routes.Read()
+		table := r.packets.text()
+		r.journal.take()
+		r.stop()
+		r.after(time.Minute)
+		r.wantQuiet("after the end")
+		got, _ := r.routes.Read()
+		if len(routing.Plan(want, got)) > 0 || r.packets.text() != table {
+			t.Error("the kernel is not as it was")
+		}
+	})
+}
+
+// It ends also while it works: in the middle of a failover.
+func TestShutdownAtAnyMoment(t *testing.T) {
+	for step := range 13 {
+		inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+			r.start()
+			r.after(2500 * time.Millisecond)
+			r.blackHole("eth0", true, both...)
+			r.after(time.Duration(step) * 47 * time.Millisecond)
+			r.stop()
+			r.after(time.Second)
+			r.start()
+			r.after(time.Minute)
+			r.wantLadder(2, 1)
+			r.blackHole("eth0", false, both...)
+			r.after(2 * time.Minute)
+			r.wantLadder(1, 2)
+		})
+	}
+}
