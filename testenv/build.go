@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -334,9 +335,14 @@ func (lab *Lab) setMAC(up Uplink) error {
 	return nil
 }
 
-// settle waits until the gateway has a default route by every uplink that it was
-// promised.
+// settle waits until every address is in use, and the gateway has a default route
+// by every uplink that it was promised.
 func (lab *Lab) settle() error {
+	for _, ns := range lab.all {
+		if err := lab.settleIPv6(ns); err != nil {
+			return err
+		}
+	}
 	if lab.Options.Announce == AnnounceNone {
 		return nil
 	}
@@ -352,6 +358,12 @@ func (lab *Lab) settle() error {
 		}
 	}
 	return nil
+}
+
+func (lab *Lab) settleIPv6(ns *netns.NS) error {
+	ctx, cancel := context.WithTimeout(lab.life, patience)
+	defer cancel()
+	return ns.SettleIPv6(ctx)
 }
 
 // hasDefault reports whether the gateway's main table has a default route by a

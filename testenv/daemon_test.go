@@ -114,7 +114,7 @@ func TestNothingStaysAfterSIGKILL(t *testing.T) {
 		fmt.Printf("\ndaemon %d\n", d.Pid())
 		time.Sleep(time.Hour)
 	}
-	before := machine(t)
+	before := traces(t)
 	victim := exec.Command(os.Args[0], "-test.run", "^TestNothingStaysAfterSIGKILL$", "-test.v")
 	victim.Env = append(os.Environ(), "TESTENV_VICTIM=1")
 	victim.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -137,7 +137,7 @@ func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	_ = victim.Process.Kill()
 	_ = victim.Wait()
 	waitFor(t, "the daemon to die", func() bool { return !alive(daemon) })
-	waitFor(t, "the machine to be as before", func() bool { return strings.Join(machine(t), "") == strings.Join(before, "") })
+	before.await(t)
 }
 
 // alive reports whether a process runs; one that nobody waited for has ended.

@@ -193,7 +193,7 @@ func TestStepsOfDelayAndRate(t *testing.T) {
 
 func TestFlap(t *testing.T) {
 	lab := testenv.NewTest(t, testenv.Options{})
-	f, err := lab.Fault(0, "flap=3x40ms")
+	f, err := lab.Fault(0, "flap=3x400ms")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -192,9 +192,12 @@ func (lab *Lab) open() (*netns.NS, error) {
 	return ns, err
 }
 
-// await polls until cond holds, for at most a generous while.
+// patience is how long the lab waits for what the kernel does in a moment.
+const patience = 10 * time.Second
+
+// await polls until cond holds, for at most patience.
 func await(ctx context.Context, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("waited in vain for "+what))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("waited in vain for "+what))
 	defer cancel()
 	for tick := time.NewTicker(time.Millisecond); ; {
 		if cond() {

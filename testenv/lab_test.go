@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -146,7 +147,7 @@ func TestISPsDropForeignSources(t *testing.T) {
 }
 
 func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
-	before := machine(t)
+	before := traces(t)
 	labs := make([]*testenv.Lab, 2)
 	for i := range labs {
 		var err error
@@ -171,27 +172,52 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 		lab.Close()
 		lab.Close() // harmless
 	}
-	waitFor(t, "the machine to be as before", func() bool { return slices.Equal(machine(t), before) })
+	before.await(t)
 }
 
-// machine is what a lab could leave behind: links, namespaces, mounts, processes
-// of this one, routes, rules, the ruleset.
-func machine(t *testing.T) (all []string) {
+// A trace is what a lab could leave behind.
+type trace struct {
+	machine []string // links, routes, rules, the ruleset, mounts
+	files   int      // open in this process
+	spaces  int      // network namespaces of its threads
+}
+
+func traces(t *testing.T) (now trace) {
 	t.Helper()
-	own := fmt.Sprintf("/proc/%d/", os.Getpid())
-	for _, c := range [][]string{
-		{"ip", "-d", "-br", "link"}, {"ip", "route", "show", "table", "all"}, {"ip", "rule"}, {"ip", "netns"},
-		{"nft", "list", "ruleset"}, {"cat", own + "mounts"},
-		{"sh", "-c", "ls " + own + "fd | wc -l"},
-		{"sh", "-c", "ls -l " + own + "task/*/ns/net | grep -o 'net:.*' | sort -u"},
+	for _, c := range []string{
+		"ip -d -br link", "ip route show table all", "ip rule", "ip netns", "nft list ruleset", "cat /proc/self/mounts",
 	} {
-		out, err := hostCommand(c...)
+		out, err := hostCommand(strings.Fields(c)...)
 		if err != nil {
-			t.Fatalf("%v: %v", c, err)
+			t.Fatalf("%s: %v", c, err)
 		}
-		all = append(all, out)
+		now.machine = append(now.machine, out)
 	}
-	return all
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spaces := map[string]bool{}
+	for _, path := range threads {
+		if name, err := os.Readlink(path); err == nil {
+			spaces[name] = true
+		}
+	}
+	now.files, now.spaces = len(fds), len(spaces)
+	return now
+}
+
+// await waits until nothing is there that was not before.
+func (before trace) await(t *testing.T) {
+	t.Helper()
+	waitFor(t, "the machine to be as before", func() bool {
+		now := traces(t)
+		return slices.Equal(now.machine, before.machine) && now.files <= before.files && now.spaces <= before.spaces
+	})
 }
 
 func run(t *testing.T, ns *netns.NS, command string) string {

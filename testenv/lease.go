@@ -42,7 +42,8 @@ func (lab *Lab) leaseAddress(i int, addr netip.Addr) error {
 	return nil
 }
 
-// staticIPv6 gives an uplink its IPv6 address, if it has not got it.
+// staticIPv6 gives an uplink its IPv6 address, if it has not got it, and waits until
+// it is in use.
 func (lab *Lab) staticIPv6(i int, addr netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
@@ -52,7 +53,7 @@ func (lab *Lab) staticIPv6(i int, addr netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("address %s on %s: %w", addr, up.Interface, err)
 	}
-	return nil
+	return lab.settleIPv6(lab.Gateway)
 }
 
 // unlease takes an uplink's addresses of both families away. The kernel drops the

@@ -64,18 +64,20 @@ func PlanOf(i int) Uplink {
 	p6 := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/64", i+1))
 	return Uplink{
 		Interface: fmt.Sprintf("wan%d", i),
-		MAC:       fmt.Sprintf("02:00:00:00:00:%02x", i+1),
-		Prefix4:   p4,
-		Router4:   host(p4, 1),
-		Address4:  host(p4, 2),
-		Other4:    host(p4, 77),
-		Metric4:   100 * (i + 1),
-		Prefix6:   p6,
-		Native6:   netip.PrefixFrom(p6.Addr(), 48),
-		Router6:   host(p6, 1),
-		Address6:  host(p6, 2),
-		Other6:    host(p6, 0x77),
-		Metric6:   1024 + 100*i,
+		// Not to end like Address6: addresses with the same last 24 bits share a
+		// group on the link, and the kernel may leave it with the first of them.
+		MAC:      fmt.Sprintf("02:00:5e:00:10:%02x", i+1),
+		Prefix4:  p4,
+		Router4:  host(p4, 1),
+		Address4: host(p4, 2),
+		Other4:   host(p4, 77),
+		Metric4:  100 * (i + 1),
+		Prefix6:  p6,
+		Native6:  netip.PrefixFrom(p6.Addr(), 48),
+		Router6:  host(p6, 1),
+		Address6: host(p6, 2),
+		Other6:   host(p6, 0x77),
+		Metric6:  1024 + 100*i,
 	}
 }
 

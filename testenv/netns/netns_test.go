@@ -269,6 +269,34 @@ func TestDialsComeFromFreshPorts(t *testing.T) {
 	}
 }
 
+func TestSettleIPv6(t *testing.T) {
+	a, b := netns.New(t), netns.New(t)
+	connectPair(t, a, "10.0.0.1/24", b, "10.0.0.2/24")
+	// As a kernel does that looks for duplicates: tentative for a second.
+	if err := a.SetSysctl("net/ipv6/conf/veth-a/accept_dad", "1"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, a, "ip", "addr", "add", "fd00::1/64", "dev", "veth-a")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	short, stop := context.WithTimeout(ctx, time.Millisecond)
+	defer stop()
+	if err := a.SettleIPv6(short); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "fd00::1") {
+		t.Errorf("at once: %v; want the time to be over, and the address", err)
+	}
+	if err := a.SettleIPv6(ctx); err != nil {
+		t.Error(err)
+	}
+	if out := run(t, a, "ip", "-6", "addr", "show", "tentative"); out != "" {
+		t.Errorf("settled with\n%s", out)
+	}
+	c, err := a.ListenPacket("udp", "[fd00::1]:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
 func TestDialTCPEndsWithItsContext(t *testing.T) {
 	a, b := netns.New(t), netns.New(t)
 	connectPair(t, a, "10.0.0.1/24", b, "10.0.0.2/24")
