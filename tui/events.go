@@ -1,0 +1,141 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"swerve/control"
+)
+
+// events shows what happened, the newest at the bottom.
+func (p *page) events() section {
+	all := p.snap.Events
+	about := ""
+	if !p.view.doubts {
+		all = worthwhile(all)
+		if n := len(p.snap.Events) - len(all); n > 0 {
+			about = fmt.Sprintf("%d doubts hidden (f)", n)
+		}
+	}
+	if p.snap.Deaf != nil && p.snap.Outage == nil {
+		about = join(p.between, "none come in: "+cause(p.snap.Deaf), about)
+	}
+	return section{
+		part: eventsPart, title: p.ruled(eventsPart, "EVENTS", about), least: 2, want: len(all),
+		limit: func(int) int { return max(len(all)-1, 0) },
+		window: func(rows, scroll int) ([]line, string) {
+			return p.eventLines(all, rows, scroll)
+		},
+	}
+}
+
+// eventLines are the last lines up to the event that scroll says, counted from the
+// newest.
+func (p *page) eventLines(all []control.Event, rows, scroll int) ([]line, string) {
+	if len(all) == 0 {
+		return []line{{blank(2), say(faint, "none yet")}}, ""
+	}
+	each := 2 // lines for one
+	if rows < 6 {
+		each = 1
+	}
+	end := len(all) - scroll
+	wide := p.timeWidth(all[max(end-rows, 0):end])
+	var blocks [][]line
+	used, i := 0, end
+	for ; i > 0 && used < rows; i-- {
+		block := p.event(all[i-1], wide, each)
+		blocks = append(blocks, block)
+		used += len(block)
+	}
+	slices.Reverse(blocks)
+	lines := slices.Concat(blocks...)
+	scrolled := fmt.Sprintf("%d of %d", end, len(all))
+	if scroll == 0 {
+		scrolled = ""
+	}
+	return lines[max(len(lines)-rows, 0):], scrolled
+}
+
+// noTypes is the width under which the type of an event is left out: what happened
+// tells it.
+const noTypes = 72
+
+// timeWidth is how wide the times of events are: wider where one is of another day.
+func (p *page) timeWidth(events []control.Event) (n int) {
+	for _, e := range events {
+		n = max(n, len(p.eventTime(e)))
+	}
+	return n
+}
+
+func (p *page) eventTime(e control.Event) string {
+	return moment(p.snap.Status.Now.Time, e.Time.Time)
+}
+
+// event is one event over at most so many lines. Its time takes wide cells.
+func (p *page) event(e control.Event, wide, most int) []line {
+	cols := []column{{width: wide, right: true}}
+	if p.size.width >= noTypes {
+		cols = append(cols, column{width: len(control.EventSessions)})
+	}
+	t := layOut(cols, p.size.width)
+	begin := line{blank(2)}.and(t.row(p.theme, textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type)))...)
+	return p.hanging(begin, begin.columns()+gap, most, p.eventPhrase(e))
+}
+
+// eventTone is how the type of an event looks.
+func eventTone(e control.Event) tone {
+	switch {
+	case e.Switch != nil:
+		return strong
+	case e.Health == nil:
+		return plain
+	}
+	switch e.Health.To {
+	case control.Up:
+		return good
+	case control.Down, control.Shunned:
+		return bad
+	}
+	return warn
+}
+
+func (p *page) eventPhrase(e control.Event) string {
+	switch {
+	case e.Health != nil:
+		h := e.Health
+		return phrase(fmt.Sprintf("%s %s %s %s %s", h.Uplink, family(h.Family), h.From, p.to, h.To),
+			h.Reason, timing(h.EvidenceMS, nil))
+	case e.Switch != nil:
+		return p.switchPhrase(*e.Switch)
+	case e.Detail != nil:
+		return p.detailPhrase(e.Detail)
+	}
+	return string(e.Type)
+}
+
+func (p *page) detailPhrase(d *control.Detail) string {
+	what := []string{d.Uplink, d.Policy, family(d.Family), d.Object, d.Action}
+	if d.Count != nil {
+		what = append(what, fmt.Sprint(*d.Count))
+	}
+	more := timing(nil, d.TookMS)
+	if !d.Until.IsZero() {
+		more = join(", ", more, "until "+moment(p.snap.Status.Now.Time, d.Until.Time))
+	}
+	if d.Generation != 0 {
+		more = join(", ", more, fmt.Sprintf("generation %d", d.Generation))
+	}
+	return phrase(join(" ", what...), d.Reason, join("; ", append([]string{more}, d.Problems...)...))
+}
+
+// phrase is "what: why (more)" without the parts that are empty.
+func phrase(what, why, more string) string {
+	text := join(": ", strings.TrimSpace(what), why)
+	if more != "" {
+		text += " (" + more + ")"
+	}
+	return text
+}

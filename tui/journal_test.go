@@ -1,0 +1,95 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+)
+
+// events are those with the numbers from to to, of the life that began at start.
+func eventsOf(start time.Time, from, to uint64) (out []control.Event) {
+	for seq := from; seq <= to; seq++ {
+		out = append(out, control.Event{Time: control.At(start.Add(time.Duration(seq) * time.Second)), Type: control.EventDaemon,
+			Seq: seq, Detail: &control.Detail{Reason: fmt.Sprintf("%s-%d", start.Format("15h"), seq)}})
+	}
+	return out
+}
+
+func TestJournal(t *testing.T) {
+	first, second := noon, noon.Add(time.Hour)
+	unnumbered := control.Event{Time: control.At(noon), Type: control.EventDaemon, Detail: &control.Detail{Missed: 3}}
+	for _, c := range []struct {
+		name    string
+		batches [][]control.Event
+		want    int
+		last    string
+	}{
+		{"in order", [][]control.Event{eventsOf(first, 1, 3), eventsOf(first, 4, 5)}, 5, "12h-5"},
+		{"the stream was cut and repeats all", [][]control.Event{eventsOf(first, 1, 5), eventsOf(first, 1, 7)}, 7, "12h-7"},
+		{"what the daemon no longer has stays", [][]control.Event{eventsOf(first, 1, 5), eventsOf(first, 4, 7)}, 7, "12h-7"},
+		{"a new life", [][]control.Event{eventsOf(first, 1, 5), eventsOf(second, 1, 2)}, 7, "13h-2"},
+		{"a new life with more", [][]control.Event{eventsOf(first, 1, 2), eventsOf(second, 1, 9)}, 11, "13h-9"},
+		{"a new life, repeated", [][]control.Event{eventsOf(first, 1, 5), eventsOf(second, 1, 2), eventsOf(second, 1, 3)}, 8, "13h-3"},
+		{"a new life on a clock set back", [][]control.Event{eventsOf(second, 1, 5), eventsOf(first, 1, 5)}, 10, "12h-5"},
+		{"a gap", [][]control.Event{eventsOf(first, 1, 2), {unnumbered}, eventsOf(first, 6, 7)}, 5, "12h-7"},
+		{"more than is kept", [][]control.Event{eventsOf(first, 1, 4000), eventsOf(first, 1, 4001)}, maxEvents, "12h-4001"},
+		{"more than the daemon keeps", [][]control.Event{eventsOf(first, 1, 9000), eventsOf(first, 4905, 9001)}, maxEvents, "12h-9001"},
+	} {
+		var j journal
+		for _, b := range c.batches {
+			j.add(b)
+		}
+		if len(j.events) != c.want || j.events[len(j.events)-1].Detail.Reason != c.last {
+			t.Errorf("%s: %d events up to %s, want %d up to %s", c.name, len(j.events), j.events[len(j.events)-1].Detail.Reason, c.want, c.last)
+		}
+		if len(j.seen) > control.MaxEvents {
+			t.Errorf("%s: %d numbers are kept", c.name, len(j.seen))
+		}
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	for _, c := range []struct {
+		from, to control.State
+		want     bool
+	}{
+		{control.Up, control.Suspect, true}, {control.Suspect, control.Up, true}, {control.Degraded, control.Suspect, true},
+		{control.Suspect, control.Shunned, false}, {control.Suspect, control.Down, false}, {control.Unknown, control.Suspect, false},
+		{control.Shunned, control.Suspect, false}, {control.Up, control.Down, false}, {control.Suspect, control.Degraded, false},
+	} {
+		if got := doubt(health(1, 0, "fiber", "ipv4", c.from, c.to, "", nil)); got != c.want {
+			t.Errorf("%s to %s: %v", c.from, c.to, got)
+		}
+	}
+	if doubt(detail(1, 0, control.EventRepair, control.Detail{})) {
+		t.Error("a repair is a doubt")
+	}
+}
+
+// Every type of event says what happened, in words.
+func TestEventPhrases(t *testing.T) {
+	p := pageOf(looks(), allUp(), sizes[0])
+	change := lastSwitch(0, "ipv4", "no carrier", nil, []string{"lte", "sat"})
+	for _, c := range []struct {
+		e    control.Event
+		want string
+	}{
+		{health(1, 0, "fiber", "ipv4", control.Up, control.Down, "no carrier", new(1.5)), "fiber IPv4 up → down: no carrier (decided after 1.5 ms)"},
+		{health(1, 0, "fiber", "ipv4", control.Down, control.Recovering, "", nil), "fiber IPv4 down → recovering"},
+		{control.SwitchEvent(*change), "default IPv4 failover nothing → lte+sat: no carrier (decided after 0.0 ms, done in 0.9 ms)"},
+		{detail(1, 0, control.EventOperator, control.Detail{Uplink: "lte", Action: "drained", Reason: "asked by root", Until: before(-time.Hour)}),
+			"lte drained: asked by root (until 14:00:00)"},
+		{detail(1, 0, control.EventConfig, control.Detail{Action: "refused", Reason: "2 problems", Problems: []string{"a:1: x", "a:2: y"}}),
+			"refused: 2 problems (a:1: x; a:2: y)"},
+		{detail(1, 0, control.EventSessions, control.Detail{Uplink: "lte", Action: "moved", Count: new(int64(12)), Reason: "r", TookMS: new(3.0), Generation: 2}),
+			"lte moved 12: r (done in 3.0 ms, generation 2)"},
+		{control.Event{Type: "novelty"}, "novelty"},
+	} {
+		if got := p.eventPhrase(c.e); strings.Join(strings.Fields(got), " ") != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package tui
+
+import (
+	"slices"
+	"time"
+
+	"swerve/control"
+)
+
+// staleAfter is the age from which data are no longer called live: a few polls.
+const staleAfter = 3 * time.Second
+
+// Snapshot is all that is known of the daemon at one moment.
+type Snapshot struct {
+	// Socket is where the daemon is looked for.
+	Socket string
+	// Status is the latest one, nil before there was any; it came at Received.
+	Status   *control.Status
+	Received time.Time
+	// Outage is nil while the daemon answers.
+	Outage *Outage
+	// Events are the oldest first.
+	Events []control.Event
+	// Deaf is why no events come, nil while they do.
+	Deaf error
+
+	trends trends
+}
+
+// Outage is a time without an answer.
+type Outage struct {
+	Since time.Time // of the first attempt that failed
+	Tries int       // that failed so far
+	Next  time.Time // of the next attempt
+	Err   error     // of the latest attempt
+}
+
+// age is how old the status is.
+func (s *Snapshot) age(now time.Time) time.Duration { return max(now.Sub(s.Received), 0) }
+
+// live reports whether the status can be taken for what holds now.
+func (s *Snapshot) live(now time.Time) bool {
+	return s.Status != nil && s.Outage == nil && s.age(now) < staleAfter
+}
+
+// clone is a copy that stays as it is while the original goes on.
+func (s *Snapshot) clone() *Snapshot {
+	c := *s
+	c.Events, c.trends = slices.Clone(s.Events), s.trends.clone()
+	if s.Outage != nil {
+		o := *s.Outage
+		c.Outage = &o
+	}
+	return &c
+}
