@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"swerve/testenv/netns"
 	"swerve/testenv/wire"
@@ -61,6 +62,17 @@ func udp(t testing.TB, ns *netns.NS, from, to string) (c *net.UDPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Room for all that a test sends: the reader may come to its turn late.
+	_ = raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
