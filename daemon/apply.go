@@ -43,6 +43,8 @@ type plant struct {
 	// held is what the packet filter was last made to hold; nil while that is
 	// not known.
 	held *firewall.Table
+	// anew: the packet filter was just made whole, not changed.
+	anew bool
 	// standing: the first apply has been tried.
 	standing bool
 	// virgin: no earlier run has left a table, so flows that are under way have
@@ -61,7 +63,9 @@ type plant struct {
 type applied struct {
 	// holds tells by family whether the kernel has the routes and rules of the goal.
 	holds [2]bool
-	err   error
+	// unhealed: the packet filter was made anew, so flows may have begun without it.
+	unhealed *firewall.Goal
+	err      error
 }
 
 // apply brings the kernel to the goal, and reads it back. Routes come before the
@@ -73,19 +77,23 @@ func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
 	want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
 	goal := s.firewallGoal(p, in, k.sysctls.Strict)
 	table := firewall.Ruleset(goal)
+	k.anew = false
 	if k.standing {
 		result, unrouted := routing.Apply(k.routes, want)
-		return outcome(result, unrouted, k.filter(table))
+		return k.outcome(goal, result, unrouted, k.filter(table))
 	}
 	k.standing = true
 	unprepared := errors.Join(k.prepare(want), k.adopt(goal), k.filter(table))
 	result, unrouted := routing.Apply(k.routes, want)
-	return outcome(result, unrouted, unprepared)
+	return k.outcome(goal, result, unrouted, unprepared)
 }
 
 // outcome sums an apply up.
-func outcome(result routing.Result, unrouted, other error) applied {
+func (k *plant) outcome(goal firewall.Goal, result routing.Result, unrouted, other error) applied {
 	out := applied{err: errors.Join(unrouted, other)}
+	if k.anew && other == nil {
+		out.unhealed = &goal
+	}
 	for _, f := range failover.Families {
 		lacks := slices.ContainsFunc(result.Left, func(op routing.Op) bool { return op.Family() == f })
 		// With an error and nothing left the kernel could not be read.
@@ -131,6 +139,7 @@ func (k *plant) filter(table firewall.Table) error {
 	if k.held != nil {
 		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
+		k.anew = true
 		err = k.packets.Apply(table)
 	}
 	k.held = &table

@@ -117,26 +117,31 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 	if err != nil {
 		return err
 	}
+	// Each goroutine has a packet filter of its own: they keep connections.
+	var filter, movers, counting firewall.Kernel
+	defer filter.Close()
+	defer movers.Close()
+	defer counting.Close()
 	hub := control.NewHub()
 	l.net, l.events = monitor, hub
-	l.traffic = newCounters(interfaceBytes, flowsByLane)
-	l.mover = newMover(new(firewall.Kernel), hub)
-	l.openKernel(kernel, socket, cfg.Kernel.ManageSysctls)
-	if err := l.open(cfg, new(firewall.Kernel)); err != nil {
+	l.traffic = newCounters(interfaceBytes, func() (map[failover.Lane]uint64, error) { return flowsByLane(&counting) })
+	l.mover = newMover(&movers, hub)
+	l.plant = &plant{routes: kernel, packets: &filter, sysctls: l.openSysctls(socket, cfg), hasIPv6: routing.HasIPv6}
+	if err := l.open(cfg, &filter); err != nil {
 		return err
 	}
 	return l.serve(ctx, control.NewServer(listener, hub, l, l.log), monitor)
 }
 
-// openKernel makes the plant out of the real kernel.
-func (l *loop) openKernel(kernel *routing.Netlink, socket string, manage bool) {
-	settings, err := routing.OpenSysctls(sysctlFile(socket), manage)
+// openSysctls prepares to set sysctls, or only to report them where what they
+// were before cannot be known: then none may be written.
+func (l *loop) openSysctls(socket string, cfg *config.Config) *routing.Sysctls {
+	settings, err := routing.OpenSysctls(sysctlFile(socket), cfg.Kernel.ManageSysctls)
 	if err != nil {
-		// What they were before is unknown, so none may be written.
 		l.problems.set("sysctl", "sysctl-record", control.Warning, err, "set the values by hand and delete the file")
 		settings, _ = routing.OpenSysctls("", false) // no file, so no error either
 	}
-	l.plant = &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6}
+	return settings
 }
 
 // lostReader reads from the packet filter which pairs an earlier run let go of.
@@ -214,8 +219,8 @@ func interfaceBytes(index int) (rx, tx uint64, err error) {
 }
 
 // flowsByLane reads how many flows began on each uplink.
-func flowsByLane() (map[failover.Lane]uint64, error) {
-	counters, err := new(firewall.Kernel).Counters()
+func flowsByLane(filter *firewall.Kernel) (map[failover.Lane]uint64, error) {
+	counters, err := filter.Counters()
 	if err != nil {
 		return nil, err
 	}

@@ -53,8 +53,8 @@ func with(lines []string, text string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.Contains(l, text) })
 }
 
-// signal leaves a token in a channel with room for one.
-func signal(c chan struct{}) {
+// poke leaves a token in a channel with room for one.
+func poke(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -231,7 +231,7 @@ func (p *fakePackets) hold(how string, t firewall.Table) error {
 		return err
 	}
 	p.held = t.String()
-	signal(p.changed)
+	poke(p.changed)
 	return nil
 }
 
@@ -256,7 +256,7 @@ func (p *fakePackets) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held = ""
-	signal(p.changed)
+	poke(p.changed)
 }
 
 // text is the table that is held.
@@ -324,6 +324,8 @@ func (s *fakeSysctls) Strict(string) bool                           { return fal
 
 // fakeFlows notes what is asked of it.
 type fakeFlows struct{ journal *journal }
+
+func (f *fakeFlows) Heal(firewall.Goal) (int, error) { return 0, nil }
 
 func (f *fakeFlows) Grace(interfaces []string) error {
 	return f.journal.note("grace %s", strings.Join(interfaces, " "))

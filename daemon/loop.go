@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -113,6 +114,8 @@ type loop struct {
 
 // run works until ctx ends.
 func (l *loop) run(ctx context.Context) {
+	var hangups sync.WaitGroup
+	defer hangups.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var watchdog <-chan time.Time
@@ -134,9 +137,12 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.net.DefaultsChanged():
 			l.defaultsChanged()
 		case r := <-l.reloads:
-			r.done <- l.reload(r.load)
+			err := l.reload(r)
+			l.pass() // so that whoever gets the answer finds it in the status
+			r.done <- err
 		case <-l.hangup:
-			_ = l.reload(l.load) // an error is told as an event
+			l.notify.reloading()
+			hangups.Go(func() { _ = l.Reload(ctx) }) // an error is told as an event
 		case <-watchdog:
 			l.notify.alive()
 		}
@@ -278,6 +284,9 @@ func (l *loop) applyIntent() {
 		l.switched(record, result.err, now)
 	}
 	l.switches = nil
+	if result.unhealed != nil {
+		l.mover.add(heal{*result.unhealed})
+	}
 	l.letGo(result.holds)
 	var refused string
 	if result.err != nil {

@@ -72,12 +72,14 @@ func Plan(o Options) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
+	var filter firewall.Kernel
+	defer filter.Close()
 	links := new(still)
 	l := newLoop(o, cfg, path)
 	l.net, l.events, l.traffic = links, control.NewHub(), newCounters(nil, nil)
-	l.plant = &plant{routes: kernel, packets: new(firewall.Kernel), sysctls: settings, hasIPv6: routing.HasIPv6}
+	l.plant = &plant{routes: kernel, packets: &filter, sysctls: settings, hasIPv6: routing.HasIPv6}
 	l.store.readOnly = true
-	if err := errors.Join(l.open(cfg, new(firewall.Kernel)), links.err); err != nil {
+	if err := errors.Join(l.open(cfg, &filter), links.err); err != nil {
 		return Changes{}, err
 	}
 	for _, observation := range l.net.Take() {

@@ -11,10 +11,12 @@ import (
 	"swerve/failover"
 )
 
-// reloadRequest asks the loop to take over another configuration.
+// reloadRequest asks the loop to take over another configuration. It has been
+// read already: a large file takes seconds, and the loop has links to watch.
 type reloadRequest struct {
-	load func() (*config.Config, []config.Problem)
-	done chan error
+	cfg   *config.Config
+	found []config.Problem
+	done  chan error
 }
 
 // configure takes over a configuration. Everything is prepared before anything
@@ -42,17 +44,16 @@ func (l *loop) configure(cfg *config.Config) error {
 	return nil
 }
 
-// reload reads the configuration again and takes it over, or says why not.
-func (l *loop) reload(load func() (*config.Config, []config.Problem)) error {
+// reload takes a configuration over, or says why not.
+func (l *loop) reload(r reloadRequest) error {
 	l.notify.reloading()
 	defer func() { l.notify.ready(summary(l.engine.View())) }()
-	cfg, found := load()
-	if len(found) > 0 {
-		err := refusal(found)
+	if len(r.found) > 0 {
+		err := refusal(r.found)
 		l.tell("refused", err.Error(), err.Problems)
 		return err
 	}
-	if err := l.configure(cfg); err != nil {
+	if err := l.configure(r.cfg); err != nil {
 		l.tell("refused", err.Error(), nil)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
@@ -117,11 +118,11 @@ func (l *loop) judgeNPT() {
 	l.problems.set("snat6", "not-built", control.Warning, npt, "use snat6: foreign or masquerade")
 }
 
-// Reload implements control.Backend.
-func (l *loop) Reload(ctx context.Context) error { return l.ask(ctx, l.load) }
-
-func (l *loop) ask(ctx context.Context, load func() (*config.Config, []config.Problem)) error {
-	r := reloadRequest{load: load, done: make(chan error, 1)}
+// Reload implements control.Backend: it reads the configuration again and has the
+// loop take it over.
+func (l *loop) Reload(ctx context.Context) error {
+	r := reloadRequest{done: make(chan error, 1)}
+	r.cfg, r.found = l.load()
 	select {
 	case l.reloads <- r:
 	case <-ctx.Done():

@@ -12,8 +12,9 @@ import (
 	"swerve/firewall"
 )
 
-// flows is what can be done about the flows of a lost uplink, or a test's.
+// flows is what can be done about flows, or a test's.
 type flows interface {
+	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
 	DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error
 	DestroySockets(l failover.Layout, lost netip.Addr) (int, error)
@@ -32,27 +33,33 @@ type move struct {
 	ways []string
 }
 
+// heal sets flows right that began while our table was missing.
+type heal struct{ goal firewall.Goal }
+
+// task is a move or a heal.
+type task interface{ carryOut(*mover) }
+
 // mover does what may take long after a switch, away from the loop, one at a
 // time and in order.
 type mover struct {
 	flows  flows
 	events publisher
-	queue  chan move
+	queue  chan task
 }
 
-// moverQueue bounds the moves that wait. More than uplinks times policies times
+// moverQueue bounds the tasks that wait. More than uplinks times policies times
 // families in one go means that they flap faster than flows can be deleted;
 // those beyond are dropped, and the packet filter alone ends their flows.
 const moverQueue = 1024
 
 func newMover(f flows, events publisher) *mover {
-	return &mover{flows: f, events: events, queue: make(chan move, moverQueue)}
+	return &mover{flows: f, events: events, queue: make(chan task, moverQueue)}
 }
 
-// add queues a move and reports whether there was room.
-func (m *mover) add(v move) bool {
+// add queues a task and reports whether there was room.
+func (m *mover) add(t task) bool {
 	select {
-	case m.queue <- v:
+	case m.queue <- t:
 		return true
 	default:
 		return false
@@ -65,13 +72,13 @@ func (m *mover) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case v := <-m.queue:
-			m.carryOut(v)
+		case t := <-m.queue:
+			t.carryOut(m)
 		}
 	}
 }
 
-func (m *mover) carryOut(v move) {
+func (v move) carryOut(m *mover) {
 	begin := time.Now()
 	problems := []error{
 		m.flows.Grace(v.ways),
@@ -84,6 +91,24 @@ func (m *mover) carryOut(v move) {
 		problems = append(problems, err)
 	}
 	m.events.Publish(v.event(time.Since(begin), closed, errors.Join(problems...)))
+}
+
+// carryOut heals, and tells where there was something to heal.
+func (h heal) carryOut(m *mover) {
+	begin := time.Now()
+	n, err := m.flows.Heal(h.goal)
+	if n == 0 && err == nil {
+		return
+	}
+	count := int64(n)
+	detail := &control.Detail{
+		Action: "healed", Count: &count, TookMS: control.Millis(time.Since(begin)),
+		Reason: "flows that began without our ruleset: given lanes, or begun anew where they were not masqueraded",
+	}
+	if err != nil {
+		detail.Reason = "not all flows were healed: " + err.Error()
+	}
+	m.events.Publish(control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail})
 }
 
 func (v move) event(took time.Duration, closed int, err error) control.Event {

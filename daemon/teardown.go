@@ -28,7 +28,9 @@ func Teardown(o Options) error {
 		return err
 	}
 	defer kernel.Close()
-	return teardown(kernel, new(firewall.Kernel), cfg.Layout(), sysctlFile(socket))
+	var filter firewall.Kernel
+	defer filter.Close()
+	return teardown(kernel, &filter, cfg.Layout(), sysctlFile(socket))
 }
 
 // filterRemover is the packet filter as teardown sees it.
