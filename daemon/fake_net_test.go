@@ -143,7 +143,7 @@ func (n *fakeNet) setDefaults(all ...linkmon.Default) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.defaults = all
-	signal(n.changed)
+	poke(n.changed)
 }
 
 func (n *fakeNet) lineOf(uplink string) *line {
@@ -165,5 +165,5 @@ func (n *fakeNet) tell(u linkmon.Uplink) {
 
 func (n *fakeNet) put(e failover.Event) {
 	n.box = append(n.box, linkmon.Observation{At: n.clock(), Event: e})
-	signal(n.ready)
+	poke(n.ready)
 }

@@ -1,9 +1,50 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// insideEnv makes this program do one thing of the package's and end, so that a
+// test can have it in a namespace, in a process of its own.
+const insideEnv = "SWERVE_DAEMON_TEST"
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv(insideEnv); what != "" {
+		os.Exit(inside(what, os.Getenv(insideEnv+"_CONFIG")))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func inside(what, config string) int {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	err := fmt.Errorf("what is %q?", what)
+	switch o := (Options{Config: config, Software: "test", Log: log}); what {
+	case "run":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		err = Run(ctx, o)
+	case "plan":
+		var c Changes
+		c, err = Plan(o)
+		fmt.Print(c.Script())
+	case "teardown":
+		err = Teardown(o)
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, err)
+	if errors.As(err, new(*HeldError)) {
+		return 3
+	}
+	return 1
+}

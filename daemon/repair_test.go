@@ -149,7 +149,7 @@ func TestForeignDefaultComes(t *testing.T) {
 		r.routes.mu.Lock()
 		r.routes.others = append(r.routes.others, v4)
 		r.routes.mu.Unlock()
-		signal(r.net.changed)
+		poke(r.net.changed)
 		r.after(time.Second)
 		held, _ := r.routes.Read()
 		var metrics []uint32

@@ -55,7 +55,7 @@ func newRig(t *testing.T, file string) *rig {
 		t: t, journal: new(journal), net: newFakeNet(), hangup: make(chan os.Signal, 1),
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
-	r.routes = &fakeRoutes{journal: r.journal, on: map[int]bool{}, changed: func() { signal(r.net.repair) }}
+	r.routes = &fakeRoutes{journal: r.journal, on: map[int]bool{}, changed: func() { poke(r.net.repair) }}
 	r.packets = &fakePackets{journal: r.journal, changed: make(chan struct{}, 1)}
 	r.sysctls = &fakeSysctls{journal: r.journal}
 	r.flows = &fakeFlows{journal: r.journal}

@@ -1,0 +1,308 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/testenv/netns"
+)
+
+// gateway is a machine with two uplinks, whose gateways answer, and with routes,
+// rules, chains and sysctls of other programs.
+type gateway struct {
+	t       *testing.T
+	ns, isp *netns.NS
+	folder  string
+}
+
+// leaveAlone is what other programs have set up.
+const leaveAlone = `
+ip -4 route add default via 203.0.113.1 dev wan0 proto dhcp metric 100
+ip -4 route add default via 198.51.100.1 dev wan1 proto dhcp metric 101
+ip -6 route add default via 2001:db8:1::1 dev wan0 proto ra metric 1024
+ip -6 route add default via 2001:db8:2::1 dev wan1 proto ra metric 1025
+ip -4 route add 10.99.0.0/16 via 203.0.113.9
+ip -4 rule add pref 1000 fwmark 0xca6c lookup 51820
+ip -6 rule add pref 32765 lookup main suppress_prefixlength 0
+nft add table inet theirs
+nft add chain inet theirs forward '{ type filter hook forward priority 0; policy accept; }'
+nft add rule inet theirs forward ct state established accept
+sysctl -q net/ipv4/conf/wan1/src_valid_mark=1`
+
+func newGateway(t *testing.T) *gateway {
+	t.Helper()
+	g := &gateway{t: t, ns: netns.New(t), isp: netns.New(t), folder: t.TempDir()}
+	for _, ns := range []*netns.NS{g.ns, g.isp} {
+		// Link-local addresses would differ from run to run.
+		g.must(ns.SetSysctl("net/ipv6/conf/default/addr_gen_mode", "1"))
+		g.must(ns.SetSysctl("net/ipv6/conf/default/accept_ra", "0"))
+	}
+	for _, c := range []struct{ dev, v4, v6 string }{
+		{"wan0", "203.0.113.%d/24", "2001:db8:1::%d/64"},
+		{"wan1", "198.51.100.%d/24", "2001:db8:2::%d/64"},
+	} {
+		g.must(netns.Veth(g.ns, c.dev, g.isp, c.dev))
+		for i, ns := range []*netns.NS{g.isp, g.ns} {
+			g.must(ns.SetUp(c.dev))
+			g.must(ns.AddAddr(c.dev, netip.MustParsePrefix(fmt.Sprintf(c.v4, i+1))))
+			g.must(ns.AddAddr(c.dev, netip.MustParsePrefix(fmt.Sprintf(c.v6, i+1))))
+		}
+	}
+	g.sh(leaveAlone)
+	g.configure("")
+	return g
+}
+
+func (g *gateway) must(err error) {
+	g.t.Helper()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// configure writes the configuration, with more at its end.
+func (g *gateway) configure(more string) {
+	g.t.Helper()
+	text := fmt.Sprintf(`
+uplinks:
+  - {name: fiber, interface: wan0}
+  - {name: lte, interface: wan1}
+probe: {targets: [gateway]}
+failback: {after: 0s, min_interval: 0s}
+control: {socket: %s, group: ""}
+state: %s/state
+%s`, g.socket(), g.folder, more)
+	g.must(os.WriteFile(g.config(), []byte(text), 0o600))
+}
+
+func (g *gateway) config() string { return filepath.Join(g.folder, "swerve.yaml") }
+func (g *gateway) socket() string { return filepath.Join(g.folder, "s") }
+
+// sh runs a script in the gateway and returns its output.
+func (g *gateway) sh(script string) string {
+	g.t.Helper()
+	out, err := g.ns.Run("sh", "-ec", script)
+	g.must(err)
+	return out
+}
+
+// picture is all of the kernel's that the daemon may touch, as ip, nft and sysctl
+// tell it.
+func (g *gateway) picture() string {
+	g.t.Helper()
+	return g.sh(`ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all
+		nft -s list ruleset; sysctl -a 2>/dev/null | grep -E '^net.ipv[46].conf' `)
+}
+
+// command is one of the package's parts as a program in the gateway.
+func (g *gateway) command(what string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	cmd = g.ns.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), insideEnv+"="+what, insideEnv+"_CONFIG="+g.config())
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
+}
+
+// do runs a part to its end and returns its output; fails is how it has to fail,
+// nil for not at all.
+func (g *gateway) do(what string, fails func(code int, stderr string) bool) string {
+	g.t.Helper()
+	cmd, stdout, stderr := g.command(what)
+	g.must(g.ns.Start(cmd))
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case fails == nil && err != nil, err != nil && !errors.As(err, &exit):
+		g.t.Fatalf("%s: %v: %s", what, err, stderr)
+	case fails != nil && (err == nil || !fails(exit.ExitCode(), stderr.String())):
+		g.t.Fatalf("%s: it ended by %v and said: %s", what, err, stderr)
+	}
+	return stdout.String()
+}
+
+// process is a running daemon.
+type process struct {
+	g      *gateway
+	cmd    *exec.Cmd
+	stderr *bytes.Buffer
+	client *control.Client
+}
+
+// run starts a daemon and waits until both uplinks are up.
+func (g *gateway) run() *process {
+	g.t.Helper()
+	p := &process{g: g, client: control.Dial(g.socket())}
+	p.cmd, _, p.stderr = g.command("run")
+	g.must(g.ns.Start(p.cmd))
+	g.t.Cleanup(func() {
+		p.client.Close()
+		if p.cmd.ProcessState == nil {
+			p.end(syscall.SIGKILL)
+		}
+		if g.t.Failed() {
+			g.t.Logf("the daemon's log:\n%s", p.stderr)
+		}
+	})
+	p.await("both uplinks are up", func(s *control.Status) bool {
+		for _, u := range s.Uplinks {
+			if u.IPv4.State != control.Up || u.IPv6.State != control.Up {
+				return false
+			}
+		}
+		return len(s.Problems) == 0 && len(s.Uplinks) == 2
+	})
+	return p
+}
+
+// end ends the daemon by a signal and returns how it ended.
+func (p *process) end(signal syscall.Signal) error {
+	p.g.must(p.cmd.Process.Signal(signal))
+	return p.cmd.Wait()
+}
+
+// await waits until the status is as it should be.
+func (p *process) await(what string, so func(*control.Status) bool) {
+	p.g.t.Helper()
+	var last *control.Status
+	var err error
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(20 * time.Millisecond) {
+		if last, err = p.client.Status(context.Background()); err == nil && so(last) {
+			return
+		}
+	}
+	p.g.t.Fatalf("not within a minute: %s: %v, %+v\n%s", what, err, last, p.stderr)
+}
+
+var tableText = regexp.MustCompile(`(?s)(table inet swerve \{\n).*(\n\}\n)`)
+
+// The plan tells what a start would do, as lines that other programs carry out,
+// and nothing when that is done.
+func TestPlanIsWhatRunDoes(t *testing.T) {
+	g := newGateway(t)
+	script := g.do("plan", nil)
+	golden(t, "plan.sh", []byte(tableText.ReplaceAllString(script, "$1  (see package firewall)$2")))
+
+	before := g.picture()
+	if again := g.do("plan", nil); again != script || g.picture() != before {
+		t.Errorf("a plan changes something; the second:\n%s", again)
+	}
+	g.sh(script)
+	byPrograms := g.picture()
+	// Rules of nft(8) do not bear the marks by which ours are known to be whole.
+	if lines := tableText.ReplaceAllString(g.do("plan", nil), ""); strings.Contains(lines, "ip ") || strings.Contains(lines, "sysctl") {
+		t.Errorf("after its script the plan has:\n%s", lines)
+	}
+	g.do("teardown", nil)
+	p := g.run()
+	if got := g.picture(); got != byPrograms {
+		t.Errorf("the daemon makes\n%s\nand the plan's script\n%s", got, byPrograms)
+	}
+	if got := g.do("plan", nil); got != "" {
+		t.Errorf("there is still to do:\n%s", got)
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+	if got := g.picture(); got != byPrograms {
+		t.Errorf("its end changed the kernel:\n%s", got)
+	}
+	if got := g.do("plan", nil); got != "" {
+		t.Errorf("after its end there is to do:\n%s", got)
+	}
+}
+
+func TestTeardownLeavesNothing(t *testing.T) {
+	g := newGateway(t)
+	before := g.picture()
+	g.do("teardown", nil)
+	if got := g.picture(); got != before {
+		t.Fatalf("a teardown of nothing left\n%s\nwant\n%s", got, before)
+	}
+	p := g.run()
+	if g.picture() == before {
+		t.Fatal("the daemon did nothing")
+	}
+	// Nobody takes the kernel from under a daemon, and there is one at a time.
+	heldBy := func(code int, stderr string) bool {
+		return code == 3 && strings.Contains(stderr, fmt.Sprintf("pid %d", p.cmd.Process.Pid)) && strings.Contains(stderr, g.socket())
+	}
+	g.do("teardown", heldBy)
+	g.do("run", heldBy)
+	if err := p.end(syscall.SIGKILL); err == nil {
+		t.Error("it was killed and ended well")
+	}
+	g.do("teardown", nil)
+	if got := g.picture(); got != before {
+		t.Errorf("left\n%s\nwant\n%s", got, before)
+	}
+	if _, err := os.Stat(sysctlFile(g.socket())); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the old sysctls are still kept: %v", err)
+	}
+}
+
+// The whole daemon, on a real kernel: a carrier goes, and comes back.
+func TestRunOnAKernel(t *testing.T) {
+	g := newGateway(t)
+	p := g.run()
+	begun := g.picture()
+	// For two seconds a start is not over: who answers in time is first, without ado.
+	p.await("the start is over", func(s *control.Status) bool { return s.Now.Sub(s.Daemon.Since.Time) > 3*time.Second })
+	g.must(g.isp.SetDown("wan0"))
+	p.await("traffic left", func(s *control.Status) bool { return s.SwitchesTotal == 2 })
+	s, err := p.client.Status(t.Context())
+	g.must(err)
+	last := s.LastSwitch
+	if last.Kind != "failover" || last.To[0] != "lte" || last.SwitchMS == nil || *last.SwitchMS <= 0 || !strings.Contains(last.Reason, "carrier") {
+		t.Errorf("the switch: %+v", last)
+	}
+	for _, way := range []string{"ip -4 route get 192.0.2.77", "ip -6 route get 2001:db8:77::1"} {
+		if got := g.sh(way + " mark 0x40000000"); !strings.Contains(got, "dev wan1") {
+			t.Errorf("%s: %s", way, got)
+		}
+	}
+	if got := g.sh("nft list map inet swerve dead_ipv4"); !strings.Contains(got, "dead_1") {
+		t.Errorf("fiber's flows are not let go of: %s", got)
+	}
+	g.must(g.isp.SetUp("wan0"))
+	g.must(g.isp.AddAddr("wan0", netip.MustParsePrefix("2001:db8:1::1/64"))) // it went with the link
+	p.await("traffic is back", func(s *control.Status) bool { return s.SwitchesTotal == 4 })
+	p.await("all is well", func(s *control.Status) bool { return len(s.Problems) == 0 })
+	if got := g.picture(); withoutGrace(got) != begun {
+		t.Errorf("after a loss and its end:\n%s\nwant\n%s", got, begun)
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+// withoutGrace leaves out what goes by itself after a minute.
+func withoutGrace(picture string) string {
+	return strings.Replace(picture, "\t\ttimeout 1m\n\t\telements = { \"wan1\" }\n", "\t\ttimeout 1m\n", 1)
+}
+
+// A configuration that is wrong is told in full, and nothing is done.
+func TestWrongConfiguration(t *testing.T) {
+	g := newGateway(t)
+	before := g.picture()
+	g.configure("nonsense: 1\nfailback: {}\n")
+	for _, what := range []string{"run", "plan", "teardown"} {
+		g.do(what, func(code int, stderr string) bool {
+			return code == 1 && strings.Contains(stderr, "2 problems") && strings.Contains(stderr, g.config())
+		})
+	}
+	if g.picture() != before {
+		t.Error("the kernel was touched")
+	}
+}
