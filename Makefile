@@ -23,7 +23,7 @@ bin/swerve:
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/swerve
 
 .PHONY: demo demo-defaults
-demo: bin/swerve ## play a live failover in a lab of network namespaces (about two minutes)
+demo: bin/swerve ## play a live failover in a lab of network namespaces (about a minute)
 	@$(GO) build -trimpath -o bin/demo ./testenv/demo
 	@./testenv/as-root ./bin/demo -swerve ./bin/swerve $(DEMOFLAGS)
 

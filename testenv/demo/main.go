@@ -25,8 +25,8 @@ import (
 	"swerve/testenv"
 )
 
-// shortConfig makes the demo take minutes instead of a quarter of an hour; what
-// it changes is how soon an uplink is forgiven, not how fast a loss is found.
+// shortConfig makes the demo take about a minute. What it changes is how soon an
+// uplink is forgiven and a degraded one seen, hardly how fast a loss is found.
 const shortConfig = `uplinks:
   - {name: fiber, interface: wan0}
   - {name: lte, interface: wan1}
@@ -45,7 +45,7 @@ const defaultConfig = `uplinks:
 
 func main() {
 	binary := flag.String("swerve", "./bin/swerve", "the daemon's `BINARY`")
-	defaults := flag.Bool("defaults", false, "configure nothing but the uplinks (takes about six minutes)")
+	defaults := flag.Bool("defaults", false, "configure nothing but the uplinks (takes a minute or two more)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *binary, *defaults)
