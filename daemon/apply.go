@@ -57,6 +57,36 @@ type plant struct {
 	settled   []routing.Interface
 	unsettled []routing.Setting
 	unset     error
+	// machine is as it was found when the sysctls were set; nil before it is asked.
+	machine *machine
+}
+
+// machine is what the goal depends on beside the links. Much of /proc is read for
+// it, so that it is not for each switch either.
+type machine struct {
+	ipv6   bool
+	strict map[string]bool // by interface, filled as it is asked
+}
+
+func (k *plant) facts() *machine {
+	if k.machine == nil {
+		k.machine = &machine{ipv6: k.hasIPv6(), strict: map[string]bool{}}
+	}
+	return k.machine
+}
+
+// strict reports whether the kernel filters reverse paths strictly on a device.
+func (k *plant) strict(link string) bool {
+	known := k.facts().strict
+	if _, ok := known[link]; !ok {
+		known[link] = k.sysctls.Strict(link)
+	}
+	return known[link]
+}
+
+// wanted are the routes and rules of the goal.
+func (k *plant) wanted(s setup, p picture, in failover.Intent) routing.State {
+	return routing.Desired(s.routingGoal(p, in, k.foreign, k.facts().ipv6))
 }
 
 // applied is what came of an apply.
@@ -74,8 +104,8 @@ type applied struct {
 // nobody sets yet.
 func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
 	k.settle(s.interfaces(p))
-	want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
-	goal := s.firewallGoal(p, in, k.sysctls.Strict)
+	want := k.wanted(s, p, in)
+	goal := s.firewallGoal(p, in, k.strict)
 	table := firewall.Ruleset(goal)
 	k.anew = false
 	if k.standing {
@@ -107,6 +137,7 @@ func (k *plant) settle(interfaces []routing.Interface) {
 	if k.settled != nil && slices.Equal(interfaces, k.settled) {
 		return
 	}
+	k.machine = nil
 	k.unsettled, k.unset = k.sysctls.Set(interfaces)
 	if k.settled = interfaces; k.unset != nil {
 		k.settled = nil
@@ -153,10 +184,9 @@ func (k *plant) filter(table firewall.Table) error {
 func (k *plant) drift(s setup, p picture, in failover.Intent) (ops []routing.Op, filter []string, err error) {
 	held, unread := k.routes.Read()
 	if unread == nil {
-		want := routing.Desired(s.routingGoal(p, in, k.foreign, k.hasIPv6()))
-		ops = routing.Plan(want, held)
+		ops = routing.Plan(k.wanted(s, p, in), held)
 	}
-	filter, err = k.packets.Drift(firewall.Ruleset(s.firewallGoal(p, in, k.sysctls.Strict)))
+	filter, err = k.packets.Drift(firewall.Ruleset(s.firewallGoal(p, in, k.strict)))
 	if err != nil || len(filter) > 0 {
 		k.held = nil // another change of what it held would not do
 	}

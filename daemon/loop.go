@@ -201,6 +201,7 @@ func (l *loop) observe(o linkmon.Observation) {
 
 // step hands the engine one event and does at once what cannot wait: probes.
 func (l *loop) step(at failover.Instant, event failover.Event) {
+	decided := l.clock.now()
 	out := l.engine.Step(at, event)
 	l.wake = out.Wake
 	for _, probe := range out.Probes {
@@ -214,11 +215,28 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 		l.net.Reread(uplink)
 	}
 	for _, record := range out.Records {
-		l.record(record)
+		l.record(decidedAt(record, decided))
 	}
 	if out.Intent != nil {
 		l.take(*out.Intent)
 	}
+}
+
+// decidedAt moves a record from the instant of its event, which the engine takes
+// for the present, to that at which it was decided on: what lies between belongs to
+// the evidence, and not to the switch.
+func decidedAt(r failover.Record, at failover.Instant) failover.Record {
+	late := max(0, at-r.At)
+	r.At += late
+	if h := r.Health; h != nil && h.Evidence >= 0 {
+		r.Health = new(*h)
+		r.Health.Evidence += late
+	}
+	if s := r.Switch; s != nil && s.Evidence >= 0 {
+		r.Switch = new(*s)
+		r.Switch.Evidence += late
+	}
+	return r
 }
 
 // record tells people what was decided. A switch waits until the kernel holds it.

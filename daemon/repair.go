@@ -74,6 +74,8 @@ func (l *loop) mend(now failover.Instant) {
 		l.repair.looked(now, false)
 		return
 	}
+	l.plant.settled = nil
+	l.plant.settle(l.setup.interfaces(l.picture))
 	ops, filter, unread := l.plant.drift(l.setup, l.picture, *l.intent)
 	moved, unseen := l.plant.look(l.setup.layout)
 	err := errors.Join(unread, unseen)
@@ -84,14 +86,12 @@ func (l *loop) mend(now failover.Instant) {
 		// Else what is missing may be what the kernel did not take from us.
 		l.taken = taken{lines: missing(ops, filter), since: now}
 	}
-	l.plant.settled = nil
 	needed := err != nil || len(ops)+len(filter) > 0 || l.refused || l.plant.unset != nil
 	l.repair.looked(now, needed)
 	if needed || moved {
 		l.applyIntent()
 		return
 	}
-	l.plant.settle(l.setup.interfaces(l.picture))
 	l.judgeSettings()
 }
 

@@ -23,7 +23,7 @@ import (
 // rig is a daemon on a fake machine, to be used within a synctest bubble. All but
 // the machine is what Run puts together.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	journal *journal
 	net     *fakeNet
 	routes  *fakeRoutes
@@ -50,7 +50,7 @@ uplinks:
 `
 
 // newRig makes a machine with eth0 to eth2, and no daemon yet.
-func newRig(t *testing.T, file string) *rig {
+func newRig(t testing.TB, file string) *rig {
 	r := &rig{
 		t: t, journal: new(journal), net: newFakeNet(), hangup: make(chan os.Signal, 1),
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
@@ -95,12 +95,16 @@ func (r *rig) load() (*config.Config, []config.Problem) {
 // it does at once.
 func (r *rig) start() {
 	r.t.Helper()
-	if err := r.tryStart(); err != nil {
-		r.t.Fatalf("start: %v", err)
-	}
+	r.prepare()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { r.loop.work(ctx) })
+	r.stop = func() { cancel(); done.Wait(); r.stop = nil }
+	synctest.Wait()
 }
 
-func (r *rig) tryStart() error {
+// prepare makes the daemon, and has it look at what an earlier one has left.
+func (r *rig) prepare() {
 	r.t.Helper()
 	cfg, found := r.load()
 	if len(found) > 0 {
@@ -117,15 +121,9 @@ func (r *rig) tryStart() error {
 	r.net.watched = nil
 	r.net.Take()
 	if err := l.open(cfg, r.packets); err != nil {
-		return err
+		r.t.Fatalf("start: %v", err)
 	}
-	ctx, cancel := context.WithCancel(r.t.Context())
-	var done sync.WaitGroup
-	done.Go(func() { l.work(ctx) })
 	r.loop = l
-	r.stop = func() { cancel(); done.Wait(); r.stop = nil }
-	synctest.Wait()
-	return nil
 }
 
 // restart ends the daemon and starts another one on what it leaves.

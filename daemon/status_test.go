@@ -191,6 +191,23 @@ func TestCountersThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// The time between an event and the decision on it is the evidence's.
+func TestDecidedAt(t *testing.T) {
+	change := &failover.SwitchChange{Evidence: 5 * time.Millisecond}
+	health := &failover.HealthChange{Evidence: -1}
+	late := decidedAt(failover.Record{At: time.Second, Switch: change}, time.Second+3*time.Millisecond)
+	if late.At != time.Second+3*time.Millisecond || late.Switch.Evidence != 8*time.Millisecond || change.Evidence != 5*time.Millisecond {
+		t.Errorf("a switch: %v, %+v", late.At, late.Switch)
+	}
+	late = decidedAt(failover.Record{At: time.Second, Health: health}, time.Second+time.Millisecond)
+	if late.Health.Evidence != -1 {
+		t.Errorf("without evidence: %+v", late.Health)
+	}
+	if early := decidedAt(failover.Record{At: time.Second, Switch: change}, 0); early.At != time.Second || early.Switch.Evidence != change.Evidence {
+		t.Errorf("an event to come: %v, %+v", early.At, early.Switch)
+	}
+}
+
 // Clients ask from many goroutines, while the loop works.
 func TestStatusIsSafeForAll(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {

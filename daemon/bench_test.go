@@ -1,0 +1,195 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"swerve/config"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/routing"
+	"swerve/testenv/netns"
+)
+
+// bed is a configuration of some uplinks and policies, with links for it and two
+// intents between which a verdict moves all traffic: the first uplink first, and
+// the first uplink lost.
+type bed struct {
+	setup   setup
+	picture picture
+	intents [2]failover.Intent
+}
+
+func newBed(b *testing.B, uplinks, policies int, index func(device string) int) bed {
+	var text strings.Builder
+	text.WriteString("uplinks:\n")
+	for i := range uplinks {
+		fmt.Fprintf(&text, "  - {name: up%d, interface: wan%d}\n", i, i)
+	}
+	if policies > 1 {
+		text.WriteString("policies:\n")
+	}
+	for i := range policies - 1 {
+		fmt.Fprintf(&text, "  - {name: p%d, tiers: [up%d, up%d]}\n", i, i%uplinks, (i+1)%uplinks)
+	}
+	cfg, found := config.Parse("bench.yaml", []byte(text.String()))
+	if len(found) > 0 {
+		b.Fatal(found)
+	}
+	s, err := newSetup(cfg, nil, state{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := bed{setup: s, picture: newPicture()}
+	for i, u := range s.uplinks {
+		link := newLine(u.Interface, i+1).link
+		link.Index = index(u.Interface)
+		d.picture.set(u.Name, link)
+	}
+	for lost := range d.intents {
+		d.intents[lost] = d.intent(lost == 1)
+	}
+	return d
+}
+
+// intent is every uplink in order, or the first one last and lost.
+func (d bed) intent(lost bool) failover.Intent {
+	var order []string
+	for _, u := range d.setup.uplinks {
+		order = append(order, u.Name)
+	}
+	if lost {
+		order = append(order[1:], order[0])
+	}
+	in := failover.Intent{Generation: 1}
+	for _, p := range d.setup.engine.Policies {
+		out := failover.PolicyIntent{Policy: p.Name}
+		for f := range out.Family {
+			for _, name := range order {
+				rung := failover.Rung{Shares: []failover.Share{{Uplink: name, Weight: 1}}}
+				out.Family[f].Rungs = append(out.Family[f].Rungs, rung)
+			}
+			if lost {
+				out.Family[f].Lost = order[len(order)-1:]
+			}
+		}
+		in.Policies = append(in.Policies, out)
+	}
+	return in
+}
+
+// switches applies the intents in turn.
+func (d bed) switches(b *testing.B, k *plant) {
+	for _, in := range d.intents {
+		if a := k.apply(d.setup, d.picture, in); a.err != nil {
+			b.Fatal(a.err)
+		}
+	}
+	n := 0
+	for b.Loop() {
+		if a := k.apply(d.setup, d.picture, d.intents[n%2]); a.err != nil {
+			b.Fatal(a.err)
+		}
+		n++
+	}
+}
+
+var benchSizes = [...]struct{ uplinks, policies int }{{2, 1}, {8, 32}}
+
+// BenchmarkSwitchOnFakes is what a switch costs us alone, from the decision until
+// the kernel is read back.
+func BenchmarkSwitchOnFakes(b *testing.B) {
+	for _, size := range benchSizes {
+		b.Run(fmt.Sprintf("%dx%d", size.uplinks, size.policies), func(b *testing.B) {
+			d := newBed(b, size.uplinks, size.policies, func(device string) int { return int(device[3]-'0') + 1 })
+			j := new(journal)
+			routes := &fakeRoutes{journal: j, on: map[int]bool{}, changed: func() { j.take() }}
+			for i := range size.uplinks {
+				routes.on[i+1] = true
+			}
+			d.switches(b, &plant{
+				routes: routes, packets: &fakePackets{journal: j, changed: make(chan struct{}, 1)},
+				sysctls: &fakeSysctls{journal: j}, hasIPv6: func() bool { return true },
+			})
+		})
+	}
+}
+
+// BenchmarkSwitchOnAKernel is the same on a real kernel. It runs in a process of
+// its own, in whose namespace goroutines move freely between threads as in the
+// daemon; under netns.NS.Do one thread has to do all, at a higher price. That
+// process gets the flags in SWERVE_BENCH_FLAGS, such as -test.cpuprofile.
+func BenchmarkSwitchOnAKernel(b *testing.B) {
+	const inside = insideEnv + "_BENCH"
+	if os.Getenv(inside) == "" {
+		benchInside(b, inside)
+		return
+	}
+	for _, size := range benchSizes {
+		b.Run(fmt.Sprintf("%dx%d", size.uplinks, size.policies), func(b *testing.B) {
+			d := newBed(b, size.uplinks, size.policies, func(device string) int {
+				i, err := net.InterfaceByName(device)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return i.Index
+			})
+			kernel, err := routing.Open()
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer kernel.Close()
+			settings, err := routing.OpenSysctls(b.TempDir()+"/sysctls.json", true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var filter firewall.Kernel
+			defer filter.Close()
+			d.switches(b, &plant{routes: kernel, packets: &filter, sysctls: settings, hasIPv6: routing.HasIPv6})
+		})
+	}
+}
+
+// benchInside runs the benchmark again in a namespace with eight uplinks.
+func benchInside(b *testing.B, inside string) {
+	ns := netns.New(b)
+	for i := range 8 {
+		dev := fmt.Sprintf("wan%d", i)
+		link := newLine(dev, i+1).link
+		for _, err := range []error{
+			netns.Veth(ns, dev, ns, "peer"+dev), ns.SetUp(dev), ns.SetUp("peer" + dev),
+			ns.AddAddr(dev, link.Family[failover.IPv4].Addresses[0]),
+			ns.AddAddr(dev, netip.PrefixFrom(link.Family[failover.IPv6].Addresses[0].Addr(), 64)),
+		} {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	args := []string{"-test.run=^$", "-test.bench=^BenchmarkSwitchOnAKernel$", "-test.benchmem"}
+	cmd := ns.Command(os.Args[0], append(args, strings.Fields(os.Getenv("SWERVE_BENCH_FLAGS"))...)...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := ns.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SkipNow() // its own result is printed above
+}
+
+// BenchmarkPass is what each probe and each answer cost the loop beside the engine.
+func BenchmarkPass(b *testing.B) {
+	r := newRig(b, twoUplinks)
+	r.prepare()
+	r.loop.pass()
+	for b.Loop() {
+		r.loop.pass()
+	}
+}
