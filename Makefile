@@ -6,6 +6,11 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 TOOL     = $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED ?= 0
 
+# What packages are built for, where they go, and the commit's time, which they bear.
+ARCHES  ?= amd64 arm64
+DIST    ?= dist
+EPOCH   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
 # Debian's packages of the tools that the tests use as witnesses, and of the
 # compiler that the race detector needs.
 WITNESSES = iproute2 nftables conntrack iputils-ping fping iperf3 tshark tmux
@@ -43,16 +48,17 @@ lint: ## gofmt, vet, staticcheck, floors and function lengths
 	@$(GO) test -count=1 ./testenv/house
 
 .PHONY: packages
-packages: bin/swerve ## build the deb and rpm packages into dist/
-	@for arch in amd64 arm64; do \
-		build=dist/$$arch && mkdir -p $$build && \
-		GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $$build/swerve ./cmd/swerve && \
-		./bin/swerve completion bash >$$build/swerve.bash && \
-		./bin/swerve completion zsh >$$build/_swerve && \
-		./bin/swerve completion fish >$$build/swerve.fish && \
+packages: export CGO_ENABLED = 0
+packages: ## build the deb and rpm packages into dist/
+	@mkdir -p $(DIST)/host
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/host/swerve ./cmd/swerve
+	@for shell in bash zsh fish; do $(DIST)/host/swerve completion $$shell >$(DIST)/host/swerve.$$shell || exit 1; done
+	@for arch in $(ARCHES); do \
+		mkdir -p $(DIST)/$$arch && \
+		GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/swerve ./cmd/swerve || exit 1; \
 		for format in deb rpm; do \
-			ARCH=$$arch VERSION=$(VERSION) BUILD=$$build \
-			$(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$format --target dist/ || exit 1; \
+			ARCH=$$arch VERSION=$(VERSION) DIST=$(DIST) SOURCE_DATE_EPOCH=$(EPOCH) \
+			$(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$format --target $(DIST)/ || exit 1; \
 		done || exit 1; \
 	done
 

@@ -5,25 +5,37 @@ set -e
 if command -v systemd-sysusers >/dev/null; then
 	systemd-sysusers swerve.conf
 elif ! getent passwd swerve >/dev/null; then
-	useradd --system --home-dir /var/lib/swerve --no-create-home --shell /usr/sbin/nologin swerve
+	useradd --system --user-group --home-dir /var/lib/swerve --no-create-home --shell /usr/sbin/nologin swerve
 fi
 if command -v systemd-tmpfiles >/dev/null; then
 	systemd-tmpfiles --create swerve.conf
 fi
-[ -d /run/systemd/system ] || exit 0
-systemctl daemon-reload
+
+running() { [ -d /run/systemd/system ]; }
+
+# Debian's own starts nothing where the machine's policy forbids it.
+services=systemctl
+if command -v deb-systemd-invoke >/dev/null; then
+	services=deb-systemd-invoke
+fi
+
+# Enabling works without a running systemd too, as where an image is built.
 case "$1" in
 configure) # Debian; $2 is the version before, if there was one
-	if [ -z "${2:-}" ]; then
-		systemctl enable --now swerve.service
-	else
-		systemctl try-restart swerve.service
+	[ -n "${2:-}" ] || systemctl enable swerve.service
+	if running; then
+		systemctl daemon-reload
+		! systemctl is-enabled --quiet swerve.service || $services restart swerve.service
 	fi
 	;;
-1) # rpm, first installation: administrators enable services themselves there
-	systemctl preset swerve.service
+1) # rpm, first installation: administrators start services themselves there
+	systemctl preset swerve.service || true
+	! running || systemctl daemon-reload
 	;;
-*)
-	systemctl try-restart swerve.service
+2) # rpm, upgrade
+	if running; then
+		systemctl daemon-reload
+		systemctl try-restart swerve.service
+	fi
 	;;
 esac

@@ -3,10 +3,16 @@
 # program is still there to take it out. An upgrade does neither.
 set -e
 case "$1" in
-remove | deconfigure | 0) ;;
-*) exit 0 ;;
+remove | deconfigure) # Debian: it stays enabled until it is purged
+	[ ! -d /run/systemd/system ] || systemctl stop swerve.service || true
+	;;
+0) # rpm
+	if [ -d /run/systemd/system ]; then
+		systemctl disable --now swerve.service || true
+	fi
+	;;
+*)
+	exit 0
+	;;
 esac
-if [ -d /run/systemd/system ]; then
-	systemctl disable --now swerve.service || true
-fi
 /usr/bin/swerve teardown || true
