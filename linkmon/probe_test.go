@@ -28,14 +28,10 @@ type scripted struct {
 
 var errUnreachable = errors.New("network is unreachable")
 
-func (s scriptedPinger) ping(ctx context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
+func (s scriptedPinger) ping(_ context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
 	began := time.Now()
 	for _, step := range s[r.to] {
-		select {
-		case <-time.After(time.Until(began.Add(step.after))):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		time.Sleep(time.Until(began.Add(step.after)))
 		switch {
 		case step.err != nil:
 			return step.err
@@ -129,41 +125,65 @@ func TestReorderedAnswers(t *testing.T) {
 	}
 }
 
+// heldPinger sends at once and is answered when it is let go.
+type heldPinger struct{ release chan struct{} }
+
+func (h heldPinger) ping(ctx context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
+	onSent()
+	select {
+	case <-h.release:
+		onAnswer(r.to)
+	case <-ctx.Done():
+	}
+	return nil
+}
+
 func TestTooManyProbes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one := addr("192.0.2.1")
-		out := newOutbox()
-		p := newProber(clockFrom(time.Now()), out, scriptedPinger{one: {{}, {after: time.Second, from: one}}})
-		send := func(n int) {
-			for i := range n {
-				p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: one.String()}, pathBy(0))
-			}
-			synctest.Wait()
+	out := newOutbox()
+	held := heldPinger{make(chan struct{})}
+	p := newProber(clockFrom(time.Now()), out, held)
+	send := func() string {
+		p.send(failover.Probe{ID: 1, Target: "192.0.2.1"}, pathBy(0))
+		waitFor(t, "an outcome", func() bool { return drain(out.ready) })
+		return fmt.Sprintf("%+v", out.take()[0].Event)
+	}
+	for i := range maxInFlight {
+		if got := send(); got != "{ID:1}" || p.underWay() != i+1 {
+			t.Fatalf("probe %d came to %s with %d under way", i+1, got, p.underWay())
 		}
-		send(maxInFlight)
-		if n := p.underWay(); n != maxInFlight || len(out.take()) != maxInFlight {
-			t.Errorf("%d probes under way, want %d", n, maxInFlight)
-		}
-		send(1)
-		if got := fmt.Sprint(observed(out.take())); !strings.Contains(got, "ProbeNotSent {1 too many probes in flight}") {
-			t.Errorf("one too many came to %s", got)
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if n := p.underWay(); n != 0 || len(out.take()) != maxInFlight {
-			t.Errorf("%d under way after all were answered", n)
-		}
-		send(1)
-		if n := p.underWay(); n != 1 {
-			t.Error("there is no room although all are over")
-		}
-		p.close()
-		out.take()
-		send(1)
-		if got := fmt.Sprint(observed(out.take())); !strings.Contains(got, "ProbeNotSent {1 probing has ended}") {
-			t.Errorf("after the end: %s", got)
-		}
-	})
+	}
+	if got := send(); got != "{ID:1 Cause:too many probes in flight}" {
+		t.Errorf("one too many came to %s", got)
+	}
+	close(held.release)
+	waitFor(t, "all to be over", func() bool { return p.underWay() == 0 })
+	if n := len(out.take()); n != maxInFlight {
+		t.Errorf("%d answers, want %d", n, maxInFlight)
+	}
+	drain(out.ready)
+	if got := send(); got != "{ID:1}" {
+		t.Errorf("a probe when there is room came to %s", got)
+	}
+	p.close()
+	out.take()
+	drain(out.ready)
+	if got := send(); got != "{ID:1 Cause:probing has ended}" {
+		t.Errorf("a probe after the end came to %s", got)
+	}
+}
+
+// Closing ends the probes that are under way, which come to nothing more.
+func TestCloseEndsProbes(t *testing.T) {
+	out := newOutbox()
+	p := newProber(clockFrom(time.Now()), out, heldPinger{})
+	for range 10 {
+		p.send(failover.Probe{ID: 1, Target: "192.0.2.1"}, pathBy(0))
+	}
+	waitFor(t, "the sendings", func() bool { return p.count.sent.Load() == 10 })
+	p.close()
+	if n := len(out.take()); n != 10 || p.underWay() != 0 {
+		t.Errorf("%d outcomes and %d under way after the end, want 10 and none", n, p.underWay())
+	}
 }
 
 func TestRequest(t *testing.T) {
