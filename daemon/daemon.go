@@ -196,13 +196,15 @@ func (l *loop) serve(ctx context.Context, server *control.Server, monitor *linkm
 
 // work runs the loop, and what it hands long work to, until ctx ends.
 func (l *loop) work(ctx context.Context) {
-	var helpers sync.WaitGroup
+	var helpers, systemd sync.WaitGroup
 	helpers.Go(func() { l.traffic.run(ctx) })
 	helpers.Go(func() { l.mover.run(ctx) })
-	helpers.Go(l.notify.run)
+	helpers.Go(func() { l.followHangups(ctx) })
+	systemd.Go(l.notify.run)
 	l.run(ctx)
-	l.notify.stopping()
 	helpers.Wait()
+	l.notify.stopping()
+	systemd.Wait()
 }
 
 // interfaceBytes reads an interface's byte counters.

@@ -78,7 +78,10 @@ type loop struct {
 	// filterChanged yields a token when somebody else changed our nft table.
 	filterChanged <-chan struct{}
 	reloads       chan reloadRequest
-	hangup        <-chan os.Signal
+	// reloading is held from the reading of a file until it is taken over, so that
+	// the file read last is the one that holds.
+	reloading sync.Mutex
+	hangup    <-chan os.Signal
 
 	// begun is the first configuration, some parts of which hold to the end.
 	begun      *config.Config
@@ -114,8 +117,6 @@ type loop struct {
 
 // run works until ctx ends.
 func (l *loop) run(ctx context.Context) {
-	var hangups sync.WaitGroup
-	defer hangups.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var watchdog <-chan time.Time
@@ -140,9 +141,6 @@ func (l *loop) run(ctx context.Context) {
 			err := l.reload(r)
 			l.pass() // so that whoever gets the answer finds it in the status
 			r.done <- err
-		case <-l.hangup:
-			l.notify.reloading()
-			hangups.Go(func() { _ = l.Reload(ctx) }) // an error is told as an event
 		case <-watchdog:
 			l.notify.alive()
 		}

@@ -121,6 +121,8 @@ func (l *loop) judgeNPT() {
 // Reload implements control.Backend: it reads the configuration again and has the
 // loop take it over.
 func (l *loop) Reload(ctx context.Context) error {
+	l.reloading.Lock()
+	defer l.reloading.Unlock()
 	r := reloadRequest{done: make(chan error, 1)}
 	r.cfg, r.found = l.load()
 	select {
@@ -133,5 +135,17 @@ func (l *loop) Reload(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// followHangups reloads at each signal, until ctx ends.
+func (l *loop) followHangups(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.hangup:
+			_ = l.Reload(ctx) // an error is told as an event
+		}
 	}
 }

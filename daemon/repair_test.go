@@ -94,6 +94,31 @@ func TestRepeatedDeletion(t *testing.T) {
 	})
 }
 
+// Flows that began while the table was missing are healed, once, when it is back.
+func TestFlushIsHealed(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.journal.take()
+		r.packets.flush()
+		r.after(3 * time.Second)
+		if did := r.journal.take(); !slices.Equal(did, []string{"nft apply", "heal flows"}) {
+			t.Errorf("done: %v", did)
+		}
+		if told := ofType(r.take(), control.EventSessions); len(told) != 1 || told[0].Detail.Action != "healed" || *told[0].Detail.Count != 3 {
+			t.Errorf("told: %+v", told)
+		}
+		r.blackHole("eth0", true, both...)
+		r.after(3 * time.Second)
+		r.restart()
+		r.after(3 * time.Second)
+		if did := with(r.journal.take(), "heal"); len(did) > 0 {
+			t.Error("healed by a switch or a restart")
+		}
+	})
+}
+
 // What is deleted right before an own change is repaired all the same.
 func TestDeletionBesideAnOwnChange(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
