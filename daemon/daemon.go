@@ -45,6 +45,9 @@ type ConfigError struct{ Problems []config.Problem }
 
 // Error implements error.
 func (e *ConfigError) Error() string {
+	if len(e.Problems) == 1 {
+		return "the configuration cannot be used: " + e.Problems[0].String()
+	}
 	return fmt.Sprintf("the configuration has %d problems, the first: %s", len(e.Problems), e.Problems[0])
 }
 

@@ -33,6 +33,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	l.setup = next
 	l.store.setLanes(next.lanes)
 	l.picture.retain(next.uplinks)
+	l.traffic.follow(l.picture.links, next.lanes.Uplinks)
 	l.generation++
 	l.judgeSetup()
 	if l.engine == nil {

@@ -106,7 +106,7 @@ func (h heal) carryOut(m *mover) {
 		Reason: "flows that began without our ruleset: given lanes, or begun anew where they were not masqueraded",
 	}
 	if err != nil {
-		detail.Reason = "not all flows were healed: " + err.Error()
+		detail.Action, detail.Reason = "failed", "not all flows were healed: "+err.Error()
 	}
 	m.events.Publish(control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail})
 }
@@ -123,7 +123,7 @@ func (v move) event(took time.Duration, closed int, err error) control.Event {
 		detail.Reason += ", own sockets closed"
 	}
 	if err != nil {
-		detail.Reason = "not all sessions were moved: " + err.Error()
+		detail.Action, detail.Reason = "failed", "not all sessions were moved: "+err.Error()
 	}
 	return control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 	"swerve/failover"
 )
 
-// Status implements control.Backend.
+// Status implements control.Backend. The counters are those of the moment; all
+// else is as the loop left it.
 func (l *loop) Status() *control.Status {
 	shared := l.shared.Load()
 	if shared == nil {
@@ -19,10 +21,14 @@ func (l *loop) Status() *control.Status {
 	}
 	s := *shared
 	s.Now = control.At(time.Now())
+	s.Uplinks = slices.Clone(shared.Uplinks)
+	for i := range s.Uplinks {
+		s.Uplinks[i].Counters = l.traffic.of(s.Uplinks[i].Name)
+	}
 	return &s
 }
 
-// share leaves a copy of what holds now for everybody to read.
+// share leaves a copy of what holds now for everybody to read, without counters.
 func (l *loop) share(view failover.View) {
 	s := &control.Status{
 		Software: l.software,
@@ -35,7 +41,6 @@ func (l *loop) share(view failover.View) {
 	for _, u := range view.Uplinks {
 		out := control.UplinkOf(u, l.clock.wall)
 		out.Interface = cmp.Or(out.Interface, l.configuredInterface(u.Name))
-		out.Counters = l.traffic.of(u.Name)
 		s.Uplinks = append(s.Uplinks, out)
 	}
 	for _, p := range view.Policies {

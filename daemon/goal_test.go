@@ -1,0 +1,229 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/linkmon"
+)
+
+// goalSetup has an uplink of each kind, and three policies.
+func goalSetup(t *testing.T) (setup, picture) {
+	t.Helper()
+	cfg, found := config.Parse("goal.yaml", []byte(`
+uplinks:
+  - {name: fiber, interface: eth0, snat: none, snat6: masquerade, prefix6: ["2001:db8:ff::/48"]}
+  - {name: cable, interface: "02:00:00:00:00:01", snat6: none, snat_except: [10.9.0.0/16]}
+  - {name: lte, interface: wwan0, snat6: npt, prefix6: ["2001:db8:ee::/48"]}
+  - {name: off, interface: eth9, enabled: false}
+policies:
+  - {name: default, tiers: [{fiber: 3, cable: 1}, lte, off]}
+  - {name: guests, tiers: [lte], last_resort: block}
+`))
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	s, err := newSetup(cfg, nil, state{Lanes: lanes{Uplinks: map[string]failover.Lane{"lte": 9}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPicture()
+	p.set("fiber", newLine("eth0", 1).link)
+	p.set("cable", newLine("enp3s0", 2).link)
+	return s, p
+}
+
+// goalIntent has fiber and cable share, and guests' only uplink lost to nobody.
+func goalIntent() failover.Intent {
+	var in failover.Intent
+	for _, name := range []string{"default", "guests"} {
+		in.Policies = append(in.Policies, failover.PolicyIntent{Policy: name})
+	}
+	in.Policies[0].Family[failover.IPv4] = failover.Ladder{
+		Rungs: []failover.Rung{{Shares: []failover.Share{{Uplink: "cable", Weight: 1}}}, {Shares: []failover.Share{{Uplink: "fiber", Weight: 3}}}},
+		Lost:  []string{"fiber"},
+	}
+	in.Policies[1].Family[failover.IPv6].Block = true
+	return in
+}
+
+func TestRoutingGoal(t *testing.T) {
+	s, p := goalSetup(t)
+	g := s.routingGoal(p, goalIntent(), nil, false)
+	if !g.NoIPv6 || !g.Mirror || len(g.Uplinks) != 3 || len(g.Policies) != 2 {
+		t.Fatalf("goal: %+v", g)
+	}
+	for i, want := range []struct {
+		lane     failover.Lane
+		device   string
+		index    int
+		fromRule [2]bool
+	}{
+		{1, "eth0", 1, [2]bool{false, true}},
+		{2, "enp3s0", 2, [2]bool{true, true}},
+		{9, "wwan0", 0, [2]bool{true, true}},
+	} {
+		u := g.Uplinks[i]
+		if u.Lane != want.lane || u.Interface != want.device || u.Index != want.index ||
+			u.Family[0].FromRule != want.fromRule[0] || u.Family[1].FromRule != want.fromRule[1] {
+			t.Errorf("uplink %d: %+v, want %+v", i, u, want)
+		}
+	}
+	rungs := g.Policies[0].Family[failover.IPv4].Rungs
+	if g.Policies[0].Lane != 64 || len(rungs) != 2 || rungs[0][0].Uplink != 2 || rungs[1][0].Uplink != 1 || rungs[1][0].Weight != 3 {
+		t.Errorf("default: %+v", g.Policies[0])
+	}
+	if guests := g.Policies[1]; guests.Lane != 65 || !guests.Family[failover.IPv6].Block || guests.Family[failover.IPv4].Block {
+		t.Errorf("guests: %+v", guests)
+	}
+}
+
+func TestFirewallGoal(t *testing.T) {
+	s, p := goalSetup(t)
+	strict := func(device string) bool { return device == "enp3s0" }
+	g := s.firewallGoal(p, goalIntent(), strict)
+	if len(g.Uplinks) != 3 || len(g.Policies) != 2 {
+		t.Fatalf("goal: %+v", g)
+	}
+	fiber, cable, lte := g.Uplinks[0], g.Uplinks[1], g.Uplinks[2]
+	native := []netip.Prefix{netip.MustParsePrefix("2001:db8:ff::/48"), netip.MustParsePrefix("2001:db8:1::/64")}
+	if fiber.SNAT || fiber.SNAT6 != firewall.Masquerade || fiber.MarkArrivals || !slices.Equal(fiber.Native6, native) || len(fiber.Addresses) != 2 {
+		t.Errorf("fiber: %+v", fiber)
+	}
+	if !cable.SNAT || cable.SNAT6 != firewall.None || !cable.MarkArrivals || cable.Interface != "enp3s0" || len(cable.SNATExcept) != 1 {
+		t.Errorf("cable: %+v", cable)
+	}
+	if lte.SNAT6 != firewall.Foreign || lte.Interface != "wwan0" || len(lte.Addresses) != 0 {
+		t.Errorf("lte: %+v", lte)
+	}
+	if own := g.Policies[0].Uplinks; !slices.Equal(own, []failover.Lane{1, 2, 9, 3}) {
+		t.Errorf("default's own: %v", own)
+	}
+	if guests := g.Policies[1]; !guests.Block || !slices.Equal(guests.Uplinks, []failover.Lane{9}) {
+		t.Errorf("guests: %+v", guests)
+	}
+	if !slices.Equal(g.Lost[failover.IPv4], []firewall.Pair{{Uplink: 1, Policy: 64}}) || len(g.Lost[failover.IPv6]) != 0 {
+		t.Errorf("lost: %v", g.Lost)
+	}
+}
+
+// Of an uplink that has lost everything, what it had is known.
+func TestPictureRemembers(t *testing.T) {
+	s, p := goalSetup(t)
+	p.set("fiber", failover.Link{})
+	g := s.firewallGoal(p, goalIntent(), func(string) bool { return false })
+	if fiber := g.Uplinks[0]; fiber.Interface != "eth0" || len(fiber.Addresses) != 2 {
+		t.Errorf("fiber: %+v", fiber)
+	}
+	if got := s.interfaces(p); len(got) != 1 || got[0].Name != "enp3s0" {
+		t.Errorf("interfaces: %v", got)
+	}
+	p.retain(s.uplinks[1:])
+	if _, known := p.last["fiber"]; known {
+		t.Error("an uplink that is gone from the configuration is still known")
+	}
+	if got := p.name(s.uplinks[0]); got != "eth0" {
+		t.Errorf("an uplink that was never seen is called %q", got)
+	}
+	unseen := s.uplinks[1]
+	p.retain(nil)
+	if got := p.name(unseen); got != "" {
+		t.Errorf("an uplink that is known by its MAC address alone is called %q", got)
+	}
+}
+
+// Only the default policy's loss takes sockets along, and no way leads back.
+func TestMoves(t *testing.T) {
+	s, p := goalSetup(t)
+	p.set("lte", newLine("wwan0", 3).link)
+	in := goalIntent()
+	in.Policies[1].Family[failover.IPv4] = failover.Ladder{
+		Rungs: []failover.Rung{{Shares: []failover.Share{{Uplink: "cable", Weight: 1}, {Uplink: "lte", Weight: 1}}}, {Shares: []failover.Share{{Uplink: "fiber", Weight: 1}}}},
+		Lost:  []string{"fiber"},
+	}
+	moves := s.moves(p, in, failover.IPv4)
+	if len(moves) != 2 {
+		t.Fatalf("moves: %+v", moves)
+	}
+	if m := moves[0]; m.pair != (firewall.Pair{Uplink: 1, Policy: 64}) || fmt.Sprint(m.addresses, m.ways) != "[192.0.2.1] [enp3s0]" {
+		t.Errorf("default: %+v", m)
+	}
+	if m := moves[1]; m.pair != (firewall.Pair{Uplink: 1, Policy: 65}) || fmt.Sprint(m.addresses, m.ways) != "[] [enp3s0 wwan0]" {
+		t.Errorf("guests: %+v", m)
+	}
+	if moves := s.moves(p, in, failover.IPv6); len(moves) != 0 {
+		t.Errorf("in IPv6: %+v", moves)
+	}
+}
+
+// flowsThatFail refuses everything.
+type flowsThatFail struct{}
+
+func (flowsThatFail) Heal(firewall.Goal) (int, error) { return 0, errRefused }
+func (flowsThatFail) Grace([]string) error            { return errRefused }
+func (flowsThatFail) DeleteFlows(failover.Layout, failover.Family, failover.Lane, []failover.Lane) error {
+	return errRefused
+}
+func (flowsThatFail) DestroySockets(failover.Layout, netip.Addr) (int, error) { return 0, errRefused }
+
+// What could not be done for sessions is told; nothing keeps the rest from being tried.
+func TestMoverTellsWhatFailed(t *testing.T) {
+	r := &rig{t: t}
+	m := newMover(flowsThatFail{}, r)
+	move{uplink: "fiber", policy: "default", addresses: make([]netip.Addr, 2)}.carryOut(m)
+	heal{}.carryOut(m)
+	events := r.take()
+	if len(events) != 2 {
+		t.Fatalf("told: %+v", events)
+	}
+	for _, e := range events {
+		if e.Type != control.EventSessions || e.Detail.Action != "failed" || e.Time.IsZero() {
+			t.Errorf("told: %+v", e.Detail)
+		}
+	}
+}
+
+// More moves than there is room for are refused, not waited for.
+func TestMoverIsBounded(t *testing.T) {
+	m := newMover(flowsThatFail{}, &rig{t: t})
+	for n := range moverQueue {
+		if !m.add(move{}) {
+			t.Fatalf("move %d found no room", n)
+		}
+	}
+	if m.add(move{}) {
+		t.Error("there was room for one more")
+	}
+}
+
+func TestUnbuiltTargetsAreLeftOut(t *testing.T) {
+	uplinks := []failover.Uplink{{}, {}}
+	uplinks[0].Family[failover.IPv4] = failover.FamilyConfig{Targets: []string{"1.1.1.1", "tcp://192.0.2.1:443", "gateway"}, Quorum: 3}
+	uplinks[1].Family[failover.IPv6] = failover.FamilyConfig{Targets: []string{"tcp://192.0.2.1:443", "https://x.example/"}, Quorum: 1}
+	dropped := dropUnbuilt(uplinks)
+	if !slices.Equal(dropped, []string{"https://x.example/", "tcp://192.0.2.1:443"}) {
+		t.Errorf("dropped: %v", dropped)
+	}
+	if f := uplinks[0].Family[failover.IPv4]; !slices.Equal(f.Targets, []string{"1.1.1.1", "gateway"}) || f.Quorum != 2 {
+		t.Errorf("left: %+v", f)
+	}
+	if f := uplinks[1].Family[failover.IPv6]; len(f.Targets) != 0 || f.Quorum != 0 {
+		t.Errorf("left: %+v", f)
+	}
+}
+
+// The plan's view of the network never waits and sends nothing.
+func TestStill(t *testing.T) {
+	n := &still{seen: []linkmon.Observation{{At: 1}}}
+	n.Send(failover.Probe{}, linkmon.Path{})
+	n.Reread("fiber")
+	if n.Ready() != nil || n.Repair() != nil || n.DefaultsChanged() != nil || len(n.Take()) != 1 {
+		t.Errorf("%+v", n)
+	}
+}
