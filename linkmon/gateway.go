@@ -29,7 +29,8 @@ import (
 //     better, until the device is another one, or until the device has addresses
 //     none of which it had before: then it hangs on another network. When a
 //     default goes while the link is up, somebody meant it: the gateway is unknown
-//     at once.
+//     at once. (Where the kernel's messages were lost meanwhile, the link may have
+//     been lost unseen, and the gateway gets the benefit of the doubt.)
 //
 // Not learnt from: other tables (VRFs, wg-quick), the pairs of half defaults that
 // VPNs make, defaults for one TOS value, and IPv4 routes through an IPv6 next hop
@@ -47,7 +48,8 @@ type gateway struct {
 
 func (g gateway) known() bool { return g.from != "" }
 
-// teachable reports whether gateways may be absent from the device's routes.
+// needsNoGateway reports whether packets find their way on the device without a
+// next hop: a default route without a gateway is meant so there.
 func (d device) needsNoGateway() bool {
 	return d.flags&(unix.IFF_POINTOPOINT|unix.IFF_NOARP) != 0
 }

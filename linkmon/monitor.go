@@ -110,8 +110,9 @@ func (m *Monitor) Snapshot() []Status { return m.watch.snapshot() }
 func (m *Monitor) SetUplinks(uplinks []Uplink) { m.watch.set(uplinks) }
 
 // Reread has an uplink's carrier read now, without waiting for the kernel to tell
-// of it: after another change of the link it may hold a report back for a second.
-// What it finds comes as a [failover.LinkChanged], where it is news.
+// of it: after another change of the link it may hold the news back for a second,
+// from its own routes too. Being asked, it acts at once. What is found comes as a
+// [failover.LinkChanged], where it is news.
 func (m *Monitor) Reread(uplink string) { m.watch.readCarrier(uplink) }
 
 // Send sends a probe now, without waiting for it. It comes to exactly one

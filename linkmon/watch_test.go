@@ -14,19 +14,19 @@ import (
 
 // observer runs a monitor in a namespace and keeps what it told.
 type observer struct {
-	t     *testing.T
+	t     testing.TB
 	m     *Monitor
 	links map[string]failover.Link
 	// seen are all observations so far.
 	seen []Observation
 }
 
-func observe(t *testing.T, ns *netns.NS, uplinks ...Uplink) *observer {
+func observe(t testing.TB, ns *netns.NS, uplinks ...Uplink) *observer {
 	t.Helper()
 	return observeWith(t, ns, receiveBuffer, uplinks...)
 }
 
-func observeWith(t *testing.T, ns *netns.NS, bufferSize int, uplinks ...Uplink) *observer {
+func observeWith(t testing.TB, ns *netns.NS, bufferSize int, uplinks ...Uplink) *observer {
 	t.Helper()
 	o := &observer{t: t, links: map[string]failover.Link{}}
 	err := ns.Do(func() (err error) {
