@@ -1,0 +1,200 @@
+package simulator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// TwoUplinks is the configuration of the whole working example: everything else
+// is a default.
+const TwoUplinks = `uplinks:
+  - {name: fiber, interface: eth0}
+  - {name: lte, interface: wwan0, metered: false}
+`
+
+// Life writes scripts by lot.
+type Life struct {
+	// Config is the configuration file; its uplinks are named by Uplinks.
+	Config  string
+	Uplinks []string
+	// Targets are those that may fail by themselves.
+	Targets []string
+	Seed    uint64
+	Length  time.Duration
+	// Rough is how often faults come: at 1 an uplink is dead about once a month,
+	// at 1000 every three quarters of an hour.
+	Rough float64
+}
+
+// fault is one kind of trouble: how often at Rough 1, how long in the mean, and
+// what it writes.
+type fault struct {
+	every, mean time.Duration
+	write       func(l *writer, who string, from, to time.Duration)
+}
+
+const day = 24 * time.Hour
+
+// faults are what befalls each uplink by itself.
+var faults = []fault{
+	{30 * day, 5 * time.Minute, (*writer).dead},
+	{30 * day, 5 * time.Minute, (*writer).familyDead},
+	{3 * day, time.Second, (*writer).dead},
+	{20 * day, 2 * time.Minute, (*writer).carrier},
+	{60 * day, 20 * time.Second, (*writer).flaps},
+	{7 * day, 10 * time.Minute, (*writer).lossy},
+	{7 * day, 20 * time.Minute, (*writer).slow},
+	{60 * day, time.Minute, (*writer).address},
+	{60 * day, time.Minute, (*writer).gone},
+	{30 * day, time.Second, (*writer).mute},
+	{5 * day, time.Hour, (*writer).stalls},
+	{5 * day, time.Hour, (*writer).bursts},
+}
+
+// common are what befalls all at once, or the targets, or this machine.
+var common = []fault{
+	{60 * day, time.Minute, (*writer).allDead},
+	{15 * day, time.Hour, (*writer).target},
+	{15 * day, time.Second, (*writer).pause},
+}
+
+// writer collects a script's lines.
+type writer struct {
+	life  Life
+	rand  *rand.Rand
+	lines []Line
+}
+
+// Script writes a life's script. Equal lives give equal scripts.
+func (l Life) Script() Script {
+	w := &writer{life: l, rand: rand.New(rand.NewPCG(l.Seed, 7))}
+	for _, who := range l.Uplinks {
+		w.quality(who)
+		for _, f := range faults {
+			w.come(f, who)
+		}
+	}
+	for _, f := range common {
+		w.come(f, "all")
+	}
+	slices.SortStableFunc(w.lines, func(a, b Line) int { return int(min(1, max(-1, a.At-b.At))) })
+	return Script{Config: l.Config, Seed: l.Seed, Lines: w.lines, End: l.Length}
+}
+
+// come lets one kind of fault come and go over the whole life.
+func (w *writer) come(f fault, who string) {
+	every := float64(f.every) / max(w.life.Rough, 1e-9)
+	for at := w.exp(every); at < w.life.Length; {
+		to := at + max(time.Millisecond, w.exp(float64(f.mean)))
+		f.write(w, who, at, to)
+		at = to + w.exp(every)
+	}
+}
+
+func (w *writer) exp(mean float64) time.Duration {
+	return time.Duration(min(w.rand.ExpFloat64()*mean, float64(1<<60))).Truncate(time.Microsecond)
+}
+
+func (w *writer) line(at time.Duration, format string, args ...any) {
+	if at < w.life.Length {
+		w.lines = append(w.lines, Line{At: at, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (w *writer) ms(least, most int) time.Duration {
+	return time.Duration(least+w.rand.IntN(most-least)) * time.Millisecond
+}
+
+// quality is what an uplink is like when nothing is wrong.
+func (w *writer) quality(who string) {
+	w.line(0, "%s rtt=%v jitter=%v loss=%.3f", who, w.ms(4, 60), w.ms(0, 12), 0.02*w.rand.Float64())
+}
+
+func (w *writer) dead(who string, from, to time.Duration) {
+	w.line(from, "%s dead", who)
+	w.line(to, "%s alive", who)
+}
+
+func (w *writer) familyDead(who string, from, to time.Duration) {
+	f := []string{"ipv4", "ipv6"}[w.rand.IntN(2)]
+	w.dead(who+" "+f, from, to)
+}
+
+func (w *writer) carrier(who string, from, to time.Duration) {
+	w.line(from, "%s carrier=off report=%v", who, w.ms(0, 900))
+	w.line(to, "%s carrier=on report=%v", who, w.ms(0, 50))
+}
+
+func (w *writer) flaps(who string, from, to time.Duration) {
+	for at := from; at < to; at += w.ms(200, 4000) {
+		w.carrier(who, at, at+w.ms(50, 2000))
+	}
+}
+
+func (w *writer) lossy(who string, from, to time.Duration) {
+	w.line(from, "%s loss=%.2f", who, 0.1+0.85*w.rand.Float64())
+	w.line(to, "%s loss=0.01", who)
+}
+
+func (w *writer) slow(who string, from, to time.Duration) {
+	w.line(from, "%s rtt=%v jitter=%v", who, w.ms(80, 900), w.ms(1, 100))
+	w.line(to, "%s rtt=%v jitter=%v", who, w.ms(4, 60), w.ms(0, 12))
+}
+
+func (w *writer) address(who string, from, to time.Duration) {
+	f := []string{"", " ipv4", " ipv6"}[w.rand.IntN(3)]
+	w.line(from, "%s%s address=off", who, f)
+	w.line(to, "%s%s address=on", who, f)
+}
+
+func (w *writer) gone(who string, from, to time.Duration) {
+	w.line(from, "%s interface=off", who)
+	w.line(to, "%s interface=on", who)
+}
+
+func (w *writer) mute(who string, from, to time.Duration) {
+	w.line(from, "%s send=off", who)
+	w.line(to, "%s send=on", who)
+}
+
+func (w *writer) stalls(who string, from, to time.Duration) {
+	hold := []string{"", " hold"}[w.rand.IntN(2)]
+	w.line(from, "%s stalls every=%v for=%v%s", who, w.ms(5000, 200_000), w.ms(50, 900), hold)
+	w.line(to, "%s stalls every=0s", who)
+}
+
+func (w *writer) bursts(who string, from, to time.Duration) {
+	w.line(from, "%s bursts every=%v for=%v loss=%.2f", who, w.ms(3000, 60_000), w.ms(100, 5000), 0.2+0.8*w.rand.Float64())
+	w.line(to, "%s bursts every=0s", who)
+}
+
+// allDead is a common cause: all fail together, and come back one after another.
+func (w *writer) allDead(_ string, from, to time.Duration) {
+	w.line(from, "all dead")
+	for _, who := range w.life.Uplinks {
+		w.line(to+w.ms(0, 2000), "%s alive", who)
+	}
+}
+
+func (w *writer) target(_ string, from, to time.Duration) {
+	if n := len(w.life.Targets); n > 0 {
+		w.dead("target "+w.life.Targets[w.rand.IntN(n)], from, to)
+	}
+}
+
+func (w *writer) pause(_ string, from, to time.Duration) { w.line(from, "pause %v", to-from) }
+
+// Steady is a script in which one hardship lasts from the start to the end; the
+// words follow each uplink's name, such as "loss=0.05".
+func Steady(cfg string, uplinks []string, seed uint64, length time.Duration, hardships ...string) Script {
+	s := Script{Config: cfg, Seed: seed, End: length}
+	for _, who := range uplinks {
+		for _, h := range hardships {
+			s.Lines = append(s.Lines, Line{Text: strings.TrimSpace(who + " " + h)})
+		}
+	}
+	return s
+}

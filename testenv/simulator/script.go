@@ -1,0 +1,120 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"swerve/config"
+	"swerve/failover"
+)
+
+// Script is a world and what befalls it. Its text is a configuration file, a
+// line of four dashes, and then lines in any order:
+//
+//	seed 7
+//	0s        fiber rtt=35ms jitter=5ms loss=0.01
+//	0s        lte stalls every=200s for=200ms [hold]
+//	0s        lte ipv4 bursts every=30s for=2s loss=0.5
+//	1h2m      fiber dead              everything is lost beyond the gateway
+//	1h3m      fiber ipv6 dead         in one family alone
+//	1h4m      all dead                every uplink at once
+//	1h5m      all alive
+//	2h        fiber carrier=off report=300ms
+//	2h1m      fiber carrier=on
+//	3h        fiber ipv4 address=off  the lease is gone; address=on
+//	4h        fiber ipv4 send=off     the machine cannot send; send=on
+//	5h        target 1.1.1.1 dead     by every uplink; alive
+//	6h        pause 3s                this machine stops for so long
+//	336h      end
+//
+// stalls have a fixed length and lose all, or hold all back; bursts have an
+// exponential length and lose a share (Gilbert and Elliott's channel). A comment
+// begins with #.
+type Script struct {
+	Config string
+	Seed   uint64
+	Lines  []Line
+	End    failover.Instant
+}
+
+// Line is one thing that happens.
+type Line struct {
+	At   failover.Instant
+	Text string
+}
+
+const dashes = "----\n"
+
+// ParseScript reads a script's text. The lines come out sorted by instant.
+func ParseScript(text string) (Script, error) {
+	head, body, ok := strings.Cut(text, dashes)
+	if !ok {
+		return Script{}, errors.New("simulator: script: no line of four dashes after the configuration")
+	}
+	s := Script{Config: head}
+	for i, raw := range strings.Split(body, "\n") {
+		raw, _, _ = strings.Cut(raw, "#")
+		if words := strings.Fields(raw); len(words) > 0 {
+			if err := s.add(words); err != nil {
+				return Script{}, fmt.Errorf("simulator: script: line %d after the dashes: %w", i+1, err)
+			}
+		}
+	}
+	slices.SortStableFunc(s.Lines, func(a, b Line) int { return int(min(1, max(-1, a.At-b.At))) })
+	return s, nil
+}
+
+func (s *Script) add(words []string) (err error) {
+	if words[0] == "seed" && len(words) == 2 {
+		s.Seed, err = strconv.ParseUint(words[1], 10, 64)
+		return err
+	}
+	at, err := time.ParseDuration(words[0])
+	switch {
+	case err != nil:
+		return err
+	case at < 0:
+		return fmt.Errorf("%v is before the start", at)
+	case len(words) == 1:
+		return errors.New("nothing happens")
+	case words[1] == "end":
+		s.End = at
+		return nil
+	}
+	s.Lines = append(s.Lines, Line{At: at, Text: strings.Join(words[1:], " ")})
+	return nil
+}
+
+// String writes the script; [ParseScript] reads it back.
+func (s Script) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%sseed %d\n", s.Config, dashes, s.Seed)
+	for _, l := range s.Lines {
+		fmt.Fprintf(&b, "%-16s %s\n", l.At, l.Text)
+	}
+	fmt.Fprintf(&b, "%-16s end\n", s.End)
+	return b.String()
+}
+
+// until cuts a script off at an instant.
+func (s Script) until(end failover.Instant) Script {
+	n, _ := slices.BinarySearchFunc(s.Lines, end, func(l Line, at failover.Instant) int {
+		return int(min(1, max(-1, l.At-at-1)))
+	})
+	s.Lines = slices.Clone(s.Lines[:n])
+	s.End = end
+	return s
+}
+
+// engine reads the script's configuration as the daemon would.
+func (s Script) engine() (failover.Config, error) {
+	c, problems := config.Parse("script", []byte(s.Config))
+	if len(problems) > 0 {
+		return failover.Config{}, problems[0]
+	}
+	return c.Engine(c.Uplinks, nil), nil
+}

@@ -1,0 +1,27 @@
+package simulator
+
+import "slices"
+
+// Shrink leaves lines out of a failing script for as long as some rule is still
+// broken, at most tries times, and returns the shortest failure found. What
+// breaks may be another rule than at first: each is worth its own look.
+func Shrink(f *Failure, o Options, tries int) *Failure {
+	for size := (len(f.Script.Lines) + 1) / 2; size > 0 && tries > 0; {
+		shorter := false
+		for from := 0; from < len(f.Script.Lines) && tries > 0; tries-- {
+			s := f.Script
+			s.Lines = slices.Delete(slices.Clone(s.Lines), from, min(from+size, len(s.Lines)))
+			if _, err := Play(s, o); err != nil {
+				if g, ok := err.(*Failure); ok {
+					f, shorter = g, true
+					continue
+				}
+			}
+			from += size
+		}
+		if !shorter || size > len(f.Script.Lines) {
+			size /= 2
+		}
+	}
+	return f
+}
