@@ -1,7 +1,6 @@
 package system
 
 import (
-	"net/netip"
 	"testing"
 
 	"swerve/control"
@@ -13,18 +12,19 @@ import (
 func TestAddressesGo(t *testing.T) {
 	for _, spec := range []string{"interface-down", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, usual, forgiving)
-			p := g.party(fiber)
-			f := g.fault(fiber, spec)
-			g.leaves(spec, p, f.Onset)
-			s := g.status()
-			for _, h := range []control.FamilyStatus{s.Uplinks[fiber].IPv4, s.Uplinks[fiber].IPv6} {
-				if h.State != control.Down || h.Reason == "" {
-					t.Errorf("fiber is %s, %q; want down with a reason", h.State, h.Reason)
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, forgiving)
+				p := g.party(fiber)
+				f := g.fault(fiber, spec)
+				g.leaves(spec, p, f.Onset)
+				s := g.status()
+				for _, h := range []control.FamilyStatus{s.Uplinks[fiber].IPv4, s.Uplinks[fiber].IPv6} {
+					if h.State != control.Down || h.Reason == "" {
+						t.Errorf("fiber is %s, %q; want down with a reason", h.State, h.Reason)
+					}
 				}
-			}
-			g.comesBack(f, p)
+				g.comesBack(f, p)
+			})
 		})
 	}
 }
@@ -32,26 +32,23 @@ func TestAddressesGo(t *testing.T) {
 // A lease brings other addresses in the same subnets. Sessions of the old ones go
 // on or are reset, and the uplink is used again with the new ones.
 func TestAddressChange(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, forgiving)
-	p := g.party(fiber)
-	f := g.fault(fiber, "address-change")
-	other := [2]netip.Addr{failover.IPv4: g.Uplinks[fiber].Other4, failover.IPv6: g.Uplinks[fiber].Other6}
-	for _, family := range failover.Families {
-		p.fresh[family].comesFrom(other[family])
-		p.udp[family].goesOn()
-		p.tcp[family].goesOn()
-	}
-	g.await("fiber to carry, and to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-	for _, s := range p.all() {
-		s.felt("address-change", f.Onset)
-	}
-	p.tcp[failover.IPv4].wasReset("address-change", f.Onset)
-	p.tcp[failover.IPv6].wasReset("address-change", f.Onset)
-	g.mend(f)
-	for _, family := range failover.Families {
-		p.fresh[family].goesBy(fiber)
-		p.udp[family].goesOn()
-		p.tcp[family].goesOn()
-	}
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, forgiving)
+		p := g.party(fiber)
+		f := g.fault(fiber, "address-change")
+		g.goFrom(g.Uplinks[fiber].Other4, p.fresh[failover.IPv4])
+		g.goFrom(g.Uplinks[fiber].Other6, p.fresh[failover.IPv6])
+		g.goOn(p.long()...)
+		g.await("fiber to carry, and to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		settle()
+		for _, s := range p.all() {
+			s.felt("address-change", f.Onset)
+		}
+		for _, s := range p.tcp {
+			s.wasReset("address-change", f.Onset)
+		}
+		g.mend(f)
+		g.goBy(fiber, p.fresh[:]...)
+		g.goOn(p.long()...)
+	})
 }

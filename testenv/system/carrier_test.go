@@ -6,6 +6,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv"
 )
 
 // The plug of the uplink that carries is pulled. With a daemon or without, the
@@ -19,19 +20,20 @@ func TestCarrierLoss(t *testing.T) {
 		{"without the daemon", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, usual, forgiving)
-			p := g.party(fiber)
-			if tc.dead {
-				g.kill()
-				time.Sleep(300 * time.Millisecond)
-			}
-			f := g.fault(fiber, "carrier")
-			g.leaves("carrier lost", p, f.Onset)
-			if tc.dead {
-				g.adoptsLoss(p)
-			}
-			g.comesBack(f, p)
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, forgiving)
+				p := g.party(fiber)
+				if tc.dead {
+					g.kill()
+					time.Sleep(300 * time.Millisecond)
+				}
+				f := g.fault(fiber, "carrier")
+				g.leaves("carrier lost", p, f.Onset)
+				if tc.dead {
+					g.adoptsLoss(p)
+				}
+				g.comesBack(f, p)
+			})
 		})
 	}
 }
@@ -40,15 +42,14 @@ func TestCarrierLoss(t *testing.T) {
 // UDP session goes on with the other address, the TCP session is reset.
 func (g *gateway) leaves(what string, p *party, onset time.Time) {
 	g.Helper()
-	for _, s := range p.all() {
-		s.goesBy(lte)
-	}
+	g.goBy(lte, p.all()...)
 	g.kernelGoesBy(lte)
+	settle()
+	for _, s := range p.all() {
+		s.felt(what, onset)
+	}
 	for _, f := range failover.Families {
-		p.fresh[f].felt(what, onset)
-		p.udp[f].felt(what, onset)
-		p.tcp[f].felt(what, onset)
-		p.udp[f].moved(what, fiber, lte)
+		p.udp[f].moved(what, g.addressOf(fiber, f), g.addressOf(lte, f))
 		p.tcp[f].wasReset(what, onset)
 	}
 }
@@ -62,23 +63,21 @@ func (g *gateway) adoptsLoss(p *party) {
 	g.await("lte to carry, and fiber to be down", func(s *control.Status) bool {
 		return carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
 	})
+	settle()
 	for _, s := range p.all() {
 		if o := s.felt("restart", started); o.Unanswered > 0 {
-			s.g.Errorf("the restart cost %s: %v", s, o)
+			g.Errorf("the restart cost %s: %v", s, o)
 		}
 	}
 }
 
-// comesBack mends fiber and wants it to be used again, by what is new.
-func (g *gateway) comesBack(fault interface{ Undo() error }, p *party) {
+// comesBack mends fiber and wants it to be used again, by what is new; what began
+// on lte stays there until it is done.
+func (g *gateway) comesBack(fault *testenv.Fault, p *party) {
 	g.Helper()
-	if err := fault.Undo(); err != nil {
-		g.Fatal(err)
-	}
+	g.mend(fault)
 	g.await("fiber to carry again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-	for _, f := range failover.Families {
-		p.fresh[f].goesBy(fiber)
-		p.udp[f].goesBy(lte) // until it is done
-	}
+	g.goBy(fiber, p.fresh[:]...)
+	g.goBy(lte, p.udp[:]...)
 	g.kernelGoesBy(fiber)
 }

@@ -16,44 +16,45 @@ import (
 
 // Each command's exit code is as the contract says, and an error is one line.
 func TestExitCodes(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t, usual, twoUplinks)
-	file := g.file("swerve.yaml")
-	bad := g.file("bad.yaml")
-	if err := os.WriteFile(bad, []byte("uplinks: [{name: fiber, interface: wan0, colour: red}]\nfail: back\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	g.exits(3, "status")
-	g.exits(3, "status", "--json")
-	g.exits(3, "events")
-	g.exits(3, "reload")
-	g.exits(2, "frobnicate")
-	g.exits(2, "status", "--frobnicate")
-	g.exits(2, "plan", "unasked")
-	g.exits(0, "check", file)
-	g.exits(0, "version")
-	g.exits(0, "plan", "-c", file)
-	g.exits(0, "init")
-	for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}, {"plan", "-c", bad}, {"teardown", "-c", bad}} {
-		out, errs, code := g.swerve(args...)
-		if code != 2 || out != "" || !strings.Contains(errs, bad+":1: uplinks[0].colour: ") || !strings.Contains(errs, bad+":2: fail: ") {
-			t.Errorf("swerve %v: exit code %d, %q, %q; want 2 and both problems with file and line", args, code, out, errs)
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, twoUplinks)
+		file := g.file("swerve.yaml")
+		bad := g.file("bad.yaml")
+		if err := os.WriteFile(bad, []byte("uplinks: [{name: fiber, interface: wan0, colour: red}]\nfail: back\n"), 0o644); err != nil {
+			t.Fatal(err)
 		}
-	}
-	g.start()
-	g.await("all to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-	g.exits(0, "status")
-	g.exits(0, "events")
-	g.exits(0, "reload")
-	g.exits(1, "run", "-c", file)
-	g.exits(1, "teardown", "-c", file)
-	g.fault(lte, "carrier")
-	g.await("a warning", func(s *control.Status) bool { return s.Overall == control.Warning })
-	g.exits(1, "status")
-	g.exits(1, "status", "--json")
-	g.stop()
-	g.exits(3, "status")
-	g.exits(0, "teardown", "-c", file)
+		g.exits(3, "status")
+		g.exits(3, "status", "--json")
+		g.exits(3, "events")
+		g.exits(3, "reload")
+		g.exits(2, "frobnicate")
+		g.exits(2, "status", "--frobnicate")
+		g.exits(2, "plan", "unasked")
+		g.exits(0, "check", file)
+		g.exits(0, "version")
+		g.exits(0, "plan", "-c", file)
+		g.exits(0, "init")
+		for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}, {"plan", "-c", bad}, {"teardown", "-c", bad}} {
+			out, errs, code := g.swerve(args...)
+			if code != 2 || out != "" || !strings.Contains(errs, bad+":1: uplinks[0].colour: ") || !strings.Contains(errs, bad+":2: fail: ") {
+				t.Errorf("swerve %v: exit code %d, %q, %q; want 2 and both problems with file and line", args, code, out, errs)
+			}
+		}
+		g.start()
+		g.await("all to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.exits(0, "status")
+		g.exits(0, "events")
+		g.exits(0, "reload")
+		g.exits(1, "run", "-c", file)
+		g.exits(1, "teardown", "-c", file)
+		g.fault(lte, "carrier")
+		g.await("a warning", func(s *control.Status) bool { return s.Overall == control.Warning })
+		g.exits(1, "status")
+		g.exits(1, "status", "--json")
+		g.stop()
+		g.exits(3, "status")
+		g.exits(0, "teardown", "-c", file)
+	})
 }
 
 // exits runs a command and wants its exit code, and one line on standard error
@@ -72,24 +73,25 @@ func (g *gateway) exits(want int, args ...string) {
 
 // A bad file changes nothing: not the daemon's mind, not the kernel.
 func TestBadReload(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, twoUplinks)
-	before := g.ours()
-	g.configure(twoUplinks + "probe: {interval: 1parsec}\n")
-	_, errs, code := g.swerve("reload")
-	if code != 2 || !strings.Contains(errs, "probe.interval: ") {
-		t.Errorf("exit code %d, %q; want 2 and the problem", code, errs)
-	}
-	g.differ("a refused reload changed something", before, g.ours())
-	if n := g.status().Daemon.Generation; n != 1 {
-		t.Errorf("generation %d after a refused reload", n)
-	}
-	refused := slices.ContainsFunc(g.events(), func(e control.Event) bool {
-		return e.Type == control.EventConfig && e.Detail.Action == "refused" && len(e.Detail.Problems) > 0
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		before := g.ours()
+		g.configure(twoUplinks + "probe: {interval: 1parsec}\n")
+		_, errs, code := g.swerve("reload")
+		if code != 2 || !strings.Contains(errs, "probe.interval: ") {
+			t.Errorf("exit code %d, %q; want 2 and the problem", code, errs)
+		}
+		g.differ("a refused reload changed something", before, g.ours())
+		if n := g.status().Daemon.Generation; n != 1 {
+			t.Errorf("generation %d after a refused reload", n)
+		}
+		refused := slices.ContainsFunc(g.events(), func(e control.Event) bool {
+			return e.Type == control.EventConfig && e.Detail.Action == "refused" && len(e.Detail.Problems) > 0
+		})
+		if !refused {
+			t.Error("there is no event about it")
+		}
 	})
-	if !refused {
-		t.Error("there is no event about it")
-	}
 }
 
 // A kind of a JSON value; several are separated by bars.
@@ -214,83 +216,85 @@ func (g *gateway) statusJSON(wantCode int) map[string]any {
 // The status has every field of the contract, null where nothing was measured: of
 // an uplink that is not there, of one that has no IPv6, and after a switch.
 func TestStatusJSON(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t, testenv.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
-	g.start()
-	g.await("fiber to carry", func(s *control.Status) bool {
-		return carries(s, "fiber") && s.Uplinks[lte].IPv4.State == control.Up && s.Uplinks[2].IPv4.State == control.Down
-	})
-	got := g.statusJSON(1)
-	uplinks := got["uplinks"].([]any)
-	if got["last_switch"] != nil || got["switches_total"] != 0.0 || got["version"] != 1.0 || got["overall"] != "warning" {
-		t.Errorf("before any switch: version %v, %v, last switch %v of %v", got["version"], got["overall"], got["last_switch"], got["switches_total"])
-	}
-	if six := uplinks[lte].(map[string]any)["ipv6"]; fmt.Sprint(six) != "map[state:absent]" {
-		t.Errorf("an uplink without IPv6 has %v, want the state alone", six)
-	}
-	absent := uplinks[2].(map[string]any)
-	four := absent["ipv4"].(map[string]any)
-	for _, v := range []any{absent["carrier"], absent["last_proven"], absent["rx_bytes"], absent["rx_bps"], four["loss"], four["rtt_ms"], four["jitter_ms"], four["gateway"]} {
-		if v != nil {
-			t.Errorf("of an interface that is not there %v was measured: %v", v, absent)
+	scenario(t, func(t *trial) {
+		g := newGateway(t, testenv.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
+		g.start()
+		g.await("fiber to carry", func(s *control.Status) bool {
+			return carries(s, "fiber") && s.Uplinks[lte].IPv4.State == control.Up && s.Uplinks[2].IPv4.State == control.Down
+		})
+		got := g.statusJSON(1)
+		uplinks := got["uplinks"].([]any)
+		if got["last_switch"] != nil || got["switches_total"] != 0.0 || got["version"] != 1.0 || got["overall"] != "warning" {
+			t.Errorf("before any switch: version %v, %v, last switch %v of %v", got["version"], got["overall"], got["last_switch"], got["switches_total"])
 		}
-	}
-	if reason := four["reason"].(string); !strings.Contains(reason, "interface") {
-		t.Errorf("the reason %q does not tell that the interface is missing", reason)
-	}
-	g.fault(fiber, "carrier")
-	g.await("lte to carry IPv4", func(s *control.Status) bool {
-		return carriesFamily(s, "lte", failover.IPv4) && s.LastSwitch != nil
+		if six := uplinks[lte].(map[string]any)["ipv6"]; fmt.Sprint(six) != "map[state:absent]" {
+			t.Errorf("an uplink without IPv6 has %v, want the state alone", six)
+		}
+		absent := uplinks[2].(map[string]any)
+		four := absent["ipv4"].(map[string]any)
+		for _, v := range []any{absent["carrier"], absent["last_proven"], absent["rx_bytes"], absent["rx_bps"], four["loss"], four["rtt_ms"], four["jitter_ms"], four["gateway"]} {
+			if v != nil {
+				t.Errorf("of an interface that is not there %v was measured: %v", v, absent)
+			}
+		}
+		if reason := four["reason"].(string); !strings.Contains(reason, "interface") {
+			t.Errorf("the reason %q does not tell that the interface is missing", reason)
+		}
+		g.fault(fiber, "carrier")
+		g.await("lte to carry IPv4", func(s *control.Status) bool {
+			return carriesFamily(s, "lte", failover.IPv4) && s.LastSwitch != nil
+		})
+		last := g.statusJSON(1)["last_switch"].(map[string]any)
+		if last["kind"] != "failover" || fmt.Sprint(last["from"], last["to"]) != "[fiber] [lte]" || last["switch_ms"] == nil {
+			t.Errorf("the last switch is %v", last)
+		}
 	})
-	last := g.statusJSON(1)["last_switch"].(map[string]any)
-	if last["kind"] != "failover" || fmt.Sprint(last["from"], last["to"]) != "[fiber] [lte]" || last["switch_ms"] == nil {
-		t.Errorf("the last switch is %v", last)
-	}
 }
 
 // Events are one JSON object a line, with time, type and evidence, and can be had
 // from a time on.
 func TestEventsJSON(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, forgiving)
-	f := g.fault(fiber, "carrier")
-	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-	g.mend(f)
-	g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") })
-	g.fault(fiber, "delete-rules")
-	g.eventually("a repair", func() bool { return len(g.repairs()) > 0 })
-	g.exits(0, "reload")
-	out, errs, code := g.swerve("events", "--json")
-	if code != 0 || errs != "" {
-		t.Fatalf("exit code %d: %s", code, errs)
-	}
-	seen := map[string]int{}
-	kinds := map[string]int{}
-	for _, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
-		var e map[string]any
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("%v in %q", err, line)
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, forgiving)
+		f := g.fault(fiber, "carrier")
+		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+		g.mend(f)
+		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") })
+		g.fault(fiber, "delete-rules")
+		g.eventually("a repair", func() bool { return len(g.repairs()) > 0 })
+		g.exits(0, "reload")
+		out, errs, code := g.swerve("events", "--json")
+		if code != 0 || errs != "" {
+			t.Fatalf("exit code %d: %s", code, errs)
 		}
-		for _, m := range mismatches("event", map[string]any{"time": kind("time"), "type": kind("string"), "reason": kind("string")}, e) {
-			t.Errorf("%s: %s", m, line)
-		}
-		seen[e["type"].(string)]++
-		if e["type"] == "switch" {
-			kinds[e["kind"].(string)]++
-			for _, m := range mismatches("event", change, e) {
+		seen := map[string]int{}
+		kinds := map[string]int{}
+		for _, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
+			var e map[string]any
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%v in %q", err, line)
+			}
+			for _, m := range mismatches("event", map[string]any{"time": kind("time"), "type": kind("string"), "reason": kind("string")}, e) {
 				t.Errorf("%s: %s", m, line)
 			}
+			seen[e["type"].(string)]++
+			if e["type"] == "switch" {
+				kinds[e["kind"].(string)]++
+				for _, m := range mismatches("event", change, e) {
+					t.Errorf("%s: %s", m, line)
+				}
+			}
 		}
-	}
-	for _, typ := range []string{"health", "switch", "sessions", "repair", "config", "daemon"} {
-		if seen[typ] == 0 {
-			t.Errorf("no event of type %s in\n%s", typ, out)
+		for _, typ := range []string{"health", "switch", "sessions", "repair", "config", "daemon"} {
+			if seen[typ] == 0 {
+				t.Errorf("no event of type %s in\n%s", typ, out)
+			}
 		}
-	}
-	if kinds["failover"] != 2 || kinds["failback"] != 2 {
-		t.Errorf("switches %v, want a failover and a failback in each family", kinds)
-	}
-	if out, _, code := g.swerve("events", "--json", "--since", "2099-01-01T00:00:00Z"); code != 0 || out != "" {
-		t.Errorf("events of the future: exit code %d, %q", code, out)
-	}
+		if kinds["failover"] != 2 || kinds["failback"] != 2 {
+			t.Errorf("switches %v, want a failover and a failback in each family", kinds)
+		}
+		if out, _, code := g.swerve("events", "--json", "--since", "2099-01-01T00:00:00Z"); code != 0 || out != "" {
+			t.Errorf("events of the future: exit code %d, %q", code, out)
+		}
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/failover"
 	"swerve/testenv"
 )
 
@@ -20,29 +19,23 @@ func TestFailback(t *testing.T) {
 		// The answers of sessions on lte come in by a link that main would not
 		// send them to.
 		{"strict rp_filter", testenv.Options{RPFilter: 1}},
-		{"the owner masquerades", testenv.Options{Firewall: testenv.FirewallMasquerade}},
+		{"the owner masquerades", masqueraded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, tc.opts, forgiving)
-			f := g.fault(fiber, "carrier")
-			g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-			p := g.party(lte)
-			mended := time.Now()
-			g.mend(f)
-			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-			for _, family := range failover.Families {
-				p.fresh[family].goesBy(fiber)
-			}
-			for _, family := range failover.Families {
-				for _, s := range []*session{p.udp[family], p.tcp[family]} {
-					s.goesBy(lte)
-					s.livedOn("failback")
-					if o := s.felt("failback", mended); o.Unanswered > 0 {
-						t.Errorf("the failback cost %s: %v", s, o)
-					}
+			scenario(t, func(t *trial) {
+				g := startGateway(t, tc.opts, forgiving)
+				f := g.fault(fiber, "carrier")
+				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+				p := g.party(lte)
+				mended := time.Now()
+				g.mend(f)
+				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.goBy(fiber, p.fresh[:]...)
+				g.goBy(lte, p.long()...)
+				for _, s := range p.all() {
+					s.undisturbed("failback", mended)
 				}
-			}
+			})
 		})
 	}
 }

@@ -97,10 +97,11 @@ func (f *faultFigures) tell(t *testing.T, name string) {
 }
 
 // play is one run. It reports whether the run counts.
-func (f *faultFigures) play(t *testing.T, spec string, dead bool, limit, phase time.Duration) bool {
-	ok := false
-	t.Run("run", func(t *testing.T) {
-		g := startGateway(t, usual, twoUplinks)
+func (f *faultFigures) play(t *testing.T, spec string, dead bool, limit, phase time.Duration) (counts bool) {
+	t.Helper()
+	r := &trial{t: t, ctx: t.Context()}
+	r.run(func(r *trial) {
+		g := startGateway(r, usual, twoUplinks)
 		p := g.party(fiber)
 		if dead {
 			g.kill()
@@ -108,20 +109,22 @@ func (f *faultFigures) play(t *testing.T, spec string, dead bool, limit, phase t
 		time.Sleep(phase)
 		g.MarkLateness()
 		fault := g.fault(fiber, spec)
-		for _, s := range p.all() {
-			s.goesBy(lte)
-		}
-		ok = f.note(g, p, fault, limit)
+		g.goBy(lte, p.all()...)
+		settle()
+		counts = f.note(g, p, fault, limit)
 	})
-	return ok
+	if r.failed && (counts || r.pause <= traffic.MaxLateness) {
+		t.Errorf("a run failed:%s", r.said.String())
+	}
+	return counts && !r.failed
 }
 
 // note takes the figures of a run down, if it counts.
 func (f *faultFigures) note(g *gateway, p *party, fault *testenv.Fault, limit time.Duration) bool {
 	outcomes := map[*session]traffic.Outcome{}
-	end, late := time.Now(), g.Lateness() > traffic.MaxLateness
+	late := g.Lateness() > traffic.MaxLateness
 	for _, s := range p.all() {
-		o := s.Measure(fault.Onset, end)
+		o := traffic.Measure(s.Log(), fault.Onset, time.Now().Add(-fate))
 		outcomes[s] = o
 		late = late || o.Void()
 	}

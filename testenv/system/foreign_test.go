@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/failover"
 	"swerve/testenv/traffic"
 )
 
@@ -16,18 +15,19 @@ import (
 func TestForeignDeletion(t *testing.T) {
 	for _, spec := range []string{"delete-rules", "delete-routes", "flush-ruleset"} {
 		t.Run(spec, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, usual, twoUplinks)
-			// Nobody translates addresses while there is no ruleset.
-			g.leaks = spec == "flush-ruleset"
-			p := g.party(fiber)
-			before := g.ours()
-			for range 3 {
-				g.deletedAndRepaired(spec, p, before)
-			}
-			if n := len(g.switches()); n > 0 {
-				t.Errorf("traffic was moved: %+v", g.switches())
-			}
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, twoUplinks)
+				// Nobody translates addresses while there is no ruleset.
+				g.leaks = spec == "flush-ruleset"
+				p := g.party(fiber)
+				before := g.ours()
+				for range 3 {
+					g.deletedAndRepaired(spec, p, before)
+				}
+				if n := len(g.switches()); n > 0 {
+					t.Errorf("traffic was moved: %+v", g.switches())
+				}
+			})
 		})
 	}
 }
@@ -40,13 +40,14 @@ func (g *gateway) deletedAndRepaired(spec string, p *party, before string) {
 	g.eventually("the kernel to be as it was", func() bool { return g.tryOurs() == before })
 	g.eventually("an event about the repair", func() bool { return len(g.repairs()) > repairs })
 	g.Logf("%s: whole again after at most %v", spec, time.Since(f.Onset))
+	g.goBy(fiber, p.all()...)
+	settle()
 	for _, s := range p.all() {
-		s.goesBy(fiber)
 		s.felt(spec, f.Onset)
 		// Without any ruleset the kernel translates nothing, and a server's answer
 		// meets the gateway itself, which resets the server.
 		if spec != "flush-ruleset" || s.Kind != traffic.TCPStream {
-			s.livedOnOrFresh(spec)
+			s.livedOn(spec)
 		}
 	}
 }
@@ -60,39 +61,46 @@ func (g *gateway) repairs() []control.Event {
 // Somebody who deletes again and again is answered, but not at any rate: two
 // programs must not wear the machine out between them.
 func TestRepairsAreBounded(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, twoUplinks)
-	const span = 4 * time.Second
-	for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		g.fault(fiber, "delete-rules")
-	}
-	g.eventually("plan to find nothing more to do", func() bool { return g.plan() == "" })
-	n := len(g.repairs())
-	t.Logf("%d repairs in %v of deletions each 10 ms", n, span)
-	if n < 2 || n > 40 {
-		t.Errorf("%d repairs in %v", n, span)
-	}
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		const span = 4 * time.Second
+		for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			g.fault(fiber, "delete-rules")
+		}
+		g.eventually("plan to find nothing more to do", func() bool { return g.plan() == "" })
+		n := len(g.repairs())
+		t.Logf("%d repairs in %v of deletions each 10 ms", n, span)
+		if n < 2 || n > 40 {
+			t.Errorf("%d repairs in %v", n, span)
+		}
+	})
 }
 
 // A route that DHCP brings while the daemon runs stays as it is: it is input. The
 // policy's order does not change by it.
 func TestForeignRoutesStay(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, twoUplinks)
-	p := g.party(fiber)
-	g.shell(`ip -4 route add default via 198.51.100.1 dev wan1 proto dhcp metric 0
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		p := g.party(fiber)
+		onset := time.Now()
+		g.shell(`ip -4 route add default via 198.51.100.1 dev wan1 proto dhcp metric 0
 ip -4 route add 10.9.0.0/16 via 198.51.100.1 dev wan1
 ip -4 rule add pref 1000 from 10.8.0.0/16 lookup 100`)
-	time.Sleep(time.Second)
-	foreign := g.out("ip -4 route show table main") + g.out("ip -4 rule")
-	for _, want := range []string{"default via 198.51.100.1 dev wan1 proto dhcp \n", "10.9.0.0/16 via 198.51.100.1 dev wan1", "1000:\tfrom 10.8.0.0/16 lookup 100"} {
-		if !strings.Contains(foreign, want) {
-			t.Errorf("no %q any more in\n%s", want, foreign)
+		time.Sleep(time.Second)
+		foreign := g.out("ip -4 route show table main") + g.out("ip -4 rule")
+		for _, want := range []string{
+			"default via 198.51.100.1 dev wan1 proto dhcp \n",
+			"10.9.0.0/16 via 198.51.100.1 dev wan1",
+			"1000:\tfrom 10.8.0.0/16 lookup 100",
+		} {
+			if !strings.Contains(foreign, want) {
+				t.Errorf("no %q any more in\n%s", want, foreign)
+			}
 		}
-	}
-	for _, f := range failover.Families {
-		p.fresh[f].goesBy(fiber)
-		p.udp[f].livedOn("a default route of metric 0")
-	}
-	g.kernelGoesBy(fiber)
+		g.kernelGoesBy(fiber)
+		g.goBy(fiber, p.all()...)
+		for _, s := range p.all() {
+			s.undisturbed("a default route of metric 0", onset)
+		}
+	})
 }

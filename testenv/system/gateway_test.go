@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"swerve/control"
@@ -44,12 +43,18 @@ failback: {after: 2s, min_interval: 1s}
 const nimble = forgiving + `probe: {interval: 400ms}
 `
 
+// usual is the usual lab, masqueraded one that works without a daemon.
+var (
+	usual       = testenv.Options{}
+	masqueraded = testenv.Options{Firewall: testenv.FirewallMasquerade}
+)
+
 // servers are the addresses of the internet's server.
 var servers = [2]netip.Addr{failover.IPv4: testenv.Server4, failover.IPv6: testenv.Server6}
 
 // gateway is a lab whose gateway has a daemon.
 type gateway struct {
-	*testing.T
+	*trial
 	*testenv.Lab
 	daemon *testenv.Daemon
 	api    *control.Client
@@ -61,9 +66,9 @@ type gateway struct {
 
 // newGateway builds a lab with a configured daemon that does not run yet. What is
 // given of the command line comes first, for instance env(1) with variables.
-func newGateway(t *testing.T, opts testenv.Options, config string, before ...string) *gateway {
+func newGateway(t *trial, opts testenv.Options, config string, before ...string) *gateway {
 	t.Helper()
-	g := &gateway{T: t, Lab: testenv.NewTest(t, opts)}
+	g := &gateway{trial: t, Lab: testenv.NewTest(t, opts)}
 	args := append(before, binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
 	var err error
 	if g.daemon, err = g.NewDaemon(args[0], args[1:]...); err != nil {
@@ -80,7 +85,7 @@ func newGateway(t *testing.T, opts testenv.Options, config string, before ...str
 
 // startGateway is newGateway with a daemon that runs, and whose first uplink
 // carries both families.
-func startGateway(t *testing.T, opts testenv.Options, config string) *gateway {
+func startGateway(t *trial, opts testenv.Options, config string) *gateway {
 	t.Helper()
 	g := newGateway(t, opts, config)
 	g.start()
@@ -101,6 +106,7 @@ func (g *gateway) close() {
 		}
 	}
 	g.noStrays()
+	g.paused(g.Lateness())
 	if g.Failed() {
 		g.Logf("the daemon's log:\n%s", log)
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/failover"
 	"swerve/testenv"
 	"swerve/testenv/traffic"
 )
@@ -36,24 +35,25 @@ func TestInbound(t *testing.T) {
 		{"strict rp_filter", testenv.Options{RPFilter: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, tc.opts, forgiving)
-			g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
-			g.start()
-			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-			host, err := traffic.Serve(g.Client, lanClient[:]...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(host.Close)
-			callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-			f := g.fault(fiber, "carrier")
-			g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-			g.mend(f)
-			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-			for _, c := range callers {
-				c.allAnswered()
-			}
+			scenario(t, func(t *trial) {
+				g := newGateway(t, tc.opts, forgiving)
+				g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
+				g.start()
+				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				host, err := traffic.Serve(g.Client, lanClient[:]...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(host.Close)
+				callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
+				f := g.fault(fiber, "carrier")
+				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+				g.mend(f)
+				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				for _, c := range callers {
+					c.allAnswered()
+				}
+			})
 		})
 	}
 }
@@ -61,18 +61,12 @@ func TestInbound(t *testing.T) {
 // callers are clients in the internet that talk to addresses of the gateway.
 func (g *gateway) callers(to ...netip.Addr) (all []*session) {
 	g.Helper()
-	for i, addr := range to {
+	for _, addr := range to {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
-			c, err := traffic.Start(g.Internet, kind, addr, traffic.Options{Rate: 50})
-			if err != nil {
-				g.Fatal(err)
-			}
-			g.Cleanup(c.Stop)
-			s := &session{Client: c, g: g, family: failover.Families[i]}
-			s.goesOn()
-			all = append(all, s)
+			all = append(all, g.session(g.Internet, kind, addr, 50))
 		}
 	}
+	g.goOn(all...)
 	return all
 }
 
@@ -93,19 +87,20 @@ func (s *session) allAnswered() {
 // The gateway's own program that listens is reached by every uplink, and answers
 // by it.
 func TestInboundToTheGateway(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, forgiving)
-	own, err := traffic.Serve(g.Gateway, g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(own.Close)
-	callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-	f := g.fault(fiber, "carrier")
-	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-	g.mend(f)
-	g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-	for _, c := range callers {
-		c.allAnswered()
-	}
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, forgiving)
+		own, err := traffic.Serve(g.Gateway, g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(own.Close)
+		callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
+		f := g.fault(fiber, "carrier")
+		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+		g.mend(f)
+		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		for _, c := range callers {
+			c.allAnswered()
+		}
+	})
 }

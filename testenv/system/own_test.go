@@ -15,44 +15,34 @@ import (
 func TestOwnSockets(t *testing.T) {
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, usual, forgiving)
-			var all []*session
-			for _, f := range failover.Families {
-				for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
-					all = append(all, g.ownSession(kind, f))
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, forgiving)
+				var all []*session
+				for _, f := range failover.Families {
+					for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
+						all = append(all, g.session(g.Gateway, kind, servers[f], 100))
+					}
 				}
-			}
-			f := g.fault(fiber, spec)
-			for _, s := range all {
-				s.goesBy(lte)
-				s.felt(spec, f.Onset)
-				if s.Kind == traffic.TCPStream {
-					s.endedAtOnce(spec, f.Onset)
+				g.goBy(fiber, all...)
+				f := g.fault(fiber, spec)
+				g.goBy(lte, all...)
+				settle()
+				for _, s := range all {
+					s.felt(spec, f.Onset)
+					if s.Kind == traffic.TCPStream {
+						s.endedAtOnce(spec, f.Onset)
+					}
 				}
-			}
-			g.mend(f)
-			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-			for _, s := range all {
-				if s.Kind == traffic.UDPSessions || s.Kind == traffic.TCPSessions {
-					s.goesBy(fiber)
+				g.mend(f)
+				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				for _, s := range all {
+					if s.Kind == traffic.UDPSessions || s.Kind == traffic.TCPSessions {
+						g.goBy(fiber, s)
+					}
 				}
-			}
+			})
 		})
 	}
-}
-
-// ownSession starts a client in the gateway itself.
-func (g *gateway) ownSession(kind traffic.Kind, f failover.Family) *session {
-	g.Helper()
-	c, err := traffic.Start(g.Gateway, kind, servers[f], traffic.Options{})
-	if err != nil {
-		g.Fatal(err)
-	}
-	g.Cleanup(c.Stop)
-	s := &session{Client: c, g: g, family: f}
-	s.goesBy(fiber)
-	return s
 }
 
 // endedAtOnce wants a connection to have been ended by the kernel, not by a

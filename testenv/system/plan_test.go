@@ -23,34 +23,35 @@ func TestPlan(t *testing.T) {
 		{"strict rp_filter", testenv.Options{RPFilter: 1}, twoUplinks},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, tc.opts, tc.config)
-			before := g.everything()
-			script := g.plan()
-			g.differ("plan itself changed something", before, g.everything())
-			g.shell(script)
-			if again := g.plan(); strings.Contains(again, "\nip ") || strings.HasPrefix(again, "ip ") {
-				t.Errorf("after its own script plan still has routes and rules\n%s", again)
-			}
-			byScript := g.ours()
-			g.start()
-			g.await("the first uplink to carry", func(s *control.Status) bool {
-				return len(s.Policies) > 0 && len(s.Policies[0].IPv4) == 1 && s.Overall == control.OK
+			scenario(t, func(t *trial) {
+				g := newGateway(t, tc.opts, tc.config)
+				before := g.steady()
+				script := g.plan()
+				g.differ("plan itself changed something", before, g.everything())
+				g.shell(script)
+				if again := g.plan(); strings.Contains(again, "\nip ") || strings.HasPrefix(again, "ip ") {
+					t.Errorf("after its own script plan still has routes and rules\n%s", again)
+				}
+				byScript := g.ours()
+				g.start()
+				g.await("the first uplink to carry", func(s *control.Status) bool {
+					return len(s.Policies) > 0 && len(s.Policies[0].IPv4) == 1 && s.Overall == control.OK
+				})
+				if rest := g.plan(); rest != "" {
+					t.Errorf("beside the daemon plan prints\n%s", rest)
+				}
+				g.differ("the daemon found something to change", byScript, g.ours())
+				g.stop()
+				if _, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
+					t.Fatalf("teardown: %s", errs)
+				}
+				if err := os.RemoveAll(g.file("state")); err != nil {
+					t.Fatal(err)
+				}
+				g.start()
+				g.await("the first uplink to carry", func(s *control.Status) bool { return s.Overall == control.OK })
+				g.differ("daemon and script differ", byScript, g.ours())
 			})
-			if rest := g.plan(); rest != "" {
-				t.Errorf("beside the daemon plan prints\n%s", rest)
-			}
-			g.differ("the daemon found something to change", byScript, g.ours())
-			g.stop()
-			if _, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
-				t.Fatalf("teardown: %s", errs)
-			}
-			if err := os.RemoveAll(g.file("state")); err != nil {
-				t.Fatal(err)
-			}
-			g.start()
-			g.await("the first uplink to carry", func(s *control.Status) bool { return s.Overall == control.OK })
-			g.differ("daemon and script differ", byScript, g.ours())
 		})
 	}
 }

@@ -16,16 +16,17 @@ import (
 func TestSilence(t *testing.T) {
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, usual, twoUplinks)
-			p := g.party(fiber)
-			f := g.fault(fiber, spec)
-			g.leaves(spec, p, f.Onset)
-			g.wentDown(fiber)
-			g.conntrackHasMoved()
-			g.mend(f)
-			g.await("fiber to answer", func(s *control.Status) bool {
-				return s.Uplinks[fiber].IPv4.State.Answering() && s.Uplinks[fiber].IPv6.State.Answering()
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, twoUplinks)
+				p := g.party(fiber)
+				f := g.fault(fiber, spec)
+				g.leaves(spec, p, f.Onset)
+				g.wentDown(fiber)
+				g.conntrackHasMoved()
+				g.mend(f)
+				g.await("fiber to answer", func(s *control.Status) bool {
+					return s.Uplinks[fiber].IPv4.State.Answering() && s.Uplinks[fiber].IPv6.State.Answering()
+				})
 			})
 		})
 	}
@@ -47,48 +48,46 @@ func (g *gateway) wentDown(uplink int) {
 	}
 }
 
-// conntrackHasMoved wants no flow of the LAN to be left on the first uplink but
-// TCP that waits for its reset: conntrack(8) is the witness.
+// conntrackHasMoved wants no UDP flow of the LAN to be left on fiber, and some on
+// lte: conntrack(8) is the witness.
 func (g *gateway) conntrackHasMoved() {
 	g.Helper()
 	for _, f := range failover.Families {
-		line := "conntrack -L -p udp -f " + f.String() + " --reply-dst " + g.addressOf(fiber, f).String() + " --dport 7007"
-		if left := g.out(line); left != "" {
-			g.Errorf("%s still has\n%s", line, left)
+		list := "conntrack -L -p udp --dport 7007 -f " + f.String() + " --reply-dst "
+		if left := g.out(list + g.addressOf(fiber, f).String()); left != "" {
+			g.Errorf("conntrack still has by fiber\n%s", left)
 		}
-		line = "conntrack -L -p udp -f " + f.String() + " --reply-dst " + g.addressOf(lte, f).String() + " --dport 7007"
-		if g.out(line) == "" {
-			g.Errorf("%s has nothing", line)
+		if g.out(list+g.addressOf(lte, f).String()) == "" {
+			g.Errorf("conntrack has no %s by lte", f)
 		}
 	}
 }
 
 // IPv6 alone goes silent: IPv4 must not even notice.
 func TestSilenceInOneFamily(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, twoUplinks)
-	p := g.party(fiber)
-	f := g.fault(fiber, "black-hole=ipv6")
-	for _, s := range []*session{p.fresh[failover.IPv6], p.udp[failover.IPv6], p.tcp[failover.IPv6]} {
-		s.goesBy(lte)
-	}
-	for _, s := range p.all() {
-		o := s.felt("black-hole=ipv6", f.Onset)
-		if s.family == failover.IPv4 && o.Unanswered > 0 {
-			t.Errorf("%s was disturbed: %v", s, o)
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		p := g.party(fiber)
+		const what = "black-hole=ipv6"
+		f := g.fault(fiber, what)
+		g.goBy(lte, p.of(failover.IPv6)...)
+		settle()
+		for _, s := range p.of(failover.IPv6) {
+			s.felt(what, f.Onset)
 		}
-	}
-	p.udp[failover.IPv6].moved("black-hole=ipv6", fiber, lte)
-	p.tcp[failover.IPv6].wasReset("black-hole=ipv6", f.Onset)
-	p.udp[failover.IPv4].livedOn("black-hole=ipv6")
-	p.tcp[failover.IPv4].livedOn("black-hole=ipv6")
-	s := g.status()
-	if !carriesFamily(s, "fiber", failover.IPv4) || !carriesFamily(s, "lte", failover.IPv6) {
-		t.Errorf("want IPv4 by fiber and IPv6 by lte; %s", brief(s))
-	}
-	if got := g.wayOf(failover.IPv4); got != "wan0" {
-		t.Errorf("ip route get: IPv4 goes by %s", got)
-	}
+		p.udp[failover.IPv6].moved(what, g.Uplinks[fiber].Address6, g.Uplinks[lte].Address6)
+		p.tcp[failover.IPv6].wasReset(what, f.Onset)
+		for _, s := range p.of(failover.IPv4) {
+			s.undisturbed(what, f.Onset)
+		}
+		s := g.status()
+		if !carriesFamily(s, "fiber", failover.IPv4) || !carriesFamily(s, "lte", failover.IPv6) {
+			t.Errorf("want IPv4 by fiber and IPv6 by lte; %s", brief(s))
+		}
+		if got := g.wayOf(failover.IPv4); got != "wan0" {
+			t.Errorf("ip route get: IPv4 goes by %s", got)
+		}
+	})
 }
 
 // Everything falls silent at once: nowhere is better, so nothing moves, and all
@@ -96,67 +95,75 @@ func TestSilenceInOneFamily(t *testing.T) {
 func TestEverythingDown(t *testing.T) {
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
-			t.Parallel()
-			g := startGateway(t, usual, forgiving)
-			p := g.party(fiber)
-			before := g.ladders()
-			faults := []*testenv.Fault{g.fault(fiber, spec), g.fault(lte, spec)}
-			s := g.await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
-			if !carries(s, "fiber") {
-				t.Errorf("it moved: %s", brief(s))
-			}
-			time.Sleep(2 * time.Second)
-			g.differ("the ladders were touched", before, g.ladders())
-			for _, family := range failover.Families {
-				list := g.out("nft list map inet swerve restore_" + family.String())
-				if !strings.Contains(list, "0x01400000 : goto lane_1") {
-					g.Errorf("flows of fiber were let go of:\n%s", list)
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, forgiving)
+				p := g.party(fiber)
+				before := g.ladders()
+				faults := []*testenv.Fault{g.fault(fiber, spec), g.fault(lte, spec)}
+				s := g.await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
+				if !carries(s, "fiber") {
+					t.Errorf("it moved: %s", brief(s))
 				}
-			}
-			if _, _, code := g.swerve("status"); code != 1 {
-				t.Errorf("swerve status: exit code %d, want 1", code)
-			}
-			for _, f := range faults {
-				g.mend(f)
-			}
-			for _, s := range p.all() {
-				s.goesBy(fiber)
-				s.livedOn(spec)
-			}
-			g.await("all to be well again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				time.Sleep(2 * time.Second)
+				g.differ("the ladders were touched", before, g.ladders())
+				g.keepsFlowsOfFiber()
+				if _, _, code := g.swerve("status"); code != 1 {
+					t.Errorf("swerve status: exit code %d, want 1", code)
+				}
+				for _, f := range faults {
+					g.mend(f)
+				}
+				g.goBy(fiber, p.all()...)
+				for _, s := range p.long() {
+					s.livedOn(spec)
+				}
+				g.await("all to be well again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+			})
 		})
+	}
+}
+
+// keepsFlowsOfFiber wants nft(8) to say that flows of fiber still go by it.
+func (g *gateway) keepsFlowsOfFiber() {
+	g.Helper()
+	for _, f := range failover.Families {
+		list := g.out("nft list map inet swerve restore_" + f.String())
+		if !strings.Contains(list, "0x01400000 : goto lane_1") {
+			g.Errorf("flows of fiber were let go of:\n%s", list)
+		}
 	}
 }
 
 // Both plugs are pulled. There is nothing to send by, and afterwards everything
 // works again, first by what comes back first.
 func TestEveryCarrierLost(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, forgiving)
-	first, second := g.fault(fiber, "carrier"), g.fault(lte, "carrier")
-	g.await("all to be down", func(s *control.Status) bool {
-		return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, forgiving)
+		first, second := g.fault(fiber, "carrier"), g.fault(lte, "carrier")
+		g.await("all to be down", func(s *control.Status) bool {
+			return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
+		})
+		g.mend(second)
+		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+		p := g.party(lte)
+		g.mend(first)
+		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.goBy(fiber, p.fresh[:]...)
+		for _, s := range p.long() {
+			s.livedOn("failback")
+		}
 	})
-	g.mend(second)
-	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-	p := g.party(lte)
-	g.mend(first)
-	g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-	for _, f := range failover.Families {
-		p.fresh[f].goesBy(fiber)
-		p.udp[f].livedOn("failback")
-		p.tcp[f].livedOn("failback")
-	}
 }
 
 // A daemon that starts into a black-hole on its first uplink uses the second.
 func TestStartsWithoutItsFirstUplink(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t, usual, twoUplinks)
-	g.fault(fiber, "black-hole")
-	g.start()
-	g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-	for _, f := range failover.Families {
-		g.session(traffic.TCPSessions, f, 0).goesBy(lte)
-	}
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, twoUplinks)
+		g.fault(fiber, "black-hole")
+		g.start()
+		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+		for _, server := range servers {
+			g.goBy(lte, g.session(g.Client, traffic.TCPSessions, server, 100))
+		}
+	})
 }

@@ -26,27 +26,29 @@ func mislead(lab *testenv.Lab) (out string, err error) {
 // What noStrays looks at does tell: without a daemon such packets arrive at the
 // wrong ISP.
 func TestStraysAreSeen(t *testing.T) {
-	t.Parallel()
-	lab := testenv.NewTest(t, usual)
-	if out, err := mislead(lab); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if n := lab.Wire[lte].Counters(wire.ToISP).Foreign; n != 2 {
-		t.Errorf("%d packets with a foreign source at lte's ISP, want 2", n)
-	}
+	scenario(t, func(t *trial) {
+		lab := testenv.NewTest(t, usual)
+		if out, err := mislead(lab); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if n := lab.Wire[lte].Counters(wire.ToISP).Foreign; n != 2 {
+			t.Errorf("%d packets with a foreign source at lte's ISP, want 2", n)
+		}
+	})
 }
 
 // With a daemon they have the address of the uplink by which they leave, and are
 // answered.
 func TestMisledPackets(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, twoUplinks)
-	out, err := mislead(g.Lab)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	g.noStrays()
-	if n := strings.Count(out, "1 received"); n != 2 {
-		t.Errorf("%d of 2 were answered:\n%s", n, out)
-	}
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		out, err := mislead(g.Lab)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		g.noStrays()
+		if n := strings.Count(out, "1 received"); n != 2 {
+			t.Errorf("%d of 2 were answered:\n%s", n, out)
+		}
+	})
 }

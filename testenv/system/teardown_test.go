@@ -27,48 +27,57 @@ func TestTeardown(t *testing.T) {
 		{"settings that somebody made", testenv.Options{Firewall: testenv.FirewallMasquerade, RPFilter: 2}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, tc.opts, forgiving)
-			g.flicker() // a link that comes back has its routes in another order
-			if tc.opts.RPFilter > 0 {
-				g.shell("sysctl -q -w net.ipv4.conf.wan1.ignore_routes_with_linkdown=1 net.ipv4.conf.wan0.src_valid_mark=1")
-			}
-			before := g.everything()
-			g.start()
-			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-			p := g.party(fiber)
-			f := g.fault(fiber, "carrier")
-			g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-			g.mend(f)
-			g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-			g.refusesTeardown()
-			g.stop()
-			g.noStrays()
-			g.leaks = true // from here on it is the machine that answers for itself
-			if out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 || out+errs != "" {
-				t.Errorf("teardown: exit code %d, %s%s", code, out, errs)
-			}
-			g.differ("teardown left something, or took too much", before, g.everything())
-			g.nothingIsMarked()
-			for _, s := range p.all() {
-				s.goesOn() // by what the machine had before
-			}
-			if out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
-				t.Errorf("a second teardown: exit code %d, %s%s", code, out, errs)
-			}
+			scenario(t, func(t *trial) {
+				g := newGateway(t, tc.opts, forgiving)
+				g.flicker()
+				if tc.opts.RPFilter > 0 {
+					g.shell("sysctl -q -w net.ipv4.conf.wan1.ignore_routes_with_linkdown=1 net.ipv4.conf.wan0.src_valid_mark=1")
+				}
+				before := g.steady()
+				g.start()
+				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				p := g.party(fiber)
+				f := g.fault(fiber, "carrier")
+				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+				g.mend(f)
+				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.refusesTeardown()
+				g.stop()
+				g.noStrays()
+				g.leaks = true // from here on it is the machine that answers for itself
+				if out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 || out+errs != "" {
+					t.Errorf("teardown: exit code %d, %s%s", code, out, errs)
+				}
+				g.differ("teardown left something, or took too much", before, g.everything())
+				g.nothingIsMarked()
+				g.goOn(p.all()...) // by what the machine had before
+				if out, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
+					t.Errorf("a second teardown: exit code %d, %s%s", code, out, errs)
+				}
+			})
 		})
 	}
 }
 
-// flicker pulls and plugs every uplink once.
+// flicker pulls and plugs every uplink once: a link that comes back has its routes
+// in another order.
 func (g *gateway) flicker() {
 	g.Helper()
 	for i := range g.Uplinks {
 		g.mend(g.fault(i, "carrier"))
 	}
-	g.eventually("the links to be up", func() bool {
-		return strings.Count(g.out("ip -br link show up"), "UP") >= len(g.Uplinks)
+}
+
+// steady is everything once the kernel has done what it does by itself.
+func (g *gateway) steady() (now string) {
+	g.Helper()
+	g.eventually("the kernel to have come to rest", func() bool {
+		before := now
+		now = g.everything()
+		time.Sleep(200 * time.Millisecond)
+		return before == now && !strings.Contains(now, " linkdown")
 	})
+	return now
 }
 
 // refusesTeardown wants teardown to refuse while the daemon runs, and to say why
@@ -132,18 +141,19 @@ func (g *gateway) nothingIsMarked() {
 
 // A second daemon in the namespace says who holds it, touches nothing and goes.
 func TestSecondDaemon(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, usual, twoUplinks)
-	before := g.ours()
-	began := time.Now()
-	out, errs, code := g.swerve("run", "-c", g.file("swerve.yaml"))
-	if code != 1 || out != "" || strings.Count(errs, "\n") != 1 ||
-		!strings.Contains(errs, fmt.Sprintf("pid %d", g.daemon.Pid())) || !strings.Contains(errs, g.file("swerve.sock")) {
-		t.Errorf("a second daemon: exit code %d, %q, %q; want 1 and one line with pid and socket of the first", code, out, errs)
-	}
-	t.Logf("it said so after %v", time.Since(began))
-	g.differ("the second daemon changed something", before, g.ours())
-	if s := g.status(); s.Daemon.PID != g.daemon.Pid() {
-		t.Errorf("process %d answers", s.Daemon.PID)
-	}
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		before := g.ours()
+		began := time.Now()
+		out, errs, code := g.swerve("run", "-c", g.file("swerve.yaml"))
+		if code != 1 || out != "" || strings.Count(errs, "\n") != 1 ||
+			!strings.Contains(errs, fmt.Sprintf("pid %d", g.daemon.Pid())) || !strings.Contains(errs, g.file("swerve.sock")) {
+			t.Errorf("a second daemon: exit code %d, %q, %q; want 1 and one line with pid and socket of the first", code, out, errs)
+		}
+		t.Logf("it said so after %v", time.Since(began))
+		g.differ("the second daemon changed something", before, g.ours())
+		if s := g.status(); s.Daemon.PID != g.daemon.Pid() {
+			t.Errorf("process %d answers", s.Daemon.PID)
+		}
+	})
 }
