@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"tui":        3,
 	"cmd/swerve": 4,
 	"testenv":    5,
+	"packaging":  5,
 }
 
 // onlyTests may be imported by nothing but tests and itself: a lab has no

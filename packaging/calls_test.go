@@ -1,0 +1,75 @@
+package packaging
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// systemService lists the numbers, on this machine, of systemd's group
+// @system-service. Those that it does not have are left out.
+func systemService(t *testing.T) (numbers []uint32) {
+	t.Helper()
+	known := callNumbers(t)
+	for name := range strings.Lines(read(t, "testdata/system-service.txt")) {
+		if n, ok := known[strings.TrimSpace(name)]; ok {
+			numbers = append(numbers, n)
+		}
+	}
+	if len(numbers) < 200 {
+		t.Fatalf("only %d system calls are known by name", len(numbers))
+	}
+	return numbers
+}
+
+// callNumbers are this machine's system calls by name, out of the source of
+// golang.org/x/sys, which has no such table to look into.
+func callNumbers(t *testing.T) map[string]uint32 {
+	t.Helper()
+	folder := strings.TrimSpace(output(t, "go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys"))
+	source := read(t, filepath.Join(folder, "unix", "zsysnum_linux_"+runtime.GOARCH+".go"))
+	numbers := map[string]uint32{}
+	for _, m := range regexp.MustCompile(`(?m)^\s*SYS_(\w+)\s*=\s*(\d+)$`).FindAllStringSubmatch(source, -1) {
+		n, err := strconv.ParseUint(m[2], 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers[strings.ToLower(m[1])] = uint32(n)
+	}
+	return numbers
+}
+
+// The list is what systemd's own says, where that is of the list's version.
+func TestSystemServiceIsSystemds(t *testing.T) {
+	out, err := exec.Command("systemd-analyze", "--version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "systemd 252 ") {
+		t.Logf("no systemd 252 here to compare with (%v)", err)
+		return
+	}
+	listed := read(t, "testdata/system-service.txt")
+	for _, call := range expand(t, "@system-service") {
+		if !strings.Contains(listed, "\n"+call+"\n") {
+			t.Errorf("%s is missing in the list", call)
+		}
+	}
+}
+
+// expand lists the system calls of a group of systemd's.
+func expand(t *testing.T, group string) (calls []string) {
+	t.Helper()
+	for line := range strings.Lines(output(t, "systemd-analyze", "syscall-filter", group)) {
+		name := strings.TrimSpace(line)
+		switch {
+		case name == "" || name[0] == '#' || name == group:
+		case name[0] == '@':
+			calls = append(calls, expand(t, name)...)
+		default:
+			calls = append(calls, name)
+		}
+	}
+	return calls
+}

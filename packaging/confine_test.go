@@ -1,0 +1,188 @@
+package packaging
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// confineWord as this program's first argument has it become a confined command,
+// described by its second. It does to itself what systemd does for the unit, so
+// that no systemd has to run where the tests do.
+const confineWord = "confine"
+
+// confinement is a command line and what it may do.
+type confinement struct {
+	// Root becomes the command's root folder: read-only, but for /proc and the
+	// folders in Writable.
+	Root     string
+	Writable []string
+	Args     []string
+	Env      []string
+	// Free leaves the command root's powers; what follows does not hold then.
+	Free     bool
+	UID, GID int
+	// Capabilities that are ambient, and all that there are.
+	Capabilities []int
+	// Families of addresses that sockets may have.
+	Families []uint32
+	// Calls are the numbers of the system calls that are not refused.
+	Calls []uint32
+}
+
+// arguments is the command line that confines.
+func (c confinement) arguments() ([]string, error) {
+	spec, err := json.Marshal(c)
+	return []string{os.Args[0], confineWord, string(spec)}, err
+}
+
+// confine becomes the confined command; it only returns when it cannot. All is done
+// to the one thread that execve leaves alive.
+func confine(spec string) error {
+	runtime.LockOSThread()
+	var c confinement
+	if err := json.Unmarshal([]byte(spec), &c); err != nil {
+		return err
+	}
+	if err := c.enter(); err != nil {
+		return fmt.Errorf("enter %s: %w", c.Root, err)
+	}
+	if !c.Free {
+		if err := c.dropRights(); err != nil {
+			return fmt.Errorf("drop rights: %w", err)
+		}
+		if err := c.forbid(); err != nil {
+			return err
+		}
+	}
+	// Lost with the user; the lab's daemons end with their lab.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	return fmt.Errorf("execute %s: %w", c.Args[0], unix.Exec(c.Args[0], c.Args, c.Env))
+}
+
+// enter makes Root the root, in a mount namespace of this thread's own.
+func (c confinement) enter() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	mounts := []struct {
+		from, to string
+		flags    uintptr
+	}{
+		{"none", "/", unix.MS_REC | unix.MS_PRIVATE},
+		{c.Root, c.Root, unix.MS_BIND},
+		{"/proc", filepath.Join(c.Root, "proc"), unix.MS_BIND | unix.MS_REC},
+	}
+	for _, m := range mounts {
+		if err := unix.Mount(m.from, m.to, "", m.flags, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.to, err)
+		}
+	}
+	for _, folder := range c.Writable {
+		path := filepath.Join(c.Root, folder)
+		if err := unix.Mount(path, path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", path, err)
+		}
+	}
+	if err := unix.Mount("none", c.Root, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return fmt.Errorf("make %s read-only: %w", c.Root, err)
+	}
+	return errors.Join(unix.Chroot(c.Root), unix.Chdir("/"))
+}
+
+// dropRights becomes the user, with no other capabilities than those given, and
+// none to gain.
+func (c confinement) dropRights() error {
+	var mask uint32
+	for _, n := range c.Capabilities {
+		mask |= 1 << n
+	}
+	for n := range uintptr(unix.CAP_LAST_CAP + 1) {
+		if mask&(1<<n) != 0 && n < 32 {
+			continue
+		}
+		// EINVAL: newer than this kernel.
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, n, 0, 0, 0); err != nil && err != unix.EINVAL {
+			return fmt.Errorf("bounding set: %w", err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	if err := c.becomeUser(); err != nil {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: mask, Permitted: mask, Inheritable: mask}}
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("capset: %w", err)
+	}
+	for _, n := range c.Capabilities {
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0); err != nil {
+			return fmt.Errorf("ambient capability %d: %w", n, err)
+		}
+	}
+	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// becomeUser changes this thread alone, unlike the functions of package syscall.
+func (c confinement) becomeUser() error {
+	uid, gid := uintptr(c.UID), uintptr(c.GID)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("setgroups: %w", errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
+		return fmt.Errorf("setresgid: %w", errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+		return fmt.Errorf("setresuid: %w", errno)
+	}
+	return nil
+}
+
+// Offsets in struct seccomp_data (linux/seccomp.h), on a little-endian machine.
+const (
+	seccompNumber   = 0
+	seccompFirstArg = 16
+)
+
+// forbid has the kernel refuse all system calls but Calls with EPERM, and sockets
+// of other families with EAFNOSUPPORT, as systemd does.
+func (c confinement) forbid() error {
+	load := func(offset uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+	}
+	unless := func(value uint32) unix.SockFilter { // equal to value, skip the next
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: 1}
+	}
+	end := func(verdict uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: verdict}
+	}
+	program := []unix.SockFilter{load(seccompNumber)}
+	for _, call := range c.Calls {
+		if call != unix.SYS_SOCKET {
+			program = append(program, unless(call), end(unix.SECCOMP_RET_ALLOW))
+		}
+	}
+	program = append(program,
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jt: 1},
+		end(unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM)), load(seccompFirstArg))
+	for _, family := range c.Families {
+		program = append(program, unless(family), end(unix.SECCOMP_RET_ALLOW))
+	}
+	program = append(program, end(unix.SECCOMP_RET_ERRNO|uint32(unix.EAFNOSUPPORT)))
+	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&fprog)), 0, 0)
+	if err != nil {
+		return fmt.Errorf("seccomp: %w", err)
+	}
+	return nil
+}

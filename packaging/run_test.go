@@ -1,0 +1,457 @@
+package packaging
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/control"
+	"swerve/testenv"
+	"swerve/testenv/traffic"
+)
+
+// The numbers of nobody else: the user that the unit names, in the root of its own.
+const swerveUID, swerveGID = 60123, 60124
+
+// configured is what stands in /etc/swerve/swerve.yaml.
+const configured = `uplinks:
+  - {name: fiber, interface: wan0}
+  - {name: lte, interface: wan1}
+health: {window: 5s}
+`
+
+// installed is an installed package on a lab's gateway, and who uses that.
+type installed struct {
+	*testing.T
+	*testenv.Lab
+	root    string
+	daemon  *testenv.Daemon
+	api     *control.Client
+	told    *manager
+	clients []*traffic.Client
+	server  *traffic.Server
+}
+
+// The unit's command line, as the unit's user and with no more than the unit
+// allows, does everything that the daemon has to.
+func TestUnitRunsAndFailsOver(t *testing.T) {
+	for _, fault := range []string{"carrier", "black-hole"} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			i := install(t)
+			i.start()
+			i.isConfined()
+			i.isSetUp()
+			i.traffic()
+			i.answeredBy(0)
+			f, err := i.Fault(0, fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+			i.answeredBy(1)
+			i.connectionsEnded()
+			if err := f.Undo(); err != nil {
+				t.Fatal(err)
+			}
+			i.await("fiber to answer", func(s *control.Status) bool {
+				return s.Uplinks[0].IPv4.State.Answering() && s.Uplinks[0].IPv6.State.Answering()
+			})
+			i.reload()
+			i.noComplaints()
+			i.stopAndTeardown()
+		})
+	}
+}
+
+// Without its capabilities it does not start, and says what it lacks: the
+// confinement is one.
+func TestUnitWithoutCapabilities(t *testing.T) {
+	i := install(t, func(c *confinement) { c.Capabilities = nil })
+	if err := i.daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := i.daemon.Wait(ctx); err == nil || !strings.Contains(i.daemon.Log(), "CAP_NET_ADMIN") {
+		t.Errorf("it ended with %v and said %q, want it to name what it lacks", err, i.daemon.Log())
+	}
+}
+
+// install unpacks the deb and does what its script has systemd do: the user and
+// the folders. Nothing runs yet.
+func install(t *testing.T, change ...func(*confinement)) *installed {
+	t.Helper()
+	i := &installed{T: t, Lab: testenv.NewTest(t, testenv.Options{}), root: unpack(t)}
+	i.write("etc/passwd", fmt.Sprintf("root:x:0:0::/:/bin/sh\nswerve:x:%d:%d::/:/bin/false\n", swerveUID, swerveGID))
+	i.write("etc/group", fmt.Sprintf("root:x:0:\nswerve:x:%d:\n", swerveGID))
+	i.write("etc/swerve/swerve.yaml", configured)
+	if err := os.Mkdir(i.path("proc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(read(t, i.path("usr/lib/tmpfiles.d/swerve.conf"))) {
+		i.makeFolder(line)
+	}
+	i.told = listenNotify(t, i.path("run/notify"))
+	args, err := i.confinement(change...).arguments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.daemon, err = i.NewDaemon(args[0], args[1:]...); err != nil {
+		t.Fatal(err)
+	}
+	i.api = control.Dial(i.path("run/swerve/swerve.sock"))
+	t.Cleanup(i.close)
+	return i
+}
+
+// confinement is what the installed unit says, and a manager to notify.
+func (i *installed) confinement(change ...func(*confinement)) confinement {
+	i.Helper()
+	u := parseUnit(i.T, read(i.T, i.path("usr/lib/systemd/system/swerve.service")))
+	c := confinement{
+		Root: i.root, Writable: []string{"run/swerve", "var/lib/swerve"},
+		Args: strings.Fields(u.last("ExecStart")),
+		Env:  []string{"PATH=/usr/bin", "NOTIFY_SOCKET=/run/notify", "WATCHDOG_USEC=600000"},
+		UID:  swerveUID, GID: swerveGID, Calls: systemService(i.T),
+	}
+	for _, name := range strings.Fields(u.last("AmbientCapabilities")) {
+		c.Capabilities = append(c.Capabilities, map[string]int{
+			"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_NET_RAW": unix.CAP_NET_RAW}[name])
+	}
+	for _, name := range strings.Fields(u.last("RestrictAddressFamilies")) {
+		c.Families = append(c.Families, map[string]uint32{
+			"AF_UNIX": unix.AF_UNIX, "AF_INET": unix.AF_INET, "AF_INET6": unix.AF_INET6, "AF_NETLINK": unix.AF_NETLINK}[name])
+	}
+	for _, fn := range change {
+		fn(&c)
+	}
+	return c
+}
+
+// makeFolder does what a line of tmpfiles.d says.
+func (i *installed) makeFolder(line string) {
+	i.Helper()
+	var kind, path, user, group string
+	var mode os.FileMode
+	if _, err := fmt.Sscanf(line, "%s %s %o %s %s", &kind, &path, &mode, &user, &group); err != nil || kind != "d" {
+		i.Fatalf("tmpfiles has %q: %v", line, err)
+	}
+	for _, err := range []error{
+		os.MkdirAll(i.path(path), 0o755), os.Chmod(i.path(path), mode),
+		os.Chown(i.path(path), swerveUID, swerveGID),
+	} {
+		if err != nil {
+			i.Fatal(err)
+		}
+	}
+}
+
+func (i *installed) path(name string) string { return filepath.Join(i.root, name) }
+
+func (i *installed) write(name, text string) {
+	i.Helper()
+	if err := os.WriteFile(i.path(name), []byte(text), 0o644); err != nil {
+		i.Fatal(err)
+	}
+}
+
+func (i *installed) close() {
+	var stopping sync.WaitGroup // a client waits for the answers that it is owed
+	for _, c := range i.clients {
+		stopping.Go(c.Stop)
+	}
+	stopping.Wait()
+	if i.server != nil {
+		i.server.Close()
+	}
+	i.api.Close()
+	if i.Failed() {
+		i.Logf("the daemon's log:\n%s\nit told systemd %s", i.daemon.Log(), i.told)
+	}
+}
+
+// start starts the unit's command line and waits until it has told that it is ready.
+func (i *installed) start() {
+	i.Helper()
+	if err := i.daemon.Start(); err != nil {
+		i.Fatal(err)
+	}
+	i.eventually("READY", func() bool { return i.told.count("READY=1") > 0 })
+	i.eventually("WATCHDOG", func() bool { return i.told.count("WATCHDOG=1") > 1 })
+	i.await("fiber to carry, and all to be up", func(s *control.Status) bool {
+		up := carries(s, "fiber")
+		for _, u := range s.Uplinks {
+			up = up && u.IPv4.State == control.Up && u.IPv6.State == control.Up
+		}
+		return up
+	})
+}
+
+// isConfined wants the process to have no more rights than the unit gives.
+func (i *installed) isConfined() {
+	i.Helper()
+	status := read(i.T, fmt.Sprintf("/proc/%d/status", i.daemon.Pid()))
+	ids := func(n int) string { return strings.Repeat(fmt.Sprintf("\t%d", n), 4) }
+	for _, want := range []string{
+		"Uid:" + ids(swerveUID), "Gid:" + ids(swerveGID), "Groups:\t", "NoNewPrivs:\t1", "Seccomp:\t2",
+		"CapPrm:\t0000000000003000", "CapEff:\t0000000000003000", "CapBnd:\t0000000000003000",
+	} {
+		if !strings.Contains("\n"+status, "\n"+want) {
+			i.Errorf("its status has no %q:\n%s", want, status)
+		}
+	}
+}
+
+// isSetUp wants what a start leaves behind to be there: socket, state, sysctls,
+// rules, routes and the table of nftables.
+func (i *installed) isSetUp() {
+	i.Helper()
+	info, err := os.Stat(i.path("run/swerve/swerve.sock"))
+	if err != nil {
+		i.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if info.Mode().Perm() != 0o660 || owner.Uid != swerveUID || owner.Gid != swerveGID {
+		i.Errorf("the socket is %v of %d:%d, want 0660 of the unit's", info.Mode(), owner.Uid, owner.Gid)
+	}
+	for _, name := range []string{"var/lib/swerve/state.json", "run/swerve/sysctls.json"} {
+		i.eventually(name, func() bool { _, err := os.Stat(i.path(name)); return err == nil })
+	}
+	for key, want := range map[string]string{
+		"net/ipv4/conf/wan0/ignore_routes_with_linkdown": "1",
+		"net/ipv6/conf/wan1/ignore_routes_with_linkdown": "1",
+		"net/ipv4/conf/wan1/src_valid_mark":              "1",
+	} {
+		if got, err := i.Gateway.Sysctl(key); err != nil || got != want {
+			i.Errorf("%s is %q (%v), want %s", key, got, err, want)
+		}
+	}
+	i.holds(true)
+}
+
+// holds compares the kernel, as ip and nft tell it, with having Swerve's or not.
+func (i *installed) holds(want bool) {
+	i.Helper()
+	for command, ours := range map[string]string{
+		"ip rule": "proto 83", "ip -6 rule": "proto 83", "nft list tables": "inet swerve",
+		"ip route show table all": "proto 83", "ip -6 route show table all": "proto 83",
+	} {
+		words := strings.Fields(command)
+		out, err := i.Gateway.Run(words[0], words[1:]...)
+		if err != nil {
+			i.Fatal(err)
+		}
+		if strings.Contains(out, ours) != want {
+			i.Errorf("%s has %q: %v, want %v:\n%s", command, ours, !want, want, out)
+		}
+	}
+}
+
+// traffic starts clients on the LAN and on the gateway itself, in both families.
+func (i *installed) traffic() {
+	i.Helper()
+	var err error
+	servers := []netip.Addr{testenv.Server4, testenv.Server6}
+	if i.server, err = traffic.Serve(i.Internet, servers...); err != nil {
+		i.Fatal(err)
+	}
+	for _, to := range servers {
+		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream} {
+			i.client(to, kind, false)
+		}
+		i.client(to, traffic.TCPStream, true)
+	}
+}
+
+func (i *installed) client(to netip.Addr, kind traffic.Kind, own bool) {
+	i.Helper()
+	from := i.Client
+	if own {
+		from = i.Gateway
+	}
+	c, err := traffic.Start(from, kind, to, traffic.Options{Rate: 50, Timeout: 3 * time.Second})
+	if err != nil {
+		i.Fatal(err)
+	}
+	i.clients = append(i.clients, c)
+}
+
+// answeredBy waits until every client is answered by way of an uplink.
+func (i *installed) answeredBy(uplink int) {
+	i.Helper()
+	plan := i.Uplinks[uplink]
+	since := time.Now()
+	for n, c := range i.clients {
+		i.eventually(fmt.Sprintf("client %d to be answered by %s", n, plan.Interface), func() bool {
+			count := 0
+			for _, r := range c.Log() {
+				if r.Sent.After(since) && !r.Answered.IsZero() && (r.Via == plan.Address4 || r.Via == plan.Address6) {
+					count++
+				}
+			}
+			return count > 10
+		})
+	}
+}
+
+// connectionsEnded wants each TCP connection to have been ended once the uplink
+// was lost: the LAN's by a reset, the gateway's own by the kernel.
+func (i *installed) connectionsEnded() {
+	i.Helper()
+	for n, c := range i.clients {
+		if c.Kind == traffic.TCPStream && len(c.Breaks()) == 0 {
+			i.Errorf("the connection of client %d was not ended", n)
+		}
+	}
+}
+
+// reload sends what systemd does and wants it to be told of the beginning and end.
+func (i *installed) reload() {
+	i.Helper()
+	ready := i.told.count("READY=1")
+	if err := i.daemon.Signal(syscall.SIGHUP); err != nil {
+		i.Fatal(err)
+	}
+	i.eventually("RELOADING, then READY", func() bool {
+		return i.told.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.told.count("READY=1") == ready+1
+	})
+	i.await("another generation", func(s *control.Status) bool { return s.Daemon.Generation == 2 })
+}
+
+// noComplaints wants nothing to have been refused by the kernel or the unit.
+func (i *installed) noComplaints() {
+	i.Helper()
+	s, err := i.api.Status(i.Context())
+	if err != nil {
+		i.Fatal(err)
+	}
+	for _, p := range s.Problems {
+		if p.Code != "uplink-down" && p.Severity != control.Info {
+			i.Errorf("problem %s: %s", p.Code, p.Text)
+		}
+	}
+	for _, word := range []string{"operation not permitted", "permission denied", "read-only file system", "not supported by protocol"} {
+		if strings.Contains(i.daemon.Log(), word) {
+			i.Errorf("something was refused: %s", word)
+		}
+	}
+}
+
+// stopAndTeardown ends the daemon as systemd does, which leaves all in place, and
+// removes it as the package's removal does.
+func (i *installed) stopAndTeardown() {
+	i.Helper()
+	ctx, cancel := context.WithTimeout(i.Context(), patience)
+	defer cancel()
+	if err := i.daemon.Stop(ctx); err != nil {
+		i.Errorf("SIGTERM: %v", err)
+	}
+	i.eventually("STOPPING", func() bool { return i.told.count("STOPPING=1") == 1 })
+	i.holds(true)
+	c := i.confinement(func(c *confinement) { c.Free, c.Args = true, []string{"/usr/bin/swerve", "teardown"} })
+	args, err := c.arguments()
+	if err != nil {
+		i.Fatal(err)
+	}
+	if _, err := i.Gateway.Run(args[0], args[1:]...); err != nil {
+		i.Error(err)
+	}
+	i.holds(false)
+	if got, err := i.Gateway.Sysctl("net/ipv4/conf/wan0/ignore_routes_with_linkdown"); err != nil || got != "0" {
+		i.Errorf("after teardown ignore_routes_with_linkdown is %q, %v", got, err)
+	}
+}
+
+// patience bounds every wait: generous, since it only ends tests that fail.
+const patience = 40 * time.Second
+
+func (i *installed) eventually(what string, holds func() bool) {
+	i.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			i.Fatalf("waited %v in vain for %s", patience, what)
+		}
+	}
+}
+
+// await polls the daemon's status until a condition holds.
+func (i *installed) await(what string, holds func(*control.Status) bool) {
+	i.Helper()
+	i.eventually(what, func() bool {
+		s, err := i.api.Status(i.Context())
+		return err == nil && holds(s)
+	})
+}
+
+// carries reports whether an uplink alone carries the default policy.
+func carries(s *control.Status, uplink string) bool {
+	four, six := s.Policies[0].IPv4, s.Policies[0].IPv6
+	return len(four) == 1 && four[0].Uplink == uplink && len(six) == 1 && six[0].Uplink == uplink
+}
+
+// manager is systemd's end of the notification socket.
+type manager struct {
+	mu  sync.Mutex
+	all []string
+}
+
+// listenNotify makes the socket for everybody to write to, as systemd's is.
+func listenNotify(t *testing.T, path string) *manager {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	m := new(manager)
+	var reader sync.WaitGroup
+	reader.Go(func() { m.read(conn) })
+	t.Cleanup(func() { conn.Close(); reader.Wait() })
+	return m
+}
+
+func (m *manager) read(from net.Conn) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		m.all = append(m.all, string(bytes.Clone(buf[:n])))
+		m.mu.Unlock()
+	}
+}
+
+// count tells how many messages began so.
+func (m *manager) count(beginning string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, text := range m.all {
+		if strings.HasPrefix(text, beginning) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *manager) String() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return fmt.Sprintf("%q", slices.Compact(slices.Clone(m.all)))
+}

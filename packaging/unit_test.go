@@ -1,0 +1,141 @@
+package packaging
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// unit is a unit file's assignments by key, in order.
+type unit map[string][]string
+
+func parseUnit(t *testing.T, text string) unit {
+	t.Helper()
+	u := unit{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || line[0] == '[' {
+			continue
+		}
+		key, value, found := strings.Cut(line, "=")
+		if !found {
+			t.Fatalf("the unit has the line %q", line)
+		}
+		u[key] = append(u[key], value)
+	}
+	return u
+}
+
+// last is the value that holds: of several assignments the last.
+func (u unit) last(key string) string {
+	if len(u[key]) == 0 {
+		return ""
+	}
+	return u[key][len(u[key])-1]
+}
+
+func TestUnit(t *testing.T) {
+	u := parseUnit(t, read(t, "swerve.service"))
+	for key, want := range map[string]string{
+		"ExecStart": "/usr/bin/swerve run", "Type": "notify-reload", "NotifyAccess": "main", "Restart": "always",
+		"User": "swerve", "Group": "swerve", "NoNewPrivileges": "yes",
+		"AmbientCapabilities": "CAP_NET_ADMIN CAP_NET_RAW", "CapabilityBoundingSet": "CAP_NET_ADMIN CAP_NET_RAW",
+		"RuntimeDirectory": "swerve", "RuntimeDirectoryPreserve": "yes", "StateDirectory": "swerve",
+		"ProtectSystem": "strict", "ProtectHome": "yes", "MemoryDenyWriteExecute": "yes",
+		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+		"SystemCallFilter":        "@system-service", "WantedBy": "multi-user.target",
+	} {
+		if got := u.last(key); got != want {
+			t.Errorf("%s=%s, want %s", key, got, want)
+		}
+	}
+	// The uplinks' sysctls, the machine's interfaces and the rules of its network
+	// namespace have to stay in reach.
+	for _, key := range []string{"ProtectKernelTunables", "PrivateNetwork", "DynamicUser", "ProcSubset"} {
+		if got := u.last(key); got != "" {
+			t.Errorf("%s=%s keeps the daemon from its work", key, got)
+		}
+	}
+	for _, key := range []string{"WatchdogSec", "RestartSec", "TimeoutStopSec"} {
+		if d, err := time.ParseDuration(u.last(key)); err != nil || d <= 0 {
+			t.Errorf("%s=%s: %v", key, u.last(key), err)
+		}
+	}
+}
+
+// What systemd's own checker says, where there is one.
+func TestSystemdLikesTheUnit(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Log("no systemd-analyze on this machine; TestUnit has looked at each key")
+		return
+	}
+	// It wants the program to be there, which is only so where Swerve is installed.
+	path := filepath.Join(t.TempDir(), "swerve.service")
+	text := strings.ReplaceAll(read(t, "swerve.service"), "/usr/bin/swerve", "/bin/true")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", path).CombinedOutput()
+	if err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		// The line before it holds there, see the unit.
+		if strings.Contains(line, path) && !strings.Contains(line, "ignoring: notify-reload") {
+			t.Errorf("verify: %s", line)
+		}
+	}
+	// In tenths of ten: 2.5 is what a network daemon with two capabilities can reach.
+	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=25", path).CombinedOutput(); err != nil {
+		t.Errorf("security: %v\n%s", err, out)
+	}
+}
+
+func TestUserAndFolders(t *testing.T) {
+	user := strings.Fields(read(t, "swerve.sysusers"))
+	if len(user) < 3 || !slices.Equal(user[:3], []string{"u", "swerve", "-"}) {
+		t.Errorf("sysusers has %q, want u swerve - …", user)
+	}
+	var folders []string
+	for line := range strings.Lines(read(t, "swerve.tmpfiles")) {
+		folders = append(folders, strings.TrimSpace(line))
+	}
+	want := []string{"d /run/swerve 0755 swerve swerve -", "d /var/lib/swerve 0750 swerve swerve -"}
+	if !slices.Equal(folders, want) {
+		t.Errorf("tmpfiles has %q, want %q", folders, want)
+	}
+	u := parseUnit(t, read(t, "swerve.service"))
+	if u.last("RuntimeDirectoryMode") != "0755" || u.last("StateDirectoryMode") != "0750" {
+		t.Error("the unit gives the folders other modes than tmpfiles")
+	}
+}
+
+// What is shipped as the configuration, and as its reference, is a good one.
+func TestShippedConfigurationsAreGood(t *testing.T) {
+	root := unpack(t)
+	program := filepath.Join(root, "usr/bin/swerve")
+	shipped := filepath.Join(root, "etc/swerve/swerve.yaml")
+	output(t, program, "check", shipped)
+	output(t, program, "check", filepath.Join(root, "usr/share/doc/swerve/reference.yaml"))
+	if !strings.Contains(read(t, shipped), "\nuplinks: auto\n") {
+		t.Error("the shipped configuration does not say uplinks: auto")
+	}
+	if got := output(t, program, "version"); !strings.HasPrefix(got, "swerve "+builtVersion+"\n") {
+		t.Errorf("it says of itself %q", got)
+	}
+}
+
+// unpack unpacks the deb into a root of its own.
+func unpack(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.Chmod(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	output(t, "dpkg-deb", "-x", built(t, dist, "deb"), root)
+	return root
+}
