@@ -21,8 +21,8 @@ func bounded(t *testing.T) context.Context {
 }
 
 // A shell stands for the daemon: it tells its links and keeps a file.
-const script = `ip -br link show dev wan0; echo one more >>{dir}/state; cat {dir}/state; echo ready >&2
-trap 'echo bye; exit 7' TERM
+const script = `trap 'echo bye; exit 7' TERM
+ip -br link show dev wan0; echo one more >>{dir}/state; cat {dir}/state; echo ready >&2
 while :; do sleep 0.01; done`
 
 func TestDaemonsLife(t *testing.T) {
@@ -68,7 +68,7 @@ func TestDaemonsEndWithTheLab(t *testing.T) {
 	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1})
 	var pids []int
 	for range 2 {
-		d, err := lab.StartDaemon("sh", "-c", "echo ready; trap '' TERM; while :; do sleep 0.01; done")
+		d, err := lab.StartDaemon("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done")
 		if err != nil {
 			t.Fatal(err)
 		}
