@@ -198,3 +198,16 @@ func Steady(cfg string, uplinks []string, seed uint64, length time.Duration, har
 	}
 	return s
 }
+
+// BlackHoles is a script in which an uplink falls silent beyond its gateway at
+// random instants, for 7 to 60 s: too long to teach
+// patience, and rarely enough for damping to let it return.
+func BlackHoles(cfg, who string, seed uint64, length time.Duration) Script {
+	w := &writer{life: Life{Length: length}, rand: rand.New(rand.NewPCG(seed, 8))}
+	for at := w.exp(float64(time.Minute)) + time.Minute; at < length; {
+		to := at + w.ms(7_000, 60_000)
+		w.dead(who, at, to)
+		at = to + 12*time.Minute + w.exp(float64(3*time.Minute))
+	}
+	return Script{Config: cfg, Seed: seed, Lines: w.lines, End: length}
+}

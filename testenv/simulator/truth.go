@@ -78,6 +78,9 @@ func (t *truth) died(i int, f failover.Family, r *reality) {
 func (t *truth) fine(i int, f failover.Family, since time.Duration) bool {
 	l, r, now := t.w.lines[i], &t.paths[i][f], t.w.now
 	w := &l.wires[f]
+	if u := &t.w.cfg.Uplinks[i]; !u.Enabled || !u.Family[f].Enabled {
+		return false
+	}
 	if !r.alive || now-r.since < since || now-w.changed < since || w.noSend || w.deaf != 0 || w.loss > fineLoss {
 		return false
 	}

@@ -125,6 +125,9 @@ func (wa *watch) health(h *failover.HealthChange) error {
 	if *state != h.From {
 		return broken("%s %s goes from %s, and was %s", h.Uplink, h.Family, h.From, *state)
 	}
+	if h.To != failover.Unknown && h.To == wa.w.opts.forbid {
+		return broken("%s %s is %s", h.Uplink, h.Family, h.To)
+	}
 	if h.To == failover.Suspect {
 		wa.base[i][h.Family] = h.From
 	}

@@ -41,6 +41,8 @@ type Options struct {
 	Lean bool
 	// Witness is called after each step, where it is set.
 	Witness func(failover.Instant, failover.Event, failover.Output)
+	// forbid is a state that a test takes for a broken rule; Unknown for none.
+	forbid failover.State
 }
 
 // surely is the age under which no answer can be late: the engine's least deadline.

@@ -14,6 +14,7 @@ import (
 
 var (
 	lives  = flag.Uint64("lives", 6, "how many rough lives to play")
+	first  = flag.Uint64("first-life", 0, "the first one's seed")
 	script = flag.String("script", "", "a failing script, for TestReplay to play again")
 )
 
@@ -66,7 +67,7 @@ func mustPlay(t *testing.T, s Script, o Options) Stats {
 func TestRoughLives(t *testing.T) {
 	var sum Stats
 	for seed := range *lives {
-		sum.Join(mustPlay(t, roughLife(seed).Script(), Options{CheckEach: 20}))
+		sum.Join(mustPlay(t, roughLife(*first+seed).Script(), Options{CheckEach: 20}))
 	}
 	t.Logf("%v", sum)
 	for state := failover.Up; state <= failover.Recovering; state++ {
@@ -146,21 +147,21 @@ func recordsOf(t *testing.T, s Script, lean bool) []failover.Record {
 func TestRunsAreEqual(t *testing.T) {
 	for seed := range uint64(4) {
 		s := roughLife(seed).Script().until(20 * time.Minute)
-		first := recordsOf(t, s, false)
-		if len(first) < 100 {
-			t.Fatalf("seed %d: %d records only", seed, len(first))
+		full := recordsOf(t, s, false)
+		if len(full) < 100 {
+			t.Fatalf("seed %d: %d records only", seed, len(full))
 		}
-		if again := recordsOf(t, s, false); !reflect.DeepEqual(first, again) {
+		if again := recordsOf(t, s, false); !reflect.DeepEqual(full, again) {
 			t.Errorf("seed %d: two runs of one script differ", seed)
 		}
 		lean := recordsOf(t, s, true)
-		for i := range min(len(first), len(lean)) {
-			if !reflect.DeepEqual(first[i], lean[i]) {
-				t.Fatalf("seed %d: record %d differs when lean:\n%+v\n%+v", seed, i, first[i], lean[i])
+		for i := range min(len(full), len(lean)) {
+			if !reflect.DeepEqual(full[i], lean[i]) {
+				t.Fatalf("seed %d: record %d differs when lean:\n%+v\n%+v", seed, i, full[i], lean[i])
 			}
 		}
-		if len(first) != len(lean) {
-			t.Errorf("seed %d: %d records, and %d when lean", seed, len(first), len(lean))
+		if len(full) != len(lean) {
+			t.Errorf("seed %d: %d records, and %d when lean", seed, len(full), len(lean))
 		}
 	}
 }

@@ -30,8 +30,11 @@ var kinds = map[string]func(seed uint64, length time.Duration) simulator.Script{
 	"loss":   steady("loss=0.05"),
 	"stalls": steady("stalls every=199.8s for=200ms"),
 	"hold":   steady("stalls every=199.8s for=200ms hold"),
-	"life":   life(1),
-	"rough":  life(300),
+	"holes": func(seed uint64, length time.Duration) simulator.Script {
+		return simulator.BlackHoles(simulator.TwoUplinks, uplinks[0], seed, length)
+	},
+	"life":  life(1),
+	"rough": life(300),
 }
 
 var uplinks = []string{"fiber", "lte"}
@@ -53,7 +56,7 @@ func life(rough float64) func(uint64, time.Duration) simulator.Script {
 
 func main() {
 	years := flag.Float64("years", 0.1, "how long to play, in simulated years of 365 days")
-	what := flag.String("what", "life", "loss (5 % independent), stalls (0.1 % in stalls of 200 ms), hold (the same, nothing lost), life, rough")
+	what := flag.String("what", "life", "loss (5 % independent), stalls (0.1 % in stalls of 200 ms), hold (the same, nothing lost), holes (black-holes of the first uplink), life, rough")
 	seed := flag.Uint64("seed", 1, "the first world's seed; the next have the next")
 	check := flag.Int("check", 1000, "call Engine.Check at each so many quiet steps, and at all others")
 	full := flag.Bool("full", false, "report every sending, as the daemon does; slower, and the same outcome")

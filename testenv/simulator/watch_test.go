@@ -1,0 +1,172 @@
+package simulator
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/failover"
+)
+
+// settledWorld is one in which fiber carries and all is up.
+func settledWorld(t *testing.T) *World {
+	t.Helper()
+	w, err := newWorld(Script{Config: TwoUplinks, Seed: 1}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.run(20 * time.Second); w.err != nil {
+		t.Fatal(w.err)
+	}
+	if first := w.watch.ladders[0][failover.IPv4].first; first != 1 {
+		t.Fatalf("%b carries, and not fiber alone", first)
+	}
+	return w
+}
+
+// tell makes records of now.
+func tell(w *World, rs ...failover.Record) failover.Output {
+	for i := range rs {
+		rs[i].At = w.now
+	}
+	return failover.Output{Wake: w.now + 1, Records: rs}
+}
+
+func becomes(name string, from, to failover.State) failover.Record {
+	return failover.Record{Health: &failover.HealthChange{Uplink: name, From: from, To: to}}
+}
+
+func goes(kind failover.SwitchKind, from, to string) failover.Record {
+	return failover.Record{Switch: &failover.SwitchChange{
+		Policy: "default", Kind: kind, From: strings.Fields(from), To: strings.Fields(to),
+	}}
+}
+
+// asks makes an intent that has IPv4's rungs and lost uplinks as given.
+func asks(w *World, rungs, lost string) failover.Output {
+	in := *w.watch.intent
+	in.Generation++
+	in.Policies = append([]failover.PolicyIntent{}, in.Policies...)
+	var l failover.Ladder
+	if lost != "" {
+		l.Lost = strings.Fields(lost)
+	}
+	for _, name := range strings.Fields(rungs) {
+		l.Rungs = append(l.Rungs, failover.Rung{Shares: []failover.Share{{Uplink: name, Weight: 1}}})
+	}
+	in.Policies[0].Family[failover.IPv4] = l
+	return failover.Output{Wake: w.now + 1, Intent: &in}
+}
+
+// TestWatchSees tells the watch what a broken engine might, and wants each seen.
+func TestWatchSees(t *testing.T) {
+	up, down, shunned, suspect := failover.Up, failover.Down, failover.Shunned, failover.Suspect
+	for _, c := range []struct {
+		what string
+		want string // of the complaint; empty for none
+		outs func(*World) []failover.Output
+	}{
+		{"a healthy failover", "", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("fiber", up, suspect), becomes("fiber", suspect, shunned), goes(failover.Failover, "fiber", "lte"))}
+		}},
+		{"a wake in the past", "not later", func(w *World) []failover.Output { return []failover.Output{{Wake: w.now}} }},
+		{"a leap of state", "goes from", func(w *World) []failover.Output { return []failover.Output{tell(w, becomes("fiber", down, up))} }},
+		{"to what is silent", "fails over", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("lte", up, down), goes(failover.Failover, "fiber", "lte"))}
+		}},
+		{"to what is worse", "goes by choice", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("lte", up, failover.Degraded), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"to what is suspect", "which is suspect", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("lte", up, suspect), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"too soon again", "after the last switch", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, goes(failover.Switchover, "fiber", "lte"), goes(failover.Return, "lte", "fiber"))}
+		}},
+		{"no default route", "no default route", func(w *World) []failover.Output { return []failover.Output{asks(w, "", "")} }},
+		{"the same again", "changes nothing", func(w *World) []failover.Output { return []failover.Output{asks(w, "fiber lte", "")} }},
+		{"lost while shunned", "sessions of fiber", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("fiber", up, shunned)), asks(w, "lte fiber", "fiber")}
+		}},
+		{"lost with nowhere to go", "sessions of fiber", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("fiber", up, down), becomes("lte", up, down)), asks(w, "lte fiber", "fiber")}
+		}},
+	} {
+		w := settledWorld(t)
+		var err error
+		for _, out := range c.outs(w) {
+			if err == nil {
+				err = w.watch.step(out)
+			}
+		}
+		if rule := new(brokenRule); err != nil && !errors.As(err, rule) {
+			t.Errorf("%s: %v is no broken rule", c.what, err)
+		}
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: the watch says %v, want %q", c.what, err, c.want)
+		}
+	}
+}
+
+// TestWrongMovesAreSeen holds that leaving a fine uplink counts as wrong, and
+// leaving a dead one does not.
+func TestWrongMovesAreSeen(t *testing.T) {
+	for _, c := range []struct {
+		fault string
+		wrong int
+	}{{"", 1}, {"fiber dead", 0}, {"fiber loss=0.2", 0}, {"fiber ipv6 dead", 1}, {"target 1.1.1.1 dead", 0}} {
+		w := settledWorld(t)
+		if c.fault != "" {
+			if err := w.apply(c.fault); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.watch.step(tell(w, goes(failover.Failover, "fiber", "lte"))); err != nil {
+			t.Fatal(err)
+		}
+		if w.stats.WrongMoves != c.wrong {
+			t.Errorf("after %q the move counts as wrong %d times, want %d", c.fault, w.stats.WrongMoves, c.wrong)
+		}
+	}
+}
+
+// TestStuckCarrierIsSeen holds that an engine which stays on a dead uplink is
+// found out: here it never hears of time again.
+func TestStuckCarrierIsSeen(t *testing.T) {
+	w := settledWorld(t)
+	if err := w.apply("fiber dead"); err != nil {
+		t.Fatal(err)
+	}
+	w.now += leaveWithin
+	if err := w.truth.review(0, failover.IPv4); err == nil || !strings.Contains(err.Error(), "still on fiber") {
+		t.Errorf("the review says %v", err)
+	}
+}
+
+// TestFailureReplays holds that a failure's script leads to the same failure,
+// and that it is made short.
+func TestFailureReplays(t *testing.T) {
+	s := roughLife(2).Script()
+	o := Options{CheckEach: 1000, forbid: failover.Down}
+	_, err := Play(s, o)
+	var failure *Failure
+	if !errors.As(err, &failure) {
+		t.Fatalf("a forbidden state gives %v", err)
+	}
+	_, text, _ := strings.Cut(failure.Error(), "\n")
+	again, err := ParseScript(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Play(again, o)
+	var second *Failure
+	if !errors.As(err, &second) || second.At != failure.At || second.Broken.Error() != failure.Broken.Error() {
+		t.Errorf("the printed script gives %v, want %v", err, failure.Broken)
+	}
+	short := Shrink(failure, o, 100)
+	if n, m := len(short.Script.Lines), len(failure.Script.Lines); n == 0 || n > 3 || n >= m {
+		t.Errorf("the script was made %d lines of %d", n, m)
+	}
+	t.Logf("%v", short)
+}
