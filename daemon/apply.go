@@ -138,10 +138,8 @@ func (k *plant) settle(interfaces []routing.Interface) {
 		return
 	}
 	k.machine = nil
+	k.settled = interfaces
 	k.unsettled, k.unset = k.sysctls.Set(interfaces)
-	if k.settled = interfaces; k.unset != nil {
-		k.settled = nil
-	}
 }
 
 // prepare puts the routes in and leaves the rules as they are.

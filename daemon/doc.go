@@ -12,6 +12,7 @@
 //   - repair.go: what others changed of ours, and how fast it is put back
 //   - reload.go: another configuration while running
 //   - status.go, problems.go, counters.go: what people are told
-//   - plan.go, teardown.go: the same parts without a daemon
-//   - lock.go, lanes.go, store.go, notify.go: the namespace, numbers, memory, systemd
+//   - lock.go, notify.go: one daemon a namespace, and a word to systemd
+//   - lanes.go, store.go, memory.go: the numbers of names, and how they last
+//   - daemon.go, plan.go, teardown.go: Run, and what there is without a daemon
 package daemon

@@ -170,8 +170,8 @@ func (l *loop) pass() {
 	l.announce(view)
 }
 
-// announce tells once that the daemon is ready: the kernel holds its goal, or
-// there is none yet because there is no uplink.
+// announce tells once that the daemon is ready: the kernel was brought to its
+// goal, as far as it can be, or there is none yet because there is no uplink.
 func (l *loop) announce(view failover.View) {
 	if l.announced || !l.plant.standing && l.setup.hands() && l.clock.now() < readyWithin {
 		return
@@ -191,6 +191,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		l.picture.set(event.Uplink, event.Link)
 		l.traffic.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.stale = true
+		l.taken = taken{} // what is missing may have gone with the link
 		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
 	}

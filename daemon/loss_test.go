@@ -99,6 +99,25 @@ func wantFailover(t *testing.T, events []control.Event) {
 	}
 }
 
+// Routes go before the packet filter, and sessions last: each finds what it needs.
+func TestOrderOfAMove(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.after(time.Second)
+		did := r.journal.take()
+		order := []int{
+			firstOf(did, "route replace default table 5364 proto 83 metric 1 via 192.0.2.102"), lastOf(did, "rule del pref 5451"),
+			firstOf(did, "nft move"), firstOf(did, "grace"), firstOf(did, "delete"), firstOf(did, "destroy"),
+		}
+		if !slices.IsSorted(order) || order[0] != 0 || len(with(did, "nft")) != 1 || lastOf(did, " route ") > order[2] {
+			t.Errorf("not in the order routes, packet filter, sessions:\n%s", strings.Join(did, "\n"))
+		}
+	})
+}
+
 // A family is judged and moved by itself.
 func TestBlackHoleOfOneFamily(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
@@ -199,6 +218,27 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 		}
 		if len(with(r.journal.take(), "sysctl wwan7")) != 1 {
 			t.Error("the sysctls of the new interface were not set once")
+		}
+	})
+}
+
+// Routes that go with their device are no loss by another's hand, even where the
+// kernel's word on the device comes late.
+func TestRoutesGoBeforeTheirLink(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.routes.device(1, false)
+		r.after(100 * time.Millisecond) // the daemon tries to put them back
+		r.net.change("eth0", func(l *line) { l.link.Present, l.link.AdminUp, l.link.Carrier = false, false, false })
+		r.after(time.Second)
+		r.wantLadder(2)
+		if r.problem("kernel-refused") != nil {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
+			t.Errorf("told as a repair: %+v", repairs[0].Detail)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"reflect"
 	"time"
 
 	"swerve/config"
@@ -16,8 +17,10 @@ type store struct {
 	keepBad bool
 	// readOnly: nothing is ever written.
 	readOnly bool
-	// unread and unwritten are the last errors; nil when it went well.
+	// unread and unwritten are the last errors; nil when it went well. While both
+	// are nil, the file holds kept.
 	unread, unwritten error
+	kept              state
 	// tried is when it was written last, or could not be.
 	tried time.Time
 }
@@ -29,7 +32,7 @@ const saveAgain = time.Minute
 func openStore(folder string, log *slog.Logger) *store {
 	s := &store{folder: folder}
 	s.state, s.unread = loadState(folder)
-	s.keepBad = s.unread != nil
+	s.kept, s.keepBad = s.state, s.unread != nil
 	if s.unread != nil {
 		log.Warn("begin without the saved state", "err", s.unread)
 	}
@@ -65,13 +68,15 @@ func (s *store) see(view failover.View) {
 	}
 }
 
+// save writes the state, where the file does not hold it: the loop waits for that,
+// and disks of gateways are slow and wear out.
 func (s *store) save() {
-	if s.readOnly {
+	if s.readOnly || s.unread == nil && s.unwritten == nil && reflect.DeepEqual(s.state, s.kept) {
 		return
 	}
 	s.tried = time.Now()
 	s.unwritten = s.state.save(s.folder, s.keepBad)
 	if s.unwritten == nil {
-		s.keepBad, s.unread = false, nil
+		s.kept, s.keepBad, s.unread = s.state, false, nil
 	}
 }

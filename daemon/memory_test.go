@@ -37,6 +37,33 @@ func TestStateSurvivesARestart(t *testing.T) {
 	})
 }
 
+// The loop waits for the disk, and so does not write what is there.
+func TestStateIsWrittenWhenItChanges(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		first, err := os.Stat(filepath.Join(r.folder(), stateFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		if err := r.reload(twoUplinks); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Minute)
+		again, err := os.Stat(filepath.Join(r.folder(), stateFile))
+		if err != nil || !os.SameFile(first, again) {
+			t.Errorf("it was written again: %v", err)
+		}
+		if err := r.reload(twoUplinks[1:] + "  - {name: sat, interface: eth2}\n"); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := loadState(r.folder()); err != nil || s.Lanes.Uplinks["sat"] != 3 {
+			t.Errorf("the new uplink is not in it: %+v, %v", s, err)
+		}
+	})
+}
+
 // Without the state file the kernel's own rules tell the lanes.
 func TestLanesWithoutAStateFile(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 	"swerve/routing"
 )
 
@@ -138,6 +139,23 @@ func TestRefusedPacketFilter(t *testing.T) {
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
 			t.Errorf("what the kernel had refused is told as a repair: %+v", repairs)
 		}
+	})
+}
+
+// What the packet filter has refused is not taken for held by what comes next.
+func TestPacketFilterRefusesASwitch(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.packets.mu.Lock()
+		r.packets.refuse = errRefused
+		r.packets.mu.Unlock()
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.change("eth1", func(l *line) { l.link.Family[failover.IPv4].Source = "static" })
+		if r.problem("kernel-refused") == nil {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		r.wantLadder(2, 1)
 	})
 }
 
