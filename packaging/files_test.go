@@ -21,6 +21,8 @@ var content = map[string]file{
 	"/usr/lib/sysusers.d/swerve.conf":                   {mode: 0o644},
 	"/usr/lib/tmpfiles.d/swerve.conf":                   {mode: 0o644},
 	"/usr/share/bash-completion/completions/swerve":     {mode: 0o644},
+	"/usr/share/doc/swerve/API.md":                      {mode: 0o644},
+	"/usr/share/doc/swerve/OPERATION.md":                {mode: 0o644},
 	"/usr/share/doc/swerve/README.md":                   {mode: 0o644},
 	"/usr/share/doc/swerve/copyright":                   {mode: 0o644},
 	"/usr/share/doc/swerve/reference.yaml":              {mode: 0o644},
