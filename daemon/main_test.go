@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"swerve/config"
 )
 
 // insideEnv makes this program do one thing of the package's and end, so that a
@@ -24,10 +26,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func inside(what, config string) int {
+func inside(what, path string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := fmt.Errorf("what is %q?", what)
-	switch o := (Options{Config: config, Software: "test", Log: log}); what {
+	switch o := (Options{Config: path, Software: "test", Log: log}); what {
 	case "run":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
@@ -38,6 +40,12 @@ func inside(what, config string) int {
 		fmt.Print(c.Script())
 	case "teardown":
 		err = Teardown(o)
+	case "defaults":
+		var routes []config.DefaultRoute
+		routes, err = DefaultRoutes()
+		for _, r := range routes {
+			fmt.Println(r.Interface, r.Metric)
+		}
 	}
 	if err == nil {
 		return 0

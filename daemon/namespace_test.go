@@ -267,6 +267,7 @@ func TestRunOnAKernel(t *testing.T) {
 	if last.Kind != "failover" || last.To[0] != "lte" || last.SwitchMS == nil || *last.SwitchMS <= 0 || !strings.Contains(last.Reason, "carrier") {
 		t.Errorf("the switch: %+v", last)
 	}
+	t.Logf("%v ms after the kernel's word, in %v ms", *last.EvidenceMS, *last.SwitchMS)
 	for _, way := range []string{"ip -4 route get 192.0.2.77", "ip -6 route get 2001:db8:77::1"} {
 		if got := g.sh(way + " mark 0x40000000"); !strings.Contains(got, "dev wan1") {
 			t.Errorf("%s: %s", way, got)
@@ -290,6 +291,26 @@ func TestRunOnAKernel(t *testing.T) {
 // withoutGrace leaves out what goes by itself after a minute.
 func withoutGrace(picture string) string {
 	return strings.Replace(picture, "\t\ttimeout 1m\n\t\telements = { \"wan1\" }\n", "\t\ttimeout 1m\n", 1)
+}
+
+// With uplinks: auto there is nothing to plan before a second one leads out.
+func TestPlanOfAuto(t *testing.T) {
+	g := newGateway(t)
+	text := fmt.Sprintf("uplinks: auto\nstate: %s/state\n", g.folder)
+	g.must(os.WriteFile(g.config(), []byte(text), 0o600))
+	if got := g.do("plan", nil); !strings.Contains(got, "oif wan0 lookup 5301") || !strings.Contains(got, "oif wan1 lookup 5302") {
+		t.Errorf("with two uplinks: %s", got)
+	}
+	if got := g.do("defaults", nil); got != "wan0 100\nwan1 101\n" {
+		t.Errorf("default routes: %q", got)
+	}
+	g.sh("ip -4 route del default dev wan1; ip -6 route del default dev wan1")
+	if got := g.do("plan", nil); got != "" {
+		t.Errorf("with one: %s", got)
+	}
+	if _, err := os.Stat(filepath.Join(g.folder, "state")); err == nil {
+		t.Error("a plan has written the state")
+	}
 }
 
 // A configuration that is wrong is told in full, and nothing is done.
