@@ -15,5 +15,10 @@ remove | deconfigure) # Debian: it stays enabled until it is purged
 	exit 0
 	;;
 esac
-# With a configuration that is broken by now the defaults tell where all of it is.
-/usr/bin/swerve teardown || echo 'uplinks: auto' | /usr/bin/swerve teardown -c /dev/stdin || true
+if ! /usr/bin/swerve teardown; then
+	# The configuration is broken, say: the defaults tell where all of it is.
+	defaults=$(mktemp)
+	echo 'uplinks: auto' >"$defaults"
+	/usr/bin/swerve teardown -c "$defaults" || true
+	rm -f "$defaults"
+fi
