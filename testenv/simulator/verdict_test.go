@@ -33,11 +33,12 @@ func near(t *testing.T, what string, got, want float64) {
 // the 20 ms that a burst takes to be answered, it has no regular probe. So the
 // rate is 3p a second, for each path.
 func TestVerdictsWithoutConfirmation(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		loss string
 		p    float64
 	}{{"loss=0.01", 0.01}, {"loss=0.05", 0.05}, {"loss=0.1", 0.1}} {
-		s := Steady(TwoUplinks, twoUplinks, 11, 2*time.Hour, c.loss)
+		s := Steady(TwoUplinks, twoUplinks, 11, time.Hour, c.loss)
 		stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 		near(t, "hasty verdicts a second and path at "+c.loss, stats.Rate(failover.Suspect, 4), 3*c.p)
 		if stats.Entered[failover.Shunned] > 0 {
@@ -66,12 +67,13 @@ probe: {targets: [1.1.1.1], interval: 400ms}
 // gains one an interval, and so never runs dry while p/(1-p) < 1. The time spent
 // shunned or down is a thousandth, and left out.
 func TestConfirmedVerdicts(t *testing.T) {
-	const p = 0.45
-	s := Steady(oneTarget, twoUplinks[:1], 12, 4*24*time.Hour, "rtt=15ms loss=0.45")
+	t.Parallel()
+	const p = 0.48
+	s := Steady(oneTarget, twoUplinks[:1], 12, 24*time.Hour, "rtt=15ms loss=0.48")
 	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	near(t, "suspicions a second", stats.Rate(failover.Suspect, 1), p/0.4)
 	near(t, "verdicts a second", stats.Rate(failover.Shunned, 1), math.Pow(p, 10)/0.4)
-	if n := stats.Entered[failover.Shunned]; n < 200 {
+	if n := stats.Entered[failover.Shunned]; n < 100 {
 		t.Errorf("%d verdicts are too few to tell a rate", n)
 	}
 }
@@ -84,8 +86,9 @@ func TestConfirmedVerdicts(t *testing.T) {
 // and the verdict falls when the last one is lost too: u + 80 ms < 200 ms. That is
 // 120 of 167 phases, 0.72 of all stalls, and then both families are shunned.
 func TestStallVerdicts(t *testing.T) {
+	t.Parallel()
 	const each = 20 * time.Second
-	s := Steady(TwoUplinks, twoUplinks, 13, 8*time.Hour, "stalls every=19.8s for=200ms")
+	s := Steady(TwoUplinks, twoUplinks, 13, 4*time.Hour, "stalls every=19.8s for=200ms")
 	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	near(t, "shunnings a second and path", stats.Rate(failover.Shunned, 4), 0.72/each.Seconds())
 	if stats.Entered[failover.Down] > 0 || stats.Lost > 0 {
@@ -102,7 +105,8 @@ const mostPatience = 2 * time.Second
 // the patience. Answers that are on their way when it happens are lost as well,
 // which only makes it sooner.
 func TestSilencesAreSeen(t *testing.T) {
-	s := BlackHoles(TwoUplinks, "fiber", 14, 24*time.Hour)
+	t.Parallel()
+	s := BlackHoles(TwoUplinks, "fiber", 14, 16*time.Hour)
 	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	t.Logf("%v", stats)
 	if stats.Leave.N < 50 || stats.Release.N < 50 {
@@ -119,7 +123,8 @@ func TestSilencesAreSeen(t *testing.T) {
 // TestNothingOnGoodLinks holds that nothing but the start is decided on good links,
 // though they lose a little.
 func TestNothingOnGoodLinks(t *testing.T) {
-	s := Steady(TwoUplinks, twoUplinks, 15, 12*time.Hour, "rtt=30ms jitter=5ms loss=0.02")
+	t.Parallel()
+	s := Steady(TwoUplinks, twoUplinks, 15, 6*time.Hour, "rtt=30ms jitter=5ms loss=0.02")
 	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	if stats.Switches != [3]int{} || stats.Entered[failover.Shunned]+stats.Entered[failover.Down]+stats.Entered[failover.Degraded] > 0 {
 		t.Errorf("%v", stats)

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	lives  = flag.Uint64("lives", 6, "how many rough lives to play")
+	lives  = flag.Uint64("lives", 4, "how many rough lives to play")
 	first  = flag.Uint64("first-life", 0, "the first one's seed")
 	script = flag.String("script", "", "a failing script, for TestReplay to play again")
 )
@@ -65,6 +65,7 @@ func mustPlay(t *testing.T, s Script, o Options) Stats {
 // TestRoughLives holds all rules after every step of lives that are far worse
 // than any network's.
 func TestRoughLives(t *testing.T) {
+	t.Parallel()
 	var sum Stats
 	for seed := range *lives {
 		sum.Join(mustPlay(t, roughLife(*first+seed).Script(), Options{CheckEach: 20}))
@@ -86,6 +87,7 @@ func TestRoughLives(t *testing.T) {
 // TestReplay plays a script that failed: go test ./testenv/simulator -run
 // TestReplay -script FILE.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	text := roughLife(1).Script().until(10 * time.Minute).String()
 	if *script != "" {
 		text = readFile(t, *script)
@@ -145,7 +147,8 @@ func recordsOf(t *testing.T, s Script, lean bool) []failover.Record {
 // TestRunsAreEqual holds that a script says all that a run depends on, and that
 // leaving out reports of sendings that are answered in time changes nothing.
 func TestRunsAreEqual(t *testing.T) {
-	for seed := range uint64(4) {
+	t.Parallel()
+	for seed := range uint64(2) {
 		s := roughLife(seed).Script().until(20 * time.Minute)
 		full := recordsOf(t, s, false)
 		if len(full) < 100 {

@@ -7,14 +7,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"sync"
+	"syscall"
 	"time"
 
 	"swerve/failover"
@@ -115,14 +118,16 @@ func run(what string, seed uint64, years float64, o simulator.Options) error {
 	}
 	total := time.Duration(years * 365 * 24 * float64(time.Hour))
 	worlds := int((total + chunk - 1) / chunk)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	begin := time.Now()
-	sum, err := playAll(worlds, func(i int) simulator.Script {
+	sum, err := playAll(ctx, worlds, func(i int) simulator.Script {
 		return script(seed+uint64(i), min(chunk, total-time.Duration(i)*chunk))
 	}, o)
 	fmt.Fprintln(os.Stderr)
 	took := time.Since(begin)
-	fmt.Printf("%s, seeds %d to %d, %d worlds: %.1f simulated days a second\n%s",
-		what, seed, seed+uint64(worlds)-1, worlds, sum.Length.Hours()/24/took.Seconds(), sum)
+	fmt.Printf("%s, seeds from %d, one for each 10 days: %.1f simulated days a second\n%s",
+		what, seed, sum.Length.Hours()/24/took.Seconds(), sum)
 	var failure *simulator.Failure
 	if errors.As(err, &failure) {
 		return simulator.Shrink(failure, o, 200)
@@ -130,9 +135,9 @@ func run(what string, seed uint64, years float64, o simulator.Options) error {
 	return err
 }
 
-// playAll plays worlds side by side. The sum is of those that were played to
-// their end; the first error stops the others.
-func playAll(worlds int, script func(int) simulator.Script, o simulator.Options) (simulator.Stats, error) {
+// playAll plays worlds side by side. The sum is of those that were played; after
+// the first error, and when ctx ends, no more are begun.
+func playAll(ctx context.Context, worlds int, script func(int) simulator.Script, o simulator.Options) (simulator.Stats, error) {
 	var (
 		sum   simulator.Stats
 		first error
@@ -144,7 +149,7 @@ func playAll(worlds int, script func(int) simulator.Script, o simulator.Options)
 		lock.Lock()
 		defer lock.Unlock()
 		next++
-		return next - 1, next <= worlds && first == nil
+		return next - 1, next <= worlds && first == nil && ctx.Err() == nil
 	}
 	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
