@@ -45,7 +45,7 @@ func (p *page) eventLines(all []control.Event, rows, scroll int) ([]line, string
 	var blocks [][]line
 	used, i := 0, end
 	for ; i > 0 && used < rows; i-- {
-		block := p.event(all[i-1], wide, each)
+		block := p.event(all[i-1], wide, min(each, rows-used))
 		blocks = append(blocks, block)
 		used += len(block)
 	}
@@ -55,7 +55,7 @@ func (p *page) eventLines(all []control.Event, rows, scroll int) ([]line, string
 	if scroll == 0 {
 		scrolled = ""
 	}
-	return lines[max(len(lines)-rows, 0):], scrolled
+	return lines, scrolled
 }
 
 // noTypes is the width under which the type of an event is left out: what happened

@@ -36,6 +36,7 @@ func TestJournal(t *testing.T) {
 		{"a new life on a clock set back", [][]control.Event{eventsOf(second, 1, 5), eventsOf(first, 1, 5)}, 10, "12h-5"},
 		{"a gap", [][]control.Event{eventsOf(first, 1, 2), {unnumbered}, eventsOf(first, 6, 7)}, 5, "12h-7"},
 		{"more than is kept", [][]control.Event{eventsOf(first, 1, 4000), eventsOf(first, 1, 4001)}, maxEvents, "12h-4001"},
+		{"a long life and a new one", [][]control.Event{eventsOf(first, 5000, 9000), eventsOf(second, 1, 4000)}, maxEvents, "13h-4000"},
 		{"more than the daemon keeps", [][]control.Event{eventsOf(first, 1, 9000), eventsOf(first, 4905, 9001)}, maxEvents, "12h-9001"},
 	} {
 		var j journal

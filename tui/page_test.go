@@ -67,8 +67,8 @@ func wellFormed(t *testing.T, name, got string, s size) {
 func TestPagesOfAnySize(t *testing.T) {
 	for _, state := range states {
 		snap := state.snap()
-		for width := 1; width < 180; width += 7 {
-			for height := 1; height < 60; height += 3 {
+		for width := 1; width < 180; width += 13 {
+			for height := 1; height < 60; height += 5 {
 				for _, help := range []bool{false, true} {
 					p := pageOf(looks(), snap, size{width, height})
 					p.view.help = help
@@ -102,6 +102,7 @@ func TestColours(t *testing.T) {
 	bare := drawAll(looks())
 	coloured := drawAll(colours(t))
 	golden(t, "colours-80x24", pageOf(colours(t), carrierLost(), sizes[0]).String()+"\n")
+	golden(t, "colours-stale-80x24", pageOf(colours(t), stale(), sizes[0]).String()+"\n")
 	t.Setenv("NO_COLOR", "1")
 	none := drawAll(colours(t))
 	for i := range bare {
@@ -110,6 +111,20 @@ func TestColours(t *testing.T) {
 		}
 		if none[i] != bare[i] {
 			t.Errorf("with NO_COLOR:\n%q\nwant\n%q", none[i], bare[i])
+		}
+	}
+}
+
+// The events take no more lines than they have, and begin with the beginning of one.
+func TestEventsAreWhole(t *testing.T) {
+	begins := regexp.MustCompile(`^ +(\d\d-\d\d )?\d\d:`)
+	for _, width := range []int{60, 80, 120} {
+		p := pageOf(looks(), carrierLost(), size{width, 24})
+		for rows := 1; rows < 30; rows++ {
+			lines, _ := p.eventLines(p.snap.Events, rows, 0)
+			if len(lines) > rows || !begins.MatchString(p.draw(lines[0], width)) {
+				t.Errorf("%d columns: %d lines for %d rows, from %q", width, len(lines), rows, p.draw(lines[0], width))
+			}
 		}
 	}
 }

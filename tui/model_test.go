@@ -1,0 +1,315 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"swerve/control"
+)
+
+// quietModel is a model whose commands no test runs.
+func quietModel(t *testing.T, s size) *model {
+	t.Helper()
+	back := newBackend(context.Background(), "/nowhere")
+	t.Cleanup(back.close)
+	m := newModel(back, looks(), "/nowhere", noon)
+	m.size = s
+	return m
+}
+
+// known is a model that shows a snapshot.
+func known(t *testing.T, snap *Snapshot, s size) *model {
+	m := quietModel(t, s)
+	m.snap, m.journal.events = snap, snap.Events
+	return m
+}
+
+func keyOf(name string) tea.KeyMsg {
+	special := map[string]tea.KeyType{"tab": tea.KeyTab, "shift+tab": tea.KeyShiftTab, "up": tea.KeyUp, "down": tea.KeyDown,
+		"pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "home": tea.KeyHome, "end": tea.KeyEnd, "esc": tea.KeyEsc,
+		"ctrl+c": tea.KeyCtrlC, "ctrl+z": tea.KeyCtrlZ, " ": tea.KeySpace}
+	if k, ok := special[name]; ok {
+		return tea.KeyMsg{Type: k, Runes: map[bool][]rune{true: {' '}}[k == tea.KeySpace]}
+	}
+	return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(name)}
+}
+
+// press types keys, separated by spaces.
+func press(m *model, keys string) (last tea.Cmd) {
+	for _, k := range strings.Fields(keys) {
+		_, last = m.Update(keyOf(k))
+	}
+	return last
+}
+
+func TestKeysThatQuit(t *testing.T) {
+	for _, keys := range []string{"q", "ctrl+c", "? q", "? ctrl+c", "p q", "tab q"} {
+		m := known(t, allUp(), sizes[0])
+		cmd := press(m, keys)
+		if cmd == nil {
+			t.Errorf("%s: no command", keys)
+		} else if _, ok := cmd().(tea.QuitMsg); !ok {
+			t.Errorf("%s: does not quit", keys)
+		}
+	}
+	m := known(t, allUp(), sizes[0])
+	if _, ok := press(m, "ctrl+z")().(tea.SuspendMsg); !ok {
+		t.Error("ctrl+z does not suspend")
+	}
+}
+
+func TestKeysThatChangeTheView(t *testing.T) {
+	for _, c := range []struct {
+		keys string
+		want view
+	}{
+		{"", view{focus: eventsPart}},
+		{"?", view{focus: eventsPart, help: true}},
+		{"? ?", view{focus: eventsPart}}, {"? esc", view{focus: eventsPart}},
+		{"? t p tab", view{focus: eventsPart, help: true}}, // the help hides what they would do
+		{"t", view{focus: eventsPart, span: 1}}, {"t t t", view{focus: eventsPart}},
+		{"f", view{focus: eventsPart, doubts: true}}, {"f f", view{focus: eventsPart}},
+		{"tab", view{focus: uplinksPart}}, {"tab tab", view{focus: problemsPart}}, {"tab tab tab", view{focus: policiesPart}},
+		{"tab tab tab tab", view{focus: eventsPart}}, {"shift+tab", view{focus: policiesPart}},
+		{"up up", view{focus: eventsPart, scroll: [parts]int{eventsPart: 2}}},
+		{"up up down", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
+		{"down", view{focus: eventsPart}}, {"home end", view{focus: eventsPart}},
+		{"k k j", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
+		{"g", view{focus: eventsPart, scroll: [parts]int{eventsPart: 62}}}, // of 63, two doubts aside
+		{"pgup", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
+		{"tab down down", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 2}}},
+		{"tab G", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 2}}},
+		{"tab end up", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 1}}},
+		{"tab pgdown pgup", view{focus: uplinksPart}}, {"tab up", view{focus: uplinksPart}},
+		{"x z 1", view{focus: eventsPart}},
+	} {
+		m := known(t, crowd(), sizes[0])
+		if press(m, c.keys); m.view != c.want {
+			t.Errorf("%q: %+v, want %+v", c.keys, m.view, c.want)
+		}
+	}
+}
+
+// What the terminal pastes is no key.
+func TestPasteIsNoKey(t *testing.T) {
+	m := known(t, allUp(), sizes[0])
+	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true}); cmd != nil || m.view != (view{focus: eventsPart}) {
+		t.Errorf("%+v", m.view)
+	}
+}
+
+func TestScrolledPages(t *testing.T) {
+	m := known(t, crowd(), sizes[0])
+	press(m, "tab G shift+tab shift+tab down tab up up up")
+	golden(t, "scrolled-80x24", m.View()+"\n")
+	wellFormed(t, "scrolled", m.View(), sizes[0])
+	for _, want := range []string{"provider-12 ", "3–12 of 12", "2–2 of 5", "60 of 63"} {
+		if !strings.Contains(m.View(), want) {
+			t.Errorf("no %q in\n%s", want, m.View())
+		}
+	}
+	// A terminal that grew has no place left to scroll to.
+	m.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
+	if got := m.View(); !strings.Contains(got, "provider-01 ") || !strings.Contains(got, "provider-12 ") {
+		t.Errorf("after growing:\n%s", got)
+	}
+	// Nor has a list that became shorter.
+	m.snap.Status.Policies = m.snap.Status.Policies[:1]
+	if got := m.View(); !strings.Contains(got, "  default  IPv4") {
+		t.Errorf("with one policy:\n%s", got)
+	}
+}
+
+func TestPauseKeepsThePage(t *testing.T) {
+	m := known(t, allUp(), sizes[0])
+	m.now = noon
+	press(m, "p")
+	before := m.View()
+	if !strings.Contains(before, "PAUSED 0s") {
+		t.Errorf("not paused:\n%s", before)
+	}
+	worse := carrierLost().Status
+	worse.Uplinks[1].IPv4.RTTMS = new(900.0)
+	m.Update(statusMsg{status: worse, at: noon})
+	m.stream = &stream{}
+	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 90, 95)})
+	if m.View() != before {
+		t.Errorf("the page moved:\n%s", m.View())
+	}
+	press(m, "p")
+	if got := m.View(); !strings.Contains(got, "no carrier") || !strings.Contains(got, "12h-95") || strings.Contains(got, "PAUSED") {
+		t.Errorf("after going on:\n%s", got)
+	}
+}
+
+// Events that come in do not move what a reader looks at.
+func TestReadersPlaceIsKept(t *testing.T) {
+	m := known(t, crowd(), sizes[0])
+	m.stream = &stream{}
+	press(m, "up up up")
+	before := m.View()
+	batch := append(eventsOf(noon, 900, 901), health(902, 0, "x", "ipv4", control.Up, control.Suspect, "", nil))
+	m.Update(eventsMsg{from: m.stream, events: batch})
+	got, want := strings.Split(m.View(), "\n"), strings.Split(before, "\n")
+	if got[21] != want[21] || got[22] != want[22] {
+		t.Errorf("%q\nwant\n%q", got[21:23], want[21:23])
+	}
+	press(m, "G")
+	if got := m.View(); !strings.Contains(got, "12h-901") {
+		t.Errorf("the newest is not shown:\n%s", got)
+	}
+}
+
+// gone is the answer of a socket without a daemon, after d.
+func gone(d time.Duration) statusMsg { return statusMsg{err: goneError("gone"), at: noon.Add(d)} }
+
+func TestRetriesAreBounded(t *testing.T) {
+	m := quietModel(t, sizes[0])
+	var waits []time.Duration
+	at := time.Duration(0)
+	for range 8 {
+		m.Update(gone(at))
+		wait := m.snap.Outage.Next.Sub(noon.Add(at))
+		waits = append(waits, wait)
+		at += wait
+	}
+	want := []time.Duration{1e9, 1e9, 2e9, 4e9, 5e9, 5e9, 5e9, 5e9}
+	for i := range want {
+		if waits[i] != want[i] {
+			t.Fatalf("waits %v, want %v", waits, want)
+		}
+	}
+	if m.snap.Outage.Tries != 8 || !m.snap.Outage.Since.Equal(noon) {
+		t.Errorf("%+v", *m.snap.Outage)
+	}
+}
+
+// due reports whether a tick after d asks the daemon.
+func due(m *model, d time.Duration) bool {
+	m.polling = false
+	m.Update(tickMsg(noon.Add(d)))
+	return m.polling
+}
+
+func TestPollsInTime(t *testing.T) {
+	m := quietModel(t, sizes[0])
+	m.polled = noon
+	m.Update(statusMsg{status: allUp().Status, at: noon.Add(10 * time.Millisecond)})
+	for _, c := range []struct {
+		after time.Duration
+		want  bool
+	}{{500 * time.Millisecond, false}, {999 * time.Millisecond, true}, {1500 * time.Millisecond, false}, {2 * time.Second, true}} {
+		if got := due(m, c.after); got != c.want {
+			t.Errorf("after %v: %v", c.after, got)
+		}
+	}
+	m.Update(gone(2 * time.Second))
+	m.Update(gone(3 * time.Second))
+	m.Update(gone(4 * time.Second)) // the next after 6 s
+	if due(m, 5900*time.Millisecond) || !due(m, 6*time.Second) {
+		t.Error("not by the schedule of retries")
+	}
+	// r asks at once, but one question at a time.
+	m.polling = false
+	if press(m, "r") == nil || !m.polling || press(m, "r") != nil {
+		t.Error("r does not ask once")
+	}
+	// An answer ends the outage.
+	m.Update(statusMsg{status: allUp().Status, at: noon.Add(7 * time.Second)})
+	if m.snap.Outage != nil || !m.snap.live(noon.Add(7*time.Second)) {
+		t.Errorf("%+v", m.snap.Outage)
+	}
+}
+
+// A change is looked at as soon as an event tells of it.
+func TestEventsHurryThePoll(t *testing.T) {
+	m := known(t, allUp(), sizes[0])
+	m.stream, m.polled, m.now = &stream{}, noon, noon.Add(100*time.Millisecond)
+	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 10)})
+	if m.polling {
+		t.Error("a storm of events makes a storm of polls")
+	}
+	m.now = noon.Add(600 * time.Millisecond)
+	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 10)}); m.polling {
+		t.Error("a repeated event hurries")
+	}
+	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 11, 11)}); !m.polling {
+		t.Error("no poll after an event")
+	}
+}
+
+func TestStreamOfEvents(t *testing.T) {
+	m := known(t, allUp(), sizes[0])
+	m.Update(statusMsg{status: m.snap.Status, at: noon})
+	first := m.stream
+	if first == nil {
+		t.Fatal("no stream after the first answer")
+	}
+	if m.Update(statusMsg{status: m.snap.Status, at: noon}); m.stream != first {
+		t.Error("a second stream")
+	}
+	m.Update(eventsMsg{from: first, events: eventsOf(noon, 10, 11), ended: true, err: errors.New("cut off")})
+	if m.stream != nil || m.snap.Deaf == nil || len(m.snap.Events) != 7 {
+		t.Fatalf("%+v", m.snap)
+	}
+	if got := m.View(); !strings.Contains(got, "none come in: cut off") {
+		t.Errorf("the page does not say so:\n%s", got)
+	}
+	m.Update(eventsMsg{from: first, events: eventsOf(noon, 12, 13)}) // a late word of the old stream
+	if len(m.snap.Events) != 7 {
+		t.Errorf("%d events", len(m.snap.Events))
+	}
+	if m.Update(statusMsg{status: m.snap.Status, at: noon.Add(500 * time.Millisecond)}); m.stream != nil {
+		t.Error("a new stream at once")
+	}
+	m.Update(statusMsg{status: m.snap.Status, at: noon.Add(time.Second)})
+	if m.stream == nil || m.stream == first {
+		t.Fatal("no new stream")
+	}
+	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 12)}); m.snap.Deaf != nil || len(m.snap.Events) != 8 {
+		t.Errorf("%v, %d events", m.snap.Deaf, len(m.snap.Events))
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	refused := &control.Error{Action: "read the status from", Object: "/s", Cause: errors.New("permission denied"), Remedy: "run it as root"}
+	for _, c := range []struct {
+		name string
+		msgs []tea.Msg
+		want string
+	}{
+		{"quit before the first answer", nil, "read the status from /nowhere: no daemon answers so far"},
+		{"no daemon", []tea.Msg{gone(0)}, "read the status from /run/swerve/swerve.sock: no daemon answers: gone; start it with `systemctl start swerve`, or name its socket with --socket"},
+		{"not allowed", []tea.Msg{statusMsg{err: refused, at: noon}}, "read the status from /s: no daemon answers: permission denied; run it as root"},
+		{"seen", []tea.Msg{gone(0), statusMsg{status: allUp().Status, at: noon}}, ""},
+		{"seen once", []tea.Msg{statusMsg{status: allUp().Status, at: noon}, gone(0)}, ""},
+	} {
+		m := quietModel(t, sizes[0])
+		for _, msg := range c.msgs {
+			m.Update(msg)
+		}
+		err := m.outcome()
+		if (err == nil) != (c.want == "") || err != nil && (err.Error() != c.want || !errors.Is(err, control.ErrNoDaemon)) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+// Keys do no harm before there is anything to show, or room for it.
+func TestKeysAtAnyTime(t *testing.T) {
+	all := "up down pgup pgdown g G tab shift+tab t f p r ? esc ? ? p"
+	for _, s := range []size{{}, {1, 1}, {39, 9}, {40, 10}, {80, 24}} {
+		for _, snap := range []*Snapshot{{trends: trends{}}, noDaemon(), allUp(), stale()} {
+			m := known(t, snap, s)
+			for _, k := range strings.Fields(all) {
+				press(m, k)
+				m.View()
+			}
+		}
+	}
+}
