@@ -21,8 +21,7 @@ type wire struct {
 	lots lots
 	// stalls and bursts are this family's own, beside those of the uplink.
 	stalls, bursts episodes
-	// changed is when the script last changed something, unwell until when its
-	// condition at that time may still show.
+	// changed is when the script last changed a quality of it.
 	changed failover.Instant
 }
 
@@ -30,7 +29,6 @@ type wire struct {
 type line struct {
 	name           string
 	link           failover.Link
-	told           bool
 	stalls, bursts episodes
 	wires          [2]wire
 }
@@ -53,7 +51,7 @@ func newLine(name string, index int, seed uint64) *line {
 	return l
 }
 
-// eachEpisodes calls f for the four kinds of episodes that befall a wire.
+// episodesOf lists the four kinds of episodes that befall a wire.
 func (l *line) episodesOf(f failover.Family) [4]*episodes {
 	w := &l.wires[f]
 	return [4]*episodes{&l.stalls, &l.bursts, &w.stalls, &w.bursts}
