@@ -46,7 +46,7 @@ func (e *Engine) adoptLost(pol *policy, f Family, name string) {
 		return
 	}
 	p.state, p.since, p.reason = Down, e.now, "was down before the restart"
-	p.recovery = recovery{owes: true, good: never, began: never, hold: 0}
+	p.recovery = recovery{owes: true, good: never, began: never, stallUntil: never}
 	p.mark = e.seq
 	p.touched = true
 }

@@ -44,7 +44,7 @@ func (e *Engine) next(p *path) (verdict, bool) {
 		if p.state == v.to && p.reason != v.reason {
 			// The same state for another reason, such as a silence that became a cut.
 			p.reason = v.reason
-			p.recovery.stalled = false
+			p.recovery.stallUntil = never
 			p.evidence = e.now
 		}
 		return v, p.state != v.to

@@ -14,12 +14,13 @@ type recovery struct {
 	hold time.Duration
 	// began is the start of the outage; never where it is not known.
 	began Instant
-	// stalled: the down came by silence, so that a quick answer teaches patience.
-	stalled bool
+	// stallUntil is until when an answer shows that the path had only stalled, and
+	// teaches patience; never where the down did not come by silence.
+	stallUntil Instant
 }
 
 // noRecovery is that of a path that owes nothing.
-var noRecovery = recovery{good: never, began: never}
+var noRecovery = recovery{good: never, began: never, stallUntil: never}
 
 // outageFactor makes a short outage owe a short proof.
 const outageFactor = 10
@@ -36,14 +37,15 @@ func (e *Engine) enterDown(p *path, from State) {
 		p.recovery.began = p.silent
 		p.evidence = p.silent
 	}
-	p.recovery.stalled = silence
 	p.recovery.owes = true
+	p.recovery.stallUntil = never
 	if base.Answering() {
 		p.damping.add(e.now, p.up.cfg.Health.Damping)
 	}
 	p.mark = e.seq
 	e.closeBurst(p)
 	if silence {
+		p.recovery.stallUntil = e.now + quickReturn
 		p.fastUntil = e.now + quickReturn
 		p.fastNext = e.now
 	}
@@ -66,7 +68,7 @@ func (e *Engine) enterRecovering(p *path, from State) {
 		hold = max(hold, min(unfinished, after))
 	}
 	r.good, r.hold = e.now, hold
-	if r.stalled && e.now-p.since <= quickReturn {
+	if e.now <= r.stallUntil {
 		p.patience.double(e.now)
 	}
 	p.proven = true

@@ -96,9 +96,6 @@ func TestStallVerdicts(t *testing.T) {
 	}
 }
 
-// mostPatience is what a path's patience can learn.
-const mostPatience = 2 * time.Second
-
 // TestSilencesAreSeen plays black-holes at random phases, and holds how soon new
 // flows and sessions left, against the times that docs/DECISION.md derives: 287 ms
 // at worst, and for sessions one deadline and one interval of probes, 207 ms, beside
@@ -115,7 +112,7 @@ func TestSilencesAreSeen(t *testing.T) {
 	if q := stats.Leave.Quantile(0.5); q > 230*time.Millisecond || q < 120*time.Millisecond {
 		t.Errorf("the median is %v", q)
 	}
-	if stats.Leave.Worst > 290*time.Millisecond || stats.Release.Worst > mostPatience+210*time.Millisecond {
+	if stats.Leave.Worst > 290*time.Millisecond || stats.Release.Worst > 710*time.Millisecond {
 		t.Errorf("at worst new flows left after %v, sessions after %v", stats.Leave.Worst, stats.Release.Worst)
 	}
 }
