@@ -171,7 +171,7 @@ func TestReconnects(t *testing.T) {
 
 	f.start(carrierLost().Status)
 	f.say("second life, one")
-	page = d.until("second life, one")
+	d.until("second life, one")
 	page = d.untilIt("is live", func(page string) bool {
 		return strings.Contains(page, "◐ WARNING") && strings.Contains(page, "live ")
 	})
@@ -195,7 +195,7 @@ func TestFollows(t *testing.T) {
 	f.hub.Publish(health(0, 0, "fiber", "ipv4", control.Up, control.Down, "no carrier", new(0.1)))
 	d.until("fiber IPv4 up → down: no carrier")
 	d.until("× down")
-	if n := len(d.model.snap.Events); n != maxEvents {
+	if n := len(d.model.snap.events); n != maxEvents {
 		t.Errorf("%d events are kept, want %d", n, maxEvents)
 	}
 }
