@@ -10,11 +10,11 @@ import (
 
 // events shows what happened, the newest at the bottom.
 func (p *page) events() section {
-	all := p.snap.Events
+	all := p.snap.events
 	about := ""
 	if !p.view.doubts {
 		all = worthwhile(all)
-		if n := len(p.snap.Events) - len(all); n > 0 {
+		if n := len(p.snap.events) - len(all); n > 0 {
 			about = fmt.Sprintf("%d doubts hidden (f)", n)
 		}
 	}
@@ -32,7 +32,7 @@ func (p *page) events() section {
 
 // eventLines are the last lines up to the event that scroll says, counted from the
 // newest.
-func (p *page) eventLines(all []control.Event, rows, scroll int) ([]line, string) {
+func (p *page) eventLines(all []entry, rows, scroll int) ([]line, string) {
 	if len(all) == 0 {
 		return []line{{blank(2), say(faint, "none yet")}}, ""
 	}
@@ -45,7 +45,7 @@ func (p *page) eventLines(all []control.Event, rows, scroll int) ([]line, string
 	var blocks [][]line
 	used, i := 0, end
 	for ; i > 0 && used < rows; i-- {
-		block := p.event(all[i-1], wide, min(each, rows-used))
+		block := p.event(all[i-1].Event, wide, min(each, rows-used))
 		blocks = append(blocks, block)
 		used += len(block)
 	}
@@ -63,9 +63,9 @@ func (p *page) eventLines(all []control.Event, rows, scroll int) ([]line, string
 const noTypes = 72
 
 // timeWidth is how wide the times of events are: wider where one is of another day.
-func (p *page) timeWidth(events []control.Event) (n int) {
+func (p *page) timeWidth(events []entry) (n int) {
 	for _, e := range events {
-		n = max(n, len(p.eventTime(e)))
+		n = max(n, len(p.eventTime(e.Event)))
 	}
 	return n
 }

@@ -58,13 +58,19 @@ func allUp() *Snapshot {
 }
 
 func snapshotOf(s *control.Status, events []control.Event) *Snapshot {
-	snap := &Snapshot{Socket: "/run/swerve/swerve.sock", Status: s, Received: noon, Events: events, trends: trends{}}
+	snap := &Snapshot{Socket: "/run/swerve/swerve.sock", Status: s, Received: noon, events: entriesOf(events...), trends: trends{}}
 	for i, u := range s.Uplinks {
 		for _, f := range failover.Families {
 			snap.trends[track{u.Name, f}] = pastOf(i, u.Family(f))
 		}
 	}
 	return snap
+}
+
+// entriesOf is what a journal makes of events.
+func entriesOf(events ...control.Event) []entry {
+	var j journal
+	return j.add(events)
 }
 
 // pastOf is a minute of samples that end with what the status says.
@@ -124,12 +130,12 @@ func carrierLost() *Snapshot {
 	}
 	s.Policies[0] = control.Policy{Name: "default", IPv4: shares("lte")}
 	s.SwitchesTotal, s.LastSwitch = 2, lastSwitch(8*time.Second, "ipv4", "no carrier", []string{"fiber"}, []string{"lte"})
-	snap.Events = append(snap.Events,
+	snap.events = append(snap.events, entriesOf(
 		health(6, 8*time.Second, "fiber", "ipv4", control.Up, control.Down, "no carrier", new(0.03)),
 		health(7, 8*time.Second, "fiber", "ipv6", control.Up, control.Down, "no carrier", new(0.03)),
 		control.SwitchEvent(*s.LastSwitch),
 		detail(9, 8*time.Second, control.EventSessions, control.Detail{Uplink: "fiber", Policy: "default", Family: "ipv4",
-			Action: "moved", Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet", TookMS: new(4.8)}))
+			Action: "moved", Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet", TookMS: new(4.8)}))...)
 	return finish(snap)
 }
 
@@ -202,8 +208,8 @@ func crowd() *Snapshot {
 	}
 	s.SwitchesTotal, s.LastSwitch = 41, lastSwitch(20*time.Minute, "ipv6", "0 of 3 targets answer", []string{"provider-05"}, []string{"provider-01", "provider-02"})
 	for i := range 60 {
-		snap.Events = append(snap.Events, health(uint64(6+i), time.Duration(60-i)*time.Second,
-			fmt.Sprintf("provider-%02d", 1+i%12), "ipv4", control.Shunned, control.Up, fmt.Sprintf("answer %d", i), nil))
+		snap.events = append(snap.events, entriesOf(health(uint64(6+i), time.Duration(60-i)*time.Second,
+			fmt.Sprintf("provider-%02d", 1+i%12), "ipv4", control.Shunned, control.Up, fmt.Sprintf("answer %d", i), nil))...)
 	}
 	return finish(snap)
 }
@@ -220,6 +226,6 @@ func longNames() *Snapshot {
 	s.Uplinks[0].RxBPS, s.Uplinks[0].TxBPS = new(uint64(1<<64-1)), new(uint64(999_499))
 	s.Policies[0] = control.Policy{Name: "方針-with-a-long-name-behind-it-indeed", IPv4: shares(s.Uplinks[0].Name, "lte"), IPv6: shares(s.Uplinks[0].Name)}
 	s.LastSwitch = lastSwitch(400*24*time.Hour, "ipv4", s.Uplinks[0].IPv4.Reason, []string{s.Uplinks[0].Name}, nil)
-	snap.Events = append(snap.Events, detail(6, 0, "novelty\n\x1b[31m", control.Detail{Object: "x\ny", Action: "became", Reason: "line one\r\nline two\tand a tab"}))
+	snap.events = append(snap.events, entriesOf(detail(6, 0, "novelty\n\x1b[31m", control.Detail{Object: "x\ny", Action: "became", Reason: "line one\r\nline two\tand a tab"}))...)
 	return finish(snap)
 }

@@ -10,27 +10,40 @@ import (
 // maxEvents is how many events can be scrolled through; the oldest go first.
 const maxEvents = 1000
 
+// entry is an event as the page shows it.
+type entry struct {
+	control.Event
+	// doubt: it only tells that an uplink was suspected, or is again what it was
+	// before. There are many of those on a bad line, and they move nothing.
+	doubt bool
+}
+
 // journal is the events so far, over the lives of several daemons. A stream begins
 // anew with each connection, with all that the daemon keeps; the journal takes what
 // it does not have yet.
 type journal struct {
-	events []control.Event // the oldest first
+	entries []entry // the oldest first
 	// seen has the time of each event of the present daemon's life that it may
 	// still repeat, by sequence number.
 	seen map[uint64]time.Time
 	last uint64
+	// before is what each suspected uplink was when it became so.
+	before map[suspect]control.State
 }
 
-// add takes those events that are new, and returns them.
-func (j *journal) add(events []control.Event) (fresh []control.Event) {
+// suspect names an uplink's family as events do.
+type suspect struct{ uplink, family string }
+
+// add takes those events that are new, and returns how they are shown.
+func (j *journal) add(events []control.Event) (fresh []entry) {
 	for _, e := range events {
 		if j.note(e) {
-			fresh = append(fresh, e)
+			fresh = append(fresh, entry{e, j.doubt(e)})
 		}
 	}
-	j.events = append(j.events, fresh...)
-	if over := len(j.events) - maxEvents; over > 0 {
-		j.events = slices.Clone(j.events[over:])
+	j.entries = append(j.entries, fresh...)
+	if over := len(j.entries) - maxEvents; over > 0 {
+		j.entries = slices.Clone(j.entries[over:])
 	}
 	return fresh
 }
@@ -53,20 +66,32 @@ func (j *journal) note(e control.Event) bool {
 	return true
 }
 
-// doubt reports whether an event only tells that an uplink was suspected, or no
-// longer is, and still answers. There are many, and they move nothing.
-func doubt(e control.Event) bool {
-	if e.Health == nil {
+// doubt reports whether an event is one, in its turn.
+func (j *journal) doubt(e control.Event) bool {
+	h := e.Health
+	if h == nil {
 		return false
 	}
-	h := e.Health
-	return h.To == control.Suspect && h.From.Answering() || h.From == control.Suspect && h.To == control.Up
+	key := suspect{h.Uplink, h.Family}
+	switch {
+	case h.To == control.Suspect && h.From.Answering():
+		if j.before == nil || len(j.before) >= maxTracks {
+			j.before = map[suspect]control.State{}
+		}
+		j.before[key] = h.From
+		return true
+	case h.From == control.Suspect:
+		was := j.before[key]
+		delete(j.before, key)
+		return h.To == was
+	}
+	return false
 }
 
 // worthwhile leaves out doubts.
-func worthwhile(events []control.Event) (kept []control.Event) {
-	for _, e := range events {
-		if !doubt(e) {
+func worthwhile(all []entry) (kept []entry) {
+	for _, e := range all {
+		if !e.doubt {
 			kept = append(kept, e)
 		}
 	}

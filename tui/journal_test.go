@@ -43,8 +43,8 @@ func TestJournal(t *testing.T) {
 		for _, b := range c.batches {
 			j.add(b)
 		}
-		if len(j.events) != c.want || j.events[len(j.events)-1].Detail.Reason != c.last {
-			t.Errorf("%s: %d events up to %s, want %d up to %s", c.name, len(j.events), j.events[len(j.events)-1].Detail.Reason, c.want, c.last)
+		if len(j.entries) != c.want || j.entries[len(j.entries)-1].Detail.Reason != c.last {
+			t.Errorf("%s: %d events up to %s, want %d up to %s", c.name, len(j.entries), j.entries[len(j.entries)-1].Detail.Reason, c.want, c.last)
 		}
 		if len(j.seen) > control.MaxEvents {
 			t.Errorf("%s: %d numbers are kept", c.name, len(j.seen))
@@ -52,21 +52,43 @@ func TestJournal(t *testing.T) {
 	}
 }
 
+// Doubts are what ends where it began.
 func TestDoubts(t *testing.T) {
+	const up, suspect, degraded, shunned = control.Up, control.Suspect, control.Degraded, control.Shunned
 	for _, c := range []struct {
-		from, to control.State
-		want     bool
+		states []control.State // of one uplink, in turn
+		shown  string          // the changes that are
 	}{
-		{control.Up, control.Suspect, true}, {control.Suspect, control.Up, true}, {control.Degraded, control.Suspect, true},
-		{control.Suspect, control.Shunned, false}, {control.Suspect, control.Down, false}, {control.Unknown, control.Suspect, false},
-		{control.Shunned, control.Suspect, false}, {control.Up, control.Down, false}, {control.Suspect, control.Degraded, false},
+		{[]control.State{up, suspect, up, suspect, up}, ""},
+		{[]control.State{degraded, suspect, degraded}, ""},
+		{[]control.State{up, suspect, degraded, suspect, degraded}, "suspect-degraded "},
+		{[]control.State{degraded, suspect, up}, "suspect-up "},
+		{[]control.State{up, suspect, shunned, up}, "suspect-shunned shunned-up "},
+		{[]control.State{shunned, suspect, up}, "shunned-suspect suspect-up "},
+		{[]control.State{suspect, up}, "suspect-up "}, // nobody knows what it was
+		{[]control.State{up, control.Down, control.Recovering, suspect, control.Recovering, up}, "up-down down-recovering recovering-up "},
 	} {
-		if got := doubt(health(1, 0, "fiber", "ipv4", c.from, c.to, "", nil)); got != c.want {
-			t.Errorf("%s to %s: %v", c.from, c.to, got)
+		var j journal
+		for i := range c.states[1:] {
+			j.add([]control.Event{
+				health(0, 0, "fiber", "ipv4", c.states[i], c.states[i+1], "", nil),
+				health(0, 0, "fiber", "ipv6", up, suspect, "", nil), // another's
+			})
+		}
+		shown := ""
+		for _, e := range worthwhile(j.entries) {
+			shown += fmt.Sprintf("%s-%s ", e.Health.From, e.Health.To)
+		}
+		if shown != c.shown {
+			t.Errorf("%v: shown %q, want %q", c.states, shown, c.shown)
 		}
 	}
-	if doubt(detail(1, 0, control.EventRepair, control.Detail{})) {
-		t.Error("a repair is a doubt")
+	var j journal
+	for i := range 10 * maxTracks {
+		j.add([]control.Event{health(0, 0, fmt.Sprint(i), "ipv4", up, suspect, "", nil)})
+	}
+	if len(j.before) > maxTracks {
+		t.Errorf("%d suspects are kept", len(j.before))
 	}
 }
 

@@ -149,7 +149,7 @@ func (m *model) heard(msg eventsMsg) tea.Cmd {
 		return nil
 	}
 	fresh := m.journal.add(msg.events)
-	m.snap.Events = m.journal.events
+	m.snap.events = m.journal.entries
 	m.keepPlace(len(fresh), len(worthwhile(fresh)))
 	if msg.ended {
 		m.stream = nil

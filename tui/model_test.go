@@ -25,7 +25,7 @@ func quietModel(t *testing.T, s size) *model {
 // known is a model that shows a snapshot.
 func known(t *testing.T, snap *Snapshot, s size) *model {
 	m := quietModel(t, s)
-	m.snap, m.journal.events = snap, snap.Events
+	m.snap, m.journal.entries = snap, snap.events
 	return m
 }
 
@@ -153,7 +153,8 @@ func TestReadersPlaceIsKept(t *testing.T) {
 	m.stream = &stream{}
 	press(m, "up up up")
 	before := m.View()
-	batch := append(eventsOf(noon, 900, 901), health(902, 0, "x", "ipv4", control.Up, control.Suspect, "", nil))
+	batch := append(eventsOf(noon, 900, 901), health(902, 0, "x", "ipv4", control.Up, control.Suspect, "", nil),
+		health(903, 0, "x", "ipv4", control.Suspect, control.Up, "", nil))
 	m.Update(eventsMsg{from: m.stream, events: batch})
 	got, want := strings.Split(m.View(), "\n"), strings.Split(before, "\n")
 	if got[21] != want[21] || got[22] != want[22] {
@@ -254,15 +255,15 @@ func TestStreamOfEvents(t *testing.T) {
 		t.Error("a second stream")
 	}
 	m.Update(eventsMsg{from: first, events: eventsOf(noon, 10, 11), ended: true, err: errors.New("cut off")})
-	if m.stream != nil || m.snap.Deaf == nil || len(m.snap.Events) != 7 {
+	if m.stream != nil || m.snap.Deaf == nil || len(m.snap.events) != 7 {
 		t.Fatalf("%+v", m.snap)
 	}
 	if got := m.View(); !strings.Contains(got, "none come in: cut off") {
 		t.Errorf("the page does not say so:\n%s", got)
 	}
 	m.Update(eventsMsg{from: first, events: eventsOf(noon, 12, 13)}) // a late word of the old stream
-	if len(m.snap.Events) != 7 {
-		t.Errorf("%d events", len(m.snap.Events))
+	if len(m.snap.events) != 7 {
+		t.Errorf("%d events", len(m.snap.events))
 	}
 	if m.Update(statusMsg{status: m.snap.Status, at: noon.Add(500 * time.Millisecond)}); m.stream != nil {
 		t.Error("a new stream at once")
@@ -271,8 +272,8 @@ func TestStreamOfEvents(t *testing.T) {
 	if m.stream == nil || m.stream == first {
 		t.Fatal("no new stream")
 	}
-	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 12)}); m.snap.Deaf != nil || len(m.snap.Events) != 8 {
-		t.Errorf("%v, %d events", m.snap.Deaf, len(m.snap.Events))
+	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 12)}); m.snap.Deaf != nil || len(m.snap.events) != 8 {
+		t.Errorf("%v, %d events", m.snap.Deaf, len(m.snap.events))
 	}
 }
 

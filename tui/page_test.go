@@ -121,7 +121,7 @@ func TestEventsAreWhole(t *testing.T) {
 	for _, width := range []int{60, 80, 120} {
 		p := pageOf(looks(), carrierLost(), size{width, 24})
 		for rows := 1; rows < 30; rows++ {
-			lines, _ := p.eventLines(p.snap.Events, rows, 0)
+			lines, _ := p.eventLines(p.snap.events, rows, 0)
 			if len(lines) > rows || !begins.MatchString(p.draw(lines[0], width)) {
 				t.Errorf("%d columns: %d lines for %d rows, from %q", width, len(lines), rows, p.draw(lines[0], width))
 			}

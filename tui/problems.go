@@ -8,14 +8,20 @@ import (
 
 // problems lists what a person should look at, each with what to do.
 func (p *page) problems() section {
-	most := max(p.room()/3, 4) // the rest is a scroll away
-	body := p.problemLines(2)
-	if len(body) > most {
-		body = p.problemLines(1)
+	long, short := p.problemLines(2), p.problemLines(1)
+	title := p.ruled(problemsPart, "PROBLEMS", "")
+	choose := func(rows int) section {
+		if rows < len(long) {
+			return p.fixed(problemsPart, 2, short, title)
+		}
+		return p.fixed(problemsPart, 2, long, title)
 	}
-	s := p.fixed(problemsPart, 2, body, p.ruled(problemsPart, "PROBLEMS", ""))
-	s.want = min(s.want, most)
-	return s
+	return section{
+		part: problemsPart, title: title, least: min(2, len(short)),
+		want:   min(len(long), max(p.room()/3, 4)), // the rest is a scroll away
+		limit:  func(rows int) int { return choose(rows).limit(rows) },
+		window: func(rows, scroll int) ([]line, string) { return choose(rows).window(rows, scroll) },
+	}
 }
 
 // problemLines are all problems, with at most so many lines for each text.

@@ -19,11 +19,10 @@ type Snapshot struct {
 	Received time.Time
 	// Outage is nil while the daemon answers.
 	Outage *Outage
-	// Events are the oldest first.
-	Events []control.Event
 	// Deaf is why no events come, nil while they do.
 	Deaf error
 
+	events []entry // the oldest first
 	trends trends
 }
 
@@ -46,7 +45,7 @@ func (s *Snapshot) live(now time.Time) bool {
 // clone is a copy that stays as it is while the original goes on.
 func (s *Snapshot) clone() *Snapshot {
 	c := *s
-	c.Events, c.trends = slices.Clone(s.Events), s.trends.clone()
+	c.events, c.trends = slices.Clone(s.events), s.trends.clone()
 	if s.Outage != nil {
 		o := *s.Outage
 		c.Outage = &o
