@@ -15,11 +15,12 @@ func (b builder) arriving() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
 		if u.Interface != "" {
-			out = append(out, b.in(u))
+			out = append(out, b.came(u), b.in(u))
 		}
 	}
 	if len(out) > 0 {
-		out[0].about = "Came in by this uplink: answered by it, for ever (policy 127)."
+		out[0].about = "A new flow that came in by this uplink is answered by it, for ever (policy 127).\n" +
+			"What still comes for an address of ours that is gone would be forwarded: it is not."
 	}
 	return append(out, b.prerouting(), b.output())
 }
@@ -29,6 +30,23 @@ func (b builder) in(u Uplink) chain {
 	if u.MarkArrivals {
 		c.rules = append(c.rules, newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
 			because("for strict reverse path filtering"))
+	}
+	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	c.rules = append(c.rules, newRule(ctMark(pair).is(0), goTo(of("came", u.Lane))))
+	return c
+}
+
+// came is for packets by an uplink whose flow has no lanes. When an uplink's
+// address goes, so do the entries of its flows, and their late answers look like
+// new flows that are to be forwarded: the kernel would send them back, masqueraded
+// as another uplink, since this one has no address any more. Probes' answers
+// likewise.
+func (b builder) came(u Uplink) chain {
+	c := chain{name: of("came", u.Lane)}
+	for _, a := range []address{ipDaddr, ip6Daddr} {
+		if own := ownAddresses(u, a.family); len(own) > 0 {
+			c.rules = append(c.rules, newRule(a.in(own), foreignDestination, count(strayCounter), drop))
+		}
 	}
 	lanes := b.Layout.CTPair(u.Lane, failover.NobodyLane)
 	c.rules = append(c.rules, newRule(ctStateNew, setCTMark(b.Layout.CTMask, lanes)))

@@ -116,8 +116,8 @@ func (b builder) strays(u Uplink) []rule {
 }
 
 // moved sees flows of another uplink. Those with a fixed source would be strays:
-// what came in by the other one, static source NAT, and IPv6 that is native
-// there. The rest goes on, and belongs here from now on. Masquerade needs no rule: the kernel
+// what came in by the other one, answers that were for this machine when it still
+// had their address, static source NAT, and IPv6 that is native there. The rest goes on, and belongs here from now on. Masquerade needs no rule: the kernel
 // itself drops the entry of such a flow, with this packet.
 func (b builder) moved(u Uplink) chain {
 	c := chain{
@@ -125,6 +125,7 @@ func (b builder) moved(u Uplink) chain {
 		about: "A flow of another uplink. Inbound, with a fixed source or with foreign IPv6, it would be a stray.",
 		rules: []rule{
 			newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, failover.NobodyLane)), count(strayCounter), drop),
+			newRule(ctReply, count(strayCounter), drop),
 			newRule(ctStatusSNAT, count(strayCounter), drop),
 		},
 	}
@@ -145,6 +146,17 @@ func (b builder) bare(u Uplink) chain {
 			newRule(count(strayCounter), drop),
 		},
 	}
+}
+
+// ownAddresses are the gateway's addresses on an uplink, in a family.
+func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range u.Addresses {
+		if a.Is4() == (f == failover.IPv4) {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return distinct(out)
 }
 
 // othersAddresses are the gateway's addresses on other uplinks, but for one that

@@ -177,6 +177,11 @@ var (
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagSADDR: true},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(unix.RTN_LOCAL)},
 	}}
+	// Packets whose destination is not an address of this machine.
+	foreignDestination = piece{text: "fib daddr type != local", exprs: []expr.Any{
+		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(unix.RTN_LOCAL)},
+	}}
 	// Whether a transformation such as IPsec's still lies before the packet.
 	ipsecExists  = rtIPsec("exists", 1)
 	ipsecMissing = rtIPsec("missing", 0)

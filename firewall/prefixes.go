@@ -25,6 +25,7 @@ var (
 	ipSaddr  = address{"ip saddr", failover.IPv4, 12, 4, nftables.TypeIPAddr}
 	ipDaddr  = address{"ip daddr", failover.IPv4, 16, 4, nftables.TypeIPAddr}
 	ip6Saddr = address{"ip6 saddr", failover.IPv6, 8, 16, nftables.TypeIP6Addr}
+	ip6Daddr = address{"ip6 daddr", failover.IPv6, 24, 16, nftables.TypeIP6Addr}
 )
 
 // in matches addresses inside of one of the prefixes, of which there is at

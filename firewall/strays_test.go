@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -70,6 +71,51 @@ func TestOthersAddressesNeverLeave(t *testing.T) {
 			l.noneWrong()
 		})
 	}
+}
+
+// What still comes for an address that is gone goes nowhere, whether the kernel
+// knows its flow or not. It would be forwarded, and leave masqueraded as another
+// uplink.
+func TestLateAnswersStayInside(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.apply()
+			l.watchWrong()
+			p := plans[f]
+			server, err := l.net.ListenPacket("udp", at(p.host, 5000))
+			l.must(err)
+			defer server.Close()
+			known := l.asks(server, dialUDP(t, l.gw, at(p.host, 5000)))
+			forgotten := l.asks(server, dialUDP(t, l.client, at(p.host, 5000)))
+			l.loseAddress(p)
+			for i, to := range []net.Addr{known, forgotten} {
+				server.WriteTo([]byte("!"), to)
+				until(t, "a stray", func() bool { return l.counters().Stray.Packets == uint64(i+1) })
+			}
+			l.noneWrong()
+		})
+	}
+}
+
+// asks has a client ask a server, and returns from where the server saw it.
+func (l *lab) asks(server net.PacketConn, client net.Conn) (from net.Addr) {
+	l.t.Helper()
+	client.Write([]byte("?"))
+	_, from, err := server.ReadFrom(make([]byte, 10))
+	l.must(err)
+	return from
+}
+
+// loseAddress takes wan0's address away, and has new flows go by wan1. The ISP
+// still knows where that address was.
+func (l *lab) loseAddress(p plan) {
+	l.t.Helper()
+	link, err := l.gw.Netlink().LinkByName("wan0")
+	l.must(err)
+	run(l.t, l.net, "ip", "neigh", "replace", p.a, "lladdr", link.Attrs().HardwareAddr.String(), "dev", "ispA", "nud", "permanent")
+	run(l.t, l.gw, "ip", "addr", "del", fmt.Sprintf("%s/%d", p.a, p.bits), "dev", "wan0")
+	l.prefer("wan1", "wan0")
 }
 
 // A segment that conntrack cannot place has no translation: it stays inside.
