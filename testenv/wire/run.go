@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -145,6 +146,9 @@ func (w *Wire) admits(l *lane, data []byte) bool {
 		return false
 	case l == &w.lanes[gatewaySide] && !native(h, w.opts.Sources):
 		l.count.Foreign++
+		if len(w.foreign) < maxForeign && !slices.Contains(w.foreign, h.src) {
+			w.foreign = append(w.foreign, h.src)
+		}
 		return false
 	}
 	return true

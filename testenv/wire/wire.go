@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +44,12 @@ type Wire struct {
 	filter  Filter
 	closing bool
 	late    time.Duration
+	foreign []netip.Addr // the sources behind Counters.Foreign, each once
 	spare   [][]byte
 }
+
+// maxForeign bounds what ForeignSources tells; later ones are only counted.
+const maxForeign = 16
 
 // The sides of a wire. A lane bears the number of the side that feeds it.
 const (
@@ -149,6 +154,13 @@ func (w *Wire) SetCarrier(on bool) error {
 func (w *Wire) Counters(dir Direction) (c Counters) {
 	w.locked(func() { c = w.of(dir)[0].count })
 	return c
+}
+
+// ForeignSources are the source addresses that were dropped as foreign so far,
+// each once, in the order of their coming, at most maxForeign.
+func (w *Wire) ForeignSources() (all []netip.Addr) {
+	w.locked(func() { all = slices.Clone(w.foreign) })
+	return all
 }
 
 // MarkLateness forgets how late frames have been so far.

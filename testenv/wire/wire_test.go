@@ -268,6 +268,9 @@ func TestForeignSourcesAreDroppedAndCounted(t *testing.T) {
 	if n := b.Counters(wire.ToISP).Foreign; n != 1 {
 		t.Errorf("%d foreign frames, want 1", n)
 	}
+	if got := b.ForeignSources(); len(got) != 1 || got[0].String() != "198.51.100.2" {
+		t.Errorf("foreign sources %v, want 198.51.100.2", got)
+	}
 	if !pings(b.gw, "203.0.113.1") {
 		t.Error("a ping from the own address was not answered")
 	}
