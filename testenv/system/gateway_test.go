@@ -118,7 +118,7 @@ func (g *gateway) noStrays() {
 	g.Helper()
 	for i, w := range g.Wire {
 		if n := w.Counters(wire.ToISP).Foreign; n > 0 && !g.leaks {
-			g.Errorf("%d packets left by %s with a source address that is not its own", n, uplinkNames[i])
+			g.Errorf("%d packets left by %s with a source address that is not its own: %v", n, uplinkNames[i], w.ForeignSources())
 		}
 	}
 }
@@ -207,7 +207,7 @@ const patience = 40 * time.Second
 // eventually polls until a condition holds.
 func (g *gateway) eventually(what string, holds func() bool) {
 	g.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			g.Fatalf("waited %v in vain for %s", patience, what)
 		}
@@ -218,7 +218,7 @@ func (g *gateway) eventually(what string, holds func() bool) {
 func (g *gateway) await(what string, holds func(*control.Status) bool) (last *control.Status) {
 	g.Helper()
 	var err error
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		var s *control.Status
 		if s, err = g.api.Status(g.Context()); err == nil {
 			if last = s; holds(s) {

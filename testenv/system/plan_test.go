@@ -34,9 +34,7 @@ func TestPlan(t *testing.T) {
 				}
 				byScript := g.ours()
 				g.start()
-				g.await("the first uplink to carry", func(s *control.Status) bool {
-					return len(s.Policies) > 0 && len(s.Policies[0].IPv4) == 1 && s.Overall == control.OK
-				})
+				g.await("the first uplink to carry", firstCarries)
 				if rest := g.plan(); rest != "" {
 					t.Errorf("beside the daemon plan prints\n%s", rest)
 				}
@@ -49,11 +47,17 @@ func TestPlan(t *testing.T) {
 					t.Fatal(err)
 				}
 				g.start()
-				g.await("the first uplink to carry", func(s *control.Status) bool { return s.Overall == control.OK })
+				g.await("the first uplink to carry", firstCarries)
 				g.differ("daemon and script differ", byScript, g.ours())
 			})
 		})
 	}
+}
+
+// firstCarries reports whether the first uplink carries both families, and all is
+// well.
+func firstCarries(s *control.Status) bool {
+	return s.Overall == control.OK && len(s.Uplinks) > 1 && carries(s, s.Uplinks[0].Name)
 }
 
 // plan is what swerve plan prints, which has to be the same as JSON.

@@ -61,7 +61,7 @@ func (g *gateway) newParty() *party {
 
 // answerWithin is how long a request has for its answer. One that comes late was
 // not lost, only this machine was slow.
-const answerWithin = 10 * time.Second
+const answerWithin = 3 * time.Second
 
 // session starts a client somewhere, at so many requests a second.
 func (g *gateway) session(where *netns.NS, kind traffic.Kind, to netip.Addr, rate float64) *session {
@@ -127,7 +127,7 @@ func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, a
 	g.Helper()
 	since := time.Now()
 	for _, s := range all {
-		for end := since.Add(patience); !s.wasAnswered(since, wanted); time.Sleep(20 * time.Millisecond) {
+		for end := since.Add(patience); !s.wasAnswered(since, wanted); time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(end) {
 				g.Fatalf("waited %v in vain for %s to be answered %s; it had %s", patience, s, how, s.latest())
 			}
