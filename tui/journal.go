@@ -7,8 +7,12 @@ import (
 	"swerve/control"
 )
 
-// maxEvents is how many events can be scrolled through; the oldest go first.
-const maxEvents = 1000
+// Bounds of what can be scrolled through; the oldest go first, and doubts before
+// others where they take more than their share.
+const (
+	maxEvents = 1000
+	maxDoubts = 500
+)
 
 // entry is an event as the page shows it.
 type entry struct {
@@ -42,10 +46,25 @@ func (j *journal) add(events []control.Event) (fresh []entry) {
 		}
 	}
 	j.entries = append(j.entries, fresh...)
-	if over := len(j.entries) - maxEvents; over > 0 {
-		j.entries = slices.Clone(j.entries[over:])
-	}
+	j.trim()
 	return fresh
+}
+
+// trim keeps the bounds. What a page shows stays as it is.
+func (j *journal) trim() {
+	over := len(j.entries) - maxEvents
+	if over <= 0 {
+		return
+	}
+	doubts := len(j.entries) - len(worthwhile(j.entries))
+	j.entries = slices.DeleteFunc(slices.Clone(j.entries), func(e entry) bool {
+		drop := over > 0 && e.doubt && doubts > maxDoubts
+		if drop {
+			over, doubts = over-1, doubts-1
+		}
+		return drop
+	})
+	j.entries = j.entries[max(over, 0):]
 }
 
 // note reports whether an event is new. Numbers begin at 1 in each daemon's life: a

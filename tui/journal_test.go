@@ -52,6 +52,23 @@ func TestJournal(t *testing.T) {
 	}
 }
 
+// A bad line's doubts leave room for what happened.
+func TestDoubtsLeaveRoom(t *testing.T) {
+	var j journal
+	j.add(eventsOf(noon, 1, 400))
+	for i := range 3 * maxEvents {
+		states := [2]control.State{control.Up, control.Suspect}
+		j.add([]control.Event{health(0, 0, "fiber", "ipv4", states[i%2], states[1-i%2], "", nil)})
+	}
+	if n := len(worthwhile(j.entries)); n != 400 || len(j.entries) != maxEvents {
+		t.Errorf("%d of %d events are no doubts, want 400 of %d", n, len(j.entries), maxEvents)
+	}
+	j.add(eventsOf(noon, 401, 2000))
+	if kept := worthwhile(j.entries); len(j.entries) != maxEvents || len(kept) != maxEvents || kept[maxEvents-1].Detail.Reason != "12h-2000" {
+		t.Errorf("%d events, of them %d no doubts; want the newest %d", len(j.entries), len(kept), maxEvents)
+	}
+}
+
 // Doubts are what ends where it began.
 func TestDoubts(t *testing.T) {
 	const up, suspect, degraded, shunned = control.Up, control.Suspect, control.Degraded, control.Shunned
