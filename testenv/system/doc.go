@@ -4,19 +4,21 @@
 // break things by name, and assert what a client's packets met, what ip(8), nft(8)
 // and conntrack(8) say of the kernel, and what the command line tells a person.
 //
-// Every scenario has its own lab, and ends with the same three questions, asked by
-// gateway.close: did any packet leave by an uplink with a source address that is
-// not that uplink's, did the daemon panic or race, and is it still there.
+// Every scenario has its own lab, and ends with the same two questions, asked by
+// gateway.close: did any packet, so also any probe, leave by an uplink with a
+// source address that is not that uplink's, and did the daemon panic or race.
 //
-// Nothing here asserts a tight time: machines that run tests pause. What a fault
-// cost is logged instead (go test -v), and TestFigures plays the main faults again
+// Nothing here asserts a tight time: machines that run tests pause. A scenario that
+// failed while the lab itself stood still is played again, see trial_test.go. What
+// a fault cost is logged (go test -v), and TestFigures plays the main faults again
 // and again to tell the least, the median and the worst:
 //
 //	go test ./testenv/system -run Figures -v -count=1 -runs 20
 //
 // Where the tests run with the race detector the daemon is built with it too.
 //
-//   - main_test.go: the binary, built once
+//   - main_test.go: the binaries, built once
+//   - trial_test.go: playing a scenario, and whether it counts
 //   - gateway_test.go: a lab with a daemon in it, and waiting for what it does
 //   - sessions_test.go: the clients, and what can be asked of them
 //   - witness_test.go: what other programs say of the kernel

@@ -74,7 +74,7 @@ func TestFigures(t *testing.T) {
 	for _, tc := range figureFaults {
 		t.Run(tc.name, func(t *testing.T) {
 			figures := newFaultFigures()
-			for good, tries := 0, 0; good < *runs && tries < 2**runs+3; tries++ {
+			for good, tries := 0, 0; good < *runs && tries < 2**runs+1; tries++ {
 				phase := time.Duration(lots.Int64N(int64(time.Second)))
 				if figures.play(t, tc.spec, tc.dead, tc.limit, phase) {
 					good++

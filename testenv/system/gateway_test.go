@@ -69,7 +69,7 @@ type gateway struct {
 func newGateway(t *trial, opts testenv.Options, config string, before ...string) *gateway {
 	t.Helper()
 	g := &gateway{trial: t, Lab: testenv.NewTest(t, opts)}
-	args := append(before, binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
+	args := append(before, daemonBinary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
 	var err error
 	if g.daemon, err = g.NewDaemon(args[0], args[1:]...); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func (g *gateway) mend(f *testenv.Fault) {
 func (g *gateway) swerve(args ...string) (stdout, stderr string, code int) {
 	g.Helper()
 	var out, errs strings.Builder
-	cmd := g.Gateway.Command(binary, append(args, "--socket", g.file("swerve.sock"))...)
+	cmd := g.Gateway.Command(commandBinary, append(args, "--socket", g.file("swerve.sock"))...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := g.Gateway.Start(cmd)
 	if err != nil {

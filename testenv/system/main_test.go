@@ -14,8 +14,9 @@ var (
 	seed = flag.Uint64("seed", 1, "of all that is drawn by lot")
 )
 
-// binary is the path of cmd/swerve as TestMain built it.
-var binary string
+// The paths of cmd/swerve as TestMain built it: for the daemon, with the race
+// detector where the tests have it, and for commands, which need not be so slow.
+var daemonBinary, commandBinary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -30,15 +31,25 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	binary = filepath.Join(folder, "swerve")
-	args := []string{"build", "-o", binary}
-	if raced {
-		args = append(args, "-race")
+	commandBinary = filepath.Join(folder, "swerve")
+	daemonBinary = commandBinary
+	err = build(commandBinary)
+	if err == nil && raced {
+		daemonBinary = filepath.Join(folder, "swerve-raced")
+		err = build(daemonBinary, "-race")
 	}
-	build := exec.Command("go", append(args, "swerve/cmd/swerve")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "system: build swerve: %v\n%s", err, out)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "system:", err)
 		return 1
 	}
 	return m.Run()
+}
+
+func build(to string, flags ...string) error {
+	args := append([]string{"build", "-o", to}, flags...)
+	out, err := exec.Command("go", append(args, "swerve/cmd/swerve")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build swerve: %w\n%s", err, out)
+	}
+	return nil
 }

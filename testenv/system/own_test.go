@@ -20,7 +20,7 @@ func TestOwnSockets(t *testing.T) {
 				var all []*session
 				for _, f := range failover.Families {
 					for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
-						all = append(all, g.session(g.Gateway, kind, servers[f], 100))
+						all = append(all, g.session(g.Gateway, kind, servers[f], 50))
 					}
 				}
 				g.goBy(fiber, all...)
