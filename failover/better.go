@@ -39,10 +39,16 @@ func (e *Engine) better(c *choice, present []candidate, rs [][]candidate) pick {
 	if ideal[0].rank != rankUp {
 		return stay
 	}
-	if c.firstAnswer != never && e.now <= c.firstAnswer+quickStart && preferred(ideal, present) {
+	if e.starting(c) && preferred(ideal, present) {
 		return pick{to: to, silent: true}
 	}
 	return e.voluntarily(c, ideal, present, worst)
+}
+
+// starting reports whether a ladder is still finding its place: the first answer
+// was a moment ago, and no switch has been made.
+func (e *Engine) starting(c *choice) bool {
+	return !c.switched && c.firstAnswer != never && e.now <= c.firstAnswer+quickStart
 }
 
 // byHand follows the operator: off a drained uplink, onto a pinned one, and

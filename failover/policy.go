@@ -24,6 +24,8 @@ type choice struct {
 	notBefore Instant
 	// firstAnswer is when an uplink first answered for this ladder.
 	firstAnswer Instant
+	// switched: it was switched at some time, so its start is over.
+	switched bool
 	// voluntary is the last switch that nothing forced.
 	voluntary Instant
 	// shunned is the first rung that was left by a shunning alone, so that the

@@ -86,6 +86,7 @@ func (e *Engine) move(pol *policy, f Family, m pick) {
 	if m.silent {
 		return
 	}
+	c.switched = true
 	if m.voluntary {
 		c.voluntary = e.now
 	}
