@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -210,6 +211,8 @@ type fakePackets struct {
 	mu     sync.Mutex
 	held   string // empty: there is no table
 	refuse error
+	// unadopted, when set, is why flows are not adopted.
+	unadopted error
 }
 
 func (p *fakePackets) Apply(t firewall.Table) error { return p.hold("nft apply", t) }
@@ -248,6 +251,9 @@ func (p *fakePackets) Drift(t firewall.Table) ([]string, error) {
 }
 
 func (p *fakePackets) AdoptFlows(firewall.Goal) (int, error) {
+	if p.unadopted != nil {
+		return 0, p.unadopted
+	}
 	return 0, p.journal.note("adopt flows")
 }
 
@@ -295,11 +301,14 @@ type fakeSysctls struct {
 	refuse error
 	// report: they are not ours to set.
 	report bool
+	// tries are when it was tried.
+	tries []time.Time
 }
 
 func (s *fakeSysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.tries = append(s.tries, time.Now())
 	var wrong []routing.Setting
 	for _, u := range uplinks {
 		switch {

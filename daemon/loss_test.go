@@ -219,6 +219,11 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 		if len(with(r.journal.take(), "sysctl wwan7")) != 1 {
 			t.Error("the sysctls of the new interface were not set once")
 		}
+
+		r.change("eth0", func(l *line) { l.link = failover.Link{} })
+		if old, last := r.routes.ruleTexts("oif eth0"), r.routes.ruleTexts("oif wwan7"); len(old) != 0 || len(last) != 4 {
+			t.Errorf("gone again; rules by the configured name: %v, by the last: %v", old, last)
+		}
 	})
 }
 

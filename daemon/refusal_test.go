@@ -184,6 +184,39 @@ func TestRefusedSysctls(t *testing.T) {
 	})
 }
 
+// They are tried again without any other reason, at a growing pace.
+func TestRefusedSysctlsAreTriedAgain(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.sysctls.refuse = errRefused
+		r.start()
+		r.after(time.Minute)
+		r.sysctls.mu.Lock()
+		r.sysctls.refuse = nil
+		tries := slices.Clone(r.sysctls.tries)
+		r.sysctls.mu.Unlock()
+		if n := len(tries); n < 5 || n > 40 || tries[n-1].Sub(tries[n-3]) < repairMost {
+			t.Errorf("%d tries in a minute: %v", n, tries)
+		}
+		r.until("sysctls are set", repairMost+time.Second, func() bool { return r.problem("sysctl") == nil })
+	})
+}
+
+// Flows that cannot be adopted are told, and hold nothing else up for long.
+func TestFlowsThatCannotBeAdopted(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.packets.unadopted = errRefused
+		r.start()
+		if p := r.problem("kernel-refused"); p == nil || !strings.Contains(p.Text, errRefused.Error()) {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		r.wantLadder(1, 2)
+		r.after(time.Second)
+		if p := r.problem("kernel-refused"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
+
 func TestSysctlsThatAreOnlyReported(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.sysctls.report = true
