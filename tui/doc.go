@@ -23,10 +23,11 @@
 //
 // # Where to look
 //
-//   - run.go, model.go, backend.go: start and end, messages and keys, the daemon
+//   - run.go, model.go, keys.go, scroll.go: start and end, messages, keys
+//   - backend.go: all that waits for the daemon and the clock
 //   - snapshot.go, journal.go, trend.go: what is known, the events, the samples
 //   - page.go, layout.go: the whole page, and who gets how many lines
-//   - head.go, uplinks.go, problems.go, policies.go, events.go, help.go,
+//   - head.go, uplinks.go, crowd.go, problems.go, policies.go, events.go, help.go,
 //     offline.go: its parts
 //   - line.go, table.go, text.go, units.go, theme.go: lines, columns, words, looks
 //   - quiet: keeps a library from questioning the terminal when any command starts
