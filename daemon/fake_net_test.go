@@ -51,9 +51,12 @@ type fakeNet struct {
 	defaults []linkmon.Default
 	box      []linkmon.Observation
 	// asked counts probes by uplink; wrong are those with another mark or way
-	// than their uplink's.
-	asked map[string]int
-	wrong []string
+	// than their uplink's, and unbound counts those that no rule kept there.
+	asked   map[string]int
+	wrong   []string
+	unbound int
+	// bound reports whether rules keep probes on a device.
+	bound func(device string) bool
 }
 
 func newFakeNet() *fakeNet {
@@ -106,6 +109,9 @@ func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
 	}
 	if !path.Link.Equal(l.link) || path.Mark == 0 || path.LostAfter != time.Second {
 		n.wrong = append(n.wrong, fmt.Sprintf("%s by %+v", p.Uplink, path))
+	}
+	if !n.bound(l.link.Interface) {
+		n.unbound++
 	}
 	n.put(failover.ProbeSent{ID: p.ID})
 	if l.black[p.Family] {

@@ -109,6 +109,8 @@ type loop struct {
 	told     uint64
 	last     *control.Switch
 	wake     failover.Instant
+	// asked are the probes that the engine wants and that are not sent yet.
+	asked []failover.Probe
 	// announced: the daemon has told that it is ready.
 	announced bool
 
@@ -164,6 +166,7 @@ func (l *loop) pass() {
 	if now := l.clock.now(); l.repair.due(now) {
 		l.mend(now)
 	}
+	l.sendProbes()
 	view := l.engine.View()
 	l.remember(view)
 	l.share(view)
@@ -198,18 +201,13 @@ func (l *loop) observe(o linkmon.Observation) {
 	l.step(o.At, o.Event)
 }
 
-// step hands the engine one event and does at once what cannot wait: probes.
+// step hands the engine one event, and does what it decides. Its probes leave at
+// the end of the pass.
 func (l *loop) step(at failover.Instant, event failover.Event) {
 	decided := l.clock.now()
 	out := l.engine.Step(at, event)
 	l.wake = out.Wake
-	for _, probe := range out.Probes {
-		l.net.Send(probe, linkmon.Path{
-			Link: l.picture.links[probe.Uplink], Mark: l.setup.mark(probe.Uplink),
-			LostAfter: l.setup.probe(probe.Uplink).LostAfter,
-		})
-		l.traffic.probe(probe)
-	}
+	l.asked = append(l.asked, out.Probes...)
 	for _, uplink := range out.Reread {
 		l.net.Reread(uplink)
 	}
@@ -219,6 +217,24 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	if out.Intent != nil {
 		l.take(*out.Intent)
 	}
+}
+
+// sendProbes sends what the engine asked for in this pass, after the kernel was
+// brought to its goal. Before the rules of an uplink stand nothing keeps its
+// probes on it: for IPv6 a packet's device is a mere hint to the kernel, and they
+// would leave by another uplink. So the first ones of all wait for the first apply.
+func (l *loop) sendProbes() {
+	if !l.plant.standing && l.setup.hands() {
+		return
+	}
+	for _, probe := range l.asked {
+		l.net.Send(probe, linkmon.Path{
+			Link: l.picture.links[probe.Uplink], Mark: l.setup.mark(probe.Uplink),
+			LostAfter: l.setup.probe(probe.Uplink).LostAfter,
+		})
+		l.traffic.probe(probe)
+	}
+	l.asked = l.asked[:0]
 }
 
 // decidedAt moves a record from the instant of its event, which the engine takes

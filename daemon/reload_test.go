@@ -43,6 +43,21 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// A change that is nothing to the engine reaches the kernel all the same.
+func TestReloadOfWhatTheEngineDoesNotKnow(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.journal.take()
+		if err := r.reload(twoUplinks + "kernel: {main_default: leave}\n"); err != nil {
+			t.Fatal(err)
+		}
+		if did := r.journal.take(); len(did) != 4 || len(with(did, "route del default table main")) != 4 {
+			t.Errorf("done: %v", did)
+		}
+	})
+}
+
 // Uplinks come and go by reloads; each name keeps its lane.
 func TestReloadKeepsLanes(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
@@ -60,6 +75,9 @@ failback: {after: 1s, min_interval: 0s}
 		}
 		r.after(10 * time.Second)
 		r.wantLadder(3, 1, 2)
+		if n := r.net.unbound; n > 0 {
+			t.Errorf("%d probes were sent before the rules stood that keep them on their uplink", n)
+		}
 		lanes := func(device string) string { return strings.Join(r.routes.ruleTexts("oif "+device+" lookup"), "\n") }
 		if got := lanes("eth0") + lanes("eth1") + lanes("eth2"); strings.Count(got, "lookup 5301") != 2 ||
 			strings.Count(got, "lookup 5302") != 2 || strings.Count(got, "lookup 5303") != 2 || !strings.Contains(lanes("eth2"), "5303") {

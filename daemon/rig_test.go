@@ -56,6 +56,7 @@ func newRig(t testing.TB, file string) *rig {
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
 	r.routes = &fakeRoutes{journal: r.journal, on: map[int]bool{}, changed: func() { poke(r.net.repair) }}
+	r.net.bound = func(device string) bool { return len(r.routes.ruleTexts("oif "+device)) > 0 }
 	r.packets = &fakePackets{journal: r.journal, changed: make(chan struct{}, 1)}
 	r.sysctls = &fakeSysctls{journal: r.journal}
 	r.flows = &fakeFlows{journal: r.journal}

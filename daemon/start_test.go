@@ -37,6 +37,9 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 			t.Errorf("the packet filter was made %d times", n)
 		}
 		r.wantLadder(1, 2)
+		if n := r.net.unbound; n > 0 {
+			t.Errorf("%d probes were sent before the rules stood that keep them on their uplink", n)
+		}
 		if s := r.status(); s.Daemon.Generation != 1 || len(s.Problems) > 0 && r.problem("policy-dead") == nil {
 			t.Errorf("status after the start: %+v", s)
 		}
@@ -82,6 +85,25 @@ func TestRestartMovesNothing(t *testing.T) {
 		if s := r.status(); s.SwitchesTotal != 0 || s.LastSwitch != nil {
 			t.Errorf("a restart counts %d switches", s.SwitchesTotal)
 		}
+	})
+}
+
+// Who carries is read from the kernel, also where nobody is lost and the file
+// prefers another.
+func TestRestartKeepsWhoCarries(t *testing.T) {
+	inBubble(t, twoUplinks+"failback: {mode: manual}\n", func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.blackHole("eth0", true, both...)
+		r.after(10 * time.Second)
+		r.blackHole("eth0", false, both...)
+		r.until("fiber is up again", 2*time.Minute, r.isIn("fiber", control.Up))
+		r.after(10 * time.Second)
+		r.wantLadder(2, 1)
+		r.restart()
+		r.after(time.Minute)
+		r.wantQuiet("after a restart")
+		r.wantLadder(2, 1)
 	})
 }
 

@@ -18,8 +18,6 @@ import (
 func TestExitCodes(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, twoUplinks)
-		// Known: before the rules stand, a probe or two may leave by the wrong uplink.
-		g.leaks = true
 		file := g.file("swerve.yaml")
 		bad := g.file("bad.yaml")
 		if err := os.WriteFile(bad, []byte("uplinks: [{name: fiber, interface: wan0, colour: red}]\nfail: back\n"), 0o644); err != nil {
