@@ -12,8 +12,9 @@ DIST    ?= dist
 EPOCH   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # Debian's packages of the tools that the tests use as witnesses, and of the
-# compiler that the race detector needs.
+# compiler that the race detector needs. PEERS are what the bench compares with.
 WITNESSES = iproute2 nftables conntrack iputils-ping fping iperf3 tshark tmux
+PEERS     = iproute2 nftables fping iperf3
 COMPILER  = gcc libc6-dev
 
 .PHONY: help
@@ -39,6 +40,23 @@ demo-defaults: ## the same with nothing but the defaults
 test: ## run every test with the race detector, on real kernels' namespaces
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@./testenv/as-root env CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TESTFLAGS) ./...
+
+.PHONY: bench bench-short bench-tables
+bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)
+	@status=0; $(BENCH) -out docs/bench.json || status=$$?; \
+		$(MAKE) --no-print-directory bench-tables && exit $$status
+
+bench-short: bin/bench ## the same with few runs, into bench.json (five minutes)
+	@$(BENCH) -short -out bench.json
+
+bench-tables: bin/bench ## make the tables in the documents of docs/bench.json
+	@./bin/bench -tables docs/bench.json
+
+BENCH = ./testenv/need $(PEERS) && ./testenv/as-root ./bin/bench -swerve ./bin/swerve -software $(VERSION)
+
+.PHONY: bin/bench
+bin/bench: bin/swerve
+	@$(GO) build -trimpath -o $@ ./testenv/bench
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, floors and function lengths

@@ -10,10 +10,7 @@
 //
 // Nothing here asserts a tight time: machines that run tests pause. A scenario that
 // failed while the lab itself stood still is played again, see trial_test.go. What
-// a fault cost is logged (go test -v), and TestFigures plays the main faults again
-// and again to tell the least, the median and the worst:
-//
-//	go test ./testenv/system -run Figures -v -count=1 -runs 20
+// a fault cost is logged (go test -v), and measured by testenv/bench.
 //
 // Where the tests run with the race detector the daemon is built with it too.
 //

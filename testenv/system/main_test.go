@@ -9,10 +9,7 @@ import (
 	"testing"
 )
 
-var (
-	runs = flag.Int("runs", 1, "how often TestFigures plays each fault")
-	seed = flag.Uint64("seed", 1, "of all that is drawn by lot")
-)
+var seed = flag.Uint64("seed", 1, "of all that is drawn by lot")
 
 // The paths of cmd/swerve as TestMain built it: for the daemon, with the race
 // detector where the tests have it, and for commands, which need not be so slow.

@@ -1,0 +1,28 @@
+// Command bench measures what Swerve promises: how long clients are interrupted by
+// each fault, how long a decision takes to be in the kernel, what a restart loses,
+// what forwarding, probing and resting cost, and how large the binary is. Each
+// figure has its floor; one that misses it makes the command exit with 1.
+//
+//	make bench         all of it, in under an hour, into docs/bench.json
+//	make bench-short   the same with few runs, in five minutes
+//
+// It measures from outside: labs of network namespaces (package testenv), the real
+// daemon, and clients of the LAN that log each packet (package traffic). Machines
+// that run it pause now and then, so clients and wires watch their own sending: a
+// run in which one of them was over 25 ms late is void, repeated and counted. What
+// depends on the machine's speed is compared with a peer within the same seconds.
+//
+// The tables in README.md and docs/FIGURES.md are made of the report; a test fails
+// where they differ.
+//
+//   - main.go: the parts, in their order
+//   - report.go, figure.go: the report, figures and their floors
+//   - tables.go: the report as tables in the documents
+//   - bed.go: a lab with a daemon in its gateway
+//   - faults.go, raw.go: what faults cost clients, and the clients' own timestamps
+//   - unused.go: the same where nobody uses the line
+//   - lives.go: what reloads, restarts and kills lose
+//   - rest.go: processor and memory at rest, beside bare pro-bing and fping
+//   - forward.go, flood.go: forwarding beside one masquerade rule
+//   - micro.go, size.go: the packages' own benchmarks, and the binary's size
+package main

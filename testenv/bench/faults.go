@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv"
+	"swerve/testenv/traffic"
+)
+
+// faultPart is a fault that is played again and again, each time in a lab of its
+// own, at an instant drawn by lot over the probes' interval.
+type faultPart struct {
+	group string
+	spec  string
+	// dead: the daemon was killed before.
+	dead bool
+	// watch is how long after the onset clients are watched: more than they may be
+	// interrupted.
+	watch time.Duration
+	fresh Floor
+	// established has the floors of sessions that were there before, too.
+	established bool
+}
+
+const (
+	carrierAlive = "carrier lost, daemon alive"
+	carrierDead  = "carrier lost, daemon dead"
+	blackHole    = "black-hole under traffic"
+)
+
+var faultParts = []faultPart{
+	{group: carrierAlive, spec: "carrier", watch: 600 * time.Millisecond, fresh: worstAtMost(20)},
+	{group: carrierDead, spec: "carrier", dead: true, watch: 600 * time.Millisecond, fresh: worstAtMost(20)},
+	{group: blackHole, spec: "black-hole", watch: 1800 * time.Millisecond, fresh: atMost(180, 250), established: true},
+}
+
+// faultFigures are the figures of one fault, by family.
+type faultFigures struct {
+	fresh, udp, tcp, reset, evidence, apply [2]*Figure
+	void                                    int
+}
+
+func newFaultFigures(p faultPart) *faultFigures {
+	udp, reset := Floor{}, Floor{}
+	if p.established {
+		udp, reset = worstAtMost(650), worstAtMost(30)
+	}
+	each := func(what, unit string, floor Floor) (both [2]*Figure) {
+		for _, f := range failover.Families {
+			both[f] = &Figure{Group: p.group, What: what, Family: f.String(), Unit: unit, Floor: floor}
+		}
+		return both
+	}
+	return &faultFigures{
+		fresh:    each("new sessions interrupted", "ms", p.fresh),
+		udp:      each("an established UDP session interrupted", "ms", udp),
+		tcp:      each("a TCP session interrupted, its redial included", "ms", Floor{}),
+		reset:    each("TCP reset after the client's first packet that follows the verdict", "ms", reset),
+		evidence: each("evidence of the switch, as the daemon tells", "ms", Floor{}),
+		apply:    each("decision to kernel read back", "ms", worstAtMost(2)),
+	}
+}
+
+// list is all that have values or need some.
+func (f *faultFigures) list(p faultPart) (all []*Figure) {
+	kinds := [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset, f.evidence, f.apply}
+	if p.dead {
+		kinds = [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset}
+	}
+	for _, both := range kinds {
+		for _, figure := range both {
+			figure.Void = f.void
+			all = append(all, figure)
+		}
+	}
+	return all
+}
+
+// faults plays one fault until enough runs count.
+func (m *measurer) faults(ctx context.Context, p faultPart) error {
+	figures := newFaultFigures(p)
+	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
+	for good := 0; good < m.runs; {
+		phase := time.Duration(lots.Int64N(int64(time.Second)))
+		run, err := m.playFault(ctx, p, phase, figures)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", p.group, err)
+		case run == nil:
+			if figures.void++; figures.void > 2*m.runs {
+				return fmt.Errorf("%s: this machine is too busy: %d runs were void, %d counted", p.group, figures.void, good)
+			}
+		default:
+			good++
+			m.report.Runs = append(m.report.Runs, *run)
+			m.progress("%s: %d of %d", p.group, good, m.runs)
+		}
+	}
+	m.report.add(figures.list(p)...)
+	return nil
+}
+
+// playFault is one run; nil where it is void.
+func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Duration, figures *faultFigures) (*Run, error) {
+	b, err := newBed(ctx, m.binary)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	c, err := startClients(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	defer c.stop()
+	if p.dead {
+		if err := b.daemon.Kill(); err != nil {
+			return nil, err
+		}
+	}
+	if !sleep(ctx, phase) {
+		return nil, context.Cause(ctx)
+	}
+	b.MarkLateness()
+	fault, err := b.Fault(fiber, p.spec)
+	if err != nil {
+		return nil, err
+	}
+	end := fault.Onset.Add(p.watch)
+	if !sleep(ctx, time.Until(end)) {
+		return nil, context.Cause(ctx)
+	}
+	run := &Run{Group: p.group, Phase: hundredths(phase)}
+	return run, figures.note(ctx, b, c, fault, end, &run)
+}
+
+// note takes the figures of a run down. It makes the run nil where it is void.
+func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *testenv.Fault, end time.Time, run **Run) error {
+	outcomes := map[*session]traffic.Outcome{}
+	void := false
+	for _, s := range c.all() {
+		o := s.Measure(fault.Onset, end)
+		outcomes[s] = o
+		void = void || o.Void()
+		(*run).Sessions = append((*run).Sessions, Session{
+			Kind: string(s.Kind), Family: s.family.String(), Requests: stamps(s.Log(), fault.Onset, o.Interruption)})
+	}
+	if void || b.Lateness() > traffic.MaxLateness {
+		*run = nil
+		return nil
+	}
+	known := fault.Onset
+	if !fault.Reported.IsZero() {
+		known = fault.Reported
+		reported := hundredths(known.Sub(fault.Onset))
+		(*run).Reported = &reported
+	}
+	for _, family := range failover.Families {
+		since := known.Sub(fault.Onset)
+		f.fresh[family].addInterruption(outcomes[c.fresh[family]], since)
+		f.udp[family].addInterruption(outcomes[c.udp[family]], since)
+		f.tcp[family].addInterruption(outcomes[c.tcp[family]], since)
+	}
+	return f.noteDaemon(ctx, b, c, known)
+}
+
+// addInterruption takes an interruption down, as counted from when the fault was
+// known. One that was not over when watching ended counts as long as it was.
+func (f *Figure) addInterruption(o traffic.Outcome, known time.Duration) {
+	f.add(millis(max(0, o.Interruption-known)))
+}
+
+// noteDaemon takes down what the daemon tells of the switch, and the resets that
+// followed its verdict; without a daemon the kernel's own report is the verdict.
+func (f *faultFigures) noteDaemon(ctx context.Context, b *bed, c *clients, known time.Time) error {
+	verdict := [2]time.Time{known, known}
+	if b.daemon.Pid() != 0 {
+		events, err := b.events(ctx)
+		if err != nil {
+			return err
+		}
+		for _, family := range failover.Families {
+			if e := find(events, family, func(e control.Event) bool { return e.Switch != nil && e.Switch.Kind == "failover" }); e != nil {
+				f.evidence[family].addTold(e.Switch.EvidenceMS)
+				f.apply[family].addTold(e.Switch.SwitchMS)
+			}
+			if e := find(events, family, func(e control.Event) bool { return e.Health != nil && e.Health.To == control.Down }); e != nil {
+				verdict[family] = e.Time.Add(time.Millisecond) // it is told rounded down
+			}
+		}
+	}
+	for _, family := range failover.Families {
+		f.reset[family].addReset(c.tcp[family].Breaks(), verdict[family])
+	}
+	return nil
+}
+
+func (f *Figure) addTold(ms *float64) {
+	if ms != nil {
+		f.add(*ms)
+	}
+}
+
+// addReset takes down how long after its first packet that followed the verdict a
+// TCP client had its reset.
+func (f *Figure) addReset(breaks []traffic.Break, verdict time.Time) {
+	for _, b := range breaks {
+		if delay, ok := b.ResetDelay(verdict); ok {
+			f.add(millis(delay))
+			return
+		}
+	}
+}
+
+// find returns the first event of a family for which something holds; nil for none.
+func find(events []control.Event, f failover.Family, holds func(control.Event) bool) *control.Event {
+	for _, e := range events {
+		if holds(e) && (e.Health != nil && e.Health.Family == f.String() || e.Switch != nil && e.Switch.Family == f.String()) {
+			return &e
+		}
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"swerve/testenv"
+	"swerve/testenv/netns"
+)
+
+const forwardGroup = "forwarding, beside conntrack with one masquerade rule"
+
+// How long each of a pair is measured.
+const (
+	bulkSpan  = 2 * time.Second
+	floodSpan = time.Second
+)
+
+// forward compares what a gateway forwards under Swerve with what it does by one
+// masquerade rule, in pairs whose order alternates.
+func (m *measurer) forward(ctx context.Context) error {
+	swerve, peer, err := m.roads(ctx)
+	if err != nil {
+		return err
+	}
+	defer swerve.close()
+	defer peer.close()
+	bulk := &Figure{Group: forwardGroup, What: "bulk TCP", Unit: "×", Floor: medianAtLeast(0.97)}
+	small := &Figure{Group: forwardGroup, What: "64-byte packets", Unit: "×", Floor: medianAtLeast(0.85)}
+	bits := &Figure{Group: forwardGroup, What: "bulk TCP by Swerve", Unit: "Gbit/s"}
+	packets := &Figure{Group: forwardGroup, What: "64-byte packets by Swerve", Unit: "packets/s"}
+	for i := range max(4, m.runs/5) {
+		for _, kind := range []struct {
+			measure       func(context.Context, *road) (float64, error)
+			ratio, amount *Figure
+			unit          float64
+		}{{bulkRateOf, bulk, bits, 1e9}, {floodRateOf, small, packets, 1}} {
+			ours, theirs, err := pair(ctx, kind.measure, swerve, peer, i%2 == 1)
+			if err != nil {
+				return err
+			}
+			kind.ratio.add(ours / theirs)
+			kind.amount.add(ours / kind.unit)
+		}
+		m.progress("%s: %d", forwardGroup, i+1)
+	}
+	m.report.add(bulk, small, bits, packets)
+	return nil
+}
+
+func (m *measurer) roads(ctx context.Context) (swerve, peer *road, err error) {
+	if swerve, err = newRoad(); err != nil {
+		return nil, nil, err
+	}
+	if err = swerve.bySwerve(ctx, m.binary); err == nil {
+		peer, err = newRoad()
+	}
+	if err != nil {
+		swerve.close()
+		return nil, nil, err
+	}
+	if err = peer.byRule(); err != nil {
+		swerve.close()
+		peer.close()
+		return nil, nil, err
+	}
+	return swerve, peer, nil
+}
+
+// pair measures two roads one after the other.
+func pair(ctx context.Context, measure func(context.Context, *road) (float64, error), a, b *road, turned bool) (ofA, ofB float64, err error) {
+	if turned {
+		ofB, ofA, err = pair(ctx, measure, b, a, false)
+		return ofA, ofB, err
+	}
+	if ofA, err = measure(ctx, a); err == nil {
+		ofB, err = measure(ctx, b)
+	}
+	return ofA, ofB, err
+}
+
+// bulkRateOf is what iperf3 gets through, in bits a second.
+func bulkRateOf(ctx context.Context, r *road) (float64, error) {
+	server := r.server.Command("iperf3", "-s", "-1", "-B", testenv.Server4.String())
+	if err := r.server.Start(server); err != nil {
+		return 0, err
+	}
+	defer end(server)
+	listens := func() bool {
+		out, err := r.server.Run("ss", "-Hltn", "sport", "=", ":5201")
+		return err == nil && out != ""
+	}
+	if err := until(ctx, "iperf3 to listen", listens); err != nil {
+		return 0, err
+	}
+	return iperf(r.client)
+}
+
+// iperf runs a client and reads what its server received.
+func iperf(client *netns.NS) (float64, error) {
+	out, err := client.Run("iperf3", "-c", testenv.Server4.String(), "-t", strconv.Itoa(int(bulkSpan/time.Second)), "-J")
+	if err != nil {
+		return 0, err
+	}
+	var told struct {
+		End struct {
+			Received struct {
+				BitsPerSecond float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	if err := json.Unmarshal([]byte(out), &told); err != nil {
+		return 0, fmt.Errorf("read iperf3: %w", err)
+	}
+	if told.End.Received.BitsPerSecond <= 0 {
+		return 0, fmt.Errorf("iperf3 got nothing through: %s", out)
+	}
+	return told.End.Received.BitsPerSecond, nil
+}
+
+// floodPort is where the flood goes. Its socket is never read: the kernel drops what
+// does not fit, which costs as good as nothing and answers nobody.
+const floodPort = 9
+
+// floodRateOf is how many of the smallest packets arrive a second, of as many as one
+// processor sends: 18 bytes of payload make frames of 64 bytes with their checksum.
+func floodRateOf(_ context.Context, r *road) (float64, error) {
+	sink, err := r.server.ListenPacket("udp4", netip.AddrPortFrom(testenv.Server4, floodPort).String())
+	if err != nil {
+		return 0, err
+	}
+	defer sink.Close()
+	conn, err := r.client.DialUDP(netip.AddrPortFrom(testenv.Server4, floodPort))
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	before, err := arrived(r)
+	if err != nil {
+		return 0, err
+	}
+	took, err := flood(conn, floodSpan)
+	if err != nil {
+		return 0, err
+	}
+	after, err := arrived(r)
+	return float64(after-before) / took.Seconds(), err
+}
+
+// flood sends in batches, on the first processor, for a while.
+func flood(conn *net.UDPConn, span time.Duration) (took time.Duration, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer bindTo(0)()
+	batch := make([]ipv4.Message, 64)
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, 18)}
+	}
+	packets := ipv4.NewPacketConn(conn)
+	for begin := time.Now(); ; {
+		if _, err := packets.WriteBatch(batch, 0); err != nil {
+			return 0, fmt.Errorf("flood: %w", err)
+		}
+		if took = time.Since(begin); took >= span {
+			return took, nil
+		}
+	}
+}
+
+// bindTo keeps the calling thread on a processor until what it returns is called.
+func bindTo(cpu int) (release func()) {
+	var before, one unix.CPUSet
+	if unix.SchedGetaffinity(0, &before) != nil {
+		return func() {}
+	}
+	one.Set(cpu)
+	if unix.SchedSetaffinity(0, &one) != nil {
+		return func() {}
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &before) } // it was allowed before
+}
+
+// arrived is how many packets the server has from both uplinks.
+func arrived(r *road) (n uint64, err error) {
+	for i := range roadISP {
+		link, err := r.server.Netlink().LinkByName(fmt.Sprintf("isp%d", i))
+		if err != nil {
+			return 0, err
+		}
+		n += link.Attrs().Statistics.RxPackets
+	}
+	return n, nil
+}

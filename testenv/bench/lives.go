@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"swerve/failover"
+	"swerve/testenv/traffic"
+)
+
+// bulkRate is how many packets a second a stream sends; each is answered, so that
+// both ways count.
+const bulkRate = 1000
+
+// times is how often a life is taken, or given, in one run.
+const times = 10
+
+// lifePart is something that happens to the daemon and must not disturb traffic.
+type lifePart struct {
+	what string
+	do   func(ctx context.Context, b *bed, lots *rand.Rand) error
+}
+
+var lifeParts = []lifePart{
+	{fmt.Sprintf("packets lost over %d reloads of a changed file", times), reloads},
+	{fmt.Sprintf("packets lost over %d stops and starts, as of an upgrade", times), restarts},
+	{fmt.Sprintf("packets lost over %d × kill -9 at random instants", times), kills},
+}
+
+// lives counts what is lost while the daemon is reloaded, restarted and killed
+// under 1,000 packets a second each way and in each family.
+func (m *measurer) lives(ctx context.Context) error {
+	lots := rand.New(rand.NewPCG(m.report.Seed, 9))
+	for _, p := range lifeParts {
+		figure := &Figure{Group: "at 1,000 packets a second each way", What: p.what, Unit: "packets", Floor: worstAtMost(0)}
+		for i := range max(1, m.runs/20) {
+			lost, err := m.playLife(ctx, p, lots)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.what, err)
+			}
+			figure.add(float64(lost))
+			m.progress("%s: %d", p.what, i+1)
+		}
+		m.report.add(figure)
+	}
+	return nil
+}
+
+// playLife is one run, and returns how many requests had no answer.
+func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (lost int, err error) {
+	b, err := newBed(ctx, m.binary)
+	if err != nil {
+		return 0, err
+	}
+	defer b.close()
+	server, err := traffic.Serve(b.Internet, servers[:]...)
+	if err != nil {
+		return 0, err
+	}
+	defer server.Close()
+	var all []*session
+	for _, f := range failover.Families {
+		// An answer that comes late was not lost, this machine was slow.
+		c, err := traffic.Start(b.Client, traffic.UDPStream, servers[f], traffic.Options{Rate: bulkRate, Timeout: 3 * time.Second})
+		if err != nil {
+			return 0, err
+		}
+		defer c.Stop()
+		all = append(all, &session{c, f})
+	}
+	if err := until(ctx, "the streams to be answered", func() bool { return all[0].flows() && all[1].flows() }); err != nil {
+		return 0, err
+	}
+	if err := p.do(ctx, b, lots); err != nil {
+		return 0, err
+	}
+	for _, s := range all {
+		s.Stop()
+		for _, r := range s.Log() {
+			if r.Answered.IsZero() {
+				lost++
+			}
+		}
+	}
+	return lost, nil
+}
+
+func reloads(ctx context.Context, b *bed, _ *rand.Rand) error {
+	for i := range times {
+		text := defaults
+		if i%2 == 0 {
+			text += "failback: {after: 20s}\n"
+		}
+		if err := b.configure(text); err != nil {
+			return err
+		}
+		if _, err := b.api.Reload(ctx); err != nil {
+			return err
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+	return nil
+}
+
+func restarts(ctx context.Context, b *bed, _ *rand.Rand) error {
+	for range times {
+		if err := b.daemon.Stop(ctx); err != nil {
+			return err
+		}
+		if err := b.daemon.Start(); err != nil {
+			return err
+		}
+		if err := b.awaitUp(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kills ends the daemon at instants drawn by lot: half of them while it starts.
+func kills(ctx context.Context, b *bed, lots *rand.Rand) error {
+	for i := range times {
+		span := 100 * time.Millisecond
+		if i%2 == 0 {
+			span = 800 * time.Millisecond
+		}
+		sleep(ctx, time.Duration(lots.Int64N(int64(span))))
+		if err := b.daemon.Kill(); err != nil {
+			return err
+		}
+		if err := b.daemon.Start(); err != nil {
+			return err
+		}
+	}
+	return b.awaitUp(ctx)
+}

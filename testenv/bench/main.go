@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+// measurer is one run of the bench.
+type measurer struct {
+	report *Report
+	binary string
+	// runs of each latency figure; the other parts scale with it.
+	runs      int
+	benchtime string
+}
+
+// The numbers of runs.
+const (
+	allRuns   = 100
+	shortRuns = 6
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == bareFlag {
+		exitOn(bare(os.Args[2:]))
+	}
+	binary := flag.String("swerve", "./bin/swerve", "the daemon's `BINARY`")
+	software := flag.String("software", "dev", "its version, for the report")
+	out := flag.String("out", "bench.json", "write the report to this `FILE`")
+	short := flag.Bool("short", false, "few runs, in five minutes")
+	runs := flag.Int("runs", 0, "runs of each latency figure; 0: 100, or 6 where short")
+	seed := flag.Uint64("seed", 1, "of all that is drawn by lot")
+	only := flag.String("only", "", "only the parts whose name matches this `PATTERN`")
+	tables := flag.String("tables", "", "measure nothing: make the tables in the documents of this report `FILE`")
+	flag.Parse()
+	if *tables != "" {
+		exitOn(writeTables(*tables, documents))
+		return
+	}
+	pattern, err := regexp.Compile(*only)
+	exitOn(err)
+	path, err := filepath.Abs(*binary)
+	exitOn(err)
+	m := &measurer{report: newReport(*software, *seed, *short), binary: path, runs: allRuns, benchtime: "1s"}
+	if *short {
+		m.runs, m.benchtime = shortRuns, "100ms"
+	}
+	if *runs > 0 {
+		m.runs = *runs
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exitOn(m.measure(ctx, pattern))
+	exitOn(m.report.write(*out))
+	fmt.Println()
+	fmt.Print(tableOf(m.report, everything))
+	if missed := m.report.missed(); len(missed) > 0 {
+		fmt.Fprintf(os.Stderr, "\nbench: %d figures miss their floors:\n", len(missed))
+		for _, f := range missed {
+			fmt.Fprintf(os.Stderr, "  %s, %s %s: %s; the floor is %s\n", f.Group, f.What, f.Family, f.told(), f.Floor)
+		}
+		os.Exit(1)
+	}
+}
+
+// exitOn ends the program where there is an error.
+func exitOn(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// part is one part of the bench.
+type part struct {
+	name    string
+	measure func(context.Context) error
+}
+
+func (m *measurer) parts() []part {
+	var all []part
+	for _, p := range faultParts {
+		all = append(all, part{p.group, func(ctx context.Context) error { return m.faults(ctx, p) }})
+	}
+	return append(all,
+		part{unusedGroup, m.unused}, part{"lives", m.lives}, part{"rest", m.rest}, part{"forwarding", m.forward},
+		part{"size", m.sizes}, part{"micro", m.micro})
+}
+
+// measure does the parts that are asked for.
+func (m *measurer) measure(ctx context.Context, only *regexp.Regexp) error {
+	begin := time.Now()
+	for _, p := range m.parts() {
+		if !only.MatchString(p.name) {
+			continue
+		}
+		if err := p.measure(ctx); err != nil {
+			return err
+		}
+	}
+	m.report.Took = time.Since(begin).Round(time.Second).String()
+	return nil
+}
+
+// progress tells on standard error what is done.
+func (m *measurer) progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"swerve/failover"
+	"swerve/testenv/traffic"
+)
+
+// binary is cmd/swerve as TestMain built it.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "swerve-bench-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	binary = filepath.Join(folder, "swerve")
+	if out, err := exec.Command("go", "build", "-o", binary, "swerve/cmd/swerve").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: build swerve: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// Each fault can be played, and what it costs is told of both families. How much
+// that is is the bench's to judge, on a machine that does nothing else.
+func TestFaultsCanBePlayed(t *testing.T) {
+	for _, p := range faultParts {
+		t.Run(p.group, func(t *testing.T) {
+			m := &measurer{report: newReport("test", 1, true), binary: binary, runs: 1}
+			figures := newFaultFigures(p)
+			var run *Run
+			for tries := 0; run == nil; tries++ {
+				if tries == 20 {
+					t.Fatal("the machine paused in each of 20 runs")
+				}
+				var err error
+				if run, err = m.playFault(t.Context(), p, 300*time.Millisecond, figures); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, f := range failover.Families {
+				if v := figures.fresh[f].Values; len(v) != 1 || v[0] < 0 || v[0] > millis(p.watch) {
+					t.Errorf("%s: new sessions interrupted for %v ms", f, v)
+				}
+				if n := len(figures.apply[f].Values); !p.dead && n != 1 {
+					t.Errorf("%s: %d switches were told", f, n)
+				}
+			}
+			if len(run.Sessions) != 6 || len(run.Sessions[0].Requests) < 3 {
+				t.Errorf("the raw requests: %+v", run.Sessions)
+			}
+		})
+	}
+}
+
+// Where nobody uses the line the kernel's own messages tell when its ladders turned.
+func TestUnusedLineCanBePlayed(t *testing.T) {
+	m := &measurer{report: newReport("test", 1, true), binary: binary, runs: 1}
+	took, late, err := m.playUnused(t.Context(), 300*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range failover.Families {
+		if took[f] < 20*time.Millisecond && late < traffic.MaxLateness {
+			t.Errorf("%s: left after %v, before any probe could be missed", f, took[f])
+		}
+	}
+}
+
+// The two roads forward, and are found alike within a wide margin.
+func TestRoadsForward(t *testing.T) {
+	m := &measurer{report: newReport("test", 1, true), binary: binary, runs: 1}
+	swerve, peer, err := m.roads(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer swerve.close()
+	defer peer.close()
+	ours, theirs, err := pair(t.Context(), floodRateOf, swerve, peer, true)
+	if err != nil || ours < 1000 || theirs < 1000 {
+		t.Errorf("%.0f packets a second by Swerve, %.0f by the rule: %v", ours, theirs, err)
+	}
+}
+
+// The bare peer's arguments are what it reads.
+func TestBarePinger(t *testing.T) {
+	p, err := barePinger([]string{"wan0", "203.0.113.2", "16777216", "1.1.1.1"})
+	if err != nil || p.InterfaceName != "wan0" || p.Source != "203.0.113.2" || p.Count != 1 || p.Addr() != "1.1.1.1" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A process's own time grows as it works.
+func TestProcessorTime(t *testing.T) {
+	before, err := processorTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+	}
+	after, err := processorTime(os.Getpid())
+	if err != nil || after <= before {
+		t.Errorf("from %v to %v: %v", before, after, err)
+	}
+	if resident, err := residentMiB(os.Getpid()); err != nil || resident < 1 {
+		t.Errorf("%v MiB resident, %v", resident, err)
+	}
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reportVersion is the format of the report. Fields may be added under one version.
+const reportVersion = 1
+
+// Report is all that one run of the bench found: bench.json.
+type Report struct {
+	Version  int       `json:"version"`
+	Taken    time.Time `json:"taken"`
+	Took     string    `json:"took"`
+	Software string    `json:"software"`
+	Kernel   string    `json:"kernel"`
+	Go       string    `json:"go"`
+	CPUs     int       `json:"cpus"`
+	Seed     uint64    `json:"seed"`
+	Short    bool      `json:"short"`
+	// Figures in the order of the tables, Micro what the packages' own benchmarks
+	// printed.
+	Figures []*Figure `json:"figures"`
+	Micro   []Micro   `json:"micro"`
+	// Runs hold the clients' raw timestamps. They are written one a line.
+	Runs []Run `json:"-"`
+}
+
+func newReport(software string, seed uint64, short bool) *Report {
+	return &Report{
+		Version: reportVersion, Taken: time.Now().UTC().Truncate(time.Second), Software: software,
+		Kernel: kernel(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Seed: seed, Short: short,
+	}
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// add takes a part's figures over, summed up.
+func (r *Report) add(figures ...*Figure) {
+	for _, f := range figures {
+		f.sum()
+		r.Figures = append(r.Figures, f)
+	}
+}
+
+// missed lists the figures that do not reach their floors.
+func (r *Report) missed() (all []*Figure) {
+	for _, f := range r.Figures {
+		if !f.Met {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// encode writes the report as JSON that also diff(1) can read: a run is a line.
+func (r *Report) encode() ([]byte, error) {
+	head, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	out.Write(bytes.TrimSuffix(head, []byte("\n}")))
+	out.WriteString(",\n \"runs\": [")
+	for i, run := range r.Runs {
+		line, err := json.Marshal(run)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		out.WriteString("\n  ")
+		out.Write(line)
+	}
+	out.WriteString("\n ]\n}\n")
+	return out.Bytes(), nil
+}
+
+func (r *Report) write(path string) error {
+	text, err := r.encode()
+	if err == nil {
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write the report %s: %w", path, err)
+	}
+	return nil
+}
+
+// readReport reads what write has written. The runs are left out.
+func readReport(path string) (*Report, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the report: %w", err)
+	}
+	r := new(Report)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("read the report %s: %w", path, err)
+	}
+	if r.Version != reportVersion {
+		return nil, fmt.Errorf("read the report %s: version %d; this bench knows version %d", path, r.Version, reportVersion)
+	}
+	return r, nil
+}

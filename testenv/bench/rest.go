@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"swerve/testenv"
+)
+
+const restGroup = "at rest, 2 uplinks and 6 targets"
+
+// restWindow is the time over which one value is taken.
+const restWindow = 15 * time.Second
+
+// rest compares the daemon that does nothing but watch with peers that send the
+// same probes: bare pro-bing, and fping. They run at the same time, each in a lab of
+// its own, so that what else the machine does meets all alike.
+func (m *measurer) rest(ctx context.Context) error {
+	share := &Figure{Group: restGroup, What: "processor time, of one core", Unit: "%", Floor: medianAtMost(2)}
+	ratio := &Figure{Group: restGroup, What: "processor time, beside bare pro-bing", Unit: "×", Floor: medianAtMost(1.2)}
+	fping := &Figure{Group: restGroup, What: "processor time, beside fping", Unit: "×"}
+	memory := &Figure{Group: restGroup, What: "resident memory", Unit: "MiB", Floor: worstAtMost(25)}
+	swerve, err := newBed(ctx, m.binary)
+	if err != nil {
+		return err
+	}
+	defer swerve.close()
+	bare, stopBare, err := m.startPeer(ctx, func(l *testenv.Lab) ([]*exec.Cmd, error) { return bareCommands(l) })
+	if err != nil {
+		return err
+	}
+	defer stopBare()
+	pings, stopPings, err := m.startPeer(ctx, func(l *testenv.Lab) ([]*exec.Cmd, error) { return fpingCommands(l) })
+	if err != nil {
+		return err
+	}
+	defer stopPings()
+	daemon := []int{swerve.daemon.Pid()}
+	if !sleep(ctx, 5*time.Second) { // starting is over by then
+		return context.Cause(ctx)
+	}
+	for i := range max(2, m.runs/8) {
+		used, err := usedOver(ctx, restWindow, daemon, bare, pings)
+		if err != nil {
+			return err
+		}
+		share.add(100 * used[0].Seconds() / restWindow.Seconds())
+		ratio.add(used[0].Seconds() / used[1].Seconds())
+		fping.add(used[0].Seconds() / used[2].Seconds())
+		resident, err := residentMiB(swerve.daemon.Pid())
+		if err != nil {
+			return err
+		}
+		memory.add(resident)
+		m.progress("%s: %d", restGroup, i+1)
+	}
+	m.report.add(share, ratio, fping, memory)
+	return nil
+}
+
+// startPeer runs programs in the gateway of a lab whose kernel Swerve has prepared:
+// its daemon is killed, so that what it leaves still keeps each probe on its
+// uplink.
+func (m *measurer) startPeer(ctx context.Context, commands func(*testenv.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
+	b, err := newBed(ctx, m.binary)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.daemon.Kill(); err != nil {
+		b.close()
+		return nil, nil, err
+	}
+	all, err := commands(b.Lab)
+	var started []*exec.Cmd
+	stop = func() {
+		b.close() // the kernel kills what runs in the gateway
+		for _, cmd := range started {
+			_ = cmd.Wait() // it was killed
+		}
+	}
+	for _, cmd := range all {
+		if err == nil {
+			err = b.Gateway.Start(cmd)
+		}
+		if err == nil {
+			started = append(started, cmd)
+			pids = append(pids, cmd.Process.Pid)
+		}
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return pids, stop, nil
+}
+
+// fpingCommands are an fping for each uplink and family, a probe a second to each
+// target.
+func fpingCommands(l *testenv.Lab) (all []*exec.Cmd, err error) {
+	for i := range l.Uplinks {
+		for _, six := range []bool{false, true} {
+			args := []string{"-q", "-l", "-p", "1000", "-t", "1000", "-I", l.Uplinks[i].Interface}
+			for _, t := range testenv.Targets {
+				if t.Is6() == six {
+					args = append(args, t.String())
+				}
+			}
+			all = append(all, l.Gateway.Command("fping", args...))
+		}
+	}
+	return all, nil
+}
+
+// usedOver is the processor time that groups of processes use over a while.
+func usedOver(ctx context.Context, span time.Duration, groups ...[]int) ([]time.Duration, error) {
+	before, err := usedBy(groups)
+	if err != nil {
+		return nil, err
+	}
+	if !sleep(ctx, span) {
+		return nil, context.Cause(ctx)
+	}
+	after, err := usedBy(groups)
+	if err != nil {
+		return nil, err
+	}
+	for i := range after {
+		if after[i] -= before[i]; after[i] <= 0 {
+			return nil, fmt.Errorf("processes %v used no processor time", groups[i])
+		}
+	}
+	return after, nil
+}
+
+func usedBy(groups [][]int) ([]time.Duration, error) {
+	all := make([]time.Duration, len(groups))
+	for i, pids := range groups {
+		for _, pid := range pids {
+			used, err := processorTime(pid)
+			if err != nil {
+				return nil, err
+			}
+			all[i] += used
+		}
+	}
+	return all, nil
+}
+
+// processorTime is what the threads of a process have used so far: the first field
+// of /proc/PID/task/TID/schedstat, in nanoseconds. The hundredths of a second in
+// /proc/PID/stat would be too coarse for fping.
+func processorTime(pid int) (used time.Duration, err error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("read the processor time of process %d: it has no threads (%v)", pid, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the thread has ended
+		}
+		var ran int64
+		if _, scanned := fmt.Sscan(string(text), &ran); err != nil || scanned != nil {
+			return 0, fmt.Errorf("read the processor time in %s: %w", file, errors.Join(err, scanned))
+		}
+		used += time.Duration(ran)
+	}
+	return used, nil
+}
+
+// residentMiB is VmRSS of /proc/PID/status.
+func residentMiB(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	return kib / 1024, nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// root is the repository's, as seen from here.
+const root = "../.."
+
+// The documents tell what the report says, and nothing else.
+func TestDocumentsAgreeWithTheReport(t *testing.T) {
+	report, err := readReport(filepath.Join(root, "docs/bench.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range documents {
+		text, err := os.ReadFile(filepath.Join(root, d.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := replaceTable(text, tableOf(report, d.kind))
+		if err != nil {
+			t.Fatalf("%s: %v", d.path, err)
+		}
+		if string(fresh) != string(text) {
+			t.Errorf("%s has another table than docs/bench.json gives; make bench-tables writes it", d.path)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	r := newReport("1.0.0", 7, false)
+	slow := &Figure{Group: "black-hole", What: "new sessions", Family: "ipv4", Unit: "ms", Floor: atMost(180, 250), Void: 2}
+	slow.add(170)
+	slow.add(251.26)
+	free := &Figure{Group: "black-hole", What: "evidence", Unit: "ms"}
+	free.add(0.1234)
+	r.add(slow, free)
+	r.Micro = []Micro{{"failover", "BenchmarkStep", 253.4}}
+	whole, heads := tableOf(r, everything), tableOf(r, headlines)
+	for _, want := range []string{
+		"| black-hole: new sessions, ipv4 | ms | median ≤ 180, worst ≤ 250 | 170 | 211 | 251 **missed** | 2 | 2 |\n",
+		"| black-hole: evidence | ms |  | 0.123 | 0.123 | 0.123 | 1 | 0 |\n",
+		"| failover BenchmarkStep | 253ns |\n",
+	} {
+		if !strings.Contains(whole, want) {
+			t.Errorf("%q is not in\n%s", want, whole)
+		}
+	}
+	if strings.Contains(heads, "evidence") || strings.Contains(heads, "Benchmark") || !strings.Contains(heads, "new sessions") {
+		t.Errorf("the headlines are\n%s", heads)
+	}
+}
+
+func TestMarksAreNeeded(t *testing.T) {
+	if _, err := replaceTable([]byte("no marks"), "x"); err == nil {
+		t.Error("a text without marks was taken")
+	}
+	text := "a\n" + beginMark + "old\n" + endMark + "z\n"
+	if got, err := replaceTable([]byte(text), "new\n"); err != nil || string(got) != "a\n"+beginMark+"new\n"+endMark+"z\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}

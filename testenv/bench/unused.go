@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+	"swerve/testenv/traffic"
+)
+
+const unusedGroup = "black-hole, nobody using the line"
+
+// defaultTable is the routing table of the policy default, and bestMetric that of
+// its ladder's first rung.
+const (
+	defaultTable = 5364
+	bestMetric   = 1
+)
+
+// unused measures how soon new sessions would go elsewhere where only probes can
+// tell: until the kernel says that the ladder leads out by the other uplink.
+func (m *measurer) unused(ctx context.Context) error {
+	var figures [2]*Figure
+	for _, f := range failover.Families {
+		figures[f] = &Figure{Group: unusedGroup, What: "until new sessions would go elsewhere", Family: f.String(), Unit: "ms", Floor: atMost(300, 500)}
+	}
+	lots := rand.New(rand.NewPCG(m.report.Seed, 8))
+	void := 0
+	for good := 0; good < m.runs; {
+		phase := time.Duration(lots.Int64N(int64(time.Second)))
+		took, late, err := m.playUnused(ctx, phase)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", unusedGroup, err)
+		case late > traffic.MaxLateness:
+			if void++; void > 2*m.runs {
+				return fmt.Errorf("%s: this machine is too busy: %d runs were void", unusedGroup, void)
+			}
+			continue
+		}
+		good++
+		for _, f := range failover.Families {
+			figures[f].add(millis(took[f]))
+		}
+		m.report.Runs = append(m.report.Runs, Run{Group: unusedGroup, Phase: hundredths(phase)})
+		m.progress("%s: %d of %d", unusedGroup, good, m.runs)
+	}
+	figures[0].Void, figures[1].Void = void, void
+	m.report.add(figures[:]...)
+	return nil
+}
+
+// playUnused is one run: how long each family took, and how late the lab was.
+func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2]time.Duration, late time.Duration, err error) {
+	b, err := newBed(ctx, m.binary)
+	if err != nil {
+		return took, 0, err
+	}
+	defer b.close()
+	turned, stop, err := watchLadders(b)
+	if err != nil {
+		return took, 0, err
+	}
+	defer stop()
+	if !sleep(ctx, phase) {
+		return took, 0, context.Cause(ctx)
+	}
+	b.MarkLateness()
+	fault, err := b.Fault(fiber, "black-hole")
+	if err != nil {
+		return took, 0, err
+	}
+	limit := time.After(patience)
+	for took[failover.IPv4] == 0 || took[failover.IPv6] == 0 {
+		select {
+		case t := <-turned:
+			if took[t.family] == 0 {
+				took[t.family] = t.at.Sub(fault.Onset)
+			}
+		case <-limit:
+			return took, 0, fmt.Errorf("the ladders were not turned within %v", patience)
+		case <-ctx.Done():
+			return took, 0, context.Cause(ctx)
+		}
+	}
+	return took, b.Lateness(), nil
+}
+
+// turning is the kernel's word that a ladder leads out by lte first.
+type turning struct {
+	family failover.Family
+	at     time.Time
+}
+
+// watchLadders follows the kernel's messages about routes in the gateway.
+func watchLadders(b *bed) (<-chan turning, func(), error) {
+	link, err := b.Gateway.Netlink().LinkByName(b.Uplinks[lte].Interface)
+	if err != nil {
+		return nil, nil, err
+	}
+	updates, done := make(chan netlink.RouteUpdate, 64), make(chan struct{})
+	handle := netns.NsHandle(b.Gateway.Fd())
+	if err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{Namespace: &handle}); err != nil {
+		return nil, nil, fmt.Errorf("follow the routes: %w", err)
+	}
+	turned := make(chan turning, 64)
+	go func() {
+		for u := range updates {
+			r := u.Route
+			if u.Type != unix.RTM_NEWROUTE || r.Table != defaultTable || r.Priority != bestMetric || r.LinkIndex != link.Attrs().Index {
+				continue
+			}
+			select {
+			case turned <- turning{familyOf(u), time.Now()}:
+			default: // the first of each family counts, and they had room
+			}
+		}
+	}()
+	return turned, func() { close(done) }, nil
+}
+
+func familyOf(u netlink.RouteUpdate) failover.Family {
+	if u.Family == unix.AF_INET6 {
+		return failover.IPv6
+	}
+	return failover.IPv4
+}
