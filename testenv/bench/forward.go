@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -127,7 +128,7 @@ func iperf(client *netns.NS) (float64, error) {
 	return told.End.Received.BitsPerSecond, nil
 }
 
-// floodPort is where the flood goes. Its socket is never read: the kernel drops what
+// floodPort is where the flood goes. Nobody reads it there: the kernel drops what
 // does not fit, which costs as good as nothing and answers nobody.
 const floodPort = 9
 
@@ -144,6 +145,9 @@ func floodRateOf(_ context.Context, r *road) (float64, error) {
 		return 0, err
 	}
 	defer conn.Close()
+	if err := establish(conn, sink); err != nil {
+		return 0, err
+	}
 	before, err := arrived(r)
 	if err != nil {
 		return 0, err
@@ -154,6 +158,26 @@ func floodRateOf(_ context.Context, r *road) (float64, error) {
 	}
 	after, err := arrived(r)
 	return float64(after-before) / took.Seconds(), err
+}
+
+// establish has one packet go each way, so that the flow is one that was answered.
+func establish(conn net.Conn, sink net.PacketConn) error {
+	limit := time.Now().Add(patience)
+	buf := make([]byte, 18)
+	if err := errors.Join(conn.SetDeadline(limit), sink.SetDeadline(limit)); err != nil {
+		return err
+	}
+	if _, err := conn.Write(buf); err != nil {
+		return err
+	}
+	_, from, err := sink.ReadFrom(buf)
+	if err == nil {
+		_, err = sink.WriteTo(buf, from)
+	}
+	if err == nil {
+		_, err = conn.Read(buf)
+	}
+	return err
 }
 
 // flood sends in batches, on the first processor, for a while.
