@@ -74,7 +74,8 @@ func (k *kernel) read() (s state, err error) {
 		}
 		s.addresses = append(s.addresses, found...)
 		routes, err := dump(k, unix.RTM_GETROUTE, routeRequest(family), decodeForeignDefault)
-		if err != nil {
+		// A table comes with its first route: early in a boot there is no main.
+		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return s, fmt.Errorf("linkmon: list routes: %w", err)
 		}
 		s.defaults = append(s.defaults, routes...)

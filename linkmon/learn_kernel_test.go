@@ -2,12 +2,16 @@ package linkmon
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 
 	"swerve/failover"
 	"swerve/testenv/netns"
@@ -236,4 +240,25 @@ func addTuntap(t testing.TB, ns *netns.NS, name string, mode netlink.TuntapMode)
 		}
 	})
 	return tun
+}
+
+// A routing table comes with its first route. Where not even lo is up, as early in
+// a boot, table main is not there: there are no default routes, and that is all.
+func TestNoMainTableYet(t *testing.T) {
+	ended := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends, and the namespace with it
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			ended <- err
+			return
+		}
+		w, err := openWatch(Options{Clock: clockFrom(time.Now()), Log: slog.New(slog.DiscardHandler)}, newOutbox(), receiveBuffer)
+		if err == nil {
+			w.close()
+		}
+		ended <- err
+	}()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
