@@ -18,11 +18,11 @@
 //   - main.go: the parts, in their order
 //   - report.go, figure.go: the report, figures and their floors
 //   - tables.go: the report as tables in the documents
-//   - bed.go: a lab with a daemon in its gateway
+//   - bed.go, clients.go: a lab with a daemon in its gateway, and who is behind it
 //   - faults.go, raw.go: what faults cost clients, and the clients' own timestamps
 //   - unused.go: the same where nobody uses the line
 //   - lives.go: what reloads, restarts and kills lose
-//   - rest.go: processor and memory at rest, beside bare pro-bing and fping
-//   - forward.go, flood.go: forwarding beside one masquerade rule
+//   - rest.go, bare.go: processor and memory at rest, beside bare pro-bing and fping
+//   - forward.go, road.go: forwarding beside one masquerade rule
 //   - micro.go, size.go: the packages' own benchmarks, and the binary's size
 package main

@@ -42,7 +42,6 @@ var faultParts = []faultPart{
 // faultFigures are the figures of one fault, by family.
 type faultFigures struct {
 	fresh, udp, tcp, reset, evidence, apply [2]*Figure
-	void                                    int
 }
 
 func newFaultFigures(p faultPart) *faultFigures {
@@ -67,14 +66,14 @@ func newFaultFigures(p faultPart) *faultFigures {
 }
 
 // list is all that have values or need some.
-func (f *faultFigures) list(p faultPart) (all []*Figure) {
+func (f *faultFigures) list(p faultPart, void int) (all []*Figure) {
 	kinds := [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset, f.evidence, f.apply}
 	if p.dead {
 		kinds = [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset}
 	}
 	for _, both := range kinds {
 		for _, figure := range both {
-			figure.Void = f.void
+			figure.Void = void
 			all = append(all, figure)
 		}
 	}
@@ -84,25 +83,39 @@ func (f *faultFigures) list(p faultPart) (all []*Figure) {
 // faults plays one fault until enough runs count.
 func (m *measurer) faults(ctx context.Context, p faultPart) error {
 	figures := newFaultFigures(p)
+	void, err := m.repeat(p.group, func(phase time.Duration) (counts bool, err error) {
+		run, err := m.playFault(ctx, p, phase, figures)
+		if run != nil {
+			m.report.Runs = append(m.report.Runs, *run)
+		}
+		return run != nil, err
+	})
+	if err != nil {
+		return err
+	}
+	m.report.add(figures.list(p, void)...)
+	return nil
+}
+
+// repeat plays until enough runs count, each at a phase of the probes' interval that
+// is drawn by lot, and returns how many did not: this machine had paused.
+func (m *measurer) repeat(group string, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
 	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
 	for good := 0; good < m.runs; {
-		phase := time.Duration(lots.Int64N(int64(time.Second)))
-		run, err := m.playFault(ctx, p, phase, figures)
+		counts, err := play(time.Duration(lots.Int64N(int64(time.Second))))
 		switch {
 		case err != nil:
-			return fmt.Errorf("%s: %w", p.group, err)
-		case run == nil:
-			if figures.void++; figures.void > 2*m.runs {
-				return fmt.Errorf("%s: this machine is too busy: %d runs were void, %d counted", p.group, figures.void, good)
-			}
-		default:
+			return void, fmt.Errorf("%s: %w", group, err)
+		case counts:
 			good++
-			m.report.Runs = append(m.report.Runs, *run)
-			m.progress("%s: %d of %d", p.group, good, m.runs)
+			m.progress("%s: %d of %d", group, good, m.runs)
+			continue
+		}
+		if void++; void > 2*m.runs {
+			return void, fmt.Errorf("%s: this machine is too busy: %d runs were void, %d counted", group, void, good)
 		}
 	}
-	m.report.add(figures.list(p)...)
-	return nil
+	return void, nil
 }
 
 // playFault is one run; nil where it is void.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -30,28 +29,21 @@ func (m *measurer) unused(ctx context.Context) error {
 	for _, f := range failover.Families {
 		figures[f] = &Figure{Group: unusedGroup, What: "until new sessions would go elsewhere", Family: f.String(), Unit: "ms", Floor: atMost(300, 500)}
 	}
-	lots := rand.New(rand.NewPCG(m.report.Seed, 8))
-	void := 0
-	for good := 0; good < m.runs; {
-		phase := time.Duration(lots.Int64N(int64(time.Second)))
+	void, err := m.repeat(unusedGroup, func(phase time.Duration) (counts bool, err error) {
 		took, late, err := m.playUnused(ctx, phase)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s: %w", unusedGroup, err)
-		case late > traffic.MaxLateness:
-			if void++; void > 2*m.runs {
-				return fmt.Errorf("%s: this machine is too busy: %d runs were void", unusedGroup, void)
-			}
-			continue
+		if err != nil || late > traffic.MaxLateness {
+			return false, err
 		}
-		good++
 		for _, f := range failover.Families {
 			figures[f].add(millis(took[f]))
 		}
 		m.report.Runs = append(m.report.Runs, Run{Group: unusedGroup, Phase: hundredths(phase)})
-		m.progress("%s: %d of %d", unusedGroup, good, m.runs)
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
-	figures[0].Void, figures[1].Void = void, void
+	figures[failover.IPv4].Void, figures[failover.IPv6].Void = void, void
 	m.report.add(figures[:]...)
 	return nil
 }
