@@ -21,6 +21,7 @@
 //   - bed.go, clients.go: a lab with a daemon in its gateway, and who is behind it
 //   - faults.go, raw.go: what faults cost clients, and the clients' own timestamps
 //   - unused.go: the same where nobody uses the line
+//   - crowd.go, flows.go: a verdict among many flows
 //   - lives.go: what reloads, restarts and kills lose
 //   - rest.go, bare.go: processor and memory at rest, beside bare pro-bing and fping
 //   - forward.go, road.go: forwarding beside one masquerade rule

@@ -83,7 +83,7 @@ func (f *faultFigures) list(p faultPart, void int) (all []*Figure) {
 // faults plays one fault until enough runs count.
 func (m *measurer) faults(ctx context.Context, p faultPart) error {
 	figures := newFaultFigures(p)
-	void, err := m.repeat(p.group, func(phase time.Duration) (counts bool, err error) {
+	void, err := m.repeat(p.group, m.runs, func(phase time.Duration) (counts bool, err error) {
 		run, err := m.playFault(ctx, p, phase, figures)
 		if run != nil {
 			m.report.Runs = append(m.report.Runs, *run)
@@ -99,19 +99,19 @@ func (m *measurer) faults(ctx context.Context, p faultPart) error {
 
 // repeat plays until enough runs count, each at a phase of the probes' interval that
 // is drawn by lot, and returns how many did not: this machine had paused.
-func (m *measurer) repeat(group string, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
+func (m *measurer) repeat(group string, runs int, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
 	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
-	for good := 0; good < m.runs; {
+	for good := 0; good < runs; {
 		counts, err := play(time.Duration(lots.Int64N(int64(time.Second))))
 		switch {
 		case err != nil:
 			return void, fmt.Errorf("%s: %w", group, err)
 		case counts:
 			good++
-			m.progress("%s: %d of %d", group, good, m.runs)
+			m.progress("%s: %d of %d", group, good, runs)
 			continue
 		}
-		if void++; void > 2*m.runs {
+		if void++; void > 2*runs+3 {
 			return void, fmt.Errorf("%s: this machine is too busy: %d runs were void, %d counted", group, void, good)
 		}
 	}

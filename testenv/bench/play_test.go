@@ -12,8 +12,8 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// binary is cmd/swerve as TestMain built it.
-var binary string
+// daemonBinary is cmd/swerve as TestMain built it.
+var daemonBinary string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -24,8 +24,8 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	binary = filepath.Join(folder, "swerve")
-	if out, err := exec.Command("go", "build", "-o", binary, "swerve/cmd/swerve").CombinedOutput(); err != nil {
+	daemonBinary = filepath.Join(folder, "swerve")
+	if out, err := exec.Command("go", "build", "-o", daemonBinary, "swerve/cmd/swerve").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: build swerve: %v\n%s", err, out)
 		return 1
 	}
@@ -37,7 +37,7 @@ func testMain(m *testing.M) int {
 func TestFaultsCanBePlayed(t *testing.T) {
 	for _, p := range faultParts {
 		t.Run(p.group, func(t *testing.T) {
-			m := &measurer{report: newReport("test", 1, true), binary: binary, runs: 1}
+			m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 			figures := newFaultFigures(p)
 			var run *Run
 			for tries := 0; run == nil; tries++ {
@@ -66,7 +66,7 @@ func TestFaultsCanBePlayed(t *testing.T) {
 
 // Where nobody uses the line the kernel's own messages tell when its ladders turned.
 func TestUnusedLineCanBePlayed(t *testing.T) {
-	m := &measurer{report: newReport("test", 1, true), binary: binary, runs: 1}
+	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	took, late, err := m.playUnused(t.Context(), 300*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -78,9 +78,21 @@ func TestUnusedLineCanBePlayed(t *testing.T) {
 	}
 }
 
+// Flows among many are moved, each, and soon all of their packets are answered.
+func TestCrowdCanBePlayed(t *testing.T) {
+	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
+	last, _, _, err := m.playCrowd(t.Context(), 2000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := answerWithin + flowPause; last <= -time.Hour || last > limit {
+		t.Errorf("the last unanswered packet was sent %v after the verdict, want any, and within %v", last, limit)
+	}
+}
+
 // The two roads forward, and are found alike within a wide margin.
 func TestRoadsForward(t *testing.T) {
-	m := &measurer{report: newReport("test", 1, true), binary: binary, runs: 1}
+	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	swerve, peer, err := m.roads(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func (m *measurer) unused(ctx context.Context) error {
 	for _, f := range failover.Families {
 		figures[f] = &Figure{Group: unusedGroup, What: "until new sessions would go elsewhere", Family: f.String(), Unit: "ms", Floor: atMost(300, 500)}
 	}
-	void, err := m.repeat(unusedGroup, func(phase time.Duration) (counts bool, err error) {
+	void, err := m.repeat(unusedGroup, m.runs, func(phase time.Duration) (counts bool, err error) {
 		took, late, err := m.playUnused(ctx, phase)
 		if err != nil || late > traffic.MaxLateness {
 			return false, err

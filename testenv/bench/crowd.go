@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv/netns"
+	"swerve/testenv/traffic"
+)
+
+// crowdOfFlows is how many conntrack entries the gateway has of each uplink, and
+// sampled how many flows at work are among those of the lost one.
+const (
+	crowdOfFlows = 100_000
+	sampled      = 1000
+)
+
+const crowdGroup = "1,000 flows among 100,000 of the lost uplink, 200,000 in all"
+
+// crowd measures what a verdict does to many flows: how long after it the last
+// packet of any sampled flow went wrong, and what memory it took.
+func (m *measurer) crowd(ctx context.Context) error {
+	wrong := &Figure{Group: crowdGroup, What: "the last unanswered packet, after the verdict", Unit: "ms", Floor: worstAtMost(30)}
+	memory := &Figure{Group: crowdGroup, What: "resident memory grown", Unit: "MiB", Floor: worstAtMost(1)}
+	void, err := m.repeat(crowdGroup, max(1, m.runs/20), func(phase time.Duration) (counts bool, err error) {
+		last, grown, late, err := m.playCrowd(ctx, crowdOfFlows, phase)
+		if err != nil || late > traffic.MaxLateness {
+			return false, err
+		}
+		wrong.add(millis(max(0, last)))
+		memory.add(max(0, grown))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	wrong.Void, memory.Void = void, void
+	m.report.add(wrong, memory)
+	return nil
+}
+
+// playCrowd is one run: the last unanswered packet after the verdict, the memory
+// grown in MiB, and how late the lab was.
+func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration) (last time.Duration, grown float64, late time.Duration, err error) {
+	b, err := newBed(ctx, m.binary)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer b.close()
+	if n, err := fillConntrack(b.Gateway, each); err != nil {
+		return 0, 0, 0, fmt.Errorf("make conntrack entry %d: %w", n, err)
+	}
+	flows, err := startFlows(ctx, b, sampled)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer flows.stop()
+	if err := until(ctx, "the flows to be answered", flows.allAnswered); err != nil {
+		return 0, 0, 0, err
+	}
+	if !sleep(ctx, phase) {
+		return 0, 0, 0, context.Cause(ctx)
+	}
+	before, err := residentMiB(b.daemon.Pid())
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	b.MarkLateness()
+	if _, err := b.Fault(fiber, "black-hole"); err != nil {
+		return 0, 0, 0, err
+	}
+	verdict, err := b.awaitDown(ctx, failover.IPv4)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	// Every flow sends several times, and each packet's fate is known.
+	if !sleep(ctx, 2*flowPause+answerWithin) {
+		return 0, 0, 0, context.Cause(ctx)
+	}
+	after, err := residentMiB(b.daemon.Pid())
+	return flows.lastUnanswered(time.Now().Add(-answerWithin)).Sub(verdict), after - before, b.Lateness(), err
+}
+
+// awaitDown waits until fiber is down in a family, and returns when it was.
+func (b *bed) awaitDown(ctx context.Context, f failover.Family) (at time.Time, err error) {
+	err = until(ctx, "fiber to be down", func() bool {
+		events, err := b.events(ctx)
+		e := find(events, f, func(e control.Event) bool { return e.Health != nil && e.Health.To == control.Down })
+		if err == nil && e != nil {
+			at = e.Time.Time
+		}
+		return err == nil && e != nil
+	})
+	return at, err
+}
+
+// fillConntrack puts entries into a namespace, so many for each uplink: UDP flows
+// that nobody uses, marked as of the default policy. With an error it tells how many
+// it had made.
+func fillConntrack(ns *netns.NS, each int) (made int, err error) {
+	for i := range 2 * each {
+		uplink := failover.Lane(fiber + 1)
+		if i >= each {
+			uplink = lte + 1
+		}
+		client := netip.AddrFrom4([4]byte{10, byte(i >> 22), byte(i >> 14), byte(i >> 6)}).AsSlice()
+		server, port := netip.AddrFrom4([4]byte{198, 18, 0, 99}).AsSlice(), uint16(1024+i&63)
+		flow := &netlink.ConntrackFlow{
+			FamilyType: unix.AF_INET,
+			Forward:    netlink.IPTuple{SrcIP: client, DstIP: server, SrcPort: port, DstPort: 53, Protocol: unix.IPPROTO_UDP},
+			Reverse:    netlink.IPTuple{SrcIP: server, DstIP: client, SrcPort: 53, DstPort: port, Protocol: unix.IPPROTO_UDP},
+			Mark:       failover.DefaultLayout.CTPair(uplink, failover.DefaultPolicyLane),
+			TimeOut:    600,
+		}
+		if err := ns.Netlink().ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, flow); err != nil {
+			return i, err
+		}
+	}
+	return 2 * each, nil
+}
