@@ -100,8 +100,8 @@ func gateway(f failover.Family) reader[Gateway] {
 // wrongHop says why an address cannot be a next hop of the family.
 func wrongHop(a netip.Addr, f failover.Family) string {
 	switch {
-	case familyOf(a) != f:
-		return "is an " + familyName(familyOf(a)) + " address"
+	case failover.FamilyOf(a) != f:
+		return "is an " + familyName(failover.FamilyOf(a)) + " address"
 	case a.Zone() != "":
 		return "names an interface, which the uplink does already"
 	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
@@ -113,13 +113,6 @@ func wrongHop(a netip.Addr, f failover.Family) string {
 // familyName is the family as text for people has it.
 func familyName(f failover.Family) string {
 	return [...]string{failover.IPv4: "IPv4", failover.IPv6: "IPv6"}[f]
-}
-
-func familyOf(a netip.Addr) failover.Family {
-	if a.Is4() || a.Is4In6() {
-		return failover.IPv4
-	}
-	return failover.IPv6
 }
 
 // resolver reads the address of a DNS server.
@@ -151,8 +144,8 @@ func prefix(families ...failover.Family) reader[netip.Prefix] {
 			return netip.Prefix{}, false
 		}
 		p, wrong, right := parsePrefix(s)
-		if wrong == "" && len(families) == 1 && familyOf(p.Addr()) != families[0] {
-			wrong = "is an " + familyName(familyOf(p.Addr())) + " prefix"
+		if wrong == "" && len(families) == 1 && failover.FamilyOf(p.Addr()) != families[0] {
+			wrong = "is an " + familyName(failover.FamilyOf(p.Addr())) + " prefix"
 		}
 		if wrong == "" {
 			return p, true
@@ -235,11 +228,11 @@ func listen(d *decoder, n node) (string, bool) {
 		return "", ok
 	}
 	host, port, err := net.SplitHostPort(s)
-	if err != nil || !isHost(host) && host != "" {
+	if err != nil || !failover.IsHost(host) && host != "" {
 		d.wrong(n, show(s)+" is no address to listen at", want)
 		return "", false
 	}
-	if _, ok := parsePort(port); !ok {
+	if _, ok := failover.ParsePort(port); !ok {
 		d.wrong(n, show(port)+" is no port", "a port from 1 to 65535")
 		return "", false
 	}

@@ -83,8 +83,8 @@ func (u Uplink) families() []failover.Family {
 }
 
 // targetsIn are the targets that can be asked in a family.
-func targetsIn(list []Target, f failover.Family) []Target {
-	var in []Target
+func targetsIn(list []failover.Target, f failover.Family) []failover.Target {
+	var in []failover.Target
 	for _, t := range list {
 		if t.In(f) {
 			in = append(in, t)

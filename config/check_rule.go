@@ -99,7 +99,7 @@ func (r Rule) Families() [2]bool {
 
 func familiesOf(list []netip.Prefix) (has [2]bool) {
 	for _, p := range list {
-		has[familyOf(p.Addr())] = true
+		has[failover.FamilyOf(p.Addr())] = true
 	}
 	return has
 }

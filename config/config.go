@@ -117,7 +117,7 @@ const (
 // Probe is how an uplink is probed.
 type Probe struct {
 	// Targets, at most 64, none twice.
-	Targets []Target
+	Targets []failover.Target
 	// Interval between two probes of one target, 20 ms to 1 h.
 	Interval time.Duration
 	// StandbyInterval replaces Interval on a metered uplink that carries

@@ -59,7 +59,7 @@ func defaultProbe() Probe {
 		Burst:           Burst{Probes: 3, Spacing: 20 * time.Millisecond},
 	}
 	for _, s := range defaultTargets {
-		t, problem := ParseTarget(s)
+		t, problem := failover.ParseTarget(s)
 		if problem != nil {
 			panic("config: default target " + s + ": " + problem.Error())
 		}

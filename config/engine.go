@@ -74,13 +74,13 @@ func (u Uplink) family(f failover.Family) failover.FamilyConfig {
 
 // TargetsIn are the uplink's targets that can be asked in a family: none where
 // it does not carry the family, and no gateway where it has none.
-func (u Uplink) TargetsIn(f failover.Family) []Target {
+func (u Uplink) TargetsIn(f failover.Family) []failover.Target {
 	if f == failover.IPv6 && !u.IPv6 {
 		return nil
 	}
-	var list []Target
+	var list []failover.Target
 	for _, t := range targetsIn(u.Probe.Targets, f) {
-		if t.Method != GatewayMethod || !u.GatewayOf(f).None {
+		if t.Method != failover.MethodGateway || !u.GatewayOf(f).None {
 			list = append(list, t)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"swerve/failover"
 )
 
 // IP protocol numbers that rules treat in a way of their own.
@@ -53,8 +55,8 @@ func ports(d *decoder, n node) (PortRange, bool) {
 	if !isRange {
 		to = from
 	}
-	first, ok1 := parsePort(strings.TrimSpace(from))
-	last, ok2 := parsePort(strings.TrimSpace(to))
+	first, ok1 := failover.ParsePort(strings.TrimSpace(from))
+	last, ok2 := failover.ParsePort(strings.TrimSpace(to))
 	switch {
 	case !ok1 || !ok2:
 		d.wrong(n, show(s)+" is no port or range", want)

@@ -154,12 +154,12 @@ func TestEveryKey(t *testing.T) {
 func TestEveryUplinkKey(t *testing.T) {
 	c := good(t, every)
 	probe := Probe{
-		Targets: []Target{
-			{Method: TCP, Host: "example.org", Port: 443, Text: "tcp://Example.org:443"},
-			{Method: HTTP, Host: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Path: "/x?y", Text: "http://[2001:db8::1]/x?y"},
-			{Method: HTTPS, Host: "192.0.2.1", Addr: netip.MustParseAddr("192.0.2.1"), Port: 443, Path: "/", Text: "https://192.0.2.1"},
-			{Method: DNS, Host: "9.9.9.9", Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, Name: "example.com", Text: "dns://9.9.9.9/example.com"},
-			{Method: GatewayMethod, Text: "gateway"},
+		Targets: []failover.Target{
+			{Method: failover.MethodTCP, Host: "example.org", Port: 443, Text: "tcp://Example.org:443"},
+			{Method: failover.MethodHTTP, Host: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Path: "/x?y", Text: "http://[2001:db8::1]/x?y"},
+			{Method: failover.MethodHTTPS, Host: "192.0.2.1", Addr: netip.MustParseAddr("192.0.2.1"), Port: 443, Path: "/", Text: "https://192.0.2.1"},
+			{Method: failover.MethodDNS, Host: "9.9.9.9", Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, Name: "example.com", Text: "dns://9.9.9.9/example.com"},
+			{Method: failover.MethodGateway, Text: "gateway"},
 		},
 		Interval: 200 * time.Millisecond, StandbyInterval: 5 * time.Minute, LostAfter: 2 * time.Second, Quorum: 2,
 		Burst: Burst{5, 10 * time.Millisecond},

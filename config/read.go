@@ -100,25 +100,6 @@ func (d *decoder) itemsOrNone(n node, want string) ([]node, bool) {
 	return d.items(n, want)
 }
 
-// targets reads the targets of a probe and finds those that are there twice.
-func targets(d *decoder, n node) ([]Target, bool) {
-	list, ok := oneOrMany(maxTargets, target)(d, n)
-	first := map[string]int{}
-	for i, t := range list {
-		if t.Method == "" {
-			continue
-		}
-		if before, twice := first[t.key()]; twice {
-			d.wrongAt(indexPath(n.path, i), fmt.Sprintf("%s asks the same as %s before it", show(t.Text), show(list[before].Text)),
-				"each method, address and port once")
-			ok = false
-			continue
-		}
-		first[t.key()] = i
-	}
-	return list, ok
-}
-
 // metered reads auto or a boolean.
 func metered(d *decoder, n node) (Metered, bool) {
 	const want = "auto, true or false"

@@ -37,7 +37,7 @@ var uplinkFields = fields[Uplink]{
 }
 
 var probeFields = fields[Probe]{
-	set("targets", func(p *Probe) *[]Target { return &p.Targets }, targets),
+	set("targets", func(p *Probe) *[]failover.Target { return &p.Targets }, targets),
 	set("interval", func(p *Probe) *time.Duration { return &p.Interval },
 		duration(20*time.Millisecond, time.Hour)),
 	set("standby_interval", func(p *Probe) *time.Duration { return &p.StandbyInterval },

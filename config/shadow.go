@@ -36,7 +36,7 @@ func ranges(list []netip.Prefix, families [2]bool) []addrRange {
 	}
 	var all []addrRange
 	for _, p := range list {
-		if families[familyOf(p.Addr())] {
+		if families[failover.FamilyOf(p.Addr())] {
 			all = append(all, addrRange{p.Addr(), lastOf(p)})
 		}
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -86,39 +85,16 @@ func TestWireBytes(t *testing.T) {
 	for _, f := range failover.Families {
 		last := 0
 		for _, s := range []string{"gateway", "dns://ns.example/example.com", "tcp://a.example:1", "http://a.example", "https://a.example"} {
-			target, err := ParseTarget(s)
+			target, err := failover.ParseTarget(s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := target.wireBytes(f)
+			n := wireBytes(target, f)
 			if n <= last {
 				t.Errorf("%s: %s takes %d bytes, not over %d", f, s, n, last)
 			}
 			last = n
 		}
-	}
-}
-
-func TestParseTarget(t *testing.T) {
-	for _, c := range []struct{ text, want string }{
-		{"1.1.1.1", "icmp 1.1.1.1 0 true"},
-		{"::ffff:1.1.1.1", "icmp 1.1.1.1 0 true"},
-		{"2606:4700:4700:0::1111", "icmp 2606:4700:4700::1111 0 true"},
-		{"gateway", "gateway  0 false"},
-		{"tcp://Example.ORG.:443", "tcp example.org 443 false"},
-		{"TCP://[2001:DB8::1]:65535", "tcp 2001:db8::1 65535 true"},
-		{"http://192.0.2.1:8080/x", "http 192.0.2.1 8080 true"},
-		{"https://a_b.example", "https a_b.example 443 false"},
-		{"dns://9.9.9.9/.", "dns 9.9.9.9 53 true"},
-		{"dns://ns.example:5353/Example.com.", "dns ns.example 5353 false"},
-	} {
-		got, err := ParseTarget(c.text)
-		if s := fmt.Sprintf("%s %s %d %v", got.Method, got.Host, got.Port, got.Addr.IsValid()); err != nil || s != c.want || got.String() != c.text {
-			t.Errorf("%s: %s, %v, want %s", c.text, s, err, c.want)
-		}
-	}
-	if _, err := ParseTarget("ftp://x"); err == nil || err.Error() != "config: read target ftp://x: has the unknown method ftp; "+wantTarget {
-		t.Errorf("error: %v", err)
 	}
 }
 

@@ -32,21 +32,21 @@ var ipHeader = [2]int{failover.IPv4: 20, failover.IPv6: 40}
 
 // wireBytes estimates what one probe of a target and its answer take in a
 // family: exact for icmp, a rule of thumb for what a server's answer decides.
-func (t Target) wireBytes(f failover.Family) int {
+func wireBytes(t failover.Target, f failover.Family) int {
 	ip := ipHeader[f]
 	connection := 2*(ip+tcpSYN) + 4*(ip+tcpSegment)
 	const dataSegments = 4
 	request := connection + dataSegments*(ip+tcpSegment) + httpText
 	switch t.Method {
-	case TCP:
+	case failover.MethodTCP:
 		return connection
-	case HTTP:
+	case failover.MethodHTTP:
 		return request
-	case HTTPS:
+	case failover.MethodHTTPS:
 		return request + dataSegments*(ip+tcpSegment) + tlsBytes
-	case DNS:
+	case failover.MethodDNS:
 		return 2*(ip+udpHeader+dnsMessage+len(t.Name)+2) + dnsAnswer
-	case ICMP, GatewayMethod:
+	case failover.MethodICMP, failover.MethodGateway:
 		return 2 * (ip + icmpHeader + icmpPayload)
 	}
 	panic("config: unknown method " + string(t.Method))
@@ -59,7 +59,7 @@ func (u Uplink) ProbeVolume(interval time.Duration) float64 {
 	round := 0
 	for _, f := range failover.Families {
 		for _, t := range u.TargetsIn(f) {
-			round += t.wireBytes(f)
+			round += wireBytes(t, f)
 		}
 	}
 	return float64(round) * float64(month) / float64(interval)

@@ -91,12 +91,12 @@ func uplinkWarnings(u Uplink) []string {
 	return list
 }
 
-// unasked are the methods of an uplink's targets that linkmon understands and
-// does not use yet.
+// unasked are the methods of an uplink's targets that this version understands
+// and does not probe by.
 func unasked(u Uplink) []string {
 	var list []string
 	for _, t := range u.Probe.Targets {
-		if t.Method != ICMP && t.Method != GatewayMethod && !slices.Contains(list, string(t.Method)) {
+		if !t.Method.Built() && !slices.Contains(list, string(t.Method)) {
 			list = append(list, string(t.Method))
 		}
 	}

@@ -47,8 +47,8 @@ func dropUnbuilt(uplinks []failover.Uplink) []string {
 		for f := range uplinks[i].Family {
 			family := &uplinks[i].Family[f]
 			family.Targets = slices.DeleteFunc(family.Targets, func(target string) bool {
-				t, err := linkmon.ParseTarget(target)
-				if err == nil && (t.Method == linkmon.ICMP || t.Method == linkmon.Gateway) {
+				t, err := failover.ParseTarget(target)
+				if err == nil && t.Method.Built() {
 					return false
 				}
 				dropped = append(dropped, target)

@@ -9,7 +9,7 @@
 //     for how a next hop is learnt from other programs' default routes.
 //   - The prober sends the engine's probes, each by the uplink that it names
 //     (its address, its mark, its device), and tells what came of it. See
-//     probe.go, and target.go for what can be probed.
+//     probe.go; what can be probed is a [failover.Target].
 //
 // # Taking observations
 //

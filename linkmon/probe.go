@@ -161,7 +161,7 @@ func (p *prober) refuse(id failover.ProbeID, cause error) {
 
 // request works out what to send for a probe. The error says why it cannot be.
 func request(probe failover.Probe, path Path) (echoRequest, error) {
-	target, err := ParseTarget(probe.Target)
+	target, err := failover.ParseTarget(probe.Target)
 	if err != nil {
 		return echoRequest{}, err
 	}
@@ -189,14 +189,14 @@ func request(probe failover.Probe, path Path) (echoRequest, error) {
 }
 
 // destination is the address to ask, with a zone where it is link-local.
-func destination(t Target, f failover.Family, link failover.Link) (netip.Addr, error) {
+func destination(t failover.Target, f failover.Family, link failover.Link) (netip.Addr, error) {
 	to := t.Addr
 	switch t.Method {
-	case ICMP:
+	case failover.MethodICMP:
 		if !t.In(f) {
 			return to, fmt.Errorf("%s is no %s address", to, f)
 		}
-	case Gateway:
+	case failover.MethodGateway:
 		to = link.Family[f].Gateway
 		if link.Family[f].PointToPoint {
 			return to, errors.New("there is no gateway on a point-to-point link")
@@ -204,7 +204,7 @@ func destination(t Target, f failover.Family, link failover.Link) (netip.Addr, e
 		if !to.IsValid() {
 			return to, fmt.Errorf("the %s gateway is unknown", f)
 		}
-	case TCP, HTTP, HTTPS, DNS:
+	case failover.MethodTCP, failover.MethodHTTP, failover.MethodHTTPS, failover.MethodDNS:
 		return to, fmt.Errorf("method %s is not built in yet", t.Method)
 	default:
 		panic(fmt.Sprintf("linkmon: unknown method %q", t.Method))

@@ -1,0 +1,147 @@
+package failover
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestParseTarget(t *testing.T) {
+	addr := netip.MustParseAddr
+	for s, want := range map[string]Target{
+		"gateway":                        {Method: MethodGateway},
+		"192.0.2.1":                      {Method: MethodICMP, Addr: addr("192.0.2.1"), Host: "192.0.2.1"},
+		"::ffff:192.0.2.1":               {Method: MethodICMP, Addr: addr("192.0.2.1"), Host: "192.0.2.1"},
+		"2606:4700:4700::1111":           {Method: MethodICMP, Addr: addr("2606:4700:4700::1111"), Host: "2606:4700:4700::1111"},
+		"2606:4700:4700:0:0:0:0:1111":    {Method: MethodICMP, Addr: addr("2606:4700:4700::1111"), Host: "2606:4700:4700::1111"},
+		"tcp://192.0.2.1:443":            {Method: MethodTCP, Addr: addr("192.0.2.1"), Host: "192.0.2.1", Port: 443},
+		"tcp://Example.ORG.:443":         {Method: MethodTCP, Host: "example.org", Port: 443},
+		"TCP://[2001:DB8::1]:65535":      {Method: MethodTCP, Addr: addr("2001:db8::1"), Host: "2001:db8::1", Port: 65535},
+		"http://example.org":             {Method: MethodHTTP, Host: "example.org", Port: 80, Path: "/"},
+		"http://192.0.2.1:8080/x":        {Method: MethodHTTP, Addr: addr("192.0.2.1"), Host: "192.0.2.1", Port: 8080, Path: "/x"},
+		"https://a_b.example":            {Method: MethodHTTPS, Host: "a_b.example", Port: 443, Path: "/"},
+		"https://example.org:8443/a?b=c": {Method: MethodHTTPS, Host: "example.org", Port: 8443, Path: "/a?b=c"},
+		"dns://9.9.9.9/example.org":      {Method: MethodDNS, Addr: addr("9.9.9.9"), Host: "9.9.9.9", Port: 53, Name: "example.org"},
+		"dns://9.9.9.9/.":                {Method: MethodDNS, Addr: addr("9.9.9.9"), Host: "9.9.9.9", Port: 53, Name: "."},
+		"dns://[2620:fe::fe]:5353/a.b":   {Method: MethodDNS, Addr: addr("2620:fe::fe"), Host: "2620:fe::fe", Port: 5353, Name: "a.b"},
+		"dns://ns.example:5353/A.com.":   {Method: MethodDNS, Host: "ns.example", Port: 5353, Name: "a.com."},
+	} {
+		want.Text = s
+		if got, err := ParseTarget(s); err != nil || got != want || got.String() != s {
+			t.Errorf("%q: %+v, %v; want %+v", s, got, err, want)
+		}
+	}
+}
+
+func TestParseTargetErrors(t *testing.T) {
+	for s, want := range map[string]string{
+		"":                         "is no target",
+		"example.org":              "is a name without a method",
+		"192.0.2.1:443":            "has a port but no method; such as tcp://192.0.2.1:443",
+		"192.0.2.0/24":             "is no target",
+		"Gateway":                  "is a name without a method",
+		"fe80::1":                  "is on the link only",
+		"2001:db8::1%eth0":         "is on the link only",
+		"0.0.0.0":                  "is this machine itself",
+		"::":                       "is this machine itself",
+		"127.0.0.1":                "is this machine itself",
+		"http://[::1]/":            "is this machine itself",
+		"ff02::5%2":                "is on the link only",
+		"ff0e::1":                  "is no single machine",
+		"255.255.255.255":          "is no single machine",
+		"icmp://192.0.2.1":         `has the unknown method "icmp"`,
+		"://192.0.2.1":             "is no target",
+		"tcp://192.0.2.1":          "has no port; tcp://host:port",
+		"tcp://192.0.2.1:":         "has no port after its colon",
+		"tcp://:443":               "has no host",
+		"tcp://192.0.2.1:0":        `has the port "0"; a port from 1 to 65535`,
+		"tcp://192.0.2.1:65536":    `has the port "65536"; a port from 1 to 65535`,
+		"tcp://192.0.2.1:443/":     "has a path",
+		"tcp://192.0.2.1:443?":     "has a path",
+		"http://me@example.org/":   "has a user name",
+		"http://example.org/#a":    "has a fragment",
+		"http://example.org/#":     "has a fragment",
+		"http://example.org:/":     "has no port after its colon",
+		"http://192.0.2/":          "has no host",
+		"dns://9.9.9.9":            "has no name to ask for",
+		"dns://9.9.9.9/":           "has no name to ask for",
+		"dns://9.9.9.9/a/b":        "has no name to ask for",
+		"dns://9.9.9.9/a?b":        "has no name to ask for",
+		"dns:///a":                 "has no host",
+		"http://exa mple.org/":     "is no target",
+		"tcp://[2001:db8::1:443":   "is no target",
+		"tcp://192.0.2.1:http":     "is no target",
+		"https://\x00example.org/": "is no target",
+	} {
+		got, err := ParseTarget(s)
+		e, ok := errors.AsType[*TargetError](err)
+		if !ok || e.Text != s || e.Right == "" || !strings.Contains(err.Error(), want) || got != (Target{}) {
+			t.Errorf("%q: %+v, %v; want an error with %q", s, got, err, want)
+		}
+	}
+}
+
+func TestTargetFamilies(t *testing.T) {
+	for s, want := range map[string][2]bool{
+		"192.0.2.1": {true, false}, "2001:db8::1": {false, true},
+		"gateway": {true, true}, "tcp://example.org:1": {true, true}, "tcp://192.0.2.1:1": {true, false},
+	} {
+		target, err := ParseTarget(s)
+		if got := [2]bool{target.In(IPv4), target.In(IPv6)}; err != nil || got != want {
+			t.Errorf("%q: %v, %v; want %v", s, got, err, want)
+		}
+	}
+}
+
+func TestTargetKey(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"192.0.2.1", "::ffff:192.0.2.1", true},
+		{"http://example.org", "HTTP://Example.org.:80/other", true},
+		{"dns://9.9.9.9/a", "dns://9.9.9.9:53/b", true},
+		{"http://example.org", "https://example.org", false},
+		{"tcp://192.0.2.1:1", "tcp://192.0.2.1:2", false},
+		{"tcp://192.0.2.1:1", "192.0.2.1", false},
+	} {
+		a, err := ParseTarget(c.a)
+		b, err2 := ParseTarget(c.b)
+		if err != nil || err2 != nil || (a.Key() == b.Key()) != c.same {
+			t.Errorf("%q and %q have the keys %q and %q (%v, %v)", c.a, c.b, a.Key(), b.Key(), err, err2)
+		}
+	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	for _, s := range []string{"gateway", "192.0.2.1", "tcp://[2001:db8::1]:53", "https://a.b:1/c?d", "dns://9.9.9.9/x", "::ffff:1.2.3.4"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		target, err := ParseTarget(s)
+		if err != nil {
+			if target != (Target{}) {
+				t.Errorf("%q: a target beside an error: %+v", s, target)
+			}
+			return
+		}
+		switch target.Method {
+		case MethodICMP:
+			again, err := ParseTarget(target.Host)
+			if again.Text = s; err != nil || again != target || target.Addr.Zone() != "" {
+				t.Errorf("%q: %+v is %+v, %v when parsed again", s, target, again, err)
+			}
+		case MethodGateway:
+			if target != (Target{Method: MethodGateway, Text: s}) {
+				t.Errorf("%q: %+v", s, target)
+			}
+		case MethodTCP, MethodHTTP, MethodHTTPS, MethodDNS:
+			if target.Host == "" || target.Port == 0 {
+				t.Errorf("%q: no host or port in %+v", s, target)
+			}
+		default:
+			t.Errorf("%q: unknown method in %+v", s, target)
+		}
+	})
+}
