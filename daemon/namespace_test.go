@@ -318,7 +318,7 @@ func TestWrongConfiguration(t *testing.T) {
 	g := newGateway(t)
 	before := g.picture()
 	g.configure("nonsense: 1\nfailback: {}\n")
-	for _, what := range []string{"run", "plan", "teardown"} {
+	for _, what := range []string{"run", "plan"} {
 		g.do(what, func(code int, stderr string) bool {
 			return code == 1 && strings.Contains(stderr, "2 problems") && strings.Contains(stderr, g.config())
 		})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"swerve/config"
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/routing"
@@ -12,10 +13,15 @@ import (
 // Teardown removes everything of ours from the kernel and puts the sysctls back.
 // It refuses while a daemon runs in this network namespace. What could not be
 // removed is in the error; the rest is gone then all the same.
+//
+// A configuration with problems does not keep it from that, since what is ours is
+// known by its protocol and its name. It only tells whose marks the flows bear,
+// and by the socket where the sysctls' old values lie; the defaults' are taken
+// then.
 func Teardown(o Options) error {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
-		return &ConfigError{Problems: found}
+		cfg = config.Default()
 	}
 	socket := o.SocketOf(cfg)
 	held, err := hold(socket, path)

@@ -15,10 +15,4 @@ remove | deconfigure) # Debian: it stays enabled until it is purged
 	exit 0
 	;;
 esac
-if ! /usr/bin/swerve teardown; then
-	# The configuration is broken, say: the defaults tell where all of it is.
-	defaults=$(mktemp)
-	echo 'uplinks: auto' >"$defaults"
-	/usr/bin/swerve teardown -c "$defaults" || true
-	rm -f "$defaults"
-fi
+/usr/bin/swerve teardown || true

@@ -69,13 +69,18 @@ func daemonOptions(cmd *cobra.Command) daemon.Options {
 	return o
 }
 
-// refuseConfig prints the problems of a configuration, one a line and nothing
-// else, and ends the command.
+// refuseConfig prints the problems of a configuration and nothing else, and ends
+// the command.
 func refuseConfig(cmd *cobra.Command, found []config.Problem) error {
+	printProblems(cmd, found)
+	return silent(exitUsage)
+}
+
+// printProblems prints the problems of a configuration, one a line.
+func printProblems(cmd *cobra.Command, found []config.Problem) {
 	for _, p := range found {
 		fmt.Fprintln(cmd.ErrOrStderr(), p)
 	}
-	return silent(exitUsage)
 }
 
 // explainStart adds to the error of a daemon that did not start what to do.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,9 @@ inet swerve and the marks of flows, and puts the sysctls back that the daemon
 had changed. The default routes of others, which the daemon never touches,
 carry traffic from then on.
 
-It refuses while a daemon runs in this network namespace.`,
+It refuses while a daemon runs in this network namespace. A configuration with
+problems does not stop it: it names them and goes by the default marks and
+socket; --socket names another, beside which the old sysctls are kept.`,
 		Example: `  systemctl stop swerve && swerve teardown`,
 		Args:    cobra.NoArgs,
 
@@ -25,7 +28,9 @@ It refuses while a daemon runs in this network namespace.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options := daemonOptions(cmd)
 			if _, _, found := options.Load(); len(found) > 0 {
-				return refuseConfig(cmd, found)
+				printProblems(cmd, found)
+				fmt.Fprintln(cmd.ErrOrStderr(), "swerve: the configuration is broken; "+
+					"tearing down by the default marks and socket, or by --socket where it is given")
 			}
 			err := daemon.Teardown(options)
 			var held *daemon.HeldError

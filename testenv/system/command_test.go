@@ -34,7 +34,7 @@ func TestExitCodes(t *testing.T) {
 		g.exits(0, "version")
 		g.exits(0, "plan", "-c", file)
 		g.exits(0, "init")
-		for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}, {"plan", "-c", bad}, {"teardown", "-c", bad}} {
+		for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}, {"plan", "-c", bad}} {
 			out, errs, code := g.swerve(args...)
 			if code != 2 || out != "" || !strings.Contains(errs, bad+":1: uplinks[0].colour: ") || !strings.Contains(errs, bad+":2: fail: ") {
 				t.Errorf("swerve %v: exit code %d, %q, %q; want 2 and both problems with file and line", args, code, out, errs)
@@ -47,14 +47,28 @@ func TestExitCodes(t *testing.T) {
 		g.exits(0, "reload")
 		g.exits(1, "run", "-c", file)
 		g.exits(1, "teardown", "-c", file)
+		g.tearsDownBy(bad, 1)
 		g.fault(lte, "carrier")
 		g.await("a warning", func(s *control.Status) bool { return s.Overall == control.Warning })
 		g.exits(1, "status")
 		g.exits(1, "status", "--json")
 		g.stop()
 		g.exits(3, "status")
+		g.tearsDownBy(bad, 0)
+		if left, err := g.Gateway.Run("ip", "route", "show", "table", "all", "proto", "83"); err != nil || left != "" {
+			t.Errorf("teardown by a broken file left (%v)\n%s", err, left)
+		}
 		g.exits(0, "teardown", "-c", file)
 	})
+}
+
+// tearsDownBy tears down by a broken file, which has to say what is wrong with it.
+func (g *gateway) tearsDownBy(bad string, want int) {
+	g.Helper()
+	out, errs, code := g.swerve("teardown", "-c", bad)
+	if code != want || out != "" || !strings.Contains(errs, bad+":2: fail: ") || !strings.Contains(errs, "by the default marks") {
+		g.Errorf("swerve teardown by a broken file: exit code %d, want %d: %q, %q", code, want, out, errs)
+	}
 }
 
 // exits runs a command and wants its exit code, and one line on standard error
