@@ -40,6 +40,8 @@ type plant struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as they were last looked at.
 	foreign []routing.Route
+	// table is the packet filter's goal, as it was last computed.
+	table firewall.Table
 	// held is what the packet filter was last made to hold; nil while that is
 	// not known.
 	held *firewall.Table
@@ -106,14 +108,14 @@ func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
 	k.settle(s.interfaces(p))
 	want := k.wanted(s, p, in)
 	goal := s.firewallGoal(p, in, k.strict)
-	table := firewall.Ruleset(goal)
+	k.table = k.table.For(goal)
 	k.anew = false
 	if k.standing {
 		result, unrouted := routing.Apply(k.routes, want)
-		return k.outcome(goal, result, unrouted, k.filter(table))
+		return k.outcome(goal, result, unrouted, k.filter(k.table))
 	}
 	k.standing = true
-	unprepared := errors.Join(k.prepare(want), k.adopt(goal), k.filter(table))
+	unprepared := errors.Join(k.prepare(want), k.adopt(goal), k.filter(k.table))
 	result, unrouted := routing.Apply(k.routes, want)
 	return k.outcome(goal, result, unrouted, unprepared)
 }
@@ -184,7 +186,8 @@ func (k *plant) drift(s setup, p picture, in failover.Intent) (ops []routing.Op,
 	if unread == nil {
 		ops = routing.Plan(k.wanted(s, p, in), held)
 	}
-	filter, err = k.packets.Drift(firewall.Ruleset(s.firewallGoal(p, in, k.strict)))
+	k.table = k.table.For(s.firewallGoal(p, in, k.strict))
+	filter, err = k.packets.Drift(k.table)
 	if err != nil || len(filter) > 0 {
 		k.held = nil // another change of what it held would not do
 	}

@@ -47,12 +47,14 @@ func BenchmarkRuleset(b *testing.B) {
 	}
 }
 
-func BenchmarkWithLost(b *testing.B) {
+func BenchmarkTableFromAnother(b *testing.B) {
 	for _, size := range []string{"2x1", "8x8", "63x32"} {
-		table := Ruleset(sizes()[size])
+		g := sizes()[size]
+		table := Ruleset(g)
+		g.Lost = [2][]Pair{{{1, 64}}, {}}
 		b.Run(size, func(b *testing.B) {
 			for b.Loop() {
-				table.WithLost([2][]Pair{{{1, 64}}, {}})
+				table.For(g)
 			}
 		})
 	}
@@ -95,7 +97,7 @@ func moving(size string) func(*testing.B) {
 			if i%2 == 0 {
 				g.Lost[failover.IPv4] = lost
 			}
-			to := from.WithLost(g.Lost)
+			to := from.For(g)
 			if err := k.Move(from, to); err != nil {
 				b.Fatal(err)
 			}

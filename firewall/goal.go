@@ -3,6 +3,7 @@ package firewall
 import (
 	"cmp"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -88,6 +89,12 @@ func (g Goal) sorted() Goal {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 	}
 	return g
+}
+
+// sameButLost reports whether two sorted goals differ at most in their lost pairs.
+func (g Goal) sameButLost(other Goal) bool {
+	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
+	return reflect.DeepEqual(g, other)
 }
 
 func sortedUplinks(in []Uplink) []Uplink {

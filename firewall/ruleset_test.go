@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,13 +84,6 @@ func TestDigests(t *testing.T) {
 	if z := Ruleset(b); z.rulesDigest == y.rulesDigest {
 		t.Error("source NAT is off, and the digest of the rules stays")
 	}
-	lost := [2][]Pair{{{2, 66}, {1, 64}, {1, 99}}, {{1, 65}}}
-	g := threePolicies()
-	z := Ruleset(g).WithLost(lost)
-	g.Lost = lost
-	if w := Ruleset(g); z.digest != w.digest || z.String() != w.String() {
-		t.Error("WithLost and Ruleset differ")
-	}
 	ids := map[uint64]string{}
 	for _, c := range Ruleset(manyUplinks(63, 63)).chains {
 		for _, r := range c.rules {
@@ -98,6 +92,35 @@ func TestDigests(t *testing.T) {
 			}
 			ids[r.id] = c.name + ": " + r.String()
 		}
+	}
+}
+
+// A table made from another is the one that would be made from nothing, whatever
+// lies between the two goals.
+func TestTableFromAnother(t *testing.T) {
+	goals := map[string]func(*Goal){
+		"as it was":         func(*Goal) {},
+		"lost":              func(g *Goal) { g.Lost = [2][]Pair{{{2, 66}, {1, 64}, {1, 99}}, {{1, 65}}} },
+		"lost otherwise":    func(g *Goal) { g.Lost = [2][]Pair{1: {{2, 64}}} },
+		"an address":        func(g *Goal) { g.Uplinks[1].Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.9")} },
+		"another interface": func(g *Goal) { g.Uplinks[0].Interface = "lte7"; g.Lost[0] = []Pair{{1, 64}} },
+		"a policy less":     func(g *Goal) { g.Policies = g.Policies[:1] },
+		"other masks":       func(g *Goal) { g.Layout.MarkMask, g.Layout.CTMask = 0x7f, 0x7fff },
+		"nothing":           func(g *Goal) { *g = Goal{} },
+	}
+	for from, before := range goals {
+		for to, after := range goals {
+			a, b := threePolicies(), threePolicies()
+			before(&a)
+			after(&b)
+			got, want := Ruleset(a).For(b), Ruleset(b)
+			if got.digest != want.digest || got.String() != want.String() {
+				t.Errorf("from %q to %q: %s\nwant %s", from, to, got, want)
+			}
+		}
+	}
+	if got, want := (Table{}).For(threePolicies()), Ruleset(threePolicies()); got.digest != want.digest {
+		t.Error("from no table there comes another one")
 	}
 }
 
