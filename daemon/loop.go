@@ -103,6 +103,8 @@ type loop struct {
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
 	taken    taken
+	// untold is what was decided in a step that is not over.
+	untold []failover.Record
 	// switches that wait for the kernel to be read back; told counts those that
 	// were told, of which last is the newest.
 	switches []failover.Record
@@ -212,11 +214,12 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 		l.net.Reread(uplink)
 	}
 	for _, record := range out.Records {
-		l.record(decidedAt(record, decided))
+		l.untold = append(l.untold, decidedAt(record, decided))
 	}
 	if out.Intent != nil {
 		l.take(*out.Intent)
 	}
+	l.report()
 }
 
 // sendProbes sends what the engine asked for in this pass, after the kernel was
@@ -254,17 +257,27 @@ func decidedAt(r failover.Record, at failover.Instant) failover.Record {
 	return r
 }
 
-// record tells people what was decided. A switch waits until the kernel holds it.
-func (l *loop) record(r failover.Record) {
-	switch {
-	case r.Health != nil:
-		h := r.Health
-		l.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
-			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
-		l.events.Publish(control.HealthEvent(r, l.clock.wall))
-	case r.Switch != nil:
-		l.switches = append(l.switches, r)
+// report tells people what was decided, after the kernel was brought to it: whoever
+// is slow to take a line of the log must not hold a switch up. A switch itself waits
+// until the kernel was read.
+func (l *loop) report() {
+	for _, r := range l.untold {
+		switch {
+		case r.Health != nil:
+			l.turned(r)
+		case r.Switch != nil:
+			l.switches = append(l.switches, r)
+		}
 	}
+	l.untold = l.untold[:0]
+}
+
+// turned reports that an uplink is in another state.
+func (l *loop) turned(r failover.Record) {
+	h := r.Health
+	l.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
+		slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
+	l.events.Publish(control.HealthEvent(r, l.clock.wall))
 }
 
 // evidence is the time that a verdict rests on, left out where there is none.
@@ -306,11 +319,13 @@ func (l *loop) take(in failover.Intent) {
 func (l *loop) applyIntent() {
 	l.stale = false
 	if !l.setup.hands() {
+		l.report()
 		l.switches = nil
 		return
 	}
 	result := l.plant.apply(l.setup, l.picture, *l.intent)
 	now := l.clock.now()
+	l.report()
 	l.judgeApplied(result.err, now)
 	l.judgeSettings()
 	for _, record := range l.switches {

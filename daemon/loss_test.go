@@ -178,6 +178,30 @@ func TestCarrierLoss(t *testing.T) {
 	})
 }
 
+// A verdict is carried out before it is told: whoever is slow to take it must not
+// hold a switch up. It is told before the switch that follows from it all the same.
+func TestVerdictIsToldAfterTheSwitch(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.told = func(e control.Event) {
+			if e.Type == control.EventHealth {
+				r.wantLadder(2, 1)
+			}
+		}
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.after(time.Millisecond)
+		var told []control.EventType
+		for _, e := range r.take() {
+			told = append(told, e.Type)
+		}
+		if want := []control.EventType{control.EventHealth, control.EventHealth, control.EventSwitch, control.EventSwitch}; len(told) < 4 || !slices.Equal(told[:4], want) {
+			t.Errorf("told: %v, want first %v", told, want)
+		}
+	})
+}
+
 // What an uplink has lost, its name and addresses, is needed to deal with what
 // used it.
 func TestInterfaceVanishesAndComesBack(t *testing.T) {

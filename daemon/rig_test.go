@@ -36,6 +36,8 @@ type rig struct {
 
 	loop *loop
 	stop func()
+	// told looks on as an event is told; nil for nobody.
+	told func(control.Event)
 	log  bytes.Buffer // to be read when the loop waits
 
 	mu     sync.Mutex
@@ -140,6 +142,9 @@ func (r *rig) restart() {
 func (r *rig) Publish(e control.Event) {
 	if _, err := json.Marshal(e); err != nil {
 		r.t.Errorf("an event that cannot be told: %v", err)
+	}
+	if r.told != nil {
+		r.told(e)
 	}
 	if e.Time.IsZero() {
 		e.Time = control.At(time.Now())
