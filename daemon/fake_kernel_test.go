@@ -192,7 +192,19 @@ func (k *fakeRoutes) ladder(f failover.Family, table int) []int {
 	return out
 }
 
-// ruleTexts are the rules that hold a text.
+// keeps counts the rules that keep packets on a device, on any where none is named.
+func (k *fakeRoutes) keeps(device string) (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range k.rules {
+		if r.OIF != "" && (r.OIF == device || device == "") {
+			n++
+		}
+	}
+	return n
+}
+
+// ruleTexts are the rules that hold a text. It is dear: for a look now and then.
 func (k *fakeRoutes) ruleTexts(text string) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -110,7 +110,8 @@ func (g *gateway) picture() string {
 func (g *gateway) command(what string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	cmd = g.ns.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), insideEnv+"="+what, insideEnv+"_CONFIG="+g.config())
+	// The race detector would have each process sleep a second before it ends.
+	cmd.Env = append(os.Environ(), insideEnv+"="+what, insideEnv+"_CONFIG="+g.config(), "GORACE=atexit_sleep_ms=50")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
 }

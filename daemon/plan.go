@@ -105,7 +105,7 @@ func (l *loop) changes() (Changes, error) {
 		return Changes{}, err
 	}
 	if len(c.FilterLacks) > 0 {
-		c.Filter = firewall.Ruleset(l.setup.firewallGoal(l.picture, *l.intent, l.plant.strict)).String()
+		c.Filter = l.plant.table.String()
 	}
 	return c, nil
 }

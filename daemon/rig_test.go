@@ -58,7 +58,7 @@ func newRig(t testing.TB, file string) *rig {
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
 	r.routes = &fakeRoutes{journal: r.journal, on: map[int]bool{}, changed: func() { poke(r.net.repair) }}
-	r.net.bound = func(device string) bool { return len(r.routes.ruleTexts("oif "+device)) > 0 }
+	r.net.bound = func(device string) bool { return r.routes.keeps(device) > 0 }
 	r.packets = &fakePackets{journal: r.journal, changed: make(chan struct{}, 1)}
 	r.sysctls = &fakeSysctls{journal: r.journal}
 	r.flows = &fakeFlows{journal: r.journal}
@@ -174,15 +174,16 @@ func (r *rig) after(d time.Duration) {
 	synctest.Wait()
 }
 
-// until lets time pass until something is so, and returns how long that took.
+// until lets time pass until something is so, and returns how long that took, to a
+// millisecond or a five-thousandth of the limit.
 func (r *rig) until(what string, limit time.Duration, so func() bool) time.Duration {
 	r.t.Helper()
-	begin := time.Now()
+	begin, step := time.Now(), max(time.Millisecond, limit/5000)
 	for !so() {
 		if time.Since(begin) > limit {
 			r.t.Fatalf("%s: not within %v", what, limit)
 		}
-		r.after(time.Millisecond)
+		r.after(step)
 	}
 	return time.Since(begin)
 }

@@ -39,10 +39,11 @@ func TestShutdownAtAnyMoment(t *testing.T) {
 			r.stop()
 			r.after(time.Second)
 			r.start()
-			r.after(time.Minute)
+			r.after(10 * time.Second)
 			r.wantLadder(2, 1)
 			r.blackHole("eth0", false, both...)
-			r.after(2 * time.Minute)
+			r.until("fiber is up again", 2*time.Minute, r.isIn("fiber", control.Up))
+			r.after(time.Second)
 			r.wantLadder(1, 2)
 		})
 	}
