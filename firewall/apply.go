@@ -29,7 +29,7 @@ func (k *Kernel) Apply(t Table) error {
 	if err != nil {
 		return fmt.Errorf("firewall: apply the ruleset: %w", err)
 	}
-	err = transact(func(tx *transaction) {
+	err = k.transact(func(tx *transaction) {
 		tx.AddTable(tx.table)
 		tx.FlushTable(tx.table)
 		tx.removeStale(held, t)
@@ -53,7 +53,7 @@ func (k *Kernel) holds(t Table) bool {
 
 // replace deletes the table and makes it anew, counters included.
 func (k *Kernel) replace(t Table) error {
-	return transact(func(tx *transaction) {
+	return k.transact(func(tx *transaction) {
 		tx.AddTable(tx.table) // so that there is one to delete
 		tx.DelTable(tx.table)
 		tx.AddTable(tx.table)

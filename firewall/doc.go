@@ -27,7 +27,7 @@
 //   - ruleset.go, arriving.go, leaving.go, lost.go: the chains, in the order in
 //     which a packet meets them, with the reason of each rule
 //   - table.go, text.go, match.go, statement.go, prefixes.go: the description
-//   - kernel.go, apply.go, move.go: transactions
+//   - kernel.go, connection.go, apply.go, move.go: transactions
 //   - read.go, drift.go, watch.go: what the kernel really holds, and who
 //     changed it
 //   - conntrack.go, flows.go, adopt.go: entries of flows

@@ -91,7 +91,7 @@ type flowWriter struct {
 const changesAtOnce = 128
 
 func openFlowWriter() (*flowWriter, error) {
-	conn, err := dial()
+	conn, err := dial(bufferSize)
 	if err != nil {
 		return nil, err
 	}

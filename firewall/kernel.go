@@ -1,24 +1,21 @@
 package firewall
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Kernel acts on one network namespace: that of the thread which makes the first
 // call. Its zero value is ready for use. It is for one goroutine at a time, and
 // must be closed.
 type Kernel struct {
-	known knowledge
+	known  knowledge
+	buffer int // bytes to ask for in place of bufferSize; 0: none
 
 	// Connections are kept, because closing one of netfilter's waits for the
 	// kernel to free what transactions have deleted: 5 to 25 ms, right when a
 	// verdict is in a hurry. Both are nil until they are needed.
-	elements *nftables.Conn // for transactions of elements alone
+	elements *connection // for transactions of elements alone
 	asking   *netlink.Conn
 }
 
@@ -43,35 +40,11 @@ func (k *Kernel) dropAsking() {
 	}
 }
 
-// bufferSize is forced upon sockets that carry transactions: with the default a
-// large one is refused, or its acknowledgements are lost although it was
-// committed.
-const bufferSize = 8 << 20
-
-// enlarge sets both buffers. Beyond the system's limits that needs
-// CAP_NET_ADMIN in the initial user namespace; elsewhere what is allowed has to do.
-func enlarge(c *netlink.Conn) error {
-	return errors.Join(c.SetReadBuffer(bufferSize), c.SetWriteBuffer(bufferSize))
-}
-
-// dial opens a connection to netfilter.
-func dial() (*netlink.Conn, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	if err := enlarge(conn); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("enlarge the buffers: %w", err)
-	}
-	return conn, nil
-}
-
 // execute sends one request and returns the answers, on the kept connection. A
 // connection that failed is not used again: answers may still be on their way.
 func (k *Kernel) execute(m netlink.Message) ([]netlink.Message, error) {
 	if k.asking == nil {
-		conn, err := dial()
+		conn, err := dial(k.bufferSize())
 		if err != nil {
 			return nil, err
 		}
@@ -94,13 +67,13 @@ type transaction struct {
 
 // transact runs one transaction on a connection of its own: the library asks the
 // kernel to repeat each rule, and leaves some of that unread.
-func transact(fill func(*transaction)) error {
-	conn, err := connect()
+func (k *Kernel) transact(fill func(*transaction)) error {
+	conn, err := connect(k.bufferSize())
 	if err != nil {
 		return err
 	}
 	defer conn.CloseLasting()
-	return commit(conn, fill)
+	return conn.commit(fill)
 }
 
 // transactElements is for transactions without rules. It uses the kept
@@ -108,34 +81,17 @@ func transact(fill func(*transaction)) error {
 // fails for ever.
 func (k *Kernel) transactElements(fill func(*transaction)) error {
 	if k.elements == nil {
-		conn, err := connect()
+		conn, err := connect(k.bufferSize())
 		if err != nil {
 			return err
 		}
 		k.elements = conn
 	}
-	err := commit(k.elements, fill)
+	err := k.elements.commit(fill)
 	if err != nil {
 		k.dropElements()
 	}
 	return err
-}
-
-func connect() (*nftables.Conn, error) {
-	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(enlarge))
-	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	return conn, nil
-}
-
-func commit(conn *nftables.Conn, fill func(*transaction)) error {
-	tx := &transaction{Conn: conn, table: ourTable()}
-	fill(tx)
-	if tx.err != nil {
-		return fmt.Errorf("encode: %w", tx.err)
-	}
-	return conn.Flush()
 }
 
 // try keeps the first error of filling the transaction.

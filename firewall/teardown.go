@@ -23,7 +23,7 @@ func (k *Kernel) Teardown(l failover.Layout) error {
 
 // DeleteTable removes the table alone.
 func (k *Kernel) DeleteTable() error {
-	err := transact(func(tx *transaction) { tx.DelTable(tx.table) })
+	err := k.transact(func(tx *transaction) { tx.DelTable(tx.table) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("firewall: delete table inet %s: %w", tableName, err)
 	}

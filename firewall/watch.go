@@ -25,7 +25,7 @@ func Watch() (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("firewall: watch nftables: open netlink: %w", err)
 	}
-	if err := enlarge(conn); err != nil {
+	if _, err := enlarge(conn, bufferSize); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("firewall: watch nftables: enlarge the buffers: %w", err)
 	}

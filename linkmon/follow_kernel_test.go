@@ -345,13 +345,6 @@ func unattended(t *testing.T, ns *netns.NS, uplinks ...Uplink) (w *watch) {
 	return w
 }
 
-func TestReceiveBuffer(t *testing.T) {
-	o := observe(t, netns.New(t))
-	if size := o.m.Counters().ReceiveBuffer; size < receiveBuffer {
-		t.Errorf("the kernel grants %d bytes, want %d or more", size, receiveBuffer)
-	}
-}
-
 // After another change of the link the kernel keeps the news of a lost carrier
 // back for up to a second, from its own routes too. Asked for this one link, it
 // acts at once.

@@ -78,6 +78,10 @@ func openWatch(o Options, out *outbox, bufferSize int) (*watch, error) {
 		wanted: slices.Clone(o.Uplinks),
 	}
 	w.count.bufferSize = size
+	if size < bufferSize {
+		o.Log.Info("small receive buffer for the kernel's messages; what does not fit is read anew",
+			"bytes", size, "wanted", bufferSize, "limit", "net.core.rmem_max")
+	}
 	if err := w.read(hints{at: w.clock()}); err != nil {
 		w.close()
 		return nil, err
