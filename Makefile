@@ -39,7 +39,7 @@ demo-defaults: ## the same with nothing but the defaults
 .PHONY: test
 test: ## run every test with the race detector, on real kernels' namespaces
 	@./testenv/need $(COMPILER) $(WITNESSES)
-	@./testenv/as-root env CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TESTFLAGS) ./...
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: bench bench-short bench-tables
 bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)

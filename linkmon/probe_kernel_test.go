@@ -114,14 +114,25 @@ func sockets(t *testing.T, test func(t *testing.T, raw bool)) {
 	}
 }
 
+// permit gives root's group unprivileged sockets, or leaves the raw ones alone: a
+// new namespace gives nobody the others. In a user namespace no group can be named
+// but its own.
 func permit(t testing.TB, ns *netns.NS, raw bool) {
 	t.Helper()
-	groups := "0 2147483647"
-	if raw {
-		groups = "1 0" // nobody's
+	const groups = "net/ipv4/ping_group_range"
+	if !raw {
+		if err := ns.SetSysctl(groups, "0 0"); err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
-	if err := ns.SetSysctl("net/ipv4/ping_group_range", groups); err != nil {
-		t.Fatal(err)
+	var first, last int
+	text, err := ns.Sysctl(groups)
+	if err == nil {
+		_, err = fmt.Sscan(text, &first, &last)
+	}
+	if err != nil || first <= last {
+		t.Fatalf("the groups with unprivileged sockets are %q (%v), want nobody's", text, err)
 	}
 }
 

@@ -188,7 +188,8 @@ func traces(t *testing.T) (now trace) {
 		"ip -d -br link", "ip route show table all", "ip rule", "ip netns", "nft list ruleset", "cat /proc/self/mounts",
 	} {
 		out, err := hostCommand(strings.Fields(c)...)
-		if err != nil {
+		// Whoever may not look at the machine's ruleset cannot change it either.
+		if err != nil && (machinesRoot() || !strings.HasPrefix(c, "nft")) {
 			t.Fatalf("%s: %v", c, err)
 		}
 		now.machine = append(now.machine, out)

@@ -71,11 +71,8 @@ func configure(fd int, o Options) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return os.NewSyscallError("SO_TIMESTAMPNS", err)
 	}
-	// Beyond the machine's limit only in the initial user namespace.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer); err != nil {
-			return os.NewSyscallError("SO_RCVBUF", err)
-		}
+	if _, err := Buffer(fd, buffer); err != nil {
+		return err
 	}
 	if o.Incoming {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,8 @@ const enoughPs = 8
 // garbage collector stops the world, every thread has to come to its turn before
 // any goes on.
 //
-// Without the right to all that, the lab is as exact as the machine is idle.
+// Without the right to all that fn runs as well, and Refused tells: the lab is then
+// as exact as the machine is idle.
 func Run(fn func()) {
 	done := make(chan struct{})
 	go func() {
@@ -73,8 +75,16 @@ func raise() {
 	}
 	raiseProcess()
 	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: schedFIFO, Flags: resetOnFork, Priority: priority}
-	_ = unix.SchedSetAttr(0, attr, 0)
+	if unix.SchedSetAttr(0, attr, 0) != nil {
+		refused.Store(true)
+	}
 }
+
+var refused atomic.Bool
+
+// Refused reports whether the kernel has refused any Run its priority so far: for
+// those who print figures, which are then as good as the machine is idle.
+func Refused() bool { return refused.Load() }
 
 // raiseProcess sets the nice value of each thread; later ones inherit it.
 func raiseProcess() {

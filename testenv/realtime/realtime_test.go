@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/privilege"
 )
 
 // firstThread is what came of apart on the process's first thread, which only
@@ -75,6 +77,19 @@ func TestPriority(t *testing.T) {
 	}
 	if got := strings.TrimSpace(string(child)); errChild != nil || got != "0 0" {
 		t.Errorf("a child process has nice and policy %q, %v; want ordinary ones", got, errChild)
+	}
+}
+
+// Whoever may not have the priority runs without, and is told.
+func TestRefusedPriority(t *testing.T) {
+	refused.Store(false)
+	ran := false
+	err := privilege.Without(unix.CAP_SYS_NICE, func() {
+		raise()
+		ran = true
+	})
+	if err != nil || !ran || !Refused() {
+		t.Errorf("without the right it ran: %v, refused: %v; %v", ran, Refused(), err)
 	}
 }
 

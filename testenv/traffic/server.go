@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"swerve/testenv/netns"
+	"swerve/testenv/packet"
 )
 
 // Server answers the clients and notes which addresses they come from.
@@ -187,8 +186,6 @@ func roomy(c *net.UDPConn) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, readBuffer) != nil {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, readBuffer)
-		}
+		_, _ = packet.Buffer(int(fd), readBuffer)
 	})
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/packet"
 	"swerve/testenv/wire"
 )
 
@@ -68,7 +68,7 @@ func udp(t testing.TB, ns *netns.NS, from, to string) (c *net.UDPConn) {
 	}
 	// Room for all that a test sends: the reader may come to its turn late.
 	_ = raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+		_, err = packet.Buffer(int(fd), 8<<20)
 	})
 	if err != nil {
 		t.Fatal(err)
