@@ -356,6 +356,6 @@ func (f *fakeFlows) DeleteFlows(_ failover.Layout, family failover.Family, uplin
 	return f.journal.note("delete %s flows of %d by %d", family, uplink, policies)
 }
 
-func (f *fakeFlows) DestroySockets(_ failover.Layout, lost netip.Addr) (int, error) {
+func (f *fakeFlows) DestroySockets(_ failover.Layout, _ failover.Lane, lost netip.Addr) (int, error) {
 	return 1, f.journal.note("destroy sockets on %s", lost)
 }

@@ -170,7 +170,9 @@ func (flowsThatFail) Grace([]string) error            { return errRefused }
 func (flowsThatFail) DeleteFlows(failover.Layout, failover.Family, failover.Lane, []failover.Lane) error {
 	return errRefused
 }
-func (flowsThatFail) DestroySockets(failover.Layout, netip.Addr) (int, error) { return 0, errRefused }
+func (flowsThatFail) DestroySockets(failover.Layout, failover.Lane, netip.Addr) (int, error) {
+	return 0, errRefused
+}
 
 // What could not be done for sessions is told; nothing keeps the rest from being tried.
 func TestMoverTellsWhatFailed(t *testing.T) {

@@ -17,7 +17,7 @@ type flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
 	DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error
-	DestroySockets(l failover.Layout, lost netip.Addr) (int, error)
+	DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error)
 }
 
 // move is a pair of lanes that was lost in a switch, with what there is to do.
@@ -86,7 +86,7 @@ func (v move) carryOut(m *mover) {
 	}
 	closed := 0
 	for _, address := range v.addresses {
-		n, err := m.flows.DestroySockets(v.layout, address)
+		n, err := m.flows.DestroySockets(v.layout, v.pair.Uplink, address)
 		closed += n
 		problems = append(problems, err)
 	}

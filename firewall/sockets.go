@@ -34,49 +34,75 @@ const (
 )
 
 // DestroySockets ends the TCP connections that this machine itself opened from
-// an address which just was lost: their programs see it at once, instead of
-// waiting for a timeout. It returns how many.
+// an address of an uplink which just was lost: their programs see it at once,
+// instead of waiting for a timeout. It returns how many.
 //
 // Connections that were accepted stay, since only their clients can redial. The
 // kernel does not say which are which, but an accepted socket has the local port
 // of its listener, and the kernel never chooses such a port for a socket that
 // connects. So a socket is taken for accepted where some socket listens on its
 // port, on its address or on all. Sockets with a lane in their mark are our
-// probes: they stay as well.
-func (k *Kernel) DestroySockets(l failover.Layout, lost netip.Addr) (int, error) {
-	fail := func(n int, err error) (int, error) {
-		return n, fmt.Errorf("firewall: destroy sockets on %s: %w", lost, err)
+// probes: they stay as well. And so do those whose flow goes by another uplink:
+// two may have the same address.
+func (k *Kernel) DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error) {
+	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}}
+	err := d.run()
+	if err != nil {
+		err = fmt.Errorf("firewall: destroy sockets on %s: %w", lost, err)
 	}
-	listening := map[uint16]bool{}
-	if err := eachSocket(lost, tcpListening, func(s socket) {
-		if s.local.IsUnspecified() || s.local == lost {
-			listening[s.port] = true
+	return d.destroyed, err
+}
+
+// destroyer is one destruction of sockets.
+type destroyer struct {
+	layout    failover.Layout
+	uplink    failover.Lane
+	lost      netip.Addr
+	listening map[uint16]bool
+	diag      *netlink.Conn
+	flows     flowFinder
+	destroyed int
+	failed    error // the last failure with a socket
+}
+
+func (d *destroyer) run() (err error) {
+	if err := eachSocket(d.lost, tcpListening, func(s socket) {
+		if s.local.IsUnspecified() || s.local == d.lost {
+			d.listening[s.port] = true
 		}
 	}); err != nil {
-		return fail(0, err)
+		return err
 	}
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if d.diag, err = netlink.Dial(unix.NETLINK_SOCK_DIAG, nil); err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	defer d.diag.Close()
+	if d.flows, err = openFlowFinder(); err != nil {
+		return err
+	}
+	defer d.flows.close()
+	err = eachSocket(d.lost, tcpConnected, d.consider)
+	return errors.Join(err, d.failed)
+}
+
+// consider destroys a socket if it is one of those that go.
+func (d *destroyer) consider(s socket) {
+	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 {
+		return
+	}
+	uplink, err := d.flows.uplinkOf(d.layout, s)
 	if err != nil {
-		return fail(0, fmt.Errorf("open netlink: %w", err))
+		d.failed = err // it is taken for one of the lost: its program can redial
 	}
-	defer conn.Close()
-	destroyed := 0
-	var failed error
-	err = eachSocket(lost, tcpConnected, func(s socket) {
-		if s.local != lost || listening[s.port] || s.mark&l.MarkMask != 0 {
-			return
-		}
-		switch err := s.destroy(conn); {
-		case err == nil:
-			destroyed++
-		case !errors.Is(err, unix.ENOENT): // it ended meanwhile
-			failed = err
-		}
-	})
-	if err := errors.Join(err, failed); err != nil {
-		return fail(destroyed, err)
+	if uplink != 0 && uplink != d.uplink {
+		return
 	}
-	return destroyed, nil
+	switch err := s.destroy(d.diag); {
+	case err == nil:
+		d.destroyed++
+	case !errors.Is(err, unix.ENOENT): // it ended meanwhile
+		d.failed = err
+	}
 }
 
 // socket is one TCP socket of sock_diag's answers.
@@ -84,6 +110,7 @@ type socket struct {
 	family byte
 	local  netip.Addr // an IPv4 address also for an IPv6 socket that speaks IPv4
 	port   uint16
+	remote netip.AddrPort
 	id     []byte // struct inet_diag_sockid: ends, device and cookie
 	mark   uint32
 }
@@ -129,14 +156,11 @@ func decodeSocket(b []byte) (s socket, ok bool) {
 		return socket{}, false
 	}
 	s = socket{family: b[0], id: b[4 : 4+diagIDSize], port: binary.BigEndian.Uint16(b[4:])}
-	switch s.family {
-	case unix.AF_INET:
-		s.local = netip.AddrFrom4([4]byte(s.id[4:8]))
-	case unix.AF_INET6:
-		s.local = netip.AddrFrom16([16]byte(s.id[4:20])).Unmap()
-	default:
+	if s.family != unix.AF_INET && s.family != unix.AF_INET6 {
 		return socket{}, false
 	}
+	s.local = addressIn(s.family, s.id[4:])
+	s.remote = netip.AddrPortFrom(addressIn(s.family, s.id[20:]), binary.BigEndian.Uint16(s.id[2:]))
 	ad, err := netlink.NewAttributeDecoder(b[diagAnswerSize:])
 	if err != nil {
 		return socket{}, false

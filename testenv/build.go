@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
 	"swerve/testenv/netns"
@@ -270,7 +271,7 @@ func (lab *Lab) buildBackbone(i int) error {
 		addressed(lab.Internet, internetLink(i), within(host(p4, 2), p4), within(host(p6, 2), p6)),
 		via(isp, default4, backboneLink, host(p4, 2)),
 		via(isp, default6, backboneLink, host(p6, 2)),
-		via(lab.Internet, up.Prefix4, internetLink(i), host(p4, 1)),
+		lab.publish(i),
 		via(lab.Internet, up.Native6, internetLink(i), host(p6, 1)),
 	} {
 		if err != nil {
@@ -278,6 +279,17 @@ func (lab *Lab) buildBackbone(i int) error {
 		}
 	}
 	return nil
+}
+
+// publish has the internet find what is behind an ISP in IPv4: by a route, or, where
+// other ISPs have the same network, by the ISP's own address.
+func (lab *Lab) publish(i int) error {
+	if lab.Options.Twins {
+		return nftIn(lab.ISP[i], func(c *nftables.Conn) {
+			addMasquerade(c, c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "isp"}), backboneLink)
+		})
+	}
+	return via(lab.Internet, lab.Uplinks[i].Prefix4, internetLink(i), host(backbone4(i), 1))
 }
 
 func (lab *Lab) buildWire(i int) error {

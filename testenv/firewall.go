@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/netns"
 )
 
 // buildFirewall makes the table that a gateway's owner would have before Swerve
@@ -20,14 +22,17 @@ func (lab *Lab) buildFirewall() error {
 		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "lab"})
 		addTracking(c, table)
 		if lab.Options.Firewall == FirewallMasquerade {
-			addMasquerade(c, table)
+			addMasquerade(c, table, "wan")
 		}
 	})
 }
 
 // nft commits one transaction in the gateway.
-func (lab *Lab) nft(fill func(*nftables.Conn)) error {
-	return lab.Gateway.Do(func() error {
+func (lab *Lab) nft(fill func(*nftables.Conn)) error { return nftIn(lab.Gateway, fill) }
+
+// nftIn commits one transaction in a namespace.
+func nftIn(ns *netns.NS, fill func(*nftables.Conn)) error {
+	return ns.Do(func() error {
 		c, err := nftables.New() // its socket is made by this thread, so inside
 		if err != nil {
 			return fmt.Errorf("open nftables: %w", err)
@@ -57,9 +62,9 @@ func addTracking(c *nftables.Conn, table *nftables.Table) {
 	}})
 }
 
-// addMasquerade writes for every link that begins with wan: all of IPv4, and IPv6
+// addMasquerade writes for every link with this beginning: all of IPv4, and IPv6
 // from fc00::/7.
-func addMasquerade(c *nftables.Conn, table *nftables.Table) {
+func addMasquerade(c *nftables.Conn, table *nftables.Table, links string) {
 	chain := c.AddChain(&nftables.Chain{
 		Name: "srcnat", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
@@ -67,7 +72,7 @@ func addMasquerade(c *nftables.Conn, table *nftables.Table) {
 	family := func(nfproto byte) []expr.Any {
 		return []expr.Any{
 			&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte("wan")},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(links)},
 			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{nfproto}},
 		}

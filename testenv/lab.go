@@ -44,6 +44,7 @@ type Options struct {
 	NoIPv6   bool          // nobody has IPv6
 	IPv4Only []int         // uplinks (from 0) that offer no IPv6
 	Delegate bool          // the LAN also has LANNative, routed to uplink 0
+	Twins    bool          // uplinks are as alike in IPv4 as modems of one make: see twinsOf
 	Announce Announce
 	Firewall Firewall
 	RPFilter int    // the gateway's: 0 off, 1 strict, 2 loose
@@ -104,6 +105,9 @@ func New(opts Options) (*Lab, error) {
 	lab.life, lab.cancel = context.WithCancel(context.Background())
 	for i := range opts.Uplinks {
 		lab.Uplinks = append(lab.Uplinks, PlanOf(i))
+	}
+	if opts.Twins {
+		lab.Uplinks = twinsOf(lab.Uplinks)
 	}
 	if err := lab.build(); err != nil {
 		lab.Close()

@@ -39,6 +39,7 @@ type Uplink struct {
 	Address4 netip.Addr   // the gateway's, as from a DHCP lease
 	Router4  netip.Addr   // the ISP's, the next hop
 	Other4   netip.Addr   // the gateway's after the fault address-change
+	Public4  netip.Addr   // as which the internet sees who comes by this uplink
 	Metric4  int          // of the default route that the DHCP client leaves
 
 	Prefix6  netip.Prefix // of the uplink's subnet
@@ -71,6 +72,7 @@ func PlanOf(i int) Uplink {
 		Router4:  host(p4, 1),
 		Address4: host(p4, 2),
 		Other4:   host(p4, 77),
+		Public4:  host(p4, 2),
 		Metric4:  100 * (i + 1),
 		Prefix6:  p6,
 		Native6:  netip.PrefixFrom(p6.Addr(), 48),
@@ -79,6 +81,20 @@ func PlanOf(i int) Uplink {
 		Other6:   host(p6, 0x77),
 		Metric6:  1024 + 100*i,
 	}
+}
+
+// twinsOf makes all uplinks the same network in IPv4, with the same router, and
+// gives the gateway the same address on each. Only their ISPs know which is which,
+// so they translate.
+func twinsOf(uplinks []Uplink) []Uplink {
+	network := netip.MustParsePrefix("192.168.8.0/24")
+	for i := range uplinks {
+		up := &uplinks[i]
+		up.Prefix4, up.Router4 = network, host(network, 1)
+		up.Address4, up.Other4 = host(network, 100), host(network, 177)
+		up.Public4 = host(backbone4(i), 1)
+	}
+	return uplinks
 }
 
 // host is the address in a prefix with a number in its last byte.

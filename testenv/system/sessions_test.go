@@ -96,7 +96,7 @@ func (g *gateway) addressOf(uplink int, f failover.Family) netip.Addr {
 	if f == failover.IPv6 {
 		return g.Uplinks[uplink].Address6
 	}
-	return g.Uplinks[uplink].Address4
+	return g.Uplinks[uplink].Public4
 }
 
 // goBy waits until each session is answered by way of an uplink.

@@ -1,0 +1,92 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+const (
+	ctaProtoSrcPort = 2
+	ctaProtoDstPort = 3
+)
+
+// flowFinder finds conntrack's entries one at a time, on a connection that it keeps.
+type flowFinder struct{ sockets map[int]*nl.SocketHandle }
+
+func openFlowFinder() (flowFinder, error) {
+	s, err := nl.Subscribe(unix.NETLINK_NETFILTER) // to no group: for requests
+	if err != nil {
+		return flowFinder{}, fmt.Errorf("open netlink: %w", err)
+	}
+	return flowFinder{map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: s}}}, nil
+}
+
+func (f flowFinder) close() { f.sockets[unix.NETLINK_NETFILTER].Close() }
+
+// uplinkOf is the uplink by which conntrack knows a socket's flow to go; 0 where it
+// knows no such flow, or none of ours.
+func (f flowFinder) uplinkOf(l failover.Layout, s socket) (failover.Lane, error) {
+	tuple, err := flowTuple(s)
+	if err != nil {
+		return 0, err
+	}
+	// The kernel calls its one answer a part of many, so the acknowledgement is
+	// its end.
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_ACK)
+	req.Sockets = f.sockets
+	req.AddRawData(tuple)
+	var uplink failover.Lane
+	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(answer []byte) bool {
+		if found, err := decodeFlow(answer); err == nil {
+			uplink, _ = l.CTLanes(found.mark)
+		}
+		return true
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return 0, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
+	}
+	return uplink, nil
+}
+
+// flowTuple is the message that names the flow of a TCP socket.
+func flowTuple(s socket) ([]byte, error) {
+	family, src, dst := failover.IPv4, uint16(ctaIPv4Src), uint16(ctaIPv4Dst)
+	if s.local.Is6() {
+		family, src, dst = failover.IPv6, ctaIPv6Src, ctaIPv6Dst
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	ae.Nested(ctaTupleOrig, func(t *netlink.AttributeEncoder) error {
+		t.Nested(ctaTupleIP, func(ip *netlink.AttributeEncoder) error {
+			ip.Bytes(src, s.local.AsSlice())
+			ip.Bytes(dst, s.remote.Addr().AsSlice())
+			return nil
+		})
+		t.Nested(ctaTupleProto, func(p *netlink.AttributeEncoder) error {
+			p.Uint8(ctaProtoNum, unix.IPPROTO_TCP)
+			p.Uint16(ctaProtoSrcPort, s.port)
+			p.Uint16(ctaProtoDstPort, s.remote.Port())
+			return nil
+		})
+		return nil
+	})
+	data, err := ae.Encode()
+	return append(nfgenmsg(addressFamily(family), 0), data...), err
+}
+
+// addressIn reads an address of a socket's id: an IPv4 one also for an IPv6 socket
+// that speaks IPv4.
+func addressIn(family byte, b []byte) netip.Addr {
+	if family == unix.AF_INET {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16([16]byte(b[:16])).Unmap()
+}

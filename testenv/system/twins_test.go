@@ -1,0 +1,71 @@
+package system
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/control"
+	"swerve/testenv"
+	"swerve/testenv/traffic"
+)
+
+// twins is a lab whose uplinks are two modems of one make: in IPv4 they have the
+// same network, the same router, and give the gateway the same address.
+var twins = testenv.Options{Twins: true}
+
+// Twins are told apart by their devices alone, and that is enough: probes go by
+// their own, a silent one is found and left, sessions move, answers reach.
+func TestTwins(t *testing.T) {
+	for _, spec := range []string{"black-hole", "carrier", "interface-down"} {
+		t.Run(spec, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := startGateway(t, twins, forgiving)
+				p := g.party(fiber)
+				spared := g.dialBy("wan1", testenv.Server4)
+				f := g.fault(fiber, spec)
+				g.leaves(spec, p, f.Onset)
+				if s := g.status(); s.Uplinks[lte].IPv4.State != control.Up {
+					t.Errorf("the twin is %s", s.Uplinks[lte].IPv4.State)
+				}
+				g.lives(spared)
+				g.comesBack(f, p)
+			})
+		})
+	}
+}
+
+// dialBy opens a TCP connection of the gateway's own, bound to a device.
+func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
+	g.Helper()
+	d := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		failed := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) })
+		return errors.Join(failed, err)
+	}}
+	err := g.Gateway.Do(func() (err error) {
+		c, err = d.Dial("tcp", netip.AddrPortFrom(to, traffic.Port).String())
+		return err
+	})
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(func() { c.Close() })
+	return c
+}
+
+// lives wants a connection that nobody speaks on to be open still.
+func (g *gateway) lives(c net.Conn) {
+	g.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		g.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		g.Errorf("the connection from %s ended: %v", c.LocalAddr(), err)
+	}
+}
