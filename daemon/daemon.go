@@ -95,12 +95,14 @@ func Run(ctx context.Context, o Options) error {
 
 // newLoop makes a loop that knows of no network, kernel and listeners yet.
 func newLoop(o Options, cfg *config.Config, path string) *loop {
-	return &loop{
-		clock: clock{start: time.Now()}, software: o.Software, path: path, log: o.Log,
+	l := &loop{
+		clock: clock{start: time.Now(), today: time.Now}, software: o.Software, path: path, log: o.Log,
 		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
 		begun: cfg, hangup: o.Hangup, reloads: make(chan reloadRequest), notify: newNotifier(o.Log),
 		picture: newPicture(), store: openStore(cfg.State, o.Log),
 	}
+	l.problems.now = l.clock.now
+	return l
 }
 
 // start opens the kernel, takes over what it holds, and works until ctx ends.

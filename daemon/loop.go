@@ -41,6 +41,8 @@ const readyWithin = 3 * time.Second
 // of the past are told by the wall clock as it goes now.
 type clock struct {
 	start time.Time
+	// today is the wall clock.
+	today func() time.Time
 	// epoch is the wall time of start, as it was told last.
 	epoch time.Time
 }
@@ -53,7 +55,7 @@ func (c *clock) now() failover.Instant { return time.Since(c.start) }
 
 // wall is for the loop alone.
 func (c *clock) wall(at failover.Instant) time.Time {
-	if epoch := time.Now().Round(0).Add(-c.now()); epoch.Sub(c.epoch).Abs() > clockSlack {
+	if epoch := c.today().Round(0).Add(-c.now()); epoch.Sub(c.epoch).Abs() > clockSlack {
 		c.epoch = epoch
 	}
 	return c.epoch.Add(at)
@@ -109,7 +111,7 @@ type loop struct {
 	// were told, of which last is the newest.
 	switches []failover.Record
 	told     uint64
-	last     *control.Switch
+	last     *toldSwitch
 	wake     failover.Instant
 	// asked are the probes that the engine wants and that are not sent yet.
 	asked []failover.Probe
@@ -117,6 +119,13 @@ type loop struct {
 	announced bool
 
 	shared atomic.Pointer[control.Status]
+}
+
+// toldSwitch is a switch with the time that the kernel took for it; nil where it
+// refused. Its own time is told anew each time: the wall clock may be set.
+type toldSwitch struct {
+	record failover.Record
+	took   *time.Duration
 }
 
 // run works until ctx ends.
@@ -350,9 +359,8 @@ func (l *loop) switched(r failover.Record, refused error, now failover.Instant) 
 		d := now - r.At
 		took = &d
 	}
-	change := control.SwitchOf(r, took, l.clock.wall)
-	l.last, l.told = &change, l.told+1
-	l.events.Publish(control.SwitchEvent(change))
+	l.last, l.told = &toldSwitch{r, took}, l.told+1
+	l.events.Publish(control.SwitchEvent(control.SwitchOf(r, took, l.clock.wall)))
 	s := r.Switch
 	l.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-r.At)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,8 @@ type rig struct {
 	sysctls *fakeSysctls
 	flows   *fakeFlows
 	hangup  chan os.Signal
+	// set is by how much the wall clock was set, in nanoseconds.
+	set atomic.Int64
 	// file is the text of the configuration file.
 	file string
 
@@ -116,6 +119,7 @@ func (r *rig) prepare() {
 	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, "swerve.yaml")
 	l.load = r.load
+	l.clock.today = func() time.Time { return time.Now().Add(time.Duration(r.set.Load())) }
 	l.net, l.events, l.filterChanged = r.net, r, r.packets.changed
 	l.mover = newMover(r.flows, r)
 	l.traffic = newCounters(r.interfaceBytes, r.flowsByLane)

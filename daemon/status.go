@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"swerve/control"
 	"swerve/failover"
@@ -20,7 +19,7 @@ func (l *loop) Status() *control.Status {
 		return nil
 	}
 	s := *shared
-	s.Now = control.At(time.Now())
+	s.Now = control.At(l.clock.today())
 	s.Uplinks = slices.Clone(shared.Uplinks)
 	for i := range s.Uplinks {
 		s.Uplinks[i].Counters = l.traffic.of(s.Uplinks[i].Name)
@@ -36,7 +35,10 @@ func (l *loop) share(view failover.View) {
 			PID: os.Getpid(), Since: control.At(l.clock.wall(0)), Config: l.path, Generation: l.generation,
 		},
 		SwitchesTotal: l.told,
-		LastSwitch:    l.last,
+	}
+	if l.last != nil {
+		change := control.SwitchOf(l.last.record, l.last.took, l.clock.wall)
+		s.LastSwitch = &change
 	}
 	for _, u := range view.Uplinks {
 		out := control.UplinkOf(u, l.clock.wall)
@@ -46,7 +48,7 @@ func (l *loop) share(view failover.View) {
 	for _, p := range view.Policies {
 		s.Policies = append(s.Policies, control.PolicyOf(p))
 	}
-	s.Problems = append(s.Problems, l.problems.standing...)
+	s.Problems = append(s.Problems, l.problems.told(l.clock.wall)...)
 	s.Problems = append(s.Problems, control.HealthProblems(s.Uplinks, s.Policies)...)
 	control.SortProblems(s.Problems)
 	l.shared.Store(s)

@@ -31,5 +31,5 @@
 //   - read.go, drift.go, watch.go: what the kernel really holds, and who
 //     changed it
 //   - conntrack.go, flows.go, adopt.go: entries of flows
-//   - sockets.go: this machine's own TCP connections
+//   - sockets.go: this machine's own TCP connections; socketflow.go: by which uplink they go
 package firewall

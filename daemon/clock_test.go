@@ -1,0 +1,99 @@
+package daemon
+
+import (
+	"testing"
+	"time"
+
+	"swerve/control"
+)
+
+// setClock sets the wall clock by so much, as NTP does on a gateway that boots
+// without one.
+func (r *rig) setClock(by time.Duration) { r.set.Store(int64(by)) }
+
+// times are all that a status tells of the past, as ages.
+func times(s *control.Status) map[string]time.Duration {
+	age := func(t control.Time) time.Duration { return s.Now.Sub(t.Time).Round(2 * clockSlack) }
+	out := map[string]time.Duration{"daemon": age(s.Daemon.Since)}
+	for _, u := range s.Uplinks {
+		out[u.Name+" proven"] = age(u.LastProven)
+		out[u.Name+" ipv4"], out[u.Name+" ipv6"] = age(u.IPv4.Since), age(u.IPv6.Since)
+		if !u.HeldUntil.IsZero() {
+			out[u.Name+" held"] = age(u.HeldUntil)
+		}
+	}
+	for _, p := range s.Problems {
+		out[p.Code] = age(p.Since)
+	}
+	if s.LastSwitch != nil {
+		out["switch"] = age(s.LastSwitch.Time)
+	}
+	return out
+}
+
+// A wall clock that jumps by years moves nothing: no verdict, no hold, no age of
+// what has happened.
+func TestClockThatJumps(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for name, by := range map[string]time.Duration{"forward": 30 * year, "back": -25 * year} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, twoUplinks+"health: {damping: {suppress: 2, reuse: 1}}\n", func(t *testing.T, r *rig) {
+				r.sysctls.report = true // a problem that stands
+				r.start()
+				r.after(10 * time.Second)
+				r.flapUntilHeld("eth0", "fiber")
+				r.after(10 * time.Second)
+				r.take()
+				before := times(r.status())
+				if before["switch"] == 0 || before["sysctl"] == 0 || before["fiber held"] >= 0 {
+					t.Fatalf("the test proves nothing: %v", before)
+				}
+
+				r.setClock(by)
+				r.after(2 * time.Second)
+				after := times(r.status())
+				for what, age := range before {
+					want := age + 2*time.Second
+					if what == "fiber proven" || what == "lte proven" {
+						want = 0
+					}
+					if off := (after[what] - want).Abs(); off > 1100*time.Millisecond {
+						t.Errorf("%s: %v ago, and then %v ago", what, age, after[what])
+					}
+				}
+				if now := r.status().Now; now.Sub(time.Now()).Abs() < year {
+					t.Errorf("now is %v", now)
+				}
+				r.after(time.Minute)
+				if events := r.take(); len(ofType(events, control.EventSwitch)) > 0 || !r.isIn("lte", control.Up)() {
+					t.Errorf("the jump did something: %+v", events)
+				}
+				r.blackHole("eth1", true, both...)
+				r.after(5 * time.Second)
+				for _, e := range r.take() {
+					if e.Health == nil {
+						continue
+					}
+					if off := e.Time.Sub(r.status().Now.Time).Abs(); off > time.Minute {
+						t.Errorf("an event of now is told as %v", e.Time)
+					}
+				}
+			})
+		})
+	}
+}
+
+// flapUntilHeld has a line fail and come back until damping holds its uplink.
+func (r *rig) flapUntilHeld(name, uplink string) {
+	r.t.Helper()
+	for range 6 {
+		r.change(name, func(l *line) { l.link.Carrier = false })
+		r.after(3 * time.Second)
+		r.change(name, func(l *line) { l.link.Carrier = true })
+		r.after(3 * time.Second)
+		if !r.uplink(uplink).HeldUntil.IsZero() {
+			return
+		}
+	}
+	r.t.Fatalf("%s is not held: %+v", uplink, r.uplink(uplink))
+}
