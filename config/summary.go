@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 
@@ -11,8 +12,9 @@ import (
 
 // Summary tells a person what a good file means: the order of preference, the
 // native IPv6 prefixes, the volume of the probes, and warnings. uplinks are
-// those of [Config.Engine]. The error is the writer's.
-func (c *Config) Summary(w io.Writer, uplinks []Uplink) error {
+// those of [Config.Engine], own the addresses of this machine, nil where they are
+// not known. The error is the writer's.
+func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr) error {
 	var b strings.Builder
 	c.writeOrder(&b, uplinks)
 	if len(uplinks) > 0 {
@@ -21,7 +23,7 @@ func (c *Config) Summary(w io.Writer, uplinks []Uplink) error {
 		b.WriteString("probe volume a month:\n")
 		writeTable(&b, uplinks, volumeText)
 	}
-	for _, text := range c.Warnings(uplinks) {
+	for _, text := range c.Warnings(uplinks, own) {
 		fmt.Fprintf(&b, "warning: %s\n", text)
 	}
 	_, err := io.WriteString(w, b.String())

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ func TestSummary(t *testing.T) {
 	if err != nil || len(files) < 5 {
 		t.Fatalf("good files: %d, %v", len(files), err)
 	}
+	own := []netip.Addr{netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("fd00::1")} // of the machine
 	for _, file := range files {
 		c, list := Load(file)
 		if len(list) > 0 {
@@ -28,7 +30,7 @@ func TestSummary(t *testing.T) {
 			uplinks = c.Auto([]DefaultRoute{{"wwan0", 0}})
 		}
 		var b strings.Builder
-		if err := c.Summary(&b, uplinks); err != nil {
+		if err := c.Summary(&b, uplinks, own); err != nil {
 			t.Fatal(err)
 		}
 		wantFile := strings.TrimSuffix(file, ".yaml") + ".want"
@@ -50,7 +52,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.ErrUnsupported
 
 func TestSummaryTellsTheWritersError(t *testing.T) {
 	c := good(t, minimal)
-	if err := c.Summary(brokenWriter{}, c.Uplinks); !errors.Is(err, errors.ErrUnsupported) {
+	if err := c.Summary(brokenWriter{}, c.Uplinks, nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -2,14 +2,16 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
 	"swerve/failover"
 )
 
-// Warnings tells what is allowed and yet probably not meant, in a fixed order.
-func (c *Config) Warnings(uplinks []Uplink) []string {
+// Warnings tells what is allowed and yet probably not meant, in a fixed order. own
+// are the addresses of this machine, nil where they are not known.
+func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	var list []string
 	enabled := slices.DeleteFunc(slices.Clone(uplinks), func(u Uplink) bool { return !u.Enabled })
 	switch len(enabled) {
@@ -19,7 +21,9 @@ func (c *Config) Warnings(uplinks []Uplink) []string {
 		list = append(list, "there is one uplink only: nothing to fail over to")
 	}
 	list = append(list, c.meteredFirst(enabled)...)
+	list = append(list, sameGateways(enabled)...)
 	list = append(list, grouped(enabled, uplinkWarnings)...)
+	list = append(list, grouped(enabled, func(u Uplink) []string { return ownWarnings(u, own) })...)
 	for _, p := range c.Policies[1:] {
 		if !slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Use == p.Name }) {
 			list = append(list, fmt.Sprintf("no rule uses policy %s", p.Name))
@@ -39,6 +43,25 @@ func (c *Config) meteredFirst(uplinks []Uplink) []string {
 		isShare := func(s failover.Share) bool { return s.Uplink == u.Name }
 		if u.IsMetered() && slices.ContainsFunc(tiers[0], isShare) {
 			list = append(list, fmt.Sprintf("uplink %s is metered and comes first: it carries all traffic while it is up", u.Name))
+		}
+	}
+	return list
+}
+
+// sameGateways warns of uplinks that the file gives one gateway: they are then in
+// one network, as a rule. Link-local addresses say nothing of that.
+func sameGateways(uplinks []Uplink) []string {
+	var list []string
+	for i, u := range uplinks {
+		for _, g := range []Gateway{u.Gateway, u.Gateway6} {
+			if !g.Addr.IsValid() || g.Addr.IsLinkLocalUnicast() {
+				continue
+			}
+			has := func(o Uplink) bool { return o.Gateway.Addr == g.Addr || o.Gateway6.Addr == g.Addr }
+			if j := slices.IndexFunc(uplinks, has); j < i {
+				list = append(list, fmt.Sprintf("uplinks %s and %s have the same gateway %s: if they are in one network, "+
+					"its hosts are reached by one of the two alone", uplinks[j].Name, u.Name, g.Addr))
+			}
 		}
 	}
 	return list
@@ -87,6 +110,22 @@ func uplinkWarnings(u Uplink) []string {
 	if h.Patience < longStall {
 		list = append(list, fmt.Sprintf("patience %s is shorter than the stalls of many links: sessions move for nothing",
 			FormatDuration(h.Patience)))
+	}
+	return list
+}
+
+// ownWarnings are those about what the uplink names and this machine is itself.
+func ownWarnings(u Uplink, own []netip.Addr) []string {
+	var list []string
+	for _, t := range u.Probe.Targets {
+		if slices.Contains(own, t.Addr) {
+			list = append(list, fmt.Sprintf("target %s is an address of this machine: it would always answer, so it is left out", t))
+		}
+	}
+	for _, g := range []Gateway{u.Gateway, u.Gateway6} {
+		if slices.Contains(own, g.Addr) {
+			list = append(list, fmt.Sprintf("gateway %s is an address of this machine, so it is not used", g.Addr))
+		}
 	}
 	return list
 }

@@ -313,6 +313,8 @@ type fakeSysctls struct {
 	refuse error
 	// report: they are not ours to set.
 	report bool
+	// strict: rp_filter is.
+	strict bool
 	// tries are when it was tried.
 	tries []time.Time
 }
@@ -341,7 +343,7 @@ func (s *fakeSysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error
 }
 
 func (s *fakeSysctls) Survey([]routing.Interface) []routing.Finding { return nil }
-func (s *fakeSysctls) Strict(string) bool                           { return false }
+func (s *fakeSysctls) Strict(string) bool                           { return s.strict }
 
 // fakeFlows notes what is asked of it.
 type fakeFlows struct{ journal *journal }

@@ -19,13 +19,14 @@ type line struct {
 	black [2]bool
 }
 
-// newLine is a line that works, with addresses made from its index. The lower the
-// index the sooner it answers, so that no two answers come at once.
+// newLine is a line that works, with addresses made from its index, each a network
+// of its own. The lower the index the sooner it answers, so that no two answers come
+// at once.
 func newLine(name string, index int) *line {
 	n := byte(index)
 	link := failover.Link{Interface: name, Index: index, Present: true, AdminUp: true, Carrier: true}
 	link.Family[failover.IPv4] = failover.FamilyLink{
-		Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 24)},
+		Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 32)},
 		Gateway:   netip.AddrFrom4([4]byte{192, 0, 2, 100 + n}), Source: "dhcp",
 	}
 	v6 := netip.MustParseAddr("2001:db8::").As16()
@@ -44,11 +45,13 @@ func newLine(name string, index int) *line {
 type fakeNet struct {
 	clock                  func() failover.Instant
 	ready, repair, changed chan struct{}
+	ownChanged             chan struct{}
 
 	mu       sync.Mutex
 	lines    map[string]*line // by the interface that uplinks name
 	watched  []linkmon.Uplink
 	defaults []linkmon.Default
+	own      []netip.Addr
 	box      []linkmon.Observation
 	// asked counts probes by uplink; wrong are those with another mark or way
 	// than their uplink's, and unbound counts those that no rule kept there.
@@ -62,13 +65,33 @@ type fakeNet struct {
 func newFakeNet() *fakeNet {
 	return &fakeNet{
 		ready: make(chan struct{}, 1), repair: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		lines: map[string]*line{}, asked: map[string]int{},
+		ownChanged: make(chan struct{}, 1),
+		lines:      map[string]*line{}, asked: map[string]int{},
 	}
 }
 
 func (n *fakeNet) Ready() <-chan struct{}           { return n.ready }
 func (n *fakeNet) Repair() <-chan struct{}          { return n.repair }
 func (n *fakeNet) DefaultsChanged() <-chan struct{} { return n.changed }
+
+func (n *fakeNet) OwnChanged() <-chan struct{} { return n.ownChanged }
+
+func (n *fakeNet) Own() []netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.own)
+}
+
+// setOwn says which addresses the machine has, on whatever device.
+func (n *fakeNet) setOwn(all ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.own = nil
+	for _, a := range all {
+		n.own = append(n.own, netip.MustParseAddr(a))
+	}
+	poke(n.ownChanged)
+}
 
 func (n *fakeNet) Take() []linkmon.Observation {
 	n.mu.Lock()

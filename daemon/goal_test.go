@@ -29,7 +29,7 @@ policies:
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	s, err := newSetup(cfg, nil, state{Lanes: lanes{Uplinks: map[string]failover.Lane{"lte": 9}}})
+	s, err := newSetup(cfg, nil, nil, state{Lanes: lanes{Uplinks: map[string]failover.Lane{"lte": 9}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestStill(t *testing.T) {
 	n := &still{seen: []linkmon.Observation{{At: 1}}}
 	n.Send(failover.Probe{}, linkmon.Path{})
 	n.Reread("fiber")
-	if n.Ready() != nil || n.Repair() != nil || n.DefaultsChanged() != nil || len(n.Take()) != 1 {
+	if n.Ready() != nil || n.Repair() != nil || n.DefaultsChanged() != nil || n.OwnChanged() != nil || len(n.Take()) != 1 {
 		t.Errorf("%+v", n)
 	}
 }

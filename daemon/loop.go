@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -24,6 +25,8 @@ type network interface {
 	Repair() <-chan struct{}
 	DefaultsChanged() <-chan struct{}
 	Defaults() []linkmon.Default
+	OwnChanged() <-chan struct{}
+	Own() []netip.Addr
 	SetUplinks([]linkmon.Uplink)
 	Reread(uplink string)
 	Send(failover.Probe, linkmon.Path)
@@ -150,6 +153,8 @@ func (l *loop) run(ctx context.Context) {
 			l.repair.hint(l.clock.now())
 		case <-l.net.DefaultsChanged():
 			l.defaultsChanged()
+		case <-l.net.OwnChanged():
+			l.ownChanged()
 		case r := <-l.reloads:
 			err := l.reload(r)
 			l.pass() // so that whoever gets the answer finds it in the status
@@ -384,8 +389,8 @@ func (l *loop) judgeApplied(err error, now failover.Instant) {
 		"see swerve plan for what is missing; it is tried again by itself")
 }
 
-// judgeSettings keeps the problem of sysctls that are not right, and sees that
-// those that could not be set are tried again.
+// judgeSettings keeps the problems of sysctls that are not right, and of uplinks
+// that are alike. It sees that sysctls that could not be set are tried again.
 func (l *loop) judgeSettings() {
 	var wrong error
 	if n := len(l.plant.unsettled); n > 0 {
@@ -396,6 +401,7 @@ func (l *loop) judgeSettings() {
 		l.repair.hint(l.clock.now())
 	}
 	l.problems.set("sysctl", "sysctl", control.Warning, wrong, "set them, or kernel.sysctls: manage")
+	l.judgeAlike()
 }
 
 // defaultsChanged looks at the machine's default routes, and, where uplinks are

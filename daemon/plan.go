@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"swerve/config"
@@ -120,6 +121,7 @@ type still struct {
 func (*still) Ready() <-chan struct{}            { return nil }
 func (*still) Repair() <-chan struct{}           { return nil }
 func (*still) DefaultsChanged() <-chan struct{}  { return nil }
+func (*still) OwnChanged() <-chan struct{}       { return nil }
 func (*still) Reread(string)                     {}
 func (*still) Send(failover.Probe, linkmon.Path) {}
 func (n *still) Take() []linkmon.Observation     { return n.seen }
@@ -133,7 +135,12 @@ func (n *still) Defaults() (found []linkmon.Default) {
 	return found
 }
 
-// glance reads the links of the uplinks, and the default routes, once.
+func (n *still) Own() (found []netip.Addr) {
+	n.glance(nil, func(m *linkmon.Monitor) { found = m.Own() })
+	return found
+}
+
+// glance reads the links of the uplinks, and what else a monitor knows, once.
 func (n *still) glance(uplinks []linkmon.Uplink, look func(*linkmon.Monitor)) {
 	m, err := linkmon.New(linkmon.Options{Uplinks: uplinks, Clock: func() failover.Instant { return 0 }})
 	if err != nil {
@@ -151,4 +158,11 @@ func DefaultRoutes() ([]config.DefaultRoute, error) {
 	links := new(still)
 	found := links.Defaults()
 	return defaultRoutes(nil, found), links.err
+}
+
+// OwnAddresses lists the machine's addresses on all its devices.
+func OwnAddresses() ([]netip.Addr, error) {
+	links := new(still)
+	found := links.Own()
+	return found, links.err
 }

@@ -22,7 +22,7 @@ type reloadRequest struct {
 // configure takes over a configuration. Everything is prepared before anything
 // is changed, so an error leaves all as it was.
 func (l *loop) configure(cfg *config.Config) error {
-	next, err := newSetup(cfg, l.defaults, l.store.state)
+	next, err := newSetup(cfg, l.defaults, l.net.Own(), l.store.state)
 	if err != nil {
 		return err
 	}
@@ -102,6 +102,7 @@ func (l *loop) judgeSetup() {
 	}
 	l.problems.set("probe.targets", "not-built", control.Warning, methods, "name addresses as targets")
 	l.judgeNPT()
+	l.judgeOwn()
 }
 
 func (l *loop) judgeNPT() {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -23,32 +24,43 @@ type setup struct {
 	// unbuilt are the targets whose method this version cannot probe by. They
 	// are left out: one that never answers would keep its uplink from being up.
 	unbuilt []string
+	// own are the addresses of this machine. Targets among them are left out.
+	own []netip.Addr
 }
 
 // newSetup makes a configuration ready. Defaults are the machine's default
-// routes, for `uplinks: auto`; past is what an earlier run remembers.
-func newSetup(cfg *config.Config, defaults []config.DefaultRoute, past state) (setup, error) {
-	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout()}
+// routes, for `uplinks: auto`; own are its addresses; past is what an earlier run
+// remembers.
+func newSetup(cfg *config.Config, defaults []config.DefaultRoute, own []netip.Addr, past state) (setup, error) {
+	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout(), own: own}
 	if cfg.AutoUplinks {
 		s.uplinks = cfg.Auto(defaults)
 	}
 	s.engine = cfg.Engine(s.uplinks, past.seen)
 	s.unbuilt = dropUnbuilt(s.engine.Uplinks)
+	dropTargets(s.engine.Uplinks, isAmong(own))
 	var err error
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	return s, err
 }
 
 // dropUnbuilt takes targets out whose probe method is not built in, and returns
-// them, each once. A quorum that the rest cannot reach becomes all of the rest.
+// them, each once.
 func dropUnbuilt(uplinks []failover.Uplink) []string {
+	return dropTargets(uplinks, func(t failover.Target) bool { return !t.Method.Built() })
+}
+
+// dropTargets takes targets out that are not to be asked, and those that nobody
+// understands, and returns them, each once. A quorum that the rest cannot reach
+// becomes all of the rest.
+func dropTargets(uplinks []failover.Uplink, unwanted func(failover.Target) bool) []string {
 	var dropped []string
 	for i := range uplinks {
 		for f := range uplinks[i].Family {
 			family := &uplinks[i].Family[f]
 			family.Targets = slices.DeleteFunc(family.Targets, func(target string) bool {
 				t, err := failover.ParseTarget(target)
-				if err == nil && t.Method.Built() {
+				if err == nil && !unwanted(t) {
 					return false
 				}
 				dropped = append(dropped, target)

@@ -5,8 +5,9 @@
 //
 //   - The watch follows the kernel by rtnetlink. Its messages are only hints:
 //     each makes it read links, addresses and routes again, compare, and tell
-//     what has changed as a [failover.LinkChanged]. See watch.go, and gateway.go
-//     for how a next hop is learnt from other programs' default routes.
+//     what has changed as a [failover.LinkChanged]. See watch.go, gateway.go
+//     for how a next hop is learnt from other programs' default routes, and own.go
+//     for what is this machine itself.
 //   - The prober sends the engine's probes, each by the uplink that it names
 //     (its address, its mark, its device), and tells what came of it. See
 //     probe.go; what can be probed is a [failover.Target].

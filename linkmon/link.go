@@ -48,7 +48,7 @@ func (f *follower) lookFamily(s state, family failover.Family, lost bool) failov
 	if ipv6 && !f.uplink.IPv6 {
 		return failover.FamilyLink{}
 	}
-	gw := f.gateway(s, family, lost)
+	gw := f.gateway(s, family, lost).withoutOwn(s)
 	return failover.FamilyLink{
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 
 	"swerve/failover"
 )
@@ -70,7 +71,9 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Monitor{watch: w, prober: newProber(o.Clock, out, newBing()), out: out}, nil
+	prober := newProber(o.Clock, out, newBing())
+	prober.own = w.isOwn
+	return &Monitor{watch: w, prober: prober, out: out}, nil
 }
 
 // Run watches until ctx ends. It then ends the probes that are under way, closes
@@ -100,6 +103,13 @@ func (m *Monitor) DefaultsChanged() <-chan struct{} { return m.watch.defaultsCha
 // Defaults lists the interfaces that hold a default route of another program in
 // table main, once a family, best first.
 func (m *Monitor) Defaults() []Default { return m.watch.defaultRoutes() }
+
+// OwnChanged yields a token when Own returns something else.
+func (m *Monitor) OwnChanged() <-chan struct{} { return m.watch.ownChanged }
+
+// Own lists the addresses of this machine on all its devices, without zones,
+// sorted. A probe to one of them is never sent: it would always be answered.
+func (m *Monitor) Own() []netip.Addr { return m.watch.ownAddresses() }
 
 // Snapshot lists how each uplink's link stands, in their order, as it was last
 // read.

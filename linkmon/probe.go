@@ -37,6 +37,7 @@ type prober struct {
 	clock  func() failover.Instant
 	out    *outbox
 	pinger pinger
+	own    func(netip.Addr) bool // reports this machine's own addresses; nil for none
 	count  probeCounters
 
 	ctx    context.Context // ends at close
@@ -86,6 +87,9 @@ func (p *prober) close() {
 
 func (p *prober) send(probe failover.Probe, path Path) {
 	r, err := request(probe, path)
+	if err == nil && p.own != nil && p.own(r.to) {
+		err = fmt.Errorf("%s is an address of this machine", r.to)
+	}
 	if err == nil {
 		err = p.begin()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,17 +42,18 @@ type watch struct {
 	log      *slog.Logger
 	count    watchCounters
 
-	// repair and defaultsChanged hold a token while the hint was not taken.
-	repair, defaultsChanged chan struct{}
+	// repair, defaultsChanged and ownChanged hold a token while the hint was not taken.
+	repair, defaultsChanged, ownChanged chan struct{}
 
 	// followers and state belong to the goroutine that reads, and to New before it.
 	followers []*follower
 	state     state
 
 	mu       sync.Mutex
-	wanted   []Uplink  // set by SetUplinks, nil once it was taken over
-	seen     []Status  // what Snapshot returns
-	defaults []Default // what Defaults returns
+	wanted   []Uplink     // set by SetUplinks, nil once it was taken over
+	seen     []Status     // what Snapshot returns
+	defaults []Default    // what Defaults returns
+	own      []netip.Addr // what Own returns
 }
 
 type watchCounters struct {
@@ -74,7 +76,7 @@ func openWatch(o Options, out *outbox, bufferSize int) (*watch, error) {
 	w := &watch{
 		kernel: k, messages: messages, box: newMailbox(), out: out,
 		clock: o.Clock, log: o.Log,
-		repair: make(chan struct{}, 1), defaultsChanged: make(chan struct{}, 1),
+		repair: make(chan struct{}, 1), defaultsChanged: make(chan struct{}, 1), ownChanged: make(chan struct{}, 1),
 		wanted: slices.Clone(o.Uplinks),
 	}
 	w.count.bufferSize = size
@@ -214,8 +216,12 @@ func (w *watch) tell(h hints) {
 		}
 		seen = append(seen, Status{Uplink: f.uplink.Name, Link: link})
 	}
-	if w.keep(seen, defaultsOf(w.state)) {
+	defaultsChanged, ownChanged := w.keep(seen, defaultsOf(w.state), ownOf(w.state))
+	if defaultsChanged {
 		signal(w.defaultsChanged)
+	}
+	if ownChanged {
+		signal(w.ownChanged)
 	}
 	for _, event := range changed {
 		w.out.put(Observation{At: h.at, Event: event})
@@ -230,14 +236,14 @@ func (w *watch) hasten(index int) {
 	}
 }
 
-// keep keeps what Snapshot and Defaults return, and reports whether the defaults
-// are other ones than before.
-func (w *watch) keep(seen []Status, defaults []Default) bool {
+// keep keeps what Snapshot, Defaults and Own return, and reports whether the
+// defaults and the machine's own addresses are other ones than before.
+func (w *watch) keep(seen []Status, defaults []Default, own []netip.Addr) (defaultsChanged, ownChanged bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	changed := !slices.Equal(defaults, w.defaults)
-	w.seen, w.defaults = seen, defaults
-	return changed
+	defaultsChanged, ownChanged = !slices.Equal(defaults, w.defaults), !slices.Equal(own, w.own)
+	w.seen, w.defaults, w.own = seen, defaults, own
+	return defaultsChanged, ownChanged
 }
 
 // takeOver follows the uplinks that SetUplinks wants. One that stays as it was

@@ -39,7 +39,8 @@ Without FILE it takes ` + daemon.DefaultConfig + `.`,
 				routes, _ := daemon.DefaultRoutes()
 				uplinks = cfg.Auto(routes)
 			}
-			return cfg.Summary(cmd.OutOrStdout(), uplinks)
+			own, _ := daemon.OwnAddresses() // likewise
+			return cfg.Summary(cmd.OutOrStdout(), uplinks, own)
 		},
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +30,11 @@ func TestTwins(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, twins, forgiving)
 				p := g.party(fiber)
+				g.await("the limits of twins to be told", func(s *control.Status) bool {
+					return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
+						return p.Code == "same-network" && p.Object == "lte" && strings.Contains(p.Text, "both have the address 192.168.8.100")
+					})
+				})
 				spared := g.dialBy("wan1", testenv.Server4)
 				f := g.fault(fiber, spec)
 				g.leaves(spec, p, f.Onset)

@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// twin gives a line the addresses and the gateway of another one.
+func twin(l *line, of failover.Link) { l.link.Family[failover.IPv4] = of.Family[failover.IPv4] }
+
+// oneNetwork puts the first two lines into one network.
+func (r *rig) oneNetwork() {
+	for name, address := range map[string]string{"eth0": "192.0.2.1/24", "eth1": "192.0.2.2/24"} {
+		r.change(name, func(l *line) { l.link.Family[failover.IPv4].Addresses = prefixes(address) })
+	}
+}
+
+// Twins work, and what cannot be told apart is told.
+func TestTwins(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		if p := r.problem("same-network"); p != nil {
+			t.Errorf("in two networks: %+v", p)
+		}
+		r.oneNetwork()
+		if p := r.problem("same-network"); p == nil || p.Object != "lte" || p.Severity != control.Info ||
+			strings.Contains(p.Text, "bind") || !strings.Contains(p.Text, "192.0.2.0/24") || !strings.Contains(p.Remedy, "ping -I eth1") {
+			t.Fatalf("in one network: %+v", r.status().Problems)
+		}
+		before := r.net.lines["eth1"].link
+		r.change("eth1", func(l *line) { twin(l, r.net.lines["eth0"].link) })
+		p := r.problem("same-network")
+		if p == nil || !strings.Contains(p.Text, "both have the address 192.0.2.1, and a program that binds to it goes by fiber") {
+			t.Errorf("with one address: %+v", r.status().Problems)
+		}
+		if s := control.Overall(*r.status()); s != control.OK {
+			t.Errorf("overall is %s", s)
+		}
+		r.after(time.Second)
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		r.wantLadder(2, 1)
+		if rules := r.routes.ruleTexts("from 192.0.2.1 "); len(rules) != 1 || !strings.Contains(rules[0], "lookup 5302") {
+			t.Errorf("who binds to the address has %v, want lte's table", rules)
+		}
+		if again := r.problem("same-network"); again == nil || again.Since != p.Since {
+			t.Errorf("stood since %v, and is %+v", p.Since, again)
+		}
+		r.change("eth1", func(l *line) { l.link = before; l.link.Family[failover.IPv4].Addresses = prefixes("198.51.100.9/24") })
+		if p := r.problem("same-network"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
+
+func prefixes(all ...string) (out []netip.Prefix) {
+	for _, s := range all {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// Strict rp_filter looks the way back up in main, where only one of the two is.
+func TestTwinsUnderStrictRPFilter(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.sysctls.strict = true
+		r.oneNetwork()
+		r.start()
+		r.after(time.Second)
+		p := r.problem("same-network")
+		if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, "rp_filter is strict") ||
+			!strings.HasPrefix(p.Remedy, "set rp_filter to 2 on eth0, eth1 and all") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+	})
+}
+
+// Two names of one device are found out when the device is there.
+func TestTwoUplinksOnOneDevice(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Second)
+		if p := r.problem("same-interface"); p != nil {
+			t.Fatalf("two devices: %+v", p)
+		}
+		r.change("eth1", func(l *line) { l.link = r.net.lines["eth0"].link })
+		p := r.problem("same-interface")
+		if p == nil || p.Object != "lte" || p.Severity != control.Warning || !strings.Contains(p.Text, "are both the interface eth0") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if p := r.problem("same-network"); p != nil {
+			t.Errorf("told twice: %+v", p)
+		}
+		if p := r.problem("kernel-refused"); p != nil {
+			t.Errorf("the kernel does not take it: %+v", p)
+		}
+		if err := r.reload(twoUplinks[:strings.Index(twoUplinks, "  - {name: lte")]); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		if p := r.problem("same-interface"); p != nil {
+			t.Errorf("stands on without lte: %+v", p)
+		}
+	})
+}

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+)
+
+// targets lists an uplink's targets in IPv4, as the status tells them.
+func (r *rig) targets(uplink string) (all []string) {
+	for _, t := range r.uplink(uplink).IPv4.Targets {
+		all = append(all, t.Target)
+	}
+	return all
+}
+
+// A target that is this machine itself would answer through a dead uplink. It is
+// left out while it is one, and told.
+func TestTargetThatIsOurOwn(t *testing.T) {
+	inBubble(t, twoUplinks+"probe: {targets: [1.1.1.1, 9.9.9.9], quorum: 2}\n", func(t *testing.T, r *rig) {
+		r.net.setOwn("192.0.2.1", "192.168.1.1")
+		r.start()
+		r.after(3 * time.Second)
+		if p := r.problem("own-target"); p != nil {
+			t.Fatalf("no target is one: %+v", p)
+		}
+		generation := r.status().Daemon.Generation
+		r.net.setOwn("192.0.2.1", "192.168.1.1", "192.168.1.2")
+		r.after(time.Second)
+		if r.status().Daemon.Generation != generation {
+			t.Error("an address that is no target makes a new generation")
+		}
+		r.net.setOwn("9.9.9.9", "192.0.2.1")
+		r.after(3 * time.Second)
+		p := r.problem("own-target")
+		if p == nil || p.Severity != control.Warning || !strings.HasSuffix(p.Text, ": 9.9.9.9") || p.Remedy == "" {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if got := r.targets("fiber"); !slices.Equal(got, []string{"1.1.1.1"}) {
+			t.Errorf("asked are %v", got)
+		}
+		if got := r.uplink("fiber").IPv4.State; got != control.Up {
+			t.Errorf("fiber is %s, with a quorum of what is left", got)
+		}
+		r.net.setOwn()
+		r.after(3 * time.Second)
+		if got := r.targets("fiber"); r.problem("own-target") != nil || len(got) != 2 {
+			t.Errorf("asked are %v; problems: %+v", got, r.status().Problems)
+		}
+		if switches := ofType(r.take(), control.EventSwitch); len(switches) > 0 {
+			t.Errorf("traffic moved: %+v", switches)
+		}
+	})
+}
+
+// Known at the start, it is never asked.
+func TestOwnTargetAtTheStart(t *testing.T) {
+	inBubble(t, twoUplinks+"probe: {targets: [9.9.9.9]}\n", func(t *testing.T, r *rig) {
+		r.net.setOwn("9.9.9.9")
+		r.start()
+		r.after(3 * time.Second)
+		if got := r.targets("fiber"); len(got) > 0 || r.problem("own-target") == nil || r.net.asked["fiber"] > 0 {
+			t.Errorf("asked are %v, %d times; problems: %+v", got, r.net.asked["fiber"], r.status().Problems)
+		}
+	})
+}
+
+func TestGatewayThatIsOurOwn(t *testing.T) {
+	file := strings.Replace(twoUplinks, "eth1", "eth1, gateway: 192.168.1.1", 1)
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Second)
+		if p := r.problem("own-gateway"); p != nil {
+			t.Fatalf("it is not: %+v", p)
+		}
+		r.net.setOwn("192.168.1.1")
+		r.after(time.Second)
+		if p := r.problem("own-gateway"); p == nil || p.Object != "lte" || !strings.Contains(p.Text, "192.168.1.1") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		r.net.setOwn()
+		r.after(time.Second)
+		if p := r.problem("own-gateway"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
