@@ -55,7 +55,7 @@ func (e *Engine) adoptLost(pol *policy, f Family, name string) {
 func (e *Engine) sharesOf(pol *policy, names []string) []Share {
 	var shares []Share
 	for _, name := range names {
-		for _, m := range e.members(pol) {
+		for _, m := range pol.members {
 			if m.share.Uplink == name {
 				shares = append(shares, m.share)
 				break

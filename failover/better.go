@@ -104,6 +104,7 @@ func (e *Engine) when(c *choice, ideal []candidate, m pick, due Instant) pick {
 	}
 	for _, k := range ideal {
 		if k.path.state == Suspect {
+			e.awaitProof = true
 			return stay
 		}
 		if !k.path.provenSince(e.now - freshProof - k.path.slowest()) {

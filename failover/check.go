@@ -57,8 +57,19 @@ func (e *Engine) checkPath(p *path) error {
 		return fmt.Errorf("all targets are set aside")
 	case len(p.open) > len(e.flights.ring):
 		return fmt.Errorf("%d probes in the air", len(p.open))
+	case p.calm == p.window.version && p.exceeds():
+		return fmt.Errorf("is taken to be within its limits")
 	}
 	return p.window.check()
+}
+
+// exceeds reports whether any figure is over its limit.
+func (p *path) exceeds() bool {
+	return slices.ContainsFunc(figures[:], func(f figure) bool {
+		v, known := f.of(&p.window)
+		limit := f.limit(&p.up.cfg.Health)
+		return known && !limit.Never && v > limit.Degraded
+	})
 }
 
 // check compares the running sums with the samples.

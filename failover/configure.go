@@ -8,12 +8,14 @@ func (e *Engine) configure(cfg Config) {
 	old := e.uplinks
 	e.cfg = cfg
 	e.uplinks = make([]*uplink, 0, len(cfg.Uplinks))
+	e.paths = make([]*path, 0, 2*len(cfg.Uplinks))
 	targets := 0
 	for i, c := range cfg.Uplinks {
 		u := takeUplink(old, c)
 		u.index = i
 		e.uplinks = append(e.uplinks, u)
 		for _, f := range Families {
+			e.paths = append(e.paths, &u.paths[f])
 			targets += len(u.paths[f].targets)
 		}
 	}
@@ -25,10 +27,9 @@ func (e *Engine) configure(cfg Config) {
 	}
 	e.flights.fit(targets)
 	e.configurePolicies()
-	for _, u := range e.uplinks {
-		for _, f := range Families {
-			e.attend(&u.paths[f], false)
-		}
+	e.noteOverrides()
+	for _, p := range e.paths {
+		e.attend(p, false)
 	}
 	e.rhythms()
 	e.dirty = true
@@ -73,6 +74,7 @@ func newPath(u *uplink, f Family) path {
 func (p *path) configure(c FamilyConfig) {
 	p.seen = p.seen || c.Seen
 	p.patience.configure(max(p.up.cfg.Health.Patience, time.Millisecond))
+	p.window.version++
 	same := len(p.targets) == len(c.Targets)
 	targets := make([]target, len(c.Targets))
 	for i, name := range c.Targets {

@@ -23,6 +23,7 @@ type Engine struct {
 	now      Instant
 	seq      uint64 // counts the steps
 	uplinks  []*uplink
+	paths    []*path // of all uplinks, in their order
 	policies []*policy
 	flights  flights
 	// wake is what the last step asked for, to notice a step that comes late.
@@ -36,11 +37,16 @@ type Engine struct {
 	// for a candidate's answer.
 	dirty, settling, awaitProof bool
 	// handAt is when the operator last did something, or it ended by itself.
-	handAt     Instant
+	handAt Instant
+	// handUntil is when the next of the operator's words ends by itself.
+	handUntil  Instant
 	intent     *Intent
 	switches   uint64
 	lastSwitch *Record
 	out        Output
+	// room is for the probes of the next outputs: memory is taken for many at
+	// once. What was handed out is behind it and the caller's own.
+	room []Probe
 }
 
 // New makes an engine that knows of no link yet. The configuration must be valid.
@@ -57,8 +63,7 @@ func (e *Engine) Step(at Instant, ev Event) Output {
 	e.handle(ev)
 	e.settle()
 	e.choose()
-	e.send()
-	return e.end()
+	return e.end(e.send())
 }
 
 func (e *Engine) begin(at Instant) {
@@ -108,12 +113,8 @@ func (e *Engine) handle(ev Event) {
 func (e *Engine) settle() {
 	for range 4 {
 		e.settling = false
-		for _, u := range e.uplinks {
-			for f := range u.paths {
-				p := &u.paths[f]
-				if !p.touched && p.due > e.now {
-					continue
-				}
+		for _, p := range e.paths {
+			if p.touched || p.due <= e.now {
 				p.touched = true
 				e.expire(p)
 				e.judge(p)
@@ -125,23 +126,23 @@ func (e *Engine) settle() {
 	}
 }
 
-func (e *Engine) end() Output {
-	wake := e.now + idleWake
-	for _, u := range e.uplinks {
-		for f := range u.paths {
-			wake = min(wake, u.paths[f].due)
-		}
-	}
+// end completes the output; due is when the first path is.
+func (e *Engine) end(due Instant) Output {
+	wake := min(e.now+idleWake, due)
 	for _, pol := range e.policies {
 		wake = min(wake, pol.due)
 	}
 	if !e.ready {
 		wake = min(wake, e.opened+linksWithin)
 	}
-	wake = min(wake, e.overridesEnd())
+	wake = min(wake, e.handUntil)
 	e.wake = max(wake, e.now+1)
-	e.out.Wake = e.wake
-	return e.out
+	out := e.out
+	out.Wake = e.wake
+	if n := len(out.Probes); n > 0 {
+		out.Probes, e.room = out.Probes[:n:n], out.Probes[n:]
+	}
+	return out
 }
 
 func (e *Engine) record(r Record) {

@@ -18,19 +18,20 @@ const (
 // unreported is how long the report of a probe's sending is awaited.
 const unreported = time.Second
 
-// flight is a probe from its request until it is answered or forgotten.
+// flight is a probe from its request until it is answered or forgotten. There are
+// thousands, and each is met a few times only: it fills one line of the cache.
 type flight struct {
 	id     ProbeID
 	path   *path
-	epoch  uint32
-	target int
-	kind   probeKind
-	// burst is the burst that the probe counts for; 0 for none.
-	burst  uint32
 	asked  Instant
 	sent   Instant // never until reported
 	lateAt Instant
 	lostAt Instant
+	epoch  uint32
+	// burst is the burst that the probe counts for; 0 for none.
+	burst  uint32
+	target uint8
+	kind   probeKind
 	late   bool
 	lost   bool
 	// spared: it had its extra time after a pause.
@@ -86,13 +87,27 @@ func (e *Engine) ask(p *path, target int, kind probeKind) {
 	e.flights.last++
 	id := e.flights.last
 	f := e.flights.slot(id)
-	*f = flight{id: id, path: p, epoch: p.epoch, target: target, kind: kind, asked: e.now, sent: never}
+	*f = flight{id: id, path: p, epoch: p.epoch, target: uint8(target), kind: kind, asked: e.now, sent: never}
 	if p.burst.open && !p.targets[target].aside {
 		f.burst = p.burst.number
 		p.burst.out++
 	}
 	p.open = append(p.open, id)
+	if e.out.Probes == nil {
+		e.out.Probes = e.roomy()
+	}
 	e.out.Probes = append(e.out.Probes, Probe{ID: id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name})
+}
+
+// roomFor is how many probes memory is taken for at once.
+const roomFor = 64
+
+// roomy returns the room for an output's probes, new where it is used up.
+func (e *Engine) roomy() []Probe {
+	if cap(e.room) == 0 {
+		e.room = make([]Probe, 0, roomFor)
+	}
+	return e.room
 }
 
 func (e *Engine) probeSent(id ProbeID) {
@@ -149,7 +164,7 @@ func (e *Engine) probeAnswered(ev ProbeAnswered) {
 		t.rtt.add(min(ev.RTT, p.up.cfg.Probe.LostAfter))
 	}
 	if f.kind == regular && !f.lost {
-		e.sample(p, f.target, ev.RTT)
+		e.sample(p, int(f.target), ev.RTT)
 	}
 	e.close(f)
 	*f = flight{}
@@ -189,7 +204,7 @@ func (e *Engine) expire(p *path) {
 		if f.sent != never && e.now >= f.lostAt {
 			f.lost = true
 			if f.kind == regular {
-				e.sample(p, f.target, 0)
+				e.sample(p, int(f.target), 0)
 			}
 			continue
 		}

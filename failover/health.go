@@ -170,7 +170,7 @@ func (p *path) nextDown() (verdict, bool) {
 
 // transition is the one place where a path's state changes.
 func (e *Engine) transition(p *path, v verdict) {
-	from := p.state
+	from, class := p.state, p.class()
 	e.leave(p, from, v.to)
 	if v.to == Suspect {
 		p.baseReason, p.baseSince = p.reason, p.since
@@ -183,6 +183,8 @@ func (e *Engine) transition(p *path, v verdict) {
 		p.since, p.reason = p.baseSince, p.baseReason
 	}
 	e.enter(p, from)
+	// A mere suspicion ranks as what was before it.
+	e.dirty = e.dirty || p.class() != class
 	evidence := time.Duration(-1)
 	if p.evidence != never {
 		evidence = e.now - p.evidence
@@ -190,7 +192,6 @@ func (e *Engine) transition(p *path, v verdict) {
 	e.record(Record{Health: &HealthChange{
 		Uplink: p.up.cfg.Name, Family: p.family, From: from, To: v.to, Reason: v.reason, Evidence: evidence,
 	}})
-	e.dirty = true
 	p.touched = true
 }
 

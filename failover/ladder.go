@@ -64,7 +64,7 @@ const (
 // candidates lists the routable members of a policy in a family, best first.
 func (e *Engine) candidates(pol *policy, f Family) []candidate {
 	var cs []candidate
-	for _, m := range e.members(pol) {
+	for _, m := range pol.members {
 		p := &m.up.paths[f]
 		if !p.routable() {
 			continue

@@ -5,54 +5,74 @@ import (
 	"time"
 )
 
-// figure is one of a window's three figures beside its limit.
+// figure is one of a window's figures: how it is called, limited, taken from the
+// window's sums, and told. Where nothing was answered most are unknown.
 type figure struct {
 	name  string
-	value float64
-	known bool
-	limit Limit
+	limit func(*Health) *Limit
+	value func(*tally) (v float64, known bool)
 	words func(float64) string
 }
 
-// figures returns loss, latency and jitter of a path's window.
-func (p *path) figures() [3]figure {
-	h := &p.up.cfg.Health
-	fs := [3]figure{
-		{name: "loss", limit: h.Loss, words: percent},
-		{name: "latency", limit: h.Latency, words: seconds},
-		{name: "jitter", limit: h.Jitter, words: seconds},
-	}
-	if !p.window.known() {
-		return fs
-	}
-	t := &p.window.total
-	fs[0].value, fs[0].known = t.loss(), true
-	if d, ok := t.latency(); ok {
-		fs[1].value, fs[1].known = d.Seconds(), true
-	}
-	if d, ok := t.jitter(); ok {
-		fs[2].value, fs[2].known = d.Seconds(), true
-	}
-	return fs
+// figures are all three.
+var figures = [...]figure{
+	lossFigure: {
+		name: "loss", words: percent,
+		limit: func(h *Health) *Limit { return &h.Loss },
+		value: func(t *tally) (float64, bool) { return t.loss(), true },
+	},
+	{
+		name: "latency", words: seconds,
+		limit: func(h *Health) *Limit { return &h.Latency },
+		value: func(t *tally) (float64, bool) { return inSeconds(t.latency()) },
+	},
+	{
+		name: "jitter", words: seconds,
+		limit: func(h *Health) *Limit { return &h.Jitter },
+		value: func(t *tally) (float64, bool) { return inSeconds(t.jitter()) },
+	},
 }
 
 // lossFigure is the place of loss among the figures.
 const lossFigure = 0
+
+func inSeconds(d time.Duration, known bool) (float64, bool) { return d.Seconds(), known }
+
+// of is a window's figure; false while it has too few samples to tell.
+func (f *figure) of(w *window) (v float64, known bool) {
+	if !w.known() {
+		return 0, false
+	}
+	return f.value(&w.total)
+}
 
 // over tells which figure is over its limit, in words; empty for none. While
 // the window is not full, or stretched, the loss must also be more than chance
 // makes of a loss that would be fine: few samples say little.
 func (p *path) over(now Instant) string {
 	w := &p.window
-	for i, f := range p.figures() {
-		if !f.known || f.limit.Never || f.value <= f.limit.Degraded {
+	if p.calm == w.version {
+		return ""
+	}
+	calm := true
+	for i := range figures {
+		f, limit := &figures[i], figures[i].limit(&p.up.cfg.Health)
+		if limit.Never {
 			continue
 		}
-		if i == lossFigure && !w.full(now, p.up.cfg.Health.Window) && !beyondChance(w.total.lost, w.n, f.limit.Clear) {
+		v, known := f.of(w)
+		if !known || v <= limit.Degraded {
+			continue
+		}
+		calm = false
+		if i == lossFigure && !w.full(now, p.up.cfg.Health.Window) && !beyondChance(w.total.lost, w.n, limit.Clear) {
 			continue
 		}
 		p.worst = i
-		return fmt.Sprintf("%s %s over %s, limit %s", f.name, f.words(f.value), span(p.reach(now)), f.words(f.limit.Degraded))
+		return fmt.Sprintf("%s %s over %s, limit %s", f.name, f.words(v), span(p.reach(now)), f.words(limit.Degraded))
+	}
+	if calm {
+		p.calm = w.version
 	}
 	return ""
 }
@@ -64,15 +84,17 @@ func (p *path) clear(now Instant) string {
 		return ""
 	}
 	words := ""
-	for i, f := range p.figures() {
-		if !f.known || f.limit.Never {
+	for i := range figures {
+		f, limit := &figures[i], figures[i].limit(&p.up.cfg.Health)
+		v, known := f.of(&p.window)
+		if !known || limit.Never {
 			continue
 		}
-		if f.value >= f.limit.Clear && f.value > 0 {
+		if v >= limit.Clear && v > 0 {
 			return ""
 		}
 		if words == "" || i == p.worst {
-			words = fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(f.value), span(p.reach(now)), f.words(f.limit.Clear))
+			words = fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(p.reach(now)), f.words(limit.Clear))
 		}
 	}
 	if words == "" {

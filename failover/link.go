@@ -30,13 +30,13 @@ type FamilyLink struct {
 
 // Offered reports whether the family has all that a default route needs:
 // an address, and a gateway or none to be had.
-func (f FamilyLink) Offered() bool {
+func (f *FamilyLink) Offered() bool {
 	return len(f.Addresses) > 0 && (f.Gateway.IsValid() || f.PointToPoint)
 }
 
 // Routable reports whether the kernel takes a default route by this link: the
 // interface is there and switched on, and the family is offered.
-func (l Link) Routable(f Family) bool {
+func (l *Link) Routable(f Family) bool {
 	return l.Present && l.AdminUp && l.Family[f].Offered()
 }
 

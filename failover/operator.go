@@ -39,6 +39,7 @@ func (e *Engine) operator(ev Operator) {
 			}
 		}
 	}
+	e.noteOverrides()
 }
 
 // unpin ends switches to an uplink; to any when the name is empty.
@@ -52,6 +53,9 @@ func (e *Engine) unpin(name string) {
 
 // endOverrides ends those whose time has passed, which is a resume.
 func (e *Engine) endOverrides() {
+	if e.now < e.handUntil {
+		return
+	}
 	for _, pol := range e.policies {
 		if pol.pin.over(e.now) {
 			pol.pin = override{}
@@ -64,14 +68,16 @@ func (e *Engine) endOverrides() {
 			e.handAt, e.dirty = e.now, true
 		}
 	}
+	e.noteOverrides()
 }
 
-// overridesEnd is when the next override ends by itself.
-func (e *Engine) overridesEnd() Instant {
-	end := forever
+// noteOverrides sets when the next override ends by itself. It is called whenever
+// any is set or taken back.
+func (e *Engine) noteOverrides() {
+	e.handUntil = forever
 	add := func(o override) {
 		if o.set && o.until != 0 {
-			end = min(end, o.until)
+			e.handUntil = min(e.handUntil, o.until)
 		}
 	}
 	for _, pol := range e.policies {
@@ -80,7 +86,6 @@ func (e *Engine) overridesEnd() Instant {
 	for _, u := range e.uplinks {
 		add(u.drained)
 	}
-	return end
 }
 
 // admin is the operator's word on an uplink, as status names it, and its end.

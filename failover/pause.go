@@ -20,15 +20,12 @@ func (e *Engine) notePause(at Instant) {
 	if late <= pauseSlack {
 		return
 	}
-	for _, u := range e.uplinks {
-		for f := range u.paths {
-			p := &u.paths[f]
-			e.shift(p, at, late)
-			if late >= longPause {
-				e.wakeAfresh(p, at)
-			}
-			p.touched = true
+	for _, p := range e.paths {
+		e.shift(p, at, late)
+		if late >= longPause {
+			e.wakeAfresh(p, at)
 		}
+		p.touched = true
 	}
 }
 

@@ -4,8 +4,11 @@ import "slices"
 
 // policy is what the engine holds of one policy.
 type policy struct {
-	cfg    Policy
-	family [2]choice
+	cfg Policy
+	// members are the uplinks that it may use, in order of preference. They follow
+	// from the configuration alone.
+	members []member
+	family  [2]choice
 	// pin is the operator's switch.
 	pin override
 	due Instant
@@ -73,6 +76,9 @@ func (e *Engine) configurePolicies() {
 		}
 		e.policies = append(e.policies, pol)
 	}
+	for _, pol := range e.policies {
+		pol.members = e.membersOf(pol)
+	}
 }
 
 // member is an uplink's place in a policy's order of preference.
@@ -85,8 +91,8 @@ type member struct {
 	tier int
 }
 
-// members lists the uplinks that a policy may use, in order of preference.
-func (e *Engine) members(pol *policy) []member {
+// membersOf lists the uplinks that a policy may use, in order of preference.
+func (e *Engine) membersOf(pol *policy) []member {
 	ms := e.tiers(nil, pol.cfg.Tiers, true)
 	if !pol.cfg.Block && pol != e.policies[0] {
 		ms = e.tiers(ms, e.policies[0].cfg.Tiers, false)

@@ -84,24 +84,28 @@ func (e *Engine) stopProbing(p *path) {
 	p.touched = true
 }
 
-// send requests the probes that are due, and sets when each path is due next.
-func (e *Engine) send() {
-	for _, u := range e.uplinks {
-		for f := range u.paths {
-			p := &u.paths[f]
-			if !p.touched && p.due > e.now {
-				continue
-			}
-			p.touched = false
-			if p.probing {
-				e.sendBurst(p)
-				e.sendFast(p)
-				e.sendRegular(p)
-				e.sendAsked(p)
-			}
-			p.due = e.nextDue(p)
+// send requests the probes that are due, sets when each path is due next, and
+// returns when the first one is.
+func (e *Engine) send() Instant {
+	first := forever
+	for _, p := range e.paths {
+		if p.touched || p.due <= e.now {
+			e.sendBy(p)
 		}
+		first = min(first, p.due)
 	}
+	return first
+}
+
+func (e *Engine) sendBy(p *path) {
+	p.touched = false
+	if p.probing {
+		e.sendBurst(p)
+		e.sendFast(p)
+		e.sendRegular(p)
+		e.sendAsked(p)
+	}
+	p.due = e.nextDue(p)
 }
 
 func (e *Engine) sendRegular(p *path) {

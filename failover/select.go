@@ -121,7 +121,7 @@ func (e *Engine) noteLost(pol *policy, f Family, cs []candidate) {
 	c := &pol.family[f]
 	elsewhere := e.firstAnswers(c, f)
 	var lost []string
-	for _, m := range e.members(pol) {
+	for _, m := range pol.members {
 		p, name := &m.up.paths[f], m.up.cfg.Name
 		if (Rung{Shares: c.first}).has(name) {
 			continue

@@ -71,6 +71,9 @@ type path struct {
 	patience  patience
 	damping   damping
 	window    window
+	// calm is the version of the window that was found within all limits: it need
+	// not be judged again before it changes.
+	calm uint64
 	// worst is the figure that was last over its limit.
 	worst int
 	hint  hint

@@ -65,17 +65,19 @@ func (t *tally) jitter() (time.Duration, bool) {
 // window holds the latest samples of a path: those younger than its span, or
 // where these are fewer than 30 the latest 30 not older than ten minutes.
 type window struct {
-	ring   []sample
-	head   int // the oldest sample's place
-	n      int
-	start  Instant // of the first sample since the last reset
-	total  tally
-	target []tally
+	ring  []sample
+	head  int // the oldest sample's place
+	n     int
+	start Instant // of the first sample since the last reset
+	// version counts the changes of the samples, and of the limits they are held to.
+	version uint64
+	total   tally
+	target  []tally
 }
 
 // reset forgets all samples.
 func (w *window) reset(targets int) {
-	*w = window{ring: w.ring, target: make([]tally, targets)}
+	*w = window{ring: w.ring, target: make([]tally, targets), version: w.version + 1}
 }
 
 // push adds a sample and drops those that are too old.
@@ -91,6 +93,7 @@ func (w *window) push(s sample, span time.Duration) {
 	}
 	w.ring[(w.head+w.n)%len(w.ring)] = s
 	w.n++
+	w.version++
 	w.total.add(s, 1)
 	w.target[s.target].add(s, 1)
 	w.trim(s.at, span)
@@ -124,7 +127,9 @@ func (w *window) grow() {
 
 // drop takes one target's samples out.
 func (w *window) drop(target int) {
-	kept := window{ring: make([]sample, len(w.ring)), start: w.start, target: make([]tally, len(w.target))}
+	kept := window{
+		ring: make([]sample, len(w.ring)), start: w.start, target: make([]tally, len(w.target)), version: w.version + 1,
+	}
 	for i := range w.n {
 		s := w.ring[(w.head+i)%len(w.ring)]
 		if s.target == target {

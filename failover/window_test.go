@@ -107,18 +107,48 @@ func TestFigures(t *testing.T) {
 	for i := range 29 {
 		p.window.push(sample{at: Instant(i), rtt: 10 * time.Millisecond, dev: 0}, time.Minute)
 	}
-	for _, f := range p.figures() {
-		if f.known {
+	for _, f := range figures {
+		if _, known := f.of(&p.window); known {
 			t.Errorf("%s is known from 29 samples", f.name)
 		}
 	}
 	p.window.push(sample{at: 29}, time.Minute)
 	p.window.push(sample{at: 30, rtt: 39 * time.Millisecond, dev: 29 * time.Millisecond}, time.Minute)
-	fs := p.figures()
 	for i, want := range []float64{1. / 31, (29*0.010 + 0.039) / 30, 0.029 / 30} {
-		if !fs[i].known || math.Abs(fs[i].value-want) > 1e-9 {
-			t.Errorf("%s: %v, known %v, want %v", fs[i].name, fs[i].value, fs[i].known, want)
+		if got, known := figures[i].of(&p.window); !known || math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s: %v, known %v, want %v", figures[i].name, got, known, want)
 		}
+	}
+}
+
+// TestOverIsJudgedAnew holds that a window found within its limits is judged again
+// when either changes.
+func TestOverIsJudgedAnew(t *testing.T) {
+	p := &path{up: &uplink{cfg: testUplink("fiber")}}
+	targets := FamilyConfig{Enabled: true, Targets: []string{"1.1.1.1"}, Quorum: 1}
+	p.configure(targets)
+	push := func(n int, rtt time.Duration) {
+		for range n {
+			p.window.push(sample{at: p.window.start, rtt: rtt, dev: -1}, time.Minute)
+		}
+	}
+	push(30, 100*time.Millisecond)
+	if why := p.over(0); why != "" {
+		t.Fatalf("100 ms of latency: %s", why)
+	}
+	p.up.cfg.Health.Latency.Degraded = 0.05
+	p.configure(targets)
+	if why := p.over(0); why == "" {
+		t.Error("a lower limit changes nothing")
+	}
+	p.up.cfg.Health.Latency.Degraded = 0.5
+	p.configure(targets)
+	if why := p.over(0); why != "" {
+		t.Fatalf("100 ms of latency: %s", why)
+	}
+	push(30, time.Second)
+	if why := p.over(0); why == "" {
+		t.Error("other samples change nothing")
 	}
 }
 

@@ -69,7 +69,7 @@ func (wa *watch) membersOf(p failover.Policy) []int {
 }
 
 // step checks what one step gave.
-func (wa *watch) step(out failover.Output) error {
+func (wa *watch) step(out *failover.Output) error {
 	if out.Wake <= wa.w.now {
 		return broken("asks for a step at %v, which is not later", out.Wake)
 	}
@@ -98,7 +98,7 @@ func (wa *watch) step(out failover.Output) error {
 }
 
 // decides reports whether a step did more than to begin or end a suspicion.
-func decides(out failover.Output) bool {
+func decides(out *failover.Output) bool {
 	for _, r := range out.Records {
 		if r.Health == nil || r.Health.To != failover.Suspect && r.Health.From != failover.Suspect || r.Health.To == failover.Shunned {
 			return true

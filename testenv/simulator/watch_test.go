@@ -97,7 +97,7 @@ func TestWatchSees(t *testing.T) {
 		var err error
 		for _, out := range c.outs(w) {
 			if err == nil {
-				err = w.watch.step(out)
+				err = w.watch.step(&out)
 			}
 		}
 		if rule := new(brokenRule); err != nil && !errors.As(err, rule) {
@@ -122,7 +122,8 @@ func TestWrongMovesAreSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := w.watch.step(tell(w, goes(failover.Failover, "fiber", "lte"))); err != nil {
+		moves := tell(w, goes(failover.Failover, "fiber", "lte"))
+		if err := w.watch.step(&moves); err != nil {
 			t.Fatal(err)
 		}
 		if w.stats.WrongMoves != c.wrong {

@@ -165,7 +165,7 @@ func (w *World) one(ev failover.Event) {
 	if w.opts.Witness != nil {
 		w.opts.Witness(w.now, ev, out)
 	}
-	w.fail(w.watch.step(out))
+	w.fail(w.watch.step(&out))
 }
 
 // send puts a probe on its wire.
