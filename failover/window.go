@@ -71,6 +71,8 @@ type window struct {
 	start Instant // of the first sample since the last reset
 	// version counts the changes of the samples, and of the limits they are held to.
 	version uint64
+	// checked is the version that check saw last.
+	checked uint64
 	total   tally
 	target  []tally
 }

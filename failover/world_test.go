@@ -170,10 +170,6 @@ func (w *world) randomLink(name string) Link {
 
 // watch checks what must hold after every step.
 func (w *world) watch(at Instant, ev Event, out Output) {
-	if c, ok := ev.(Configure); ok {
-		// The engine must not depend on the caller's slices staying as they are.
-		ev = c
-	}
 	w.steps = append(w.steps, step{at, ev, out})
 	if err := w.check(at, out); err != nil {
 		w.t.Fatalf("seed %d, step %d, at %v, %T: %v", w.seed, len(w.steps), at, ev, err)
