@@ -205,6 +205,9 @@ func TestPlanIsWhatRunDoes(t *testing.T) {
 	if lines := tableText.ReplaceAllString(g.do("plan", nil), ""); strings.Contains(lines, "ip ") || strings.Contains(lines, "sysctl") {
 		t.Errorf("after its script the plan has:\n%s", lines)
 	}
+	if g.sh(g.do("plan", nil)); g.picture() != byPrograms {
+		t.Errorf("its lines a second time make\n%s\nand not\n%s", g.picture(), byPrograms)
+	}
 	g.do("teardown", nil)
 	p := g.run()
 	if got := g.picture(); got != byPrograms {

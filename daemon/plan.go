@@ -20,8 +20,9 @@ type Changes struct {
 	// Sysctls, Routes and rules as they would be carried out, in order.
 	Sysctls []routing.Setting
 	Routes  []routing.Op
-	// Filter is the whole table inet swerve as nft(8) text, empty where the
-	// kernel holds it. FilterLacks says in what they differ.
+	// Filter is the whole table inet swerve as an nft(8) script that replaces what
+	// there is of it, empty where the kernel holds it. FilterLacks says in what
+	// they differ.
 	Filter      string
 	FilterLacks []string
 }
@@ -106,7 +107,7 @@ func (l *loop) changes() (Changes, error) {
 		return Changes{}, err
 	}
 	if len(c.FilterLacks) > 0 {
-		c.Filter = l.plant.table.String()
+		c.Filter = l.plant.table.Replacement()
 	}
 	return c, nil
 }

@@ -16,6 +16,8 @@ ip -4 route add default table main proto 83 metric 53001 via 198.51.100.1 dev wa
 ip -6 route replace default table 5364 proto 83 metric 2 via 2001:db8:2::1 dev wan1 onlink
 ip -6 route add default table main proto 83 metric 53001 via 2001:db8:2::1 dev wan1 onlink
 nft -f - <<'EOF'
+add table inet swerve
+delete table inet swerve
 table inet swerve {
   (see package firewall)
 }
