@@ -98,8 +98,7 @@ func (e *Engine) handle(ev Event) {
 	case NeighborFailed:
 		e.neighborFailed(ev)
 	case Applied:
-		// The kernel's word is for the caller to report and to repair: what
-		// is right for the uplinks does not depend on it.
+		// The kernel's word is for the caller to report and to repair.
 	case Operator:
 		e.operator(ev)
 	default:

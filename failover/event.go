@@ -63,11 +63,11 @@ type NeighborFailed struct {
 	Family Family
 }
 
-// Applied tells what came of an intent.
+// Applied tells what came of an intent. It changes nothing for the engine: what is
+// right for the uplinks does not depend on what a kernel takes. It is there so that
+// a recorded sequence of events is whole.
 type Applied struct {
 	Generation uint64
-	// Took is the time from the decision until the kernel was read back.
-	Took time.Duration
 	// Err is empty when the kernel holds the intent, else says what it refused.
 	Err string
 }
