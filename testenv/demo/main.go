@@ -9,12 +9,16 @@
 //   - clients.go: who is on the phone while the line is cut
 //   - story.go: the timeline
 //   - table.go: what it cost
+//   - dashboard.go: whether swerve tui is shown beside it
+//   - session.go: how, in panes of tmux
+//   - timeline.go: how the story gets out of there
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +27,7 @@ import (
 
 	"swerve/control"
 	"swerve/testenv"
+	"swerve/testenv/realtime"
 )
 
 // shortConfig makes the demo take about a minute. What it changes is how soon an
@@ -43,12 +48,23 @@ const defaultConfig = `uplinks:
   - {name: lte, interface: wan1}
 `
 
+// options are the command line's.
+type options struct {
+	binary    string
+	defaults  bool
+	dashboard whether
+	timeline  string
+}
+
 func main() {
-	binary := flag.String("swerve", "./bin/swerve", "the daemon's `BINARY`")
-	defaults := flag.Bool("defaults", false, "configure nothing but the uplinks (takes a minute or two more)")
+	o := options{dashboard: ask}
+	flag.StringVar(&o.binary, "swerve", "./bin/swerve", "the daemon's `BINARY`")
+	flag.BoolVar(&o.defaults, "defaults", false, "configure nothing but the uplinks (takes a minute or two more)")
+	flag.Var(&o.dashboard, "dashboard", "show swerve tui beside the timeline, with tmux: `WHETHER` is ask, yes or no")
+	flag.StringVar(&o.timeline, "timeline", "", "also tell the timeline to a unix `SOCKET` (for the demo itself)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *binary, *defaults)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -56,21 +72,54 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, binary string, defaults bool) error {
-	binary, err := filepath.Abs(binary)
+// run plays the demo here, or in a terminal of its own that can be split.
+func run(ctx context.Context, o options) (err error) {
+	here := terminal{os.Stdin, os.Stdout}
+	show, err := o.dashboard.wanted(ctx, here, answerTime)
 	if err != nil {
 		return err
 	}
-	fmt.Print(intro)
+	if show && !inTmux() {
+		return inSession(ctx, os.Args[1:])
+	}
+	out, err := openTimeline(o.timeline)
+	if err != nil {
+		return err
+	}
+	defer func() { out.close(err) }()
+	return perform(ctx, o, out, func(binary, socket string) (func(), error) {
+		if !show {
+			return func() {}, nil
+		}
+		return openDashboard(here, binary, socket)
+	})
+}
+
+// perform builds the stage and plays on it. The dashboard, if any, is opened as
+// soon as it has something to look at.
+func perform(ctx context.Context, o options, out io.Writer, dashboard func(binary, socket string) (func(), error)) error {
+	binary, err := filepath.Abs(o.binary)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, intro)
 	lab, err := testenv.New(testenv.Options{})
 	if err != nil {
 		return err
 	}
 	defer lab.Close()
-	s, err := newStage(lab, binary, defaults)
+	if realtime.Refused() {
+		fmt.Fprint(out, ordinaryPriority)
+	}
+	s, err := newStage(lab, binary, o.defaults, out)
 	if err != nil {
 		return err
 	}
+	closeDashboard, err := dashboard(binary, s.socket())
+	if err != nil {
+		return err
+	}
+	defer closeDashboard()
 	defer func() { s.clients.stop() }() // whoever they are by then
 	return s.play(ctx)
 }
@@ -84,8 +133,14 @@ const intro = `Swerve demo: a gateway with two uplinks, in network namespaces of
 
 `
 
+const ordinaryPriority = `You may not have real-time priorities here, so the clients and wires share this
+machine with all else: a busy one shows in the figures.
+
+`
+
 // stage is what the acts play on.
 type stage struct {
+	out     io.Writer
 	lab     *testenv.Lab
 	daemon  *testenv.Daemon
 	client  *control.Client
@@ -96,8 +151,13 @@ type stage struct {
 	patience time.Duration
 }
 
-func newStage(lab *testenv.Lab, binary string, defaults bool) (*stage, error) {
-	daemon, err := lab.NewDaemon(binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
+// socketName is the daemon's socket in its folder.
+const socketName = "swerve.sock"
+
+func (s *stage) socket() string { return filepath.Join(s.daemon.Dir, socketName) }
+
+func newStage(lab *testenv.Lab, binary string, defaults bool, out io.Writer) (*stage, error) {
+	daemon, err := lab.NewDaemon(binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/"+socketName)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +165,13 @@ func newStage(lab *testenv.Lab, binary string, defaults bool) (*stage, error) {
 	if defaults {
 		text, patience = defaultConfig, 5*time.Minute
 	}
-	fmt.Printf("Its configuration:\n\n%s\n", indent(text))
+	fmt.Fprintf(out, "Its configuration:\n\n%s\n", indent(text))
 	text += fmt.Sprintf("state: %s/state\ncontrol: {group: \"\"}\n", daemon.Dir)
 	if err := os.WriteFile(filepath.Join(daemon.Dir, "swerve.yaml"), []byte(text), 0o644); err != nil {
 		return nil, err
 	}
 	return &stage{
-		lab: lab, daemon: daemon, clients: new(clients), patience: patience, story: newStory(os.Stdout),
-		client: control.Dial(filepath.Join(daemon.Dir, "swerve.sock")),
+		lab: lab, daemon: daemon, clients: new(clients), patience: patience, story: newStory(out), out: out,
+		client: control.Dial(filepath.Join(daemon.Dir, socketName)),
 	}, nil
 }

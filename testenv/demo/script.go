@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"swerve/control"
@@ -34,8 +33,8 @@ func (s *stage) play(ctx context.Context) error {
 			return s.blame(err)
 		}
 	}
-	s.table.print(os.Stdout)
-	fmt.Print("\nThe lab is gone with all that was in it; this machine is as it was.\n")
+	s.table.print(s.out)
+	fmt.Fprint(s.out, "\nThe lab is gone with all that was in it; this machine is as it was.\n")
 	return nil
 }
 
