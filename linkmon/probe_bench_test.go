@@ -149,12 +149,6 @@ func barePinger(count int, answers *atomic.Int64) *probing.Pinger {
 	return p
 }
 
-// rawOnly finds out which sockets are permitted here.
-func rawOnly() bool {
-	groups, err := os.ReadFile("/proc/sys/net/ipv4/ping_group_range")
-	return err != nil || groups[0] == '1'
-}
-
 // echoServer makes tun0 with an internet behind it that answers each echo request
 // after a while.
 func echoServer(b *testing.B, ns *netns.NS, rtt time.Duration) {
