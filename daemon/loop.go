@@ -396,11 +396,13 @@ func (l *loop) judgeSettings() {
 	if n := len(l.plant.unsettled); n > 0 {
 		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", n, l.plant.unsettled[0])
 	}
+	remedy := "set them, or kernel.sysctls: manage"
 	if l.plant.unset != nil {
 		wrong = l.plant.unset
+		remedy = "remove the cause that is named, or set them by hand; it is tried again by itself"
 		l.repair.hint(l.clock.now())
 	}
-	l.problems.set("sysctl", "sysctl", control.Warning, wrong, "set them, or kernel.sysctls: manage")
+	l.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
 	l.judgeAlike()
 }
 

@@ -17,16 +17,18 @@ type store struct {
 	keepBad bool
 	// readOnly: nothing is ever written.
 	readOnly bool
-	// unread and unwritten are the last errors; nil when it went well. While both
-	// are nil, the file holds kept.
-	unread, unwritten error
-	kept              state
+	// unread is why it began without the file that was there; nil when it did not.
+	unread error
+	// unwritten is why it could not be written last; nil when it could. While it is
+	// nil and keepBad is not set, the file holds kept.
+	unwritten error
+	kept      state
 	// tried is when it was written last, or could not be.
 	tried time.Time
 }
 
 // saveAgain is how long a state waits that could not be written.
-const saveAgain = time.Minute
+const saveAgain = 10 * time.Second
 
 // openStore reads the state of a folder. The daemon runs on without it.
 func openStore(folder string, log *slog.Logger) *store {
@@ -71,12 +73,12 @@ func (s *store) see(view failover.View) {
 // save writes the state, where the file does not hold it: the loop waits for that,
 // and disks of gateways are slow and wear out.
 func (s *store) save() {
-	if s.readOnly || s.unread == nil && s.unwritten == nil && reflect.DeepEqual(s.state, s.kept) {
+	if s.readOnly || !s.keepBad && s.unwritten == nil && reflect.DeepEqual(s.state, s.kept) {
 		return
 	}
 	s.tried = time.Now()
 	s.unwritten = s.state.save(s.folder, s.keepBad)
 	if s.unwritten == nil {
-		s.kept, s.keepBad, s.unread = s.state, false, nil
+		s.kept, s.keepBad = s.state, false
 	}
 }

@@ -141,8 +141,8 @@ type process struct {
 	client *control.Client
 }
 
-// run starts a daemon and waits until both uplinks are up.
-func (g *gateway) run() *process {
+// start starts a daemon.
+func (g *gateway) start() *process {
 	g.t.Helper()
 	p := &process{g: g, client: control.Dial(g.socket())}
 	p.cmd, _, p.stderr = g.command("run")
@@ -156,14 +156,14 @@ func (g *gateway) run() *process {
 			g.t.Logf("the daemon's log:\n%s", p.stderr)
 		}
 	})
-	p.await("both uplinks are up", func(s *control.Status) bool {
-		for _, u := range s.Uplinks {
-			if u.IPv4.State != control.Up || u.IPv6.State != control.Up {
-				return false
-			}
-		}
-		return len(s.Problems) == 0 && len(s.Uplinks) == 2
-	})
+	return p
+}
+
+// run starts a daemon and waits until both uplinks are up.
+func (g *gateway) run() *process {
+	g.t.Helper()
+	p := g.start()
+	p.await("both uplinks are up", func(s *control.Status) bool { return allUp(s) && len(s.Problems) == 0 })
 	return p
 }
 

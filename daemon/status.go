@@ -97,8 +97,8 @@ func summary(view failover.View) string {
 // it cannot.
 func (l *loop) remember(view failover.View) {
 	l.store.see(view)
-	l.problems.set(l.store.folder, "state-unreadable", control.Warning, l.store.unread,
-		"the daemon began without it; it is kept beside the new one")
+	l.problems.set(l.store.folder, "state-unreadable", control.Info, l.store.unread,
+		"nothing: the daemon began without it, and keeps it beside the new one, with .bad at its end")
 	l.problems.set(l.store.folder, "state-unwritable", control.Warning, l.store.unwritten,
 		"make room or give the daemon the folder; it runs on, and a restart may give other numbers")
 }

@@ -1,0 +1,220 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/control"
+)
+
+// disk is a file system of its own, small, in memory, for a test to fill up.
+type disk struct {
+	t      testing.TB
+	folder string
+}
+
+func newDisk(t testing.TB) disk {
+	t.Helper()
+	d := disk{t, t.TempDir()}
+	d.must(unix.Mount("tmpfs", d.folder, "tmpfs", 0, "size=256k"))
+	t.Cleanup(func() { d.must(unix.Unmount(d.folder, unix.MNT_DETACH)) })
+	return d
+}
+
+func (d disk) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d disk) filler() string { return filepath.Join(d.folder, "filler") }
+
+// fill leaves no room for anything; empty makes room again.
+func (d disk) fill() {
+	d.t.Helper()
+	if err := os.WriteFile(d.filler(), make([]byte, 1<<20), 0o600); err == nil {
+		d.t.Fatal("the disk takes a mebibyte: it cannot be filled up")
+	}
+}
+
+func (d disk) empty() { d.t.Helper(); d.must(os.Remove(d.filler())) }
+
+// readOnly lets nothing be written, or everything again.
+func (d disk) readOnly(on bool) {
+	d.t.Helper()
+	flags := uintptr(unix.MS_REMOUNT)
+	if on {
+		flags |= unix.MS_RDONLY
+	}
+	d.must(unix.Mount("tmpfs", d.folder, "tmpfs", flags, ""))
+}
+
+// A disk that takes nothing is told, and holds nothing up: neither the start nor a
+// switch. When it takes something again, all is written.
+func TestDiskThatTakesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		breaks, mends func(disk)
+		says          string
+	}{
+		"full":      {disk.fill, disk.empty, "no space left on device"},
+		"read-only": {func(d disk) { d.readOnly(true) }, func(d disk) { d.readOnly(false) }, "read-only file system"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDisk(t)
+			inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+				r.file = "state: " + d.folder + "\n" + twoUplinks
+				c.breaks(d)
+				r.start()
+				r.after(3 * time.Second)
+				p := r.problem("state-unwritable")
+				if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, c.says) || !strings.Contains(p.Remedy, "make room") {
+					t.Fatalf("problems: %+v", r.status().Problems)
+				}
+				r.blackHole("eth0", true, both...)
+				r.until("traffic leaves fiber", time.Second, r.isIn("fiber", control.Shunned))
+				r.wantLadder(2, 1)
+				c.mends(d)
+				r.after(2 * saveAgain)
+				if p := r.problem("state-unwritable"); p != nil {
+					t.Errorf("stands on: %+v", p)
+				}
+				r.wantState(map[string]int{"fiber": 1, "lte": 2})
+
+				// What was written stays whole when there is no room for more.
+				c.breaks(d)
+				if err := r.reload(twoUplinks + "  - {name: sat, interface: eth2}\n"); err != nil {
+					t.Fatal(err)
+				}
+				r.after(time.Second)
+				if r.problem("state-unwritable") == nil {
+					t.Errorf("problems: %+v", r.status().Problems)
+				}
+				r.wantState(map[string]int{"fiber": 1, "lte": 2})
+				c.mends(d)
+				r.after(2 * saveAgain)
+				r.wantState(map[string]int{"fiber": 1, "lte": 2, "sat": 3})
+				if left, _ := filepath.Glob(filepath.Join(d.folder, "*")); len(left) != 1 {
+					t.Errorf("files left: %v", left)
+				}
+			})
+		})
+	}
+}
+
+// wantState wants the state file to be whole, and to tell these lanes of uplinks.
+func (r *rig) wantState(lanes map[string]int) {
+	r.t.Helper()
+	s, err := loadState(r.folder())
+	if err != nil || len(s.Lanes.Uplinks) != len(lanes) {
+		r.t.Errorf("the state has %v (%v), want %v", s.Lanes.Uplinks, err, lanes)
+	}
+	for name, lane := range lanes {
+		if int(s.Lanes.Uplinks[name]) != lane {
+			r.t.Errorf("%s has lane %d in the state, want %d", name, s.Lanes.Uplinks[name], lane)
+		}
+	}
+}
+
+// A state file that is cut short, or of a version to come, is kept aside and told
+// for as long as the daemon runs.
+func TestBadStateIsTold(t *testing.T) {
+	for name, text := range map[string]string{
+		"cut short": `{"version": 1, "lanes": {"uplinks": {"fib`, "empty": "", "zeros": strings.Repeat("\x00", 512),
+		"of the future": `{"version": 9, "lanes": []}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+				path := filepath.Join(r.folder(), stateFile)
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				r.start()
+				r.after(time.Minute)
+				p := r.problem("state-unreadable")
+				if p == nil || p.Severity != control.Info || !strings.Contains(p.Text, path) || !strings.Contains(p.Remedy, ".bad") {
+					t.Errorf("problems: %+v", r.status().Problems)
+				}
+				if kept, err := os.ReadFile(path + ".bad"); err != nil || string(kept) != text {
+					t.Errorf("kept aside: %q, %v", kept, err)
+				}
+				r.wantState(map[string]int{"fiber": 1, "lte": 2})
+				r.restart()
+				if p := r.problem("state-unreadable"); p != nil {
+					t.Errorf("after a restart: %+v", p)
+				}
+			})
+		})
+	}
+}
+
+// The whole daemon where nothing can be written: neither the state, nor what the
+// sysctls were. So none is set, and that is told.
+func TestRunOnAFullDisk(t *testing.T) {
+	g := newGateway(t)
+	d := newDisk(t)
+	g.folder = d.folder
+	g.configure("")
+	d.fill()
+	before := g.sh("sysctl net.ipv4.conf.wan0.ignore_routes_with_linkdown net.ipv4.conf.wan0.src_valid_mark")
+	p := g.start()
+	p.await("both uplinks are up, and the problems are told", func(s *control.Status) bool {
+		return allUp(s) && has(s, "state-unwritable", "no space left on device") && has(s, "sysctl", "no space left on device")
+	})
+	if now := g.sh("sysctl net.ipv4.conf.wan0.ignore_routes_with_linkdown net.ipv4.conf.wan0.src_valid_mark"); now != before {
+		t.Errorf("sysctls were set that cannot be put back: %s", now)
+	}
+	p.await("the start is over", func(s *control.Status) bool { return s.Now.Sub(s.Daemon.Since.Time) > 3*time.Second })
+	g.must(g.isp.SetDown("wan0"))
+	p.await("traffic left", func(s *control.Status) bool { return s.SwitchesTotal == 2 })
+	g.must(g.isp.SetUp("wan0"))
+	d.empty()
+	p.await("all is written", func(s *control.Status) bool { return !has(s, "sysctl", "") && !has(s, "state-unwritable", "") })
+	if kept, err := os.ReadFile(sysctlFile(g.socket())); err != nil || !strings.Contains(string(kept), "src_valid_mark") {
+		t.Errorf("the old sysctls: %s, %v", kept, err)
+	}
+	if s, err := loadState(filepath.Join(d.folder, "state")); err != nil || len(s.Lanes.Uplinks) != 2 {
+		t.Errorf("the state: %+v, %v", s, err)
+	}
+}
+
+// A record of sysctls that nobody understands is not written over, so none is set.
+func TestRunBesideABrokenRecord(t *testing.T) {
+	g := newGateway(t)
+	const broken = `{"version": 7}`
+	g.must(os.WriteFile(sysctlFile(g.socket()), []byte(broken), 0o600))
+	p := g.start()
+	p.await("both uplinks are up, and the problem is told", func(s *control.Status) bool {
+		return allUp(s) && has(s, "sysctl-record", "format version 7")
+	})
+	if now := g.sh("sysctl -n net.ipv4.conf.wan0.src_valid_mark"); now != "0\n" {
+		t.Errorf("a sysctl was set: %s", now)
+	}
+	if kept, err := os.ReadFile(sysctlFile(g.socket())); err != nil || string(kept) != broken {
+		t.Errorf("the record: %s, %v", kept, err)
+	}
+}
+
+func allUp(s *control.Status) bool {
+	for _, u := range s.Uplinks {
+		if u.IPv4.State != control.Up || u.IPv6.State != control.Up {
+			return false
+		}
+	}
+	return len(s.Uplinks) == 2
+}
+
+// has reports whether a problem stands with a code and a text in it.
+func has(s *control.Status, code, text string) bool {
+	for _, p := range s.Problems {
+		if p.Code == code && strings.Contains(p.Text, text) {
+			return true
+		}
+	}
+	return false
+}
