@@ -1,0 +1,159 @@
+package system
+
+import (
+	"flag"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv/netns"
+)
+
+var stopped = flag.Duration("stopped", 8*time.Second, "how long TestStopped has the daemon stand still")
+
+// The daemon stands still, as on a machine that swaps, and goes on: what it did not
+// see meanwhile is no evidence. Traffic is untouched, and so is every verdict.
+func TestStopped(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		p := g.party(fiber)
+		before, since := len(g.events()), time.Now()
+		g.signal(syscall.SIGSTOP)
+		time.Sleep(*stopped)
+		g.signal(syscall.SIGCONT)
+		g.await("every target to have answered since", func(s *control.Status) bool {
+			return s.Now.Sub(since) > *stopped && answeredSince(s, since.Add(*stopped))
+		})
+		settle()
+		for _, e := range g.events()[before:] {
+			if e.Switch != nil || e.Health != nil && e.Health.To != control.Suspect && e.Health.To != control.Up {
+				t.Errorf("after the stop: %+v %+v", e.Health, e.Switch)
+			}
+		}
+		if s := g.status(); !carries(s, "fiber") || !allUp(s) || s.SwitchesTotal != 0 {
+			t.Errorf("after the stop: %s", brief(s))
+		}
+		for _, s := range p.all() {
+			s.undisturbed("the stop", since)
+		}
+		f := g.fault(fiber, "black-hole") // it sees again
+		g.leaves("black-hole", p, f.Onset)
+	})
+}
+
+func (g *gateway) signal(s syscall.Signal) {
+	g.Helper()
+	if err := g.daemon.Signal(s); err != nil {
+		g.Fatal(err)
+	}
+}
+
+// answeredSince reports whether each uplink has had an answer since an instant.
+func answeredSince(s *control.Status, at time.Time) bool {
+	for _, u := range s.Uplinks {
+		if !u.LastProven.After(at) {
+			return false
+		}
+	}
+	return true
+}
+
+// Ten thousand changes of addresses and of other programs' routes, and a fault amid
+// them: the fault is found, and in the end the kernel is as it should be.
+func TestStorm(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, forgiving)
+		p := g.party(fiber)
+		g.inPlace()
+		memory := g.memory()
+		over := make(chan error, 1)
+		go func() { over <- storm(g.Gateway, 10_000) }()
+		time.Sleep(100 * time.Millisecond)
+		f := g.fault(fiber, "carrier")
+		g.goBy(lte, p.all()...)
+		if err := <-over; err != nil {
+			t.Fatal(err)
+		}
+		g.mend(f)
+		g.await("fiber to carry again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.goBy(fiber, p.fresh[:]...)
+		g.inPlace()
+		if n := len(g.switches()); n != 2*len(failover.Families) {
+			t.Errorf("there were %d switches, want one away and one back in each family: %+v", n, g.switches())
+		}
+		if now := g.memory(); now > memory+64<<20 {
+			t.Errorf("the daemon has grown from %d to %d MiB", memory>>20, now>>20)
+		}
+	})
+}
+
+// storm has addresses and routes that are nobody's business come and go; the two
+// are announced each time.
+func storm(ns *netns.NS, events int) error {
+	h := ns.Netlink()
+	lan, err := h.LinkByName("lan0")
+	if err != nil {
+		return err
+	}
+	address, err := netlink.ParseAddr("192.168.77.1/24")
+	if err != nil {
+		return err
+	}
+	other := &netlink.Route{LinkIndex: lan.Attrs().Index, Table: 100, Dst: netlink.NewIPNet(net.IPv4(192, 0, 2, 200))}
+	for i := range events {
+		switch i % 4 {
+		case 0:
+			err = h.AddrAdd(lan, address)
+		case 1:
+			err = h.RouteAdd(other)
+		case 2:
+			err = h.RouteDel(other)
+		case 3:
+			err = h.AddrDel(lan, address)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inPlace wants the kernel to be at the daemon's goal: swerve plan is the witness.
+func (g *gateway) inPlace() {
+	g.Helper()
+	var script, said string
+	g.eventually("a plan of nothing", func() bool {
+		var code int
+		script, said, code = g.swerve("plan", "-c", g.file("swerve.yaml"))
+		if code != 0 || script != "" {
+			g.Logf("the plan: %s%s", script, said)
+		}
+		return code == 0 && script == ""
+	})
+}
+
+var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
+
+// memory is what the daemon has resident, in bytes.
+func (g *gateway) memory() int {
+	g.Helper()
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(g.daemon.Pid()) + "/status")
+	if err != nil {
+		g.Fatal(err)
+	}
+	found := resident.FindStringSubmatch(string(status))
+	if found == nil {
+		g.Fatalf("no resident memory in %s", strings.TrimSpace(string(status)))
+	}
+	kB, _ := strconv.Atoi(found[1])
+	return kB << 10
+}
