@@ -5,14 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 )
 
-// recordVersion is the format of the file.
-const recordVersion = 1
+const (
+	// recordVersion is the format of the file.
+	recordVersion = 1
+	// recordLimit is the most that a file may have, in bytes; ours have a hundred
+	// for each sysctl.
+	recordLimit = 1 << 20
+)
 
 // record is the file that remembers what sysctls were before we set them.
 type record struct {
@@ -39,23 +46,48 @@ func compareChanges(a, b change) int {
 // same reports whether both are about the same sysctl of the same interface.
 func (c change) same(o change) bool { return c.Index == o.Index && c.Key == o.Key }
 
+// readRecord reads the file; one that is not there is an empty record.
 func readRecord(path string) (*record, error) {
 	r := &record{path: path, Version: recordVersion}
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
+	var b []byte
 	if err == nil {
-		err = json.Unmarshal(b, r)
+		defer f.Close()
+		b, err = io.ReadAll(io.LimitReader(f, recordLimit+1))
+	}
+	if err == nil {
+		err = r.decode(b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("routing: read the old sysctls from %s: %w", path, err)
 	}
-	if r.Version != recordVersion {
-		return nil, fmt.Errorf("routing: read the old sysctls from %s: format version %d, this software knows %d",
-			path, r.Version, recordVersion)
-	}
 	return r, nil
+}
+
+// decode takes the file's content apart, and refuses what we cannot have written:
+// its words become paths below /proc/sys.
+func (r *record) decode(b []byte) error {
+	if len(b) > recordLimit {
+		return fmt.Errorf("more than %d bytes", recordLimit)
+	}
+	if err := json.Unmarshal(b, r); err != nil {
+		return err
+	}
+	if r.Version != recordVersion {
+		return fmt.Errorf("format version %d, this software knows %d", r.Version, recordVersion)
+	}
+	for _, c := range r.Changes {
+		if !isManaged(c.Key) {
+			return fmt.Errorf("%q is no sysctl that is ever set", c.Key)
+		}
+		if _, err := strconv.Atoi(c.Old); err != nil {
+			return fmt.Errorf("%q is no value of %s", c.Old, c.Key)
+		}
+	}
+	return nil
 }
 
 // keep remembers changes before they are made. What is known of a sysctl already

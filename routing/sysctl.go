@@ -32,13 +32,17 @@ type Setting struct {
 // String returns the line that would set it.
 func (s Setting) String() string { return "sysctl -w " + shellWord(s.Key) + "=" + s.Want }
 
+type managedSysctl struct {
+	family failover.Family
+	leaf   string
+}
+
+func (m managedSysctl) key() string { return m.family.String() + "/" + m.leaf }
+
 // managed are the sysctls that are written for each uplink, all to 1. All count
 // by interface: IPv4 takes a value of conf/all together with it (either will do),
 // IPv6 looks at the interface alone.
-var managed = [...]struct {
-	family failover.Family
-	leaf   string
-}{
+var managed = [...]managedSysctl{
 	// Routes by a device without carrier are passed over, so that the kernel itself
 	// steps down a ladder.
 	{failover.IPv4, "ignore_routes_with_linkdown"},
@@ -49,6 +53,16 @@ var managed = [...]struct {
 }
 
 const managedValue = "1"
+
+// isManaged reports whether a key, family and leaf, is one of those.
+func isManaged(key string) bool {
+	for _, m := range managed {
+		if key == m.key() {
+			return true
+		}
+	}
+	return false
+}
 
 // Sysctls keeps the settings of uplinks' interfaces that the routes rely on, and
 // remembers what they were before. It is for one goroutine, on a thread in the
@@ -108,7 +122,7 @@ func (s *Sysctls) wrong(uplinks []Interface) ([]change, error) {
 	var errs []error
 	for _, u := range uplinks {
 		for _, m := range managed {
-			key := m.family.String() + "/" + m.leaf
+			key := m.key()
 			value, err := s.value(u.Name, key)
 			switch {
 			case errors.Is(err, fs.ErrNotExist): // no such interface now, or no IPv6

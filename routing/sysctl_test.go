@@ -2,11 +2,15 @@ package routing
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/failover"
 	"swerve/testenv/netns"
@@ -149,6 +153,45 @@ func TestSysctlsOnlyReported(t *testing.T) {
 	}
 }
 
+// On a full disk neither; with room again they are, and are put back.
+func TestSysctlsOnAFullDisk(t *testing.T) {
+	l := newLab(t)
+	uplinks, folder := l.uplinks("wan0"), t.TempDir()
+	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=64k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(folder, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(folder+"/filler", make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("the disk cannot be filled up")
+	}
+	err := l.gw.Do(func() error {
+		s, err := OpenSysctls(folder+"/sysctls.json", true)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Set(uplinks); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "none is written") {
+			t.Errorf("set on a full disk: %v", err)
+		}
+		l.expect("wan0", "0 0 0")
+		if err := os.Remove(folder + "/filler"); err != nil {
+			return err
+		}
+		if left, err := s.Set(uplinks); err != nil || len(left) > 0 {
+			t.Errorf("set with room again: %v, %v", left, err)
+		}
+		l.expect("wan0", "1 1 1")
+		return s.Restore()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	l.expect("wan0", "0 0 0")
+}
+
 // Where the old values cannot be kept none is written.
 func TestSysctlsThatCannotBeKept(t *testing.T) {
 	l := newLab(t)
@@ -174,7 +217,11 @@ func TestSysctlsFileOfAnotherVersion(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"version":2}`: "format version 2, this software knows 1",
 		`{"version":`:   "unexpected end of JSON input",
-		``:              "unexpected end of JSON input",
+		"\x00\x00\x00":  "invalid character",
+		`{"version":1,"changes":[{"interface":"wan0","key":"../../../kernel/core_pattern","old":"1"}]}`: "no sysctl that is ever set",
+		`{"version":1,"changes":[{"interface":"wan0","key":"ipv4/src_valid_mark","old":"|/x"}]}`:        "no value of ipv4/src_valid_mark",
+		strings.Repeat(" ", recordLimit+1): "more than 1048576 bytes",
+		``:                                 "unexpected end of JSON input",
 	} {
 		file := t.TempDir() + "/sysctls.json"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -184,6 +231,31 @@ func TestSysctlsFileOfAnotherVersion(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
+}
+
+// Whatever is in the file, it is refused or it is one that we could have written.
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte(`{"version":1,"changes":[{"interface":"wan0","index":3,"key":"ipv4/src_valid_mark","old":"0"}]}`))
+	f.Add([]byte(`{"version":1,"changes":null}`))
+	f.Add([]byte(`{"version":2}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := &record{Version: recordVersion}
+		if err := r.decode(b); err != nil {
+			return
+		}
+		for _, c := range r.Changes {
+			if !isManaged(c.Key) || strings.ContainsAny(c.Old, "/ ") {
+				t.Errorf("taken for ours: %+v", c)
+			}
+		}
+		again := &record{path: t.TempDir() + "/sysctls.json", Version: r.Version, Changes: r.Changes}
+		if err := again.save(); err != nil {
+			t.Fatal(err)
+		}
+		if read, err := readRecord(again.path); err != nil || !slices.Equal(read.Changes, r.Changes) {
+			t.Errorf("written as %+v, read as %+v: %v", r.Changes, read, err)
+		}
+	})
 }
 
 func TestSurvey(t *testing.T) {
