@@ -91,7 +91,7 @@ func (p alike) inOneNetwork(f failover.Family, x, y netip.Prefix, strict func(st
 	}
 	if f == failover.IPv4 && (strict(p.linkA.Interface) || strict(p.linkB.Interface)) {
 		out.Severity = control.Warning
-		out.Text += "; rp_filter is strict, and may drop what comes by the other, its router's ARP first"
+		out.Text += "; rp_filter is strict, and may drop what comes by the other"
 		out.Remedy = fmt.Sprintf("set rp_filter to 2 on %s, %s and all, or %s", p.linkA.Interface, p.linkB.Interface, out.Remedy)
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,6 +66,23 @@ func answeredSince(s *control.Status, at time.Time) bool {
 		}
 	}
 	return true
+}
+
+// A target that is the gateway's own address on the LAN would always answer. It does
+// not count, so that a silent uplink is found all the same.
+func TestOwnTarget(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, forgiving+"probe: {targets: [192.168.10.1, 1.1.1.1, \"fd00:10::1\", \"2606:4700:4700::1111\"]}\n")
+		g.await("it to be told", func(s *control.Status) bool {
+			return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
+				return p.Code == "own-target" && strings.HasSuffix(p.Text, ": 192.168.10.1 fd00:10::1")
+			})
+		})
+		p := g.party(fiber)
+		f := g.fault(fiber, "black-hole")
+		g.leaves("black-hole", p, f.Onset)
+		g.comesBack(f, p)
+	})
 }
 
 // Ten thousand changes of addresses and of other programs' routes, and a fault amid
