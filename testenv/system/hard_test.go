@@ -51,6 +51,32 @@ func TestStopped(t *testing.T) {
 	})
 }
 
+// It stands still in the midst of a doubt, whose cause is over when it goes on: the
+// silence that it could not hear end is none of the uplink's.
+func TestStoppedInDoubt(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks+"health: {patience: 2s}\n")
+		p := g.party(fiber)
+		f := g.fault(fiber, "black-hole")
+		g.await("doubt of fiber in both families", func(s *control.Status) bool {
+			return s.Uplinks[fiber].IPv4.State != control.Up && s.Uplinks[fiber].IPv6.State != control.Up
+		})
+		g.signal(syscall.SIGSTOP)
+		g.mend(f)
+		time.Sleep(5 * time.Second)
+		g.signal(syscall.SIGCONT)
+		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		for _, f := range failover.Families {
+			if states := g.entered(fiber, f); slices.Contains(states, control.Down) {
+				t.Errorf("%s of fiber entered %v: the stop was taken for silence", f, states)
+			}
+		}
+		for _, s := range p.long() {
+			s.livedOn("a stop in doubt")
+		}
+	})
+}
+
 func (g *gateway) signal(s syscall.Signal) {
 	g.Helper()
 	if err := g.daemon.Signal(s); err != nil {
