@@ -25,5 +25,6 @@
 //   - lives.go: what reloads, restarts and kills lose
 //   - rest.go, bare.go: processor and memory at rest, beside bare pro-bing and fping
 //   - forward.go, road.go: forwarding beside one masquerade rule
+//   - simulated.go: verdicts of the engine in virtual time
 //   - micro.go, size.go: the packages' own benchmarks, and the binary's size
 package main

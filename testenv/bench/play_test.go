@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/simulator"
 	"swerve/testenv/traffic"
 )
 
@@ -127,5 +128,29 @@ func TestProcessorTime(t *testing.T) {
 	}
 	if resident, err := residentMiB(os.Getpid()); err != nil || resident < 1 {
 		t.Errorf("%v MiB resident, %v", resident, err)
+	}
+}
+
+// Worlds are played, each once, and what came of each is handed on.
+func TestWorldsCanBePlayed(t *testing.T) {
+	m := &measurer{report: newReport("test", 1, true)}
+	for _, h := range hardships {
+		seen := 0
+		err := m.playWorlds(t.Context(), h, 3, time.Hour, func(s simulator.Stats) {
+			if seen++; s.Length != time.Hour || s.Probes == 0 || s.Entered[failover.Suspect] == 0 {
+				t.Errorf("%s: %+v", h.group, s)
+			}
+			if n := len(h.read(s, 1)); n != len(h.figures("")) {
+				t.Errorf("%s: %d values", h.group, n)
+			}
+		})
+		if err != nil || seen != 3 {
+			t.Errorf("%s: %d worlds, %v", h.group, seen, err)
+		}
+	}
+	h := hardships[0]
+	h.script = "no such hardship"
+	if err := m.playWorlds(t.Context(), h, 3, time.Hour, func(simulator.Stats) {}); err == nil {
+		t.Error("a script that nobody understands was played")
 	}
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"swerve/failover"
+	"swerve/testenv/simulator"
+)
+
+// world is how long each simulated world lives; worlds run on all processors.
+const world = 10 * 24 * time.Hour
+
+// hardship is what befalls both uplinks of a simulated gateway all the time.
+type hardship struct {
+	group, script string
+	figures       func(group string) []*Figure
+	read          func(s simulator.Stats, perYear float64) []float64
+}
+
+var hardships = []hardship{
+	{
+		"simulated, 5 % independent loss", "loss=0.05",
+		func(group string) []*Figure {
+			return []*Figure{
+				{Group: group, What: "downs a year", Unit: "", Floor: worstAtMost(0)},
+				{Group: group, What: "degradeds a year", Unit: "", Floor: worstAtMost(0)},
+			}
+		},
+		func(s simulator.Stats, perYear float64) []float64 {
+			return []float64{float64(s.Entered[failover.Down]) * perYear, float64(s.Entered[failover.Degraded]) * perYear}
+		},
+	},
+	{
+		"simulated, 0.1 % loss in stalls of 200 ms", "stalls every=199.8s for=200ms",
+		func(group string) []*Figure {
+			return []*Figure{
+				{Group: group, What: "downs a year", Unit: "", Floor: worstAtMost(30)},
+				{Group: group, What: "sessions moved a year", Unit: "", Floor: worstAtMost(0)},
+			}
+		},
+		func(s simulator.Stats, perYear float64) []float64 {
+			return []float64{float64(s.Entered[failover.Down]) * perYear, float64(s.Lost) * perYear}
+		},
+	},
+}
+
+// simulated plays link life to the engine in virtual time: a value for each world.
+func (m *measurer) simulated(ctx context.Context) error {
+	worlds := max(2, m.runs/2)
+	for _, h := range hardships {
+		figures := h.figures(fmt.Sprintf("%s, %.2g years", h.group, float64(worlds)*world.Hours()/24/365))
+		err := m.playWorlds(ctx, h, worlds, world, func(s simulator.Stats) {
+			perYear := float64(365*24*time.Hour) / float64(s.Length)
+			for i, v := range h.read(s, perYear) {
+				figures[i].add(v)
+			}
+			m.progress("%s: %d of %d worlds", h.group, len(figures[0].Values), worlds)
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.group, err)
+		}
+		m.report.add(figures...)
+	}
+	return nil
+}
+
+// playWorlds plays worlds side by side, and hands each one's outcome on, one at a
+// time. The first error ends it.
+func (m *measurer) playWorlds(ctx context.Context, h hardship, worlds int, length time.Duration, take func(simulator.Stats)) (first error) {
+	var lock sync.Mutex
+	var wait sync.WaitGroup
+	next := 0
+	begin := func() (i int, ok bool) {
+		lock.Lock()
+		defer lock.Unlock()
+		if first == nil {
+			first = ctx.Err()
+		}
+		next++
+		return next - 1, next <= worlds && first == nil
+	}
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			for i, ok := begin(); ok; i, ok = begin() {
+				script := simulator.Steady(simulator.TwoUplinks, []string{"fiber", "lte"}, m.report.Seed+uint64(i), length, h.script)
+				stats, err := simulator.Play(script, simulator.Options{CheckEach: 1000, Lean: true})
+				lock.Lock()
+				if err == nil {
+					take(stats)
+				} else if first == nil {
+					first = err
+				}
+				lock.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	return first
+}
