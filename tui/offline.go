@@ -18,7 +18,7 @@ func (p *page) offline() []line {
 	if e, ok := errors.AsType[*control.Error](o.Err); ok && e.Remedy != "" {
 		lines = append(lines, p.paragraph(strong, p.to+" "+e.Remedy)...)
 	}
-	tried := fmt.Sprintf("Tried %d times in %s", o.Tries, age(p.moment().Sub(o.Since)))
+	tried := fmt.Sprintf("Tried %d times in %s", o.Tries, control.Age(p.moment().Sub(o.Since)))
 	if o.Tries == 1 {
 		tried = "Tried once"
 	}

@@ -16,7 +16,7 @@ func (p *page) policies() section {
 	for _, policy := range status.Policies {
 		cells := []cell{textCell(plain, policy.Name)}
 		for _, f := range failover.Families {
-			cells = append(cells, textCell(faint, family(f.String())), textCell(strong, carriers(policy.Family(f))))
+			cells = append(cells, textCell(faint, family(f.String())), textCell(strong, control.Carriers(policy.Family(f))))
 		}
 		body = append(body, line{blank(2)}.and(t.row(p.theme, cells...)...))
 	}
@@ -32,8 +32,8 @@ func (p *page) policyColumns(policies []control.Policy) table {
 	var name, v4, v6 int
 	for _, policy := range policies {
 		name = max(name, columns(clean(policy.Name)))
-		v4 = max(v4, columns(clean(carriers(policy.IPv4))))
-		v6 = max(v6, columns(clean(carriers(policy.IPv6))))
+		v4 = max(v4, columns(clean(control.Carriers(policy.IPv4))))
+		v6 = max(v6, columns(clean(control.Carriers(policy.IPv6))))
 	}
 	name = min(name, p.size.width/3)
 	room := p.size.width - 2 - name - 2*(gap+label+1)
@@ -43,28 +43,13 @@ func (p *page) policyColumns(policies []control.Policy) table {
 		{width: label}, {width: v6, close: true}}, p.size.width)
 }
 
-// carriers names who carries, with weights where several share the load.
-func carriers(shares []control.Share) string {
-	if len(shares) == 0 {
-		return "nothing"
-	}
-	names := make([]string, len(shares))
-	for i, s := range shares {
-		names[i] = s.Uplink
-		if len(shares) > 1 {
-			names[i] += fmt.Sprintf(" (%d)", s.Weight)
-		}
-	}
-	return strings.Join(names, " + ")
-}
-
 // lastSwitch tells of the newest switch, with its evidence.
 func (p *page) lastSwitch() section {
 	s := p.snap.Status.LastSwitch
 	if s == nil {
 		return p.fixed(switchPart, 0, nil, p.ruled(switchPart, "LAST SWITCH", "none since the daemon's start"))
 	}
-	about := fmt.Sprintf("%s ago, %s%s%d since the start", ageAt(p.snap.Status.Now, s.Time),
+	about := fmt.Sprintf("%s ago, %s%s%d since the start", control.AgeAt(p.snap.Status.Now, s.Time),
 		moment(p.snap.Status.Now.Time, s.Time.Time), p.between, p.snap.Status.SwitchesTotal)
 	told := func(rows int) []line { return p.hanging(nil, 2, rows, p.switchPhrase(s.SwitchDetail)) }
 	return section{

@@ -41,7 +41,7 @@ func (p *page) problem(problem control.Problem, most int) []line {
 		text = problem.Object + ": " + text
 	}
 	if !problem.Since.IsZero() {
-		text += " (for " + ageAt(p.snap.Status.Now, problem.Since) + ")"
+		text += " (for " + control.AgeAt(p.snap.Status.Now, problem.Since) + ")"
 	}
 	severity := line{blank(2), say(severityTone(problem.Severity),
 		p.severityMark(problem.Severity)+" "+string(problem.Severity))}

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"swerve/control"
 )
 
 func TestClean(t *testing.T) {
@@ -94,10 +92,6 @@ func TestDrawnLinesFit(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{age(-time.Second), "0s"}, {age(999 * time.Millisecond), "0s"}, {age(192 * time.Second), "3m12s"},
-		{age(3*time.Hour + 12*time.Minute + 59*time.Second), "3h12m"}, {age(26 * time.Hour), "1d2h"},
-		{age(99*24*time.Hour + 23*time.Hour), "99d23h"}, {age(400 * 24 * time.Hour), "400d"},
-		{ageAt(control.Time{}, control.At(noon)), none}, {ageAt(control.At(noon), control.Time{}), none},
 		{percent(nil), none}, {percent(new(0.0)), "0.0%"}, {percent(new(0.00001)), "<0.1%"}, {percent(new(0.314)), "31.4%"},
 		{percent(new(0.99949)), "99.9%"}, {percent(new(0.9999)), "100%"}, {percent(new(1.0)), "100%"},
 		{milliseconds(nil), none}, {milliseconds(new(0.04)), "0.0 ms"}, {milliseconds(new(999.94)), "999.9 ms"},

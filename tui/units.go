@@ -9,31 +9,7 @@ import (
 )
 
 // none stands for what is not known, or not measured.
-const none = "-"
-
-// age is a span in its two largest units, such as 3m12s or 5d4h, in at most six
-// characters for a hundred days and more years than a router lives.
-func age(d time.Duration) string {
-	d = max(d, 0).Truncate(time.Second)
-	days, rest := d/(24*time.Hour), d%(24*time.Hour)
-	switch {
-	case days >= 100:
-		return fmt.Sprintf("%dd", days)
-	case days > 0:
-		return fmt.Sprintf("%dd%dh", days, rest/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return d.String()
-}
-
-// ageAt is the age of something that began at since.
-func ageAt(now, since control.Time) string {
-	if since.IsZero() || now.IsZero() {
-		return none
-	}
-	return age(now.Sub(since.Time))
-}
+const none = control.NotKnown
 
 // moment is a local time of day, with its date when that is not the day of now.
 func moment(now, t time.Time) string {

@@ -107,7 +107,7 @@ func (p *page) familyCells(u control.Uplink, f failover.Family) []cell {
 	return []cell{
 		name,
 		{span: p.stateSpan(s.State)},
-		textCell(faint, ageAt(p.snap.Status.Now, s.Since)),
+		textCell(faint, control.AgeAt(p.snap.Status.Now, s.Since)),
 		textCell(plain, milliseconds(s.RTTMS)),
 		p.trendCell(past, func(s sample) float32 { return s.rtt }, p.rttBars),
 		textCell(plain, percent(s.Loss)),

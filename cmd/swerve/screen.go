@@ -41,7 +41,7 @@ func (b *screen) head() {
 		config = "no config file"
 	}
 	about := fmt.Sprintf("swerve %s, pid %d, running for %s, %s (generation %d)",
-		s.Software, s.Daemon.PID, ageAt(s.Now, s.Daemon.Since), config, s.Daemon.Generation)
+		s.Software, s.Daemon.PID, control.AgeAt(s.Now, s.Daemon.Since), config, s.Daemon.Generation)
 	b.line(wrap("", printable(about), 2))
 	if s.Daemon.ConfigPending {
 		b.line("this configuration is undone unless `swerve confirm` comes in time")
@@ -69,7 +69,7 @@ func (b *screen) problems() {
 			text = p.Object + ": " + text
 		}
 		if !p.Since.IsZero() {
-			text += fmt.Sprintf(" (for %s)", ageAt(b.status.Now, p.Since))
+			text += fmt.Sprintf(" (for %s)", control.AgeAt(b.status.Now, p.Since))
 		}
 		severity := printable(string(p.Severity))
 		lines := wrap(fmt.Sprintf("  %-8s  ", severity), printable(text), 12)
@@ -138,7 +138,7 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 	if s.Gateway != nil {
 		gateway = printable(s.Gateway.String())
 	}
-	text := fmt.Sprintf(row, f, state, ageAt(b.status.Now, s.Since), percent(s.Loss), milliseconds(s.RTTMS), gateway)
+	text := fmt.Sprintf(row, f, state, control.AgeAt(b.status.Now, s.Since), percent(s.Loss), milliseconds(s.RTTMS), gateway)
 	rest := ""
 	if columns(text) > screenWidth {
 		text, rest = strings.TrimSuffix(text, gateway), gateway
@@ -154,24 +154,9 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 func (b *screen) policies() {
 	b.title("POLICIES")
 	for _, p := range b.status.Policies {
-		text := fmt.Sprintf("ipv4 by %s, ipv6 by %s", carriers(p.IPv4), carriers(p.IPv6))
+		text := fmt.Sprintf("ipv4 by %s, ipv6 by %s", control.Carriers(p.IPv4), control.Carriers(p.IPv6))
 		b.line(wrap("  "+printable(p.Name)+": ", printable(text), 4))
 	}
-}
-
-// carriers names who carries a policy, with weights where several share the load.
-func carriers(shares []control.Share) string {
-	if len(shares) == 0 {
-		return "nothing"
-	}
-	names := make([]string, len(shares))
-	for i, s := range shares {
-		names[i] = s.Uplink
-		if len(shares) > 1 {
-			names[i] += fmt.Sprintf(" (%d)", s.Weight)
-		}
-	}
-	return strings.Join(names, " + ")
 }
 
 func (b *screen) lastSwitch() {
@@ -181,7 +166,7 @@ func (b *screen) lastSwitch() {
 		b.line("  none since the start")
 		return
 	}
-	what := fmt.Sprintf("%s ago, %s: %s %s: %s %s", ageAt(b.status.Now, s.Time),
+	what := fmt.Sprintf("%s ago, %s: %s %s: %s %s", control.AgeAt(b.status.Now, s.Time),
 		moment(b.status.Now, s.Time), s.Policy, s.Family, s.Kind, route(s.From, s.To))
 	b.line(wrap("  ", printable(what), 4))
 	why := slices.DeleteFunc([]string{s.Reason, timing(s.EvidenceMS, s.SwitchMS)}, func(s string) bool { return s == "" })

@@ -92,18 +92,6 @@ func TestStatusScreenInColour(t *testing.T) {
 	}
 }
 
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 999 * time.Millisecond: "0s", 59 * time.Second: "59s", 192 * time.Second: "3m12s",
-		time.Hour: "1h0m", 3*time.Hour + 12*time.Minute + 59*time.Second: "3h12m", 26 * time.Hour: "1d2h",
-		400 * 24 * time.Hour: "400d0h",
-	} {
-		if got := age(d); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
-		}
-	}
-}
-
 func TestWrap(t *testing.T) {
 	for _, c := range []struct{ prefix, text, want string }{
 		{"a: ", "", "a:"},
