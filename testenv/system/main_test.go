@@ -33,6 +33,8 @@ func run(m *testing.M) int {
 	err = build(commandBinary)
 	if err == nil && raced {
 		daemonBinary = filepath.Join(folder, "swerve-raced")
+		// At its end a raced program sleeps a second, for reports of threads that still run.
+		os.Setenv("GORACE", "atexit_sleep_ms=50")
 		err = build(daemonBinary, "-race")
 	}
 	if err != nil {
