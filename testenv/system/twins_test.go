@@ -48,6 +48,33 @@ func TestTwins(t *testing.T) {
 	}
 }
 
+// Loose rp_filter, as many distributions have it, does no harm to twins; strict does,
+// and that is a warning.
+func TestTwinsAndRPFilter(t *testing.T) {
+	for name, c := range map[string]struct {
+		filter   int
+		severity control.Severity
+	}{"strict": {1, control.Warning}, "loose": {2, control.Info}} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := newGateway(t, testenv.Options{Twins: true, RPFilter: c.filter}, forgiving)
+				g.start()
+				g.await("the limits of twins to be told", func(s *control.Status) bool {
+					i := slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "same-network" })
+					return i >= 0 && s.Problems[i].Severity == c.severity
+				})
+				if c.severity == control.Warning {
+					return
+				}
+				g.await("both to be up", allUp)
+				p := g.party(fiber)
+				f := g.fault(fiber, "black-hole")
+				g.leaves("black-hole", p, f.Onset)
+			})
+		})
+	}
+}
+
 // dialBy opens a TCP connection of the gateway's own, bound to a device.
 func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
 	g.Helper()
