@@ -98,7 +98,10 @@ func TestNoQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	tty, _ := newTerminal(t, 220, 50)
+	tty, k := newTerminal(t, 220, 50)
+	if got, err := no.wanted(t.Context(), tty, time.Hour); got || err != nil {
+		t.Errorf("told not to: %v, %v", got, err)
+	}
 	for _, term := range []terminal{{file, file}, {tty.in, file}, {file, tty.out}} {
 		if got, err := ask.wanted(t.Context(), term, time.Hour); got || err != nil {
 			t.Errorf("without a terminal: %v, %v", got, err)
@@ -106,9 +109,9 @@ func TestNoQuestion(t *testing.T) {
 		if _, err := yes.wanted(t.Context(), term, time.Hour); err == nil || !strings.Contains(err.Error(), "not a terminal") {
 			t.Errorf("without a terminal, but told to: %v", err)
 		}
-		if got, err := no.wanted(t.Context(), term, time.Hour); got || err != nil {
-			t.Errorf("told not to: %v, %v", got, err)
-		}
+	}
+	if text := k.shown(tty); text != "" {
+		t.Errorf("half a terminal shows %q", text)
 	}
 	if info, err := file.Stat(); err != nil || info.Size() != 0 {
 		t.Errorf("it wrote %d bytes into a file (%v)", info.Size(), err)

@@ -79,6 +79,9 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return errEnded
+	}
 	if show && !inTmux() {
 		return inSession(ctx, os.Args[1:])
 	}

@@ -38,10 +38,13 @@ func (s *stage) play(ctx context.Context) error {
 	return nil
 }
 
+// errEnded is the user's Ctrl-C.
+var errEnded = errors.New("ended early; nothing is left behind")
+
 // blame adds the daemon's log to an error that is not the user's Ctrl-C.
 func (s *stage) blame(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return errors.New("ended early; nothing is left behind")
+		return errEnded
 	}
 	return fmt.Errorf("%w\nthe daemon's log:\n%s", err, s.daemon.Log())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,15 +21,22 @@ type multiplexer struct {
 	folder string // of its socket, of the programs, and of all that the demo makes
 }
 
-// startDemo starts the demo in a window of 220 by 50, with more in its environment.
-func startDemo(t *testing.T, environment string) *multiplexer {
+// programs builds the demo and the daemon into a folder, which it returns.
+func programs(t *testing.T) (folder string) {
 	t.Helper()
-	m := &multiplexer{t, t.TempDir()}
+	folder = t.TempDir()
 	for name, pkg := range map[string]string{"demo": "swerve/testenv/demo", "swerve": "swerve/cmd/swerve"} {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(m.folder, name), pkg).CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(folder, name), pkg).CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", pkg, err, out)
 		}
 	}
+	return folder
+}
+
+// startDemo starts the demo in a window of 220 by 50, with more in its environment.
+func startDemo(t *testing.T, environment string) *multiplexer {
+	t.Helper()
+	m := &multiplexer{t, programs(t)}
 	if err := os.Mkdir(m.folder+"/tmp", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +156,35 @@ func TestDashboardBesideTheTimeline(t *testing.T) {
 			}
 			m.nothingStays()
 		})
+	}
+}
+
+// Without a terminal the output is the timeline, and reads well in a file.
+func TestTimelineInAFile(t *testing.T) {
+	folder := programs(t)
+	cmd := exec.Command(folder+"/demo", "-swerve", folder+"/swerve")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
+	var text strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		fmt.Fprintln(&text, lines.Text())
+		if strings.Contains(lines.Text(), "── carrier lost") {
+			_ = cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("the demo that was interrupted ended with %v", err)
+	}
+	if got := text.String(); !strings.HasPrefix(got, intro) || !strings.Contains(got, "── carrier lost") || strings.ContainsAny(got, "\x1b\r?") {
+		t.Errorf("the file has\n%q", got)
 	}
 }
 
