@@ -43,28 +43,39 @@ func inSession(ctx context.Context, args []string) error {
 		return fmt.Errorf("show the dashboard: make a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	conf, socket := filepath.Join(dir, "conf"), filepath.Join(dir, "timeline")
-	if err := os.WriteFile(conf, sessionConf, 0o600); err != nil {
-		return fmt.Errorf("show the dashboard: %w", err)
-	}
-	r, err := listen(socket)
+	told := filepath.Join(dir, "timeline")
+	r, err := listen(told)
 	if err != nil {
 		return fmt.Errorf("show the dashboard: %w", err)
 	}
 	defer r.close()
-	demo, err := os.Executable()
+	tmux, err := sessionCommand(ctx, dir, append(args, "-dashboard=yes", "-timeline="+told))
 	if err != nil {
 		return fmt.Errorf("show the dashboard: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "tmux", "-u", "-S", filepath.Join(dir, "tmux"), "-f", conf, "new-session", demo)
-	cmd.Args = append(cmd.Args, args...)
-	cmd.Args = append(cmd.Args, "-dashboard=yes", "-timeline="+socket)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it gives the terminal back
-	if err := cmd.Run(); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("show the dashboard: tmux: %w", err)
-	}
+	failed := tmux.Run()
 	text, err := r.await()
 	fmt.Print(text)
+	if err != nil && failed != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; tmux: %w", err, failed)
+	}
 	return err
+}
+
+// sessionCommand is tmux with this program and these arguments in it, and its files in a
+// folder. It ends with ctx.
+func sessionCommand(ctx context.Context, dir string, args []string) (*exec.Cmd, error) {
+	demo, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	conf := filepath.Join(dir, "conf")
+	if err := os.WriteFile(conf, sessionConf, 0o600); err != nil {
+		return nil, err
+	}
+	args = append([]string{"-u", "-S", filepath.Join(dir, "tmux"), "-f", conf, "new-session", demo}, args...)
+	cmd := exec.CommandContext(ctx, "tmux", args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it gives the terminal back
+	return cmd, nil
 }
