@@ -46,7 +46,7 @@ func TestTwins(t *testing.T) {
 		r.blackHole("eth0", true, both...)
 		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
 		r.wantLadder(2, 1)
-		if rules := r.routes.ruleTexts("from 192.0.2.1 "); len(rules) != 1 || !strings.Contains(rules[0], "lookup 5302") {
+		if rules := r.Routes.RuleTexts("from 192.0.2.1 "); len(rules) != 1 || !strings.Contains(rules[0], "lookup 5302") {
 			t.Errorf("who binds to the address has %v, want lte's table", rules)
 		}
 		if again := r.problem("same-network"); again == nil || again.Since != p.Since {
@@ -69,7 +69,7 @@ func prefixes(all ...string) (out []netip.Prefix) {
 // Strict rp_filter looks the way back up in main, where only one of the two is.
 func TestTwinsUnderStrictRPFilter(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.sysctls.strict = true
+		r.Sysctls.RPFilter = true
 		r.oneNetwork()
 		r.start()
 		r.after(time.Second)

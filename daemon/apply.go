@@ -11,32 +11,11 @@ import (
 	"swerve/routing"
 )
 
-// routes is the kernel's routing, or a test's.
-type routes interface {
-	routing.Kernel
-	Foreign(failover.Layout) ([]routing.Route, error)
-}
-
-// packets is the kernel's packet filter, or a test's.
-type packets interface {
-	Apply(firewall.Table) error
-	Move(from, to firewall.Table) error
-	Drift(firewall.Table) ([]string, error)
-	AdoptFlows(firewall.Goal) (int, error)
-}
-
-// sysctls are the kernel's settings, or a test's.
-type sysctls interface {
-	Set([]routing.Interface) ([]routing.Setting, error)
-	Survey([]routing.Interface) []routing.Finding
-	Strict(link string) bool
-}
-
 // plant is the kernel as this daemon works it. It is the loop's.
 type plant struct {
-	routes  routes
-	packets packets
-	sysctls sysctls
+	routes  Routes
+	packets Packets
+	sysctls Sysctls
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as they were last looked at.
 	foreign []routing.Route
@@ -59,22 +38,22 @@ type plant struct {
 	settled   []routing.Interface
 	unsettled []routing.Setting
 	unset     error
-	// machine is as it was found when the sysctls were set; nil before it is asked.
-	machine *machine
+	// found is what was so when the sysctls were set; nil before it is asked.
+	found *facts
 }
 
-// machine is what the goal depends on beside the links. Much of /proc is read for
+// facts are what the goal depends on beside the links. Much of /proc is read for
 // it, so that it is not for each switch either.
-type machine struct {
+type facts struct {
 	ipv6   bool
 	strict map[string]bool // by interface, filled as it is asked
 }
 
-func (k *plant) facts() *machine {
-	if k.machine == nil {
-		k.machine = &machine{ipv6: k.hasIPv6(), strict: map[string]bool{}}
+func (k *plant) facts() *facts {
+	if k.found == nil {
+		k.found = &facts{ipv6: k.hasIPv6(), strict: map[string]bool{}}
 	}
-	return k.machine
+	return k.found
 }
 
 // strict reports whether the kernel filters reverse paths strictly on a device.
@@ -139,7 +118,7 @@ func (k *plant) settle(interfaces []routing.Interface) {
 	if k.settled != nil && slices.Equal(interfaces, k.settled) {
 		return
 	}
-	k.machine = nil
+	k.found = nil
 	k.settled = interfaces
 	k.unsettled, k.unset = k.sysctls.Set(interfaces)
 }

@@ -33,7 +33,7 @@ func TestAutoTouchesNothingForOneUplink(t *testing.T) {
 				r.after(time.Minute)
 				r.change("eth0", func(l *line) { l.link.Carrier = false })
 				r.after(time.Minute)
-				r.routes.lose(noRule, noRoute)
+				r.Routes.Lose(noRule, noRoute)
 				r.after(time.Minute)
 				r.wantQuiet("with less than two uplinks")
 				if p := r.problem("one-uplink"); p == nil || p.Severity != control.Warning {
@@ -66,13 +66,13 @@ func TestAutoTakesUplinksAsTheyCome(t *testing.T) {
 		if got := r.status().Uplinks; len(got) != 2 || got[0].Name != "eth0" || got[1].Name != "eth1" {
 			t.Errorf("uplinks: %+v", got)
 		}
-		held, _ := r.routes.Read()
+		held, _ := r.Routes.Read()
 		if got := held.Lanes(r.loop.setup.layout); got["eth1"] != 1 || got["eth0"] != 2 {
 			t.Errorf("lanes: %v, want them in the order of coming", got)
 		}
 
 		// The loss that matters takes the default route away as well.
-		r.journal.take()
+		r.Journal.Take()
 		r.net.setDefaults(leads("eth1", 2, 200))
 		r.change("eth0", func(l *line) { l.link.Carrier = false })
 		r.after(time.Minute)
@@ -80,7 +80,7 @@ func TestAutoTakesUplinksAsTheyCome(t *testing.T) {
 		if got := r.status().Uplinks; len(got) != 2 || got[0].IPv4.State != control.Down {
 			t.Errorf("uplinks: %+v", got)
 		}
-		if len(moving(r.journal.take())) == 0 {
+		if len(moving(r.Journal.Take())) == 0 {
 			t.Error("no session was moved")
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/routing"
+	"swerve/testenv/fake"
 	"swerve/testenv/netns"
 )
 
@@ -106,14 +107,13 @@ func BenchmarkSwitchOnFakes(b *testing.B) {
 	for _, size := range benchSizes {
 		b.Run(fmt.Sprintf("%dx%d", size.uplinks, size.policies), func(b *testing.B) {
 			d := newBed(b, size.uplinks, size.policies, func(device string) int { return int(device[3]-'0') + 1 })
-			j := new(journal)
-			routes := &fakeRoutes{journal: j, on: map[int]bool{}, changed: func() { j.take() }}
+			k := fake.NewKernel(func() {})
+			k.Routes.Changed = func() { k.Journal.Take() }
 			for i := range size.uplinks {
-				routes.on[i+1] = true
+				k.Routes.On[i+1] = true
 			}
 			d.switches(b, &plant{
-				routes: routes, packets: &fakePackets{journal: j, changed: make(chan struct{}, 1)},
-				sysctls: &fakeSysctls{journal: j}, hasIPv6: func() bool { return true },
+				routes: k.Routes, packets: k.Packets, sysctls: k.Sysctls, hasIPv6: func() bool { return true },
 			})
 		})
 	}

@@ -38,7 +38,7 @@ func TestClockThatJumps(t *testing.T) {
 	for name, by := range map[string]time.Duration{"forward": 30 * year, "back": -25 * year} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, twoUplinks+"health: {damping: {suppress: 2, reuse: 1}}\n", func(t *testing.T, r *rig) {
-				r.sysctls.report = true // a problem that stands
+				r.Sysctls.Report = true // a problem that stands
 				r.start()
 				r.after(10 * time.Second)
 				r.flapUntilHeld("eth0", "fiber")

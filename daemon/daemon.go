@@ -128,11 +128,12 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 	defer movers.Close()
 	defer counting.Close()
 	hub := control.NewHub()
-	l.net, l.events = monitor, hub
-	l.traffic = newCounters(interfaceBytes, func() (map[failover.Lane]uint64, error) { return flowsByLane(&counting) })
-	l.mover = newMover(&movers, hub)
-	l.plant = &plant{routes: kernel, packets: &filter, sysctls: l.openSysctls(socket, cfg), hasIPv6: routing.HasIPv6}
-	if err := l.open(cfg, &filter); err != nil {
+	l.mount(Machine{
+		Network: monitor, Routes: kernel, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &movers,
+		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub,
+		NewFlows: func() (map[failover.Lane]uint64, error) { return flowsByLane(&counting) },
+	})
+	if err := l.open(cfg); err != nil {
 		return err
 	}
 	return l.serve(ctx, control.NewServer(listener, hub, l, l.log), monitor)
@@ -149,13 +150,8 @@ func (l *loop) openSysctls(socket string, cfg *config.Config) *routing.Sysctls {
 	return settings
 }
 
-// lostReader reads from the packet filter which pairs an earlier run let go of.
-type lostReader interface {
-	Observe(failover.Layout) (firewall.Observed, error)
-}
-
 // open takes over the configuration and what an earlier run left in the kernel.
-func (l *loop) open(cfg *config.Config, filter lostReader) error {
+func (l *loop) open(cfg *config.Config) error {
 	have, err := l.plant.routes.Read()
 	if err != nil {
 		return err
@@ -170,7 +166,7 @@ func (l *loop) open(cfg *config.Config, filter lostReader) error {
 	if err := l.configure(cfg); err != nil {
 		return err
 	}
-	observed, err := filter.Observe(l.setup.layout)
+	observed, err := l.plant.packets.Observe(l.setup.layout)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@
 // One goroutine, the loop, owns the engine and the kernel's goal; see loop.go.
 // Around it:
 //
+//   - machine.go: what it watches, changes and tells, as tests can make it up
 //   - setup.go, own.go: one configuration made ready, with its lanes, and without
 //     targets that are this machine itself
 //   - goal.go: the engine's intent in the words of routing and firewall, pure

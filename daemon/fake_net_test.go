@@ -9,6 +9,7 @@ import (
 
 	"swerve/failover"
 	"swerve/linkmon"
+	"swerve/testenv/fake"
 )
 
 // line is an interface with the world behind it.
@@ -90,7 +91,7 @@ func (n *fakeNet) setOwn(all ...string) {
 	for _, a := range all {
 		n.own = append(n.own, netip.MustParseAddr(a))
 	}
-	poke(n.ownChanged)
+	fake.Poke(n.ownChanged)
 }
 
 func (n *fakeNet) Take() []linkmon.Observation {
@@ -172,7 +173,7 @@ func (n *fakeNet) setDefaults(all ...linkmon.Default) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.defaults = all
-	poke(n.changed)
+	fake.Poke(n.changed)
 }
 
 func (n *fakeNet) lineOf(uplink string) *line {
@@ -194,5 +195,5 @@ func (n *fakeNet) tell(u linkmon.Uplink) {
 
 func (n *fakeNet) put(e failover.Event) {
 	n.box = append(n.box, linkmon.Observation{At: n.clock(), Event: e})
-	poke(n.ready)
+	fake.Poke(n.ready)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -17,23 +16,6 @@ import (
 	"swerve/firewall"
 	"swerve/linkmon"
 )
-
-// network is what watches and probes: *linkmon.Monitor, or a test's.
-type network interface {
-	Ready() <-chan struct{}
-	Take() []linkmon.Observation
-	Repair() <-chan struct{}
-	DefaultsChanged() <-chan struct{}
-	Defaults() []linkmon.Default
-	OwnChanged() <-chan struct{}
-	Own() []netip.Addr
-	SetUplinks([]linkmon.Uplink)
-	Reread(uplink string)
-	Send(failover.Probe, linkmon.Path)
-}
-
-// publisher is where events are told: *control.Hub, or a test's.
-type publisher interface{ Publish(control.Event) }
 
 // readyWithin bounds the wait for a first uplink before the daemon says that it
 // is ready. One whose uplinks all come later is none the less at work.
@@ -73,10 +55,10 @@ type loop struct {
 	// load reads the configuration anew.
 	load func() (*config.Config, []config.Problem)
 
-	net    network
+	net    Network
 	plant  *plant
 	mover  *mover
-	events publisher
+	events Publisher
 	log    *slog.Logger
 	notify *notifier
 	repair repairs

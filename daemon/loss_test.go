@@ -9,13 +9,14 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv/fake"
 )
 
 // moving are the lines about sessions, sorted.
 func moving(lines []string) []string {
 	var out []string
 	for _, text := range []string{"grace", "delete ", "destroy"} {
-		out = append(out, slices.DeleteFunc(with(lines, text), func(l string) bool { return !strings.HasPrefix(l, text) })...)
+		out = append(out, slices.DeleteFunc(fake.With(lines, text), func(l string) bool { return !strings.HasPrefix(l, text) })...)
 	}
 	slices.Sort(out)
 	return out
@@ -36,21 +37,21 @@ func TestBlackHole(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		r.journal.take()
+		r.Journal.Take()
 
 		r.blackHole("eth0", true, both...)
 		r.until("traffic leaves fiber", time.Second, r.isIn("fiber", control.Shunned))
 		r.wantLadder(2, 1)
-		if did := moving(r.journal.take()); len(did) > 0 {
+		if did := moving(r.Journal.Take()); len(did) > 0 {
 			t.Errorf("sessions were moved by a shunning: %v", did)
 		}
 		r.until("fiber is down", time.Second, r.isIn("fiber", control.Down))
 		r.after(10 * time.Second)
-		if did := moving(r.journal.take()); !slices.Equal(did, fiberMoved) {
+		if did := moving(r.Journal.Take()); !slices.Equal(did, fiberMoved) {
 			t.Errorf("sessions were moved thus:\n%s", strings.Join(did, "\n"))
 		}
 		wantFailover(t, r.take())
-		if rules := r.routes.ruleTexts("from 192.0.2.1 "); len(rules) > 0 {
+		if rules := r.Routes.RuleTexts("from 192.0.2.1 "); len(rules) > 0 {
 			t.Errorf("sockets on the lost uplink's address are still led to it: %v", rules)
 		}
 
@@ -58,13 +59,13 @@ func TestBlackHole(t *testing.T) {
 		r.until("traffic is back", time.Minute, func() bool { return r.status().SwitchesTotal == 4 })
 		r.wantLadder(1, 2)
 		r.after(time.Minute)
-		if did := moving(r.journal.take()); len(did) > 0 {
+		if did := moving(r.Journal.Take()); len(did) > 0 {
 			t.Errorf("sessions were moved by a return: %v", did)
 		}
 		if got := ofType(r.take(), control.EventSwitch); len(got) != 2 || got[0].Switch.Kind != "failback" {
 			t.Errorf("the way back: %+v", got)
 		}
-		if rules := r.routes.ruleTexts("from 192.0.2.1 "); len(rules) != 1 {
+		if rules := r.Routes.RuleTexts("from 192.0.2.1 "); len(rules) != 1 {
 			t.Errorf("sockets on fiber's address: %v", rules)
 		}
 	})
@@ -104,15 +105,15 @@ func TestOrderOfAMove(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		r.change("eth0", func(l *line) { l.link.Carrier = false })
 		r.after(time.Second)
-		did := r.journal.take()
+		did := r.Journal.Take()
 		order := []int{
 			firstOf(did, "route replace default table 5364 proto 83 metric 1 via 192.0.2.102"), lastOf(did, "rule del pref 5451"),
 			firstOf(did, "nft move"), firstOf(did, "grace"), firstOf(did, "delete"), firstOf(did, "destroy"),
 		}
-		if !slices.IsSorted(order) || order[0] != 0 || len(with(did, "nft")) != 1 || lastOf(did, " route ") > order[2] {
+		if !slices.IsSorted(order) || order[0] != 0 || len(fake.With(did, "nft")) != 1 || lastOf(did, " route ") > order[2] {
 			t.Errorf("not in the order routes, packet filter, sessions:\n%s", strings.Join(did, "\n"))
 		}
 	})
@@ -123,15 +124,15 @@ func TestBlackHoleOfOneFamily(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		r.blackHole("eth0", true, failover.IPv6)
 		r.until("fiber is down", 3*time.Second, func() bool { return r.uplink("fiber").IPv6.State == control.Down })
 		r.after(10 * time.Second)
 		want := []string{"delete ipv6 flows of 1 by [64]", "destroy sockets on 2001:db8:1::2", "grace eth1"}
-		if did := moving(r.journal.take()); !slices.Equal(did, want) {
+		if did := moving(r.Journal.Take()); !slices.Equal(did, want) {
 			t.Errorf("sessions were moved thus: %v", did)
 		}
-		if v4, v6 := r.routes.ladder(failover.IPv4, 5364), r.routes.ladder(failover.IPv6, 5364); !slices.Equal(v4, []int{1, 2}) || !slices.Equal(v6, []int{2, 1}) {
+		if v4, v6 := r.Routes.Ladder(failover.IPv4, 5364), r.Routes.Ladder(failover.IPv6, 5364); !slices.Equal(v4, []int{1, 2}) || !slices.Equal(v6, []int{2, 1}) {
 			t.Errorf("ladders %v and %v", v4, v6)
 		}
 	})
@@ -142,11 +143,11 @@ func TestAllSilent(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		r.blackHole("eth0", true, both...)
 		r.blackHole("eth1", true, both...)
 		r.after(time.Minute)
-		if did := moving(r.journal.take()); len(did) > 0 {
+		if did := moving(r.Journal.Take()); len(did) > 0 {
 			t.Errorf("sessions were moved although nothing answers: %v", did)
 		}
 		r.wantLadder(1, 2)
@@ -161,11 +162,11 @@ func TestCarrierLoss(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		r.journal.take()
+		r.Journal.Take()
 		r.change("eth0", func(l *line) { l.link.Carrier = false })
 		r.wantLadder(2, 1) // at once
 		r.after(time.Second)
-		if did := moving(r.journal.take()); !slices.Equal(did, fiberMoved) {
+		if did := moving(r.Journal.Take()); !slices.Equal(did, fiberMoved) {
 			t.Errorf("sessions were moved thus: %v", did)
 		}
 		switches := ofType(r.take(), control.EventSwitch)
@@ -208,21 +209,21 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		fiber := newLine("eth0", 1).link
 		r.change("eth0", func(l *line) { l.link = failover.Link{} })
 		r.wantLadder(2)
 		r.after(time.Second)
-		if did := moving(r.journal.take()); !slices.Equal(did, fiberMoved) {
+		if did := moving(r.Journal.Take()); !slices.Equal(did, fiberMoved) {
 			t.Errorf("sessions were moved thus: %v", did)
 		}
 		if got := r.uplink("fiber"); got.Interface != "eth0" || got.Carrier != nil || !strings.Contains(got.IPv4.Reason, "eth0") {
 			t.Errorf("the status of a missing interface: %+v", got)
 		}
-		if rules := r.routes.ruleTexts("oif eth0"); len(rules) != 4 {
+		if rules := r.Routes.RuleTexts("oif eth0"); len(rules) != 4 {
 			t.Errorf("rules by the lost device: %v", rules)
 		}
-		if !strings.Contains(r.packets.text(), "192.0.2.1") {
+		if !strings.Contains(r.Packets.Text(), "192.0.2.1") {
 			t.Error("the packet filter forgot the address whose flows are strays now")
 		}
 
@@ -230,22 +231,22 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 		fiber.Index, fiber.Interface = 12, "wwan7"
 		r.change("eth0", func(l *line) { l.link = fiber })
 		r.wantLadder(2, 12)
-		if old, now := r.routes.ruleTexts("oif eth0"), r.routes.ruleTexts("oif wwan7"); len(old) != 0 || len(now) != 4 {
+		if old, now := r.Routes.RuleTexts("oif eth0"), r.Routes.RuleTexts("oif wwan7"); len(old) != 0 || len(now) != 4 {
 			t.Errorf("rules by the old name: %v, by the new: %v", old, now)
 		}
-		if text := r.packets.text(); strings.Contains(text, `"eth0"`) || !strings.Contains(text, `"wwan7"`) {
+		if text := r.Packets.Text(); strings.Contains(text, `"eth0"`) || !strings.Contains(text, `"wwan7"`) {
 			t.Error("the packet filter goes by the old name")
 		}
-		r.until("traffic is back", time.Minute, func() bool { return slices.Equal(r.routes.ladder(failover.IPv4, 5364), []int{12, 2}) })
+		r.until("traffic is back", time.Minute, func() bool { return slices.Equal(r.Routes.Ladder(failover.IPv4, 5364), []int{12, 2}) })
 		if got := r.uplink("fiber").Interface; got != "wwan7" {
 			t.Errorf("its interface is %s", got)
 		}
-		if len(with(r.journal.take(), "sysctl wwan7")) != 1 {
+		if len(fake.With(r.Journal.Take(), "sysctl wwan7")) != 1 {
 			t.Error("the sysctls of the new interface were not set once")
 		}
 
 		r.change("eth0", func(l *line) { l.link = failover.Link{} })
-		if old, last := r.routes.ruleTexts("oif eth0"), r.routes.ruleTexts("oif wwan7"); len(old) != 0 || len(last) != 4 {
+		if old, last := r.Routes.RuleTexts("oif eth0"), r.Routes.RuleTexts("oif wwan7"); len(old) != 0 || len(last) != 4 {
 			t.Errorf("gone again; rules by the configured name: %v, by the last: %v", old, last)
 		}
 	})
@@ -258,7 +259,7 @@ func TestRoutesGoBeforeTheirLink(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		r.routes.device(1, false)
+		r.Routes.Device(1, false)
 		r.after(100 * time.Millisecond) // the daemon tries to put them back
 		r.net.change("eth0", func(l *line) { l.link.Present, l.link.AdminUp, l.link.Carrier = false, false, false })
 		r.after(time.Second)
@@ -280,17 +281,17 @@ func TestAddressChange(t *testing.T) {
 			l.link.Family[failover.IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.9/24")}
 			l.link.Family[failover.IPv4].Gateway = netip.MustParseAddr("198.51.100.1")
 		})
-		if old, now := r.routes.ruleTexts("from 192.0.2.1 "), r.routes.ruleTexts("from 198.51.100.9 "); len(old) != 0 || len(now) != 1 {
+		if old, now := r.Routes.RuleTexts("from 192.0.2.1 "), r.Routes.RuleTexts("from 198.51.100.9 "); len(old) != 0 || len(now) != 1 {
 			t.Errorf("rules by the old address: %v, by the new: %v", old, now)
 		}
-		if text := r.packets.text(); strings.Contains(text, "192.0.2.1,") || !strings.Contains(text, "198.51.100.9") {
+		if text := r.Packets.Text(); strings.Contains(text, "192.0.2.1,") || !strings.Contains(text, "198.51.100.9") {
 			t.Error("the packet filter has the old address")
 		}
 		if got := r.uplink("fiber").IPv4.Gateway; got == nil || got.String() != "198.51.100.1" {
 			t.Errorf("gateway %v", got)
 		}
 		r.wantLadder(1, 2)
-		held, _ := r.routes.Read()
+		held, _ := r.Routes.Read()
 		for _, route := range held.Routes {
 			if strings.Contains(route.String(), "192.0.2.101") {
 				t.Errorf("a route by the old gateway: %s", route)

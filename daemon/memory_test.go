@@ -29,8 +29,8 @@ func TestStateSurvivesARestart(t *testing.T) {
 		r.change("eth0", func(l *line) { l.link.Family[failover.IPv6] = failover.FamilyLink{} })
 		r.start()
 		r.after(time.Minute)
-		if rules := r.routes.ruleTexts("oif eth0 lookup 5301"); len(rules) != 2 {
-			t.Errorf("rules: %v", r.routes.ruleTexts("oif"))
+		if rules := r.Routes.RuleTexts("oif eth0 lookup 5301"); len(rules) != 2 {
+			t.Errorf("rules: %v", r.Routes.RuleTexts("oif"))
 		}
 		if got := r.uplink("fiber").IPv6.State; got != control.Down {
 			t.Errorf("IPv6, that was there before, is %s; want down", got)
@@ -80,7 +80,7 @@ func TestLanesWithoutAStateFile(t *testing.T) {
 		}
 		r.file = "state: " + r.folder() + "\nuplinks:\n  - {name: sat, interface: eth2}\n  - {name: lte, interface: eth1}\n  - {name: fiber, interface: eth0}\n"
 		r.start()
-		held, _ := r.routes.Read()
+		held, _ := r.Routes.Read()
 		if got := held.Lanes(r.loop.setup.layout); got["eth0"] != 1 || got["eth1"] != 2 || got["eth2"] != 3 {
 			t.Errorf("lanes: %v", got)
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"swerve/testenv/fake"
 )
 
 // asSystemd listens in systemd's place, and returns what it was told.
@@ -69,7 +71,7 @@ func TestSystemdIsTold(t *testing.T) {
 	if n := count("WATCHDOG=1"); n < 11 || n > 13 {
 		t.Errorf("the watchdog of 3 s was fed %d times in 12 s", n)
 	}
-	if len(with(lines, "STATUS=ipv4 by lte, ipv6 by lte, fiber down in ipv4, fiber down in ipv6")) != 1 {
+	if len(fake.With(lines, "STATUS=ipv4 by lte, ipv6 by lte, fiber down in ipv4, fiber down in ipv6")) != 1 {
 		t.Errorf("told:\n%s", strings.Join(lines, "\n--\n"))
 	}
 	if last := lines[len(lines)-1]; last != "STOPPING=1" {

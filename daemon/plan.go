@@ -78,10 +78,11 @@ func Plan(o Options) (Changes, error) {
 	defer filter.Close()
 	links := new(still)
 	l := newLoop(o, cfg, path)
-	l.net, l.events, l.traffic = links, control.NewHub(), newCounters(nil, nil)
-	l.plant = &plant{routes: kernel, packets: &filter, sysctls: settings, hasIPv6: routing.HasIPv6}
+	l.mount(Machine{
+		Network: links, Routes: kernel, Packets: &filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
+	})
 	l.store.readOnly = true
-	if err := errors.Join(l.open(cfg, &filter), links.err); err != nil {
+	if err := errors.Join(l.open(cfg), links.err); err != nil {
 		return Changes{}, err
 	}
 	for _, observation := range l.net.Take() {

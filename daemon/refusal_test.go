@@ -10,6 +10,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/routing"
+	"swerve/testenv/fake"
 )
 
 var errRefused = errors.New("no buffer space available")
@@ -17,9 +18,9 @@ var errRefused = errors.New("no buffer space available")
 // refuseOps refuses all ops that hold a text, and tells when that was.
 func (r *rig) refuseOps(text string) (attempts func() []time.Time) {
 	var at []time.Time
-	r.routes.mu.Lock()
-	defer r.routes.mu.Unlock()
-	r.routes.refuse = func(op routing.Op) error {
+	r.Routes.Lock()
+	defer r.Routes.Unlock()
+	r.Routes.Refuse = func(op routing.Op) error {
 		if !strings.Contains(op.String(), text) {
 			return nil
 		}
@@ -29,16 +30,16 @@ func (r *rig) refuseOps(text string) (attempts func() []time.Time) {
 		return errRefused
 	}
 	return func() []time.Time {
-		r.routes.mu.Lock()
-		defer r.routes.mu.Unlock()
+		r.Routes.Lock()
+		defer r.Routes.Unlock()
 		return slices.Clone(at)
 	}
 }
 
 func (r *rig) refuseNothing() {
-	r.routes.mu.Lock()
-	defer r.routes.mu.Unlock()
-	r.routes.refuse = nil
+	r.Routes.Lock()
+	defer r.Routes.Unlock()
+	r.Routes.Refuse = nil
 }
 
 // wantGrowingPace fails unless the pauses between instants grow, from under 200 ms
@@ -102,19 +103,19 @@ func TestSessionsWaitForTheRoutes(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		r.refuseOps("-4 route replace default table 5364 proto 83 metric 1 via 192.0.2.102")
 		r.blackHole("eth0", true, both...)
 		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
 		r.after(10 * time.Second)
 		want := []string{"delete ipv6 flows of 1 by [64]", "destroy sockets on 2001:db8:1::2", "grace eth1"}
-		if did := moving(r.journal.take()); !slices.Equal(did, want) {
+		if did := moving(r.Journal.Take()); !slices.Equal(did, want) {
 			t.Errorf("while IPv4 has no way: %v", did)
 		}
 		r.refuseNothing()
 		r.after(repairMost + time.Second)
 		want = []string{"delete ipv4 flows of 1 by [64]", "destroy sockets on 192.0.2.1", "grace eth1"}
-		if did := moving(r.journal.take()); !slices.Equal(did, want) {
+		if did := moving(r.Journal.Take()); !slices.Equal(did, want) {
 			t.Errorf("when it has one: %v", did)
 		}
 	})
@@ -122,18 +123,18 @@ func TestSessionsWaitForTheRoutes(t *testing.T) {
 
 func TestRefusedPacketFilter(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.packets.refuse = errRefused
+		r.Packets.Refuse = errRefused
 		r.start()
 		r.after(time.Second)
 		if p := r.problem("kernel-refused"); p == nil || !strings.Contains(p.Text, errRefused.Error()) {
 			t.Fatalf("problems: %+v", r.status().Problems)
 		}
 		r.wantLadder(1, 2) // the rest is done all the same
-		r.packets.mu.Lock()
-		r.packets.refuse = nil
-		r.packets.mu.Unlock()
+		r.Packets.Lock()
+		r.Packets.Refuse = nil
+		r.Packets.Unlock()
 		r.until("the kernel takes it", repairMost+time.Second, func() bool { return r.problem("kernel-refused") == nil })
-		if r.packets.text() == "" {
+		if r.Packets.Text() == "" {
 			t.Error("there is no table")
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
@@ -147,9 +148,9 @@ func TestPacketFilterRefusesASwitch(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.packets.mu.Lock()
-		r.packets.refuse = errRefused
-		r.packets.mu.Unlock()
+		r.Packets.Lock()
+		r.Packets.Refuse = errRefused
+		r.Packets.Unlock()
 		r.change("eth0", func(l *line) { l.link.Carrier = false })
 		r.change("eth1", func(l *line) { l.link.Family[failover.IPv4].Source = "static" })
 		if r.problem("kernel-refused") == nil {
@@ -162,7 +163,7 @@ func TestPacketFilterRefusesASwitch(t *testing.T) {
 // Sysctls that cannot be set are a problem of their own: the routes hold.
 func TestRefusedSysctls(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.sysctls.refuse = errors.New("read-only file system")
+		r.Sysctls.Refuse = errors.New("read-only file system")
 		r.start()
 		r.after(3 * time.Second)
 		r.blackHole("eth0", true, both...)
@@ -177,9 +178,9 @@ func TestRefusedSysctls(t *testing.T) {
 		if last := r.status().LastSwitch; last == nil || last.SwitchMS == nil {
 			t.Errorf("the switch is told as refused: %+v", last)
 		}
-		r.sysctls.mu.Lock()
-		r.sysctls.refuse = nil
-		r.sysctls.mu.Unlock()
+		r.Sysctls.Lock()
+		r.Sysctls.Refuse = nil
+		r.Sysctls.Unlock()
 		r.until("sysctls are set", repairMost+time.Second, func() bool { return r.problem("sysctl") == nil })
 	})
 }
@@ -187,13 +188,13 @@ func TestRefusedSysctls(t *testing.T) {
 // They are tried again without any other reason, at a growing pace.
 func TestRefusedSysctlsAreTriedAgain(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.sysctls.refuse = errRefused
+		r.Sysctls.Refuse = errRefused
 		r.start()
 		r.after(time.Minute)
-		r.sysctls.mu.Lock()
-		r.sysctls.refuse = nil
-		tries := slices.Clone(r.sysctls.tries)
-		r.sysctls.mu.Unlock()
+		r.Sysctls.Lock()
+		r.Sysctls.Refuse = nil
+		tries := slices.Clone(r.Sysctls.Tries)
+		r.Sysctls.Unlock()
 		if n := len(tries); n < 5 || n > 40 || tries[n-1].Sub(tries[n-3]) < repairMost {
 			t.Errorf("%d tries in a minute: %v", n, tries)
 		}
@@ -204,7 +205,7 @@ func TestRefusedSysctlsAreTriedAgain(t *testing.T) {
 // Flows that cannot be adopted are told, and hold nothing else up for long.
 func TestFlowsThatCannotBeAdopted(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.packets.unadopted = errRefused
+		r.Packets.Unadopted = errRefused
 		r.start()
 		if p := r.problem("kernel-refused"); p == nil || !strings.Contains(p.Text, errRefused.Error()) {
 			t.Errorf("problems: %+v", r.status().Problems)
@@ -219,7 +220,7 @@ func TestFlowsThatCannotBeAdopted(t *testing.T) {
 
 func TestSysctlsThatAreOnlyReported(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.sysctls.report = true
+		r.Sysctls.Report = true
 		r.start()
 		r.after(time.Minute)
 		p := r.problem("sysctl")
@@ -234,20 +235,20 @@ func TestUnreadableKernel(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
-		r.routes.mu.Lock()
-		r.routes.unread = errRefused
-		r.routes.mu.Unlock()
-		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, func(routing.Route) bool { return false })
+		r.Journal.Take()
+		r.Routes.Lock()
+		r.Routes.Unread = errRefused
+		r.Routes.Unlock()
+		r.Routes.Lose(func(r routing.Rule) bool { return r.OIF != "" }, func(routing.Route) bool { return false })
 		r.after(time.Second)
-		if did := with(r.journal.take(), "rule"); len(did) > 0 {
+		if did := fake.With(r.Journal.Take(), "rule"); len(did) > 0 {
 			t.Errorf("changed blindly: %v", did)
 		}
-		r.routes.mu.Lock()
-		r.routes.unread = nil
-		r.routes.mu.Unlock()
+		r.Routes.Lock()
+		r.Routes.Unread = nil
+		r.Routes.Unlock()
 		r.after(repairMost + time.Second)
-		if rules := r.routes.ruleTexts("oif"); len(rules) != 8 {
+		if rules := r.Routes.RuleTexts("oif"); len(rules) != 8 {
 			t.Errorf("rules by device: %v", rules)
 		}
 		if p := r.problem("kernel-refused"); p != nil {

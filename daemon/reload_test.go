@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/testenv/fake"
 )
 
 // reload writes another configuration file, keeping the folder of the state, and
@@ -23,7 +24,7 @@ func TestReload(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		r.take()
 		if err := r.reload(twoUplinks); err != nil {
 			t.Fatal(err)
@@ -48,11 +49,11 @@ func TestReloadOfWhatTheEngineDoesNotKnow(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		if err := r.reload(twoUplinks + "kernel: {main_default: leave}\n"); err != nil {
 			t.Fatal(err)
 		}
-		if did := r.journal.take(); len(did) != 4 || len(with(did, "route del default table main")) != 4 {
+		if did := r.Journal.Take(); len(did) != 4 || len(fake.With(did, "route del default table main")) != 4 {
 			t.Errorf("done: %v", did)
 		}
 	})
@@ -78,7 +79,7 @@ failback: {after: 1s, min_interval: 0s}
 		if n := r.net.unbound; n > 0 {
 			t.Errorf("%d probes were sent before the rules stood that keep them on their uplink", n)
 		}
-		lanes := func(device string) string { return strings.Join(r.routes.ruleTexts("oif "+device+" lookup"), "\n") }
+		lanes := func(device string) string { return strings.Join(r.Routes.RuleTexts("oif "+device+" lookup"), "\n") }
 		if got := lanes("eth0") + lanes("eth1") + lanes("eth2"); strings.Count(got, "lookup 5301") != 2 ||
 			strings.Count(got, "lookup 5302") != 2 || strings.Count(got, "lookup 5303") != 2 || !strings.Contains(lanes("eth2"), "5303") {
 			t.Errorf("lanes:\n%s", got)
@@ -88,7 +89,7 @@ failback: {after: 1s, min_interval: 0s}
 			t.Fatal(err)
 		}
 		r.after(10 * time.Second)
-		if got := r.routes.ruleTexts("eth0"); len(got) > 0 {
+		if got := r.Routes.RuleTexts("eth0"); len(got) > 0 {
 			t.Errorf("fiber is gone, and yet: %v", got)
 		}
 		for _, u := range r.status().Uplinks {
@@ -96,7 +97,7 @@ failback: {after: 1s, min_interval: 0s}
 				t.Error("fiber is in the status")
 			}
 		}
-		if held := r.packets.text(); strings.Contains(held, `"eth0"`) {
+		if held := r.Packets.Text(); strings.Contains(held, `"eth0"`) {
 			t.Error("fiber is in the packet filter")
 		}
 
@@ -107,7 +108,7 @@ failback: {after: 1s, min_interval: 0s}
 		if got := lanes("eth0"); !strings.Contains(got, "5301") {
 			t.Errorf("fiber came back as %s", got)
 		}
-		if held, _ := r.routes.Read(); len(held.Lanes(r.loop.setup.layout)) != 2 {
+		if held, _ := r.Routes.Read(); len(held.Lanes(r.loop.setup.layout)) != 2 {
 			t.Errorf("left: %v", held.Lanes(r.loop.setup.layout))
 		}
 	})
@@ -118,7 +119,7 @@ func TestBadReload(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		r.take()
 		err := r.reload("uplinks:\n  - {name: fiber, interface: eth0, gatway: auto}\n  - {name: fiber, interface: eth1}\n")
 		var refused *control.Error
@@ -147,7 +148,7 @@ func TestReloadOfAnotherLayout(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.journal.take()
+		r.Journal.Take()
 		err := r.reload(twoUplinks + "kernel: {first_table: 6000}\n")
 		if err == nil || !strings.Contains(err.Error(), "teardown") {
 			t.Errorf("error: %v", err)

@@ -10,6 +10,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/routing"
+	"swerve/testenv/fake"
 )
 
 func noRoute(routing.Route) bool { return false }
@@ -22,8 +23,8 @@ func TestForeignDeletion(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" && r.Family == failover.IPv4 }, noRoute)
-		took := r.until("the rules are back", time.Second, func() bool { return r.routes.keeps("") == 8 })
+		r.Routes.Lose(func(r routing.Rule) bool { return r.OIF != "" && r.Family == failover.IPv4 }, noRoute)
+		took := r.until("the rules are back", time.Second, func() bool { return r.Routes.Keeps("") == 8 })
 		if took < repairAfter || took > 2*repairAfter {
 			t.Errorf("repaired after %v", took)
 		}
@@ -48,17 +49,17 @@ func TestBurstOfDeletions(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		want, _ := r.routes.Read()
-		for len(r.routes.ruleTexts("")) > 0 {
-			first := r.routes.rules[0]
-			r.routes.lose(func(r routing.Rule) bool { return r == first }, noRoute)
+		want, _ := r.Routes.Read()
+		for len(r.Routes.RuleTexts("")) > 0 {
+			first := r.Routes.Rules()[0]
+			r.Routes.Lose(func(r routing.Rule) bool { return r == first }, noRoute)
 			r.after(500 * time.Microsecond)
 		}
-		r.packets.flush()
-		r.routes.lose(noRule, func(r routing.Route) bool { return r.Table != routing.MainTable })
+		r.Packets.Flush()
+		r.Routes.Lose(noRule, func(r routing.Route) bool { return r.Table != routing.MainTable })
 		r.after(time.Second)
-		got, _ := r.routes.Read()
-		if lacks := routing.Plan(want, got); len(lacks) > 0 || r.packets.text() == "" {
+		got, _ := r.Routes.Read()
+		if lacks := routing.Plan(want, got); len(lacks) > 0 || r.Packets.Text() == "" {
 			t.Errorf("it lacks %v", lacks)
 		}
 		repairs := ofType(r.take(), control.EventRepair)
@@ -76,18 +77,18 @@ func TestRepeatedDeletion(t *testing.T) {
 		r.after(3 * time.Second)
 		var at []time.Time
 		for begin := time.Now(); time.Since(begin) < 90*time.Second; r.after(5 * time.Millisecond) {
-			if r.routes.keeps("") < 8 {
+			if r.Routes.Keeps("") < 8 {
 				continue
 			}
-			r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
+			r.Routes.Lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
 			at = append(at, time.Now())
 		}
 		wantGrowingPace(t, at[2:])
 		r.after(10 * time.Minute)
-		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
-		first := r.until("the rules are back", time.Second, func() bool { return r.routes.keeps("") == 8 })
-		r.routes.lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
-		second := r.until("the rules are back again", time.Second, func() bool { return r.routes.keeps("") == 8 })
+		r.Routes.Lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
+		first := r.until("the rules are back", time.Second, func() bool { return r.Routes.Keeps("") == 8 })
+		r.Routes.Lose(func(r routing.Rule) bool { return r.OIF != "" }, noRoute)
+		second := r.until("the rules are back again", time.Second, func() bool { return r.Routes.Keeps("") == 8 })
 		if first > 2*repairAfter || second > 2*repairFirst {
 			t.Errorf("after ten calm minutes repaired within %v and then %v", first, second)
 		}
@@ -100,10 +101,10 @@ func TestFlushIsHealed(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		r.journal.take()
-		r.packets.flush()
+		r.Journal.Take()
+		r.Packets.Flush()
 		r.after(3 * time.Second)
-		if did := r.journal.take(); !slices.Equal(did, []string{"nft apply", "heal flows"}) {
+		if did := r.Journal.Take(); !slices.Equal(did, []string{"nft apply", "heal flows"}) {
 			t.Errorf("done: %v", did)
 		}
 		if told := ofType(r.take(), control.EventSessions); len(told) != 1 || told[0].Detail.Action != "healed" || *told[0].Detail.Count != 3 {
@@ -113,7 +114,7 @@ func TestFlushIsHealed(t *testing.T) {
 		r.after(3 * time.Second)
 		r.restart()
 		r.after(3 * time.Second)
-		if did := with(r.journal.take(), "heal"); len(did) > 0 {
+		if did := fake.With(r.Journal.Take(), "heal"); len(did) > 0 {
 			t.Error("healed by a switch or a restart")
 		}
 	})
@@ -124,11 +125,11 @@ func TestDeletionBesideAnOwnChange(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.packets.flush()
+		r.Packets.Flush()
 		r.after(time.Millisecond)
 		r.change("eth1", func(l *line) { l.link.Family[failover.IPv4].Source = "static" }) // nothing for the kernel
 		r.after(time.Second)
-		if r.packets.text() == "" {
+		if r.Packets.Text() == "" {
 			t.Error("the table is still missing")
 		}
 	})
@@ -140,10 +141,10 @@ func TestRepairThatFails(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		r.packets.mu.Lock()
-		r.packets.refuse = errRefused
-		r.packets.mu.Unlock()
-		r.packets.flush()
+		r.Packets.Lock()
+		r.Packets.Refuse = errRefused
+		r.Packets.Unlock()
+		r.Packets.Flush()
 		r.after(time.Second)
 		if p := r.problem("kernel-refused"); p == nil {
 			t.Errorf("problems: %+v", r.status().Problems)
@@ -151,11 +152,11 @@ func TestRepairThatFails(t *testing.T) {
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
 			t.Errorf("told: %+v", repairs[0].Detail)
 		}
-		r.packets.mu.Lock()
-		r.packets.refuse = nil
-		r.packets.mu.Unlock()
+		r.Packets.Lock()
+		r.Packets.Refuse = nil
+		r.Packets.Unlock()
 		r.after(repairMost + time.Second)
-		if r.packets.text() == "" || r.problem("kernel-refused") != nil {
+		if r.Packets.Text() == "" || r.problem("kernel-refused") != nil {
 			t.Errorf("not repaired: %+v", r.status().Problems)
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) != 1 {
@@ -171,12 +172,12 @@ func TestForeignDefaultComes(t *testing.T) {
 		r.after(3 * time.Second)
 		r.take()
 		v4 := routing.Route{Slot: routing.Slot{Family: failover.IPv4, Table: routing.MainTable, Dst: anyIPv4, Metric: 60000}, Protocol: 16}
-		r.routes.mu.Lock()
-		r.routes.others = append(r.routes.others, v4)
-		r.routes.mu.Unlock()
-		poke(r.net.changed)
+		r.Routes.Lock()
+		r.Routes.Others = append(r.Routes.Others, v4)
+		r.Routes.Unlock()
+		fake.Poke(r.net.changed)
 		r.after(time.Second)
-		held, _ := r.routes.Read()
+		held, _ := r.Routes.Read()
 		var metrics []uint32
 		for _, route := range held.Routes {
 			if route.Table == routing.MainTable && route.Family == failover.IPv4 {

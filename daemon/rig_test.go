@@ -19,19 +19,16 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/routing"
+	"swerve/testenv/fake"
 )
 
 // rig is a daemon on a fake machine, to be used within a synctest bubble. All but
 // the machine is what Run puts together.
 type rig struct {
-	t       testing.TB
-	journal *journal
-	net     *fakeNet
-	routes  *fakeRoutes
-	packets *fakePackets
-	sysctls *fakeSysctls
-	flows   *fakeFlows
-	hangup  chan os.Signal
+	*fake.Kernel
+	t      testing.TB
+	net    *fakeNet
+	hangup chan os.Signal
 	// set is by how much the wall clock was set, in nanoseconds.
 	set atomic.Int64
 	// file is the text of the configuration file.
@@ -57,17 +54,14 @@ uplinks:
 // newRig makes a machine with eth0 to eth2, and no daemon yet.
 func newRig(t testing.TB, file string) *rig {
 	r := &rig{
-		t: t, journal: new(journal), net: newFakeNet(), hangup: make(chan os.Signal, 1),
+		t: t, net: newFakeNet(), hangup: make(chan os.Signal, 1),
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
-	r.routes = &fakeRoutes{journal: r.journal, on: map[int]bool{}, changed: func() { poke(r.net.repair) }}
-	r.net.bound = func(device string) bool { return r.routes.keeps(device) > 0 }
-	r.packets = &fakePackets{journal: r.journal, changed: make(chan struct{}, 1)}
-	r.sysctls = &fakeSysctls{journal: r.journal}
-	r.flows = &fakeFlows{journal: r.journal}
+	r.Kernel = fake.NewKernel(func() { fake.Poke(r.net.repair) })
+	r.net.bound = func(device string) bool { return r.Routes.Keeps(device) > 0 }
 	for i, name := range []string{"eth0", "eth1", "eth2"} {
 		r.net.lines[name] = newLine(name, i+1)
-		r.routes.on[i+1] = true
+		r.Routes.On[i+1] = true
 	}
 	return r
 }
@@ -120,14 +114,15 @@ func (r *rig) prepare() {
 	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, "swerve.yaml")
 	l.load = r.load
 	l.clock.today = func() time.Time { return time.Now().Add(time.Duration(r.set.Load())) }
-	l.net, l.events, l.filterChanged = r.net, r, r.packets.changed
-	l.mover = newMover(r.flows, r)
-	l.traffic = newCounters(r.interfaceBytes, r.flowsByLane)
-	l.plant = &plant{routes: r.routes, packets: r.packets, sysctls: r.sysctls, hasIPv6: func() bool { return true }}
+	l.mount(Machine{
+		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows,
+		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
+		FilterChanged: r.Packets.Changed, Events: r,
+	})
 	r.net.clock = l.clock.now
 	r.net.watched = nil
 	r.net.Take()
-	if err := l.open(cfg, r.packets); err != nil {
+	if err := l.open(cfg); err != nil {
 		r.t.Fatalf("start: %v", err)
 	}
 	r.loop = l
@@ -137,12 +132,12 @@ func (r *rig) prepare() {
 func (r *rig) restart() {
 	r.t.Helper()
 	r.stop()
-	r.journal.take()
+	r.Journal.Take()
 	r.take()
 	r.start()
 }
 
-// Publish implements publisher. Each event has to fit on the wire.
+// Publish implements Publisher. Each event has to fit on the wire.
 func (r *rig) Publish(e control.Event) {
 	if _, err := json.Marshal(e); err != nil {
 		r.t.Errorf("an event that cannot be told: %v", err)
@@ -241,8 +236,8 @@ func (r *rig) change(name string, how func(*line)) {
 		before := l.link
 		how(l)
 		if now := l.link; before.Index != now.Index || before.AdminUp != now.AdminUp {
-			r.routes.device(before.Index, false)
-			r.routes.device(now.Index, now.Present && now.AdminUp)
+			r.Routes.Device(before.Index, false)
+			r.Routes.Device(now.Index, now.Present && now.AdminUp)
 		}
 	})
 	synctest.Wait()
@@ -266,7 +261,7 @@ func (r *rig) wantLadder(devices ...int) {
 	r.t.Helper()
 	for _, f := range failover.Families {
 		for _, table := range []int{5364, routing.MainTable} {
-			if got := r.routes.ladder(f, table); !slices.Equal(got, devices) {
+			if got := r.Routes.Ladder(f, table); !slices.Equal(got, devices) {
 				r.t.Errorf("%s ladder of table %d: devices %v, want %v", f, table, got, devices)
 			}
 		}
@@ -276,7 +271,7 @@ func (r *rig) wantLadder(devices ...int) {
 // wantQuiet fails when anything was done to the kernel since the last look.
 func (r *rig) wantQuiet(when string) {
 	r.t.Helper()
-	if lines := r.journal.take(); len(lines) > 0 {
+	if lines := r.Journal.Take(); len(lines) > 0 {
 		r.t.Errorf("%s the kernel was changed:\n%s", when, strings.Join(lines, "\n"))
 	}
 }

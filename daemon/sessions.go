@@ -12,14 +12,6 @@ import (
 	"swerve/firewall"
 )
 
-// flows is what can be done about flows, or a test's.
-type flows interface {
-	Heal(firewall.Goal) (int, error)
-	Grace(interfaces []string) error
-	DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error
-	DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error)
-}
-
 // move is a pair of lanes that was lost in a switch, with what there is to do.
 type move struct {
 	layout failover.Layout
@@ -42,8 +34,8 @@ type task interface{ carryOut(*mover) }
 // mover does what may take long after a switch, away from the loop, one at a
 // time and in order.
 type mover struct {
-	flows  flows
-	events publisher
+	flows  Flows
+	events Publisher
 	queue  chan task
 }
 
@@ -52,7 +44,7 @@ type mover struct {
 // those beyond are dropped, and the packet filter alone ends their flows.
 const moverQueue = 1024
 
-func newMover(f flows, events publisher) *mover {
+func newMover(f Flows, events Publisher) *mover {
 	return &mover{flows: f, events: events, queue: make(chan task, moverQueue)}
 }
 

@@ -15,14 +15,14 @@ func TestShutdownLeavesTheKernelAlone(t *testing.T) {
 		r.after(3 * time.Second)
 		r.blackHole("eth0", true, both...)
 		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
-		want, _ := r.routes.Read()
-		table := r.packets.text()
-		r.journal.take()
+		want, _ := r.Routes.Read()
+		table := r.Packets.Text()
+		r.Journal.Take()
 		r.stop()
 		r.after(time.Minute)
 		r.wantQuiet("after the end")
-		got, _ := r.routes.Read()
-		if len(routing.Plan(want, got)) > 0 || r.packets.text() != table {
+		got, _ := r.Routes.Read()
+		if len(routing.Plan(want, got)) > 0 || r.Packets.Text() != table {
 			t.Error("the kernel is not as it was")
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/routing"
+	"swerve/testenv/fake"
 )
 
 // lastOf and firstOf are the places of lines that hold a text; -1 for none.
@@ -27,13 +28,13 @@ func lastOf(lines []string, text string) int {
 func TestStartOnAnEmptyKernel(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
-		did := r.journal.take()
+		did := r.Journal.Take()
 		order := []int{lastOf(did, "sysctl"), firstOf(did, "route replace"), lastOf(did, " route "), firstOf(did, "adopt flows"),
 			firstOf(did, "nft apply"), firstOf(did, "rule add"), lastOf(did, "rule add"), firstOf(did, "heal flows")}
 		if !slices.IsSorted(order) || order[0] < 0 || order[7] != len(did)-1 {
 			t.Errorf("not in the order sysctls, routes, flows, packet filter, rules, flows again:\n%s", strings.Join(did, "\n"))
 		}
-		if n := len(with(did, "nft")); n != 1 {
+		if n := len(fake.With(did, "nft")); n != 1 {
 			t.Errorf("the packet filter was made %d times", n)
 		}
 		r.wantLadder(1, 2)
@@ -66,13 +67,13 @@ func TestRestartMovesNothing(t *testing.T) {
 		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
 		r.after(time.Second)
 		r.wantLadder(2, 1)
-		held := r.packets.text()
+		held := r.Packets.Text()
 
 		r.restart()
 		r.after(10 * time.Second)
 		r.wantQuiet("after a restart")
 		r.wantLadder(2, 1)
-		if r.packets.text() != held {
+		if r.Packets.Text() != held {
 			t.Error("the table is another one")
 		}
 		if !r.isIn("fiber", control.Down)() {
@@ -112,21 +113,21 @@ func TestRestartKeepsWhoCarries(t *testing.T) {
 func TestStartThatIsKilled(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
-		whole := len(r.journal.take())
+		whole := len(r.Journal.Take())
 		r.stop()
-		want, _ := r.routes.Read()
-		table := r.packets.text()
+		want, _ := r.Routes.Read()
+		table := r.Packets.Text()
 		for done := range whole {
-			r.routes.routes, r.routes.rules, r.packets.held, r.sysctls.right = nil, nil, "", nil
-			r.journal.dead, r.journal.deadAfter = true, done
+			r.Reboot()
+			r.Journal.Dead, r.Journal.DeadAfter = true, done
 			r.start()
 			r.stop()
-			r.journal.dead = false
-			r.journal.take()
+			r.Journal.Dead = false
+			r.Journal.Take()
 			r.start()
 			r.after(100 * time.Millisecond)
-			got, _ := r.routes.Read()
-			if len(routing.Plan(want, got)) > 0 || r.packets.text() != table || r.problem("kernel-refused") != nil {
+			got, _ := r.Routes.Read()
+			if len(routing.Plan(want, got)) > 0 || r.Packets.Text() != table || r.problem("kernel-refused") != nil {
 				t.Fatalf("killed after %d of %d steps, started again: it lacks %v", done, whole, routing.Plan(want, got))
 			}
 			r.stop()

@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/linkmon"
+	"swerve/routing"
+)
+
+// Machine is what the daemon watches, changes and tells. Run works on this one;
+// tests and the simulator make one up. Its parts are not called at the same time
+// but for Flows, Bytes and NewFlows, which have goroutines of their own.
+type Machine struct {
+	Network Network
+	Routes  Routes
+	Packets Packets
+	Sysctls Sysctls
+	Flows   Flows
+	// HasIPv6 reports whether the kernel has IPv6 at all.
+	HasIPv6 func() bool
+	// Bytes reads the byte counters of an interface, NewFlows how many flows
+	// began by lane.
+	Bytes    func(index int) (rx, tx uint64, err error)
+	NewFlows func() (map[failover.Lane]uint64, error)
+	// FilterChanged yields a token when somebody else changed our nft table; nil
+	// where nobody watches.
+	FilterChanged <-chan struct{}
+	Events        Publisher
+}
+
+// Network is what watches and probes: *linkmon.Monitor, or a test's.
+type Network interface {
+	Ready() <-chan struct{}
+	Take() []linkmon.Observation
+	Repair() <-chan struct{}
+	DefaultsChanged() <-chan struct{}
+	Defaults() []linkmon.Default
+	OwnChanged() <-chan struct{}
+	Own() []netip.Addr
+	SetUplinks([]linkmon.Uplink)
+	Reread(uplink string)
+	Send(failover.Probe, linkmon.Path)
+}
+
+// Routes is the kernel's routing, or a test's.
+type Routes interface {
+	routing.Kernel
+	Foreign(failover.Layout) ([]routing.Route, error)
+}
+
+// Packets is the kernel's packet filter, or a test's.
+type Packets interface {
+	Apply(firewall.Table) error
+	Move(from, to firewall.Table) error
+	Drift(firewall.Table) ([]string, error)
+	AdoptFlows(firewall.Goal) (int, error)
+	Observe(failover.Layout) (firewall.Observed, error)
+}
+
+// Sysctls are the kernel's settings, or a test's.
+type Sysctls interface {
+	Set([]routing.Interface) ([]routing.Setting, error)
+	Survey([]routing.Interface) []routing.Finding
+	Strict(link string) bool
+}
+
+// Flows is what can be done about flows, or a test's.
+type Flows interface {
+	Heal(firewall.Goal) (int, error)
+	Grace(interfaces []string) error
+	DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error
+	DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error)
+}
+
+// Publisher is where events are told: *control.Hub, or a test's.
+type Publisher interface{ Publish(control.Event) }
+
+// Work runs a daemon's loop on a machine that is made for its clock, until ctx
+// ends: all that [Run] does but for the lock, the control socket and opening the
+// kernel. A *ConfigError says why it did not start.
+func Work(ctx context.Context, o Options, machine func(clock func() failover.Instant) Machine) error {
+	cfg, path, found := o.Load()
+	if len(found) > 0 {
+		return &ConfigError{Problems: found}
+	}
+	l := newLoop(o, cfg, path)
+	l.mount(machine(l.clock.now))
+	if err := l.open(cfg); err != nil {
+		return err
+	}
+	l.work(ctx)
+	return nil
+}
+
+// mount gives the loop its machine.
+func (l *loop) mount(m Machine) {
+	l.net, l.events, l.filterChanged = m.Network, m.Events, m.FilterChanged
+	l.traffic = newCounters(m.Bytes, m.NewFlows)
+	l.mover = newMover(m.Flows, m.Events)
+	l.plant = &plant{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6}
+}

@@ -1,0 +1,30 @@
+package fake
+
+import (
+	"net/netip"
+	"strings"
+
+	"swerve/failover"
+	"swerve/firewall"
+)
+
+// Flows notes what is asked of it.
+type Flows struct{ Journal *Journal }
+
+// Heal notes it, and says that three flows were healed.
+func (f *Flows) Heal(firewall.Goal) (int, error) { return 3, f.Journal.Note("heal flows") }
+
+// Grace notes the interfaces.
+func (f *Flows) Grace(interfaces []string) error {
+	return f.Journal.Note("grace %s", strings.Join(interfaces, " "))
+}
+
+// DeleteFlows notes whose.
+func (f *Flows) DeleteFlows(_ failover.Layout, family failover.Family, uplink failover.Lane, policies []failover.Lane) error {
+	return f.Journal.Note("delete %s flows of %d by %d", family, uplink, policies)
+}
+
+// DestroySockets notes the address, and says that there was one.
+func (f *Flows) DestroySockets(_ failover.Layout, _ failover.Lane, lost netip.Addr) (int, error) {
+	return 1, f.Journal.Note("destroy sockets on %s", lost)
+}

@@ -1,0 +1,106 @@
+package fake
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"swerve/failover"
+	"swerve/firewall"
+)
+
+// Packets keeps a table by its text. Its lock guards what is below it.
+type Packets struct {
+	Journal *Journal
+	// Changed has a token after each change.
+	Changed chan struct{}
+
+	sync.Mutex
+	held string // empty: there is no table
+	// Refuse, when set, fails each change.
+	Refuse error
+	// Unadopted, when set, is why flows are not adopted.
+	Unadopted error
+}
+
+// Apply makes the table whole.
+func (p *Packets) Apply(t firewall.Table) error { return p.hold("nft apply", t) }
+
+// Move makes one table of another.
+func (p *Packets) Move(from, to firewall.Table) error {
+	if from.String() == to.String() {
+		return nil
+	}
+	return p.hold("nft move", to)
+}
+
+func (p *Packets) hold(how string, t firewall.Table) error {
+	p.Lock()
+	defer p.Unlock()
+	if p.Refuse != nil {
+		return p.Refuse
+	}
+	if err := p.Journal.Note("%s", how); err != nil {
+		return err
+	}
+	p.held = t.String()
+	Poke(p.Changed)
+	return nil
+}
+
+// Drift tells that what is held is another table.
+func (p *Packets) Drift(t firewall.Table) ([]string, error) {
+	p.Lock()
+	defer p.Unlock()
+	switch p.held {
+	case t.String():
+		return nil, nil
+	case "":
+		return []string{"table inet swerve is missing"}, nil
+	}
+	return []string{"table inet swerve differs"}, nil
+}
+
+// AdoptFlows notes that it was asked.
+func (p *Packets) AdoptFlows(firewall.Goal) (int, error) {
+	if p.Unadopted != nil {
+		return 0, p.Unadopted
+	}
+	return 0, p.Journal.Note("adopt flows")
+}
+
+// Flush deletes the table, as another program would.
+func (p *Packets) Flush() {
+	p.Lock()
+	defer p.Unlock()
+	p.held = ""
+	Poke(p.Changed)
+}
+
+// Text is the table that is held.
+func (p *Packets) Text() string {
+	p.Lock()
+	defer p.Unlock()
+	return p.held
+}
+
+var deadElement = regexp.MustCompile(`(0x[0-9a-f]{8}) : goto dead_`)
+
+// Observe reads the lost pairs back from the table's text.
+func (p *Packets) Observe(l failover.Layout) (firewall.Observed, error) {
+	out := firewall.Observed{Exists: p.Text() != ""}
+	for _, f := range failover.Families {
+		_, rest, _ := strings.Cut(p.Text(), "map dead_"+f.String())
+		elements, _, _ := strings.Cut(rest, "\n  }")
+		for _, m := range deadElement.FindAllStringSubmatch(elements, -1) {
+			mark, err := strconv.ParseUint(m[1], 0, 32)
+			if err != nil {
+				return out, err
+			}
+			up, policy := l.CTLanes(uint32(mark))
+			out.Lost[f] = append(out.Lost[f], firewall.Pair{Uplink: up, Policy: policy})
+		}
+	}
+	return out, nil
+}
