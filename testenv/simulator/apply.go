@@ -30,51 +30,50 @@ func plainAddress(f failover.Family, index int) failover.FamilyLink {
 }
 
 // apply does to the network what a script's line says.
-func (w *World) apply(text string) error {
+func (n *network) apply(text string) error {
 	words := strings.Fields(text)
 	var err error
 	switch words[0] {
 	case "pause":
-		err = w.pause(words[1:])
+		err = n.pause(words[1:])
 	case "target":
-		err = w.setTarget(words[1:])
+		err = n.setTarget(words[1:])
 	case "all":
-		for i := range w.lines {
+		for i := range n.lines {
 			if err == nil {
-				err = w.applyTo(i, words[1:])
+				err = n.applyTo(i, words[1:])
 			}
 		}
 	default:
-		i := w.lineOf(words[0])
+		i := n.lineOf(words[0])
 		if i < 0 {
 			return fmt.Errorf("simulator: %q: no such uplink", text)
 		}
-		err = w.applyTo(i, words[1:])
+		err = n.applyTo(i, words[1:])
 	}
 	if err != nil {
 		return fmt.Errorf("simulator: %q: %w", text, err)
 	}
-	w.truth.faultPlayed()
 	return nil
 }
 
-func (w *World) pause(words []string) error {
+func (n *network) pause(words []string) error {
 	if len(words) != 1 {
 		return fmt.Errorf("want one duration")
 	}
 	d, err := time.ParseDuration(words[0])
-	w.paused = max(w.paused, w.now+d)
+	n.paused = max(n.paused, n.now+d)
 	return err
 }
 
-func (w *World) setTarget(words []string) error {
+func (n *network) setTarget(words []string) error {
 	if len(words) != 2 {
 		return fmt.Errorf("want a target and dead or alive")
 	}
 	found := false
-	for i, l := range w.lines {
+	for i, l := range n.lines {
 		for _, f := range failover.Families {
-			if t := w.targetOf(i, f, words[0]); t >= 0 {
+			if t := n.targetOf(i, f, words[0]); t >= 0 {
 				found = true
 				l.wires[f].deaf &^= 1 << t
 				if words[1] == "dead" {
@@ -90,7 +89,7 @@ func (w *World) setTarget(words []string) error {
 }
 
 // applyTo changes one line, or its part in one family.
-func (w *World) applyTo(i int, words []string) error {
+func (n *network) applyTo(i int, words []string) error {
 	families := failover.Families[:]
 	if len(words) > 0 && (words[0] == "ipv4" || words[0] == "ipv6") {
 		f := failover.IPv4
@@ -103,7 +102,7 @@ func (w *World) applyTo(i int, words []string) error {
 		return fmt.Errorf("nothing happens")
 	}
 	if words[0] == "stalls" || words[0] == "bursts" {
-		return w.setEpisodes(i, families, words)
+		return n.setEpisodes(i, families, words)
 	}
 	report := time.Duration(0)
 	for _, word := range words {
@@ -116,17 +115,17 @@ func (w *World) applyTo(i int, words []string) error {
 			report = d
 			continue
 		}
-		if err := w.set(i, families, key, value); err != nil {
+		if err := n.set(i, families, key, value); err != nil {
 			return err
 		}
 	}
-	w.tellLater(i, report)
+	n.tell(i, report)
 	return nil
 }
 
 // set changes one quality of a line.
-func (w *World) set(i int, families []failover.Family, key, value string) error {
-	l := w.lines[i]
+func (n *network) set(i int, families []failover.Family, key, value string) error {
+	l := n.lines[i]
 	switch key {
 	case "carrier":
 		l.link.Carrier = value != "off"
@@ -147,7 +146,7 @@ func (w *World) set(i int, families []failover.Family, key, value string) error 
 		if err := l.wires[f].set(key, value); err != nil {
 			return err
 		}
-		l.wires[f].changed = w.now
+		l.wires[f].changed = n.now
 	}
 	return nil
 }
@@ -173,8 +172,8 @@ func (w *wire) set(key, value string) (err error) {
 }
 
 // setEpisodes changes the stalls or bursts of a line, or of one family of it.
-func (w *World) setEpisodes(i int, families []failover.Family, words []string) error {
-	l := w.lines[i]
+func (n *network) setEpisodes(i int, families []failover.Family, words []string) error {
+	l := n.lines[i]
 	which := []*episodes{&l.stalls}
 	if words[0] == "bursts" {
 		which[0] = &l.bursts
@@ -193,7 +192,7 @@ func (w *World) setEpisodes(i int, families []failover.Family, words []string) e
 		}
 	}
 	*e = next
-	e.begin(w.now)
+	e.begin(n.now)
 	return nil
 }
 

@@ -46,26 +46,9 @@ func (wa *watch) begin(w *World) {
 	for _, p := range w.cfg.Policies {
 		var l ladder
 		l.voluntary = never
-		l.members = wa.membersOf(p)
+		l.members = w.membersOf(p)
 		wa.ladders = append(wa.ladders, [2]ladder{l, l})
 	}
-}
-
-// membersOf lists the uplinks that a policy may use.
-func (wa *watch) membersOf(p failover.Policy) []int {
-	tiers := p.Tiers
-	if !p.Block {
-		tiers = slices.Concat(tiers, wa.w.cfg.Policies[0].Tiers)
-	}
-	var all []int
-	for _, tier := range tiers {
-		for _, s := range tier {
-			if i := wa.w.lineOf(s.Uplink); !slices.Contains(all, i) {
-				all = append(all, i)
-			}
-		}
-	}
-	return all
 }
 
 // step checks what one step gave.

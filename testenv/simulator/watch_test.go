@@ -118,7 +118,7 @@ func TestWrongMovesAreSeen(t *testing.T) {
 	}{{"", 1}, {"fiber dead", 0}, {"fiber loss=0.2", 0}, {"fiber ipv6 dead", 1}, {"target 1.1.1.1 dead", 0}} {
 		w := settledWorld(t)
 		if c.fault != "" {
-			if err := w.apply(c.fault); err != nil {
+			if err := w.befall(c.fault); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -136,7 +136,7 @@ func TestWrongMovesAreSeen(t *testing.T) {
 // found out: here it never hears of time again.
 func TestStuckCarrierIsSeen(t *testing.T) {
 	w := settledWorld(t)
-	if err := w.apply("fiber dead"); err != nil {
+	if err := w.befall("fiber dead"); err != nil {
 		t.Fatal(err)
 	}
 	w.now += leaveWithin

@@ -10,18 +10,15 @@ import (
 
 // World is an engine, the network around it, and virtual time.
 type World struct {
+	network
 	script  Script
 	opts    Options
-	cfg     failover.Config
 	eng     *failover.Engine
-	now     failover.Instant
 	wake    failover.Instant
-	paused  failover.Instant
 	planned int // the script's lines that are played
 	queue   queue
 	// sendings are those that the engine asked for and was not told of yet.
 	sendings []failover.Probe
-	lines    []*line
 	watch    watch
 	truth    truth
 	stats    Stats
@@ -79,14 +76,12 @@ func Play(s Script, o Options) (Stats, error) {
 }
 
 func newWorld(s Script, o Options) (*World, error) {
-	cfg, err := s.engine()
+	w := &World{script: s, opts: o, wake: forever}
+	n, err := newNetwork(s, w.tellLater)
 	if err != nil {
 		return nil, err
 	}
-	w := &World{script: s, opts: o, cfg: cfg, eng: failover.New(cfg), wake: forever}
-	for i, u := range cfg.Uplinks {
-		w.lines = append(w.lines, newLine(u.Name, i, s.Seed))
-	}
+	w.network, w.eng = n, failover.New(n.cfg)
 	w.watch.begin(w)
 	w.truth.begin(w)
 	for i := range w.lines {
@@ -109,13 +104,22 @@ func (w *World) run(until failover.Instant) {
 		switch {
 		case line <= w.now:
 			w.planned++
-			w.fail(w.apply(w.script.Lines[w.planned-1].Text))
+			w.fail(w.befall(w.script.Lines[w.planned-1].Text))
 		case w.queue.next() <= w.now:
 			w.happen(w.queue.pop())
 		case w.wake <= w.now:
 			w.step(failover.Tick{})
 		}
 	}
+}
+
+// befall does to the network what a script's line says.
+func (w *World) befall(text string) error {
+	if err := w.apply(text); err != nil {
+		return err
+	}
+	w.truth.faultPlayed()
+	return nil
 }
 
 // nextLine is when the script goes on.
@@ -196,24 +200,4 @@ func (w *World) tellLink(i int) {
 	l := w.lines[i]
 	w.watch.told[i] = l.link
 	w.step(failover.LinkChanged{Uplink: l.name, Link: l.link})
-}
-
-// lineOf is the number of an uplink; -1 for none. There are few.
-func (w *World) lineOf(name string) int {
-	for i, l := range w.lines {
-		if l.name == name {
-			return i
-		}
-	}
-	return -1
-}
-
-// targetOf is a target's number on a path; -1 for none.
-func (w *World) targetOf(i int, f failover.Family, name string) int {
-	for t, other := range w.cfg.Uplinks[i].Family[f].Targets {
-		if other == name {
-			return t
-		}
-	}
-	return -1
 }
