@@ -62,6 +62,17 @@ func (l *line) alive(f failover.Family) bool {
 	return !l.wires[f].dead && l.link.Routable(f) && l.link.Carrier
 }
 
+// sound reports whether nothing at all is wrong with a wire.
+func (l *line) sound(f failover.Family) bool {
+	w := &l.wires[f]
+	for _, e := range l.episodesOf(f) {
+		if e.every > 0 {
+			return false
+		}
+	}
+	return l.alive(f) && !w.noSend && w.deaf == 0 && w.loss <= fineLoss
+}
+
 // answer draws the fate of a probe: when its answer is here, or that none comes.
 func (l *line) answer(f failover.Family, target int, now failover.Instant) (failover.Instant, bool) {
 	w := &l.wires[f]

@@ -1,0 +1,197 @@
+package simulator
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/routing"
+)
+
+// houseLife is a rough life for the daemon's loop. There a probe costs all that
+// the loop does in a pass, so that there are fewer.
+func houseLife(seed uint64) Life {
+	l := roughLife(seed)
+	l.Config = strings.Replace(l.Config, "uplinks:\n", "probe: {interval: 5s}\nuplinks:\n", 1)
+	l.Rough, l.Length = 500, time.Hour
+	return l
+}
+
+// playHouse plays a script to the daemon's loop, in virtual time.
+func playHouse(t *testing.T, s Script) (stats HouseStats, err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		stats, err = PlayHouse(s, t.TempDir(), synctest.Wait)
+	})
+	return stats, err
+}
+
+// TestHouses holds all rules for what the kernel has after every change that the
+// daemon's loop makes in rough lives.
+func TestHouses(t *testing.T) {
+	t.Parallel()
+	for seed := range *lives {
+		stats, err := playHouse(t, houseLife(*first+seed).Script())
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("seed %d: %v", *first+seed, stats)
+		if stats.Moves < 10 || stats.Released == 0 || stats.Entered[failover.Down] == 0 || stats.Entered[failover.Shunned] == 0 {
+			t.Errorf("seed %d: the life is not rough", *first+seed)
+		}
+	}
+}
+
+// TestReplayHouse plays a script that failed: go test ./testenv/simulator -run
+// TestReplayHouse -script FILE.
+func TestReplayHouse(t *testing.T) {
+	t.Parallel()
+	text := houseLife(1).Script().until(20 * time.Minute).String()
+	if *script != "" {
+		text = readFile(t, *script)
+	}
+	s, err := ParseScript(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	once, err := playHouse(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := playHouse(t, s)
+	if once != again || err != nil {
+		t.Errorf("a script was played twice, and gave\n%v\n%v, %v", once, again, err)
+	}
+}
+
+// TestBadHouses holds that a mistake in a script is told, and no failure of a rule.
+func TestBadHouses(t *testing.T) {
+	for _, s := range []Script{{Config: "uplinks: []"}, {Config: TwoUplinks, Lines: []Line{{Text: "nobody dead"}}, End: time.Second}} {
+		_, err := playHouse(t, s)
+		var failure *Failure
+		if err == nil || errors.As(err, &failure) {
+			t.Errorf("%q gives %v", s, err)
+		}
+	}
+}
+
+// kept is a house without a daemon, as one would have left it: fiber and lte are
+// up, and fiber carries.
+func kept(t *testing.T) *house {
+	t.Helper()
+	h, err := newHouse(Script{Config: TwoUplinks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range h.lines {
+		h.watch.link(i, l.link)
+	}
+	h.judge("fiber", failover.Unknown, failover.Up)
+	h.judge("lte", failover.Unknown, failover.Up)
+	h.holds(t, "fiber lte", tableOf(0))
+	h.holds(t, "fiber lte", routing.MainTable)
+	if err := h.watch.settled(0); err != nil {
+		t.Fatal(err)
+	}
+	h.clock = func() failover.Instant { return time.Hour }
+	return h
+}
+
+// judge tells the watch of a verdict for both families.
+func (h *house) judge(name string, from, to failover.State) {
+	for _, f := range failover.Families {
+		h.watch.Publish(control.Event{Type: control.EventHealth, Health: &control.HealthDetail{
+			Uplink: name, Family: f.String(), From: control.State(from.String()), To: control.State(to.String()),
+		}})
+	}
+}
+
+// holds makes the kernel hold a ladder in both families, rung by rung; nothing
+// takes the rungs beyond it away.
+func (h *house) holds(t *testing.T, rungs string, table int) {
+	t.Helper()
+	for _, f := range failover.Families {
+		for i, name := range strings.Fields(rungs) {
+			r := routing.Route{
+				Slot: routing.Slot{Family: f, Table: table, Metric: uint32(i + 1)},
+				Hops: []routing.Hop{{Index: deviceOf(h.lineOf(name))}},
+			}
+			if err := h.kernel.Routes.Do(routing.Op{Action: routing.ReplaceRoute, Route: r}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// loses takes a table's routes away.
+func (h *house) loses(table int) {
+	h.kernel.Routes.Lose(func(routing.Rule) bool { return false }, func(r routing.Route) bool { return r.Table == table })
+}
+
+// TestKernelWatchSees does to the kernel what a broken daemon might, and wants
+// each seen.
+func TestKernelWatchSees(t *testing.T) {
+	up, down, shunned, degraded := failover.Up, failover.Down, failover.Shunned, failover.Degraded
+	policy, main := tableOf(0), routing.MainTable
+	for _, c := range []struct {
+		what string
+		want string // of the complaint; empty for none
+		do   func(*testing.T, *house)
+	}{
+		{"a healthy failover", "", func(t *testing.T, h *house) {
+			h.judge("fiber", up, shunned)
+			h.holds(t, "lte fiber", policy)
+			h.holds(t, "lte fiber", main)
+		}},
+		{"to what is silent", "which is down", func(t *testing.T, h *house) {
+			h.judge("lte", up, down)
+			h.judge("fiber", up, shunned)
+			h.holds(t, "lte fiber", policy)
+		}},
+		{"to what is worse", "by choice", func(t *testing.T, h *house) {
+			h.judge("lte", up, degraded)
+			h.holds(t, "lte fiber", policy)
+		}},
+		{"too soon again", "after the last", func(t *testing.T, h *house) {
+			h.holds(t, "lte fiber", policy)
+			h.holds(t, "fiber lte", policy)
+		}},
+		{"no default route", "lte has a link", func(t *testing.T, h *house) {
+			h.kernel.Routes.Device(deviceOf(0), false)
+			h.watch.device(0, false, 0)
+			h.loses(policy)
+		}},
+		{"main has another order", "main begins with", func(t *testing.T, h *house) {
+			h.judge("fiber", up, shunned)
+			h.holds(t, "lte fiber", policy)
+		}},
+		{"main has nothing", "main has no default route", func(t *testing.T, h *house) { h.loses(main) }},
+		{"sessions moved off what is not down", "sessions of fiber are moved, which is shunned, to lte", func(t *testing.T, h *house) {
+			h.judge("fiber", up, shunned)
+			h.holds(t, "lte fiber", policy)
+			h.holds(t, "lte fiber", main)
+			h.watch.released([2][]firewall.Pair{{{Uplink: failover.FirstUplinkLane, Policy: failover.DefaultPolicyLane}}})
+		}},
+		{"stays on what is dead", "still on fiber", func(t *testing.T, h *house) {
+			if err := h.apply("fiber dead"); err != nil {
+				t.Fatal(err)
+			}
+			h.watch.noteTruth(&h.network)
+		}},
+	} {
+		h := kept(t)
+		c.do(t, h)
+		err := h.watch.settled(h.clock())
+		if rule := new(brokenRule); err != nil && !errors.As(err, rule) {
+			t.Errorf("%s: %v is no broken rule", c.what, err)
+		}
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: the watch says %v, want %q", c.what, err, c.want)
+		}
+	}
+}
