@@ -37,6 +37,10 @@ func TestHouses(t *testing.T) {
 	t.Parallel()
 	for seed := range *lives {
 		stats, err := playHouse(t, houseLife(*first+seed).Script())
+		var failure *Failure
+		if errors.As(err, &failure) {
+			err = Shrink(failure, func(s Script) error { _, err := playHouse(t, s); return err }, 30)
+		}
 		if err != nil {
 			t.Error(err)
 		}
@@ -159,6 +163,10 @@ func TestKernelWatchSees(t *testing.T) {
 		}},
 		{"too soon again", "after the last", func(t *testing.T, h *house) {
 			h.holds(t, "lte fiber", policy)
+			h.holds(t, "lte fiber", main)
+			if err := h.watch.settled(h.clock()); err != nil {
+				t.Fatal(err)
+			}
 			h.holds(t, "fiber lte", policy)
 		}},
 		{"no default route", "lte has a link", func(t *testing.T, h *house) {

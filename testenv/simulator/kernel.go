@@ -48,7 +48,9 @@ type soundness struct{ dead, sound failover.Instant }
 // firstRung is what is remembered of a ladder in the kernel.
 type firstRung struct {
 	members []int
-	now     mask
+	// now is what the kernel has, rest what it had when the loop last waited: where
+	// the kernel itself drops a rung, the loop's answer is no move of its own.
+	now, rest mask
 	// answered is when a member first answered, voluntary the last move by choice.
 	answered, voluntary failover.Instant
 }
@@ -195,8 +197,8 @@ func (w *kernelWatch) changed(at failover.Instant) {
 			if before == r.now {
 				continue
 			}
-			if err := w.moved(r, before, f, at); err != nil {
-				w.complain(p, f, fmt.Errorf("the kernel's first rung goes from %s to %s: %w", w.names(before), w.names(r.now), err))
+			if err := w.moved(r, f, at); err != nil {
+				w.complain(p, f, fmt.Errorf("the kernel's first rung goes from %s to %s: %w", w.names(r.rest), w.names(r.now), err))
 			}
 		}
 	}
@@ -217,19 +219,19 @@ func (w *kernelWatch) complain(policy int, f failover.Family, err error) {
 }
 
 // moved holds the move of a first rung against the states that led to it.
-func (w *kernelWatch) moved(r *firstRung, from mask, f failover.Family, at failover.Instant) error {
-	switch {
-	case r.now == 0:
+func (w *kernelWatch) moved(r *firstRung, f failover.Family, at failover.Instant) error {
+	switch r.now {
+	case 0:
 		w.stats.Emptied++
 		return w.without("the table", r, f)
-	case from == 0:
+	case r.rest:
 		return nil
 	}
 	w.stats.Moves++
-	was, cut := w.worst(from, f)
+	was, cut := w.worst(r.rest, f)
 	is, _ := w.worst(r.now, f)
 	switch {
-	case cut:
+	case cut || r.rest == 0:
 		return w.fled(r, f, is)
 	case !is.Answering() && was != failover.Unknown:
 		return fmt.Errorf("which is %s", is)
@@ -332,6 +334,7 @@ func (w *kernelWatch) settled(at failover.Instant) error {
 			r := &w.rungs[p][f]
 			w.noteAnswer(r, f, at)
 			w.complain(p, f, w.standing(p, r, f, at))
+			r.rest = r.now
 		}
 	}
 	copy(w.known, w.told)

@@ -1,21 +1,22 @@
 package simulator
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // Shrink leaves lines out of a failing script for as long as some rule is still
-// broken, at most tries times, and returns the shortest failure found. What
-// breaks may be another rule than at first: each is worth its own look.
-func Shrink(f *Failure, o Options, tries int) *Failure {
+// broken when it is played, at most tries times, and returns the shortest failure
+// found. What breaks may be another rule than at first: each is worth its own look.
+func Shrink(f *Failure, play func(Script) error, tries int) *Failure {
 	for size := (len(f.Script.Lines) + 1) / 2; size > 0 && tries > 0; {
 		shorter := false
 		for from := 0; from < len(f.Script.Lines) && tries > 0; tries-- {
 			s := f.Script
 			s.Lines = slices.Delete(slices.Clone(s.Lines), from, min(from+size, len(s.Lines)))
-			if _, err := Play(s, o); err != nil {
-				if g, ok := err.(*Failure); ok {
-					f, shorter = g, true
-					continue
-				}
+			if next := new(Failure); errors.As(play(s), &next) {
+				f, shorter = next, true
+				continue
 			}
 			from += size
 		}

@@ -165,7 +165,7 @@ func TestFailureReplays(t *testing.T) {
 	if !errors.As(err, &second) || second.At != failure.At || second.Broken.Error() != failure.Broken.Error() {
 		t.Errorf("the printed script gives %v, want %v", err, failure.Broken)
 	}
-	short := Shrink(failure, o, 100)
+	short := Shrink(failure, Playing(o), 100)
 	if n, m := len(short.Script.Lines), len(failure.Script.Lines); n == 0 || n > 3 || n >= m {
 		t.Errorf("the script was made %d lines of %d", n, m)
 	}

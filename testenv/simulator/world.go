@@ -75,6 +75,14 @@ func Play(s Script, o Options) (Stats, error) {
 	return w.stats, w.err
 }
 
+// Playing returns a function that plays scripts with some options, for [Shrink].
+func Playing(o Options) func(Script) error {
+	return func(s Script) error {
+		_, err := Play(s, o)
+		return err
+	}
+}
+
 func newWorld(s Script, o Options) (*World, error) {
 	w := &World{script: s, opts: o, wake: forever}
 	n, err := newNetwork(s, w.tellLater)

@@ -54,7 +54,7 @@ func mustPlay(t *testing.T, s Script, o Options) Stats {
 	stats, err := Play(s, o)
 	var failure *Failure
 	if errors.As(err, &failure) {
-		err = Shrink(failure, o, 100)
+		err = Shrink(failure, Playing(o), 100)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -130,7 +130,7 @@ func run(what string, seed uint64, years float64, o simulator.Options) error {
 		what, seed, sum.Length.Hours()/24/took.Seconds(), sum)
 	var failure *simulator.Failure
 	if errors.As(err, &failure) {
-		return simulator.Shrink(failure, o, 200)
+		return simulator.Shrink(failure, simulator.Playing(o), 200)
 	}
 	return err
 }
