@@ -35,6 +35,7 @@ type house struct {
 	network
 	queue queue
 	box   []linkmon.Observation
+	told  map[string]failover.Link
 }
 
 // PlayHouse plays a script to the daemon's loop, in a folder of its own, and holds
@@ -66,7 +67,7 @@ func PlayHouse(s Script, folder string, settle func()) (HouseStats, error) {
 
 func newHouse(s Script) (*house, error) {
 	h := &house{
-		script: s, clock: func() failover.Instant { return 0 },
+		script: s, clock: func() failover.Instant { return 0 }, told: map[string]failover.Link{},
 		woken: make(chan struct{}, 1), ready: make(chan struct{}, 1), repair: make(chan struct{}, 1),
 	}
 	n, err := newNetwork(s, h.tellLater)
@@ -171,7 +172,6 @@ func (h *house) switchDevices() {
 		if on := l.link.Present && l.link.AdminUp; on != h.on[i] {
 			h.on[i] = on
 			h.watch.device(i, on, h.clock())
-			h.kernel.Routes.Device(deviceOf(i), on)
 		}
 	}
 }
@@ -184,7 +184,10 @@ func (h *house) happen(o occurrence) {
 			h.put(failover.ProbeAnswered{ID: o.id, RTT: o.at - o.sent})
 		}
 	case tellsLink:
-		h.put(failover.LinkChanged{Uplink: l.name, Link: l.link})
+		if before, ok := h.told[l.name]; !ok || !before.Equal(l.link) {
+			h.told[l.name] = l.link
+			h.put(failover.LinkChanged{Uplink: l.name, Link: l.link})
+		}
 	case reviews: // the watch on the kernel looks by itself
 	}
 }
@@ -245,7 +248,7 @@ func (h *house) SetUplinks(uplinks []linkmon.Uplink) {
 	}
 }
 
-// Reread tells a link again.
+// Reread tells a link if it has changed.
 func (h *house) Reread(uplink string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -170,7 +170,6 @@ func TestKernelWatchSees(t *testing.T) {
 			h.holds(t, "fiber lte", policy)
 		}},
 		{"no default route", "lte has a link", func(t *testing.T, h *house) {
-			h.kernel.Routes.Device(deviceOf(0), false)
 			h.watch.device(0, false, 0)
 			h.loses(policy)
 		}},
@@ -184,6 +183,13 @@ func TestKernelWatchSees(t *testing.T) {
 			h.holds(t, "lte fiber", policy)
 			h.holds(t, "lte fiber", main)
 			h.watch.released([2][]firewall.Pair{{{Uplink: failover.FirstUplinkLane, Policy: failover.DefaultPolicyLane}}})
+		}},
+		{"does not follow a verdict", "which is shunned, and another is up", func(t *testing.T, h *house) {
+			h.judge("fiber", up, shunned)
+			if err := h.watch.settled(h.clock()); err != nil {
+				t.Fatal(err)
+			}
+			h.clock = func() failover.Instant { return time.Hour + followWithin + 1 }
 		}},
 		{"stays on what is dead", "still on fiber", func(t *testing.T, h *house) {
 			if err := h.apply("fiber dead"); err != nil {

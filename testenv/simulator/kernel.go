@@ -31,6 +31,7 @@ type kernelWatch struct {
 	// told are the links as they were told last, known as the loop has dealt with.
 	told, known []failover.Link
 	on          []bool // the devices
+	dropping    bool   // the kernel is about to drop routes by itself
 	// uneasy is when the kernel last lost routes, or this machine stood still.
 	uneasy failover.Instant
 	truth  [][2]soundness
@@ -51,8 +52,9 @@ type firstRung struct {
 	// now is what the kernel has, rest what it had when the loop last waited: where
 	// the kernel itself drops a rung, the loop's answer is no move of its own.
 	now, rest mask
-	// answered is when a member first answered, voluntary the last move by choice.
-	answered, voluntary failover.Instant
+	// answered is when a member first answered, voluntary the last move by choice,
+	// behind since when it is silent and another is up; forever while it is not.
+	answered, voluntary, behind failover.Instant
 }
 
 const (
@@ -61,6 +63,9 @@ const (
 	mendWithin = 11 * time.Second
 	// startWithin is for how long after the first answer a ladder finds its place.
 	startWithin = 2100 * time.Millisecond
+	// followWithin is how long the kernel may stay on what was judged silent while
+	// another is up: that has to be proven anew, by a regular probe if need be.
+	followWithin = 10 * time.Second
 )
 
 func newKernelWatch(n *network, routes *fake.Routes) *kernelWatch {
@@ -75,7 +80,7 @@ func newKernelWatch(n *network, routes *fake.Routes) *kernelWatch {
 		w.truth = append(w.truth, [2]soundness{{dead: forever, sound: 0}, {dead: forever, sound: 0}})
 	}
 	for _, p := range n.cfg.Policies {
-		r := firstRung{members: n.membersOf(p), answered: never, voluntary: never}
+		r := firstRung{members: n.membersOf(p), answered: never, voluntary: never, behind: forever}
 		w.rungs = append(w.rungs, [2]firstRung{r, r})
 	}
 	return w
@@ -108,12 +113,18 @@ func sinceWhen(so bool, since, now failover.Instant) failover.Instant {
 	return min(since, now)
 }
 
-// device tells that a device goes, and its routes with it, or comes.
+// device has a device go, and its routes with it, or come. That is the kernel's own
+// doing: what the loop makes of it counts.
 func (w *kernelWatch) device(i int, on bool, at failover.Instant) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.on[i] = on
 	w.uneasy = max(w.uneasy, at)
+	w.dropping = true
+	w.mu.Unlock()
+	w.routes.Device(deviceOf(i), on)
+	w.mu.Lock()
+	w.dropping = false
+	w.mu.Unlock()
 }
 
 // link tells that the loop has seen a link.
@@ -194,7 +205,7 @@ func (w *kernelWatch) changed(at failover.Instant) {
 			r := &w.rungs[p][f]
 			before := r.now
 			r.now = w.first(f, tableOf(p))
-			if before == r.now {
+			if before == r.now || w.dropping {
 				continue
 			}
 			if err := w.moved(r, f, at); err != nil {
@@ -205,7 +216,7 @@ func (w *kernelWatch) changed(at failover.Instant) {
 	for _, f := range failover.Families {
 		before := w.main[f]
 		w.main[f] = w.first(f, routing.MainTable)
-		if before != 0 && w.main[f] == 0 {
+		if before != 0 && w.main[f] == 0 && !w.dropping {
 			w.complain(0, f, w.without("main", &w.rungs[0][f], f))
 		}
 	}
@@ -349,8 +360,10 @@ func (w *kernelWatch) noteAnswer(r *firstRung, f failover.Family, at failover.In
 	}
 }
 
-// standing: there is a default route, main has the same, and it is not long dead.
+// standing: there is a default route, main has the same, and it follows the
+// verdicts, and what is truly so.
 func (w *kernelWatch) standing(p int, r *firstRung, f failover.Family, at failover.Instant) error {
+	r.behind = sinceWhen(w.behind(r, f), r.behind, at)
 	if at-w.uneasy < mendWithin {
 		return nil
 	}
@@ -359,6 +372,10 @@ func (w *kernelWatch) standing(p int, r *firstRung, f failover.Family, at failov
 	}
 	if r.now == 0 {
 		return w.without("the table", r, f)
+	}
+	if at-r.behind > followWithin {
+		state, _ := w.worst(r.now, f)
+		return fmt.Errorf("the kernel is on %s for %v, which is %s, and another is up", w.names(r.now), at-r.behind, state)
 	}
 	for _, i := range r.members {
 		if !r.now.has(i) || at-w.truth[i][f].dead < leaveWithin {
@@ -371,6 +388,13 @@ func (w *kernelWatch) standing(p int, r *firstRung, f failover.Family, at failov
 		}
 	}
 	return nil
+}
+
+// behind reports whether a first rung is judged silent and another uplink is up.
+func (w *kernelWatch) behind(r *firstRung, f failover.Family) bool {
+	state, _ := w.worst(r.now, f)
+	up := func(i int) bool { return w.usable(i, f) && !w.cut(i, f) && w.state[i][f] == failover.Up }
+	return (state == failover.Shunned || state == failover.Down) && slices.ContainsFunc(r.members, up)
 }
 
 // HouseStats is what is counted over a script played to the daemon's loop.
