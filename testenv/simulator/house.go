@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -218,6 +219,12 @@ func (h *house) DefaultsChanged() <-chan struct{} { return nil }
 
 // Defaults are those of others: none.
 func (h *house) Defaults() []linkmon.Default { return nil }
+
+// OwnChanged never has a token: this machine's addresses are no targets here.
+func (h *house) OwnChanged() <-chan struct{} { return nil }
+
+// Own are this machine's addresses: none that matter.
+func (h *house) Own() []netip.Addr { return nil }
 
 // Take returns what was seen. Where the script has this machine pause, the loop
 // stands still here.

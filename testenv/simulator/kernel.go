@@ -37,6 +37,10 @@ type kernelWatch struct {
 	truth  [][2]soundness
 	// rungs are the first ones, by policy and family.
 	rungs [][2]firstRung
+	// moves of first rungs that are not judged yet: the verdicts that led to them
+	// are told after them, and before the next ones. heard: something was told since.
+	moves []move
+	heard bool
 	// main are those of the mirror in main, lost the pairs whose sessions move.
 	main [2]mask
 	lost [2][]firewall.Pair
@@ -55,6 +59,14 @@ type firstRung struct {
 	// answered is when a member first answered, voluntary the last move by choice,
 	// behind since when it is silent and another is up; forever while it is not.
 	answered, voluntary, behind failover.Instant
+}
+
+// move is what became of a first rung by one op of the loop.
+type move struct {
+	policy   int
+	family   failover.Family
+	from, to mask
+	at       failover.Instant
 }
 
 const (
@@ -134,13 +146,14 @@ func (w *kernelWatch) link(i int, l failover.Link) {
 	w.told[i] = l
 }
 
-// Publish implements daemon.Publisher: verdicts are told before they are acted on.
+// Publish implements daemon.Publisher: verdicts are told after they were acted on.
 func (w *kernelWatch) Publish(e control.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard = true
 	if e.Type != control.EventHealth {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	i := slices.IndexFunc(w.uplinks, func(u failover.Uplink) bool { return u.Name == e.Health.Uplink })
 	f := failover.IPv4
 	if e.Health.Family == failover.IPv6.String() {
@@ -200,6 +213,9 @@ func (w *kernelWatch) changed(at failover.Instant) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Changes++
+	if w.heard {
+		w.judgeMoves()
+	}
 	for p := range w.rungs {
 		for _, f := range failover.Families {
 			r := &w.rungs[p][f]
@@ -208,9 +224,13 @@ func (w *kernelWatch) changed(at failover.Instant) {
 			if before == r.now || w.dropping {
 				continue
 			}
-			if err := w.moved(r, f, at); err != nil {
-				w.complain(p, f, fmt.Errorf("the kernel's first rung goes from %s to %s: %w", w.names(r.rest), w.names(r.now), err))
+			if r.now == 0 {
+				w.stats.Emptied++
+				w.complain(p, f, w.without("the table", r, f))
+				continue
 			}
+			w.moves = append(w.moves, move{p, f, r.rest, r.now, at})
+			w.heard = false
 		}
 	}
 	for _, f := range failover.Families {
@@ -229,25 +249,32 @@ func (w *kernelWatch) complain(policy int, f failover.Family, err error) {
 	}
 }
 
-// moved holds the move of a first rung against the states that led to it.
-func (w *kernelWatch) moved(r *firstRung, f failover.Family, at failover.Instant) error {
-	switch r.now {
-	case 0:
-		w.stats.Emptied++
-		return w.without("the table", r, f)
-	case r.rest:
+// judgeMoves holds the moves since it was last called against the states that led
+// to them.
+func (w *kernelWatch) judgeMoves() {
+	for _, m := range w.moves {
+		if err := w.moved(m); err != nil {
+			w.complain(m.policy, m.family, fmt.Errorf("the kernel's first rung goes from %s to %s: %w", w.names(m.from), w.names(m.to), err))
+		}
+	}
+	w.moves = w.moves[:0]
+}
+
+func (w *kernelWatch) moved(m move) error {
+	if m.to == m.from {
 		return nil
 	}
 	w.stats.Moves++
-	was, cut := w.worst(r.rest, f)
-	is, _ := w.worst(r.now, f)
+	was, cut := w.worst(m.from, m.family)
+	is, _ := w.worst(m.to, m.family)
+	r := &w.rungs[m.policy][m.family]
 	switch {
-	case cut || r.rest == 0:
-		return w.fled(r, f, is)
+	case cut || m.from == 0:
+		return w.fled(r, m.family, is)
 	case !is.Answering() && was != failover.Unknown:
 		return fmt.Errorf("which is %s", is)
 	case was.Answering():
-		return w.chosen(r, was, is, at)
+		return w.chosen(r, was, is, m.at)
 	}
 	return nil
 }
@@ -340,6 +367,7 @@ func (w *kernelWatch) names(m mask) string {
 func (w *kernelWatch) settled(at failover.Instant) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.judgeMoves()
 	for p := range w.rungs {
 		for _, f := range failover.Families {
 			r := &w.rungs[p][f]
