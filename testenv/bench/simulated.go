@@ -1,17 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
 	"time"
 
 	"swerve/failover"
 	"swerve/testenv/simulator"
 )
 
-// world is how long each simulated world lives; worlds run on all processors.
+// world is how long each simulated world lives.
 const world = 10 * 24 * time.Hour
 
 // hardship is what befalls both uplinks of a simulated gateway all the time.
@@ -68,36 +67,11 @@ func (m *measurer) simulated(ctx context.Context) error {
 	return nil
 }
 
-// playWorlds plays worlds side by side, and hands each one's outcome on, one at a
-// time. The first error ends it.
-func (m *measurer) playWorlds(ctx context.Context, h hardship, worlds int, length time.Duration, take func(simulator.Stats)) (first error) {
-	var lock sync.Mutex
-	var wait sync.WaitGroup
-	next := 0
-	begin := func() (i int, ok bool) {
-		lock.Lock()
-		defer lock.Unlock()
-		if first == nil {
-			first = ctx.Err()
-		}
-		next++
-		return next - 1, next <= worlds && first == nil
+// playWorlds plays worlds, and hands each one's outcome on.
+func (m *measurer) playWorlds(ctx context.Context, h hardship, worlds int, length time.Duration, take func(simulator.Stats)) error {
+	script := func(i int) simulator.Script {
+		return simulator.Steady(simulator.TwoUplinks, []string{"fiber", "lte"}, m.report.Seed+uint64(i), length, h.script)
 	}
-	for range runtime.GOMAXPROCS(0) {
-		wait.Go(func() {
-			for i, ok := begin(); ok; i, ok = begin() {
-				script := simulator.Steady(simulator.TwoUplinks, []string{"fiber", "lte"}, m.report.Seed+uint64(i), length, h.script)
-				stats, err := simulator.Play(script, simulator.Options{CheckEach: 1000, Lean: true})
-				lock.Lock()
-				if err == nil {
-					take(stats)
-				} else if first == nil {
-					first = err
-				}
-				lock.Unlock()
-			}
-		})
-	}
-	wait.Wait()
-	return first
+	err := simulator.PlayAll(ctx, worlds, script, simulator.Options{CheckEach: 1000, Lean: true}, take)
+	return cmp.Or(err, context.Cause(ctx))
 }

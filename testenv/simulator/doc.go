@@ -6,7 +6,8 @@
 // network at which instant. It is text that people read and write, and all that
 // a run depends on: the lots of each path are drawn from a generator of its own,
 // sown by the script's seed, so equal scripts give equal runs, and leaving a line
-// out disturbs no other path. [Life] writes scripts by lot. Where something breaks the [Failure] holds the script up to that instant.
+// out disturbs no other path. [Life] writes scripts by lot. Where something breaks
+// the [Failure] holds the script up to that instant.
 //
 //   - script.go: the script's text
 //   - network.go, apply.go: the network, and what the script's lines do to it
@@ -22,6 +23,7 @@
 //   - watch.go: what must hold after every step
 //   - truth.go: what was truly so, which the engine cannot know
 //   - stats.go: what is counted
+//   - all.go: many scripts side by side
 //
 // [PlayHouse] plays it to the daemon's loop on the fake kernel of testenv/fake.
 // There a simulated second costs a hundred times as much, and what is held

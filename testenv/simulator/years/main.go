@@ -13,10 +13,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"sync"
 	"syscall"
 	"time"
 
@@ -121,9 +119,14 @@ func run(what string, seed uint64, years float64, o simulator.Options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	begin := time.Now()
-	sum, err := playAll(ctx, worlds, func(i int) simulator.Script {
+	var sum simulator.Stats // of those that were played, if it is stopped
+	err := simulator.PlayAll(ctx, worlds, func(i int) simulator.Script {
 		return script(seed+uint64(i), min(chunk, total-time.Duration(i)*chunk))
-	}, o)
+	}, o, func(s simulator.Stats) {
+		sum.Join(s)
+		fmt.Fprintf(os.Stderr, "\r%.3f years, %d shunned, %d downs, %d degraded ", sum.Years(),
+			sum.Entered[failover.Shunned], sum.Entered[failover.Down], sum.Entered[failover.Degraded])
+	})
 	fmt.Fprintln(os.Stderr)
 	took := time.Since(begin)
 	fmt.Printf("%s, seeds from %d, one for each 10 days: %.1f simulated days a second\n%s",
@@ -133,39 +136,4 @@ func run(what string, seed uint64, years float64, o simulator.Options) error {
 		return simulator.Shrink(failure, simulator.Playing(o), 200)
 	}
 	return err
-}
-
-// playAll plays worlds side by side. The sum is of those that were played; after
-// the first error, and when ctx ends, no more are begun.
-func playAll(ctx context.Context, worlds int, script func(int) simulator.Script, o simulator.Options) (simulator.Stats, error) {
-	var (
-		sum   simulator.Stats
-		first error
-		lock  sync.Mutex
-		wait  sync.WaitGroup
-		next  int
-	)
-	take := func() (int, bool) {
-		lock.Lock()
-		defer lock.Unlock()
-		next++
-		return next - 1, next <= worlds && first == nil && ctx.Err() == nil
-	}
-	for range runtime.GOMAXPROCS(0) {
-		wait.Go(func() {
-			for i, ok := take(); ok; i, ok = take() {
-				stats, err := simulator.Play(script(i), o)
-				lock.Lock()
-				sum.Join(stats)
-				fmt.Fprintf(os.Stderr, "\r%.3f years, %d shunned, %d downs, %d degraded ", sum.Years(),
-					sum.Entered[failover.Shunned], sum.Entered[failover.Down], sum.Entered[failover.Degraded])
-				if first == nil {
-					first = err
-				}
-				lock.Unlock()
-			}
-		})
-	}
-	wait.Wait()
-	return sum, first
 }
