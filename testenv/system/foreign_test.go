@@ -69,7 +69,7 @@ func TestRepairsAreBounded(t *testing.T) {
 		for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			g.fault(fiber, "delete-rules")
 		}
-		g.eventually("plan to find nothing more to do", func() bool { return g.plan() == "" })
+		g.eventually("plan to find nothing more to do", func() bool { return g.script() == "" })
 		n := len(g.repairs())
 		t.Logf("%d repairs in %v of deletions each 10 ms", n, span)
 		if n < 2 || n > 40 {
