@@ -87,6 +87,9 @@ func (e *Engine) goOn(p *path) {
 	}
 }
 
+// spacing is the time between two extra probes to a target.
+func (u *uplink) spacing() time.Duration { return max(u.cfg.Probe.Burst.Spacing, time.Millisecond) }
+
 // sendBurst sends the rounds that are due.
 func (e *Engine) sendBurst(p *path) {
 	b := &p.burst
@@ -94,7 +97,7 @@ func (e *Engine) sendBurst(p *path) {
 		return
 	}
 	b.rounds--
-	b.next = e.now + max(p.up.cfg.Probe.Burst.Spacing, time.Millisecond)
+	b.next = e.now + p.up.spacing()
 	for i := range p.targets {
 		if !p.targets[i].aside && p.up.bucket.take(e.now) {
 			e.ask(p, i, extra)
