@@ -76,7 +76,16 @@ type applied struct {
 	holds [2]bool
 	// unhealed: the packet filter was made anew, so flows may have begun without it.
 	unhealed *firewall.Goal
-	err      error
+	// unfiltered is why the packet filter does not hold the goal, err all there is.
+	unfiltered, err error
+}
+
+// refused is why a family's part of the goal does not hold; nil where it does.
+func (a applied) refused(f failover.Family) error {
+	if a.holds[f] && a.unfiltered == nil {
+		return nil
+	}
+	return a.err
 }
 
 // apply brings the kernel to the goal, and reads it back. Routes come before the
@@ -101,7 +110,7 @@ func (k *plant) apply(s setup, p picture, in failover.Intent) applied {
 
 // outcome sums an apply up.
 func (k *plant) outcome(goal firewall.Goal, result routing.Result, unrouted, other error) applied {
-	out := applied{err: errors.Join(unrouted, other)}
+	out := applied{unfiltered: other, err: errors.Join(unrouted, other)}
 	if k.anew && other == nil {
 		out.unhealed = &goal
 	}

@@ -325,7 +325,7 @@ func (l *loop) applyIntent() {
 	l.judgeApplied(result.err, now)
 	l.judgeSettings()
 	for _, record := range l.switches {
-		l.switched(record, result.err, now)
+		l.switched(record, result.refused(record.Switch.Family), now)
 	}
 	l.switches = nil
 	if result.unhealed != nil {
