@@ -83,24 +83,26 @@ func (p *path) clear(now Instant) string {
 	if !p.window.known() {
 		return ""
 	}
-	words := ""
+	told := -1
 	for i := range figures {
-		f, limit := &figures[i], figures[i].limit(&p.up.cfg.Health)
-		v, known := f.of(&p.window)
+		limit := figures[i].limit(&p.up.cfg.Health)
+		v, known := figures[i].of(&p.window)
 		if !known || limit.Never {
 			continue
 		}
 		if v >= limit.Clear && v > 0 {
 			return ""
 		}
-		if words == "" || i == p.worst {
-			words = fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(p.reach(now)), f.words(limit.Clear))
+		if told < 0 || i == p.worst {
+			told = i
 		}
 	}
-	if words == "" {
+	if told < 0 {
 		return "no limit is set"
 	}
-	return words
+	f := &figures[told]
+	v, _ := f.of(&p.window)
+	return fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(p.reach(now)), f.words(f.limit(&p.up.cfg.Health).Clear))
 }
 
 // reach is the time that the window's figures stand for, in steps of a second.
