@@ -49,7 +49,7 @@ var hardships = []hardship{
 
 // simulated plays link life to the engine in virtual time: a value for each world.
 func (m *measurer) simulated(ctx context.Context) error {
-	worlds := max(2, m.runs/2)
+	worlds := max(2, m.runs)
 	for _, h := range hardships {
 		figures := h.figures(fmt.Sprintf("%s, %.2g years", h.group, float64(worlds)*world.Hours()/24/365))
 		err := m.playWorlds(ctx, h, worlds, world, func(s simulator.Stats) {
