@@ -33,6 +33,29 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
+// What the first answers waited for is not remembered, once one came sooner.
+func TestFirstAnswersWait(t *testing.T) {
+	ms := time.Millisecond
+	for _, tc := range []struct {
+		name     string
+		rtts     []time.Duration
+		deadline time.Duration
+	}{
+		{"steady", []time.Duration{20 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms}, leastDeadline},
+		{"the first waited", []time.Duration{60 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms}, leastDeadline},
+		{"a little less begins nothing anew", []time.Duration{20 * ms, 16 * ms}, 53500 * time.Microsecond},
+		{"sooner later on", []time.Duration{60 * ms, 60 * ms, 60 * ms, 60 * ms, 60 * ms, 20 * ms}, 123476564},
+	} {
+		var r estimate
+		for _, rtt := range tc.rtts {
+			r.add(rtt)
+		}
+		if d := r.deadline(time.Second); d != tc.deadline {
+			t.Errorf("%s: deadline %v, want %v", tc.name, d, tc.deadline)
+		}
+	}
+}
+
 func TestDamping(t *testing.T) {
 	c := Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12}
 	d := damping{heldUntil: never}

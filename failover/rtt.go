@@ -18,11 +18,17 @@ const (
 type estimate struct {
 	srtt, rttvar time.Duration
 	known        bool
+	// samples are counted until there are more than the first ones.
+	samples int
 }
 
+// add takes a sample. The first answers may have waited for what is over: a
+// neighbour's address, a radio that slept. By the RFC that would be remembered for
+// dozens of samples, so among the first ones a clearly shorter one begins anew.
 func (r *estimate) add(rtt time.Duration) {
-	if !r.known {
-		*r = estimate{srtt: rtt, rttvar: rtt / 2, known: true}
+	r.samples = min(r.samples+1, acquaintance+2)
+	if !r.known || r.samples <= acquaintance+1 && rtt < r.srtt*3/4 {
+		*r = estimate{srtt: rtt, rttvar: rtt / 2, known: true, samples: r.samples}
 		return
 	}
 	r.rttvar += ((r.srtt - rtt).Abs() - r.rttvar) / 4
