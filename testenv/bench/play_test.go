@@ -126,7 +126,7 @@ func TestProcessorTime(t *testing.T) {
 	if err != nil || after <= before {
 		t.Errorf("from %v to %v: %v", before, after, err)
 	}
-	if resident, err := residentMiB(os.Getpid()); err != nil || resident < 1 {
+	if resident, err := residentMiB(os.Getpid(), "VmRSS"); err != nil || resident < 1 {
 		t.Errorf("%v MiB resident, %v", resident, err)
 	}
 }

@@ -54,7 +54,7 @@ func (m *measurer) rest(ctx context.Context) error {
 		share.add(100 * used[0].Seconds() / restWindow.Seconds())
 		ratio.add(used[0].Seconds() / used[1].Seconds())
 		fping.add(used[0].Seconds() / used[2].Seconds())
-		resident, err := residentMiB(swerve.daemon.Pid())
+		resident, err := residentMiB(swerve.daemon.Pid(), "VmRSS")
 		if err != nil {
 			return err
 		}
@@ -175,16 +175,17 @@ func processorTime(pid int) (used time.Duration, err error) {
 	return used, nil
 }
 
-// residentMiB is VmRSS of /proc/PID/status.
-func residentMiB(pid int) (float64, error) {
+// residentMiB is the memory of a process by a field of /proc/PID/status: VmRSS, all
+// that is resident, or RssAnon, without the pages of the program's file.
+func residentMiB(pid int, field string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	_, rest, _ := strings.Cut(string(text), field+":")
 	var kib float64
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+		return 0, fmt.Errorf("read %s of process %d: %w", field, pid, err)
 	}
 	return kib / 1024, nil
 }
