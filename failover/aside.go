@@ -64,9 +64,12 @@ func (p *path) othersAnswer(t *target) bool {
 	return false
 }
 
-// heard ends a target's setting aside when it answers steadily again.
+// heard ends the questions to a target that answers, unless they are there to get to
+// know it, and its setting aside when it answers steadily again.
 func (e *Engine) heard(p *path, t *target) {
-	t.ask = 0
+	if t.rtt.samples > acquaintance {
+		t.ask = 0
+	}
 	if t.aside && t.hits >= asideHits {
 		e.setAside(p.family, t.name, false)
 	}

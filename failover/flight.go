@@ -160,6 +160,9 @@ func (e *Engine) probeAnswered(ev ProbeAnswered) {
 	t.fresh = max(t.fresh, f.sent)
 	t.answeredAt = e.seq
 	p.answered = e.now
+	if !t.rtt.known {
+		e.getToKnow(p, t)
+	}
 	if f.kind != fast {
 		t.rtt.add(min(ev.RTT, p.up.cfg.Probe.LostAfter))
 	}

@@ -56,6 +56,22 @@ func TestFirstAnswersWait(t *testing.T) {
 	}
 }
 
+// A target that answers for the first time is asked again at once, until its
+// deadline is what it stays at.
+func TestTargetsAreKnownSoon(t *testing.T) {
+	n := newNetwork(testConfig(), 1)
+	n.step(LinkChanged{Uplink: "fiber", Link: testLink("fiber", 1)})
+	n.run(300 * time.Millisecond)
+	for f := range n.eng.uplinks[0].paths {
+		p := &n.eng.uplinks[0].paths[f]
+		for i := range p.targets {
+			if d := p.targets[i].rtt.deadline(time.Second); d != leastDeadline {
+				t.Errorf("%s %s: the deadline is %v, want %v", p.family, p.targets[i].name, d, leastDeadline)
+			}
+		}
+	}
+}
+
 func TestDamping(t *testing.T) {
 	c := Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12}
 	d := damping{heldUntil: never}

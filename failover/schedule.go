@@ -66,20 +66,11 @@ func gcd(a, b int) int {
 	return a
 }
 
-// acquaintance is how many extra probes each target gets at first. RFC 6298 begins
-// with a deviation of half the RTT, and takes a quarter off with each answer: by
-// the schedule alone a path would be left late for its first ten seconds.
-const acquaintance = 4
-
-// startProbing probes each target at once, a few times more to know its RTT, and
-// from then on by the schedule.
+// startProbing probes each target at once, and from then on by the schedule.
 func (e *Engine) startProbing(p *path) {
 	p.probing = true
 	for i := range p.targets {
-		t := &p.targets[i]
-		t.next = e.now
-		t.ask = acquaintance
-		t.askNext = e.now + p.up.spacing()
+		p.targets[i].next = e.now
 	}
 	p.fastNext = e.now + slowRound
 	p.touched = true
@@ -153,6 +144,17 @@ func (e *Engine) sendFast(p *path) {
 	if p.up.bucket.take(e.now) {
 		e.ask(p, p.fastTurn, fast)
 	}
+}
+
+// acquaintance is how many extra probes a target gets when it first answers. RFC 6298
+// begins with a deviation of half the RTT, and takes a quarter off with each answer:
+// by the schedule alone a path would be left late for its first ten seconds.
+const acquaintance = 4
+
+// getToKnow asks a target that has just answered for the first time a few times more.
+func (e *Engine) getToKnow(p *path, t *target) {
+	t.ask = acquaintance
+	t.askNext = e.now + p.up.spacing()
 }
 
 func (e *Engine) sendAsked(p *path) {
