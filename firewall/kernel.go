@@ -14,9 +14,10 @@ type Kernel struct {
 
 	// Connections are kept, because closing one of netfilter's waits for the
 	// kernel to free what transactions have deleted: 5 to 25 ms, right when a
-	// verdict is in a hurry. Both are nil until they are needed.
+	// verdict is in a hurry. They are nil until they are needed.
 	elements *connection // for transactions of elements alone
 	asking   *netlink.Conn
+	flows    flowFinder // opens its own when it is needed, likewise
 }
 
 // Close closes the connections. What was applied stays. A Kernel that is used
@@ -24,6 +25,7 @@ type Kernel struct {
 func (k *Kernel) Close() {
 	k.dropElements()
 	k.dropAsking()
+	k.flows.close()
 }
 
 func (k *Kernel) dropElements() {

@@ -18,23 +18,36 @@ const (
 	ctaProtoDstPort = 3
 )
 
-// flowFinder finds conntrack's entries one at a time, on a connection that it keeps.
+// flowFinder finds conntrack's entries one at a time. Its zero value is ready for
+// use. It keeps its connection, which has to be closed: see [Kernel].
 type flowFinder struct{ sockets map[int]*nl.SocketHandle }
 
-func openFlowFinder() (flowFinder, error) {
+func (f *flowFinder) open() error {
+	if f.sockets != nil {
+		return nil
+	}
 	s, err := nl.Subscribe(unix.NETLINK_NETFILTER) // to no group: for requests
 	if err != nil {
-		return flowFinder{}, fmt.Errorf("open netlink: %w", err)
+		return fmt.Errorf("open netlink: %w", err)
 	}
-	return flowFinder{map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: s}}}, nil
+	f.sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: s}}
+	return nil
 }
 
-func (f flowFinder) close() { f.sockets[unix.NETLINK_NETFILTER].Close() }
+func (f *flowFinder) close() {
+	if f.sockets != nil {
+		f.sockets[unix.NETLINK_NETFILTER].Close()
+		f.sockets = nil
+	}
+}
 
 // uplinkOf is the uplink by which conntrack knows a socket's flow to go; 0 where it
 // knows no such flow, or none of ours.
-func (f flowFinder) uplinkOf(l failover.Layout, s socket) (failover.Lane, error) {
+func (f *flowFinder) uplinkOf(l failover.Layout, s socket) (failover.Lane, error) {
 	tuple, err := flowTuple(s)
+	if err == nil {
+		err = f.open()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -51,6 +64,7 @@ func (f flowFinder) uplinkOf(l failover.Layout, s socket) (failover.Lane, error)
 		return true
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
+		f.close() // an answer may still be on its way
 		return 0, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
 	}
 	return uplink, nil

@@ -45,7 +45,7 @@ const (
 // probes: they stay as well. And so do those whose flow goes by another uplink:
 // two may have the same address.
 func (k *Kernel) DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error) {
-	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}}
+	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}, flows: &k.flows}
 	err := d.run()
 	if err != nil {
 		err = fmt.Errorf("firewall: destroy sockets on %s: %w", lost, err)
@@ -60,7 +60,7 @@ type destroyer struct {
 	lost      netip.Addr
 	listening map[uint16]bool
 	diag      *netlink.Conn
-	flows     flowFinder
+	flows     *flowFinder
 	destroyed int
 	failed    error // the last failure with a socket
 }
@@ -77,10 +77,6 @@ func (d *destroyer) run() (err error) {
 		return fmt.Errorf("open netlink: %w", err)
 	}
 	defer d.diag.Close()
-	if d.flows, err = openFlowFinder(); err != nil {
-		return err
-	}
-	defer d.flows.close()
 	err = eachSocket(d.lost, tcpConnected, d.consider)
 	return errors.Join(err, d.failed)
 }
