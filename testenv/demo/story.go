@@ -64,7 +64,7 @@ func sentence(e control.Event) string {
 			line += fmt.Sprintf(", kernel read back after %.1f ms", *c.SwitchMS)
 		}
 		return line
-	case e.Type == control.EventSessions:
+	case e.Type == control.EventSessions && e.Detail.Uplink != "":
 		return fmt.Sprintf("sessions of %s %s moved in %.1f ms", e.Detail.Uplink, e.Detail.Family, *e.Detail.TookMS)
 	}
 	return strings.TrimSpace(e.Detail.Object+" "+e.Detail.Action) + ": " + e.Detail.Reason
