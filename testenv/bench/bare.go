@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	probing "github.com/prometheus-community/pro-bing"
 
+	"swerve/failover"
 	"swerve/testenv"
 )
 
@@ -32,8 +34,8 @@ func bareCommands(l *testenv.Lab) ([]*exec.Cmd, error) {
 			if t.Is6() {
 				source = u.Address6
 			}
-			mark := strconv.Itoa((i + 1) << 24) // lane i+1 of the default layout
-			args = append(args, strings.Join([]string{u.Interface, source.String(), mark, t.String()}, ","))
+			mark := failover.DefaultLayout.Mark(failover.FirstUplinkLane + failover.Lane(i))
+			args = append(args, strings.Join([]string{u.Interface, source.String(), fmt.Sprint(mark), t.String()}, ","))
 		}
 	}
 	return []*exec.Cmd{l.Gateway.Command(self, args...)}, nil

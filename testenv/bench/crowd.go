@@ -9,7 +9,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
@@ -96,7 +95,7 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 func (b *bed) awaitDown(ctx context.Context, f failover.Family) (at time.Time, err error) {
 	err = until(ctx, "fiber to be down", func() bool {
 		events, err := b.events(ctx)
-		e := find(events, f, func(e control.Event) bool { return e.Health != nil && e.Health.To == control.Down })
+		e := find(events, f, isDown)
 		if err == nil && e != nil {
 			at = e.Time.Time
 		}

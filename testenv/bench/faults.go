@@ -148,29 +148,32 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 		return nil, context.Cause(ctx)
 	}
 	run := &Run{Group: p.group, Phase: hundredths(phase)}
-	return run, figures.note(ctx, b, c, fault, end, &run)
+	counts, err := figures.note(ctx, b, c, fault, end, run)
+	if !counts {
+		return nil, err
+	}
+	return run, err
 }
 
-// note takes the figures of a run down. It makes the run nil where it is void.
-func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *testenv.Fault, end time.Time, run **Run) error {
+// note takes a run and its figures down, and reports whether it counts.
+func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *testenv.Fault, end time.Time, run *Run) (counts bool, err error) {
 	outcomes := map[*session]traffic.Outcome{}
 	void := false
 	for _, s := range c.all() {
 		o := s.Measure(fault.Onset, end)
 		outcomes[s] = o
 		void = void || o.Void()
-		(*run).Sessions = append((*run).Sessions, Session{
+		run.Sessions = append(run.Sessions, Session{
 			Kind: string(s.Kind), Family: s.family.String(), Requests: stamps(s.Log(), fault.Onset, o.Interruption)})
 	}
 	if void || b.Lateness() > traffic.MaxLateness {
-		*run = nil
-		return nil
+		return false, nil
 	}
 	known := fault.Onset
 	if !fault.Reported.IsZero() {
 		known = fault.Reported
 		reported := hundredths(known.Sub(fault.Onset))
-		(*run).Reported = &reported
+		run.Reported = &reported
 	}
 	for _, family := range failover.Families {
 		since := known.Sub(fault.Onset)
@@ -178,7 +181,7 @@ func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *test
 		f.udp[family].addInterruption(outcomes[c.udp[family]], since)
 		f.tcp[family].addInterruption(outcomes[c.tcp[family]], since)
 	}
-	return f.noteDaemon(ctx, b, c, known)
+	return true, f.noteDaemon(ctx, b, c, known)
 }
 
 // addInterruption takes an interruption down, as counted from when the fault was
@@ -201,7 +204,7 @@ func (f *faultFigures) noteDaemon(ctx context.Context, b *bed, c *clients, known
 				f.evidence[family].addTold(e.Switch.EvidenceMS)
 				f.apply[family].addTold(e.Switch.SwitchMS)
 			}
-			if e := find(events, family, func(e control.Event) bool { return e.Health != nil && e.Health.To == control.Down }); e != nil {
+			if e := find(events, family, isDown); e != nil {
 				verdict[family] = e.Time.Add(time.Millisecond) // it is told rounded down
 			}
 		}
@@ -228,6 +231,9 @@ func (f *Figure) addReset(breaks []traffic.Break, verdict time.Time) {
 		}
 	}
 }
+
+// isDown reports whether an event is the verdict that an uplink is down.
+func isDown(e control.Event) bool { return e.Health != nil && e.Health.To == control.Down }
 
 // find returns the first event of a family for which something holds; nil for none.
 func find(events []control.Event, f failover.Family, holds func(control.Event) bool) *control.Event {

@@ -17,10 +17,9 @@ const unusedGroup = "black-hole, nobody using the line"
 
 // defaultTable is the routing table of the policy default, and bestMetric that of
 // its ladder's first rung.
-const (
-	defaultTable = 5364
-	bestMetric   = 1
-)
+var defaultTable = failover.DefaultLayout.Table(failover.DefaultPolicyLane)
+
+const bestMetric = 1
 
 // unused measures how soon new sessions would go elsewhere where only probes can
 // tell: until the kernel says that the ladder leads out by the other uplink.
