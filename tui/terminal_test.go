@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/testenv"
+	"swerve/testenv/tmux"
 )
 
 // patience bounds every wait: generous, since it only ends tests that fail.
@@ -59,55 +60,23 @@ func startDaemon(t *testing.T, lab *testenv.Lab, swerve string) *testenv.Daemon 
 // multiplexer is a tmux server of the test's own.
 type multiplexer struct {
 	*testing.T
-	folder string // of its socket
+	*tmux.Server
 }
 
-// startTmux starts a server that the kernel ends with the lab, whatever becomes of
-// the test.
+// startTmux starts a server that ends with the lab.
 func startTmux(t *testing.T, lab *testenv.Lab) *multiplexer {
 	t.Helper()
-	m := &multiplexer{t, t.TempDir()}
-	server := lab.Gateway.Command("tmux", "-L", "swerve", "-f", "/dev/null", "-D")
-	server.Env = m.environment()
-	if err := lab.Gateway.Start(server); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		m.tmux("kill-server")
-		_ = server.Wait() // its exit code is its own affair
-	})
-	m.eventually("tmux to answer", func() bool { return m.client("start-server").Run() == nil })
-	return m
-}
-
-// environment is a terminal's that shows UTF-8 and colours.
-func (m *multiplexer) environment(more ...string) []string {
-	return append(more, "PATH="+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR="+m.folder)
-}
-
-func (m *multiplexer) client(args ...string) *exec.Cmd {
-	cmd := exec.Command("tmux", append([]string{"-u", "-L", "swerve"}, args...)...)
-	cmd.Env = m.environment()
-	return cmd
-}
-
-func (m *multiplexer) tmux(args ...string) string {
-	m.Helper()
-	out, err := m.client(args...).CombinedOutput()
-	if err != nil {
-		m.Errorf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return &multiplexer{t, tmux.Start(t, lab.Gateway, t.TempDir())}
 }
 
 // open runs a shell's command line in a terminal of that size and name.
 func (m *multiplexer) open(name string, width, height int, command string) {
 	m.Helper()
-	m.tmux("new-session", "-d", "-s", name, "-x", fmt.Sprint(width), "-y", fmt.Sprint(height),
+	m.Tmux("new-session", "-d", "-s", name, "-x", fmt.Sprint(width), "-y", fmt.Sprint(height),
 		command+`; echo "exit code $?"; sleep 1000`)
 }
 
-func (m *multiplexer) page(name string) string { return m.tmux("capture-pane", "-p", "-t", name) }
+func (m *multiplexer) page(name string) string { return m.Tmux("capture-pane", "-p", "-t", name) }
 
 func (m *multiplexer) eventually(what string, holds func() bool) {
 	m.Helper()
@@ -140,7 +109,7 @@ func (m *multiplexer) shows(name string, texts ...string) (page string) {
 
 func (m *multiplexer) press(name string, keys ...string) {
 	m.Helper()
-	m.tmux(append([]string{"send-keys", "-t", name}, keys...)...)
+	m.Tmux(append([]string{"send-keys", "-t", name}, keys...)...)
 }
 
 // The page of the real daemon, on a real terminal, through a fault, the daemon's
@@ -162,7 +131,7 @@ func TestOnATerminal(t *testing.T) {
 	page := m.shows("page", "◐ WARNING", "× down", "└ no carrier", "► lte", "IPv4 lte", "failover fiber → lte")
 	t.Logf("the fault is on the page after %v\n%s", time.Since(onset).Round(10*time.Millisecond), page)
 	for _, s := range [][2]int{{120, 40}, {60, 20}, {80, 24}} {
-		m.tmux("resize-window", "-t", "page", "-x", fmt.Sprint(s[0]), "-y", fmt.Sprint(s[1]))
+		m.Tmux("resize-window", "-t", "page", "-x", fmt.Sprint(s[0]), "-y", fmt.Sprint(s[1]))
 		m.eventually("a page of that size", func() bool { return m.fits("page", s[0], s[1]) })
 	}
 	if err := fault.Undo(); err != nil {
@@ -217,7 +186,7 @@ func TestOnATerminalWithoutDaemon(t *testing.T) {
 		}
 		m.open(name, 80, 24, line)
 		m.shows(name, "NOT CONNECTED: no daemon answers: there is no such socket", nowhere)
-		if got := strings.Contains(m.tmux("capture-pane", "-p", "-e", "-t", name), "\x1b["); got != coloured {
+		if got := strings.Contains(m.Tmux("capture-pane", "-p", "-e", "-t", name), "\x1b["); got != coloured {
 			t.Errorf("%s: colours: %v", name, got)
 		}
 		m.press(name, "q")

@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/tmux"
 )
 
 // multiplexer is a tmux server of the test's own, with the demo in its one window.
 type multiplexer struct {
 	*testing.T
+	*tmux.Server
 	folder string // of its socket, of the programs, and of all that the demo makes
 }
 
@@ -36,51 +38,22 @@ func programs(t *testing.T) (folder string) {
 // startDemo starts the demo in a window of 220 by 50, with more in its environment.
 func startDemo(t *testing.T, environment string) *multiplexer {
 	t.Helper()
-	m := &multiplexer{t, programs(t)}
-	if err := os.Mkdir(m.folder+"/tmp", 0o700); err != nil {
+	folder := programs(t)
+	if err := os.Mkdir(folder+"/tmp", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ns := netns.New(t) // the kernel ends the server with it, whatever becomes of the test
-	server := ns.Command("tmux", "-L", "stage", "-f", "/dev/null", "-D")
-	server.Env = m.environment()
-	if err := ns.Start(server); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = m.client("kill-server").Run()
-		_ = server.Wait() // its exit code is its own affair
-	})
-	m.eventually("tmux to answer", func() bool { return m.client("start-server").Run() == nil })
-	m.tmux("new-session", "-d", "-s", "stage", "-x", "220", "-y", "50",
+	m := &multiplexer{t, tmux.Start(t, netns.New(t), folder), folder}
+	m.Tmux("new-session", "-d", "-s", "stage", "-x", "220", "-y", "50",
 		fmt.Sprintf("env %s TMPDIR=%[2]s/tmp %[2]s/demo -swerve %[2]s/swerve; echo exit code $?; sleep 1000", environment, m.folder))
 	return m
-}
-
-func (m *multiplexer) environment() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + m.folder}
-}
-
-func (m *multiplexer) client(args ...string) *exec.Cmd {
-	cmd := exec.Command("tmux", append([]string{"-u", "-L", "stage"}, args...)...)
-	cmd.Env = m.environment()
-	return cmd
-}
-
-func (m *multiplexer) tmux(args ...string) string {
-	m.Helper()
-	out, err := m.client(args...).CombinedOutput()
-	if err != nil {
-		m.Fatalf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 // screen is what all panes show.
 func (m *multiplexer) screen() string {
 	m.Helper()
 	text := ""
-	for pane := range strings.FieldsSeq(m.tmux("list-panes", "-s", "-t", "stage", "-F", "#{pane_id}")) {
-		if out, err := m.client("capture-pane", "-p", "-S", "-", "-t", pane).Output(); err == nil { // it may just have gone
+	for pane := range strings.FieldsSeq(m.Tmux("list-panes", "-s", "-t", "stage", "-F", "#{pane_id}")) {
+		if out, err := m.Client("capture-pane", "-p", "-S", "-", "-t", pane).Output(); err == nil { // it may just have gone
 			text += string(out)
 		}
 	}
@@ -126,7 +99,7 @@ func (m *multiplexer) processes() map[int]string {
 func (m *multiplexer) nothingStays() {
 	m.Helper()
 	m.eventually("all processes to end", func() bool { return len(m.processes()) == 0 })
-	if panes := m.tmux("list-panes", "-s", "-t", "stage"); strings.Count(panes, "\n") != 1 {
+	if panes := m.Tmux("list-panes", "-s", "-t", "stage"); strings.Count(panes, "\n") != 1 {
 		m.Errorf("panes stay:\n%s", panes)
 	}
 	if files, err := os.ReadDir(m.folder + "/tmp"); err != nil || len(files) > 0 {
@@ -142,12 +115,12 @@ func TestDashboardBesideTheTimeline(t *testing.T) {
 			t.Parallel()
 			m := startDemo(t, environment)
 			m.shows("beside the timeline?")
-			m.tmux("send-keys", "-t", "stage", "y", "Enter")
+			m.Tmux("send-keys", "-t", "stage", "y", "Enter")
 			m.shows("swerve run, pid", "UPLINKS", "POLICIES", "── carrier lost")
 			if len(m.processes()) < 3 {
 				t.Errorf("the demo, the daemon and the dashboard should run: %v", m.processes())
 			}
-			m.tmux("send-keys", "-t", "stage", "C-c")
+			m.Tmux("send-keys", "-t", "stage", "C-c")
 			m.shows("exit code 1")
 			for _, want := range []string{"swerve run, pid", "── carrier lost", "demo: ended early; nothing is left behind"} {
 				if text := m.screen(); strings.Count(text, want) != 1 {
@@ -193,13 +166,13 @@ func TestKilledDemo(t *testing.T) {
 	for name, end := range map[string]func(*multiplexer){
 		"the demo in its pane": func(m *multiplexer) { m.kill(syscall.SIGKILL, true) },
 		"the one around it":    func(m *multiplexer) { m.kill(syscall.SIGTERM, false) },
-		"the terminal":         func(m *multiplexer) { m.tmux("respawn-pane", "-k", "-t", "stage", "sleep 1000") },
+		"the terminal":         func(m *multiplexer) { m.Tmux("respawn-pane", "-k", "-t", "stage", "sleep 1000") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := startDemo(t, "-u TMUX -u TMUX_PANE")
 			m.shows("beside the timeline?")
-			m.tmux("send-keys", "-t", "stage", "y", "Enter")
+			m.Tmux("send-keys", "-t", "stage", "y", "Enter")
 			m.shows("swerve run, pid", "UPLINKS")
 			end(m)
 			m.nothingStays()

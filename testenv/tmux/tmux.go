@@ -1,0 +1,68 @@
+// Package tmux gives tests a real terminal: a server of tmux(1) of their own, which
+// the kernel ends with the namespace that it runs in, whatever becomes of the test.
+package tmux
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/testenv/netns"
+)
+
+// startLimit bounds the wait for a server to answer; it only ends tests that fail.
+const startLimit = 40 * time.Second
+
+// Server is a tmux server without a session yet.
+type Server struct {
+	t testing.TB
+	// Folder has the server's socket.
+	Folder string
+}
+
+// Start starts a server in a namespace, with its socket in a folder, and waits until
+// it answers. It ends with the test.
+func Start(t testing.TB, ns *netns.NS, folder string) *Server {
+	t.Helper()
+	s := &Server{t, folder}
+	server := ns.Command("tmux", "-L", "test", "-f", "/dev/null", "-D")
+	server.Env = s.environment()
+	if err := ns.Start(server); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.Client("kill-server").Run() // or it has ended
+		_ = server.Wait()                 // its exit code is its own affair
+	})
+	for end := time.Now().Add(startLimit); s.Client("start-server").Run() != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v in vain for tmux to answer", startLimit)
+		}
+	}
+	return s
+}
+
+// environment is a terminal's that shows UTF-8 and colours.
+func (s *Server) environment() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.Folder}
+}
+
+// Client prepares a command of tmux for the server.
+func (s *Server) Client(args ...string) *exec.Cmd {
+	cmd := exec.Command("tmux", append([]string{"-u", "-L", "test"}, args...)...)
+	cmd.Env = s.environment()
+	return cmd
+}
+
+// Tmux runs a command of tmux and returns what it wrote. One that fails ends the
+// test.
+func (s *Server) Tmux(args ...string) string {
+	s.t.Helper()
+	out, err := s.Client(args...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
