@@ -49,9 +49,11 @@ func (s *Server) environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.Folder}
 }
 
-// Client prepares a command of tmux for the server.
+// Client prepares a command of tmux for the server. It never starts a server of its
+// own (-N): one that it started because it came first would take the socket, and
+// vanish again for want of a session.
 func (s *Server) Client(args ...string) *exec.Cmd {
-	cmd := exec.Command("tmux", append([]string{"-u", "-L", "test"}, args...)...)
+	cmd := exec.Command("tmux", append([]string{"-N", "-u", "-L", "test"}, args...)...)
 	cmd.Env = s.environment()
 	return cmd
 }
