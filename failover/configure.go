@@ -61,7 +61,7 @@ func takeUplink(old []*uplink, c Uplink) *uplink {
 func newPath(u *uplink, f Family) path {
 	p := path{
 		up: u, family: f, state: Unknown, since: 0, evidence: never, silent: never, suspectAt: never,
-		answered: never, fastUntil: never, lateSent: never, cameAt: never, recovery: noRecovery, hint: noHint,
+		answered: never, fastUntil: never, lateSent: never, cameAt: never, recovery: noRecovery, received: never,
 		touched: true, due: forever,
 	}
 	p.burst.ended = never

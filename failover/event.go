@@ -49,12 +49,15 @@ type ProbeNotSent struct {
 	Cause string
 }
 
-// Traffic is a hint from passing traffic: when the uplink last sent and last
-// received for established flows. Either is negative while unknown.
+// Traffic is a hint from passing traffic.
 type Traffic struct {
-	Uplink                 string
-	Family                 Family
-	LastSent, LastReceived Instant
+	Uplink string
+	Family Family
+	// Unanswered is when the first packet left after which nothing came back;
+	// negative where nothing waits for an answer.
+	Unanswered Instant
+	// Received is when established flows last received; negative while unknown.
+	Received Instant
 }
 
 // NeighborFailed tells that the kernel could not resolve the gateway.

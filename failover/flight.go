@@ -234,13 +234,21 @@ func (e *Engine) late(p *path, f *flight) {
 	if t.aside || p.provenSince(f.sent) {
 		return
 	}
+	if known || p.state == Suspect || p.state == Shunned {
+		p.suspect(f.sent, "no answer from "+t.name+" within "+span(f.lateAt-f.sent))
+	}
+}
+
+// suspect notes that what was sent at an instant has no answer: a reason to look
+// where nothing spoke against the path so far.
+func (p *path) suspect(sent Instant, cause string) {
 	switch p.state {
 	case Suspect, Shunned:
-		p.fellSilent(f.sent)
+		p.fellSilent(sent)
 	case Unknown, Up, Degraded, Recovering:
-		if known && p.cause == "" {
-			p.fellSilent(f.sent)
-			p.cause = "no answer from " + t.name + " within " + span(f.lateAt-f.sent)
+		if p.cause == "" {
+			p.fellSilent(sent)
+			p.cause = cause
 		}
 	case Absent, Down:
 	}

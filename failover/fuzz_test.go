@@ -46,7 +46,7 @@ func fuzzEvent(kind, about byte, now Instant) Event {
 	case 4:
 		return ProbeNotSent{ID: id}
 	case 5:
-		return Traffic{Uplink: name, Family: family, LastSent: now, LastReceived: now - Instant(about)*time.Millisecond}
+		return Traffic{Uplink: name, Family: family, Unanswered: now - Instant(about)*time.Millisecond, Received: now}
 	case 6:
 		return NeighborFailed{Uplink: name, Family: family}
 	case 7:

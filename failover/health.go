@@ -128,7 +128,7 @@ func (e *Engine) nextSuspect(p *path) (verdict, bool) {
 	if !p.burst.failed() {
 		return verdict{}, false
 	}
-	if p.hint.received >= p.suspectAt {
+	if p.received >= p.suspectAt {
 		// Established flows still receive: it may be the targets. Look again.
 		p.suspectAt = e.now
 		e.closeBurst(p)
@@ -158,7 +158,7 @@ func (p *path) silentSince() Instant {
 
 // downAt is when a shunned path's silence outlasts its patience.
 func (p *path) downAt() Instant {
-	return max(p.silentSince(), p.hint.received) + p.patience.now
+	return max(p.silentSince(), p.received) + p.patience.now
 }
 
 func (p *path) nextDown() (verdict, bool) {

@@ -1,12 +1,5 @@
 package failover
 
-// hint is what passing traffic tells of a path.
-type hint struct {
-	sent, received Instant
-}
-
-var noHint = hint{sent: never, received: never}
-
 // traffic takes in a hint. Traffic that leaves for longer than an answer takes
 // while nothing comes back, no probe's answer either, is a reason to look.
 func (e *Engine) traffic(ev Traffic) {
@@ -14,24 +7,13 @@ func (e *Engine) traffic(ev Traffic) {
 	if p == nil {
 		return
 	}
-	h := &p.hint
-	if ev.LastSent >= 0 {
-		h.sent = max(h.sent, min(ev.LastSent, e.now))
-	}
-	if ev.LastReceived >= 0 {
-		h.received = max(h.received, min(ev.LastReceived, e.now))
-	}
+	p.received = max(p.received, min(ev.Received, e.now))
 	p.touched = true
-	if !p.probing || len(p.targets) == 0 || h.received == never {
+	silence := e.now - ev.Unanswered
+	if ev.Unanswered < 0 || silence <= p.slowest() || !p.probing || p.provenSince(ev.Unanswered) {
 		return
 	}
-	silence := h.sent - h.received
-	if silence <= p.slowest() || p.provenSince(h.received) {
-		return
-	}
-	if p.cause == "" {
-		p.cause = "traffic leaves and nothing returns for " + span(silence)
-	}
+	p.suspect(ev.Unanswered, "traffic leaves and nothing returns for "+span(silence))
 }
 
 // slowest is the longest deadline of the path's targets.

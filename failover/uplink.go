@@ -76,7 +76,8 @@ type path struct {
 	calm uint64
 	// worst is the figure that was last over its limit.
 	worst int
-	hint  hint
+	// received is when established flows last received.
+	received Instant
 
 	touched bool
 	due     Instant

@@ -182,10 +182,10 @@ func (p *player) hint(verb string, args []string) error {
 	case "neighbor-failed":
 		n.step(NeighborFailed{Uplink: u, Family: f})
 	case "received":
-		n.step(Traffic{Uplink: u, Family: f, LastSent: n.now, LastReceived: n.now})
+		n.step(Traffic{Uplink: u, Family: f, Unanswered: -1, Received: n.now})
 	case "leaves":
 		d, err := time.ParseDuration(args[2])
-		n.step(Traffic{Uplink: u, Family: f, LastSent: n.now, LastReceived: n.now - d})
+		n.step(Traffic{Uplink: u, Family: f, Unanswered: n.now - d, Received: n.now - d})
 		return err
 	}
 	return nil

@@ -139,7 +139,8 @@ func (w *world) changeByHand(u Uplink, f Family) {
 	case 1:
 		n.step(Operator{Verb: Resume})
 	case 2:
-		n.step(Traffic{Uplink: u.Name, Family: f, LastSent: n.now, LastReceived: n.now - time.Duration(w.rand.Int64N(int64(time.Second)))})
+		since := n.now - time.Duration(w.rand.Int64N(int64(time.Second)))
+		n.step(Traffic{Uplink: u.Name, Family: f, Unanswered: since, Received: since})
 	case 3:
 		i := w.rand.IntN(len(w.cfg.Uplinks))
 		w.cfg.Uplinks = slices.Clone(w.cfg.Uplinks)
