@@ -1,7 +1,7 @@
 // Package linkmon is the daemon's eye: it tells how the uplinks' links stand,
 // and asks through each of them whether the internet still answers.
 //
-// It has two halves that share one way out:
+// It has three parts that share one way out:
 //
 //   - The watch follows the kernel by rtnetlink. Its messages are only hints:
 //     each makes it read links, addresses and routes again, compare, and tell
@@ -11,6 +11,9 @@
 //   - The prober sends the engine's probes, each by the uplink that it names
 //     (its address, its mark, its device), and tells what came of it. See
 //     probe.go; what can be probed is a [failover.Target].
+//   - The traffic that passes gives a hint where it leaves an uplink and nothing
+//     comes back: [failover.Traffic], sooner than the next probe. See traffic.go,
+//     and pulse.go for when.
 //
 // # Taking observations
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"sync"
 
 	"swerve/failover"
 )
@@ -47,9 +48,10 @@ type Counters struct {
 // Monitor watches links and sends probes. Its methods may be called from any
 // goroutine.
 type Monitor struct {
-	watch  *watch
-	prober *prober
-	out    *outbox
+	watch   *watch
+	prober  *prober
+	traffic *traffic
+	out     *outbox
 }
 
 // New opens the sockets on the calling thread, so in its namespace, and reads the
@@ -73,14 +75,18 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 	}
 	prober := newProber(o.Clock, out, newBing())
 	prober.own = w.isOwn
-	return &Monitor{watch: w, prober: prober, out: out}, nil
+	return &Monitor{watch: w, prober: prober, traffic: openTraffic(o, w.snapshot, out), out: out}, nil
 }
 
 // Run watches until ctx ends. It then ends the probes that are under way, closes
 // the sockets, waits for all goroutines and returns nil.
 func (m *Monitor) Run(ctx context.Context) error {
+	defer m.traffic.close()
+	var hints sync.WaitGroup
+	hints.Go(func() { m.traffic.run(ctx) })
 	err := m.watch.run(ctx)
 	m.prober.close()
+	hints.Wait()
 	return err
 }
 

@@ -12,7 +12,8 @@ import (
 type Observation struct {
 	At failover.Instant
 	// Event is one of [failover.LinkChanged], [failover.NeighborFailed],
-	// [failover.ProbeSent], [failover.ProbeNotSent] and [failover.ProbeAnswered].
+	// [failover.ProbeSent], [failover.ProbeNotSent], [failover.ProbeAnswered] and
+	// [failover.Traffic].
 	Event failover.Event
 }
 
