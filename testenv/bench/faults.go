@@ -33,6 +33,9 @@ const (
 	blackHole    = "black-hole under traffic"
 )
 
+// lead is how long traffic goes on before a fault may come.
+const lead = time.Second
+
 var faultParts = []faultPart{
 	{group: carrierAlive, spec: "carrier", watch: 600 * time.Millisecond, fresh: worstAtMost(20)},
 	{group: carrierDead, spec: "carrier", dead: true, watch: 600 * time.Millisecond, fresh: worstAtMost(20)},
@@ -135,7 +138,7 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 			return nil, err
 		}
 	}
-	if !sleep(ctx, phase) {
+	if !sleep(ctx, lead+phase) {
 		return nil, context.Cause(ctx)
 	}
 	b.MarkLateness()
