@@ -9,13 +9,14 @@ import (
 const (
 	// busyEvery is how often the counters of an interface with traffic are read.
 	busyEvery = 10 * time.Millisecond
-	// idleEvery is how often those of one without are, and how often it is judged
-	// whether there is traffic; it then counts as busy for busyFor.
-	idleEvery = 100 * time.Millisecond
-	busyFor   = time.Second
-	// busyPackets is the traffic each way in idleEvery that makes an interface
-	// busy: 50 packets a second. An uplink's probes are six.
-	busyPackets = 5
+	// idleEvery is how often those of one without are: each time costs more than
+	// it seems, since the processor sleeps meanwhile.
+	idleEvery = 500 * time.Millisecond
+	// busyRate is the packets a second each way that make an interface busy, which
+	// is judged each judgeEvery and holds for busyFor. An uplink's probes are six.
+	busyRate   = 50
+	judgeEvery = 100 * time.Millisecond
+	busyFor    = time.Second
 	// hush is the part of the usual rate under which little counts as nothing:
 	// broadcasts go on where the way to the internet is cut.
 	hush = 1.0 / 16
@@ -86,10 +87,11 @@ func (p *pulse) sample(at failover.Instant, now packets) (unanswered failover.In
 
 // judge decides from time to time whether the interface is busy.
 func (p *pulse) judge() {
-	if p.at-p.judgedAt < idleEvery {
+	span := p.at - p.judgedAt
+	if span < judgeEvery {
 		return
 	}
-	if p.last.rx-p.judged.rx >= busyPackets && p.last.tx-p.judged.tx >= busyPackets {
+	if least := uint64(busyRate * span.Seconds()); min(p.last.rx-p.judged.rx, p.last.tx-p.judged.tx) >= least {
 		p.busyUntil = p.at + busyFor
 	}
 	p.judged, p.judgedAt = p.last, p.at
