@@ -45,15 +45,20 @@ func (b builder) forward() chain {
 		about: "From the client's side only: a server would get nothing but a stray by a wrong uplink.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: append([]rule{
+			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is there"),
 			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
 				because("its entry is gone, it cannot go on"),
 		}, b.deadFlows()...),
 	}
 }
 
+// onUplink matches packets with an uplink's lane, not a policy's.
+func (b builder) onUplink() []piece {
+	return []piece{packetMark(b.Layout.MarkMask &^ b.policyBit()).isNot(0), packetMark(b.policyBit()).is(0)}
+}
+
 func (b builder) local() chain {
-	probe := newRule(packetMark(b.Layout.MarkMask&^b.policyBit()).isNot(0), packetMark(b.policyBit()).is(0), returns).
-		because("probes pass")
+	probe := newRule(append(b.onUplink(), returns)...).because("probes pass")
 	return chain{
 		name:  "local",
 		about: "The same for local sockets.",
