@@ -51,11 +51,11 @@ func newSlotConn(conn *net.UnixConn, slots chan struct{}, tooMany bool) *slotCon
 	return &slotConn{conn, sync.OnceFunc(func() { <-slots }), tooMany}
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. The slot goes first, so that a client that sees the
+// end finds room.
 func (c *slotConn) Close() error {
-	err := c.UnixConn.Close()
 	c.release()
-	return err
+	return c.UnixConn.Close()
 }
 
 type tooManyKey struct{}
