@@ -147,14 +147,20 @@ func TestMoves(t *testing.T) {
 		Rungs: []failover.Rung{{Shares: []failover.Share{{Uplink: "cable", Weight: 1}, {Uplink: "lte", Weight: 1}}}, {Shares: []failover.Share{{Uplink: "fiber", Weight: 1}}}},
 		Lost:  []string{"fiber"},
 	}
+	text := func(m move) (all string) {
+		for _, p := range m.parts {
+			all += fmt.Sprint(p.family, p.addresses, p.ways) + "; "
+		}
+		return all
+	}
 	moves := s.moves(p, in, failover.IPv4)
 	if len(moves) != 2 {
 		t.Fatalf("moves: %+v", moves)
 	}
-	if m := moves[0]; m.pair != (firewall.Pair{Uplink: 1, Policy: 64}) || fmt.Sprint(m.addresses, m.ways) != "[192.0.2.1] [enp3s0]" {
+	if m := moves[0]; m.pair != (firewall.Pair{Uplink: 1, Policy: 64}) || text(m) != "ipv4 [192.0.2.1] [enp3s0]; " {
 		t.Errorf("default: %+v", m)
 	}
-	if m := moves[1]; m.pair != (firewall.Pair{Uplink: 1, Policy: 65}) || fmt.Sprint(m.addresses, m.ways) != "[] [enp3s0 wwan0]" {
+	if m := moves[1]; m.pair != (firewall.Pair{Uplink: 1, Policy: 65}) || text(m) != "ipv4 [] [enp3s0 wwan0]; " {
 		t.Errorf("guests: %+v", m)
 	}
 	if moves := s.moves(p, in, failover.IPv6); len(moves) != 0 {
@@ -167,7 +173,7 @@ type flowsThatFail struct{}
 
 func (flowsThatFail) Heal(firewall.Goal) (int, error) { return 0, errRefused }
 func (flowsThatFail) Grace([]string) error            { return errRefused }
-func (flowsThatFail) DeleteFlows(failover.Layout, failover.Family, failover.Lane, []failover.Lane) error {
+func (flowsThatFail) DeleteFlows(failover.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
 func (flowsThatFail) DestroySockets(failover.Layout, failover.Lane, netip.Addr) (int, error) {
@@ -178,10 +184,12 @@ func (flowsThatFail) DestroySockets(failover.Layout, failover.Lane, netip.Addr) 
 func TestMoverTellsWhatFailed(t *testing.T) {
 	r := &rig{t: t}
 	m := newMover(flowsThatFail{}, r)
-	move{uplink: "fiber", policy: "default", addresses: make([]netip.Addr, 2)}.carryOut(m)
+	move{uplink: "fiber", policy: "default", parts: []part{
+		{family: failover.IPv4, addresses: make([]netip.Addr, 2)}, {family: failover.IPv6},
+	}}.carryOut(m)
 	heal{}.carryOut(m)
 	events := r.take()
-	if len(events) != 2 {
+	if len(events) != 3 {
 		t.Fatalf("told: %+v", events)
 	}
 	for _, e := range events {

@@ -72,7 +72,7 @@ type Sysctls interface {
 type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
-	DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error
+	DeleteFlows(l failover.Layout, pair firewall.Pair, families ...failover.Family) error
 	DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error)
 }
 

@@ -15,10 +15,16 @@ import (
 // move is a pair of lanes that was lost in a switch, with what there is to do.
 type move struct {
 	layout failover.Layout
-	family failover.Family
 	pair   firewall.Pair
 	// uplink and policy by name, for the event.
 	uplink, policy string
+	// parts are the families in which it was lost.
+	parts []part
+}
+
+// part is what there is to do of a move in one family.
+type part struct {
+	family failover.Family
 	// addresses of this machine whose sockets go with the uplink.
 	addresses []netip.Addr
 	// ways are the interfaces that the flows leave by from now on.
@@ -72,17 +78,21 @@ func (m *mover) run(ctx context.Context) {
 
 func (v move) carryOut(m *mover) {
 	begin := time.Now()
-	problems := []error{
-		m.flows.Grace(v.ways),
-		m.flows.DeleteFlows(v.layout, v.family, v.pair.Uplink, []failover.Lane{v.pair.Policy}),
+	var families []failover.Family
+	var ways []string
+	for _, p := range v.parts {
+		families, ways = append(families, p.family), append(ways, p.ways...)
 	}
-	closed := 0
-	for _, address := range v.addresses {
-		n, err := m.flows.DestroySockets(v.layout, v.pair.Uplink, address)
-		closed += n
-		problems = append(problems, err)
+	failed := errors.Join(m.flows.Grace(ways), m.flows.DeleteFlows(v.layout, v.pair, families...))
+	for _, p := range v.parts {
+		problems, closed := []error{failed}, 0
+		for _, address := range p.addresses {
+			n, err := m.flows.DestroySockets(v.layout, v.pair.Uplink, address)
+			closed += n
+			problems = append(problems, err)
+		}
+		m.events.Publish(v.event(p.family, time.Since(begin), closed, errors.Join(problems...)))
 	}
-	m.events.Publish(v.event(time.Since(begin), closed, errors.Join(problems...)))
 }
 
 // carryOut heals, and tells where there was something to heal.
@@ -103,9 +113,9 @@ func (h heal) carryOut(m *mover) {
 	m.events.Publish(control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail})
 }
 
-func (v move) event(took time.Duration, closed int, err error) control.Event {
+func (v move) event(f failover.Family, took time.Duration, closed int, err error) control.Event {
 	detail := &control.Detail{
-		Action: "moved", Uplink: v.uplink, Policy: v.policy, Family: v.family.String(),
+		Action: "moved", Uplink: v.uplink, Policy: v.policy, Family: f.String(),
 		Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet",
 		TookMS: control.Millis(took),
 	}
@@ -124,17 +134,34 @@ func (v move) event(took time.Duration, closed int, err error) control.Event {
 // families whose routes the kernel holds: flows are not sent away before there is
 // a way for them.
 func (l *loop) letGo(holds [2]bool) {
+	var moves []move
 	for _, f := range failover.Families {
 		if !holds[f] {
 			continue
 		}
 		for _, v := range l.setup.moves(l.picture, *l.intent, f) {
-			if !slices.Contains(l.released[f], v.pair) && !l.mover.add(v) {
-				l.log.Error("sessions are not moved", "uplink", v.uplink, "reason", "too many moves wait")
+			if !slices.Contains(l.released[f], v.pair) {
+				moves = together(moves, v)
 			}
 		}
 		l.released[f] = l.setup.lost(*l.intent, f)
 	}
+	for _, v := range moves {
+		if !l.mover.add(v) {
+			l.log.Error("sessions are not moved", "uplink", v.uplink, "reason", "too many moves wait")
+		}
+	}
+}
+
+// together adds a move, to that of the other family where the same pair is lost in
+// both: with many flows, it is looking for them that takes long.
+func together(moves []move, v move) []move {
+	i := slices.IndexFunc(moves, func(m move) bool { return m.pair == v.pair })
+	if i < 0 {
+		return append(moves, v)
+	}
+	moves[i].parts = append(moves[i].parts, v.parts...)
+	return moves
 }
 
 // lost are the pairs that an intent lets go of.
@@ -164,19 +191,21 @@ func (s setup) moves(p picture, in failover.Intent, f failover.Family) []move {
 }
 
 func (s setup) move(p picture, policy failover.PolicyIntent, f failover.Family, name string) move {
-	v := move{layout: s.layout, family: f, uplink: name, policy: policy.Policy, pair: s.pair(name, policy.Policy)}
+	v := move{layout: s.layout, uplink: name, policy: policy.Policy, pair: s.pair(name, policy.Policy)}
+	todo := part{family: f}
 	// Sockets have no policy: they go when the default policy lets go.
 	if v.pair.Policy == failover.DefaultPolicyLane {
 		for _, a := range p.last[name].addresses[f] {
-			v.addresses = append(v.addresses, a.Addr())
+			todo.addresses = append(todo.addresses, a.Addr())
 		}
 	}
 	for _, rung := range policy.Family[f].Rungs {
 		for _, share := range rung.Shares {
 			if share.Uplink != name {
-				v.ways = append(v.ways, p.links[share.Uplink].Interface)
+				todo.ways = append(todo.ways, p.links[share.Uplink].Interface)
 			}
 		}
 	}
+	v.parts = []part{todo}
 	return v
 }

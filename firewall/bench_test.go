@@ -129,7 +129,7 @@ func BenchmarkDeleteFlows(b *testing.B) {
 		k, n := new(Kernel), 0
 		fillConntrack(b, entries, func(i int) uint32 { return failover.DefaultLayout.CTPair(2, 64) })
 		for b.Loop() {
-			if err := k.DeleteFlows(failover.DefaultLayout, failover.IPv4, 1, []failover.Lane{64}); err != nil {
+			if err := k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.Families[:]...); err != nil {
 				b.Fatal(err)
 			}
 			n++

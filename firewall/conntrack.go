@@ -49,15 +49,24 @@ func ctHeader(kind uint16, flags netlink.HeaderFlags) netlink.Header {
 // addressFamily is a family as netlink writes it.
 func addressFamily(f failover.Family) byte { return [2]byte{unix.AF_INET, unix.AF_INET6}[f] }
 
-// deleteByMark makes the kernel delete every entry of a family whose mark has
-// this value under the mask.
+// deleteByMark makes the kernel delete every entry of one family or both whose mark
+// has this value under the mask.
 //
 // Wrong attributes are dangerous: a mask without a mark, and much else that the
 // kernel does not understand, deletes *all* entries and reports success. So only
 // these two are ever sent, always both, big-endian, and never with a value that
 // could match flows without lanes. Version 1 in the header makes the kernel
-// honour the family; version 0 means both.
-func deleteByMark(f failover.Family, mark, mask uint32) (netlink.Message, error) {
+// honour the family, of which AF_UNSPEC means both.
+func deleteByMark(families []failover.Family, mark, mask uint32) (netlink.Message, error) {
+	var family byte
+	switch len(families) {
+	case 0:
+		return netlink.Message{}, errors.New("flows of no family")
+	case 1:
+		family = addressFamily(families[0])
+	default:
+		family = unix.AF_UNSPEC
+	}
 	if mark == 0 || mask == 0 || mark&^mask != 0 {
 		return netlink.Message{}, fmt.Errorf("mark 0x%08x under mask 0x%08x would match flows that are not ours", mark, mask)
 	}
@@ -71,7 +80,7 @@ func deleteByMark(f failover.Family, mark, mask uint32) (netlink.Message, error)
 	}
 	return netlink.Message{
 		Header: ctHeader(ctMessageDelete, netlink.Acknowledge),
-		Data:   append(nfgenmsg(addressFamily(f), 1), data...),
+		Data:   append(nfgenmsg(family, 1), data...),
 	}, nil
 }
 

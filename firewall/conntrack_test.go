@@ -15,15 +15,16 @@ import (
 // The bytes of the one command that could delete every flow of the machine.
 func TestDeleteByMarkBytes(t *testing.T) {
 	for _, c := range []struct {
-		family failover.Family
-		mark   uint32
-		want   string
+		families []failover.Family
+		mark     uint32
+		want     string
 	}{
 		// family, version 1, resource id; length 8, CTA_MARK, value; length 8, CTA_MARK_MASK, value
-		{failover.IPv4, 0x01400000, "02010000" + "08000800" + "01400000" + "08001500" + "7fff0000"},
-		{failover.IPv6, 0x02410000, "0a010000" + "08000800" + "02410000" + "08001500" + "7fff0000"},
+		{[]failover.Family{failover.IPv4}, 0x01400000, "02010000" + "08000800" + "01400000" + "08001500" + "7fff0000"},
+		{[]failover.Family{failover.IPv6}, 0x02410000, "0a010000" + "08000800" + "02410000" + "08001500" + "7fff0000"},
+		{failover.Families[:], 0x02410000, "00010000" + "08000800" + "02410000" + "08001500" + "7fff0000"},
 	} {
-		m, err := deleteByMark(c.family, c.mark, failover.DefaultLayout.CTMask)
+		m, err := deleteByMark(c.families, c.mark, failover.DefaultLayout.CTMask)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,17 +41,20 @@ func TestDeleteByMarkRefuses(t *testing.T) {
 	for _, c := range []struct{ mark, mask uint32 }{
 		{0, 0}, {0, 0x7fff0000}, {0x01400000, 0}, {0x01400000, 0x7f000000}, {0x81400000, 0x7fff0000},
 	} {
-		if m, err := deleteByMark(failover.IPv4, c.mark, c.mask); err == nil {
+		if m, err := deleteByMark(failover.Families[:], c.mark, c.mask); err == nil {
 			t.Errorf("mark 0x%08x mask 0x%08x was encoded: %x", c.mark, c.mask, m.Data)
 		}
+	}
+	if m, err := deleteByMark(nil, 0x01400000, failover.DefaultLayout.CTMask); err == nil {
+		t.Errorf("for no family was encoded: %x", m.Data)
 	}
 	if _, err := deleteFlow(flow{}); err == nil {
 		t.Error("an entry without a tuple would have been deleted: that is, all of them")
 	}
 	k := newKernel(t)
-	for _, c := range []struct{ uplink, policy failover.Lane }{{0, 64}, {64, 64}, {1, 0}, {1, 1}, {1, 127}} {
-		if err := k.DeleteFlows(failover.DefaultLayout, failover.IPv4, c.uplink, []failover.Lane{c.policy}); err == nil {
-			t.Errorf("flows of uplink %d, policy %d would have been deleted", c.uplink, c.policy)
+	for _, pair := range []Pair{{0, 64}, {64, 64}, {1, 0}, {1, 1}, {1, 127}} {
+		if err := k.DeleteFlows(failover.DefaultLayout, pair, failover.IPv4); err == nil {
+			t.Errorf("flows of uplink %d, policy %d would have been deleted", pair.Uplink, pair.Policy)
 		}
 	}
 }

@@ -11,28 +11,26 @@ import (
 	"swerve/failover"
 )
 
-// DeleteFlows deletes the conntrack entries of one family that these policies
-// sent to an uplink, so that the flows' next packets begin anew elsewhere.
-// Established TCP stays: it waits for its reset. So does all that came in by the
-// uplink. It is one command a policy, carried out inside the kernel.
-func (k *Kernel) DeleteFlows(l failover.Layout, f failover.Family, uplink failover.Lane, policies []failover.Lane) error {
+// DeleteFlows deletes a pair's conntrack entries of these families, so that the
+// flows' next packets begin anew elsewhere. Established TCP stays: it waits for its
+// reset. So does all that came in by the uplink. It is one command, carried out
+// inside the kernel, which walks once over the entries of all namespaces.
+func (k *Kernel) DeleteFlows(l failover.Layout, pair Pair, families ...failover.Family) error {
 	fail := func(err error) error {
-		return fmt.Errorf("firewall: delete %s flows of lane %d: %w", f, uplink, err)
+		return fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
 	}
-	if !uplink.IsUplink() {
+	switch {
+	case !pair.Uplink.IsUplink():
 		return fail(errors.New("not the lane of an uplink"))
+	case !pair.Policy.IsPolicy():
+		return fail(fmt.Errorf("lane %d is no policy's", pair.Policy))
 	}
-	for _, p := range policies {
-		if !p.IsPolicy() {
-			return fail(fmt.Errorf("lane %d is no policy's", p))
-		}
-		m, err := deleteByMark(f, l.CTPair(uplink, p), l.CTMask)
-		if err != nil {
-			return fail(err)
-		}
-		if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fail(err)
-		}
+	m, err := deleteByMark(families, l.CTPair(pair.Uplink, pair.Policy), l.CTMask)
+	if err != nil {
+		return fail(err)
+	}
+	if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fail(err)
 	}
 	return nil
 }

@@ -52,13 +52,23 @@ func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
 	}
 	k := newKernel(t)
 	inside(t, ns, func() error {
-		return k.DeleteFlows(failover.DefaultLayout, failover.IPv4, 1, []failover.Lane{64, 70})
+		return k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.IPv4)
 	})
-	left := run(t, ns, "conntrack", "-L", "-f", "ipv4") + run(t, ns, "conntrack", "-L", "-f", "ipv6")
+	left := func(port int) bool {
+		all := run(t, ns, "conntrack", "-L", "-f", "ipv4") + run(t, ns, "conntrack", "-L", "-f", "ipv6")
+		return strings.Contains(all, fmt.Sprintf("sport=1000 dport=%d ", port))
+	}
 	for port := 1; port <= 11; port++ {
-		got, want := strings.Contains(left, fmt.Sprintf("sport=1000 dport=%d ", port)), port > 3
-		if got != want {
+		if got, want := left(port), port > 3; got != want {
 			t.Errorf("the entry of port %d is there: %v, want %v", port, got, want)
+		}
+	}
+	inside(t, ns, func() error {
+		return k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.Families[:]...)
+	})
+	for port := 4; port <= 11; port++ {
+		if got, want := left(port), port != 10; got != want {
+			t.Errorf("after both families' flows went, the entry of port %d is there: %v, want %v", port, got, want)
 		}
 	}
 }
@@ -130,7 +140,7 @@ func TestManyFlows(t *testing.T) {
 	}
 	began := time.Now()
 	inside(t, ns, func() error {
-		return k.DeleteFlows(failover.DefaultLayout, failover.IPv4, 1, []failover.Lane{64})
+		return k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.IPv4)
 	})
 	t.Logf("deleted half of %d entries in %v", entries, time.Since(began))
 	if got := count(); got != fmt.Sprint(entries/2) {

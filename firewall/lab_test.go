@@ -173,7 +173,7 @@ func (l *lab) lose() {
 func (l *lab) deleteFlows(f failover.Family, uplink, policy failover.Lane) {
 	l.t.Helper()
 	inside(l.t, l.gw, func() error {
-		return l.kernel.DeleteFlows(l.goal.Layout, f, uplink, []failover.Lane{policy})
+		return l.kernel.DeleteFlows(l.goal.Layout, Pair{uplink, policy}, f)
 	})
 }
 

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -20,8 +21,8 @@ func (f *Flows) Grace(interfaces []string) error {
 }
 
 // DeleteFlows notes whose.
-func (f *Flows) DeleteFlows(_ failover.Layout, family failover.Family, uplink failover.Lane, policies []failover.Lane) error {
-	return f.Journal.Note("delete %s flows of %d by %d", family, uplink, policies)
+func (f *Flows) DeleteFlows(_ failover.Layout, pair firewall.Pair, families ...failover.Family) error {
+	return f.Journal.Note("delete %s flows of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
 }
 
 // DestroySockets notes the address, and says that there was one.
