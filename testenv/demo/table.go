@@ -25,9 +25,9 @@ func (t *table) print(w io.Writer) {
 	fmt.Fprint(w, "\nInterruption as the client measured it, from the fault's onset to the sending of\n"+
 		"the first request after which all were answered; in brackets, requests lost.\n\n")
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(out, "fault\t")
+	fmt.Fprint(out, "fault")
 	for _, k := range kinds {
-		fmt.Fprintf(out, "%s\t", k.name)
+		fmt.Fprint(out, "\t", k.name)
 	}
 	fmt.Fprintln(out)
 	for _, r := range t.rows {
@@ -36,9 +36,9 @@ func (t *table) print(w io.Writer) {
 			if f == failover.IPv4 {
 				name = r.what
 			}
-			fmt.Fprintf(out, "%s\t", name)
+			fmt.Fprint(out, name)
 			for i := range kinds {
-				fmt.Fprintf(out, "%s %s\t", f, r.felt[i*len(failover.Families)+int(f)].cell())
+				fmt.Fprintf(out, "\t%s %s", f, r.felt[i*len(failover.Families)+int(f)].cell())
 			}
 			fmt.Fprintln(out)
 		}
