@@ -42,6 +42,7 @@ func TestUnit(t *testing.T) {
 	u := parseUnit(t, read(t, "swerve.service"))
 	for key, want := range map[string]string{
 		"ExecStart": "/usr/bin/swerve run", "Type": "notify-reload", "NotifyAccess": "main", "Restart": "always",
+		"Nice": "-10",
 		"User": "swerve", "Group": "swerve", "NoNewPrivileges": "yes",
 		"AmbientCapabilities": "CAP_NET_ADMIN CAP_NET_RAW", "CapabilityBoundingSet": "CAP_NET_ADMIN CAP_NET_RAW",
 		"RuntimeDirectory": "swerve", "RuntimeDirectoryPreserve": "yes", "StateDirectory": "swerve",

@@ -32,6 +32,9 @@ var servers = [2]netip.Addr{failover.IPv4: testenv.Server4, failover.IPv6: teste
 // patience bounds each wait. It ends only what went wrong.
 const patience = 30 * time.Second
 
+// unitNice is the nice value that the unit gives the daemon.
+const unitNice = "-10"
+
 // bed is a lab with a daemon in its gateway.
 type bed struct {
 	*testenv.Lab
@@ -55,7 +58,7 @@ func newBed(ctx context.Context, binary string) (*bed, error) {
 }
 
 func (b *bed) start(ctx context.Context, binary string) (err error) {
-	b.daemon, err = b.NewDaemon(binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
+	b.daemon, err = b.NewDaemon("nice", "-n", unitNice, binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
 	if err != nil {
 		return err
 	}

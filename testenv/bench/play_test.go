@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,16 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+func TestDaemonIsAsNiceAsItsUnit(t *testing.T) {
+	unit, err := os.ReadFile("../../packaging/swerve.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(unit), "\nNice="+unitNice+"\n") {
+		t.Errorf("the unit does not have the nice value %s", unitNice)
+	}
 }
 
 // Each fault can be played, and what it costs is told of both families. How much
