@@ -160,7 +160,7 @@ func (e *Engine) probeAnswered(ev ProbeAnswered) {
 	t.fresh = max(t.fresh, f.sent)
 	t.answeredAt = e.seq
 	p.answered = e.now
-	if !t.rtt.known {
+	if !t.rtt.known() {
 		e.getToKnow(p, t)
 	}
 	if f.kind != fast {

@@ -23,7 +23,7 @@ func TestEstimate(t *testing.T) {
 	if d := r.deadline(200 * time.Millisecond); d != 200*time.Millisecond {
 		t.Errorf("deadline %v is over lost_after", d)
 	}
-	steady := estimate{srtt: 5 * time.Millisecond, known: true}
+	steady := estimate{srtt: 5 * time.Millisecond, samples: 1}
 	if d := steady.deadline(time.Second); d != leastDeadline {
 		t.Errorf("deadline %v, want the least", d)
 	}
@@ -305,11 +305,11 @@ func TestConfigureKeepsTargets(t *testing.T) {
 	c.Uplinks[0].Family[IPv4].Targets = []string{"192.0.2.9", "8.8.8.8"}
 	n.step(Configure{Config: c})
 	p := &n.eng.uplinks[0].paths[IPv4]
-	if p.state != Up || p.targets[0].rtt.known || !p.targets[1].rtt.known || p.window.n != 0 {
+	if p.state != Up || p.targets[0].rtt.known() || !p.targets[1].rtt.known() || p.window.n != 0 {
 		t.Errorf("after a reload: %s, %+v, %d samples", p.state, p.targets, p.window.n)
 	}
 	n.run(n.now + 30*time.Second)
-	if n.eng.switches != 0 || p.state != Up || !p.targets[0].rtt.known {
+	if n.eng.switches != 0 || p.state != Up || !p.targets[0].rtt.known() {
 		t.Errorf("later: %s, %d switches", p.state, n.eng.switches)
 	}
 }

@@ -17,18 +17,19 @@ const (
 // estimate is the smoothed round trip time of RFC 6298, section 2.
 type estimate struct {
 	srtt, rttvar time.Duration
-	known        bool
 	// samples are counted until there are more than the first ones.
 	samples int
 }
+
+func (r *estimate) known() bool { return r.samples > 0 }
 
 // add takes a sample. The first answers may have waited for what is over: a
 // neighbour's address, a radio that slept. By the RFC that would be remembered for
 // dozens of samples, so among the first ones a clearly shorter one begins anew.
 func (r *estimate) add(rtt time.Duration) {
 	r.samples = min(r.samples+1, acquaintance+2)
-	if !r.known || r.samples <= acquaintance+1 && rtt < r.srtt*3/4 {
-		*r = estimate{srtt: rtt, rttvar: rtt / 2, known: true, samples: r.samples}
+	if r.samples == 1 || r.samples <= acquaintance+1 && rtt < r.srtt*3/4 {
+		r.srtt, r.rttvar = rtt, rtt/2
 		return
 	}
 	r.rttvar += ((r.srtt - rtt).Abs() - r.rttvar) / 4
@@ -46,12 +47,12 @@ func (r *estimate) deadline(lost time.Duration) time.Duration {
 // by a guess, and burst probes, whose lateness is a verdict, by lost_after.
 func (p *path) deadline(t *target, burst bool) time.Duration {
 	lost := p.up.cfg.Probe.LostAfter
-	if t.rtt.known {
+	if t.rtt.known() {
 		return t.rtt.deadline(lost)
 	}
 	var slowest time.Duration
 	for i := range p.targets {
-		if o := &p.targets[i]; o.rtt.known {
+		if o := &p.targets[i]; o.rtt.known() {
 			slowest = max(slowest, o.rtt.deadline(lost))
 		}
 	}
