@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -109,9 +111,8 @@ func (t *traffic) feel(uplink, name string, at failover.Instant, now packets) bo
 		p = newPulse(at, now)
 		t.pulses[name] = p
 	}
-	unanswered, silent := p.sample(at, now)
-	for _, family := range failover.Families {
-		if silent {
+	if unanswered, silent := p.sample(at, now); silent {
+		for _, family := range failover.Families {
 			t.out.put(Observation{At: at, Event: failover.Traffic{
 				Uplink: uplink, Family: family, Unanswered: unanswered, Received: -1,
 			}})
@@ -122,15 +123,9 @@ func (t *traffic) feel(uplink, name string, at failover.Instant, now packets) bo
 
 // forget drops what is known of interfaces that are no uplink's any more.
 func (t *traffic) forget(links []Status) {
-	for name := range t.pulses {
-		used := false
-		for _, s := range links {
-			used = used || s.Link.Interface == name
-		}
-		if !used {
-			delete(t.pulses, name)
-		}
-	}
+	maps.DeleteFunc(t.pulses, func(name string, _ *pulse) bool {
+		return !slices.ContainsFunc(links, func(s Status) bool { return s.Link.Interface == name })
+	})
 }
 
 // read returns the table of counters as text, good until the next read.
