@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"swerve/failover"
+	"swerve/target"
 )
 
 const (
@@ -228,11 +229,11 @@ func listen(d *decoder, n node) (string, bool) {
 		return "", ok
 	}
 	host, port, err := net.SplitHostPort(s)
-	if err != nil || !failover.IsHost(host) && host != "" {
+	if err != nil || !target.IsHost(host) && host != "" {
 		d.wrong(n, show(s)+" is no address to listen at", want)
 		return "", false
 	}
-	if _, ok := failover.ParsePort(port); !ok {
+	if _, ok := target.ParsePort(port); !ok {
 		d.wrong(n, show(port)+" is no port", "a port from 1 to 65535")
 		return "", false
 	}

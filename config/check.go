@@ -5,6 +5,8 @@ import (
 	mathbits "math/bits"
 
 	"swerve/failover"
+	"swerve/lane"
+	"swerve/target"
 )
 
 // check asks the rules that need more than one value. Values that could not be
@@ -83,8 +85,8 @@ func (u Uplink) families() []failover.Family {
 }
 
 // targetsIn are the targets that can be asked in a family.
-func targetsIn(list []failover.Target, f failover.Family) []failover.Target {
-	var in []failover.Target
+func targetsIn(list []target.Target, f failover.Family) []target.Target {
+	var in []target.Target
 	for _, t := range list {
 		if t.In(f) {
 			in = append(in, t)
@@ -94,7 +96,7 @@ func targetsIn(list []failover.Target, f failover.Family) []failover.Target {
 }
 
 // dampingRule checks the points of flap damping against each other.
-func dampingRule(d *decoder, n node, h *Health) {
+func dampingRule(d *decoder, n node, h *failover.Health) {
 	p := h.Damping
 	switch {
 	case p.Reuse >= p.Suppress:
@@ -154,15 +156,15 @@ func neighbours(mask uint32, n int) bool {
 // The highest first_priority: 413 above it, all has to come before the rules at
 // 32764 and 32765 and the kernel's own at 32766.
 const (
-	prioritySpan     = 413
-	maxFirstPriority = 32_763 - prioritySpan
+	prioritySpan     = lane.PrioritySpan
+	maxFirstPriority = lane.MainAgainPriority - 1 - prioritySpan
 )
 
 // firstTable reads the base of the tables. Ours begin one above it and must not
 // be one of the kernel's: default (253), main (254), local (255).
 func firstTable(d *decoder, n node) (int, bool) {
 	const (
-		tableSpan  = int(failover.LastPolicyLane)
+		tableSpan  = int(lane.LastPolicy)
 		firstFixed = 253
 		lastFixed  = 255
 	)

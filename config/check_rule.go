@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-
-	"swerve/failover"
+	"swerve/rule"
 )
 
 // checkRules checks which policy each rule uses, and finds rules that can never
@@ -13,7 +12,8 @@ import (
 // would. (Rules that only several together take it all from are not found.)
 func (d *decoder) checkRules(c *Config) {
 	policies := policyNames(c)
-	var before []matcher
+	var before []rule.Cover
+	var lines []int // of the rules before
 	for i := range c.Rules {
 		r, path := &c.Rules[i], indexPath("rules", i)
 		if r.Use != "" && !slices.Contains(policies, r.Use) && !d.unsure["policies"] {
@@ -22,13 +22,13 @@ func (d *decoder) checkRules(c *Config) {
 		if d.badRules[i] || d.limitMark(path, r, c.Kernel.MarkMask) || d.contradicts(c, path, r) {
 			continue
 		}
-		m := newMatcher(*r)
-		if n := slices.IndexFunc(before, func(b matcher) bool { return b.covers(m) }); n >= 0 {
-			d.wrongAt(path, fmt.Sprintf("can never match: the rule in line %d takes all of it", before[n].rule.Line),
+		m := rule.NewCover(r.Match)
+		if n := slices.IndexFunc(before, func(b rule.Cover) bool { return b.Covers(m) }); n >= 0 {
+			d.wrongAt(path, fmt.Sprintf("can never match: the rule in line %d takes all of it", lines[n]),
 				"the narrower rule first, or neither")
 			continue
 		}
-		before = append(before, m)
+		before, lines = append(before, m), append(lines, r.Line)
 	}
 }
 
@@ -60,9 +60,9 @@ func (d *decoder) contradicts(c *Config, path string, r *Rule) bool {
 	switch {
 	case len(r.Ports) > 0 && r.Proto == 0:
 		d.wrongAt(keyPath(path, "ports"), "ports need a protocol", "proto: tcp or proto: udp beside them")
-	case len(r.Ports) > 0 && !slices.Contains(withPorts, r.Proto):
+	case len(r.Ports) > 0 && !rule.HasPorts(r.Proto):
 		d.wrongAt(keyPath(path, "ports"), "can never match: this protocol has no ports", "proto: tcp or udp, or no ports")
-	case len(r.From) > 0 && len(r.To) > 0 && !share(familiesOf(r.From), familiesOf(r.To)):
+	case len(r.From) > 0 && len(r.To) > 0 && !shareFamily(r.From, r.To):
 		d.wrongAt(path, "can never match: from and to are of different families", "both IPv4 or both IPv6")
 	case r.Families() == [2]bool{}:
 		d.wrongAt(keyPath(path, "proto"), "can never match: the protocol and the addresses are of different families",
@@ -80,30 +80,8 @@ func hasInterface(uplinks []Uplink, name string) bool {
 	return slices.ContainsFunc(uplinks, func(u Uplink) bool { return u.Interface == name })
 }
 
-// Families tells which families a rule can match.
-func (r Rule) Families() [2]bool {
-	both := [2]bool{true, true}
-	for _, list := range [][]netip.Prefix{r.From, r.To} {
-		if len(list) > 0 {
-			both = common(both, familiesOf(list))
-		}
-	}
-	switch r.Proto {
-	case protoICMP:
-		both[failover.IPv6] = false
-	case protoICMPv6:
-		both[failover.IPv4] = false
-	}
-	return both
+// shareFamily reports whether both lists have a prefix of one family.
+func shareFamily(a, b []netip.Prefix) bool {
+	x, y := rule.FamiliesOf(a), rule.FamiliesOf(b)
+	return x[0] && y[0] || x[1] && y[1]
 }
-
-func familiesOf(list []netip.Prefix) (has [2]bool) {
-	for _, p := range list {
-		has[failover.FamilyOf(p.Addr())] = true
-	}
-	return has
-}
-
-func common(a, b [2]bool) [2]bool { return [2]bool{a[0] && b[0], a[1] && b[1]} }
-
-func share(a, b [2]bool) bool { return common(a, b) != [2]bool{} }

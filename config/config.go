@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/rule"
+	"swerve/target"
 )
 
 // DefaultPolicy is the name of the policy that always exists and that carries
@@ -22,9 +24,9 @@ type Config struct {
 	// Probe and Health hold for every uplink; each [Uplink] has them already
 	// merged with its own.
 	Probe  Probe
-	Health Health
+	Health failover.Health
 
-	Failback Failback
+	Failback failover.Failback
 	// Policies, the default policy first, then in the file's order; at most 63.
 	Policies []Policy
 	// Rules in the file's order; the first that matches wins.
@@ -62,7 +64,7 @@ type Uplink struct {
 	// DNS are this uplink's own resolvers, always asked through it.
 	DNS    []netip.Addr
 	Probe  Probe
-	Health Health
+	Health failover.Health
 }
 
 // Gateway says how an uplink's next hop is known in one family: Addr when it is
@@ -117,7 +119,7 @@ const (
 // Probe is how an uplink is probed.
 type Probe struct {
 	// Targets, at most 64, none twice.
-	Targets []failover.Target
+	Targets []target.Target
 	// Interval between two probes of one target, 20 ms to 1 h.
 	Interval time.Duration
 	// StandbyInterval replaces Interval on a metered uplink that carries
@@ -128,37 +130,7 @@ type Probe struct {
 	// Quorum is how many targets of a family must answer, where the family has
 	// targets; 1 to 64, never more than a family has.
 	Quorum int
-	Burst  Burst
-}
-
-// Burst is the volley of probes that settles a suspicion.
-type Burst struct {
-	// Probes to each target, 1 to 20.
-	Probes int
-	// Spacing between them, 1 ms to 1 s.
-	Spacing time.Duration
-}
-
-// Health are the limits by which an uplink is judged.
-type Health struct {
-	// Patience is the silence after which sessions are moved, 50 ms to 1 min.
-	Patience time.Duration
-	// Window over which loss, latency and jitter are taken, 1 s to 10 min.
-	Window time.Duration
-	// Loss limits are ratios; those of Latency and Jitter seconds.
-	Loss, Latency, Jitter failover.Limit
-	// Damping: half_life 1 s to 24 h; points over 0, reuse < suppress ≤ max ≤ 100.
-	Damping failover.Damping
-}
-
-// Failback says how traffic returns to a preferred uplink.
-type Failback struct {
-	// Manual leaves the return to the operator.
-	Manual bool
-	// After is how long an uplink must be good, 0 to 24 h.
-	After time.Duration
-	// MinInterval between two voluntary switches, 0 to 24 h.
-	MinInterval time.Duration
+	Burst  failover.Burst
 }
 
 // Policy orders uplinks by preference for the traffic that rules give it.
@@ -189,33 +161,14 @@ const (
 	SpreadFlows Spread = "flows"
 )
 
-// Rule gives the traffic that it matches to a policy. What is empty matches all.
+// Rule gives the traffic that it matches to a policy.
 type Rule struct {
-	// From and To are sources and destinations, of either family.
-	From, To []netip.Prefix
-	// In are the interfaces by which the traffic enters.
-	In []string
-	// Proto is an IP protocol number, 0 for any.
-	Proto uint8
-	// Ports of the destination, sorted and without overlap.
-	Ports []PortRange
-	// DSCP is matched, 0 to 63, where HasDSCP is set.
-	HasDSCP bool
-	DSCP    uint8
-	// Mark is matched where its mask is not 0.
-	Mark Mark
+	rule.Match
 	// Use names the policy.
 	Use string
 	// Line of the file on which the rule begins.
 	Line int
 }
-
-// PortRange is a range of ports, both ends within.
-type PortRange struct{ First, Last uint16 }
-
-// Mark matches a packet mark: mark & Mask == Value. The mask never covers bits
-// of [Kernel.MarkMask].
-type Mark struct{ Value, Mask uint32 }
 
 // Sessions says what happens to established sessions.
 type Sessions struct {

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/lane"
+	"swerve/target"
 )
 
 // The defaults of probe.targets: three operators of public resolvers in each
@@ -31,16 +33,16 @@ func defaults() *Config {
 	return &Config{
 		Probe:  defaultProbe(),
 		Health: defaultHealth(),
-		Failback: Failback{
+		Failback: failover.Failback{
 			After:       30 * time.Second,
 			MinInterval: 10 * time.Second,
 		},
 		Sessions: Sessions{MoveOnDown: true, OnFailback: OnFailback{Mode: SessionsAuto, Drain: drainMetered}},
 		Kernel: Kernel{
-			MarkMask:      failover.DefaultLayout.MarkMask,
-			CTMask:        failover.DefaultLayout.CTMask,
-			FirstPriority: failover.DefaultLayout.FirstPriority,
-			FirstTable:    failover.DefaultLayout.FirstTable,
+			MarkMask:      lane.DefaultLayout.MarkMask,
+			CTMask:        lane.DefaultLayout.CTMask,
+			FirstPriority: lane.DefaultLayout.FirstPriority,
+			FirstTable:    lane.DefaultLayout.FirstTable,
 			MirrorMain:    true,
 			ManageSysctls: true,
 		},
@@ -56,10 +58,10 @@ func defaultProbe() Probe {
 		StandbyInterval: 30 * time.Second,
 		LostAfter:       time.Second,
 		Quorum:          1,
-		Burst:           Burst{Probes: 3, Spacing: 20 * time.Millisecond},
+		Burst:           failover.Burst{Probes: 3, Spacing: 20 * time.Millisecond},
 	}
 	for _, s := range defaultTargets {
-		t, problem := failover.ParseTarget(s)
+		t, problem := target.Parse(s)
 		if problem != nil {
 			panic("config: default target " + s + ": " + problem.Error())
 		}
@@ -68,8 +70,8 @@ func defaultProbe() Probe {
 	return p
 }
 
-func defaultHealth() Health {
-	return Health{
+func defaultHealth() failover.Health {
+	return failover.Health{
 		Patience: 500 * time.Millisecond,
 		Window:   time.Minute,
 		Loss:     failover.Limit{Degraded: 0.20, Clear: 0.05},
@@ -80,7 +82,7 @@ func defaultHealth() Health {
 }
 
 // newUplink returns an uplink with every default but its name and interface.
-func newUplink(probe Probe, health Health) Uplink {
+func newUplink(probe Probe, health failover.Health) Uplink {
 	return Uplink{
 		Enabled: true,
 		IPv6:    true,

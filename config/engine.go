@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"swerve/failover"
+	"swerve/lane"
+	"swerve/target"
 )
 
 // Seen reports whether a family was offered on an uplink at some time before,
@@ -15,7 +17,7 @@ type Seen func(uplink string, f failover.Family) bool
 // the default policy uses all of them where the file gives it no tiers.
 func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 	e := failover.Config{
-		Failback: failover.Failback(c.Failback),
+		Failback: c.Failback,
 		Sessions: failover.Sessions{MoveOnDown: c.Sessions.MoveOnDown, MoveOnDegraded: c.Sessions.MoveOnDegraded},
 	}
 	for _, u := range uplinks {
@@ -32,8 +34,8 @@ func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 }
 
 // Layout returns the kernel's bits and numbers that are ours.
-func (c *Config) Layout() failover.Layout {
-	return failover.Layout{
+func (c *Config) Layout() lane.Layout {
+	return lane.Layout{
 		MarkMask: c.Kernel.MarkMask, CTMask: c.Kernel.CTMask,
 		FirstPriority: c.Kernel.FirstPriority, FirstTable: c.Kernel.FirstTable,
 	}
@@ -48,9 +50,9 @@ func (u Uplink) engine(seen Seen) failover.Uplink {
 			Interval:        u.Probe.Interval,
 			StandbyInterval: u.Probe.StandbyInterval,
 			LostAfter:       u.Probe.LostAfter,
-			Burst:           failover.Burst(u.Probe.Burst),
+			Burst:           u.Probe.Burst,
 		},
-		Health: failover.Health(u.Health),
+		Health: u.Health,
 	}
 	for _, f := range failover.Families {
 		e.Family[f] = u.family(f)
@@ -74,13 +76,13 @@ func (u Uplink) family(f failover.Family) failover.FamilyConfig {
 
 // TargetsIn are the uplink's targets that can be asked in a family: none where
 // it does not carry the family, and no gateway where it has none.
-func (u Uplink) TargetsIn(f failover.Family) []failover.Target {
+func (u Uplink) TargetsIn(f failover.Family) []target.Target {
 	if f == failover.IPv6 && !u.IPv6 {
 		return nil
 	}
-	var list []failover.Target
+	var list []target.Target
 	for _, t := range targetsIn(u.Probe.Targets, f) {
-		if t.Method != failover.MethodGateway || !u.GatewayOf(f).None {
+		if t.Method != target.Gateway || !u.GatewayOf(f).None {
 			list = append(list, t)
 		}
 	}

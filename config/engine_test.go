@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 func TestEngine(t *testing.T) {
@@ -37,9 +38,9 @@ sessions: {on_down: keep}
 		Burst: failover.Burst{Probes: 3, Spacing: 20 * time.Millisecond},
 	})
 	for i, want := range []failover.Uplink{
-		{Name: "fiber", Enabled: true, Health: failover.Health(defaultHealth())},
-		{Name: "lte", Enabled: true, Metered: true, Health: failover.Health(defaultHealth())},
-		{Name: "spare", Health: failover.Health(defaultHealth())},
+		{Name: "fiber", Enabled: true, Health: defaultHealth()},
+		{Name: "lte", Enabled: true, Metered: true, Health: defaultHealth()},
+		{Name: "spare", Health: defaultHealth()},
 	} {
 		got := e.Uplinks[i]
 		got.Family, got.Probe = want.Family, want.Probe
@@ -74,18 +75,18 @@ func TestEngineOfAuto(t *testing.T) {
 // TestLayout: what checkMasks allows is a layout on which all lanes are told
 // apart; the default is failover's own.
 func TestLayout(t *testing.T) {
-	equal(t, "default", Default().Layout(), failover.DefaultLayout)
+	equal(t, "default", Default().Layout(), lane.DefaultLayout)
 	for _, kernel := range []string{
 		"{mark_mask: 0x7f00, ct_mask: 0x7fff}", "{mark_mask: 0xfe000000, ct_mask: 0xfffe0000}",
 		"{mark_mask: 0x007f0000, ct_mask: 0x007fff00, first_priority: 1, first_table: 126}", "{first_table: 255}",
 	} {
 		l := good(t, minimal+"kernel: "+kernel+"\n").Layout()
-		for n := failover.FirstUplinkLane; n <= failover.NobodyLane; n++ {
-			u, p := l.CTLanes(l.CTPair(n, failover.NobodyLane-n) | l.CTEstablished())
-			if u != n || p != failover.NobodyLane-n {
+		for n := lane.FirstUplink; n <= lane.Nobody; n++ {
+			u, p := l.CTLanes(l.CTPair(n, lane.Nobody-n) | l.CTEstablished())
+			if u != n || p != lane.Nobody-n {
 				t.Errorf("%s: lane %d read back as %d, %d", kernel, n, u, p)
 			}
-			if table := l.Table(n); n <= failover.LastPolicyLane && table >= 253 && table <= 255 {
+			if table := l.Table(n); n <= lane.LastPolicy && table >= 253 && table <= 255 {
 				t.Errorf("%s: lane %d has the kernel's table %d", kernel, n, table)
 			}
 		}

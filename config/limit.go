@@ -69,7 +69,7 @@ type limitSides struct{ degraded, clear *threshold }
 // limit makes a field for a limit. Where only degraded is given and it is not
 // over the clear that was there, clear follows it at clearShare, so that there
 // is always some way between the two.
-func limit(key string, m measure, place func(*Health) *failover.Limit) field[Health] {
+func limit(key string, m measure, place func(*failover.Health) *failover.Limit) field[failover.Health] {
 	side := func(key string, place func(*limitSides) **threshold) field[limitSides] {
 		return set(key, place, func(d *decoder, n node) (*threshold, bool) {
 			t, ok := m.threshold(d, n)
@@ -80,7 +80,7 @@ func limit(key string, m measure, place func(*Health) *failover.Limit) field[Hea
 		side("degraded", func(l *limitSides) **threshold { return &l.degraded }),
 		side("clear", func(l *limitSides) **threshold { return &l.clear }),
 	}
-	return field[Health]{key: key, keys: below.keys(), read: func(d *decoder, n node, into *Health) {
+	return field[failover.Health]{key: key, keys: below.keys(), read: func(d *decoder, n node, into *failover.Health) {
 		var sides limitSides
 		before := d.count()
 		below.read(d, n, &sides)

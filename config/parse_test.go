@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/rule"
+	"swerve/target"
 )
 
 const minimal = `uplinks:
@@ -132,14 +134,17 @@ func TestEveryKey(t *testing.T) {
 	equal(t, "control", c.Control, Control{Socket: "/tmp/s.sock", Group: "100"})
 	equal(t, "kernel", c.Kernel, Kernel{MarkMask: 0xfe00, CTMask: 0xfffe, FirstPriority: 100})
 	equal(t, "sessions", c.Sessions, Sessions{MoveOnDegraded: true, OnFailback: OnFailback{SessionsDrain, 90 * time.Minute}})
-	equal(t, "failback", c.Failback, Failback{Manual: true, MinInterval: day})
+	equal(t, "failback", c.Failback, failover.Failback{Manual: true, MinInterval: day})
 	equal(t, "rules", c.Rules, []Rule{
-		{From: prefixes("192.168.20.0/24"), Use: "guests", Line: 19},
-		{
+		{Match: rule.Match{From: prefixes("192.168.20.0/24")}, Use: "guests", Line: 19},
+		{Match: rule.Match{
 			In: []string{"lan1"}, To: prefixes("198.51.100.0/24", "2001:db8::1/128"), Proto: 6,
-			Ports: []PortRange{{443, 443}, {8000, 8200}}, HasDSCP: true, DSCP: 46, Mark: Mark{1, 0xff}, Use: "guests", Line: 20,
-		},
-		{In: []string{"lan1", "lan2"}, Proto: 50, HasDSCP: true, Mark: Mark{5, 0xffff01ff}, Use: DefaultPolicy, Line: 21},
+			Ports:   []rule.PortRange{{First: 443, Last: 443}, {First: 8000, Last: 8200}},
+			HasDSCP: true, DSCP: 46, Mark: rule.Mark{Value: 1, Mask: 0xff},
+		}, Use: "guests", Line: 20},
+		{Match: rule.Match{
+			In: []string{"lan1", "lan2"}, Proto: 50, HasDSCP: true, Mark: rule.Mark{Value: 5, Mask: 0xffff01ff},
+		}, Use: DefaultPolicy, Line: 21},
 	})
 	equal(t, "policies", c.Policies, []Policy{
 		{
@@ -154,17 +159,17 @@ func TestEveryKey(t *testing.T) {
 func TestEveryUplinkKey(t *testing.T) {
 	c := good(t, every)
 	probe := Probe{
-		Targets: []failover.Target{
-			{Method: failover.MethodTCP, Host: "example.org", Port: 443, Text: "tcp://Example.org:443"},
-			{Method: failover.MethodHTTP, Host: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Path: "/x?y", Text: "http://[2001:db8::1]/x?y"},
-			{Method: failover.MethodHTTPS, Host: "192.0.2.1", Addr: netip.MustParseAddr("192.0.2.1"), Port: 443, Path: "/", Text: "https://192.0.2.1"},
-			{Method: failover.MethodDNS, Host: "9.9.9.9", Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, Name: "example.com", Text: "dns://9.9.9.9/example.com"},
-			{Method: failover.MethodGateway, Text: "gateway"},
+		Targets: []target.Target{
+			{Method: target.TCP, Host: "example.org", Port: 443, Text: "tcp://Example.org:443"},
+			{Method: target.HTTP, Host: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Path: "/x?y", Text: "http://[2001:db8::1]/x?y"},
+			{Method: target.HTTPS, Host: "192.0.2.1", Addr: netip.MustParseAddr("192.0.2.1"), Port: 443, Path: "/", Text: "https://192.0.2.1"},
+			{Method: target.DNS, Host: "9.9.9.9", Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, Name: "example.com", Text: "dns://9.9.9.9/example.com"},
+			{Method: target.Gateway, Text: "gateway"},
 		},
 		Interval: 200 * time.Millisecond, StandbyInterval: 5 * time.Minute, LostAfter: 2 * time.Second, Quorum: 2,
-		Burst: Burst{5, 10 * time.Millisecond},
+		Burst: failover.Burst{Probes: 5, Spacing: 10 * time.Millisecond},
 	}
-	health := Health{
+	health := failover.Health{
 		Patience: 700 * time.Millisecond, Window: 2 * time.Minute,
 		Loss: failover.Limit{Degraded: 0.5, Clear: 0.015}, Latency: failover.Limit{Never: true},
 		Jitter:  failover.Limit{Degraded: 0.05, Clear: 0.03},
@@ -264,5 +269,5 @@ rules: [{in: yes, use: off}]
 	}
 	equal(t, "uplinks", got, []string{"on off", "no 5", "true 0x10", "y null"})
 	equal(t, "tiers", c.Policies[1].Tiers[1], []failover.Share{{Uplink: "no", Weight: 2}, {Uplink: "true", Weight: 1}})
-	equal(t, "rule", c.Rules[0], Rule{In: []string{"yes"}, Use: "off", Line: 8})
+	equal(t, "rule", c.Rules[0], Rule{Match: rule.Match{In: []string{"yes"}}, Use: "off", Line: 8})
 }

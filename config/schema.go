@@ -5,12 +5,15 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/lane"
+	"swerve/rule"
+	"swerve/target"
 )
 
 // Bounds of lists. maxUplinks and maxPolicies are the numbers of lanes.
 const (
-	maxUplinks   = int(failover.LastUplinkLane)
-	maxPolicies  = int(failover.LastPolicyLane-failover.DefaultPolicyLane) + 1
+	maxUplinks   = int(lane.LastUplink)
+	maxPolicies  = int(lane.LastPolicy-lane.DefaultPolicy) + 1
 	maxTargets   = 64
 	maxSmallList = 64
 	maxList      = 4_096
@@ -33,11 +36,11 @@ var uplinkFields = fields[Uplink]{
 	set("metered", func(u *Uplink) *Metered { return &u.Metered }, metered),
 	set("dns", func(u *Uplink) *[]netip.Addr { return &u.DNS }, oneOrMany(maxSmallList, resolver)),
 	section("probe", func(u *Uplink) *Probe { return &u.Probe }, probeFields),
-	section("health", func(u *Uplink) *Health { return &u.Health }, healthFields),
+	section("health", func(u *Uplink) *failover.Health { return &u.Health }, healthFields),
 }
 
 var probeFields = fields[Probe]{
-	set("targets", func(p *Probe) *[]failover.Target { return &p.Targets }, targets),
+	set("targets", func(p *Probe) *[]target.Target { return &p.Targets }, readTargets),
 	set("interval", func(p *Probe) *time.Duration { return &p.Interval },
 		duration(20*time.Millisecond, time.Hour)),
 	set("standby_interval", func(p *Probe) *time.Duration { return &p.StandbyInterval },
@@ -45,22 +48,22 @@ var probeFields = fields[Probe]{
 	set("lost_after", func(p *Probe) *time.Duration { return &p.LostAfter },
 		duration(40*time.Millisecond, time.Minute)),
 	set("quorum", func(p *Probe) *int { return &p.Quorum }, integer(1, maxTargets)),
-	section("burst", func(p *Probe) *Burst { return &p.Burst }, fields[Burst]{
-		set("probes", func(b *Burst) *int { return &b.Probes }, integer(1, 20)),
-		set("spacing", func(b *Burst) *time.Duration { return &b.Spacing },
+	section("burst", func(p *Probe) *failover.Burst { return &p.Burst }, fields[failover.Burst]{
+		set("probes", func(b *failover.Burst) *int { return &b.Probes }, integer(1, 20)),
+		set("spacing", func(b *failover.Burst) *time.Duration { return &b.Spacing },
 			duration(time.Millisecond, time.Second)),
 	}),
 }
 
-var healthFields = fields[Health]{
-	set("patience", func(h *Health) *time.Duration { return &h.Patience },
+var healthFields = fields[failover.Health]{
+	set("patience", func(h *failover.Health) *time.Duration { return &h.Patience },
 		duration(50*time.Millisecond, time.Minute)),
-	set("window", func(h *Health) *time.Duration { return &h.Window },
+	set("window", func(h *failover.Health) *time.Duration { return &h.Window },
 		duration(time.Second, 10*time.Minute)),
-	limit("loss", ratios, func(h *Health) *failover.Limit { return &h.Loss }),
-	limit("latency", times, func(h *Health) *failover.Limit { return &h.Latency }),
-	limit("jitter", times, func(h *Health) *failover.Limit { return &h.Jitter }),
-	checked(section("damping", func(h *Health) *failover.Damping { return &h.Damping }, fields[failover.Damping]{
+	limit("loss", ratios, func(h *failover.Health) *failover.Limit { return &h.Loss }),
+	limit("latency", times, func(h *failover.Health) *failover.Limit { return &h.Latency }),
+	limit("jitter", times, func(h *failover.Health) *failover.Limit { return &h.Jitter }),
+	checked(section("damping", func(h *failover.Health) *failover.Damping { return &h.Damping }, fields[failover.Damping]{
 		set("half_life", func(p *failover.Damping) *time.Duration { return &p.HalfLife }, duration(time.Second, day)),
 		set("suppress", func(p *failover.Damping) *float64 { return &p.Suppress }, points(maxPoints)),
 		set("reuse", func(p *failover.Damping) *float64 { return &p.Reuse }, points(maxPoints)),
@@ -70,11 +73,11 @@ var healthFields = fields[Health]{
 
 const maxPoints = 100
 
-var failbackFields = fields[Failback]{
-	set("mode", func(f *Failback) *bool { return &f.Manual },
+var failbackFields = fields[failover.Failback]{
+	set("mode", func(f *failover.Failback) *bool { return &f.Manual },
 		words(choice[bool]{"auto", false, yes}, choice[bool]{"manual", true, no})),
-	set("after", func(f *Failback) *time.Duration { return &f.After }, duration(0, day)),
-	set("min_interval", func(f *Failback) *time.Duration { return &f.MinInterval }, duration(0, day)),
+	set("after", func(f *failover.Failback) *time.Duration { return &f.After }, duration(0, day)),
+	set("min_interval", func(f *failover.Failback) *time.Duration { return &f.MinInterval }, duration(0, day)),
 }
 
 var policyFields = fields[Policy]{
@@ -91,9 +94,9 @@ var ruleFields = fields[Rule]{
 	set("to", func(r *Rule) *[]netip.Prefix { return &r.To }, anyPrefixes),
 	set("in", func(r *Rule) *[]string { return &r.In }, oneOrMany(maxList, entryInterface)),
 	set("proto", func(r *Rule) *uint8 { return &r.Proto }, protocol),
-	set("ports", func(r *Rule) *[]PortRange { return &r.Ports }, portSet),
+	set("ports", func(r *Rule) *[]rule.PortRange { return &r.Ports }, portSet),
 	{key: "dscp", read: func(d *decoder, n node, r *Rule) { r.DSCP, r.HasDSCP = dscp(d, n) }},
-	set("mark", func(r *Rule) *Mark { return &r.Mark }, mark),
+	set("mark", func(r *Rule) *rule.Mark { return &r.Mark }, mark),
 	must(set("use", func(r *Rule) *string { return &r.Use }, policyName), "the name of a policy"),
 }
 
@@ -133,9 +136,9 @@ var logFields = fields[Log]{
 // reading.
 var fileFields = fields[Config]{
 	section("probe", func(c *Config) *Probe { return &c.Probe }, probeFields),
-	section("health", func(c *Config) *Health { return &c.Health }, healthFields),
+	section("health", func(c *Config) *failover.Health { return &c.Health }, healthFields),
 	must(field[Config]{key: "uplinks", keys: uplinkFields.keys(), read: readUplinks}, wantUplinks),
-	section("failback", func(c *Config) *Failback { return &c.Failback }, failbackFields),
+	section("failback", func(c *Config) *failover.Failback { return &c.Failback }, failbackFields),
 	{key: "policies", keys: policyFields.keys(), read: readPolicies},
 	{key: "rules", keys: ruleFields.keys(), read: readRules},
 	section("sessions", func(c *Config) *Sessions { return &c.Sessions }, sessionFields),

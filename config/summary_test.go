@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/target"
 )
 
 // TestSummary holds the summary of each good file against the text beside it.
@@ -87,11 +88,11 @@ func TestWireBytes(t *testing.T) {
 	for _, f := range failover.Families {
 		last := 0
 		for _, s := range []string{"gateway", "dns://ns.example/example.com", "tcp://a.example:1", "http://a.example", "https://a.example"} {
-			target, err := failover.ParseTarget(s)
+			asked, err := target.Parse(s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := wireBytes(target, f)
+			n := target.WireBytes(asked, f)
 			if n <= last {
 				t.Errorf("%s: %s takes %d bytes, not over %d", f, s, n, last)
 			}

@@ -3,18 +3,17 @@ package config
 import (
 	"errors"
 	"fmt"
-
-	"swerve/failover"
+	"swerve/target"
 )
 
-// target reads a target.
-func target(d *decoder, n node) (failover.Target, bool) {
-	s, ok := d.text(n, failover.TargetForms)
+// readTarget reads a target.
+func readTarget(d *decoder, n node) (target.Target, bool) {
+	s, ok := d.text(n, target.Forms)
 	if !ok {
-		return failover.Target{}, false
+		return target.Target{}, false
 	}
-	t, err := failover.ParseTarget(s)
-	if e, bad := errors.AsType[*failover.TargetError](err); bad {
+	t, err := target.Parse(s)
+	if e, bad := errors.AsType[*target.Error](err); bad {
 		d.wrong(n, show(s)+" "+wrongTarget(e), e.Right)
 	}
 	return t, err == nil
@@ -22,16 +21,16 @@ func target(d *decoder, n node) (failover.Target, bool) {
 
 // wrongTarget is what is wrong with a target, in the form of this package's
 // problems.
-func wrongTarget(e *failover.TargetError) string {
+func wrongTarget(e *target.Error) string {
 	if e.Value == "" {
 		return e.Wrong
 	}
 	return e.Wrong + " " + show(e.Value)
 }
 
-// targets reads the targets of a probe and finds those that are there twice.
-func targets(d *decoder, n node) ([]failover.Target, bool) {
-	list, ok := oneOrMany(maxTargets, target)(d, n)
+// readTargets reads the targets of a probe and finds those that are there twice.
+func readTargets(d *decoder, n node) ([]target.Target, bool) {
+	list, ok := oneOrMany(maxTargets, readTarget)(d, n)
 	first := map[string]int{}
 	for i, t := range list {
 		if t.Method == "" {

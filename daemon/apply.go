@@ -8,6 +8,7 @@ import (
 
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -184,7 +185,7 @@ func (k *plant) drift(s setup, p picture, in failover.Intent) (ops []routing.Op,
 
 // look reads the default routes of others anew, and reports whether they are
 // others than before.
-func (k *plant) look(layout failover.Layout) (changed bool, err error) {
+func (k *plant) look(layout lane.Layout) (changed bool, err error) {
 	before := k.foreign
 	foreign, err := k.routes.Foreign(layout)
 	if err != nil {

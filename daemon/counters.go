@@ -8,6 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // sampleEvery is how often the interfaces' counters are read.
@@ -17,11 +18,11 @@ const sampleEvery = 2 * time.Second
 type counters struct {
 	// read reads an interface's bytes, flows the new flows by lane.
 	read  func(index int) (rx, tx uint64, err error)
-	flows func() (map[failover.Lane]uint64, error)
+	flows func() (map[lane.Lane]uint64, error)
 
 	mu      sync.Mutex
 	index   map[string]int
-	lane    map[string]failover.Lane
+	lanes   map[string]lane.Lane
 	figures map[string]control.Counters
 	samples map[string]sample
 	probes  map[string]uint64
@@ -33,7 +34,7 @@ type sample struct {
 	rx, tx uint64
 }
 
-func newCounters(read func(int) (uint64, uint64, error), flows func() (map[failover.Lane]uint64, error)) *counters {
+func newCounters(read func(int) (uint64, uint64, error), flows func() (map[lane.Lane]uint64, error)) *counters {
 	return &counters{
 		read: read, flows: flows, index: map[string]int{}, figures: map[string]control.Counters{},
 		samples: map[string]sample{}, probes: map[string]uint64{},
@@ -52,10 +53,10 @@ func (c *counters) probe(p failover.Probe) {
 }
 
 // follow says which interfaces and lanes to read, by uplink.
-func (c *counters) follow(links map[string]failover.Link, lane map[string]failover.Lane) {
+func (c *counters) follow(links map[string]failover.Link, lanes map[string]lane.Lane) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lane = lane
+	c.lanes = lanes
 	clear(c.index)
 	for name, link := range links {
 		if link.Present {
@@ -129,14 +130,14 @@ func (c *counters) note(name string, s sample) {
 
 // noteFlows takes over the packet filter's count of new flows. It is unknown
 // while there is no such counter.
-func (c *counters) noteFlows(flows map[failover.Lane]uint64) {
+func (c *counters) noteFlows(flows map[lane.Lane]uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, lane := range c.lane {
+	for name, n := range c.lanes {
 		figures := c.figures[name]
 		figures.NewFlows = nil
-		if n, ok := flows[lane]; ok {
-			figures.NewFlows = &n
+		if count, ok := flows[n]; ok {
+			figures.NewFlows = &count
 		}
 		c.figures[name] = figures
 	}

@@ -18,6 +18,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/linkmon"
 	"swerve/routing"
 )
@@ -131,7 +132,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 	l.mount(Machine{
 		Network: monitor, Routes: kernel, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &movers,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub,
-		NewFlows: func() (map[failover.Lane]uint64, error) { return flowsByLane(&counting) },
+		NewFlows: func() (map[lane.Lane]uint64, error) { return flowsByLane(&counting) },
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -222,14 +223,14 @@ func interfaceBytes(index int) (rx, tx uint64, err error) {
 }
 
 // flowsByLane reads how many flows began on each uplink.
-func flowsByLane(filter *firewall.Kernel) (map[failover.Lane]uint64, error) {
+func flowsByLane(filter *firewall.Kernel) (map[lane.Lane]uint64, error) {
 	counters, err := filter.Counters()
 	if err != nil {
 		return nil, err
 	}
-	flows := map[failover.Lane]uint64{}
-	for lane, count := range counters.Flows {
-		flows[lane] = count.Packets
+	flows := map[lane.Lane]uint64{}
+	for n, count := range counters.Flows {
+		flows[n] = count.Packets
 	}
 	return flows, nil
 }

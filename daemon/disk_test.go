@@ -114,9 +114,9 @@ func (r *rig) wantState(lanes map[string]int) {
 	if err != nil || len(s.Lanes.Uplinks) != len(lanes) {
 		r.t.Errorf("the state has %v (%v), want %v", s.Lanes.Uplinks, err, lanes)
 	}
-	for name, lane := range lanes {
-		if int(s.Lanes.Uplinks[name]) != lane {
-			r.t.Errorf("%s has lane %d in the state, want %d", name, s.Lanes.Uplinks[name], lane)
+	for name, n := range lanes {
+		if int(s.Lanes.Uplinks[name]) != n {
+			r.t.Errorf("%s has lane %d in the state, want %d", name, s.Lanes.Uplinks[name], n)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"swerve/config"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -151,8 +152,8 @@ func snat6(s config.SNAT) firewall.SNAT6 {
 }
 
 // ownUplinks are the lanes of a policy's own uplinks, in their order.
-func (s setup) ownUplinks(policy int) []failover.Lane {
-	var out []failover.Lane
+func (s setup) ownUplinks(policy int) []lane.Lane {
+	var out []lane.Lane
 	for _, tier := range s.engine.Policies[policy].Tiers {
 		for _, share := range tier {
 			out = append(out, s.lanes.Uplinks[share.Uplink])
@@ -165,13 +166,13 @@ func (s setup) ownUplinks(policy int) []failover.Lane {
 func (s setup) adoption(held routing.State, lost [2][]firewall.Pair) failover.Adopt {
 	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}}
 	carrying := held.Carrying(s.layout)
-	for name, lane := range s.lanes.Policies {
+	for name, n := range s.lanes.Policies {
 		var carries, gone [2][]string
 		for _, f := range failover.Families {
-			carries[f] = s.names(carrying[lane][f])
+			carries[f] = s.names(carrying[n][f])
 			for _, pair := range lost[f] {
-				if pair.Policy == lane {
-					gone[f] = append(gone[f], s.names([]failover.Lane{pair.Uplink})...)
+				if pair.Policy == n {
+					gone[f] = append(gone[f], s.names([]lane.Lane{pair.Uplink})...)
 				}
 			}
 		}
@@ -180,10 +181,10 @@ func (s setup) adoption(held routing.State, lost [2][]firewall.Pair) failover.Ad
 	return a
 }
 
-func (s setup) names(lanes []failover.Lane) []string {
+func (s setup) names(lanes []lane.Lane) []string {
 	var out []string
-	for _, lane := range lanes {
-		if name, ok := s.uplinkOf(lane); ok {
+	for _, n := range lanes {
+		if name, ok := s.uplinkOf(n); ok {
 			out = append(out, name)
 		}
 	}

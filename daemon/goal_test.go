@@ -10,6 +10,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/linkmon"
 )
 
@@ -29,7 +30,7 @@ policies:
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	s, err := newSetup(cfg, nil, nil, state{Lanes: lanes{Uplinks: map[string]failover.Lane{"lte": 9}}})
+	s, err := newSetup(cfg, nil, nil, state{Lanes: lanes{Uplinks: map[string]lane.Lane{"lte": 9}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func TestRoutingGoal(t *testing.T) {
 		t.Fatalf("goal: %+v", g)
 	}
 	for i, want := range []struct {
-		lane     failover.Lane
+		lane     lane.Lane
 		device   string
 		index    int
 		fromRule [2]bool
@@ -102,10 +103,10 @@ func TestFirewallGoal(t *testing.T) {
 	if lte.SNAT6 != firewall.Foreign || lte.Interface != "wwan0" || len(lte.Addresses) != 0 {
 		t.Errorf("lte: %+v", lte)
 	}
-	if own := g.Policies[0].Uplinks; !slices.Equal(own, []failover.Lane{1, 2, 9, 3}) {
+	if own := g.Policies[0].Uplinks; !slices.Equal(own, []lane.Lane{1, 2, 9, 3}) {
 		t.Errorf("default's own: %v", own)
 	}
-	if guests := g.Policies[1]; !guests.Block || !slices.Equal(guests.Uplinks, []failover.Lane{9}) {
+	if guests := g.Policies[1]; !guests.Block || !slices.Equal(guests.Uplinks, []lane.Lane{9}) {
 		t.Errorf("guests: %+v", guests)
 	}
 	if !slices.Equal(g.Lost[failover.IPv4], []firewall.Pair{{Uplink: 1, Policy: 64}}) || len(g.Lost[failover.IPv6]) != 0 {
@@ -173,10 +174,10 @@ type flowsThatFail struct{}
 
 func (flowsThatFail) Heal(firewall.Goal) (int, error) { return 0, errRefused }
 func (flowsThatFail) Grace([]string) error            { return errRefused }
-func (flowsThatFail) DeleteFlows(failover.Layout, firewall.Pair, ...failover.Family) error {
+func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
-func (flowsThatFail) DestroySockets(failover.Layout, failover.Lane, netip.Addr) (int, error) {
+func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, error) {
 	return 0, errRefused
 }
 

@@ -5,52 +5,53 @@ import (
 	"slices"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // lanes gives each uplink and policy its number in the kernel.
 type lanes struct {
-	Uplinks  map[string]failover.Lane `json:"uplinks"`
-	Policies map[string]failover.Lane `json:"policies"`
+	Uplinks  map[string]lane.Lane `json:"uplinks"`
+	Policies map[string]lane.Lane `json:"policies"`
 }
 
 // assign gives every name a lane: the one remembered for it, else the lowest
 // that neither a configured nor a remembered name has, in the order of names.
 // Names that are no longer configured keep theirs while there is room, so that
 // an uplink that is taken out and put back is known by its old number.
-func assign(names []string, remembered map[string]failover.Lane, first, last failover.Lane) (map[string]failover.Lane, error) {
-	given := map[string]failover.Lane{}
-	taken := map[failover.Lane]bool{}
+func assign(names []string, remembered map[string]lane.Lane, first, last lane.Lane) (map[string]lane.Lane, error) {
+	given := map[string]lane.Lane{}
+	taken := map[lane.Lane]bool{}
 	for _, name := range names {
-		if lane, ok := remembered[name]; ok && lane >= first && lane <= last && !taken[lane] {
-			given[name] = lane
-			taken[lane] = true
+		if n, ok := remembered[name]; ok && n >= first && n <= last && !taken[n] {
+			given[name] = n
+			taken[n] = true
 		}
 	}
-	kept := map[failover.Lane]bool{}
-	for _, lane := range remembered {
-		kept[lane] = true
+	kept := map[lane.Lane]bool{}
+	for _, n := range remembered {
+		kept[n] = true
 	}
 	for _, name := range names {
 		if _, ok := given[name]; ok {
 			continue
 		}
-		lane, ok := free(first, last, taken, kept)
+		n, ok := free(first, last, taken, kept)
 		if !ok {
 			return nil, fmt.Errorf("daemon: no lane is left for %q: at most %d of a kind", name, last-first+1)
 		}
-		given[name] = lane
-		taken[lane] = true
+		given[name] = n
+		taken[n] = true
 	}
 	return given, nil
 }
 
 // free finds the lowest lane that nobody has, if need be one that only a name
 // of the past has.
-func free(first, last failover.Lane, taken, kept map[failover.Lane]bool) (failover.Lane, bool) {
+func free(first, last lane.Lane, taken, kept map[lane.Lane]bool) (lane.Lane, bool) {
 	for _, spare := range []bool{true, false} {
-		for lane := first; lane <= last; lane++ {
-			if !taken[lane] && (!spare || !kept[lane]) {
-				return lane, true
+		for n := first; n <= last; n++ {
+			if !taken[n] && (!spare || !kept[n]) {
+				return n, true
 			}
 		}
 	}
@@ -68,14 +69,14 @@ func assignLanes(cfg failover.Config, remembered lanes) (lanes, error) {
 	}
 	given := lanes{}
 	var err error
-	if given.Uplinks, err = assign(uplinks, remembered.Uplinks, failover.FirstUplinkLane, failover.LastUplinkLane); err != nil {
+	if given.Uplinks, err = assign(uplinks, remembered.Uplinks, lane.FirstUplink, lane.LastUplink); err != nil {
 		return lanes{}, err
 	}
-	given.Policies, err = assign(policies, remembered.Policies, failover.DefaultPolicyLane+1, failover.LastPolicyLane)
+	given.Policies, err = assign(policies, remembered.Policies, lane.DefaultPolicy+1, lane.LastPolicy)
 	if err != nil {
 		return lanes{}, err
 	}
-	given.Policies[cfg.Policies[0].Name] = failover.DefaultPolicyLane
+	given.Policies[cfg.Policies[0].Name] = lane.DefaultPolicy
 	return given, nil
 }
 
@@ -88,16 +89,16 @@ func (l lanes) remember(past lanes) lanes {
 	}
 }
 
-func mergeLanes(present, past map[string]failover.Lane) map[string]failover.Lane {
-	all := map[string]failover.Lane{}
-	var taken []failover.Lane
-	for name, lane := range present {
-		all[name] = lane
-		taken = append(taken, lane)
+func mergeLanes(present, past map[string]lane.Lane) map[string]lane.Lane {
+	all := map[string]lane.Lane{}
+	var taken []lane.Lane
+	for name, n := range present {
+		all[name] = n
+		taken = append(taken, n)
 	}
-	for name, lane := range past {
-		if _, ok := all[name]; !ok && !slices.Contains(taken, lane) {
-			all[name] = lane
+	for name, n := range past {
+		if _, ok := all[name]; !ok && !slices.Contains(taken, n) {
+			all[name] = n
 		}
 	}
 	return all

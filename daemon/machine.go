@@ -7,6 +7,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/linkmon"
 	"swerve/routing"
 )
@@ -25,7 +26,7 @@ type Machine struct {
 	// Bytes reads the byte counters of an interface, NewFlows how many flows
 	// began by lane.
 	Bytes    func(index int) (rx, tx uint64, err error)
-	NewFlows func() (map[failover.Lane]uint64, error)
+	NewFlows func() (map[lane.Lane]uint64, error)
 	// FilterChanged yields a token when somebody else changed our nft table; nil
 	// where nobody watches.
 	FilterChanged <-chan struct{}
@@ -49,7 +50,7 @@ type Network interface {
 // Routes is the kernel's routing, or a test's.
 type Routes interface {
 	routing.Kernel
-	Foreign(failover.Layout) ([]routing.Route, error)
+	Foreign(lane.Layout) ([]routing.Route, error)
 }
 
 // Packets is the kernel's packet filter, or a test's.
@@ -58,7 +59,7 @@ type Packets interface {
 	Move(from, to firewall.Table) error
 	Drift(firewall.Table) ([]string, error)
 	AdoptFlows(firewall.Goal) (int, error)
-	Observe(failover.Layout) (firewall.Observed, error)
+	Observe(lane.Layout) (firewall.Observed, error)
 }
 
 // Sysctls are the kernel's settings, or a test's.
@@ -72,8 +73,8 @@ type Sysctls interface {
 type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
-	DeleteFlows(l failover.Layout, pair firewall.Pair, families ...failover.Family) error
-	DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error)
+	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
+	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }
 
 // Publisher is where events are told: *control.Hub, or a test's.

@@ -7,6 +7,7 @@ import (
 
 	"swerve/config"
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // store keeps the state file and what it should hold.
@@ -49,12 +50,12 @@ func (s *store) setLanes(l lanes) {
 
 // adoptLanes takes from the kernel's own rules the lanes of interfaces whose
 // uplinks the state file does not know: without it they tell which is which.
-func (s *store) adoptLanes(uplinks []config.Uplink, byInterface map[string]failover.Lane) {
-	known := lanes{Uplinks: map[string]failover.Lane{}}
+func (s *store) adoptLanes(uplinks []config.Uplink, byInterface map[string]lane.Lane) {
+	known := lanes{Uplinks: map[string]lane.Lane{}}
 	for _, u := range uplinks {
 		_, remembered := s.state.Lanes.Uplinks[u.Name]
-		if lane, ok := byInterface[configuredName(u)]; ok && !remembered {
-			known.Uplinks[u.Name] = lane
+		if n, ok := byInterface[configuredName(u)]; ok && !remembered {
+			known.Uplinks[u.Name] = n
 		}
 	}
 	s.state.Lanes = s.state.Lanes.remember(known)

@@ -8,15 +8,15 @@ import (
 
 	"swerve/config"
 	"swerve/control"
-	"swerve/failover"
+	"swerve/target"
 )
 
 // A target that is an address of this machine answers whatever the uplink does, so
 // it is left out; and a gateway that is one leads nowhere.
 
 // isAmong makes a filter of targets that are among these addresses.
-func isAmong(own []netip.Addr) func(failover.Target) bool {
-	return func(t failover.Target) bool { return slices.Contains(own, t.Addr) }
+func isAmong(own []netip.Addr) func(target.Target) bool {
+	return func(t target.Target) bool { return slices.Contains(own, t.Addr) }
 }
 
 // ownTargets are the targets of uplinks that are addresses of this machine, each once.

@@ -18,6 +18,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/routing"
 	"swerve/testenv/fake"
 )
@@ -193,8 +194,8 @@ func (r *rig) interfaceBytes(index int) (rx, tx uint64, err error) {
 	return ms + uint64(index), ms / 2, nil
 }
 
-func (r *rig) flowsByLane() (map[failover.Lane]uint64, error) {
-	return map[failover.Lane]uint64{1: 7}, nil
+func (r *rig) flowsByLane() (map[lane.Lane]uint64, error) {
+	return map[lane.Lane]uint64{1: 7}, nil
 }
 
 // status is what clients are told now.

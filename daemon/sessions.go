@@ -10,11 +10,12 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 )
 
 // move is a pair of lanes that was lost in a switch, with what there is to do.
 type move struct {
-	layout failover.Layout
+	layout lane.Layout
 	pair   firewall.Pair
 	// uplink and policy by name, for the event.
 	uplink, policy string
@@ -194,7 +195,7 @@ func (s setup) move(p picture, policy failover.PolicyIntent, f failover.Family, 
 	v := move{layout: s.layout, uplink: name, policy: policy.Policy, pair: s.pair(name, policy.Policy)}
 	todo := part{family: f}
 	// Sockets have no policy: they go when the default policy lets go.
-	if v.pair.Policy == failover.DefaultPolicyLane {
+	if v.pair.Policy == lane.DefaultPolicy {
 		for _, a := range p.last[name].addresses[f] {
 			todo.addresses = append(todo.addresses, a.Addr())
 		}

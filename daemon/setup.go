@@ -11,7 +11,9 @@ import (
 
 	"swerve/config"
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/linkmon"
+	"swerve/target"
 )
 
 // setup is one configuration made ready for this machine.
@@ -19,7 +21,7 @@ type setup struct {
 	cfg     *config.Config
 	uplinks []config.Uplink
 	lanes   lanes
-	layout  failover.Layout
+	layout  lane.Layout
 	engine  failover.Config
 	// unbuilt are the targets whose method this version cannot probe by. They
 	// are left out: one that never answers would keep its uplink from being up.
@@ -47,23 +49,23 @@ func newSetup(cfg *config.Config, defaults []config.DefaultRoute, own []netip.Ad
 // dropUnbuilt takes targets out whose probe method is not built in, and returns
 // them, each once.
 func dropUnbuilt(uplinks []failover.Uplink) []string {
-	return dropTargets(uplinks, func(t failover.Target) bool { return !t.Method.Built() })
+	return dropTargets(uplinks, func(t target.Target) bool { return !t.Method.Built() })
 }
 
 // dropTargets takes targets out that are not to be asked, and those that nobody
 // understands, and returns them, each once. A quorum that the rest cannot reach
 // becomes all of the rest.
-func dropTargets(uplinks []failover.Uplink, unwanted func(failover.Target) bool) []string {
+func dropTargets(uplinks []failover.Uplink, unwanted func(target.Target) bool) []string {
 	var dropped []string
 	for i := range uplinks {
 		for f := range uplinks[i].Family {
 			family := &uplinks[i].Family[f]
-			family.Targets = slices.DeleteFunc(family.Targets, func(target string) bool {
-				t, err := failover.ParseTarget(target)
+			family.Targets = slices.DeleteFunc(family.Targets, func(text string) bool {
+				t, err := target.Parse(text)
 				if err == nil && !unwanted(t) {
 					return false
 				}
-				dropped = append(dropped, target)
+				dropped = append(dropped, text)
 				return true
 			})
 			family.Quorum = min(family.Quorum, len(family.Targets))
@@ -108,9 +110,9 @@ func (s setup) probe(uplink string) failover.ProbeConfig {
 }
 
 // uplinkOf finds an uplink's name by its lane.
-func (s setup) uplinkOf(lane failover.Lane) (string, bool) {
+func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 	for name, l := range s.lanes.Uplinks {
-		if l == lane {
+		if l == n {
 			return name, true
 		}
 	}
@@ -152,7 +154,7 @@ func defaultRoutes(before []config.DefaultRoute, now []linkmon.Default) []config
 
 // formerRoutes stand for the default routes of an earlier run's uplinks, of which
 // the kernel knows no more than the names. They come after all that lead out now.
-func formerRoutes(byInterface map[string]failover.Lane) []config.DefaultRoute {
+func formerRoutes(byInterface map[string]lane.Lane) []config.DefaultRoute {
 	var out []config.DefaultRoute
 	for _, name := range slices.Sorted(maps.Keys(byInterface)) {
 		out = append(out, config.DefaultRoute{Interface: name, Metric: math.MaxInt32})

@@ -16,6 +16,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/lane"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -175,8 +176,8 @@ func TestCountersThatBeginAnew(t *testing.T) {
 func TestCountersThatCannotBeRead(t *testing.T) {
 	var gone error
 	c := newCounters(func(int) (uint64, uint64, error) { return 1, 1, gone },
-		func() (map[failover.Lane]uint64, error) { return map[failover.Lane]uint64{1: 5}, gone })
-	c.follow(map[string]failover.Link{"fiber": {Present: true, Index: 1}}, map[string]failover.Lane{"fiber": 1})
+		func() (map[lane.Lane]uint64, error) { return map[lane.Lane]uint64{1: 5}, gone })
+	c.follow(map[string]failover.Link{"fiber": {Present: true, Index: 1}}, map[string]lane.Lane{"fiber": 1})
 	c.sample(time.Now())
 	if got := c.of("fiber"); got.NewFlows == nil || *got.NewFlows != 5 || got.RxBytes == nil {
 		t.Fatalf("read: %+v", got)

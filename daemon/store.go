@@ -66,14 +66,14 @@ func decodeState(data []byte) (state, error) {
 	if s.Version != stateVersion {
 		return state{}, fmt.Errorf("format version %d is not known; this swerve writes version %d", s.Version, stateVersion)
 	}
-	for name, lane := range s.Lanes.Uplinks {
-		if !lane.IsUplink() {
-			return state{}, fmt.Errorf("lane %d of uplink %q is not 1 to 63", lane, name)
+	for name, n := range s.Lanes.Uplinks {
+		if !n.IsUplink() {
+			return state{}, fmt.Errorf("lane %d of uplink %q is not 1 to 63", n, name)
 		}
 	}
-	for name, lane := range s.Lanes.Policies {
-		if !lane.IsPolicy() {
-			return state{}, fmt.Errorf("lane %d of policy %q is not 64 to 126", lane, name)
+	for name, n := range s.Lanes.Policies {
+		if !n.IsPolicy() {
+			return state{}, fmt.Errorf("lane %d of policy %q is not 64 to 126", n, name)
 		}
 	}
 	return s, nil

@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 func sampleState() state {
 	return state{
 		Version: stateVersion,
 		Lanes: lanes{
-			Uplinks:  map[string]failover.Lane{"fiber": 1, "lte": 2},
-			Policies: map[string]failover.Lane{"default": 64},
+			Uplinks:  map[string]lane.Lane{"fiber": 1, "lte": 2},
+			Policies: map[string]lane.Lane{"default": 64},
 		},
 		Seen: map[string][]string{"fiber": {"ipv4", "ipv6"}},
 	}
@@ -100,9 +101,9 @@ func FuzzDecodeState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for name, lane := range s.Lanes.Uplinks {
-			if !lane.IsUplink() {
-				t.Errorf("uplink %q was let in with lane %d", name, lane)
+		for name, n := range s.Lanes.Uplinks {
+			if !n.IsUplink() {
+				t.Errorf("uplink %q was let in with lane %d", name, n)
 			}
 		}
 	})

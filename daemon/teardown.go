@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"swerve/config"
-	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -41,12 +41,12 @@ func Teardown(o Options) error {
 
 // filterRemover is the packet filter as teardown sees it.
 type filterRemover interface {
-	Teardown(failover.Layout) error
+	Teardown(lane.Layout) error
 }
 
 // teardown goes from the outside in: first no packet is led into our tables,
 // then the tables go, then what marks packets, then the settings.
-func teardown(kernel routing.Kernel, filter filterRemover, layout failover.Layout, settings string) error {
+func teardown(kernel routing.Kernel, filter filterRemover, layout lane.Layout, settings string) error {
 	_, routed := routing.Teardown(kernel)
 	filtered := filter.Teardown(layout)
 	kept, err := routing.OpenSysctls(settings, true)

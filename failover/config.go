@@ -55,22 +55,22 @@ type ProbeConfig struct {
 
 // Burst is the volley of probes that settles a suspicion.
 type Burst struct {
-	// Probes to each target, raised so that there are at least 9 in all.
-	Probes  int
+	// Probes to each target, 1 to 20, raised so that there are at least 9 in all.
+	Probes int
+	// Spacing between two probes to one target, 1 ms to 1 s.
 	Spacing time.Duration
 }
 
 // Health are the limits by which a window of probes is judged.
 type Health struct {
 	// Patience is the silence, from the first unanswered sending, after which
-	// sessions are moved. It is learnt upwards to 2 s.
+	// sessions are moved; 50 ms to 1 min. It is learnt upwards to 2 s.
 	Patience time.Duration
-	// Window over which loss, latency and jitter are taken.
-	Window  time.Duration
-	Loss    Limit
-	Latency Limit
-	Jitter  Limit
-	Damping Damping
+	// Window over which loss, latency and jitter are taken, 1 s to 10 min.
+	Window time.Duration
+	// Loss limits are ratios; those of Latency and Jitter seconds.
+	Loss, Latency, Jitter Limit
+	Damping               Damping
 }
 
 // Limit has hysteresis: over Degraded is degraded, until under Clear. The unit
@@ -82,7 +82,8 @@ type Limit struct {
 }
 
 // Damping is route-flap damping after RFC 2439: one point for each down,
-// halved each HalfLife; over Suppress the uplink is held back until under Reuse.
+// halved each HalfLife (1 s to 24 h); over Suppress the uplink is held back until
+// under Reuse. Points are over 0, Reuse < Suppress ≤ Max ≤ 100.
 type Damping struct {
 	HalfLife             time.Duration
 	Suppress, Reuse, Max float64
@@ -93,9 +94,9 @@ type Failback struct {
 	// Manual keeps traffic where it is until the operator says otherwise.
 	Manual bool
 	// After is how long an uplink must be good before it is up again; after a
-	// short outage, ten times the outage's length is enough.
+	// short outage, ten times the outage's length is enough. 0 to 24 h.
 	After time.Duration
-	// MinInterval between two voluntary switches.
+	// MinInterval between two voluntary switches, 0 to 24 h.
 	MinInterval time.Duration
 }
 

@@ -28,12 +28,6 @@
 // this moment, best rung first. An uplink is lost to a policy when its sessions
 // have to go elsewhere, which needs an elsewhere: where nothing is viable,
 // nothing is lost and nothing moves.
-//
-// # Targets
-//
-// The engine takes a target as the text that the configuration has. What such a
-// text may be is here as well, in target.go and host.go, since the packages that
-// read it and that ask it must understand it alike.
 package failover
 
 import "time"

@@ -1,6 +1,9 @@
 package failover
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Family is an address family. Each is judged and routed apart.
 type Family uint8
@@ -27,6 +30,14 @@ func (f Family) String() string {
 
 // Other returns the other family.
 func (f Family) Other() Family { return 1 - f }
+
+// FamilyOf returns an address's family. An IPv4-mapped IPv6 address is IPv4.
+func FamilyOf(a netip.Addr) Family {
+	if a.Is4() || a.Is4In6() {
+		return IPv4
+	}
+	return IPv6
+}
 
 // MarshalText implements encoding.TextMarshaler by String.
 func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }

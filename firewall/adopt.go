@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"swerve/lane"
 
 	rtnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"swerve/failover"
 )
 
 // AdoptFlows gives lanes to flows that are older than our table, by the address
@@ -53,7 +52,7 @@ func (k *Kernel) Heal(g Goal) (int, error) {
 
 // ForgetFlows takes our bits out of every flow's mark, and returns how many flows
 // had some. It is for the teardown, after the table is deleted.
-func (k *Kernel) ForgetFlows(l failover.Layout) (int, error) {
+func (k *Kernel) ForgetFlows(l lane.Layout) (int, error) {
 	n, err := eachFlow(l.CTMask, func(f flow) (flowChange, uint32) {
 		if f.mark&l.CTMask == 0 {
 			return keepFlow, 0
@@ -68,15 +67,15 @@ func (k *Kernel) ForgetFlows(l failover.Layout) (int, error) {
 
 // adopter tells flows by the uplinks' addresses.
 type adopter struct {
-	layout  failover.Layout
-	uplinks map[netip.Addr]failover.Lane
+	layout  lane.Layout
+	uplinks map[netip.Addr]lane.Lane
 	// ambiguous addresses are on several uplinks; nobody can tell by which one
 	// such a flow goes.
 	ambiguous map[netip.Addr]bool
 }
 
 func newAdopter(g Goal) adopter {
-	a := adopter{layout: g.Layout, uplinks: map[netip.Addr]failover.Lane{}, ambiguous: map[netip.Addr]bool{}}
+	a := adopter{layout: g.Layout, uplinks: map[netip.Addr]lane.Lane{}, ambiguous: map[netip.Addr]bool{}}
 	for _, u := range g.sorted().Uplinks {
 		for _, addr := range u.Addresses {
 			if before, ok := a.uplinks[addr]; ok && before != u.Lane {
@@ -88,7 +87,7 @@ func newAdopter(g Goal) adopter {
 	return a
 }
 
-func (a adopter) lane(addr netip.Addr) (failover.Lane, bool) {
+func (a adopter) lane(addr netip.Addr) (lane.Lane, bool) {
 	n, ok := a.uplinks[addr]
 	return n, ok && !a.ambiguous[addr]
 }
@@ -105,13 +104,13 @@ func (a adopter) adopt(f flow) (flowChange, uint32) {
 		return keepFlow, 0
 	}
 	if n, ok := a.lane(f.dst); ok {
-		return markFlow, a.layout.CTPair(n, failover.NobodyLane)
+		return markFlow, a.layout.CTPair(n, lane.Nobody)
 	}
 	n, ok := a.lane(f.replyDst)
 	if !ok {
 		return keepFlow, 0
 	}
-	mark := a.layout.CTPair(n, failover.DefaultPolicyLane)
+	mark := a.layout.CTPair(n, lane.DefaultPolicy)
 	if f.established() {
 		mark |= a.layout.CTEstablished()
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -75,7 +75,7 @@ func goals() map[string]Goal {
 	bare := twoUplinks()
 	bare.Uplinks[1].Interface = ""
 	return map[string]Goal{
-		"nothing":        {Layout: failover.DefaultLayout},
+		"nothing":        {Layout: lane.DefaultLayout},
 		"no interface":   bare,
 		"two uplinks":    twoUplinks(),
 		"three policies": threePolicies(),

@@ -4,6 +4,7 @@ import (
 	"github.com/google/nftables"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // mangleLater is right after other programs' mangle rules: what they mark is
@@ -48,7 +49,7 @@ func (b builder) came(u Uplink) chain {
 			c.rules = append(c.rules, newRule(a.in(own), foreignDestination, count(strayCounter), drop))
 		}
 	}
-	lanes := b.Layout.CTPair(u.Lane, failover.NobodyLane)
+	lanes := b.Layout.CTPair(u.Lane, lane.Nobody)
 	c.rules = append(c.rules, newRule(ctStateNew, setCTMark(b.Layout.CTMask, lanes)))
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -127,9 +128,9 @@ func BenchmarkDeleteFlows(b *testing.B) {
 	inProcess(b, func(b *testing.B) {
 		const entries = 200_000
 		k, n := new(Kernel), 0
-		fillConntrack(b, entries, func(i int) uint32 { return failover.DefaultLayout.CTPair(2, 64) })
+		fillConntrack(b, entries, func(i int) uint32 { return lane.DefaultLayout.CTPair(2, 64) })
 		for b.Loop() {
-			if err := k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.Families[:]...); err != nil {
+			if err := k.DeleteFlows(lane.DefaultLayout, Pair{1, 64}, failover.Families[:]...); err != nil {
 				b.Fatal(err)
 			}
 			n++

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // The bytes of the one command that could delete every flow of the machine.
@@ -24,7 +25,7 @@ func TestDeleteByMarkBytes(t *testing.T) {
 		{[]failover.Family{failover.IPv6}, 0x02410000, "0a010000" + "08000800" + "02410000" + "08001500" + "7fff0000"},
 		{failover.Families[:], 0x02410000, "00010000" + "08000800" + "02410000" + "08001500" + "7fff0000"},
 	} {
-		m, err := deleteByMark(c.families, c.mark, failover.DefaultLayout.CTMask)
+		m, err := deleteByMark(c.families, c.mark, lane.DefaultLayout.CTMask)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,7 @@ func TestDeleteByMarkRefuses(t *testing.T) {
 			t.Errorf("mark 0x%08x mask 0x%08x was encoded: %x", c.mark, c.mask, m.Data)
 		}
 	}
-	if m, err := deleteByMark(nil, 0x01400000, failover.DefaultLayout.CTMask); err == nil {
+	if m, err := deleteByMark(nil, 0x01400000, lane.DefaultLayout.CTMask); err == nil {
 		t.Errorf("for no family was encoded: %x", m.Data)
 	}
 	if _, err := deleteFlow(flow{}); err == nil {
@@ -53,7 +54,7 @@ func TestDeleteByMarkRefuses(t *testing.T) {
 	}
 	k := newKernel(t)
 	for _, pair := range []Pair{{0, 64}, {64, 64}, {1, 0}, {1, 1}, {1, 127}} {
-		if err := k.DeleteFlows(failover.DefaultLayout, pair, failover.IPv4); err == nil {
+		if err := k.DeleteFlows(lane.DefaultLayout, pair, failover.IPv4); err == nil {
 			t.Errorf("flows of uplink %d, policy %d would have been deleted", pair.Uplink, pair.Policy)
 		}
 	}

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // DeleteFlows deletes a pair's conntrack entries of these families, so that the
 // flows' next packets begin anew elsewhere. Established TCP stays: it waits for its
 // reset. So does all that came in by the uplink. It is one command, carried out
 // inside the kernel, which walks once over the entries of all namespaces.
-func (k *Kernel) DeleteFlows(l failover.Layout, pair Pair, families ...failover.Family) error {
+func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) error {
 	fail := func(err error) error {
 		return fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
 	}

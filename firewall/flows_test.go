@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -52,7 +53,7 @@ func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
 	}
 	k := newKernel(t)
 	inside(t, ns, func() error {
-		return k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.IPv4)
+		return k.DeleteFlows(lane.DefaultLayout, Pair{1, 64}, failover.IPv4)
 	})
 	left := func(port int) bool {
 		all := run(t, ns, "conntrack", "-L", "-f", "ipv4") + run(t, ns, "conntrack", "-L", "-f", "ipv6")
@@ -64,7 +65,7 @@ func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
 		}
 	}
 	inside(t, ns, func() error {
-		return k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.Families[:]...)
+		return k.DeleteFlows(lane.DefaultLayout, Pair{1, 64}, failover.Families[:]...)
 	})
 	for port := 4; port <= 11; port++ {
 		if got, want := left(port), port != 10; got != want {
@@ -132,7 +133,7 @@ func TestManyFlows(t *testing.T) {
 	k := newKernel(t)
 	count := func() string { return strings.TrimSpace(run(t, ns, "conntrack", "-C")) }
 	inside(t, ns, func() error {
-		fillConntrack(t, entries, func(i int) uint32 { return failover.DefaultLayout.CTPair(failover.Lane(1+i%2), 64) })
+		fillConntrack(t, entries, func(i int) uint32 { return lane.DefaultLayout.CTPair(lane.Lane(1+i%2), 64) })
 		return nil
 	})
 	if got := count(); got != fmt.Sprint(entries) {
@@ -140,7 +141,7 @@ func TestManyFlows(t *testing.T) {
 	}
 	began := time.Now()
 	inside(t, ns, func() error {
-		return k.DeleteFlows(failover.DefaultLayout, Pair{1, 64}, failover.IPv4)
+		return k.DeleteFlows(lane.DefaultLayout, Pair{1, 64}, failover.IPv4)
 	})
 	t.Logf("deleted half of %d entries in %v", entries, time.Since(began))
 	if got := count(); got != fmt.Sprint(entries/2) {
@@ -148,7 +149,7 @@ func TestManyFlows(t *testing.T) {
 	}
 	began = time.Now()
 	inside(t, ns, func() error {
-		n, err := k.ForgetFlows(failover.DefaultLayout)
+		n, err := k.ForgetFlows(lane.DefaultLayout)
 		if n != entries/2 {
 			t.Errorf("forgot %d flows, want %d", n, entries/2)
 		}

@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Goal is all that the firewall should hold. The order of its lists does not
 // matter: equal contents give equal tables.
 type Goal struct {
-	Layout  failover.Layout
+	Layout  lane.Layout
 	Uplinks []Uplink
 	// Policies, among them the default policy by its lane.
 	Policies []Policy
@@ -23,7 +24,7 @@ type Goal struct {
 
 // Uplink is what the firewall has to know of one uplink.
 type Uplink struct {
-	Lane failover.Lane
+	Lane lane.Lane
 	// Name is the user's; it is only shown, as a comment.
 	Name string
 	// Interface is the kernel's name, whether or not such a device exists now.
@@ -63,17 +64,17 @@ const (
 
 // Policy is what the firewall has to know of one policy.
 type Policy struct {
-	Lane failover.Lane
+	Lane lane.Lane
 	// Name is the user's; it is only shown, as a comment.
 	Name string
 	// Uplinks are the lanes of the policy's own uplinks.
-	Uplinks []failover.Lane
+	Uplinks []lane.Lane
 	// Block: flows of this policy never leave by an uplink that is not its own.
 	Block bool
 }
 
 // Pair names the flows that one policy sent to one uplink.
-type Pair struct{ Uplink, Policy failover.Lane }
+type Pair struct{ Uplink, Policy lane.Lane }
 
 // sorted returns a copy in the order of lanes, without what could not be
 // carried out: uplinks and policies with a lane of another kind, second ones

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -26,12 +27,12 @@ func addresses(texts ...string) []netip.Addr {
 // twoUplinks is the goal for a config with nothing but two uplinks.
 func twoUplinks() Goal {
 	return Goal{
-		Layout: failover.DefaultLayout,
+		Layout: lane.DefaultLayout,
 		Uplinks: []Uplink{
 			{Lane: 1, Name: "fiber", Interface: "wan0", SNAT: true, Addresses: addresses("203.0.113.2", "2001:db8:1::2")},
 			{Lane: 2, Name: "lte", Interface: "wan1", SNAT: true, Addresses: addresses("198.51.100.2", "2001:db8:2::2")},
 		},
-		Policies: []Policy{{Lane: 64, Name: "default", Uplinks: []failover.Lane{1, 2}}},
+		Policies: []Policy{{Lane: 64, Name: "default", Uplinks: []lane.Lane{1, 2}}},
 	}
 }
 
@@ -44,8 +45,8 @@ func threePolicies() Goal {
 	g.Uplinks[1].Native6 = prefixes("2001:db8:2::/64")
 	g.Uplinks[1].SNAT6 = None
 	g.Policies = append(g.Policies,
-		Policy{Lane: 65, Name: "guests", Uplinks: []failover.Lane{2}},
-		Policy{Lane: 66, Name: "strict", Uplinks: []failover.Lane{2}, Block: true},
+		Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}},
+		Policy{Lane: 66, Name: "strict", Uplinks: []lane.Lane{2}, Block: true},
 	)
 	g.Lost[failover.IPv4] = []Pair{{1, 64}, {1, 65}}
 	g.Lost[failover.IPv6] = []Pair{{2, 65}}
@@ -54,16 +55,16 @@ func threePolicies() Goal {
 
 // manyUplinks is the largest goal for a number of uplinks and policies.
 func manyUplinks(uplinks, policies int) Goal {
-	g := Goal{Layout: failover.DefaultLayout}
+	g := Goal{Layout: lane.DefaultLayout}
 	for i := range uplinks {
 		g.Uplinks = append(g.Uplinks, Uplink{
-			Lane: failover.Lane(1 + i), Name: fmt.Sprintf("uplink%d", i), Interface: fmt.Sprintf("wan%d", i), SNAT: true,
+			Lane: lane.Lane(1 + i), Name: fmt.Sprintf("uplink%d", i), Interface: fmt.Sprintf("wan%d", i), SNAT: true,
 			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{203, 0, byte(i), 2})},
 			Native6:   []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i)}), 48)},
 		})
 	}
 	for i := range policies {
-		p := Policy{Lane: failover.Lane(64 + i), Name: fmt.Sprintf("policy%d", i), Uplinks: []failover.Lane{1}, Block: i%2 == 1}
+		p := Policy{Lane: lane.Lane(64 + i), Name: fmt.Sprintf("policy%d", i), Uplinks: []lane.Lane{1}, Block: i%2 == 1}
 		g.Policies = append(g.Policies, p)
 	}
 	return g

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -75,7 +75,7 @@ func TestForeignTablesAreLeftAlone(t *testing.T) {
 	if d := drift(t, ns, newKernel(t), Ruleset(threePolicies())); d != nil {
 		t.Errorf("%q", d)
 	}
-	inside(t, ns, func() error { return newKernel(t).Teardown(failover.DefaultLayout) })
+	inside(t, ns, func() error { return newKernel(t).Teardown(lane.DefaultLayout) })
 	sameLines(t, run(t, ns, "nft", "list", "ruleset"), before)
 }
 
@@ -135,7 +135,7 @@ func TestObserve(t *testing.T) {
 	ns := netns.New(t)
 	observe := func() (o Observed) {
 		inside(t, ns, func() (err error) {
-			o, err = newKernel(t).Observe(failover.DefaultLayout)
+			o, err = newKernel(t).Observe(lane.DefaultLayout)
 			return err
 		})
 		return o
@@ -191,7 +191,7 @@ func TestNoTable(t *testing.T) {
 		}
 		return err
 	})
-	inside(t, ns, func() error { return k.Teardown(failover.DefaultLayout) })
+	inside(t, ns, func() error { return k.Teardown(lane.DefaultLayout) })
 	inside(t, ns, func() error {
 		if k.Grace([]string{"wan0"}) == nil {
 			t.Error("grace without a table went well")

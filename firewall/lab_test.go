@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -170,7 +171,7 @@ func (l *lab) lose() {
 	}
 }
 
-func (l *lab) deleteFlows(f failover.Family, uplink, policy failover.Lane) {
+func (l *lab) deleteFlows(f failover.Family, uplink, policy lane.Lane) {
 	l.t.Helper()
 	inside(l.t, l.gw, func() error {
 		return l.kernel.DeleteFlows(l.goal.Layout, Pair{uplink, policy}, f)

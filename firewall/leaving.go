@@ -7,6 +7,7 @@ import (
 	"github.com/google/nftables"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // leaving are the chains after all source NAT. Only there is a flow's final
@@ -48,7 +49,7 @@ func (b builder) own() chain {
 // out is what happens to packets that leave by an uplink, the usual first.
 func (b builder) out(u Uplink) chain {
 	uplink, established := b.Layout.CTUplinkMask(), b.Layout.CTEstablished()
-	lane := b.Layout.Mark(u.Lane)
+	mark := b.Layout.Mark(u.Lane)
 	c := chain{
 		name:  of("out", u.Lane),
 		about: "Leaves by uplink " + u.Name + ".",
@@ -58,15 +59,15 @@ func (b builder) out(u Uplink) chain {
 		c.rules = append(c.rules, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(of("barred", u.Lane))))
 	}
 	c.rules = append(c.rules,
-		newRule(ctMark(uplink|established).is(lane|established), accept),
-		newRule(ctMark(uplink).is(lane), goTo("own")),
+		newRule(ctMark(uplink|established).is(mark|established), accept),
+		newRule(ctMark(uplink).is(mark), goTo("own")),
 	)
 	c.rules = append(c.rules, b.probes(u)...)
 	c.rules = append(c.rules, b.strays(u)...)
 	c.rules = append(c.rules,
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
-			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, failover.DefaultPolicyLane))),
-		newRule(setCTMark(uplink|established, lane), count(of("flows", u.Lane))),
+			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
+		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
 	)
 	return c
 }
@@ -84,7 +85,7 @@ func (b builder) probes(u Uplink) []rule {
 }
 
 // policyBit is set in the packet mark of every policy's lane, and in no uplink's.
-func (b builder) policyBit() uint32 { return b.Layout.Mark(failover.DefaultPolicyLane) }
+func (b builder) policyBit() uint32 { return b.Layout.Mark(lane.DefaultPolicy) }
 
 // strays drop what would leave with an address that does not belong here, of
 // flows that are new to the uplink.
@@ -124,7 +125,7 @@ func (b builder) moved(u Uplink) chain {
 		name:  of("moved", u.Lane),
 		about: "A flow of another uplink. Inbound, with a fixed source or with foreign IPv6, it would be a stray.",
 		rules: []rule{
-			newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, failover.NobodyLane)), count(strayCounter), drop),
+			newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), count(strayCounter), drop),
 			newRule(ctReply, count(strayCounter), drop),
 			newRule(ctStatusSNAT, count(strayCounter), drop),
 		},

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -211,7 +212,7 @@ func TestGraceIsRenewed(t *testing.T) {
 // A policy that blocks never leaves by an uplink that is not its own.
 func TestGuard(t *testing.T) {
 	l := newLab(t)
-	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 66, Name: "strict", Uplinks: []failover.Lane{2}, Block: true})
+	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 66, Name: "strict", Uplinks: []lane.Lane{2}, Block: true})
 	l.apply()
 	p := plans[0]
 	serveUDP(t, l.net, at(p.host, 5000))

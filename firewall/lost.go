@@ -4,6 +4,7 @@ import (
 	"github.com/google/nftables"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // filterEarlier is right before other programs' filter rules, whose drops would
@@ -76,7 +77,7 @@ func (b builder) deadFlows() []rule {
 }
 
 func (b builder) rawOut() chain {
-	poke := b.Layout.Mark(failover.NobodyLane)
+	poke := b.Layout.Mark(lane.Nobody)
 	return chain{
 		name:  "raw_out",
 		about: "Pokes (lane 127) are not flows.",

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Observed is what a former run left in the kernel.
@@ -22,7 +23,7 @@ type Observed struct {
 
 // Observe reads what the kernel holds from a former run, so that a restart can
 // go on from there and moves nothing.
-func (k *Kernel) Observe(l failover.Layout) (Observed, error) {
+func (k *Kernel) Observe(l lane.Layout) (Observed, error) {
 	held, err := k.read()
 	if err != nil {
 		return Observed{}, fmt.Errorf("firewall: observe: %w", err)
@@ -34,7 +35,7 @@ func (k *Kernel) Observe(l failover.Layout) (Observed, error) {
 	return out, nil
 }
 
-func (h heldTable) lost(l failover.Layout, name string) []Pair {
+func (h heldTable) lost(l lane.Layout, name string) []Pair {
 	var out []Pair
 	for key := range h.sets[name].elements {
 		mark, ok := markOf(key)
@@ -61,9 +62,9 @@ type Counters struct {
 	// not use; packets dropped because their address belongs elsewhere.
 	Resets, Guard, Stray Count
 	// Sent has, by uplink, all packets that left by it, in both families.
-	Sent map[failover.Lane]Count
+	Sent map[lane.Lane]Count
 	// Flows has, by uplink, the first packets of flows that went out by it.
-	Flows map[failover.Lane]Count
+	Flows map[lane.Lane]Count
 }
 
 // Counters reads the counters. Without a table all are zero.
@@ -72,7 +73,7 @@ func (k *Kernel) Counters() (Counters, error) {
 	if err := (reader{k}).readObjects(&held); err != nil {
 		return Counters{}, fmt.Errorf("firewall: %w", err)
 	}
-	out := Counters{Sent: map[failover.Lane]Count{}, Flows: map[failover.Lane]Count{}}
+	out := Counters{Sent: map[lane.Lane]Count{}, Flows: map[lane.Lane]Count{}}
 	for _, o := range held.objects {
 		if o.kind == unix.NFT_OBJECT_COUNTER {
 			out.set(o.name, Count{o.packets, o.bytes})
@@ -97,8 +98,8 @@ func (c *Counters) set(name string, value Count) {
 	}
 	switch kind {
 	case "up":
-		c.Sent[failover.Lane(n)] = value
+		c.Sent[lane.Lane(n)] = value
 	case "flows":
-		c.Flows[failover.Lane(n)] = value
+		c.Flows[lane.Lane(n)] = value
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/nftables"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Names in the table. Uplinks and policies stand there by lane: their own names
@@ -27,7 +28,7 @@ func restoreMap(f failover.Family) string { return "restore_" + f.String() }
 func deadMap(f failover.Family) string    { return "dead_" + f.String() }
 
 // of names the object of one lane, such as lane_1.
-func of(what string, n failover.Lane) string { return fmt.Sprintf("%s_%d", what, n) }
+func of(what string, n lane.Lane) string { return fmt.Sprintf("%s_%d", what, n) }
 
 // Ruleset computes the table for a goal. Equal goals give equal tables. Parts of
 // a goal that cannot be carried out, such as a lane outside of its range, are
@@ -124,7 +125,7 @@ func (b builder) restore(f failover.Family) verdictMap {
 			}
 		}
 		// What came in by an uplink is answered by it whatever happens.
-		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, failover.NobodyLane), of("lane", u.Lane)))
+		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, lane.Nobody), of("lane", u.Lane)))
 	}
 	return m
 }
@@ -134,7 +135,7 @@ func (b builder) restore(f failover.Family) verdictMap {
 func (b builder) again() verdictMap {
 	m := verdictMap{name: againMap, keys: markKeys, about: "The flow's uplink is not restored, its policy is known: back to the policy's ladder."}
 	for _, p := range b.Policies {
-		if p.Lane != failover.DefaultPolicyLane {
+		if p.Lane != lane.DefaultPolicy {
 			m.elements = append(m.elements, markEntry(b.Layout.CTPair(0, p.Lane), of("lane", p.Lane)))
 		}
 	}
@@ -158,7 +159,7 @@ func (b builder) dead(f failover.Family) verdictMap {
 // mark and nobody else's.
 func (b builder) lanes() []chain {
 	var out []chain
-	add := func(n failover.Lane, name string) {
+	add := func(n lane.Lane, name string) {
 		out = append(out, chain{name: of("lane", n), rules: []rule{
 			newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(n))).because(name),
 		}})
@@ -167,7 +168,7 @@ func (b builder) lanes() []chain {
 		add(u.Lane, "uplink "+u.Name)
 	}
 	for _, p := range b.Policies {
-		if p.Lane != failover.DefaultPolicyLane {
+		if p.Lane != lane.DefaultPolicy {
 			add(p.Lane, "policy "+p.Name)
 		}
 	}
@@ -182,7 +183,7 @@ func (b builder) lanes() []chain {
 func (b builder) classification() []chain {
 	var out []chain
 	for _, p := range b.Policies {
-		if p.Lane == failover.DefaultPolicyLane {
+		if p.Lane == lane.DefaultPolicy {
 			continue
 		}
 		out = append(out, chain{name: of("new", p.Lane), rules: []rule{

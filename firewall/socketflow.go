@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 const (
@@ -43,7 +44,7 @@ func (f *flowFinder) close() {
 
 // uplinkOf is the uplink by which conntrack knows a socket's flow to go; 0 where it
 // knows no such flow, or none of ours.
-func (f *flowFinder) uplinkOf(l failover.Layout, s socket) (failover.Lane, error) {
+func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (lane.Lane, error) {
 	tuple, err := flowTuple(s)
 	if err == nil {
 		err = f.open()
@@ -56,7 +57,7 @@ func (f *flowFinder) uplinkOf(l failover.Layout, s socket) (failover.Lane, error
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_ACK)
 	req.Sockets = f.sockets
 	req.AddRawData(tuple)
-	var uplink failover.Lane
+	var uplink lane.Lane
 	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(answer []byte) bool {
 		if found, err := decodeFlow(answer); err == nil {
 			uplink, _ = l.CTLanes(found.mark)

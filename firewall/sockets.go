@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"swerve/lane"
 
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"swerve/failover"
 )
 
 // Requests of sock_diag(7), linux/sock_diag.h and linux/inet_diag.h.
@@ -44,7 +43,7 @@ const (
 // port, on its address or on all. Sockets with a lane in their mark are our
 // probes: they stay as well. And so do those whose flow goes by another uplink:
 // two may have the same address.
-func (k *Kernel) DestroySockets(l failover.Layout, uplink failover.Lane, lost netip.Addr) (int, error) {
+func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error) {
 	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}, flows: &k.flows}
 	err := d.run()
 	if err != nil {
@@ -55,8 +54,8 @@ func (k *Kernel) DestroySockets(l failover.Layout, uplink failover.Lane, lost ne
 
 // destroyer is one destruction of sockets.
 type destroyer struct {
-	layout    failover.Layout
-	uplink    failover.Lane
+	layout    lane.Layout
+	uplink    lane.Lane
 	lost      netip.Addr
 	listening map[uint16]bool
 	diag      *netlink.Conn

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -156,7 +157,7 @@ func TestPokesAreNotTracked(t *testing.T) {
 // came in by a VPN match them as well.
 func TestRulesSeeNoAnswers(t *testing.T) {
 	l := newLab(t)
-	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []failover.Lane{2}})
+	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}})
 	l.veth(l.gw, "vpn0", l.net, "vpn1")
 	l.address(l.gw, "vpn0", "10.9.0.1", 24)
 	l.address(l.net, "vpn1", "10.9.0.2", 24)
@@ -180,7 +181,7 @@ func TestRulesSeeNoAnswers(t *testing.T) {
 // A marked socket of the gateway is not for the user's rules either.
 func TestRulesSeeNoMarkedSockets(t *testing.T) {
 	l := newLab(t)
-	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []failover.Lane{2}})
+	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}})
 	l.apply()
 	loadText(t, l.gw, "add rule inet swerve by_rules udp dport 5000 goto new_65\n")
 	p := plans[0]

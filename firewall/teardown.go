@@ -3,17 +3,16 @@ package firewall
 import (
 	"errors"
 	"fmt"
+	"swerve/lane"
 
 	"golang.org/x/sys/unix"
-
-	"swerve/failover"
 )
 
 // Teardown removes everything of ours: table inet swerve with all that is in it,
 // then our bits of the flows' marks. It is no error where there is nothing.
 // Flows that are under way keep their addresses, as long as some other program
 // uses NAT: with its last user gone, the kernel translates no more.
-func (k *Kernel) Teardown(l failover.Layout) error {
+func (k *Kernel) Teardown(l lane.Layout) error {
 	if err := k.DeleteTable(); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 )
 
@@ -226,5 +227,5 @@ func pathBy(n int) Path {
 		Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::2/64", n))},
 		Gateway:   netip.MustParseAddr(fmt.Sprintf("2001:db8:%d::1", n)),
 	}
-	return Path{Link: link, Mark: failover.DefaultLayout.Mark(failover.Lane(n + 1)), LostAfter: time.Second}
+	return Path{Link: link, Mark: lane.DefaultLayout.Mark(lane.Lane(n + 1)), LostAfter: time.Second}
 }

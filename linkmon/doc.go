@@ -10,7 +10,7 @@
 //     for what is this machine itself.
 //   - The prober sends the engine's probes, each by the uplink that it names
 //     (its address, its mark, its device), and tells what came of it. See
-//     probe.go; what can be probed is a [failover.Target].
+//     probe.go; what can be probed is a [target.Target].
 //   - The traffic that passes gives a hint where it leaves an uplink and nothing
 //     comes back: [failover.Traffic], sooner than the next probe. See traffic.go,
 //     and pulse.go for when.

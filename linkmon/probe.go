@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/target"
 )
 
 // Path is the way that a probe takes.
@@ -165,7 +166,7 @@ func (p *prober) refuse(id failover.ProbeID, cause error) {
 
 // request works out what to send for a probe. The error says why it cannot be.
 func request(probe failover.Probe, path Path) (echoRequest, error) {
-	target, err := failover.ParseTarget(probe.Target)
+	target, err := target.Parse(probe.Target)
 	if err != nil {
 		return echoRequest{}, err
 	}
@@ -193,14 +194,14 @@ func request(probe failover.Probe, path Path) (echoRequest, error) {
 }
 
 // destination is the address to ask, with a zone where it is link-local.
-func destination(t failover.Target, f failover.Family, link failover.Link) (netip.Addr, error) {
+func destination(t target.Target, f failover.Family, link failover.Link) (netip.Addr, error) {
 	to := t.Addr
 	switch t.Method {
-	case failover.MethodICMP:
+	case target.ICMP:
 		if !t.In(f) {
 			return to, fmt.Errorf("%s is no %s address", to, f)
 		}
-	case failover.MethodGateway:
+	case target.Gateway:
 		to = link.Family[f].Gateway
 		if link.Family[f].PointToPoint {
 			return to, errors.New("there is no gateway on a point-to-point link")
@@ -208,7 +209,7 @@ func destination(t failover.Target, f failover.Family, link failover.Link) (neti
 		if !to.IsValid() {
 			return to, fmt.Errorf("the %s gateway is unknown", f)
 		}
-	case failover.MethodTCP, failover.MethodHTTP, failover.MethodHTTPS, failover.MethodDNS:
+	case target.TCP, target.HTTP, target.HTTPS, target.DNS:
 		return to, fmt.Errorf("method %s is not built in yet", t.Method)
 	default:
 		panic(fmt.Sprintf("linkmon: unknown method %q", t.Method))

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"swerve/lane"
 	"testing"
-
-	"swerve/failover"
 )
 
 // BenchmarkSwitch is a failover from the decision until the kernel was read back:
@@ -75,12 +74,12 @@ func BenchmarkPlan(b *testing.B) {
 
 // withPolicies is the lab's goal with so many policies of one order, which is also
 // in main.
-func (l *lab) withPolicies(n int, lanes ...failover.Lane) State {
+func (l *lab) withPolicies(n int, lanes ...lane.Lane) State {
 	g := cloneGoal(l.goal)
 	g.Mirror = true
 	g.Policies = nil
 	for p := range n {
-		g.Policies = append(g.Policies, Policy{Lane: failover.DefaultPolicyLane + failover.Lane(p), Family: both(order(lanes...))})
+		g.Policies = append(g.Policies, Policy{Lane: lane.DefaultPolicy + lane.Lane(p), Family: both(order(lanes...))})
 	}
 	return Desired(g)
 }

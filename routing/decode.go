@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // The decoders below read what a dump of the kernel holds. They are our own since
@@ -215,7 +216,7 @@ func decodeRule(b []byte) (r Rule, ok bool, err error) {
 	if err := eachAttr(b[headerLen:], d.attr); err != nil {
 		return Rule{}, false, err
 	}
-	return d.done(), d.protocol == Protocol, nil
+	return d.done(), d.protocol == lane.Protocol, nil
 }
 
 type ruleDecoder struct {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // captured are the messages of a real kernel that holds a bit of everything.
@@ -69,7 +70,7 @@ func TestDecodeRefuses(t *testing.T) {
 		b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
 		return append(binary.NativeEndian.AppendUint16(b, kind), value...)
 	}
-	head := []byte{unix.AF_INET, 33, 33, 0, 0, Protocol, 0, unix.RTN_UNICAST, 0, 0, 0, 0}
+	head := []byte{unix.AF_INET, 33, 33, 0, 0, lane.Protocol, 0, unix.RTN_UNICAST, 0, 0, 0, 0}
 	for name, b := range map[string][]byte{
 		"no header":           {unix.AF_INET},
 		"attribute too long":  append(head, 99, 0, 1, 0),

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Desired returns the routes and rules for a goal. Equal goals give equal states.
@@ -37,7 +38,7 @@ func (g Goal) routes(f failover.Family) []Route {
 		if p.Family[f].Block {
 			out = append(out, unreachable(f, table, taken))
 		}
-		if g.Mirror && p.Lane == failover.DefaultPolicyLane {
+		if g.Mirror && p.Lane == lane.DefaultPolicy {
 			out = append(out, fill(f, MainTable, g.mirrorMetric(f), ways, taken)...)
 		}
 	}
@@ -45,8 +46,8 @@ func (g Goal) routes(f failover.Family) []Route {
 }
 
 // hops is the way out of each uplink that is routable now.
-func (g Goal) hops(f failover.Family) map[failover.Lane]Hop {
-	hops := make(map[failover.Lane]Hop)
+func (g Goal) hops(f failover.Family) map[lane.Lane]Hop {
+	hops := make(map[lane.Lane]Hop)
 	for _, u := range g.Uplinks {
 		p := u.Family[f]
 		if !p.Routable || u.Index == 0 {
@@ -60,10 +61,10 @@ func (g Goal) hops(f failover.Family) map[failover.Lane]Hop {
 func (g Goal) rules(f failover.Family) []Rule {
 	out := []Rule{
 		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
-		// the halves of the world of some VPNs, are met at the second of these.
-		g.rule(f, 0, Rule{Table: MainTable, Suppress: 1}),
-		{Family: f, Priority: mainAgainPriority, Table: MainTable, Suppress: 0},
-		{Family: f, Priority: lastResortPriority, Table: g.Layout.Table(failover.DefaultPolicyLane), Suppress: -1},
+		// such as 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, are met at the second of these.
+		rule(f, g.Layout.FirstPriority, Rule{Table: MainTable, Suppress: 1}),
+		{Family: f, Priority: lane.MainAgainPriority, Table: MainTable, Suppress: 0},
+		{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1},
 	}
 	for _, u := range g.Uplinks {
 		out = append(out, g.laneRule(f, u.Lane))
@@ -76,14 +77,14 @@ func (g Goal) rules(f failover.Family) []Rule {
 	return out
 }
 
-// rule gives r its place, counted from our first priority.
-func (g Goal) rule(f failover.Family, offset int, r Rule) Rule {
-	r.Family, r.Priority = f, uint32(g.Layout.FirstPriority+offset)
+// rule gives r its place.
+func rule(f failover.Family, priority int, r Rule) Rule {
+	r.Family, r.Priority = f, uint32(priority)
 	return r
 }
 
-func (g Goal) laneRule(f failover.Family, n failover.Lane) Rule {
-	return g.rule(f, int(n), Rule{
+func (g Goal) laneRule(f failover.Family, n lane.Lane) Rule {
+	return rule(f, g.Layout.MarkPriority(n), Rule{
 		Mark: g.Layout.Mark(n), Mask: g.Layout.MarkMask, Table: g.Layout.Table(n), Suppress: -1,
 	})
 }
@@ -97,7 +98,7 @@ func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 	var out []Rule
 	for _, a := range u.Family[f].Addresses {
 		a = a.WithZone("")
-		out = append(out, g.rule(f, fromOffset+int(u.Lane), Rule{
+		out = append(out, rule(f, g.Layout.FromPriority(u.Lane), Rule{
 			From: netip.PrefixFrom(a, a.BitLen()), Mask: fullMask, Table: g.Layout.Table(u.Lane), Suppress: -1,
 		}))
 	}
@@ -110,9 +111,8 @@ func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
 	if u.Interface == "" {
 		return nil
 	}
-	n := int(u.Lane)
 	return []Rule{
-		g.rule(f, oifOffset+n, Rule{OIF: u.Interface, Table: g.Layout.Table(u.Lane), Suppress: -1}),
-		g.rule(f, oifUnreachableOffset+n, Rule{OIF: u.Interface, Unreachable: true, Suppress: -1}),
+		rule(f, g.Layout.OIFPriority(u.Lane), Rule{OIF: u.Interface, Table: g.Layout.Table(u.Lane), Suppress: -1}),
+		rule(f, g.Layout.OIFUnreachablePriority(u.Lane), Rule{OIF: u.Interface, Unreachable: true, Suppress: -1}),
 	}
 }

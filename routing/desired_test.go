@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -22,7 +23,7 @@ func path(gateway, address string) Path {
 }
 
 // order is a ladder of single uplinks.
-func order(lanes ...failover.Lane) Ladder {
+func order(lanes ...lane.Lane) Ladder {
 	var l Ladder
 	for _, n := range lanes {
 		l.Rungs = append(l.Rungs, Rung{{Uplink: n, Weight: 1}})
@@ -38,7 +39,7 @@ func exampleGoal() Goal {
 	strict := order(2)
 	strict.Block = true
 	return Goal{
-		Layout: failover.DefaultLayout,
+		Layout: lane.DefaultLayout,
 		Uplinks: []Uplink{
 			{Lane: 1, Interface: "wan0", Index: 2, Family: [2]Path{path("203.0.113.1", "203.0.113.2"), path("2001:db8:1::1", "2001:db8:1::2")}},
 			{Lane: 2, Interface: "wan1", Index: 3, Family: [2]Path{path("198.51.100.1", "198.51.100.2"), path("2001:db8:2::1", "2001:db8:2::2")}},
@@ -82,7 +83,7 @@ func TestGolden(t *testing.T) {
 	example := exampleGoal()
 	start := Desired(example)
 	tiers := Goal{
-		Layout: failover.DefaultLayout, Mirror: true,
+		Layout: lane.DefaultLayout, Mirror: true,
 		Uplinks: []Uplink{
 			{Lane: 1, Interface: "wan0", Index: 2, Family: [2]Path{path("fe80::1", "203.0.113.2"), path("fe80::1", "2001:db8:1::2")}},
 			{Lane: 2, Interface: "ppp0", Index: 3, Family: [2]Path{path("", "198.51.100.2"), path("", "2001:db8:2::2")}},

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Do makes one change. What is already so is no error: a route or rule that went
@@ -85,7 +86,7 @@ func netlinkRule(r Rule) *netlink.Rule {
 	out := netlink.NewRule()
 	out.Family = int(afOf(r.Family))
 	out.Priority = int(r.Priority)
-	out.Protocol = Protocol
+	out.Protocol = lane.Protocol
 	out.Table = r.Table
 	if r.Other {
 		return out // priority and protocol tell it; the rest is not known

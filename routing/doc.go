@@ -14,7 +14,7 @@
 //
 // # What is ours
 //
-// Every route and rule of ours bears [Protocol]. The dumps ask the kernel for
+// Every route and rule of ours bears [lane.Protocol]. The dumps ask the kernel for
 // that protocol, so nothing else is ever compared, replaced or deleted. What
 // others hold is read by [Netlink.Foreign] for one purpose: to stay out of the
 // slots that they use.

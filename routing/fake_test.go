@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // fakeKernel has the kernel's semantics of slots and rules, and nothing else.
@@ -21,7 +22,7 @@ type fakeKernel struct {
 func (k *fakeKernel) Read() (State, error) {
 	var s State
 	for _, r := range k.routes {
-		if r.Protocol == Protocol {
+		if r.Protocol == lane.Protocol {
 			r.Hops = slices.Clone(r.Hops)
 			for i := range r.Hops {
 				r.Hops[i].Device = ""
@@ -107,7 +108,7 @@ func (k *fakeKernel) finds(f failover.Family, mark uint32) bool {
 func (k *fakeKernel) foreign() []Route {
 	var out []Route
 	for _, r := range k.routes {
-		if r.Protocol != Protocol {
+		if r.Protocol != lane.Protocol {
 			out = append(out, r)
 		}
 	}

@@ -4,11 +4,12 @@ import (
 	"net/netip"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Goal is all that decides what the kernel should hold of ours.
 type Goal struct {
-	Layout failover.Layout
+	Layout lane.Layout
 	// Mirror puts the default policy's ladder into the main table as well, for
 	// programs that look only there.
 	Mirror bool
@@ -25,7 +26,7 @@ type Goal struct {
 // Uplink is one uplink as the kernel has to know it.
 type Uplink struct {
 	// Lane is 1 to 63.
-	Lane failover.Lane
+	Lane lane.Lane
 	// Interface is the device's present name, or the last one known while it is
 	// absent: its rules go by the name and stay. Empty: never seen, no such rules.
 	Interface string
@@ -63,7 +64,7 @@ func PathOf(l failover.Link, f failover.Family, fromRule bool) Path {
 // Policy is one policy's way out, by family.
 type Policy struct {
 	// Lane is 64, the default policy's, to 126.
-	Lane   failover.Lane
+	Lane   lane.Lane
 	Family [2]Ladder
 }
 
@@ -81,7 +82,7 @@ type Rung []Share
 
 // Share is an uplink's part of a rung.
 type Share struct {
-	Uplink failover.Lane
+	Uplink lane.Lane
 	// Weight is 1 to 255, relative to the rung's other shares.
 	Weight int
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // A dead device does not keep the rest from moving, and is told.
@@ -109,17 +110,17 @@ func TestAdoption(t *testing.T) {
 	}
 	s, _ := k.Read()
 	carrying := s.Carrying(g.Layout)
-	for lane, want := range map[failover.Lane][2][]failover.Lane{64: {{1, 2}, {1}}, 65: {{2}, nil}, 66: {{2}, {2}}} {
+	for n, want := range map[lane.Lane][2][]lane.Lane{64: {{1, 2}, {1}}, 65: {{2}, nil}, 66: {{2}, {2}}} {
 		for _, f := range failover.Families {
-			if got := carrying[lane][f]; !slices.Equal(got, want[f]) {
-				t.Errorf("policy %d, %s: carried by %v, want %v", lane, f, got, want[f])
+			if got := carrying[n][f]; !slices.Equal(got, want[f]) {
+				t.Errorf("policy %d, %s: carried by %v, want %v", n, f, got, want[f])
 			}
 		}
 	}
 	if lanes := s.Lanes(g.Layout); len(lanes) != 2 || lanes["wan0"] != 1 || lanes["wan1"] != 2 {
 		t.Errorf("lanes of interfaces: %v", lanes)
 	}
-	if from := s.FromLanes(g.Layout); !slices.Equal(from[0], []failover.Lane{1, 2}) || !slices.Equal(from[1], []failover.Lane{1}) {
+	if from := s.FromLanes(g.Layout); !slices.Equal(from[0], []lane.Lane{1, 2}) || !slices.Equal(from[1], []lane.Lane{1}) {
 		t.Errorf("lanes with a rule for their address: %v", from)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // mirrorBase is the first metric of the ladder's copy in main. It is far from
@@ -13,7 +14,7 @@ import (
 const mirrorBase = 53000
 
 // ways turns a ladder into the hops of its routes, best first.
-func (l Ladder) ways(f failover.Family, hops map[failover.Lane]Hop) [][]Hop {
+func (l Ladder) ways(f failover.Family, hops map[lane.Lane]Hop) [][]Hop {
 	var ways [][]Hop
 	for _, rung := range l.Rungs {
 		var all []Hop
@@ -64,7 +65,7 @@ func fill(f failover.Family, table int, first uint64, ways [][]Hop, taken map[Sl
 		if metric > math.MaxUint32 {
 			break
 		}
-		out = append(out, Route{Slot: slot, Protocol: Protocol, Type: Unicast, Hops: hops})
+		out = append(out, Route{Slot: slot, Protocol: lane.Protocol, Type: Unicast, Hops: hops})
 		metric++
 	}
 	return out
@@ -76,14 +77,14 @@ func unreachable(f failover.Family, table int, taken map[Slot]bool) Route {
 	for taken[slot] {
 		slot.Metric++
 	}
-	return Route{Slot: slot, Protocol: Protocol, Type: Unreachable}
+	return Route{Slot: slot, Protocol: lane.Protocol, Type: Unreachable}
 }
 
 // taken are the slots that hold routes of others.
 func (g Goal) taken(f failover.Family) map[Slot]bool {
 	taken := make(map[Slot]bool)
 	for _, r := range g.Foreign {
-		if r.Family == f && r.Protocol != Protocol {
+		if r.Family == f && r.Protocol != lane.Protocol {
 			taken[r.Slot] = true
 		}
 	}
@@ -95,7 +96,7 @@ func (g Goal) taken(f failover.Family) map[Slot]bool {
 func (g Goal) mirrorMetric(f failover.Family) uint64 {
 	metric := uint64(mirrorBase)
 	for _, r := range g.Foreign {
-		if r.Family == f && r.Table == MainTable && r.Protocol != Protocol && r.Dst == anywhere(f) {
+		if r.Family == f && r.Table == MainTable && r.Protocol != lane.Protocol && r.Dst == anywhere(f) {
 			metric = max(metric, uint64(r.Metric)+1)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Netlink is the kernel itself, by rtnetlink(7), in the network namespace in
@@ -83,7 +84,7 @@ func (k *Netlink) Read() (State, error) {
 		if err != nil {
 			return State{}, fmt.Errorf("routing: read the %s rules: %w", f, err)
 		}
-		routes, err := k.routes(f, Protocol, func(Route) bool { return true })
+		routes, err := k.routes(f, lane.Protocol, func(Route) bool { return true })
 		if err != nil {
 			return State{}, fmt.Errorf("routing: read the %s routes: %w", f, err)
 		}
@@ -97,12 +98,12 @@ func (k *Netlink) Read() (State, error) {
 // Foreign returns the default routes that others put into the main table and into
 // ours, sorted. It looks at every route of the machine and may take some
 // milliseconds where there are tens of thousands: for changes, not for each switch.
-func (k *Netlink) Foreign(l failover.Layout) ([]Route, error) {
+func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 	var s State
-	ours := func(table int) bool { return table == MainTable || laneOfTable(l, table) != 0 }
+	ours := func(table int) bool { return table == MainTable || l.LaneOf(table) != 0 }
 	for _, f := range failover.Families {
 		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {
-			return r.Protocol != Protocol && r.Dst == anywhere(f) && ours(r.Table)
+			return r.Protocol != lane.Protocol && r.Dst == anywhere(f) && ours(r.Table)
 		})
 		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return nil, fmt.Errorf("routing: read the %s default routes of others: %w", f, err)

@@ -9,19 +9,20 @@ import (
 	"pgregory.net/rapid"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // drawGoal draws uplinks that are there or not, with and without gateways, and
 // policies with shared, short, empty and blocked ladders.
 func drawGoal(t *rapid.T, foreign []Route) Goal {
 	g := Goal{
-		Layout:  failover.DefaultLayout,
+		Layout:  lane.DefaultLayout,
 		Mirror:  rapid.Bool().Draw(t, "mirror"),
 		NoIPv6:  rapid.IntRange(0, 9).Draw(t, "no IPv6") == 0,
 		Foreign: foreign,
 	}
 	for n := range rapid.IntRange(0, 4).Draw(t, "uplinks") {
-		u := Uplink{Lane: failover.Lane(n + 1), Index: rapid.IntRange(0, 5).Draw(t, "index")}
+		u := Uplink{Lane: lane.Lane(n + 1), Index: rapid.IntRange(0, 5).Draw(t, "index")}
 		if u.Index != 0 {
 			u.Index += 10 * n
 			u.Interface = fmt.Sprintf("wan%d", u.Index)
@@ -32,7 +33,7 @@ func drawGoal(t *rapid.T, foreign []Route) Goal {
 		g.Uplinks = append(g.Uplinks, u)
 	}
 	for n := range rapid.IntRange(1, 3).Draw(t, "policies") {
-		p := Policy{Lane: failover.DefaultPolicyLane + failover.Lane(n)}
+		p := Policy{Lane: lane.DefaultPolicy + lane.Lane(n)}
 		for _, f := range failover.Families {
 			p.Family[f] = drawLadder(t, len(g.Uplinks))
 		}
@@ -60,16 +61,16 @@ func drawLadder(t *rapid.T, uplinks int) Ladder {
 	if uplinks == 0 {
 		return l
 	}
-	lanes := make([]failover.Lane, uplinks)
+	lanes := make([]lane.Lane, uplinks)
 	for n := range lanes {
-		lanes[n] = failover.Lane(n + 1)
+		lanes[n] = lane.Lane(n + 1)
 	}
 	lanes = rapid.Permutation(lanes).Draw(t, "order")
 	for len(lanes) > 0 {
 		var rung Rung
 		n := rapid.IntRange(1, len(lanes)).Draw(t, "shares")
-		for _, lane := range lanes[:n] {
-			rung = append(rung, Share{Uplink: lane, Weight: rapid.IntRange(1, 255).Draw(t, "weight")})
+		for _, n := range lanes[:n] {
+			rung = append(rung, Share{Uplink: n, Weight: rapid.IntRange(1, 255).Draw(t, "weight")})
 		}
 		l.Rungs = append(l.Rungs, rung)
 		lanes = lanes[n:]
@@ -157,10 +158,10 @@ func watchDefaults(t *rapid.T, k *fakeKernel, want State) {
 	end := fakeKernel{routes: append(k.foreign(), want.Routes...), rules: want.Rules}
 	var checks []func(*fakeKernel) bool
 	for _, f := range failover.Families {
-		for _, n := range []failover.Lane{0, 1, 2, 3, 4, 64, 65, 66} { // all that are drawn, and no mark
+		for _, n := range []lane.Lane{0, 1, 2, 3, 4, 64, 65, 66} { // all that are drawn, and no mark
 			checks = append(checks,
-				func(k *fakeKernel) bool { return k.hasDefault(f, failover.DefaultLayout.Table(n)) },
-				func(k *fakeKernel) bool { return k.finds(f, failover.DefaultLayout.Mark(n)) })
+				func(k *fakeKernel) bool { return k.hasDefault(f, lane.DefaultLayout.Table(n)) },
+				func(k *fakeKernel) bool { return k.finds(f, lane.DefaultLayout.Mark(n)) })
 		}
 		checks = append(checks, func(k *fakeKernel) bool { return k.hasDefault(f, MainTable) })
 	}

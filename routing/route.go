@@ -12,10 +12,6 @@ import (
 	"swerve/failover"
 )
 
-// Protocol is the rtnetlink protocol of every route and rule of ours. It is not
-// among those that rtnetlink.h or iproute2 name.
-const Protocol = 83
-
 // MainTable is the table in which network managers and people put their routes.
 const MainTable = unix.RT_TABLE_MAIN
 

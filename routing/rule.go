@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // Rule is one routing rule.
@@ -32,16 +33,8 @@ type Rule struct {
 	Other bool
 }
 
-// Priorities of the two rules that stand before those of main and default
-// (32766, 32767).
-const (
-	mainAgainPriority    = 32764
-	lastResortPriority   = 32765
-	fullMask             = 0xffffffff
-	fromOffset           = 150
-	oifOffset            = 250
-	oifUnreachableOffset = 350
-)
+// fullMask covers the whole packet mark.
+const fullMask = 0xffffffff
 
 func compareRules(a, b Rule) int {
 	return cmp.Or(
@@ -92,7 +85,7 @@ func (r Rule) String() string {
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
 	}
-	fmt.Fprintf(&b, " protocol %d", Protocol)
+	fmt.Fprintf(&b, " protocol %d", lane.Protocol)
 	if r.Unreachable {
 		b.WriteString(" unreachable")
 	}

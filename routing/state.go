@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // State is what the kernel holds, or should hold, of ours. The empty State is a
@@ -28,12 +29,12 @@ func (s State) Empty() bool { return len(s.Routes) == 0 && len(s.Rules) == 0 }
 // Carrying tells, by the lane of each policy that has a ladder, the uplinks of
 // the first rung in each family, sorted. It is how a new run learns what an
 // earlier one left in force.
-func (s State) Carrying(l failover.Layout) map[failover.Lane][2][]failover.Lane {
+func (s State) Carrying(l lane.Layout) map[lane.Lane][2][]lane.Lane {
 	uplinkOf := s.uplinksByIndex(l)
-	carrying := make(map[failover.Lane][2][]failover.Lane)
+	carrying := make(map[lane.Lane][2][]lane.Lane)
 	for _, r := range s.ladders(l) {
-		lane := laneOfTable(l, r.Table)
-		by := carrying[lane]
+		n := l.LaneOf(r.Table)
+		by := carrying[n]
 		if by[r.Family] != nil {
 			continue // a lower rung
 		}
@@ -43,16 +44,16 @@ func (s State) Carrying(l failover.Layout) map[failover.Lane][2][]failover.Lane 
 			}
 		}
 		slices.Sort(by[r.Family])
-		carrying[lane] = by
+		carrying[n] = by
 	}
 	return carrying
 }
 
 // ladders are the unicast default routes of the policies' tables, best first.
-func (s State) ladders(l failover.Layout) []Route {
+func (s State) ladders(l lane.Layout) []Route {
 	var out []Route
 	for _, r := range s.Routes {
-		if r.Dst == anywhere(r.Family) && r.Type == Unicast && laneOfTable(l, r.Table).IsPolicy() {
+		if r.Dst == anywhere(r.Family) && r.Type == Unicast && l.LaneOf(r.Table).IsPolicy() {
 			out = append(out, r)
 		}
 	}
@@ -63,11 +64,11 @@ func (s State) ladders(l failover.Layout) []Route {
 // uplinksByIndex tells which uplink's table goes out of an interface. An
 // interface that a ladder uses always has such a table: the kernel takes the
 // routes of both when it goes.
-func (s State) uplinksByIndex(l failover.Layout) map[int]failover.Lane {
-	by := make(map[int]failover.Lane)
+func (s State) uplinksByIndex(l lane.Layout) map[int]lane.Lane {
+	by := make(map[int]lane.Lane)
 	for _, r := range s.Routes {
-		if lane := laneOfTable(l, r.Table); lane.IsUplink() && len(r.Hops) == 1 {
-			by[r.Hops[0].Index] = lane
+		if n := l.LaneOf(r.Table); n.IsUplink() && len(r.Hops) == 1 {
+			by[r.Hops[0].Index] = n
 		}
 	}
 	return by
@@ -75,12 +76,12 @@ func (s State) uplinksByIndex(l failover.Layout) map[int]failover.Lane {
 
 // Lanes tells the lane of each interface that has a rule for the sockets bound to
 // it: the uplinks of an earlier run, where nothing else remembers their lanes.
-func (s State) Lanes(l failover.Layout) map[string]failover.Lane {
-	lanes := make(map[string]failover.Lane)
+func (s State) Lanes(l lane.Layout) map[string]lane.Lane {
+	lanes := make(map[string]lane.Lane)
 	for _, r := range s.Rules {
-		lane := laneOfTable(l, r.Table)
-		if r.OIF != "" && lane.IsUplink() && r.Priority == oifPriority(l, lane) {
-			lanes[r.OIF] = lane
+		n := l.LaneOf(r.Table)
+		if r.OIF != "" && n.IsUplink() && int(r.Priority) == l.OIFPriority(n) {
+			lanes[r.OIF] = n
 		}
 	}
 	return lanes
@@ -88,28 +89,15 @@ func (s State) Lanes(l failover.Layout) map[string]failover.Lane {
 
 // FromLanes tells, by family, the uplinks whose addresses have their rule, sorted.
 // An uplink of an earlier run that is not among them was lost or drained then.
-func (s State) FromLanes(l failover.Layout) [2][]failover.Lane {
-	var lanes [2][]failover.Lane
+func (s State) FromLanes(l lane.Layout) [2][]lane.Lane {
+	var lanes [2][]lane.Lane
 	for _, r := range s.Rules {
-		lane := laneOfTable(l, r.Table)
-		if r.From.IsValid() && lane.IsUplink() && !slices.Contains(lanes[r.Family], lane) {
-			lanes[r.Family] = append(lanes[r.Family], lane)
+		n := l.LaneOf(r.Table)
+		if r.From.IsValid() && n.IsUplink() && !slices.Contains(lanes[r.Family], n) {
+			lanes[r.Family] = append(lanes[r.Family], n)
 		}
 	}
 	slices.Sort(lanes[failover.IPv4])
 	slices.Sort(lanes[failover.IPv6])
 	return lanes
-}
-
-// laneOfTable is the lane whose table it is; 0, nobody's, where there is none.
-func laneOfTable(l failover.Layout, table int) failover.Lane {
-	n := table - l.FirstTable
-	if n < int(failover.FirstUplinkLane) || n > int(failover.LastPolicyLane) {
-		return 0
-	}
-	return failover.Lane(n)
-}
-
-func oifPriority(l failover.Layout, n failover.Lane) uint32 {
-	return uint32(l.FirstPriority + oifOffset + int(n))
 }

@@ -12,7 +12,7 @@ import (
 
 	probing "github.com/prometheus-community/pro-bing"
 
-	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv"
 )
 
@@ -34,7 +34,7 @@ func bareCommands(l *testenv.Lab) ([]*exec.Cmd, error) {
 			if t.Is6() {
 				source = u.Address6
 			}
-			mark := failover.DefaultLayout.Mark(failover.FirstUplinkLane + failover.Lane(i))
+			mark := lane.DefaultLayout.Mark(lane.FirstUplink + lane.Lane(i))
 			args = append(args, strings.Join([]string{u.Interface, source.String(), fmt.Sprint(mark), t.String()}, ","))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
 )
@@ -109,7 +110,7 @@ func (b *bed) awaitDown(ctx context.Context, f failover.Family) (at time.Time, e
 // it had made.
 func fillConntrack(ns *netns.NS, each int) (made int, err error) {
 	for i := range 2 * each {
-		uplink := failover.Lane(fiber + 1)
+		uplink := lane.Lane(fiber + 1)
 		if i >= each {
 			uplink = lte + 1
 		}
@@ -119,7 +120,7 @@ func fillConntrack(ns *netns.NS, each int) (made int, err error) {
 			FamilyType: unix.AF_INET,
 			Forward:    netlink.IPTuple{SrcIP: client, DstIP: server, SrcPort: port, DstPort: 53, Protocol: unix.IPPROTO_UDP},
 			Reverse:    netlink.IPTuple{SrcIP: server, DstIP: client, SrcPort: 53, DstPort: port, Protocol: unix.IPPROTO_UDP},
-			Mark:       failover.DefaultLayout.CTPair(uplink, failover.DefaultPolicyLane),
+			Mark:       lane.DefaultLayout.CTPair(uplink, lane.DefaultPolicy),
 			TimeOut:    600,
 		}
 		if err := ns.Netlink().ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, flow); err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/traffic"
 )
 
@@ -17,7 +18,7 @@ const unusedGroup = "black-hole, nobody using the line"
 
 // defaultTable is the routing table of the policy default, and bestMetric that of
 // its ladder's first rung.
-var defaultTable = failover.DefaultLayout.Table(failover.DefaultPolicyLane)
+var defaultTable = lane.DefaultLayout.Table(lane.DefaultPolicy)
 
 const bestMetric = 1
 

@@ -7,6 +7,7 @@ import (
 
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 )
 
 // Flows notes what is asked of it.
@@ -21,11 +22,11 @@ func (f *Flows) Grace(interfaces []string) error {
 }
 
 // DeleteFlows notes whose.
-func (f *Flows) DeleteFlows(_ failover.Layout, pair firewall.Pair, families ...failover.Family) error {
+func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failover.Family) error {
 	return f.Journal.Note("delete %s flows of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
 }
 
 // DestroySockets notes the address, and says that there was one.
-func (f *Flows) DestroySockets(_ failover.Layout, _ failover.Lane, lost netip.Addr) (int, error) {
+func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr) (int, error) {
 	return 1, f.Journal.Note("destroy sockets on %s", lost)
 }

@@ -8,6 +8,7 @@ import (
 
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 )
 
 // Packets keeps a table by its text. Its lock guards what is below it.
@@ -88,7 +89,7 @@ func (p *Packets) Text() string {
 var deadElement = regexp.MustCompile(`(0x[0-9a-f]{8}) : goto dead_`)
 
 // Observe reads the lost pairs back from the table's text.
-func (p *Packets) Observe(l failover.Layout) (firewall.Observed, error) {
+func (p *Packets) Observe(l lane.Layout) (firewall.Observed, error) {
 	out := firewall.Observed{Exists: p.Text() != ""}
 	for _, f := range failover.Families {
 		_, rest, _ := strings.Cut(p.Text(), "map dead_"+f.String())

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -48,7 +49,7 @@ func (k *Routes) Read() (routing.State, error) {
 }
 
 // Foreign lists the default routes of others.
-func (k *Routes) Foreign(failover.Layout) ([]routing.Route, error) {
+func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
 	k.Lock()
 	defer k.Unlock()
 	return slices.Clone(k.Others), nil

@@ -1,9 +1,11 @@
 package house
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,16 +15,19 @@ import (
 // not listed has the floor of the nearest listed folder above it.
 var floors = map[string]int{
 	"failover":   0,
-	"config":     1,
-	"linkmon":    1,
-	"routing":    1,
-	"firewall":   1,
-	"control":    2,
-	"daemon":     3,
-	"tui":        3,
-	"cmd/swerve": 4,
-	"testenv":    5,
-	"packaging":  5,
+	"lane":       1,
+	"target":     1,
+	"rule":       1,
+	"config":     2,
+	"linkmon":    2,
+	"routing":    2,
+	"firewall":   2,
+	"control":    3,
+	"daemon":     4,
+	"tui":        4,
+	"cmd/swerve": 5,
+	"testenv":    6,
+	"packaging":  6,
 }
 
 // onlyTests may be imported by nothing but tests and itself: a lab has no
@@ -109,4 +114,37 @@ func projectImports(t *testing.T, file string) []string {
 		}
 	}
 	return found
+}
+
+// familyWords are all that packages of floor 1 may take from failover: they are the
+// system's words, and the engine's belong to the engine.
+var familyWords = []string{"Family", "Families", "FamilyOf", "IPv4", "IPv6"}
+
+func TestFloorOneTakesTheFamilyAlone(t *testing.T) {
+	used := 0
+	for _, file := range sources(t) {
+		if floors[place(filepath.Dir(file))] != 1 || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, file), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			selector, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if from, ok := selector.X.(*ast.Ident); ok && from.Name == "failover" {
+				used++
+				if !slices.Contains(familyWords, selector.Sel.Name) {
+					t.Errorf("%s takes failover.%s; packages of floor 1 take the family alone", file, selector.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+	if used == 0 {
+		t.Fatal("no use of failover found: the walk is broken")
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"swerve/daemon"
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/linkmon"
 	"swerve/testenv/fake"
 )
@@ -94,7 +95,7 @@ func (h *house) machine(clock func() failover.Instant) daemon.Machine {
 		Network: h, Routes: h.kernel.Routes, Packets: h.kernel.Packets, Sysctls: h.kernel.Sysctls, Flows: h.kernel.Flows,
 		HasIPv6:       func() bool { return true },
 		Bytes:         func(int) (rx, tx uint64, err error) { return 0, 0, nil },
-		NewFlows:      func() (map[failover.Lane]uint64, error) { return nil, nil },
+		NewFlows:      func() (map[lane.Lane]uint64, error) { return nil, nil },
 		FilterChanged: h.kernel.Packets.Changed, Events: h.watch,
 	}
 }
@@ -127,7 +128,7 @@ func (h *house) play(settle func()) error {
 func (h *house) look() error {
 	at := h.clock()
 	if len(fake.With(h.kernel.Journal.Take(), "nft")) > 0 {
-		held, err := h.kernel.Packets.Observe(failover.DefaultLayout)
+		held, err := h.kernel.Packets.Observe(lane.DefaultLayout)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -182,7 +183,7 @@ func TestKernelWatchSees(t *testing.T) {
 			h.judge("fiber", up, shunned)
 			h.holds(t, "lte fiber", policy)
 			h.holds(t, "lte fiber", main)
-			h.watch.released([2][]firewall.Pair{{{Uplink: failover.FirstUplinkLane, Policy: failover.DefaultPolicyLane}}})
+			h.watch.released([2][]firewall.Pair{{{Uplink: lane.FirstUplink, Policy: lane.DefaultPolicy}}})
 		}},
 		{"does not follow a verdict", "which is shunned, and another is up", func(t *testing.T, h *house) {
 			h.judge("fiber", up, shunned)

@@ -10,6 +10,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 	"swerve/testenv/fake"
 )
@@ -100,7 +101,7 @@ func newKernelWatch(n *network, routes *fake.Routes) *kernelWatch {
 
 // tableOf is a policy's table: a fresh daemon gives lanes in the file's order.
 func tableOf(policy int) int {
-	return failover.DefaultLayout.Table(failover.DefaultPolicyLane + failover.Lane(policy))
+	return lane.DefaultLayout.Table(lane.DefaultPolicy + lane.Lane(policy))
 }
 
 // noteTruth looks what the script has changed. The caller holds the network.
@@ -327,7 +328,7 @@ func (w *kernelWatch) released(lost [2][]firewall.Pair) {
 				continue
 			}
 			w.stats.Released++
-			i, p := int(pair.Uplink-failover.FirstUplinkLane), int(pair.Policy-failover.DefaultPolicyLane)
+			i, p := int(pair.Uplink-lane.FirstUplink), int(pair.Policy-lane.DefaultPolicy)
 			first := w.rungs[p][f].now
 			if state := w.class(i, f); state != failover.Down || first == 0 || first.has(i) {
 				w.complain(p, f, fmt.Errorf("sessions of %s are moved, which is %s, to %s", w.uplinks[i].Name, state, w.names(first)))

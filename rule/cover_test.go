@@ -1,15 +1,13 @@
-package config
+package rule
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 )
 
-// packet is what a rule looks at.
+// packet has what a match compares.
 type packet struct {
 	from, to netip.Addr
 	in       string
@@ -19,8 +17,8 @@ type packet struct {
 	mark     uint32
 }
 
-// matches is the plain reading of a rule.
-func (r Rule) matches(p packet) bool {
+// matches is the plain reading of a match.
+func (r Match) matches(p packet) bool {
 	in := func(list []netip.Prefix, a netip.Addr) bool {
 		return len(list) == 0 || slices.ContainsFunc(list, func(x netip.Prefix) bool { return x.Contains(a) })
 	}
@@ -31,7 +29,7 @@ func (r Rule) matches(p packet) bool {
 		(!r.HasDSCP || r.DSCP == p.dscp) && p.mark&r.Mark.Mask == r.Mark.Value
 }
 
-// The small world of the property test: every packet there is in it.
+// The small world of the property test, which holds every packet there is.
 var (
 	worldAddrs = []string{"10.0.0.1", "10.0.0.129", "10.0.1.1", "192.0.2.1", "2001:db8::1", "2001:db8:0:1::1", "fd00::1"}
 	worldNets  = []string{
@@ -39,14 +37,14 @@ var (
 		"::/0", "2001:db8::/32", "2001:db8::/64", "2001:db8:0:1::/64", "fd00::/8",
 	}
 	worldPorts  = []uint16{1, 2, 3, 4}
-	worldProtos = []uint8{protoICMP, 6, 17, protoICMPv6}
+	worldProtos = []uint8{ICMP, 6, 17, ICMPv6}
 )
 
-// TestShadow holds every verdict of covers over random pairs of rules against
+// TestCovers holds every verdict of Covers over random pairs of matches against
 // all packets of a small world: where it says that one rule covers another, no
 // packet matches the second alone. And it does say so often enough: whenever a
 // rule is a copy of the other with something added.
-func TestShadow(t *testing.T) {
+func TestCovers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	packets := world()
 	covered := 0
@@ -54,11 +52,11 @@ func TestShadow(t *testing.T) {
 		a, b := randomRule(rng), randomRule(rng)
 		if rng.IntN(2) == 0 {
 			b = narrower(rng, a)
-			if !newMatcher(a).covers(newMatcher(b)) {
+			if !NewCover(a).Covers(NewCover(b)) {
 				t.Fatalf("%+v does not cover the narrower %+v", a, b)
 			}
 		}
-		if !newMatcher(a).covers(newMatcher(b)) {
+		if !NewCover(a).Covers(NewCover(b)) {
 			continue
 		}
 		covered++
@@ -84,7 +82,7 @@ func world() []packet {
 					from: f, to: d, in: []string{"a", "b"}[i%2], proto: worldProtos[i/2%4], port: worldPorts[i/8%4],
 					dscp: uint8(i / 32), mark: uint32(i * 7 % 4),
 				}
-				foreign := map[bool]uint8{true: protoICMPv6, false: protoICMP}[f.Is4()]
+				foreign := map[bool]uint8{true: ICMPv6, false: ICMP}[f.Is4()]
 				if f.BitLen() == d.BitLen() && p.proto != foreign {
 					list = append(list, p)
 				}
@@ -94,8 +92,8 @@ func world() []packet {
 	return list
 }
 
-func randomRule(rng *rand.Rand) Rule {
-	var r Rule
+func randomRule(rng *rand.Rand) Match {
+	var r Match
 	nets := func() []netip.Prefix {
 		var list []netip.Prefix
 		for range rng.IntN(4) {
@@ -123,7 +121,7 @@ func randomRule(rng *rand.Rand) Rule {
 }
 
 // narrower copies a rule and restricts it further.
-func narrower(rng *rand.Rand, r Rule) Rule {
+func narrower(rng *rand.Rand, r Match) Match {
 	switch rng.IntN(4) {
 	case 0:
 		if len(r.From) > 1 {
@@ -143,25 +141,4 @@ func narrower(rng *rand.Rand, r Rule) Rule {
 		r.Mark = Mark{r.Mark.Value, r.Mark.Mask | 8}
 	}
 	return r
-}
-
-// TestFamiliesOfRules: which families a rule can match.
-func TestFamiliesOfRules(t *testing.T) {
-	for text, want := range map[string][2]bool{
-		"{}":                                     {true, true},
-		"{from: 10.0.0.0/8}":                     {true, false},
-		"{from: [10.0.0.0/8, ::1], to: '::/0'}":  {false, true},
-		"{proto: icmp}":                          {true, false},
-		"{to: [10.0.0.0/8, ::1], proto: icmpv6}": {false, true},
-	} {
-		text = strings.TrimSuffix(strings.Replace(text, "{}", "{", 1), "}")
-		sep := ", "
-		if text == "{" {
-			sep = ""
-		}
-		c := good(t, fmt.Sprintf("%srules: [%s%suse: default}]\n", minimal, text, sep))
-		if got := c.Rules[0].Families(); got != want {
-			t.Errorf("%s: %v, want %v", text, got, want)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package failover
+package target
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"swerve/failover"
 )
 
 // Method is how a target is probed.
@@ -14,21 +15,21 @@ type Method string
 
 // The methods.
 const (
-	// MethodICMP is an echo request (RFC 792, RFC 4443) to an address.
-	MethodICMP Method = "icmp"
-	// MethodGateway is an echo request to the uplink's own next hop, in each
+	// ICMP is an echo request (RFC 792, RFC 4443) to an address.
+	ICMP Method = "icmp"
+	// Gateway is an echo request to the uplink's own next hop, in each
 	// family that has one.
-	MethodGateway Method = "gateway"
+	Gateway Method = "gateway"
 	// The others are requests of these protocols.
-	MethodTCP   Method = "tcp"
-	MethodHTTP  Method = "http"
-	MethodHTTPS Method = "https"
-	MethodDNS   Method = "dns"
+	TCP   Method = "tcp"
+	HTTP  Method = "http"
+	HTTPS Method = "https"
+	DNS   Method = "dns"
 )
 
 // Built reports whether this version can probe by the method. The others are
 // understood, so that a file that names them is no mistake, and not asked.
-func (m Method) Built() bool { return m == MethodICMP || m == MethodGateway }
+func (m Method) Built() bool { return m == ICMP || m == Gateway }
 
 // Target is something whose answer proves an uplink, taken apart.
 type Target struct {
@@ -51,8 +52,8 @@ func (t Target) String() string { return t.Text }
 
 // In reports whether the target can be asked in the family: an address in its
 // own, a name and the gateway in both.
-func (t Target) In(f Family) bool {
-	return !t.Addr.IsValid() || FamilyOf(t.Addr) == f
+func (t Target) In(f failover.Family) bool {
+	return !t.Addr.IsValid() || failover.FamilyOf(t.Addr) == f
 }
 
 // Key is equal for targets that ask the same: method, address and port.
@@ -60,11 +61,11 @@ func (t Target) Key() string {
 	return string(t.Method) + " " + net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
 }
 
-// TargetForms are the forms that a target may have, in words.
-const TargetForms = "an address, tcp://host:port, http(s)://host, dns://server/name or gateway"
+// Forms are the forms that a target may have, in words.
+const Forms = "an address, tcp://host:port, http(s)://host, dns://server/name or gateway"
 
-// TargetError says why a text is no target.
-type TargetError struct {
+// Error says why a text is no target.
+type Error struct {
 	// Text that was read.
 	Text string
 	// Wrong says what is wrong with it. Value, where it is not empty, is the part
@@ -74,21 +75,21 @@ type TargetError struct {
 	Right string
 }
 
-func (e *TargetError) Error() string {
+func (e *Error) Error() string {
 	wrong := e.Wrong
 	if e.Value != "" {
 		wrong += " " + strconv.Quote(e.Value)
 	}
-	return fmt.Sprintf("failover: read target %q: %s; %s", e.Text, wrong, e.Right)
+	return fmt.Sprintf("target: read %q: %s; %s", e.Text, wrong, e.Right)
 }
 
-// ParseTarget reads a target as probe.targets has it: an IPv4 or IPv6 address,
+// Parse reads a target as probe.targets has it: an IPv4 or IPv6 address,
 // tcp://host:port, http://… and https://…, dns://server[:port]/name, or gateway.
-// A host is an address (IPv6 in brackets) or a name. Any error is a *TargetError.
-func ParseTarget(s string) (Target, error) {
-	t, err := parseTarget(s)
+// A host is an address (IPv6 in brackets) or a name. Any error is a *Error.
+func Parse(s string) (Target, error) {
+	t, err := parse(s)
 	if err == nil && strings.HasSuffix(s, "#") {
-		err = &TargetError{Wrong: "has a fragment (#)", Right: "the same without it"}
+		err = &Error{Wrong: "has a fragment (#)", Right: "the same without it"}
 	}
 	if err != nil {
 		err.Text = s
@@ -98,56 +99,56 @@ func ParseTarget(s string) (Target, error) {
 	return t, nil
 }
 
-func parseTarget(s string) (Target, *TargetError) {
-	if s == string(MethodGateway) {
-		return Target{Method: MethodGateway}, nil
+func parse(s string) (Target, *Error) {
+	if s == string(Gateway) {
+		return Target{Method: Gateway}, nil
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
-		return withHost(Target{Method: MethodICMP}, a.String())
+		return withHost(Target{Method: ICMP}, a.String())
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return Target{}, unknownTarget(s)
+		return Target{}, unknown(s)
 	}
 	return urlTarget(u)
 }
 
-func unknownTarget(s string) *TargetError {
+func unknown(s string) *Error {
 	host, port, _ := net.SplitHostPort(s)
 	if _, ok := ParsePort(port); ok && IsHost(host) {
-		return &TargetError{Wrong: "has a port but no method", Right: "such as tcp://" + s}
+		return &Error{Wrong: "has a port but no method", Right: "such as tcp://" + s}
 	}
 	if isName(s) {
-		return &TargetError{Wrong: "is a name without a method", Right: TargetForms}
+		return &Error{Wrong: "is a name without a method", Right: Forms}
 	}
-	return &TargetError{Wrong: "is no target", Right: TargetForms}
+	return &Error{Wrong: "is no target", Right: Forms}
 }
 
 // defaultPorts by method; 0: the target has to name its port.
-var defaultPorts = map[Method]uint16{MethodTCP: 0, MethodHTTP: 80, MethodHTTPS: 443, MethodDNS: 53}
+var defaultPorts = map[Method]uint16{TCP: 0, HTTP: 80, HTTPS: 443, DNS: 53}
 
-func urlTarget(u *url.URL) (Target, *TargetError) {
+func urlTarget(u *url.URL) (Target, *Error) {
 	t := Target{Method: Method(strings.ToLower(u.Scheme))}
 	port, known := defaultPorts[t.Method]
 	switch {
 	case !known:
-		return t, &TargetError{Wrong: "has the unknown method", Value: u.Scheme, Right: TargetForms}
+		return t, &Error{Wrong: "has the unknown method", Value: u.Scheme, Right: Forms}
 	case u.User != nil:
-		return t, &TargetError{Wrong: "has a user name", Right: "the same without it"}
+		return t, &Error{Wrong: "has a user name", Right: "the same without it"}
 	case u.Fragment != "":
-		return t, &TargetError{Wrong: "has a fragment (#)", Right: "the same without it"}
+		return t, &Error{Wrong: "has a fragment (#)", Right: "the same without it"}
 	case strings.HasSuffix(u.Host, ":"):
-		return t, &TargetError{Wrong: "has no port after its colon", Right: "a port from 1 to 65535"}
+		return t, &Error{Wrong: "has no port after its colon", Right: "a port from 1 to 65535"}
 	}
 	if text := u.Port(); text != "" {
 		n, ok := ParsePort(text)
 		if !ok {
-			return t, &TargetError{Wrong: "has the port", Value: text, Right: "a port from 1 to 65535"}
+			return t, &Error{Wrong: "has the port", Value: text, Right: "a port from 1 to 65535"}
 		}
 		port = n
 	}
 	if port == 0 {
-		return t, &TargetError{Wrong: "has no port", Right: "tcp://host:port"}
+		return t, &Error{Wrong: "has no port", Right: "tcp://host:port"}
 	}
 	t.Port = port
 	if err := t.setPath(u); err != nil {
@@ -157,17 +158,17 @@ func urlTarget(u *url.URL) (Target, *TargetError) {
 }
 
 // setPath takes what follows the host.
-func (t *Target) setPath(u *url.URL) *TargetError {
+func (t *Target) setPath(u *url.URL) *Error {
 	query := u.RawQuery != "" || u.ForceQuery
 	switch t.Method {
-	case MethodTCP:
+	case TCP:
 		if u.Path != "" || query {
-			return &TargetError{Wrong: "has a path", Right: "tcp://host:port"}
+			return &Error{Wrong: "has a path", Right: "tcp://host:port"}
 		}
-	case MethodDNS:
+	case DNS:
 		name := strings.TrimPrefix(u.Path, "/")
 		if !isName(name) && name != rootName || query {
-			return &TargetError{Wrong: "has no name to ask for", Right: "dns://server/name, such as dns://9.9.9.9/example.com"}
+			return &Error{Wrong: "has no name to ask for", Right: "dns://server/name, such as dns://9.9.9.9/example.com"}
 		}
 		t.Name = strings.ToLower(name)
 	default:
@@ -178,23 +179,23 @@ func (t *Target) setPath(u *url.URL) *TargetError {
 
 // withHost sets the host in one form: addresses as net/netip writes them, an
 // IPv4 address in IPv6's clothes as IPv4, names in lower case.
-func withHost(t Target, host string) (Target, *TargetError) {
+func withHost(t Target, host string) (Target, *Error) {
 	t.Host = strings.TrimSuffix(strings.ToLower(host), ".")
 	a, err := netip.ParseAddr(host)
 	if err != nil {
 		if !isName(t.Host) {
-			return t, &TargetError{Wrong: "has no host", Right: TargetForms}
+			return t, &Error{Wrong: "has no host", Right: Forms}
 		}
 		return t, nil
 	}
 	a = a.Unmap()
 	switch {
 	case a.Zone() != "" || a.IsLinkLocalUnicast():
-		return t, &TargetError{Wrong: "is on the link only", Right: "an address beyond the uplink, or gateway"}
+		return t, &Error{Wrong: "is on the link only", Right: "an address beyond the uplink, or gateway"}
 	case a.IsLoopback() || a.IsUnspecified():
-		return t, &TargetError{Wrong: "is this machine itself", Right: "an address beyond the uplink"}
+		return t, &Error{Wrong: "is this machine itself", Right: "an address beyond the uplink"}
 	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return t, &TargetError{Wrong: "is no single machine", Right: "a unicast address"}
+		return t, &Error{Wrong: "is no single machine", Right: "a unicast address"}
 	}
 	t.Addr, t.Host = a, a.String()
 	return t, nil

@@ -1,4 +1,4 @@
-package config
+package rule
 
 import (
 	"net/netip"
@@ -7,11 +7,11 @@ import (
 	"swerve/failover"
 )
 
-// matcher is a rule in a form in which one can be held against another: each
-// side's addresses as ranges, all of them written out where the rule leaves them
-// open, and only of families that the rule can match.
-type matcher struct {
-	rule     Rule
+// Cover is a match in a form that can be compared with others: the addresses of
+// each side as ranges, all of them written out where the match leaves them open,
+// and only of families that the match can take.
+type Cover struct {
+	match    Match
 	from, to []addrRange
 }
 
@@ -24,9 +24,10 @@ var everything = [2]netip.Prefix{
 	failover.IPv6: netip.MustParsePrefix("::/0"),
 }
 
-func newMatcher(r Rule) matcher {
-	families := r.Families()
-	return matcher{rule: r, from: ranges(r.From, families), to: ranges(r.To, families)}
+// NewCover prepares a match for comparison.
+func NewCover(m Match) Cover {
+	families := m.Families()
+	return Cover{match: m, from: ranges(m.From, families), to: ranges(m.To, families)}
 }
 
 // ranges turns prefixes into sorted ranges that neither overlap nor touch.
@@ -69,15 +70,15 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
-// covers reports whether whatever o matches, m matches too.
-func (m matcher) covers(o matcher) bool {
-	a, b := m.rule, o.rule
+// Covers reports whether c takes every packet that o takes.
+func (c Cover) Covers(o Cover) bool {
+	a, b := c.match, o.match
 	return (a.Proto == 0 || a.Proto == b.Proto) &&
 		(!a.HasDSCP || b.HasDSCP && a.DSCP == b.DSCP) &&
 		a.Mark.Mask&^b.Mark.Mask == 0 && b.Mark.Value&a.Mark.Mask == a.Mark.Value &&
 		(len(a.In) == 0 || len(b.In) > 0 && !slices.ContainsFunc(b.In, func(s string) bool { return !slices.Contains(a.In, s) })) &&
 		(len(a.Ports) == 0 || coversPorts(a.Ports, b.Ports)) &&
-		coversRanges(m.from, o.from) && coversRanges(m.to, o.to)
+		coversRanges(c.from, o.from) && coversRanges(c.to, o.to)
 }
 
 // coversPorts reports whether every port of b, which names some, is in a.

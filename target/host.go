@@ -1,18 +1,10 @@
-package failover
+package target
 
 import (
 	"net/netip"
 	"regexp"
 	"strconv"
 )
-
-// FamilyOf returns an address's family. An IPv4 address in IPv6's clothes is IPv4.
-func FamilyOf(a netip.Addr) Family {
-	if a.Is4() || a.Is4In6() {
-		return IPv4
-	}
-	return IPv6
-}
 
 // rootName is the domain name of the DNS's root, which every server knows.
 const rootName = "."

@@ -1,34 +1,35 @@
-package failover
+package target
 
 import (
 	"errors"
 	"net/netip"
 	"strings"
+	"swerve/failover"
 	"testing"
 )
 
 func TestParseTarget(t *testing.T) {
 	addr := netip.MustParseAddr
 	for s, want := range map[string]Target{
-		"gateway":                        {Method: MethodGateway},
-		"192.0.2.1":                      {Method: MethodICMP, Addr: addr("192.0.2.1"), Host: "192.0.2.1"},
-		"::ffff:192.0.2.1":               {Method: MethodICMP, Addr: addr("192.0.2.1"), Host: "192.0.2.1"},
-		"2606:4700:4700::1111":           {Method: MethodICMP, Addr: addr("2606:4700:4700::1111"), Host: "2606:4700:4700::1111"},
-		"2606:4700:4700:0:0:0:0:1111":    {Method: MethodICMP, Addr: addr("2606:4700:4700::1111"), Host: "2606:4700:4700::1111"},
-		"tcp://192.0.2.1:443":            {Method: MethodTCP, Addr: addr("192.0.2.1"), Host: "192.0.2.1", Port: 443},
-		"tcp://Example.ORG.:443":         {Method: MethodTCP, Host: "example.org", Port: 443},
-		"TCP://[2001:DB8::1]:65535":      {Method: MethodTCP, Addr: addr("2001:db8::1"), Host: "2001:db8::1", Port: 65535},
-		"http://example.org":             {Method: MethodHTTP, Host: "example.org", Port: 80, Path: "/"},
-		"http://192.0.2.1:8080/x":        {Method: MethodHTTP, Addr: addr("192.0.2.1"), Host: "192.0.2.1", Port: 8080, Path: "/x"},
-		"https://a_b.example":            {Method: MethodHTTPS, Host: "a_b.example", Port: 443, Path: "/"},
-		"https://example.org:8443/a?b=c": {Method: MethodHTTPS, Host: "example.org", Port: 8443, Path: "/a?b=c"},
-		"dns://9.9.9.9/example.org":      {Method: MethodDNS, Addr: addr("9.9.9.9"), Host: "9.9.9.9", Port: 53, Name: "example.org"},
-		"dns://9.9.9.9/.":                {Method: MethodDNS, Addr: addr("9.9.9.9"), Host: "9.9.9.9", Port: 53, Name: "."},
-		"dns://[2620:fe::fe]:5353/a.b":   {Method: MethodDNS, Addr: addr("2620:fe::fe"), Host: "2620:fe::fe", Port: 5353, Name: "a.b"},
-		"dns://ns.example:5353/A.com.":   {Method: MethodDNS, Host: "ns.example", Port: 5353, Name: "a.com."},
+		"gateway":                        {Method: Gateway},
+		"192.0.2.1":                      {Method: ICMP, Addr: addr("192.0.2.1"), Host: "192.0.2.1"},
+		"::ffff:192.0.2.1":               {Method: ICMP, Addr: addr("192.0.2.1"), Host: "192.0.2.1"},
+		"2606:4700:4700::1111":           {Method: ICMP, Addr: addr("2606:4700:4700::1111"), Host: "2606:4700:4700::1111"},
+		"2606:4700:4700:0:0:0:0:1111":    {Method: ICMP, Addr: addr("2606:4700:4700::1111"), Host: "2606:4700:4700::1111"},
+		"tcp://192.0.2.1:443":            {Method: TCP, Addr: addr("192.0.2.1"), Host: "192.0.2.1", Port: 443},
+		"tcp://Example.ORG.:443":         {Method: TCP, Host: "example.org", Port: 443},
+		"TCP://[2001:DB8::1]:65535":      {Method: TCP, Addr: addr("2001:db8::1"), Host: "2001:db8::1", Port: 65535},
+		"http://example.org":             {Method: HTTP, Host: "example.org", Port: 80, Path: "/"},
+		"http://192.0.2.1:8080/x":        {Method: HTTP, Addr: addr("192.0.2.1"), Host: "192.0.2.1", Port: 8080, Path: "/x"},
+		"https://a_b.example":            {Method: HTTPS, Host: "a_b.example", Port: 443, Path: "/"},
+		"https://example.org:8443/a?b=c": {Method: HTTPS, Host: "example.org", Port: 8443, Path: "/a?b=c"},
+		"dns://9.9.9.9/example.org":      {Method: DNS, Addr: addr("9.9.9.9"), Host: "9.9.9.9", Port: 53, Name: "example.org"},
+		"dns://9.9.9.9/.":                {Method: DNS, Addr: addr("9.9.9.9"), Host: "9.9.9.9", Port: 53, Name: "."},
+		"dns://[2620:fe::fe]:5353/a.b":   {Method: DNS, Addr: addr("2620:fe::fe"), Host: "2620:fe::fe", Port: 5353, Name: "a.b"},
+		"dns://ns.example:5353/A.com.":   {Method: DNS, Host: "ns.example", Port: 5353, Name: "a.com."},
 	} {
 		want.Text = s
-		if got, err := ParseTarget(s); err != nil || got != want || got.String() != s {
+		if got, err := Parse(s); err != nil || got != want || got.String() != s {
 			t.Errorf("%q: %+v, %v; want %+v", s, got, err, want)
 		}
 	}
@@ -74,8 +75,8 @@ func TestParseTargetErrors(t *testing.T) {
 		"tcp://192.0.2.1:http":     "is no target",
 		"https://\x00example.org/": "is no target",
 	} {
-		got, err := ParseTarget(s)
-		e, ok := errors.AsType[*TargetError](err)
+		got, err := Parse(s)
+		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Text != s || e.Right == "" || !strings.Contains(err.Error(), want) || got != (Target{}) {
 			t.Errorf("%q: %+v, %v; want an error with %q", s, got, err, want)
 		}
@@ -87,8 +88,8 @@ func TestTargetFamilies(t *testing.T) {
 		"192.0.2.1": {true, false}, "2001:db8::1": {false, true},
 		"gateway": {true, true}, "tcp://example.org:1": {true, true}, "tcp://192.0.2.1:1": {true, false},
 	} {
-		target, err := ParseTarget(s)
-		if got := [2]bool{target.In(IPv4), target.In(IPv6)}; err != nil || got != want {
+		target, err := Parse(s)
+		if got := [2]bool{target.In(failover.IPv4), target.In(failover.IPv6)}; err != nil || got != want {
 			t.Errorf("%q: %v, %v; want %v", s, got, err, want)
 		}
 	}
@@ -106,8 +107,8 @@ func TestTargetKey(t *testing.T) {
 		{"tcp://192.0.2.1:1", "tcp://192.0.2.1:2", false},
 		{"tcp://192.0.2.1:1", "192.0.2.1", false},
 	} {
-		a, err := ParseTarget(c.a)
-		b, err2 := ParseTarget(c.b)
+		a, err := Parse(c.a)
+		b, err2 := Parse(c.b)
 		if err != nil || err2 != nil || (a.Key() == b.Key()) != c.same {
 			t.Errorf("%q and %q have the keys %q and %q (%v, %v)", c.a, c.b, a.Key(), b.Key(), err, err2)
 		}
@@ -119,7 +120,7 @@ func FuzzParseTarget(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		target, err := ParseTarget(s)
+		target, err := Parse(s)
 		if err != nil {
 			if target != (Target{}) {
 				t.Errorf("%q: a target beside an error: %+v", s, target)
@@ -127,16 +128,16 @@ func FuzzParseTarget(f *testing.F) {
 			return
 		}
 		switch target.Method {
-		case MethodICMP:
-			again, err := ParseTarget(target.Host)
+		case ICMP:
+			again, err := Parse(target.Host)
 			if again.Text = s; err != nil || again != target || target.Addr.Zone() != "" {
 				t.Errorf("%q: %+v is %+v, %v when parsed again", s, target, again, err)
 			}
-		case MethodGateway:
-			if target != (Target{Method: MethodGateway, Text: s}) {
+		case Gateway:
+			if target != (Target{Method: Gateway, Text: s}) {
 				t.Errorf("%q: %+v", s, target)
 			}
-		case MethodTCP, MethodHTTP, MethodHTTPS, MethodDNS:
+		case TCP, HTTP, HTTPS, DNS:
 			if target.Host == "" || target.Port == 0 {
 				t.Errorf("%q: no host or port in %+v", s, target)
 			}
