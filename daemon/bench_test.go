@@ -84,15 +84,15 @@ func (d bed) intent(lost bool) failover.Intent {
 }
 
 // switches applies the intents in turn.
-func (d bed) switches(b *testing.B, k *plant) {
+func (d bed) switches(b *testing.B, k *kernel) {
 	for _, in := range d.intents {
-		if a := k.apply(d.setup, d.picture, in); a.err != nil {
+		if a := k.apply(goal{d.setup, d.picture, in}); a.err != nil {
 			b.Fatal(a.err)
 		}
 	}
 	n := 0
 	for b.Loop() {
-		if a := k.apply(d.setup, d.picture, d.intents[n%2]); a.err != nil {
+		if a := k.apply(goal{d.setup, d.picture, d.intents[n%2]}); a.err != nil {
 			b.Fatal(a.err)
 		}
 		n++
@@ -112,7 +112,7 @@ func BenchmarkSwitchOnFakes(b *testing.B) {
 			for i := range size.uplinks {
 				k.Routes.On[i+1] = true
 			}
-			d.switches(b, &plant{
+			d.switches(b, &kernel{
 				routes: k.Routes, packets: k.Packets, sysctls: k.Sysctls, hasIPv6: func() bool { return true },
 			})
 		})
@@ -138,18 +138,18 @@ func BenchmarkSwitchOnAKernel(b *testing.B) {
 				}
 				return i.Index
 			})
-			kernel, err := routing.Open()
+			routes, err := routing.Open()
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer kernel.Close()
+			defer routes.Close()
 			settings, err := routing.OpenSysctls(b.TempDir()+"/sysctls.json", true)
 			if err != nil {
 				b.Fatal(err)
 			}
 			var filter firewall.Kernel
 			defer filter.Close()
-			d.switches(b, &plant{routes: kernel, packets: &filter, sysctls: settings, hasIPv6: routing.HasIPv6})
+			d.switches(b, &kernel{routes: routes, packets: &filter, sysctls: settings, hasIPv6: routing.HasIPv6})
 		})
 	}
 }

@@ -76,14 +76,14 @@ func (c *counters) of(uplink string) control.Counters {
 }
 
 // run samples until ctx ends.
-func (c *counters) run(ctx context.Context) {
+func (c *counters) run(ctx context.Context) error {
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
 	for {
 		c.sample(time.Now())
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-ticker.C:
 		}
 	}
@@ -128,8 +128,8 @@ func (c *counters) note(name string, s sample) {
 	c.samples[name], c.figures[name] = s, figures
 }
 
-// noteFlows takes over the packet filter's count of new flows. It is unknown
-// while there is no such counter.
+// noteFlows stores the packet filter's count of new flows, which is unknown while
+// there is no such counter.
 func (c *counters) noteFlows(flows map[lane.Lane]uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

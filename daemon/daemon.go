@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sync/errgroup"
 
 	"swerve/config"
 	"swerve/control"
@@ -26,7 +25,7 @@ import (
 // DefaultConfig is the configuration file unless another is named.
 const DefaultConfig = "/etc/swerve/swerve.yaml"
 
-// Options say how to run.
+// Options configure a run of the daemon.
 type Options struct {
 	// Config is the path of the configuration file; empty means DefaultConfig,
 	// and the defaults where that does not exist.
@@ -35,9 +34,9 @@ type Options struct {
 	Socket string
 	// Software is this program's version.
 	Software string
-	// Hangup yields a token for each wish to reload; nil for none.
+	// Hangup yields a token for each request to reload; nil for none.
 	Hangup <-chan os.Signal
-	// Log takes what the daemon says. The level and format are the caller's.
+	// Log receives the daemon's log. Its level and format are the caller's choice.
 	Log *slog.Logger
 }
 
@@ -52,7 +51,7 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("the configuration has %d problems, the first: %s", len(e.Problems), e.Problems[0])
 }
 
-// Load reads the configuration that the options mean. The path is empty where
+// Load reads the configuration that the options name. The path is empty where
 // there is no file and the defaults hold.
 func (o Options) Load() (cfg *config.Config, path string, found []config.Problem) {
 	path = o.Config
@@ -97,47 +96,60 @@ func Run(ctx context.Context, o Options) error {
 // newLoop makes a loop that knows of no network, kernel and listeners yet.
 func newLoop(o Options, cfg *config.Config, path string) *loop {
 	l := &loop{
-		clock: clock{start: time.Now(), today: time.Now}, software: o.Software, path: path, log: o.Log,
+		clock: clock{start: time.Now(), today: time.Now}, log: o.Log,
 		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		begun: cfg, hangup: o.Hangup, reloads: make(chan reloadRequest), notify: newNotifier(o.Log),
-		picture: newPicture(), store: openStore(cfg.State, o.Log),
+		begun: cfg, hangup: o.Hangup, picture: newPicture(),
+		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
-	l.problems.now = l.clock.now
+	l.reporter = &reporter{
+		software: o.Software, path: path, clock: &l.clock, log: o.Log, notify: newNotifier(o.Log),
+		problems: &problems{now: l.clock.now},
+	}
+	l.keeper, l.state = openKeeper(cfg.State, o.Log, l.reporter.problems)
 	return l
 }
 
-// start opens the kernel, takes over what it holds, and works until ctx ends.
+// start opens the kernel, adopts what it holds, and works until ctx ends.
 func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) error {
 	listener, err := control.Listen(socket, cfg.Control.Group)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	l.problems.add(listener.Problems())
-	kernel, err := routing.Open()
+	l.reporter.problems.replace("listener", listener.Problems())
+	routes, err := routing.Open()
 	if err != nil {
 		return err
 	}
-	defer kernel.Close()
+	defer routes.Close()
 	monitor, err := linkmon.New(linkmon.Options{Clock: l.clock.now, Log: l.log})
 	if err != nil {
 		return err
 	}
+	watch, err := firewall.Watch()
+	if err != nil {
+		return err
+	}
 	// Each goroutine has a packet filter of its own: they keep connections.
-	var filter, movers, counting firewall.Kernel
+	var filter, moving, counting firewall.Kernel
 	defer filter.Close()
-	defer movers.Close()
+	defer moving.Close()
 	defer counting.Close()
 	hub := control.NewHub()
 	l.mount(Machine{
-		Network: monitor, Routes: kernel, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &movers,
-		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub,
+		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
+		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
 		NewFlows: func() (map[lane.Lane]uint64, error) { return flowsByLane(&counting) },
 	})
 	if err := l.open(cfg); err != nil {
 		return err
 	}
-	return l.serve(ctx, control.NewServer(listener, hub, l, l.log), monitor)
+	server := control.NewServer(listener, hub, l, l.log)
+	return l.work(ctx,
+		task{name: "link monitor", run: monitor.Run},
+		task{name: "packet filter watch", run: watch.Run},
+		task{name: "control server", run: server.Serve},
+	)
 }
 
 // openSysctls prepares to set sysctls, or only to report them where what they
@@ -145,15 +157,17 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 func (l *loop) openSysctls(socket string, cfg *config.Config) *routing.Sysctls {
 	settings, err := routing.OpenSysctls(sysctlFile(socket), cfg.Kernel.ManageSysctls)
 	if err != nil {
-		l.problems.set("sysctl", "sysctl-record", control.Warning, err, "set the values by hand and delete the file")
+		l.reporter.problems.set("sysctl", "sysctl-record", control.Warning, err, "set the values by hand and delete the file")
 		settings, _ = routing.OpenSysctls("", false) // no file, so no error either
 	}
 	return settings
 }
 
-// open takes over the configuration and what an earlier run left in the kernel.
+// open applies the configuration and adopts what an earlier run left in the
+// kernel.
 func (l *loop) open(cfg *config.Config) error {
-	have, err := l.plant.routes.Read()
+	kernel := l.enforcer.kernel
+	have, err := kernel.routes.Read()
 	if err != nil {
 		return err
 	}
@@ -163,50 +177,46 @@ func (l *loop) open(cfg *config.Config) error {
 	if cfg.AutoUplinks {
 		uplinks = cfg.Auto(l.defaults)
 	}
-	l.store.adoptLanes(uplinks, former)
+	l.state.Lanes = l.state.Lanes.adopt(uplinks, former)
 	if err := l.configure(cfg); err != nil {
 		return err
 	}
-	observed, err := l.plant.packets.Observe(l.setup.layout)
+	observed, err := kernel.packets.Observe(l.setup.layout)
 	if err != nil {
 		return err
 	}
-	l.plant.virgin, l.released = !observed.Exists, observed.Lost
-	if _, err := l.plant.look(l.setup.layout); err != nil {
+	kernel.firstStart, l.enforcer.released = !observed.Exists, observed.Lost
+	if _, err := kernel.readForeign(l.setup.layout); err != nil {
 		l.log.Warn("begin without the default routes of others", "err", err)
 	}
 	l.engine = failover.New(l.setup.engine)
-	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost))
+	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost, l.state.patience(l.clock.today())))
 	l.net.SetUplinks(l.setup.watched())
 	return nil
 }
 
-// serve runs everything until ctx ends or a part of it fails.
-func (l *loop) serve(ctx context.Context, server *control.Server, monitor *linkmon.Monitor) error {
-	filter, err := firewall.Watch()
-	if err != nil {
-		return err
+// work runs the loop, all it hands work to, and other vital tasks, until ctx ends
+// or one of them fails.
+func (l *loop) work(ctx context.Context, others ...task) error {
+	all := tasks{
+		vital: append(others,
+			task{name: "decision loop", run: l.run, ready: l.ready},
+			task{name: "session worker", run: l.enforcer.worker.run},
+			task{name: "reload on SIGHUP", run: l.followHangups},
+		),
+		optional: []task{
+			{name: "counters", run: l.reporter.counters.run},
+			{name: "state keeper", run: l.keeper.run},
+		},
+		problems: l.reporter.problems, log: l.log,
 	}
-	l.filterChanged = filter.Hints()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return monitor.Run(ctx) })
-	g.Go(func() error { return filter.Run(ctx) })
-	g.Go(func() error { return server.Serve(ctx) })
-	g.Go(func() error { l.work(ctx); return nil })
-	return g.Wait()
-}
-
-// work runs the loop, and what it hands long work to, until ctx ends.
-func (l *loop) work(ctx context.Context) {
-	var helpers, systemd sync.WaitGroup
-	helpers.Go(func() { l.traffic.run(ctx) })
-	helpers.Go(func() { l.mover.run(ctx) })
-	helpers.Go(func() { l.followHangups(ctx) })
-	systemd.Go(l.notify.run)
-	l.run(ctx)
-	helpers.Wait()
-	l.notify.stopping()
+	var systemd sync.WaitGroup
+	systemd.Go(l.reporter.notify.run)
+	err := all.run(ctx, l.announce)
+	l.keeper.save() // what the last pass has changed
+	l.reporter.notify.stopping()
 	systemd.Wait()
+	return err
 }
 
 // interfaceBytes reads an interface's byte counters.

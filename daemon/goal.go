@@ -1,8 +1,8 @@
 package daemon
 
 import (
-	"net/netip"
 	"slices"
+	"time"
 
 	"swerve/config"
 	"swerve/failover"
@@ -11,80 +11,38 @@ import (
 	"swerve/routing"
 )
 
-// picture is what is known of the links, in the daemon's keeping.
-type picture struct {
-	// links by uplink, as they were last told.
-	links map[string]failover.Link
-	// last remembers, by uplink, the last interface name and addresses it had:
-	// what an uplink has lost is needed to deal with the flows that used it.
-	last map[string]remembered
+// goal is all that decides what the kernel should hold: a configuration made
+// ready, what is known of the links, and the engine's last intent. Its methods
+// are pure: they state the goal in the terms of the packages that carry it out.
+type goal struct {
+	setup
+	links  picture
+	intent failover.Intent
 }
 
-type remembered struct {
-	name      string
-	addresses [2][]netip.Prefix
-}
-
-func newPicture() picture {
-	return picture{links: map[string]failover.Link{}, last: map[string]remembered{}}
-}
-
-// set takes over a link as it was told.
-func (p picture) set(uplink string, link failover.Link) {
-	p.links[uplink] = link
-	last := p.last[uplink]
-	if link.Interface != "" {
-		last.name = link.Interface
-	}
-	for _, f := range failover.Families {
-		if a := link.Family[f].Addresses; len(a) > 0 {
-			last.addresses[f] = a
-		}
-	}
-	p.last[uplink] = last
-}
-
-// retain forgets uplinks that are no longer configured.
-func (p picture) retain(uplinks []config.Uplink) {
-	for name := range p.last {
-		if !slices.ContainsFunc(uplinks, func(u config.Uplink) bool { return u.Name == name }) {
-			delete(p.links, name)
-			delete(p.last, name)
-		}
-	}
-}
-
-// name is the uplink's present interface, else the last one, else the one that
-// is configured.
-func (p picture) name(u config.Uplink) string {
-	if name := p.last[u.Name].name; name != "" {
-		return name
-	}
-	return configuredName(u)
-}
-
-// routingGoal says in the words of package routing what the engine intends.
-func (s setup) routingGoal(p picture, in failover.Intent, foreign []routing.Route, ipv6 bool) routing.Goal {
-	g := routing.Goal{Layout: s.layout, Mirror: s.cfg.Kernel.MirrorMain, NoIPv6: !ipv6, Foreign: foreign}
-	for _, u := range s.uplinks {
+// routing is the goal for routes and rules. foreign are the default routes of
+// others; ipv6 says whether the kernel has IPv6.
+func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
+	out := routing.Goal{Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6, Foreign: foreign}
+	for _, u := range g.uplinks {
 		if !u.Enabled {
 			continue
 		}
-		link := p.links[u.Name]
-		out := routing.Uplink{Lane: s.lanes.Uplinks[u.Name], Interface: p.name(u), Index: link.Index}
+		link := g.links.links[u.Name]
+		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
-			out.Family[f] = routing.PathOf(link, f, !slices.Contains(in.Policies[0].Family[f].Lost, u.Name))
+			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
 		}
-		g.Uplinks = append(g.Uplinks, out)
+		out.Uplinks = append(out.Uplinks, uplink)
 	}
-	for _, policy := range in.Policies {
-		out := routing.Policy{Lane: s.lanes.Policies[policy.Policy]}
+	for _, p := range g.intent.Policies {
+		policy := routing.Policy{Lane: g.lanes.Policies[p.Policy]}
 		for _, f := range failover.Families {
-			out.Family[f] = s.ladder(policy.Family[f])
+			policy.Family[f] = g.ladder(p.Family[f])
 		}
-		g.Policies = append(g.Policies, out)
+		out.Policies = append(out.Policies, policy)
 	}
-	return g
+	return out
 }
 
 func (s setup) ladder(l failover.Ladder) routing.Ladder {
@@ -99,35 +57,36 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 	return out
 }
 
-// firewallGoal says in the words of package firewall what the engine intends.
-func (s setup) firewallGoal(p picture, in failover.Intent, strict func(string) bool) firewall.Goal {
-	g := firewall.Goal{Layout: s.layout}
-	for _, u := range s.uplinks {
+// firewall is the goal for the packet filter. strict reports whether the kernel
+// filters reverse paths strictly on a device.
+func (g goal) firewall(strict func(device string) bool) firewall.Goal {
+	out := firewall.Goal{Layout: g.layout}
+	for _, u := range g.uplinks {
 		if u.Enabled {
-			g.Uplinks = append(g.Uplinks, s.firewallUplink(p, u, strict))
+			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
 		}
 	}
-	for i, policy := range in.Policies {
-		g.Policies = append(g.Policies, firewall.Policy{
-			Lane: s.lanes.Policies[policy.Policy], Name: policy.Policy,
-			Uplinks: s.ownUplinks(i), Block: s.engine.Policies[i].Block,
+	for i, p := range g.intent.Policies {
+		out.Policies = append(out.Policies, firewall.Policy{
+			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,
+			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block,
 		})
 	}
 	for _, f := range failover.Families {
-		g.Lost[f] = s.lost(in, f)
+		out.Lost[f] = g.lost(f)
 	}
-	return g
+	return out
 }
 
-func (s setup) firewallUplink(p picture, u config.Uplink, strict func(string) bool) firewall.Uplink {
-	name := p.name(u)
+func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall.Uplink {
+	name := g.links.name(u)
 	out := firewall.Uplink{
-		Lane: s.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
+		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
 		SNAT: u.SNAT == config.Masquerade, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
 		Native6: slices.Clone(u.Prefix6.Prefixes),
 	}
 	for _, f := range failover.Families {
-		for _, a := range p.last[u.Name].addresses[f] {
+		for _, a := range g.links.last[u.Name].addresses[f] {
 			out.Addresses = append(out.Addresses, a.Addr())
 			if f == failover.IPv6 {
 				out.Native6 = append(out.Native6, a.Masked())
@@ -162,9 +121,10 @@ func (s setup) ownUplinks(policy int) []lane.Lane {
 	return out
 }
 
-// adoption tells the engine what an earlier run left in the kernel.
-func (s setup) adoption(held routing.State, lost [2][]firewall.Pair) failover.Adopt {
-	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}}
+// adoption is what the engine adopts of an earlier run: what the kernel holds of
+// it, and the patience that it had learnt.
+func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience map[string][2]time.Duration) failover.Adopt {
+	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience}
 	carrying := held.Carrying(s.layout)
 	for name, n := range s.lanes.Policies {
 		var carries, gone [2][]string
@@ -186,6 +146,62 @@ func (s setup) names(lanes []lane.Lane) []string {
 	for _, n := range lanes {
 		if name, ok := s.uplinkOf(n); ok {
 			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// lost are the pairs whose flows have to leave, by the intent.
+func (g goal) lost(f failover.Family) []firewall.Pair {
+	var out []firewall.Pair
+	for _, p := range g.intent.Policies {
+		for _, name := range p.Family[f].Lost {
+			out = append(out, g.pair(name, p.Policy))
+		}
+	}
+	return out
+}
+
+func (s setup) pair(uplink, policy string) firewall.Pair {
+	return firewall.Pair{Uplink: s.lanes.Uplinks[uplink], Policy: s.lanes.Policies[policy]}
+}
+
+// moves are what there is to do for each of the lost pairs.
+func (g goal) moves(f failover.Family) []move {
+	var out []move
+	for _, p := range g.intent.Policies {
+		for _, name := range p.Family[f].Lost {
+			out = append(out, g.move(p, f, name))
+		}
+	}
+	return out
+}
+
+func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) move {
+	todo := part{family: f}
+	pair := g.pair(uplink, p.Policy)
+	// Sockets have no policy: they go when the default policy's sessions go.
+	if pair.Policy == lane.DefaultPolicy {
+		for _, a := range g.links.last[uplink].addresses[f] {
+			todo.addresses = append(todo.addresses, a.Addr())
+		}
+	}
+	for _, rung := range p.Family[f].Rungs {
+		for _, share := range rung.Shares {
+			if share.Uplink != uplink {
+				todo.ways = append(todo.ways, g.links.links[share.Uplink].Interface)
+			}
+		}
+	}
+	return move{layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo}}
+}
+
+// interfaces are those of the uplinks that are there.
+func (g goal) interfaces() []routing.Interface {
+	var out []routing.Interface
+	for _, u := range g.uplinks {
+		if link := g.links.links[u.Name]; u.Enabled && link.Present {
+			out = append(out, routing.Interface{Name: link.Interface, Index: link.Index})
 		}
 	}
 	return out

@@ -56,7 +56,7 @@ func goalIntent() failover.Intent {
 
 func TestRoutingGoal(t *testing.T) {
 	s, p := goalSetup(t)
-	g := s.routingGoal(p, goalIntent(), nil, false)
+	g := goal{s, p, goalIntent()}.routing(nil, false)
 	if !g.NoIPv6 || !g.Mirror || len(g.Uplinks) != 3 || len(g.Policies) != 2 {
 		t.Fatalf("goal: %+v", g)
 	}
@@ -88,7 +88,7 @@ func TestRoutingGoal(t *testing.T) {
 func TestFirewallGoal(t *testing.T) {
 	s, p := goalSetup(t)
 	strict := func(device string) bool { return device == "enp3s0" }
-	g := s.firewallGoal(p, goalIntent(), strict)
+	g := goal{s, p, goalIntent()}.firewall(strict)
 	if len(g.Uplinks) != 3 || len(g.Policies) != 2 {
 		t.Fatalf("goal: %+v", g)
 	}
@@ -118,11 +118,11 @@ func TestFirewallGoal(t *testing.T) {
 func TestPictureRemembers(t *testing.T) {
 	s, p := goalSetup(t)
 	p.set("fiber", failover.Link{})
-	g := s.firewallGoal(p, goalIntent(), func(string) bool { return false })
+	g := goal{s, p, goalIntent()}.firewall(func(string) bool { return false })
 	if fiber := g.Uplinks[0]; fiber.Interface != "eth0" || len(fiber.Addresses) != 2 {
 		t.Errorf("fiber: %+v", fiber)
 	}
-	if got := s.interfaces(p); len(got) != 1 || got[0].Name != "enp3s0" {
+	if got := (goal{setup: s, links: p}).interfaces(); len(got) != 1 || got[0].Name != "enp3s0" {
 		t.Errorf("interfaces: %v", got)
 	}
 	p.retain(s.uplinks[1:])
@@ -154,7 +154,7 @@ func TestMoves(t *testing.T) {
 		}
 		return all
 	}
-	moves := s.moves(p, in, failover.IPv4)
+	moves := goal{s, p, in}.moves(failover.IPv4)
 	if len(moves) != 2 {
 		t.Fatalf("moves: %+v", moves)
 	}
@@ -164,7 +164,7 @@ func TestMoves(t *testing.T) {
 	if m := moves[1]; m.pair != (firewall.Pair{Uplink: 1, Policy: 65}) || text(m) != "ipv4 [] [enp3s0 wwan0]; " {
 		t.Errorf("guests: %+v", m)
 	}
-	if moves := s.moves(p, in, failover.IPv6); len(moves) != 0 {
+	if moves := (goal{s, p, in}).moves(failover.IPv6); len(moves) != 0 {
 		t.Errorf("in IPv6: %+v", moves)
 	}
 }
@@ -182,13 +182,13 @@ func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, er
 }
 
 // What could not be done for sessions is told; nothing keeps the rest from being tried.
-func TestMoverTellsWhatFailed(t *testing.T) {
+func TestWorkerReportsWhatFailed(t *testing.T) {
 	r := &rig{t: t}
-	m := newMover(flowsThatFail{}, r)
+	w := newWorker(flowsThatFail{}, r)
 	move{uplink: "fiber", policy: "default", parts: []part{
 		{family: failover.IPv4, addresses: make([]netip.Addr, 2)}, {family: failover.IPv6},
-	}}.carryOut(m)
-	heal{}.carryOut(m)
+	}}.carryOut(w)
+	heal{}.carryOut(w)
 	events := r.take()
 	if len(events) != 3 {
 		t.Fatalf("told: %+v", events)
@@ -201,14 +201,14 @@ func TestMoverTellsWhatFailed(t *testing.T) {
 }
 
 // More moves than there is room for are refused, not waited for.
-func TestMoverIsBounded(t *testing.T) {
-	m := newMover(flowsThatFail{}, &rig{t: t})
-	for n := range moverQueue {
-		if !m.add(move{}) {
+func TestWorkerIsBounded(t *testing.T) {
+	w := newWorker(flowsThatFail{}, &rig{t: t})
+	for n := range workerQueue {
+		if !w.add(move{}) {
 			t.Fatalf("move %d found no room", n)
 		}
 	}
-	if m.add(move{}) {
+	if w.add(move{}) {
 		t.Error("there was room for one more")
 	}
 }
@@ -230,8 +230,8 @@ func TestUnbuiltTargetsAreLeftOut(t *testing.T) {
 }
 
 // The plan's view of the network never waits and sends nothing.
-func TestStill(t *testing.T) {
-	n := &still{seen: []linkmon.Observation{{At: 1}}}
+func TestFrozenNetwork(t *testing.T) {
+	n := &frozenNetwork{seen: []linkmon.Observation{{At: 1}}}
 	n.Send(failover.Probe{}, linkmon.Path{})
 	n.Reread("fiber")
 	if n.Ready() != nil || n.Repair() != nil || n.DefaultsChanged() != nil || n.OwnChanged() != nil || len(n.Take()) != 1 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"swerve/config"
 	"swerve/failover"
 	"swerve/lane"
 )
@@ -102,4 +103,18 @@ func mergeLanes(present, past map[string]lane.Lane) map[string]lane.Lane {
 		}
 	}
 	return all
+}
+
+// adopt returns the lanes with those that the kernel's own rules give interfaces
+// whose uplinks are not remembered: without the state file the rules are all there
+// is to identify them by.
+func (l lanes) adopt(uplinks []config.Uplink, byInterface map[string]lane.Lane) lanes {
+	known := lanes{Uplinks: map[string]lane.Lane{}}
+	for _, u := range uplinks {
+		_, remembered := l.Uplinks[u.Name]
+		if n, ok := byInterface[configuredName(u)]; ok && !remembered {
+			known.Uplinks[u.Name] = n
+		}
+	}
+	return l.remember(known)
 }

@@ -35,7 +35,7 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("this network namespace is held by another swerve (%s)", e.Holder)
 }
 
-// hold takes the namespace, or returns a *HeldError that says who has it.
+// hold claims the namespace, or returns a *HeldError that names its holder.
 func hold(socket, config string) (*lock, error) {
 	addr := &net.UnixAddr{Name: lockName, Net: "unix"}
 	listener, err := net.ListenUnix("unix", addr)
@@ -50,7 +50,7 @@ func hold(socket, config string) (*lock, error) {
 	return l, nil
 }
 
-// answer tells everyone who asks who holds the namespace.
+// answer names the holder to everyone who asks.
 func (l *lock) answer() {
 	for {
 		conn, err := l.listener.Accept()
@@ -63,7 +63,7 @@ func (l *lock) answer() {
 	}
 }
 
-// release gives the namespace back.
+// release frees the namespace.
 func (l *lock) release() {
 	_ = l.listener.Close()
 	l.done.Wait()

@@ -12,9 +12,10 @@ import (
 	"swerve/routing"
 )
 
-// Machine is what the daemon watches, changes and tells. Run works on this one;
-// tests and the simulator make one up. Its parts are not called at the same time
-// but for Flows, Bytes and NewFlows, which have goroutines of their own.
+// Machine is what the daemon watches, changes and reports to. Run works on the
+// real one; tests and the simulator provide their own. Its parts are not called
+// concurrently, except Flows, Bytes, NewFlows and Events, which several goroutines
+// use.
 type Machine struct {
 	Network Network
 	Routes  Routes
@@ -65,7 +66,6 @@ type Packets interface {
 // Sysctls are the kernel's settings, or a test's.
 type Sysctls interface {
 	Set([]routing.Interface) ([]routing.Setting, error)
-	Survey([]routing.Interface) []routing.Finding
 	Strict(link string) bool
 }
 
@@ -77,7 +77,7 @@ type Flows interface {
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }
 
-// Publisher is where events are told: *control.Hub, or a test's.
+// Publisher is where events go: *control.Hub, or a test's.
 type Publisher interface{ Publish(control.Event) }
 
 // Work runs a daemon's loop on a machine that is made for its clock, until ctx
@@ -93,14 +93,15 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 	if err := l.open(cfg); err != nil {
 		return err
 	}
-	l.work(ctx)
-	return nil
+	return l.work(ctx)
 }
 
 // mount gives the loop its machine.
 func (l *loop) mount(m Machine) {
-	l.net, l.events, l.filterChanged = m.Network, m.Events, m.FilterChanged
-	l.traffic = newCounters(m.Bytes, m.NewFlows)
-	l.mover = newMover(m.Flows, m.Events)
-	l.plant = &plant{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6}
+	l.net, l.filterChanged = m.Network, m.FilterChanged
+	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
+	l.enforcer = &enforcer{
+		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
+		worker: newWorker(m.Flows, m.Events), now: l.clock.now,
+	}
 }

@@ -8,39 +8,39 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// notifier tells systemd how the daemon is. Without systemd every call does
-// nothing. The loop never waits for systemd, which may be busy for seconds: what
-// it has to tell waits in a queue.
+// notifier informs systemd of the daemon's state. Without systemd every call does
+// nothing. The loop never waits for systemd, which may be busy for seconds:
+// messages wait in a queue.
 type notifier struct {
 	log   *slog.Logger
 	last  string
 	queue chan string
 }
 
-// notifierQueue bounds what waits for systemd. There is little to tell; what
-// comes when the queue is full is dropped, with a warning.
+// notifierQueue bounds the messages that wait for systemd. There are few of them;
+// one that finds the queue full is dropped, with a warning.
 const notifierQueue = 64
 
 func newNotifier(log *slog.Logger) *notifier {
 	return &notifier{log: log, queue: make(chan string, notifierQueue)}
 }
 
-// run tells what is in the queue, until stopping was told.
+// run sends what is queued, until stopping has been sent.
 func (n *notifier) run() {
 	for message := range n.queue {
 		if _, err := systemd.SdNotify(false, message); err != nil {
-			n.log.Warn("tell systemd", "err", err)
+			n.log.Warn("notify systemd", "err", err)
 		}
 	}
 }
 
-// ready tells that the start or a reload is over.
+// ready reports that the start or a reload is complete.
 func (n *notifier) ready(status string) {
 	n.last = status
 	n.send(systemd.SdNotifyReady + "\nSTATUS=" + status)
 }
 
-// status tells one line for `systemctl status`, when it has changed.
+// status sets the line in `systemctl status`, when it has changed.
 func (n *notifier) status(line string) {
 	if line != n.last {
 		n.last = line
@@ -48,12 +48,12 @@ func (n *notifier) status(line string) {
 	}
 }
 
-// reloading tells that a reload has begun; ready ends it.
+// reloading reports that a reload has begun; ready ends it.
 func (n *notifier) reloading() {
 	n.send(fmt.Sprintf("%s\n%s", systemd.SdNotifyReloading, systemd.SdNotifyMonotonicUsec()))
 }
 
-// stopping tells that the daemon is on its way out. Nothing is told after it.
+// stopping reports that the daemon is stopping. Nothing is sent after it.
 func (n *notifier) stopping() {
 	n.send(systemd.SdNotifyStopping)
 	close(n.queue)
@@ -76,6 +76,6 @@ func (n *notifier) send(message string) {
 	select {
 	case n.queue <- message:
 	default:
-		n.log.Warn("tell systemd", "err", "it takes nothing", "dropped", message)
+		n.log.Warn("notify systemd", "err", "the queue is full", "dropped", message)
 	}
 }

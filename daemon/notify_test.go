@@ -85,7 +85,14 @@ func TestReadyWithoutUplinks(t *testing.T) {
 		delete(r.net.lines, "eth0")
 		delete(r.net.lines, "eth1")
 		r.start()
-		r.until("ready", readyWithin+time.Second, func() bool { return r.loop.announced })
+		r.until("ready", readyWithin+time.Second, func() bool {
+			select {
+			case <-r.loop.ready:
+				return true
+			default:
+				return false
+			}
+		})
 	})
 }
 
@@ -123,7 +130,7 @@ func TestSystemdIsGone(t *testing.T) {
 	n.status("other")
 	n.stopping()
 	n.run()
-	if got := strings.Count(log.String(), "tell systemd"); got != 3 {
+	if got := strings.Count(log.String(), "notify systemd"); got != 3 {
 		t.Errorf("%d warnings:\n%s", got, log.String())
 	}
 
@@ -132,7 +139,7 @@ func TestSystemdIsGone(t *testing.T) {
 	for range notifierQueue + 2 {
 		stuck.alive()
 	}
-	if got := strings.Count(log.String(), "takes nothing"); got != 2 {
+	if got := strings.Count(log.String(), "the queue is full"); got != 2 {
 		t.Errorf("%d warnings of a full queue:\n%s", got, log.String())
 	}
 }

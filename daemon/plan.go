@@ -76,12 +76,11 @@ func Plan(o Options) (Changes, error) {
 	}
 	var filter firewall.Kernel
 	defer filter.Close()
-	links := new(still)
+	links := new(frozenNetwork)
 	l := newLoop(o, cfg, path)
 	l.mount(Machine{
 		Network: links, Routes: kernel, Packets: &filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
 	})
-	l.store.readOnly = true
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
 		return Changes{}, err
 	}
@@ -94,62 +93,64 @@ func Plan(o Options) (Changes, error) {
 
 // changes compares the kernel with the goal.
 func (l *loop) changes() (Changes, error) {
-	if l.intent == nil || !l.setup.hands() {
+	g, ok := l.goal()
+	if !ok {
 		return Changes{}, nil
 	}
+	kernel := l.enforcer.kernel
 	var c Changes
 	var err error
 	if l.setup.cfg.Kernel.ManageSysctls {
-		if c.Sysctls, err = l.plant.sysctls.Set(l.setup.interfaces(l.picture)); err != nil {
+		if c.Sysctls, err = kernel.sysctls.Set(g.interfaces()); err != nil {
 			return Changes{}, err
 		}
 	}
-	if c.Routes, c.FilterLacks, err = l.plant.drift(l.setup, l.picture, *l.intent); err != nil {
+	if c.Routes, c.FilterLacks, err = kernel.drift(g); err != nil {
 		return Changes{}, err
 	}
 	if len(c.FilterLacks) > 0 {
-		c.Filter = l.plant.table.Replacement()
+		c.Filter = kernel.table.Replacement()
 	}
 	return c, nil
 }
 
-// still is the network as it stands at one moment: links are read once, and no
+// frozenNetwork is the network at one moment: links are read once, and no
 // probe is sent.
-type still struct {
+type frozenNetwork struct {
 	seen []linkmon.Observation
 	err  error
 }
 
-func (*still) Ready() <-chan struct{}            { return nil }
-func (*still) Repair() <-chan struct{}           { return nil }
-func (*still) DefaultsChanged() <-chan struct{}  { return nil }
-func (*still) OwnChanged() <-chan struct{}       { return nil }
-func (*still) Reread(string)                     {}
-func (*still) Send(failover.Probe, linkmon.Path) {}
-func (n *still) Take() []linkmon.Observation     { return n.seen }
+func (*frozenNetwork) Ready() <-chan struct{}            { return nil }
+func (*frozenNetwork) Repair() <-chan struct{}           { return nil }
+func (*frozenNetwork) DefaultsChanged() <-chan struct{}  { return nil }
+func (*frozenNetwork) OwnChanged() <-chan struct{}       { return nil }
+func (*frozenNetwork) Reread(string)                     {}
+func (*frozenNetwork) Send(failover.Probe, linkmon.Path) {}
+func (n *frozenNetwork) Take() []linkmon.Observation     { return n.seen }
 
-func (n *still) SetUplinks(uplinks []linkmon.Uplink) {
-	n.glance(uplinks, func(m *linkmon.Monitor) { n.seen = m.Take() })
+func (n *frozenNetwork) SetUplinks(uplinks []linkmon.Uplink) {
+	n.readOnce(uplinks, func(m *linkmon.Monitor) { n.seen = m.Take() })
 }
 
-func (n *still) Defaults() (found []linkmon.Default) {
-	n.glance(nil, func(m *linkmon.Monitor) { found = m.Defaults() })
+func (n *frozenNetwork) Defaults() (found []linkmon.Default) {
+	n.readOnce(nil, func(m *linkmon.Monitor) { found = m.Defaults() })
 	return found
 }
 
-func (n *still) Own() (found []netip.Addr) {
-	n.glance(nil, func(m *linkmon.Monitor) { found = m.Own() })
+func (n *frozenNetwork) Own() (found []netip.Addr) {
+	n.readOnce(nil, func(m *linkmon.Monitor) { found = m.Own() })
 	return found
 }
 
-// glance reads the links of the uplinks, and what else a monitor knows, once.
-func (n *still) glance(uplinks []linkmon.Uplink, look func(*linkmon.Monitor)) {
+// readOnce reads the links of the uplinks, and what else a monitor knows, once.
+func (n *frozenNetwork) readOnce(uplinks []linkmon.Uplink, read func(*linkmon.Monitor)) {
 	m, err := linkmon.New(linkmon.Options{Uplinks: uplinks, Clock: func() failover.Instant { return 0 }})
 	if err != nil {
 		n.err = err
 		return
 	}
-	look(m)
+	read(m)
 	ended, end := context.WithCancel(context.Background())
 	end()
 	n.err = m.Run(ended) // frees what the monitor opened
@@ -157,14 +158,14 @@ func (n *still) glance(uplinks []linkmon.Uplink, look func(*linkmon.Monitor)) {
 
 // DefaultRoutes lists the machine's default routes, those of Swerve left out.
 func DefaultRoutes() ([]config.DefaultRoute, error) {
-	links := new(still)
+	links := new(frozenNetwork)
 	found := links.Defaults()
 	return defaultRoutes(nil, found), links.err
 }
 
 // OwnAddresses lists the machine's addresses on all its devices.
 func OwnAddresses() ([]netip.Addr, error) {
-	links := new(still)
+	links := new(frozenNetwork)
 	found := links.Own()
 	return found, links.err
 }

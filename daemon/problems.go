@@ -2,52 +2,49 @@ package daemon
 
 import (
 	"slices"
+	"sync"
 
 	"swerve/control"
 	"swerve/failover"
 )
 
 // problems are those that stand now, beside the ones that follow from the
-// uplinks' health. Since when is kept as an instant: the wall clock may be set.
+// uplinks' health. Each comes from one source, which replaces its own only. It
+// may be used by several goroutines.
 type problems struct {
-	now      func() failover.Instant
+	now func() failover.Instant
+
+	mu       sync.Mutex
 	standing []standing
 }
 
-// standing is a problem and since when it stands; the Since of the problem itself
-// is not looked at.
+// standing is a problem with its source and the instant since when it stands. An
+// instant, and not the problem's own Since, because the wall clock may be set.
 type standing struct {
 	control.Problem
-	since failover.Instant
+	source string
+	since  failover.Instant
 }
 
-// set makes a problem stand while there is a cause, and go when there is none.
-// One that stood already keeps its time.
+// set makes a problem stand while there is a cause, and clears it when there is
+// none.
 func (p *problems) set(object, code string, severity control.Severity, cause error, remedy string) {
 	var found []control.Problem
 	if cause != nil {
 		found = []control.Problem{{Code: code, Severity: severity, Object: object, Text: cause.Error(), Remedy: remedy}}
 	}
-	p.replace(func(old control.Problem) bool { return old.Code == code && old.Object == object }, found)
+	p.replace(code+" "+object, found)
 }
 
-// setAll makes these problems stand of those that have a code, and no others.
-func (p *problems) setAll(code string, found []control.Problem) {
-	p.replace(func(old control.Problem) bool { return old.Code == code }, found)
-}
-
-// add makes problems stand that were found elsewhere.
-func (p *problems) add(found []control.Problem) {
-	p.replace(func(control.Problem) bool { return false }, found)
-}
-
-// replace has those that stand and are meant give way to what was found. Of one
-// object and code the time is kept.
-func (p *problems) replace(meant func(control.Problem) bool, found []control.Problem) {
+// replace makes these problems of a source stand, and no others of it. One that
+// stood already, of the same object and code, keeps its time.
+func (p *problems) replace(source string, found []control.Problem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	before := p.standing
-	p.standing = slices.DeleteFunc(slices.Clone(before), func(s standing) bool { return meant(s.Problem) })
+	p.standing = slices.DeleteFunc(slices.Clone(before), func(s standing) bool { return s.source == source })
 	for _, f := range found {
-		now := standing{f, p.now()}
+		now := standing{f, source, p.now()}
 		same := func(s standing) bool { return s.Code == f.Code && s.Object == f.Object }
 		if i := slices.IndexFunc(before, same); i >= 0 {
 			now.since = before[i].since
@@ -56,8 +53,10 @@ func (p *problems) replace(meant func(control.Problem) bool, found []control.Pro
 	}
 }
 
-// told are the problems with their times as the wall clock goes now.
-func (p *problems) told(clock control.Clock) []control.Problem {
+// list returns the problems that stand, with their times as a clock converts them.
+func (p *problems) list(clock control.Clock) []control.Problem {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var out []control.Problem
 	for _, s := range p.standing {
 		s.Since = control.At(clock(s.since))

@@ -217,7 +217,7 @@ func TestReloadAfterTheEnd(t *testing.T) {
 		r.stop()
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
-		if err := r.loop.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := r.loop.Reload(ctx); !errors.Is(err, errEnded) {
 			t.Errorf("error: %v", err)
 		}
 	})

@@ -99,7 +99,11 @@ func (r *rig) start() {
 	r.prepare()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var done sync.WaitGroup
-	done.Go(func() { r.loop.work(ctx) })
+	done.Go(func() {
+		if err := r.loop.work(ctx); err != nil {
+			r.t.Errorf("the daemon ended: %v", err)
+		}
+	})
 	r.stop = func() { cancel(); done.Wait(); r.stop = nil }
 	synctest.Wait()
 }

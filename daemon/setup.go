@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"swerve/config"
 	"swerve/failover"
@@ -18,11 +19,13 @@ import (
 
 // setup is one configuration made ready for this machine.
 type setup struct {
-	cfg     *config.Config
-	uplinks []config.Uplink
-	lanes   lanes
-	layout  lane.Layout
-	engine  failover.Config
+	// generation counts the configurations that were taken over, from 1.
+	generation uint64
+	cfg        *config.Config
+	uplinks    []config.Uplink
+	lanes      lanes
+	layout     lane.Layout
+	engine     failover.Config
 	// unbuilt are the targets whose method this version cannot probe by. They
 	// are left out: one that never answers would keep its uplink from being up.
 	unbuilt []string
@@ -46,14 +49,14 @@ func newSetup(cfg *config.Config, defaults []config.DefaultRoute, own []netip.Ad
 	return s, err
 }
 
-// dropUnbuilt takes targets out whose probe method is not built in, and returns
-// them, each once.
+// dropUnbuilt removes targets whose probe method is not built in, and returns them,
+// each once.
 func dropUnbuilt(uplinks []failover.Uplink) []string {
 	return dropTargets(uplinks, func(t target.Target) bool { return !t.Method.Built() })
 }
 
-// dropTargets takes targets out that are not to be asked, and those that nobody
-// understands, and returns them, each once. A quorum that the rest cannot reach
+// dropTargets removes targets that are not to be asked, and those that cannot be
+// parsed, and returns them, each once. A quorum that the rest cannot reach
 // becomes all of the rest.
 func dropTargets(uplinks []failover.Uplink, unwanted func(target.Target) bool) []string {
 	var dropped []string
@@ -75,6 +78,28 @@ func dropTargets(uplinks []failover.Uplink, unwanted func(target.Target) bool) [
 	return slices.Compact(dropped)
 }
 
+// A target that is an address of this machine answers whatever the uplink does, so
+// it is left out; and a gateway that is one leads nowhere.
+
+// isAmong returns a filter of targets that are among these addresses.
+func isAmong(own []netip.Addr) func(target.Target) bool {
+	return func(t target.Target) bool { return slices.Contains(own, t.Addr) }
+}
+
+// ownTargets are the targets of uplinks that are addresses of this machine, each once.
+func ownTargets(uplinks []config.Uplink, own []netip.Addr) []string {
+	var found []string
+	for _, u := range uplinks {
+		for _, t := range u.Probe.Targets {
+			if u.Enabled && slices.Contains(own, t.Addr) {
+				found = append(found, t.String())
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
 // watched is what the monitor has to know of the uplinks.
 func (s setup) watched() []linkmon.Uplink {
 	var out []linkmon.Uplink
@@ -90,10 +115,10 @@ func (s setup) watched() []linkmon.Uplink {
 	return out
 }
 
-// hands reports whether the kernel may be touched: with `uplinks: auto` and
+// mayAct reports whether the kernel may be changed: with `uplinks: auto` and
 // fewer than two uplinks there is nothing to choose, and a machine that was
 // never configured must not be changed for nothing.
-func (s setup) hands() bool { return !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
+func (s setup) mayAct() bool { return !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
 
 // mark is the packet mark of an uplink's lane. Probes bear it, also on a machine
 // that is not touched: a mark that no rule knows does no harm.
@@ -107,6 +132,26 @@ func (s setup) probe(uplink string) failover.ProbeConfig {
 		}
 	}
 	return failover.ProbeConfig{}
+}
+
+// patience is what the uplink is configured to have.
+func (s setup) patience(uplink string) time.Duration {
+	for _, u := range s.engine.Uplinks {
+		if u.Name == uplink {
+			return u.Health.Patience
+		}
+	}
+	return 0
+}
+
+// configuredInterface is how the configuration names an uplink's interface.
+func (s setup) configuredInterface(uplink string) string {
+	for _, u := range s.uplinks {
+		if u.Name == uplink {
+			return u.Interface
+		}
+	}
+	return ""
 }
 
 // uplinkOf finds an uplink's name by its lane.

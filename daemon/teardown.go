@@ -15,7 +15,7 @@ import (
 // removed is in the error; the rest is gone then all the same.
 //
 // A configuration with problems does not keep it from that, since what is ours is
-// known by its protocol and its name. It only tells whose marks the flows bear,
+// known by its protocol and its name. It only says whose marks the flows bear,
 // and by the socket where the sysctls' old values lie; the defaults' are taken
 // then.
 func Teardown(o Options) error {

@@ -48,9 +48,6 @@ func (s *Sysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
 	return wrong, s.Refuse
 }
 
-// Survey finds nothing.
-func (s *Sysctls) Survey([]routing.Interface) []routing.Finding { return nil }
-
 // Strict reports whether reverse paths are filtered.
 func (s *Sysctls) Strict(string) bool { return s.RPFilter }
 

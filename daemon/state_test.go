@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"swerve/failover"
 	"swerve/lane"
@@ -18,7 +19,8 @@ func sampleState() state {
 			Uplinks:  map[string]lane.Lane{"fiber": 1, "lte": 2},
 			Policies: map[string]lane.Lane{"default": 64},
 		},
-		Seen: map[string][]string{"fiber": {"ipv4", "ipv6"}},
+		Seen:     map[string][]string{"fiber": {"ipv4", "ipv6"}},
+		Patience: map[string]map[string]learnt{"lte": {"ipv4": {MS: 1000, Since: time.Unix(1_900_000_000, 0).UTC()}}},
 	}
 }
 
@@ -45,6 +47,7 @@ func TestBadStateIsRefusedAndKept(t *testing.T) {
 		"newer":         {`{"version":2}`, "format version 2"},
 		"lane too high": {`{"version":1,"lanes":{"uplinks":{"fiber":64}}}`, `uplink "fiber"`},
 		"policy lane":   {`{"version":1,"lanes":{"policies":{"guests":3}}}`, `policy "guests"`},
+		"patience":      {`{"version":1,"patience":{"lte":{"ipv4":{"ms":2001}}}}`, `uplink "lte"`},
 		"too large":     {strings.Repeat("x", stateLimit+1), "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,15 +84,53 @@ func TestStateSavedWhole(t *testing.T) {
 	}
 }
 
-func TestWithSeen(t *testing.T) {
+func TestWithView(t *testing.T) {
+	today := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC)
+	now := setup{engine: failover.Config{Uplinks: []failover.Uplink{
+		{Name: "fiber", Health: failover.Health{Patience: 500 * time.Millisecond}},
+		{Name: "lte", Health: failover.Health{Patience: 500 * time.Millisecond}},
+	}}}
 	view := failover.View{Uplinks: []failover.UplinkView{{Name: "fiber"}, {Name: "lte"}}}
+	view.Uplinks[0].Family[failover.IPv4].Patience = 500 * time.Millisecond // as configured
 	view.Uplinks[1].Family[failover.IPv6].Seen = true
-	got, changed := sampleState().withSeen(view)
-	if !changed || !got.seen("lte", failover.IPv6) || got.seen("lte", failover.IPv4) || !got.seen("fiber", failover.IPv4) {
-		t.Errorf("changed %v, seen %v", changed, got.Seen)
+	view.Uplinks[1].Family[failover.IPv6].Patience = 2 * time.Second
+	before := sampleState()
+	got := before.withView(view, now, today)
+	if !got.seen("lte", failover.IPv6) || got.seen("lte", failover.IPv4) || !got.seen("fiber", failover.IPv4) {
+		t.Errorf("seen %v", got.Seen)
 	}
-	if _, again := got.withSeen(view); again {
-		t.Error("nothing new, and yet changed")
+	want := map[string]map[string]learnt{"lte": {"ipv6": {MS: 2000, Since: today}}}
+	if !reflect.DeepEqual(got.Patience, want) {
+		t.Errorf("patience %v, want %v", got.Patience, want)
+	}
+	if !reflect.DeepEqual(before, sampleState()) {
+		t.Error("the state before was changed")
+	}
+	if again := got.withView(view, now, today.Add(time.Hour)); !reflect.DeepEqual(again, got) {
+		t.Errorf("nothing new, and yet %+v", again)
+	}
+	view.Uplinks[1].Family[failover.IPv6].Patience = 500 * time.Millisecond
+	if forgotten := got.withView(view, now, today); forgotten.Patience != nil {
+		t.Errorf("patience that was forgotten is kept: %v", forgotten.Patience)
+	}
+}
+
+// What was learnt halves each month, whether the daemon runs or not.
+func TestLearntPatience(t *testing.T) {
+	today := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC)
+	for ago, want := range map[time.Duration]time.Duration{
+		0:                          2 * time.Second,
+		forgetting - time.Second:   2 * time.Second,
+		forgetting:                 time.Second,
+		3*forgetting + time.Second: 250 * time.Millisecond,
+		-time.Hour:                 2 * time.Second, // the wall clock was not set yet
+		100 * 365 * 24 * time.Hour: 0,
+	} {
+		s := state{Patience: map[string]map[string]learnt{"lte": {"ipv4": {MS: 2000, Since: today.Add(-ago)}}}}
+		got := s.patience(today)["lte"]
+		if got[failover.IPv4].Truncate(time.Millisecond) != want || got[failover.IPv6] != 0 {
+			t.Errorf("%v ago: %v, want %v", ago, got, want)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 	})
 }
 
-// The loop waits for the disk, and so does not write what is there.
+// Disks wear out, so what the file holds is not written again.
 func TestStateIsWrittenWhenItChanges(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -63,6 +63,7 @@ func TestStateIsWrittenWhenItChanges(t *testing.T) {
 		if err := r.reload(twoUplinks[1:] + "  - {name: sat, interface: eth2}\n"); err != nil {
 			t.Fatal(err)
 		}
+		r.after(time.Second)
 		if s, err := loadState(r.folder()); err != nil || s.Lanes.Uplinks["sat"] != 3 {
 			t.Errorf("the new uplink is not in it: %+v, %v", s, err)
 		}
@@ -125,6 +126,40 @@ func TestStateThatCannotBeKept(t *testing.T) {
 		}
 		if kept, err := os.ReadFile(path + ".bad"); err != nil || string(kept) != "nonsense" {
 			t.Errorf("what could not be read is lost: %v", err)
+		}
+	})
+}
+
+// An uplink that only stalled teaches patience, which a restart does not forget.
+func TestLearntPatienceSurvivesARestart(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		r.blackHole("eth0", true, failover.IPv4)
+		r.until("fiber is down", 5*time.Second, func() bool { return r.uplink("fiber").IPv4.State == control.Down })
+		r.blackHole("eth0", false, failover.IPv4)
+		r.after(2 * time.Minute)
+		patience := func() [2]float64 {
+			u := r.uplink("fiber")
+			return [2]float64{u.IPv4.PatienceMS, u.IPv6.PatienceMS}
+		}
+		if got := patience(); got != [2]float64{1000, 500} {
+			t.Fatalf("patience %v after a stall", got)
+		}
+		r.restart()
+		r.after(time.Second)
+		if got := patience(); got != [2]float64{1000, 500} {
+			t.Errorf("patience %v after a restart", got)
+		}
+		// A written patience is the least, and is not taken for something learnt.
+		r.file += "health: {patience: 2s}\n"
+		r.restart()
+		r.after(time.Minute)
+		r.file = strings.Replace(r.file, "health: {patience: 2s}\n", "", 1)
+		r.restart()
+		r.after(time.Second)
+		if got := patience(); got != [2]float64{500, 500} {
+			t.Errorf("patience %v after one that was configured", got)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"swerve/failover"
 )
@@ -22,12 +23,24 @@ const (
 	stateLimit   = 1 << 20 // bytes; ours has a few kilobytes
 )
 
-// state is the content of the state file.
+// state is the content of the state file. It is a value: its maps are replaced,
+// never changed.
 type state struct {
 	Version int   `json:"version"`
 	Lanes   lanes `json:"lanes"`
 	// Seen names, by uplink, the families that it was ever offered in.
 	Seen map[string][]string `json:"seen"`
+	// Patience is, by uplink and family, what stalls have taught beyond the
+	// configured patience.
+	Patience map[string]map[string]learnt `json:"patience,omitempty"`
+}
+
+// learnt is a patience that was learnt.
+type learnt struct {
+	// MS is the patience in milliseconds.
+	MS int64 `json:"ms"`
+	// Since is when it was learnt, or last halved, by the wall clock.
+	Since time.Time `json:"since"`
 }
 
 // loadState reads the state file of a folder. A missing file is an empty
@@ -53,8 +66,8 @@ func loadState(folder string) (state, error) {
 	return s, nil
 }
 
-// decodeState takes a state file's bytes apart and refuses what this version
-// could not have written.
+// decodeState parses a state file and refuses what this version could not have
+// written.
 func decodeState(data []byte) (state, error) {
 	if len(data) > stateLimit {
 		return state{}, fmt.Errorf("more than %d bytes", stateLimit)
@@ -74,6 +87,13 @@ func decodeState(data []byte) (state, error) {
 	for name, n := range s.Lanes.Policies {
 		if !n.IsPolicy() {
 			return state{}, fmt.Errorf("lane %d of policy %q is not 64 to 126", n, name)
+		}
+	}
+	for name, families := range s.Patience {
+		for family, p := range families {
+			if p.MS < 0 || p.MS > mostLearnt.Milliseconds() {
+				return state{}, fmt.Errorf("patience %d ms of uplink %q in %s is not 0 to %d", p.MS, name, family, mostLearnt.Milliseconds())
+			}
 		}
 	}
 	return s, nil
@@ -121,11 +141,10 @@ func (s state) seen(uplink string, f failover.Family) bool {
 	return slices.Contains(s.Seen[uplink], f.String())
 }
 
-// withSeen returns the state with the families added that the view has seen,
-// and whether that changed anything.
-func (s state) withSeen(view failover.View) (state, bool) {
-	changed := false
-	seen := maps.Clone(s.Seen)
+// withView returns the state with what the view adds to it: the families that were
+// offered, and the patience that was learnt.
+func (s state) withView(view failover.View, now setup, today time.Time) state {
+	seen, patience := maps.Clone(s.Seen), map[string]map[string]learnt{}
 	if seen == nil {
 		seen = map[string][]string{}
 	}
@@ -133,10 +152,49 @@ func (s state) withSeen(view failover.View) (state, bool) {
 		for _, f := range failover.Families {
 			if u.Family[f].Seen && !s.seen(u.Name, f) {
 				seen[u.Name] = append(slices.Clone(seen[u.Name]), f.String())
-				changed = true
 			}
+			p := u.Family[f].Patience
+			if p <= now.patience(u.Name) {
+				continue
+			}
+			if patience[u.Name] == nil {
+				patience[u.Name] = map[string]learnt{}
+			}
+			entry := learnt{MS: p.Milliseconds(), Since: today.Round(0).UTC().Truncate(time.Second)}
+			if before, ok := s.Patience[u.Name][f.String()]; ok && before.MS == entry.MS {
+				entry.Since = before.Since
+			}
+			patience[u.Name][f.String()] = entry
 		}
 	}
-	s.Seen = seen
-	return s, changed
+	s.Seen, s.Patience = seen, nil
+	if len(patience) > 0 {
+		s.Patience = patience
+	}
+	return s
+}
+
+// What is learnt is forgotten as in the engine, also while the daemon does not
+// run: it halves each month that passes without another stall.
+const (
+	mostLearnt = 2 * time.Second
+	forgetting = 30 * 24 * time.Hour
+)
+
+// patience is what had been learnt, by uplink and family, as far as it is not
+// forgotten by now. A time in the future, of a wall clock that was not set yet,
+// counts as now.
+func (s state) patience(today time.Time) map[string][2]time.Duration {
+	out := map[string][2]time.Duration{}
+	for name, families := range s.Patience {
+		var both [2]time.Duration
+		for _, f := range failover.Families {
+			if p, ok := families[f.String()]; ok {
+				months := min(max(0, today.Sub(p.Since)/forgetting), 16)
+				both[f] = time.Duration(p.MS) * time.Millisecond >> months
+			}
+		}
+		out[name] = both
+	}
+	return out
 }

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+
+	"swerve/config"
+	"swerve/failover"
+)
+
+// picture is what is known of the links. The loop owns it.
+type picture struct {
+	// links by uplink, as the monitor last reported them.
+	links map[string]failover.Link
+	// last has, by uplink, the last interface name and addresses that it had:
+	// what an uplink has lost is needed to deal with the flows that used it.
+	last map[string]remembered
+}
+
+type remembered struct {
+	name      string
+	addresses [2][]netip.Prefix
+}
+
+func newPicture() picture {
+	return picture{links: map[string]failover.Link{}, last: map[string]remembered{}}
+}
+
+// set replaces what is known of an uplink's link.
+func (p picture) set(uplink string, link failover.Link) {
+	p.links[uplink] = link
+	last := p.last[uplink]
+	if link.Interface != "" {
+		last.name = link.Interface
+	}
+	for _, f := range failover.Families {
+		if a := link.Family[f].Addresses; len(a) > 0 {
+			last.addresses[f] = a
+		}
+	}
+	p.last[uplink] = last
+}
+
+// retain forgets uplinks that are no longer configured.
+func (p picture) retain(uplinks []config.Uplink) {
+	for name := range p.last {
+		if !slices.ContainsFunc(uplinks, func(u config.Uplink) bool { return u.Name == name }) {
+			delete(p.links, name)
+			delete(p.last, name)
+		}
+	}
+}
+
+// name is the uplink's present interface, else the last one, else the one that
+// is configured.
+func (p picture) name(u config.Uplink) string {
+	if name := p.last[u.Name].name; name != "" {
+		return name
+	}
+	return configuredName(u)
+}

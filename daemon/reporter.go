@@ -1,0 +1,262 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// reporter owns what people and programs are told: the log, events, the status,
+// systemd's line, the problems that stand and the counters. A verdict is reported
+// after the kernel was brought to it: a slow reader of the log must not delay a
+// switch.
+type reporter struct {
+	software, path string
+	clock          *clock
+	log            *slog.Logger
+	events         Publisher
+	notify         *notifier
+	problems       *problems
+	counters       *counters
+
+	// changes are changes of health, and switches the changes of carrying uplinks,
+	// that were decided and not reported yet; switches wait until the kernel was
+	// read back.
+	changes, switches []failover.Record
+	// total counts the switches that were reported, of which last is the newest.
+	total uint64
+	last  *doneSwitch
+}
+
+// doneSwitch is a switch with the time that the kernel took for it; nil where it
+// refused. Its own time is converted when asked for: the wall clock may be set.
+type doneSwitch struct {
+	record failover.Record
+	took   *time.Duration
+}
+
+// decided queues the records of a step that was made at an instant.
+func (r *reporter) decided(records []failover.Record, at failover.Instant) {
+	for _, record := range records {
+		record = decidedAt(record, at)
+		if record.Switch != nil {
+			r.switches = append(r.switches, record)
+		} else {
+			r.changes = append(r.changes, record)
+		}
+	}
+}
+
+// decidedAt moves a record from the instant of its event, which the engine takes
+// for the present, to that at which it was decided on: what lies between belongs to
+// the evidence, and not to the switch.
+func decidedAt(r failover.Record, at failover.Instant) failover.Record {
+	late := max(0, at-r.At)
+	r.At += late
+	if h := r.Health; h != nil && h.Evidence >= 0 {
+		r.Health = new(*h)
+		r.Health.Evidence += late
+	}
+	if s := r.Switch; s != nil && s.Evidence >= 0 {
+		r.Switch = new(*s)
+		r.Switch.Evidence += late
+	}
+	return r
+}
+
+// reportHealth reports the changes of health.
+func (r *reporter) reportHealth() {
+	for _, record := range r.changes {
+		h := record.Health
+		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
+			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
+		r.events.Publish(control.HealthEvent(record, r.clock.wall))
+	}
+	r.changes = r.changes[:0]
+}
+
+// evidence is the time that a verdict rests on, left out where there is none.
+func evidence(d time.Duration) slog.Attr {
+	if d < 0 {
+		return slog.Attr{}
+	}
+	return slog.Duration("evidence", d)
+}
+
+// healthLevel is the level at which a transition is logged.
+func healthLevel(h *failover.HealthChange) slog.Level {
+	switch h.To {
+	case failover.Down, failover.Shunned, failover.Degraded:
+		return slog.LevelWarn
+	case failover.Suspect:
+		return slog.LevelDebug
+	case failover.Up:
+		if h.From == failover.Suspect {
+			return slog.LevelDebug
+		}
+	case failover.Unknown, failover.Absent, failover.Recovering:
+	}
+	return slog.LevelInfo
+}
+
+// enforced reports what came of bringing the kernel to a goal, and with it the
+// switches that it carried out.
+func (r *reporter) enforced(o outcome) {
+	r.reportHealth()
+	switch {
+	case o.err != nil:
+		r.log.Error("the kernel does not hold the goal", "err", o.err)
+	case len(o.restored.lines) > 0:
+		r.repaired(o.restored, o.at)
+	case o.accepted:
+		r.log.Info("the kernel holds the goal that it had refused")
+	}
+	r.problems.set("kernel", "kernel-refused", control.Critical, o.err,
+		"see swerve plan for what is missing; it is tried again by itself")
+	r.settings(o.settings)
+	for _, record := range r.switches {
+		r.switched(record, o.applied.refused(record.Switch.Family), o.at)
+	}
+	r.switches = r.switches[:0]
+}
+
+// idle reports what was decided on a machine that must not be changed, where no
+// switch is carried out.
+func (r *reporter) idle() {
+	r.reportHealth()
+	r.switches = r.switches[:0]
+}
+
+// switched reports a switch that the kernel was read to hold, or did not accept.
+func (r *reporter) switched(record failover.Record, refused error, now failover.Instant) {
+	var took *time.Duration
+	if refused == nil {
+		d := now - record.At
+		took = &d
+	}
+	r.last, r.total = &doneSwitch{record, took}, r.total+1
+	r.events.Publish(control.SwitchEvent(control.SwitchOf(record, took, r.clock.wall)))
+	s := record.Switch
+	r.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
+		"reason", s.Reason, evidence(s.Evidence), "took", now-record.At)
+}
+
+// repairLines bounds the lines in a repair's event.
+const repairLines = 8
+
+// repaired reports that what others took is back.
+func (r *reporter) repaired(what missing, now failover.Instant) {
+	count := int64(len(what.lines))
+	lines := what.lines
+	if len(lines) > repairLines {
+		lines = append(slices.Clone(lines[:repairLines]), fmt.Sprintf("and %d more", len(what.lines)-repairLines))
+	}
+	text := strings.Join(lines, "; ")
+	r.log.Warn("repaired", "count", count, "what", text)
+	r.events.Publish(control.Event{Type: control.EventRepair, Detail: &control.Detail{
+		Action: "restored", Object: "kernel", Reason: "the kernel lacked: " + text, Count: &count, TookMS: control.Millis(now - what.since),
+	}})
+}
+
+// settings keeps the problem of sysctls that are not as failover needs them.
+func (r *reporter) settings(s settings) {
+	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
+	if n := len(s.wrong); wrong == nil && n > 0 {
+		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", n, s.wrong[0])
+		remedy = "set them, or kernel.sysctls: manage"
+	}
+	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
+}
+
+// dropped reports moves for which the worker has no room.
+func (r *reporter) dropped(moves []move) {
+	for _, m := range moves {
+		r.log.Error("sessions are not moved", "uplink", m.uplink, "reason", "too many moves wait")
+	}
+}
+
+// configured reports what came of a reload.
+func (r *reporter) configured(action, reason string, problems []string, generation uint64) {
+	r.log.Info("configuration "+action, "reason", reason, "problems", problems)
+	r.events.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
+		Action: action, Object: "configuration", Reason: reason, Problems: problems, Generation: generation,
+	}})
+}
+
+// started reports that the daemon is at work.
+func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
+	line := summary(view)
+	r.notify.ready(line)
+	r.log.Info("started", "software", r.software, "config", r.path, "uplinks", uplinks)
+	r.events.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{
+		Action: "started", Object: "daemon", Reason: line, Generation: generation,
+	}})
+}
+
+// status is what holds now. Converting the view for the wire is the caller's part,
+// in a goroutine of its own: the loop only copies what it owns.
+func (r *reporter) status(view failover.View, s setup) func() *control.Status {
+	clock, total, last := r.clock.fixed(), r.total, r.last
+	now := control.At(r.clock.today())
+	return func() *control.Status {
+		out := &control.Status{
+			Now: now, Software: r.software,
+			Daemon: control.Daemon{
+				PID: os.Getpid(), Since: control.At(clock(0)), Config: r.path, Generation: s.generation,
+			},
+			SwitchesTotal: total,
+		}
+		if last != nil {
+			change := control.SwitchOf(last.record, last.took, clock)
+			out.LastSwitch = &change
+		}
+		for _, u := range view.Uplinks {
+			uplink := control.UplinkOf(u, clock)
+			uplink.Interface = cmp.Or(uplink.Interface, s.configuredInterface(u.Name))
+			uplink.Counters = r.counters.of(u.Name)
+			out.Uplinks = append(out.Uplinks, uplink)
+		}
+		for _, p := range view.Policies {
+			out.Policies = append(out.Policies, control.PolicyOf(p))
+		}
+		out.Problems = append(r.problems.list(clock), control.HealthProblems(out.Uplinks, out.Policies)...)
+		control.SortProblems(out.Problems)
+		return out
+	}
+}
+
+// summary is one line for systemd: who carries, and who does not answer.
+func summary(view failover.View) string {
+	var parts []string
+	for _, f := range failover.Families {
+		if len(view.Policies) == 0 {
+			break
+		}
+		var names []string
+		for _, share := range view.Policies[0].Family[f] {
+			names = append(names, share.Uplink)
+		}
+		if len(names) > 0 {
+			parts = append(parts, fmt.Sprintf("%s by %s", f, strings.Join(names, " and ")))
+		}
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "no uplink has an address and a gateway")
+	}
+	for _, u := range view.Uplinks {
+		for _, f := range failover.Families {
+			if state := u.Family[f].State; state == failover.Down || state == failover.Degraded {
+				parts = append(parts, fmt.Sprintf("%s %s in %s", u.Name, state, f))
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,134 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/failover"
+)
+
+// request is what somebody asks of the loop. The loop carries it out between two
+// events, so that it may read and change what the loop owns; its answer is in
+// what carryOut leaves behind.
+type request struct {
+	carryOut func()
+	done     chan struct{}
+}
+
+// errEnded is the answer of a loop that has ended.
+var errEnded = errors.New("the daemon is stopping")
+
+// ask has the loop carry something out, and waits until it has. With an error it
+// may or may not be carried out, and what it leaves behind must not be read.
+func (l *loop) ask(ctx context.Context, carryOut func()) error {
+	r := request{carryOut: carryOut, done: make(chan struct{})}
+	select {
+	case l.requests <- r:
+	case <-l.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Status implements control.Backend; nil once the daemon is stopping.
+func (l *loop) Status() *control.Status {
+	var convert func() *control.Status
+	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.engine.View(), l.setup) })
+	if err != nil {
+		return nil
+	}
+	return convert()
+}
+
+// Reload implements control.Backend: it reads the configuration again and has the
+// loop apply it. The file is read outside of the loop, which has links to watch:
+// reading a large one takes seconds.
+func (l *loop) Reload(ctx context.Context) error {
+	l.reloading.Lock()
+	defer l.reloading.Unlock()
+	cfg, found := l.load()
+	var err error
+	asked := l.ask(ctx, func() {
+		err = l.reload(cfg, found)
+		l.pass() // so that the status shows it to whoever gets the answer
+	})
+	if asked != nil {
+		return asked
+	}
+	return err
+}
+
+// followHangups reloads at each signal, until ctx ends.
+func (l *loop) followHangups(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.hangup:
+			_ = l.Reload(ctx) // an error is reported as an event
+		}
+	}
+}
+
+// reload applies a configuration, or returns why not.
+func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
+	l.reporter.notify.reloading()
+	defer func() { l.reporter.notify.ready(summary(l.engine.View())) }()
+	if len(found) > 0 {
+		err := refusal(found)
+		l.reporter.configured("refused", err.Error(), err.Problems, l.setup.generation)
+		return err
+	}
+	if err := l.configure(cfg); err != nil {
+		l.reporter.configured("refused", err.Error(), nil, l.setup.generation)
+		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
+	}
+	l.reporter.configured("reloaded", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
+	return nil
+}
+
+// refusal is the error of a configuration with problems.
+func refusal(found []config.Problem) *control.Error {
+	e := &control.Error{Action: "take over", Object: "the configuration",
+		Cause: control.ErrRefused, Remedy: "correct the lines that are named; the old configuration stays in force"}
+	for _, p := range found {
+		e.Problems = append(e.Problems, p.String())
+	}
+	return e
+}
+
+// configure makes a configuration the one in force. Everything is prepared before anything
+// is changed, so an error leaves all as it was.
+func (l *loop) configure(cfg *config.Config) error {
+	next, err := newSetup(cfg, l.defaults, l.net.Own(), l.state)
+	if err != nil {
+		return err
+	}
+	if l.setup.generation > 0 && next.layout != l.setup.layout {
+		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
+			"run swerve teardown and start again")
+	}
+	next.generation = l.setup.generation + 1
+	l.setup = next
+	l.state.Lanes = next.lanes.remember(l.state.Lanes)
+	l.picture.retain(next.uplinks)
+	l.reporter.counters.follow(l.picture.links, next.lanes.Uplinks)
+	l.changed = true
+	if l.engine == nil {
+		return nil // the start goes on by itself
+	}
+	l.net.SetUplinks(next.watched())
+	l.enforcer.stale = true
+	l.step(l.clock.now(), failover.Configure{Config: next.engine})
+	return nil
+}

@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/lane"
+)
+
+// move is a pair of lanes that was lost in a switch, with what there is to do.
+type move struct {
+	layout lane.Layout
+	pair   firewall.Pair
+	// uplink and policy by name, for the event.
+	uplink, policy string
+	// parts are the families in which it was lost.
+	parts []part
+}
+
+// part is what there is to do of a move in one family.
+type part struct {
+	family failover.Family
+	// addresses of this machine whose sockets go with the uplink.
+	addresses []netip.Addr
+	// ways are the interfaces that the flows leave by from now on.
+	ways []string
+}
+
+// heal gives lanes to flows that began while our table was missing.
+type heal struct{ goal firewall.Goal }
+
+// job is a move or a heal.
+type job interface{ carryOut(*worker) }
+
+// worker does what may take long after a switch, in a goroutine of its own, one
+// job after the other.
+type worker struct {
+	flows  Flows
+	events Publisher
+	queue  chan job
+}
+
+// workerQueue bounds the jobs that wait. More than uplinks times policies times
+// families at once means that they flap faster than flows can be deleted; those
+// beyond are dropped, and the packet filter alone ends their flows.
+const workerQueue = 1024
+
+func newWorker(f Flows, events Publisher) *worker {
+	return &worker{flows: f, events: events, queue: make(chan job, workerQueue)}
+}
+
+// add queues a job and reports whether there was room.
+func (w *worker) add(j job) bool {
+	select {
+	case w.queue <- j:
+		return true
+	default:
+		return false
+	}
+}
+
+// run carries out the jobs until ctx ends.
+func (w *worker) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case j := <-w.queue:
+			j.carryOut(w)
+		}
+	}
+}
+
+func (v move) carryOut(w *worker) {
+	begin := time.Now()
+	var families []failover.Family
+	var ways []string
+	for _, p := range v.parts {
+		families, ways = append(families, p.family), append(ways, p.ways...)
+	}
+	failed := errors.Join(w.flows.Grace(ways), w.flows.DeleteFlows(v.layout, v.pair, families...))
+	for _, p := range v.parts {
+		problems, closed := []error{failed}, 0
+		for _, address := range p.addresses {
+			n, err := w.flows.DestroySockets(v.layout, v.pair.Uplink, address)
+			closed += n
+			problems = append(problems, err)
+		}
+		w.events.Publish(v.event(p.family, time.Since(begin), closed, errors.Join(problems...)))
+	}
+}
+
+// carryOut heals, and reports it where there was something to heal.
+func (h heal) carryOut(w *worker) {
+	begin := time.Now()
+	n, err := w.flows.Heal(h.goal)
+	if n == 0 && err == nil {
+		return
+	}
+	count := int64(n)
+	detail := &control.Detail{
+		Action: "healed", Count: &count, TookMS: control.Millis(time.Since(begin)),
+		Reason: "flows that began without our ruleset: given lanes, or begun anew where they were not masqueraded",
+	}
+	if err != nil {
+		detail.Action, detail.Reason = "failed", "not all flows were healed: "+err.Error()
+	}
+	w.events.Publish(control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail})
+}
+
+func (v move) event(f failover.Family, took time.Duration, closed int, err error) control.Event {
+	detail := &control.Detail{
+		Action: "moved", Uplink: v.uplink, Policy: v.policy, Family: f.String(),
+		Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet",
+		TookMS: control.Millis(took),
+	}
+	if closed > 0 {
+		count := int64(closed)
+		detail.Count = &count
+		detail.Reason += ", own sockets closed"
+	}
+	if err != nil {
+		detail.Action, detail.Reason = "failed", "not all sessions were moved: "+err.Error()
+	}
+	return control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail}
+}
+
+// together adds a move, to that of the other family where the same pair is lost in
+// both: with many flows, finding them is what takes long.
+func together(moves []move, v move) []move {
+	i := slices.IndexFunc(moves, func(m move) bool { return m.pair == v.pair })
+	if i < 0 {
+		return append(moves, v)
+	}
+	moves[i].parts = append(moves[i].parts, v.parts...)
+	return moves
+}
