@@ -8,21 +8,21 @@ import (
 	"swerve/control"
 )
 
-// events shows what happened, the newest at the bottom.
-func (p *page) events() section {
+// events lists what happened, the newest at the bottom.
+func (p *picture) events() section {
 	all := p.snap.events
-	about := ""
-	if !p.view.doubts {
+	remark := ""
+	if !p.set.doubts {
 		all = worthwhile(all)
 		if n := len(p.snap.events) - len(all); n > 0 {
-			about = fmt.Sprintf("%d doubts hidden (f)", n)
+			remark = fmt.Sprintf("%d doubts hidden (f)", n)
 		}
 	}
 	if p.snap.Deaf != nil && p.snap.Outage == nil {
-		about = join(p.between, "none come in: "+cause(p.snap.Deaf), about)
+		remark = join(p.between, "none come in: "+cause(p.snap.Deaf), remark)
 	}
 	return section{
-		part: eventsPart, title: p.ruled(eventsPart, "EVENTS", about), least: 2, want: len(all),
+		part: eventsPart, name: "EVENTS", remark: remark, least: 2, want: len(all), leave: 3, tail: true,
 		limit: func(int) int { return max(len(all)-1, 0) },
 		window: func(rows, scroll int) ([]line, string) {
 			return p.eventLines(all, rows, scroll)
@@ -30,13 +30,13 @@ func (p *page) events() section {
 	}
 }
 
-// eventLines are the last lines up to the event that scroll says, counted from the
-// newest.
-func (p *page) eventLines(all []entry, rows, scroll int) ([]line, string) {
+// eventLines returns the last rows lines up to an event: the newest, or the one that
+// scroll counts back to.
+func (p *picture) eventLines(all []entry, rows, scroll int) ([]line, string) {
 	if len(all) == 0 {
 		return []line{{blank(2), say(faint, "none yet")}}, ""
 	}
-	each := 2 // lines for one
+	each := 2 // at most, for one event
 	if rows < 6 {
 		each = 1
 	}
@@ -58,34 +58,35 @@ func (p *page) eventLines(all []entry, rows, scroll int) ([]line, string) {
 	return lines, scrolled
 }
 
-// noTypes is the width under which the type of an event is left out: what happened
-// tells it.
+// noTypes is the width below which the type of an event is left out, as the text
+// implies it.
 const noTypes = 72
 
-// timeWidth is how wide the times of events are: wider where one is of another day.
-func (p *page) timeWidth(events []entry) (n int) {
+// timeWidth returns the width of the longest time, which is that of an event of another
+// day.
+func (p *picture) timeWidth(events []entry) (n int) {
 	for _, e := range events {
 		n = max(n, len(p.eventTime(e.Event)))
 	}
 	return n
 }
 
-func (p *page) eventTime(e control.Event) string {
+func (p *picture) eventTime(e control.Event) string {
 	return moment(p.snap.Status.Now.Time, e.Time.Time)
 }
 
-// event is one event over at most so many lines. Its time takes wide cells.
-func (p *page) event(e control.Event, wide, most int) []line {
+// event returns one event in at most most lines. Its time takes wide cells.
+func (p *picture) event(e control.Event, wide, most int) []line {
 	cols := []column{{width: wide, right: true}}
-	if p.size.width >= noTypes {
+	if p.width >= noTypes {
 		cols = append(cols, column{width: len(control.EventSessions)})
 	}
-	t := layOut(cols, p.size.width)
-	begin := line{blank(2)}.and(t.row(p.theme, textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type)))...)
-	return p.hanging(begin, begin.columns()+gap, most, p.eventPhrase(e))
+	t := p.table(p.width, cols...)
+	begin := line{blank(2)}.and(t.row(textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type)))...)
+	return p.hanging(begin, begin.columns()+gap, most, plain, p.eventPhrase(e))
 }
 
-// eventTone is how the type of an event looks.
+// eventTone returns the tone of the type of an event.
 func eventTone(e control.Event) tone {
 	switch {
 	case e.Switch != nil:
@@ -102,7 +103,7 @@ func eventTone(e control.Event) tone {
 	return warn
 }
 
-func (p *page) eventPhrase(e control.Event) string {
+func (p *picture) eventPhrase(e control.Event) string {
 	switch {
 	case e.Health != nil:
 		h := e.Health
@@ -116,7 +117,7 @@ func (p *page) eventPhrase(e control.Event) string {
 	return string(e.Type)
 }
 
-func (p *page) detailPhrase(d *control.Detail) string {
+func (p *picture) detailPhrase(d *control.Detail) string {
 	what := []string{d.Uplink, d.Policy, family(d.Family), d.Object, d.Action}
 	if d.Count != nil {
 		what = append(what, fmt.Sprint(*d.Count))

@@ -111,7 +111,7 @@ func TestDoubts(t *testing.T) {
 
 // Every type of event says what happened, in words.
 func TestEventPhrases(t *testing.T) {
-	p := pageOf(looks(), allUp(), sizes[0])
+	p := pictureOf(looks(), allUp(), sizes[0])
 	change := lastSwitch(0, "ipv4", "no carrier", nil, []string{"lte", "sat"})
 	for _, c := range []struct {
 		e    control.Event

@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,19 @@ func TestKeysThatQuit(t *testing.T) {
 	}
 }
 
+// view is what a user can set.
+type view struct {
+	focus        part
+	scroll       [maxParts]int
+	span         int
+	doubts, help bool
+}
+
+func viewOf(m *model) view {
+	o := m.pages[0].(*overview)
+	return view{o.focus, o.scroll, o.span, o.doubts, m.help}
+}
+
 func TestKeysThatChangeTheView(t *testing.T) {
 	for _, c := range []struct {
 		keys string
@@ -76,21 +90,21 @@ func TestKeysThatChangeTheView(t *testing.T) {
 		{"f", view{focus: eventsPart, doubts: true}}, {"f f", view{focus: eventsPart}},
 		{"tab", view{focus: uplinksPart}}, {"tab tab", view{focus: problemsPart}}, {"tab tab tab", view{focus: policiesPart}},
 		{"tab tab tab tab", view{focus: eventsPart}}, {"shift+tab", view{focus: policiesPart}},
-		{"up up", view{focus: eventsPart, scroll: [parts]int{eventsPart: 2}}},
-		{"up up down", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
+		{"up up", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 2}}},
+		{"up up down", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 1}}},
 		{"down", view{focus: eventsPart}}, {"home end", view{focus: eventsPart}},
-		{"k k j", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
-		{"g", view{focus: eventsPart, scroll: [parts]int{eventsPart: 62}}}, // of 63, two doubts aside
-		{"pgup", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
-		{"tab down down", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 2}}},
-		{"tab G", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 2}}},
-		{"tab end up", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 1}}},
+		{"k k j", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 1}}},
+		{"g", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 62}}}, // of 63, two doubts aside
+		{"pgup", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 1}}},
+		{"tab down down", view{focus: uplinksPart, scroll: [maxParts]int{uplinksPart: 2}}},
+		{"tab G", view{focus: uplinksPart, scroll: [maxParts]int{uplinksPart: 2}}},
+		{"tab end up", view{focus: uplinksPart, scroll: [maxParts]int{uplinksPart: 1}}},
 		{"tab pgdown pgup", view{focus: uplinksPart}}, {"tab up", view{focus: uplinksPart}},
 		{"x z 1", view{focus: eventsPart}},
 	} {
 		m := known(t, crowd(), sizes[0])
-		if press(m, c.keys); m.view != c.want {
-			t.Errorf("%q: %+v, want %+v", c.keys, m.view, c.want)
+		if press(m, c.keys); viewOf(m) != c.want {
+			t.Errorf("%q: %+v, want %+v", c.keys, viewOf(m), c.want)
 		}
 	}
 }
@@ -98,9 +112,63 @@ func TestKeysThatChangeTheView(t *testing.T) {
 // What the terminal pastes is no key.
 func TestPasteIsNoKey(t *testing.T) {
 	m := known(t, allUp(), sizes[0])
-	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true}); cmd != nil || m.view != (view{focus: eventsPart}) {
-		t.Errorf("%+v", m.view)
+	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true}); cmd != nil || viewOf(m) != (view{focus: eventsPart}) {
+		t.Errorf("%+v", viewOf(m))
 	}
+}
+
+// notebook is a page that a test adds: it notes the messages that it gets.
+type notebook struct{ heard []string }
+
+func (n *notebook) title() string { return "notes" }
+func (n *notebook) keys(*canvas) []action {
+	return []action{{bind("w", "write", "w"), "w", "write a note"}}
+}
+func (n *notebook) legend(c *canvas) [][2]string { return [][2]string{{c.hook, "a note"}} }
+func (n *notebook) body(c *canvas, snap *Snapshot) []line {
+	return []line{{say(plain, fmt.Sprintf("notes on %d by %d about %s", c.width, c.height, snap.Status.Software))}}
+}
+func (n *notebook) update(msg tea.Msg, c *canvas, snap *Snapshot) tea.Cmd {
+	n.heard = append(n.heard, fmt.Sprintf("%T", msg))
+	return nil
+}
+
+// A page needs no more than its place in the list of pages: a key chooses it, the foot
+// and the help show its keys, and it gets the messages for pages.
+func TestPageIsChosenByKey(t *testing.T) {
+	m, notes := known(t, allUp(), sizes[0]), new(notebook)
+	m.pages = append(m.pages, notes)
+	shows := func(keys string, wanted ...string) {
+		t.Helper()
+		press(m, keys)
+		wellFormed(t, keys, m.View(), sizes[0])
+		for _, want := range wanted {
+			if !strings.Contains(m.View(), want) {
+				t.Errorf("after %q: no %q in\n%s", keys, want, m.View())
+			}
+		}
+	}
+	shows("w", "UPLINKS", "q quit   ? help   2 notes   p pause   ↑↓ scroll")
+	shows("2", "notes on 80 by 22 about 1.0.0", "q quit   ? help   1 overview   p pause   w write", "● OK")
+	shows("w t f tab", "notes on")
+	shows("?", "w                 write a note", "1                 overview", "└                 a note", "? back")
+	shows("1", "UPLINKS", "2 notes")
+	if got, want := viewOf(m), (view{focus: eventsPart}); got != want {
+		t.Errorf("keys of another page reach the overview: %+v", got)
+	}
+	m.stream = &stream{}
+	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 11)})
+	press(m, "p")
+	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 12, 13)})
+	press(m, "p")
+	type answer struct{}
+	m.Update(answer{})
+	want := "tea.KeyMsg tea.KeyMsg tea.KeyMsg tea.KeyMsg tui.arrivedMsg tui.resumedMsg tui.answer"
+	if got := strings.Join(notes.heard, " "); got != want {
+		t.Errorf("the page got %s, want %s", got, want)
+	}
+	m.snap = noDaemon()
+	shows("2", "NOT CONNECTED", "q quit   ? help   r try now")
 }
 
 func TestScrolledPages(t *testing.T) {

@@ -13,29 +13,29 @@ import (
 	"swerve/control"
 )
 
-// screen takes what the program draws.
-type screen struct {
+// display collects what the program draws.
+type display struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (s *screen) Write(b []byte) (int, error) {
+func (s *display) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.Write(b)
 }
 
-func (s *screen) String() string {
+func (s *display) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
 }
 
 // start runs the whole program on a pipe.
-func start(t *testing.T, ctx context.Context, socket string) (keys io.Writer, out *screen, ended chan error) {
+func start(t *testing.T, ctx context.Context, socket string) (keys io.Writer, out *display, ended chan error) {
 	in, keys := io.Pipe()
 	t.Cleanup(func() { in.Close() })
-	out, ended = new(screen), make(chan error, 1)
+	out, ended = new(display), make(chan error, 1)
 	go func() { ended <- Run(ctx, Options{Socket: socket, Input: in, Output: out}) }()
 	return keys, out, ended
 }

@@ -73,7 +73,7 @@ func TestDrawnLinesFit(t *testing.T) {
 			l = append(l, say(rapid.SampledFrom([]tone{plain, faint, alarm}).Draw(t, "tone"), s))
 		}
 		width := rapid.IntRange(0, 40).Draw(t, "width")
-		got := looks.draw(l, width)
+		got := (&canvas{looks, size{width: width}, noon}).draw(l)
 		if columns(got) > width || strings.ContainsAny(got, "\x1b\n\r\t\x00") {
 			t.Fatalf("%q in %d columns", got, width)
 		}
@@ -113,6 +113,7 @@ func TestUnits(t *testing.T) {
 
 func TestTableDropsInOrderAndGrowsAlike(t *testing.T) {
 	cols := []column{{width: 4}, {width: 6, rank: 1}, {width: 5, close: true, rank: 3, grow: 10}, {width: 5, grow: 10}, {width: 9, rank: 2}}
+	on := &canvas{theme: looks()}
 	for _, c := range []struct {
 		room int
 		want []int
@@ -128,7 +129,7 @@ func TestTableDropsInOrderAndGrowsAlike(t *testing.T) {
 		{38, []int{4, 6, 6, 6, 9}},
 		{99, []int{4, 6, 15, 15, 9}},
 	} {
-		if got := layOut(cols, c.room).widths; !equal(got, c.want) {
+		if got := on.table(c.room, cols...).widths; !equal(got, c.want) {
 			t.Errorf("%d columns: %v, want %v", c.room, got, c.want)
 		}
 	}

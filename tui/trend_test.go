@@ -25,7 +25,7 @@ var nan = float32(math.NaN())
 
 func TestLossBars(t *testing.T) {
 	all := run(noon, 0, 0.0001, 0.01, 0.011, 0.02, 0.05, 0.1, 0.2, 0.21, 0.5, 0.51, 1, nan)
-	got := looks().lossBars(levels(all, noon, 15*time.Second, 15, lossOf))
+	got := (&canvas{theme: looks()}).lossBars(levels(all, noon, 15*time.Second, 15, lossOf))
 	if want := "  ▁▂▂▃▃▄▅▆▇▇██-"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -43,7 +43,7 @@ func TestRTTBars(t *testing.T) {
 		{"unknown is no 0", []float32{nan, nan, 12, nan}, "--▁-"},
 		{"all unknown", []float32{nan, nan, nan, nan}, "----"},
 	} {
-		if got := looks().rttBars(levels(run(noon, c.values...), noon, 4*time.Second, 4, rttOf)); got != c.want {
+		if got := (&canvas{theme: looks()}).rttBars(levels(run(noon, c.values...), noon, 4*time.Second, 4, rttOf)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
