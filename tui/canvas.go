@@ -82,7 +82,7 @@ func (c *canvas) title(name, remark string) line {
 	return l.and(span{strings.Repeat(c.rule, max(c.width-l.columns(), 0)), faint})
 }
 
-// hanging wraps a text into at most most lines, all of which start at the column
+// hanging wraps a text into at most so many lines, all of which start at the column
 // indent; the first follows begin.
 func (c *canvas) hanging(begin line, indent, most int, how tone, text string) (lines []line) {
 	for i, l := range wrap(clean(text), c.width-indent, most, c.ellipsis) {

@@ -41,7 +41,7 @@ func (p *picture) rateColumns() []column {
 	}
 }
 
-// nameWidth returns the width of the longest name, at least 7 and at most most.
+// nameWidth returns the width of the longest name, at least 7 cells, at most so many.
 func (p *picture) nameWidth(most int) (n int) {
 	for _, u := range p.snap.Status.Uplinks {
 		n = max(n, columns(clean(u.Name)))

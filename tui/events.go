@@ -41,7 +41,10 @@ func (p *picture) eventLines(all []entry, rows, scroll int) ([]line, string) {
 		each = 1
 	}
 	end := len(all) - scroll
-	wide := p.timeWidth(all[max(end-rows, 0):end])
+	wide := 0 // the longest time: that of an event of another day
+	for _, e := range all[max(end-rows, 0):end] {
+		wide = max(wide, len(p.eventTime(e.Event)))
+	}
 	var blocks [][]line
 	used, i := 0, end
 	for ; i > 0 && used < rows; i-- {
@@ -62,20 +65,11 @@ func (p *picture) eventLines(all []entry, rows, scroll int) ([]line, string) {
 // implies it.
 const noTypes = 72
 
-// timeWidth returns the width of the longest time, which is that of an event of another
-// day.
-func (p *picture) timeWidth(events []entry) (n int) {
-	for _, e := range events {
-		n = max(n, len(p.eventTime(e.Event)))
-	}
-	return n
-}
-
 func (p *picture) eventTime(e control.Event) string {
 	return moment(p.snap.Status.Now.Time, e.Time.Time)
 }
 
-// event returns one event in at most most lines. Its time takes wide cells.
+// event returns one event in at most so many lines. Its time takes wide cells.
 func (p *picture) event(e control.Event, wide, most int) []line {
 	cols := []column{{width: wide, right: true}}
 	if p.width >= noTypes {

@@ -10,7 +10,7 @@ import (
 	"swerve/failover"
 )
 
-// noon is when the tests' snapshots are taken.
+// noon is the time of the snapshots.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC)
 
 func before(d time.Duration) control.Time { return control.At(noon.Add(-d)) }
@@ -67,13 +67,13 @@ func snapshotOf(s *control.Status, events []control.Event) *Snapshot {
 	return snap
 }
 
-// entriesOf is what a journal makes of events.
+// entriesOf returns the entries of a journal with these events.
 func entriesOf(events ...control.Event) []entry {
 	var j journal
 	return j.add(events)
 }
 
-// pastOf is a minute of samples that end with what the status says.
+// pastOf returns a minute of samples that end with the values of a status.
 func pastOf(seed int, s control.FamilyStatus) (out []sample) {
 	for i := range 50 {
 		v := sample{at: noon.Add(time.Duration(i-49) * time.Second), rtt: measured(nil), loss: measured(nil)}
@@ -104,7 +104,7 @@ func lastSwitch(ago time.Duration, family, reason string, from, to []string) *co
 		Kind: "failover", From: from, To: to, Reason: reason, EvidenceMS: new(0.03), SwitchMS: new(0.914)}}
 }
 
-// finish makes what a daemon derives from the rest.
+// finish adds what a daemon derives from the rest of its status.
 func finish(snap *Snapshot) *Snapshot {
 	s := snap.Status
 	s.Problems = append(s.Problems, control.HealthProblems(s.Uplinks, s.Policies)...)
@@ -118,7 +118,7 @@ func finish(snap *Snapshot) *Snapshot {
 	return snap
 }
 
-// carrierLost is the moment after a plug was pulled.
+// carrierLost is the situation after a cable was unplugged.
 func carrierLost() *Snapshot {
 	snap := allUp()
 	s := snap.Status
@@ -158,7 +158,7 @@ func degraded() *Snapshot {
 	return finish(snap)
 }
 
-// noDaemon is a start without one.
+// noDaemon is the situation before any daemon has answered.
 func noDaemon() *Snapshot {
 	return &Snapshot{Socket: "/run/swerve/swerve.sock", trends: trends{}, Outage: &Outage{
 		Since: noon.Add(-7 * time.Second), Tries: 4, Next: noon.Add(3200 * time.Millisecond), Err: goneError("there is no such socket")}}
@@ -170,7 +170,7 @@ func goneError(why string) error {
 		Remedy: "start it with `systemctl start swerve`, or name its socket with --socket"}
 }
 
-// stale is what is left of a daemon that went away.
+// stale is what is known after the daemon has stopped.
 func stale() *Snapshot {
 	snap := carrierLost()
 	snap.Received = noon.Add(-75 * time.Second)
@@ -214,7 +214,7 @@ func crowd() *Snapshot {
 	return finish(snap)
 }
 
-// longNames has names and texts that are as long, as wide and as hostile as can be.
+// longNames has very long and wide names, and texts with control sequences.
 func longNames() *Snapshot {
 	snap := allUp()
 	s := snap.Status

@@ -116,7 +116,7 @@ func (f *frame) notices() (lines []line) {
 	if o := snap.Outage; o != nil {
 		notice(alarm, fmt.Sprintf("NOT CONNECTED for %s: %s; %s", control.Age(f.now.Sub(o.Since)), cause(o.Err), o.nextTry(f.now)))
 	} else if !snap.live(f.now) {
-		notice(alarm, fmt.Sprintf("NO ANSWER for %s: the daemon is there and says nothing", control.Age(snap.age(f.now))))
+		notice(alarm, fmt.Sprintf("NO ANSWER for %s: the daemon is there but does not answer", control.Age(snap.age(f.now))))
 	}
 	if snap.Status.Daemon.ConfigPending {
 		notice(warn, "this configuration is undone unless `swerve confirm` comes in time")

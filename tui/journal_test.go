@@ -9,7 +9,8 @@ import (
 	"swerve/control"
 )
 
-// events are those with the numbers from to to, of the life that began at start.
+// eventsOf returns the events from number from to number to, of the run of a daemon that
+// started at start.
 func eventsOf(start time.Time, from, to uint64) (out []control.Event) {
 	for seq := from; seq <= to; seq++ {
 		out = append(out, control.Event{Time: control.At(start.Add(time.Duration(seq) * time.Second)), Type: control.EventDaemon,
@@ -30,13 +31,13 @@ func TestJournal(t *testing.T) {
 		{"in order", [][]control.Event{eventsOf(first, 1, 3), eventsOf(first, 4, 5)}, 5, "12h-5"},
 		{"the stream was cut and repeats all", [][]control.Event{eventsOf(first, 1, 5), eventsOf(first, 1, 7)}, 7, "12h-7"},
 		{"what the daemon no longer has stays", [][]control.Event{eventsOf(first, 1, 5), eventsOf(first, 4, 7)}, 7, "12h-7"},
-		{"a new life", [][]control.Event{eventsOf(first, 1, 5), eventsOf(second, 1, 2)}, 7, "13h-2"},
-		{"a new life with more", [][]control.Event{eventsOf(first, 1, 2), eventsOf(second, 1, 9)}, 11, "13h-9"},
-		{"a new life, repeated", [][]control.Event{eventsOf(first, 1, 5), eventsOf(second, 1, 2), eventsOf(second, 1, 3)}, 8, "13h-3"},
-		{"a new life on a clock set back", [][]control.Event{eventsOf(second, 1, 5), eventsOf(first, 1, 5)}, 10, "12h-5"},
+		{"a new run", [][]control.Event{eventsOf(first, 1, 5), eventsOf(second, 1, 2)}, 7, "13h-2"},
+		{"a new run with more", [][]control.Event{eventsOf(first, 1, 2), eventsOf(second, 1, 9)}, 11, "13h-9"},
+		{"a new run, repeated", [][]control.Event{eventsOf(first, 1, 5), eventsOf(second, 1, 2), eventsOf(second, 1, 3)}, 8, "13h-3"},
+		{"a new run on a clock set back", [][]control.Event{eventsOf(second, 1, 5), eventsOf(first, 1, 5)}, 10, "12h-5"},
 		{"a gap", [][]control.Event{eventsOf(first, 1, 2), {unnumbered}, eventsOf(first, 6, 7)}, 5, "12h-7"},
 		{"more than is kept", [][]control.Event{eventsOf(first, 1, 4000), eventsOf(first, 1, 4001)}, maxEvents, "12h-4001"},
-		{"a long life and a new one", [][]control.Event{eventsOf(first, 5000, 9000), eventsOf(second, 1, 4000)}, maxEvents, "13h-4000"},
+		{"a long run and a new one", [][]control.Event{eventsOf(first, 5000, 9000), eventsOf(second, 1, 4000)}, maxEvents, "13h-4000"},
 		{"more than the daemon keeps", [][]control.Event{eventsOf(first, 1, 9000), eventsOf(first, 4905, 9001)}, maxEvents, "12h-9001"},
 	} {
 		var j journal
@@ -52,7 +53,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// A bad line's doubts leave room for what happened.
+// The doubts of a bad line do not displace other events.
 func TestDoubtsLeaveRoom(t *testing.T) {
 	var j journal
 	j.add(eventsOf(noon, 1, 400))
@@ -69,12 +70,12 @@ func TestDoubtsLeaveRoom(t *testing.T) {
 	}
 }
 
-// Doubts are what ends where it began.
+// A doubt is a suspicion that ended in the state before it.
 func TestDoubts(t *testing.T) {
 	const up, suspect, degraded, shunned = control.Up, control.Suspect, control.Degraded, control.Shunned
 	for _, c := range []struct {
 		states []control.State // of one uplink, in turn
-		shown  string          // the changes that are
+		shown  string          // the changes that are shown
 	}{
 		{[]control.State{up, suspect, up, suspect, up}, ""},
 		{[]control.State{degraded, suspect, degraded}, ""},
@@ -82,14 +83,14 @@ func TestDoubts(t *testing.T) {
 		{[]control.State{degraded, suspect, up}, "suspect-up "},
 		{[]control.State{up, suspect, shunned, up}, "suspect-shunned shunned-up "},
 		{[]control.State{shunned, suspect, up}, "shunned-suspect suspect-up "},
-		{[]control.State{suspect, up}, "suspect-up "}, // nobody knows what it was
+		{[]control.State{suspect, up}, "suspect-up "}, // the state before it is not known
 		{[]control.State{up, control.Down, control.Recovering, suspect, control.Recovering, up}, "up-down down-recovering recovering-up "},
 	} {
 		var j journal
 		for i := range c.states[1:] {
 			j.add([]control.Event{
 				health(0, 0, "fiber", "ipv4", c.states[i], c.states[i+1], "", nil),
-				health(0, 0, "fiber", "ipv6", up, suspect, "", nil), // another's
+				health(0, 0, "fiber", "ipv6", up, suspect, "", nil), // of another family
 			})
 		}
 		shown := ""
@@ -109,7 +110,7 @@ func TestDoubts(t *testing.T) {
 	}
 }
 
-// Every type of event says what happened, in words.
+// Every type of event is described in words.
 func TestEventPhrases(t *testing.T) {
 	p := pictureOf(looks(), allUp(), sizes[0])
 	change := lastSwitch(0, "ipv4", "no carrier", nil, []string{"lte", "sat"})

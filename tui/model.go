@@ -65,7 +65,7 @@ func (m *model) View() string {
 	pause := pauseKey
 	switch {
 	case f.paused:
-		pause.SetHelp("p", "go on")
+		pause.SetHelp("p", "resume")
 	case f.snap.Outage != nil:
 		pause = retryKey
 	}

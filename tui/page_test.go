@@ -21,23 +21,23 @@ var states = []struct {
 	{"stale", stale}, {"crowd", crowd}, {"long-names", longNames},
 }
 
-// looks are those of a terminal without colours.
+// looks returns the theme of a terminal without colours.
 func looks() *theme { return newTheme(new(strings.Builder), false) }
 
-// colours are those of a terminal with the sixteen that most have.
+// colours returns the theme of a terminal with colours.
 func colours(t *testing.T) *theme {
 	t.Setenv("CLICOLOR_FORCE", "1")
 	return newTheme(new(strings.Builder), false)
 }
 
-// modelOf is a model that shows a snapshot.
+// modelOf returns a model that shows a snapshot.
 func modelOf(looks *theme, snap *Snapshot, s size) *model {
 	m := newModel(nil, looks, snap.Socket, noon.Add(800*time.Millisecond))
 	m.snap, m.size = snap, s
 	return m
 }
 
-// pictureOf is the overview of a snapshot.
+// pictureOf returns the overview of a snapshot.
 func pictureOf(looks *theme, snap *Snapshot, s size) *picture {
 	return newOverview().picture(&canvas{looks, s, noon}, snap)
 }
@@ -53,8 +53,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// wellFormed wants just as many lines as the terminal has, none wider than it, and
-// nothing that would steer it.
+// wellFormed checks that a page has exactly as many lines as the terminal, none wider
+// than it, and no control characters.
 func wellFormed(t *testing.T, name, got string, s size) {
 	t.Helper()
 	lines := strings.Split(got, "\n")
@@ -66,12 +66,12 @@ func wellFormed(t *testing.T, name, got string, s size) {
 			t.Errorf("%s: line %d has %d columns, or a space at its end: %q", name, i+1, columns(l), l)
 		}
 		if strings.ContainsFunc(l, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\u202e' || r == '\u200b' }) {
-			t.Errorf("%s: line %d steers the terminal: %q", name, i+1, l)
+			t.Errorf("%s: line %d controls the terminal: %q", name, i+1, l)
 		}
 	}
 }
 
-// Every size from nothing to huge gives a page that fits, in every state.
+// The page fits any size of terminal, in every state.
 func TestPagesOfAnySize(t *testing.T) {
 	for _, state := range states {
 		snap := state.snap()
@@ -105,7 +105,7 @@ func drawAll(looks *theme) (pages []string) {
 	return pages
 }
 
-// Colours change nothing but the colour, and NO_COLOR takes all of them away.
+// Colours change nothing else, and NO_COLOR removes all of them.
 func TestColours(t *testing.T) {
 	bare := drawAll(looks())
 	coloured := drawAll(colours(t))
@@ -123,7 +123,7 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// The events take no more lines than they have, and begin with the beginning of one.
+// The events take no more rows than they have, and the first line starts an event.
 func TestEventsAreWhole(t *testing.T) {
 	begins := regexp.MustCompile(`^ +(\d\d-\d\d )?\d\d:`)
 	for _, width := range []int{60, 80, 120} {
@@ -157,7 +157,7 @@ func TestHelpPage(t *testing.T) {
 	}
 }
 
-// A page that is paused is of the moment when it was.
+// A paused page shows the moment at which the pause began.
 func TestPausedPage(t *testing.T) {
 	p := modelOf(looks(), allUp(), sizes[0])
 	live := p.View()
@@ -183,7 +183,7 @@ func TestUnknownIsNotZero(t *testing.T) {
 		p := pictureOf(looks(), snap, size{160, 40})
 		_, body := p.uplinkTable(d)
 		var text strings.Builder
-		for _, l := range body[len(body)-lines:] { // the second uplink's
+		for _, l := range body[len(body)-lines:] { // of the second uplink
 			text.WriteString(p.draw(l) + "\n")
 		}
 		figures := strings.NewReplacer("IPv4", "", "IPv6", "", "wwan0", "").Replace(text.String())

@@ -24,7 +24,7 @@ func (p *picture) problems() section {
 	return s
 }
 
-// problemLines returns all problems, with at most most lines for each text.
+// problemLines returns all problems, with at most so many lines for each text.
 func (p *picture) problemLines(most int) (lines []line) {
 	for _, problem := range p.snap.Status.Problems {
 		lines = append(lines, p.problem(problem, most)...)

@@ -67,14 +67,14 @@ func TestRunWithoutDaemon(t *testing.T) {
 	}
 }
 
-// The program ends with its context, with a daemon that it follows.
+// The program ends with its context while it follows a daemon.
 func TestRunEndsWithItsContext(t *testing.T) {
 	f := newFake(t)
 	f.start(allUp().Status)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, _, ended := start(t, ctx, f.socket)
 	for end := time.Now().Add(30 * time.Second); f.asked.Load() < 2 && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond) // the second question comes after the first answer
+		time.Sleep(5 * time.Millisecond) // the second request follows the first answer
 	}
 	cancel()
 	if err := await(t, ended); err != nil {

@@ -14,9 +14,9 @@ const staleAfter = 3 * time.Second
 
 // Snapshot is all that is known of the daemon at one moment.
 type Snapshot struct {
-	// Socket is where the daemon is looked for.
+	// Socket is the path of the daemon's socket.
 	Socket string
-	// Status is the latest one, nil before there was any; it came at Received.
+	// Status is the latest one, received at Received; nil before the first.
 	Status   *control.Status
 	Received time.Time
 	// Outage is nil while the daemon answers.
@@ -31,7 +31,7 @@ type Snapshot struct {
 // Outage is a period without an answer.
 type Outage struct {
 	Since time.Time // of the first attempt that failed
-	Tries int       // that failed so far
+	Tries int       // number of attempts that failed so far
 	Next  time.Time // of the next attempt
 	Err   error     // of the latest attempt
 }

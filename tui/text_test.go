@@ -55,7 +55,7 @@ func TestWrap(t *testing.T) {
 		{"one two three four", 7, 2, "one two|three…"},
 		{"abcdefghij k", 4, 5, "abcd|efgh|ij k"},
 		{"日本語日本語", 5, 3, "日本|語日|本語"},
-		{"日本", 1, 3, "日本"}, // no place for it anywhere: drawing cuts it
+		{"日本", 1, 3, "日本"}, // it fits nowhere: draw cuts it
 	} {
 		if got := strings.Join(wrap(c.in, c.n, c.most, "…"), "|"); got != c.want {
 			t.Errorf("wrap(%q, %d, %d) = %q, want %q", c.in, c.n, c.most, got, c.want)
@@ -63,8 +63,7 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// Whatever comes in, what is drawn takes no more room than there is, and steers
-// nothing.
+// Whatever the text, what is drawn fits, and has no control characters.
 func TestDrawnLinesFit(t *testing.T) {
 	looks := looks()
 	rapid.Check(t, func(t *rapid.T) {
@@ -118,7 +117,7 @@ func TestTableDropsInOrderAndGrowsAlike(t *testing.T) {
 		room int
 		want []int
 	}{
-		{10, []int{4, 0, 0, 5, 0}}, // what never leaves stays, even if too wide
+		{10, []int{4, 0, 0, 5, 0}}, // columns without a rank stay, even if too wide
 		{11, []int{4, 0, 0, 5, 0}},
 		{13, []int{4, 0, 0, 7, 0}},
 		{19, []int{4, 6, 0, 5, 0}},

@@ -37,8 +37,8 @@ type track struct {
 // trends are the samples of every uplink and family, the oldest first.
 type trends map[track][]sample
 
-// add appends the samples of a status that was received at that time, and deletes the
-// tracks of uplinks that it no longer has.
+// add appends the samples of a status that was received at that time, drops the oldest
+// of those that are too many, and deletes the tracks of uplinks that are gone.
 func (t trends) add(s *control.Status, at time.Time) {
 	present := map[track]bool{}
 	for _, u := range s.Uplinks {
@@ -47,7 +47,11 @@ func (t trends) add(s *control.Status, at time.Time) {
 			if len(present) < maxTracks {
 				present[key] = true
 				fs := u.Family(f)
-				t[key] = appendSample(t[key], sample{at, measured(fs.RTTMS), measured(fs.Loss)})
+				past := t[key]
+				if len(past) >= maxSamples {
+					past = append(past[:0], past[len(past)-maxSamples+1:]...)
+				}
+				t[key] = append(past, sample{at, measured(fs.RTTMS), measured(fs.Loss)})
 			}
 		}
 	}
@@ -56,14 +60,6 @@ func (t trends) add(s *control.Status, at time.Time) {
 			delete(t, key)
 		}
 	}
-}
-
-// appendSample appends a sample, and drops the oldest when there are too many.
-func appendSample(all []sample, s sample) []sample {
-	if len(all) >= maxSamples {
-		all = append(all[:0], all[len(all)-maxSamples+1:]...)
-	}
-	return append(all, s)
 }
 
 func measured(v *float64) float32 {

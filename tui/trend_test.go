@@ -13,7 +13,7 @@ import (
 func lossOf(s sample) float32 { return s.loss }
 func rttOf(s sample) float32  { return s.rtt }
 
-// run is a sample each second up to end.
+// run returns a sample for each second up to end.
 func run(end time.Time, values ...float32) (out []sample) {
 	for i, v := range values {
 		out = append(out, sample{at: end.Add(time.Duration(i-len(values)+1) * time.Second), rtt: v, loss: v})
@@ -56,7 +56,7 @@ func TestLevels(t *testing.T) {
 	if !got[2].known || got[2].most != 3 || got[1].most != 9 || got[0].most != 5 {
 		t.Errorf("%v", got)
 	}
-	// A bar stays what it is while time passes, until all move on.
+	// Bars keep their heights as time passes, until all move.
 	later := levels(all, end.Add(time.Second), 6*time.Second, 3, rttOf)
 	if fmt.Sprint(later) != fmt.Sprint(got) {
 		t.Errorf("a second later %v, want %v", later, got)
@@ -70,7 +70,7 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%d levels, want %d", len(got), n)
 		}
 	}
-	// A clock that was set back gives samples of the future: they are left out.
+	// After a clock was set back, samples are in the future: they are left out.
 	if got := levels(all, end.Add(-time.Hour), time.Minute, 5, rttOf); got[4].any {
 		t.Errorf("%v", got)
 	}

@@ -145,8 +145,10 @@ func (p *picture) uplinkHead(u control.Uplink, withGateways bool) line {
 	room := p.width - rates.columns() - 2
 	l := line{p.carrying(u.Name), blank(1), say(strong, u.Name), blank(2), say(plain, u.Interface)}
 	notes := p.notes(u)
-	if withGateways {
-		notes = append(notes, p.vias(u)...)
+	for _, f := range failover.Families {
+		if g := gateway(u.Family(f)); withGateways && g != none {
+			notes = append(notes, say(plain, "via "+g))
+		}
 	}
 	for _, n := range notes {
 		next := l.and(say(faint, p.between), n)
@@ -205,16 +207,6 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 		notes = append(notes, say(plain, "metered"))
 	}
 	return notes
-}
-
-// vias name the gateways of an uplink.
-func (p *picture) vias(u control.Uplink) (vias []span) {
-	for _, f := range failover.Families {
-		if g := gateway(u.Family(f)); g != none {
-			vias = append(vias, say(plain, "via "+g))
-		}
-	}
-	return vias
 }
 
 func gateway(s control.FamilyStatus) string {
