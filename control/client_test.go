@@ -98,7 +98,7 @@ func TestClientOfADyingDaemon(t *testing.T) {
 				}
 				continue
 			}
-			got = append(got, e.Detail.Reason)
+			got = append(got, reasonOf(e))
 		}
 		if len(got) != 2 || got[0] != "whole" || !strings.Contains(got[1], "any more: unexpected EOF") {
 			t.Errorf("follow %t: %q", follow, got)

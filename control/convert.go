@@ -102,13 +102,13 @@ func SwitchOf(r failover.Record, took *time.Duration, clock Clock) Switch {
 
 // SwitchEvent is the event of a switch.
 func SwitchEvent(s Switch) Event {
-	return Event{Time: s.Time, Type: EventSwitch, Switch: &s.SwitchDetail}
+	return Event{Time: s.Time, Detail: s.SwitchDetail}
 }
 
 // HealthEvent makes an event of a record that holds a change of health.
 func HealthEvent(r failover.Record, clock Clock) Event {
 	c := r.Health
-	return Event{Time: At(clock(r.At)), Type: EventHealth, Health: &HealthDetail{
+	return Event{Time: At(clock(r.At)), Detail: HealthDetail{
 		Uplink:     c.Uplink,
 		Family:     c.Family.String(),
 		From:       State(c.From.String()),

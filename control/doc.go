@@ -7,7 +7,7 @@
 // clients read at their own pace, and a [Server] on a [Listener]. The other side
 // is a [Client], which the command line and the dashboard share: they have no
 // other way to the daemon, and need no privilege but the right to open the socket.
-// What both of these say in the same words to people is in words.go.
+// What both of these say in the same words to people is in control/say.
 //
 // # What the daemon owes this package
 //

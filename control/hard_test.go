@@ -49,7 +49,7 @@ func TestReaderThatTakesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if last = e.Detail.Reason; last == "end" {
+		if last = reasonOf(e); last == "end" {
 			break
 		}
 		if e.Seq == 1 {
@@ -82,17 +82,17 @@ func TestReaderThatFallsBehind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case e.Detail.Missed > 0:
-			missed += e.Detail.Missed
+		switch d := e.Detail.(DaemonDetail); {
+		case d.Missed > 0:
+			missed += d.Missed
 			continue
-		case e.Detail.Reason == "first":
+		case d.Reason == "first":
 			for range burst { // while this reader takes nothing
 				r.note("burst")
 			}
 			r.note("last")
 		}
-		if seen++; e.Detail.Reason == "last" {
+		if seen++; reasonOf(e) == "last" {
 			break
 		}
 	}

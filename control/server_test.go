@@ -71,7 +71,7 @@ func newRig(t *testing.T, lim limits) *rig {
 
 // note publishes an event of type daemon with that reason.
 func (r *rig) note(reason string) {
-	r.hub.Publish(Event{Type: EventDaemon, Detail: &Detail{Reason: reason}})
+	r.hub.Publish(note(reason))
 }
 
 // until polls ok with a deadline that only a hang can reach.
@@ -260,7 +260,7 @@ func TestEventsOverTheSocket(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	if len(got) != len(want)-2 || got[0].Switch == nil || got[0].Seq != 3 || got[len(got)-1].Seq != 9 {
+	if len(got) != len(want)-2 || got[0].Type() != EventSwitch || got[0].Seq != 3 || got[len(got)-1].Seq != 9 {
 		t.Errorf("since the third: %+v", got)
 	}
 	for _, err := range r.client.Events(t.Context(), noon.Add(time.Hour), false) {
@@ -278,13 +278,13 @@ func TestFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, e.Detail.Reason)
+		got = append(got, reasonOf(e))
 		switch len(got) {
 		case 1:
 			r.note("second")
 		case 2:
 			// The wall clock jumps back by years: news all the same.
-			r.hub.Publish(Event{Time: At(noon), Type: EventDaemon, Detail: &Detail{Reason: "third"}})
+			r.hub.Publish(Event{Time: At(noon), Detail: DaemonDetail{Reason: "third"}})
 		case 3:
 			cancel()
 		}
@@ -323,7 +323,7 @@ func TestFollowToTheEnd(t *testing.T) {
 			last = err
 			break
 		}
-		got = append(got, e.Detail.Reason)
+		got = append(got, reasonOf(e))
 		if len(got) == 1 {
 			r.note("stopping")
 			go r.stop()

@@ -10,6 +10,7 @@ import (
 	"github.com/charmbracelet/bubbles/key"
 
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // head is the first line: how things are, who says so, and how fresh that is.
@@ -41,7 +42,7 @@ func (p *page) facts(s *control.Status) []string {
 		config = "no config file"
 	}
 	return []string{
-		"running " + control.AgeAt(s.Now, s.Daemon.Since),
+		"running " + human.AgeAt(s.Now, s.Daemon.Since),
 		fmt.Sprintf("%s (generation %d)", config, s.Daemon.Generation),
 		"swerve " + s.Software,
 		fmt.Sprintf("pid %d", s.Daemon.PID),
@@ -64,11 +65,11 @@ func (p *page) freshness() line {
 	snap := p.snap
 	switch {
 	case !p.view.paused.IsZero():
-		return line{say(warn, "PAUSED "+control.Age(p.now.Sub(p.view.paused)))}
+		return line{say(warn, "PAUSED "+human.Age(p.now.Sub(p.view.paused)))}
 	case snap.Status == nil:
 		return line{say(faint, p.now.Local().Format("15:04:05"))}
 	case !p.live():
-		return line{say(warn, "data "+control.Age(snap.age(p.moment()))+" old")}
+		return line{say(warn, "data "+human.Age(snap.age(p.moment()))+" old")}
 	}
 	return line{say(faint, "live "), say(plain, snap.Received.Local().Format("15:04:05"))}
 }
@@ -79,13 +80,13 @@ func (p *page) banner() (lines []line) {
 		lines = p.notice(alarm, text)
 	}
 	if s := p.snap.Status; s != nil && s.Daemon.ConfigPending {
-		lines = append(lines, p.notice(warn, "this configuration is undone unless `swerve confirm` comes in time")...)
+		lines = append(lines, p.notice(warn, human.Unconfirmed)...)
 	}
 	return lines
 }
 
 func (p *page) notice(how tone, text string) (lines []line) {
-	for _, l := range wrap(clean(text), p.size.width-2, 2, p.ellipsis) {
+	for _, l := range wrap(human.Clean(text), p.size.width-2, 2, p.ellipsis) {
 		lines = append(lines, line{blank(2), say(how, l)})
 	}
 	return lines
@@ -96,9 +97,9 @@ func (p *page) trouble() string {
 	o := p.snap.Outage
 	switch {
 	case o != nil:
-		return fmt.Sprintf("NOT CONNECTED for %s: %s; %s", control.Age(p.moment().Sub(o.Since)), cause(o.Err), p.nextTry())
+		return fmt.Sprintf("NOT CONNECTED for %s: %s; %s", human.Age(p.moment().Sub(o.Since)), cause(o.Err), p.nextTry())
 	case p.snap.Status != nil && !p.live():
-		return fmt.Sprintf("NO ANSWER for %s: the daemon is there and says nothing", control.Age(p.snap.age(p.moment())))
+		return fmt.Sprintf("NO ANSWER for %s: the daemon is there and says nothing", human.Age(p.snap.age(p.moment())))
 	}
 	return ""
 }
@@ -109,7 +110,7 @@ func (p *page) nextTry() string {
 	if wait <= 0 {
 		return "trying now"
 	}
-	return fmt.Sprintf("next try in %s", control.Age(wait+time.Second-1)) // 0.2 s is not 0 s
+	return fmt.Sprintf("next try in %s", human.Age(wait+time.Second-1)) // 0.2 s is not 0 s
 }
 
 // cause is why it failed, without what was tried and what to do.

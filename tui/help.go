@@ -1,6 +1,10 @@
 package tui
 
-import "fmt"
+import (
+	"fmt"
+
+	human "swerve/control/say"
+)
 
 // help is the page that explains the others. It fits on the least of the terminals
 // that are common.
@@ -27,7 +31,7 @@ func (p *page) help() []line {
 		{p.dot + " absent", "the family is not offered there"},
 		{p.bars[0] + p.bars[3] + p.bars[7] + " RTT", "least shown, up to half more or +10 ms"},
 		{p.bars[0] + p.bars[3] + p.bars[7] + " LOSS", "none; up to 1 2 5 10 20 50 %; more"},
-		{none, "not measured"},
+		{human.NotKnown, "not measured"},
 	} {
 		lines = append(lines, line{blank(2), say(plain, row[0])}.padTo(20).and(say(plain, row[1])))
 	}

@@ -87,8 +87,8 @@ func (j *journal) note(e control.Event) bool {
 
 // doubt reports whether an event is one, in its turn.
 func (j *journal) doubt(e control.Event) bool {
-	h := e.Health
-	if h == nil {
+	h, ok := e.Detail.(control.HealthDetail)
+	if !ok {
 		return false
 	}
 	key := suspect{h.Uplink, h.Family}

@@ -1,6 +1,10 @@
 package tui
 
-import "fmt"
+import (
+	"fmt"
+
+	human "swerve/control/say"
+)
 
 // part is a section of the page.
 type part int
@@ -155,7 +159,7 @@ func (p *page) heading(id part, name string) string {
 func (p *page) ruled(id part, name string, more string) func(string) line {
 	return func(scrolled string) line {
 		var beside line
-		if text := join(p.between, more, scrolled); text != "" {
+		if text := human.Join(p.between, more, scrolled); text != "" {
 			beside = line{say(faint, text)}
 		}
 		return p.theme.title(p.heading(id, name), beside, p.size.width)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // offline is the page while no daemon has answered yet.
@@ -18,7 +19,7 @@ func (p *page) offline() []line {
 	if e, ok := errors.AsType[*control.Error](o.Err); ok && e.Remedy != "" {
 		lines = append(lines, p.paragraph(strong, p.to+" "+e.Remedy)...)
 	}
-	tried := fmt.Sprintf("Tried %d times in %s", o.Tries, control.Age(p.moment().Sub(o.Since)))
+	tried := fmt.Sprintf("Tried %d times in %s", o.Tries, human.Age(p.moment().Sub(o.Since)))
 	if o.Tries == 1 {
 		tried = "Tried once"
 	}
@@ -27,7 +28,7 @@ func (p *page) offline() []line {
 
 // paragraph is a text over as many lines as it takes.
 func (p *page) paragraph(how tone, text string) (lines []line) {
-	for _, l := range wrap(clean(text), p.size.width-4, 6, p.ellipsis) {
+	for _, l := range wrap(human.Clean(text), p.size.width-4, 6, p.ellipsis) {
 		lines = append(lines, line{blank(2), say(how, l)})
 	}
 	return lines

@@ -2,9 +2,9 @@ package tui
 
 import (
 	"fmt"
-	"strings"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -16,7 +16,7 @@ func (p *page) policies() section {
 	for _, policy := range status.Policies {
 		cells := []cell{textCell(plain, policy.Name)}
 		for _, f := range failover.Families {
-			cells = append(cells, textCell(faint, family(f.String())), textCell(strong, control.Carriers(policy.Family(f))))
+			cells = append(cells, textCell(faint, human.Family(f.String())), textCell(strong, human.Carriers(policy.Family(f))))
 		}
 		body = append(body, line{blank(2)}.and(t.row(p.theme, cells...)...))
 	}
@@ -31,9 +31,9 @@ func (p *page) policyColumns(policies []control.Policy) table {
 	const label = 4 // IPv4
 	var name, v4, v6 int
 	for _, policy := range policies {
-		name = max(name, columns(clean(policy.Name)))
-		v4 = max(v4, columns(clean(control.Carriers(policy.IPv4))))
-		v6 = max(v6, columns(clean(control.Carriers(policy.IPv6))))
+		name = max(name, columns(human.Clean(policy.Name)))
+		v4 = max(v4, columns(human.Clean(human.Carriers(policy.IPv4))))
+		v6 = max(v6, columns(human.Clean(human.Carriers(policy.IPv6))))
 	}
 	name = min(name, p.size.width/3)
 	room := p.size.width - 2 - name - 2*(gap+label+1)
@@ -49,28 +49,12 @@ func (p *page) lastSwitch() section {
 	if s == nil {
 		return p.fixed(switchPart, 0, nil, p.ruled(switchPart, "LAST SWITCH", "none since the daemon's start"))
 	}
-	about := fmt.Sprintf("%s ago, %s%s%d since the start", control.AgeAt(p.snap.Status.Now, s.Time),
-		moment(p.snap.Status.Now.Time, s.Time.Time), p.between, p.snap.Status.SwitchesTotal)
-	told := func(rows int) []line { return p.hanging(nil, 2, rows, p.switchPhrase(s.SwitchDetail)) }
+	about := fmt.Sprintf("%s ago, %s%s%d since the start", human.AgeAt(p.snap.Status.Now, s.Time),
+		human.Moment(p.snap.Status.Now, s.Time), p.between, p.snap.Status.SwitchesTotal)
+	told := func(rows int) []line { return p.hanging(nil, 2, rows, p.phrases().Switch(s.SwitchDetail)) }
 	return section{
 		part: switchPart, title: p.ruled(switchPart, "LAST SWITCH", about), least: 1, want: len(told(3)),
 		limit:  func(int) int { return 0 },
 		window: func(rows, _ int) ([]line, string) { return told(rows), "" },
 	}
-}
-
-// switchPhrase tells a switch in words.
-func (p *page) switchPhrase(s control.SwitchDetail) string {
-	return phrase(fmt.Sprintf("%s %s %s %s", s.Policy, family(s.Family), s.Kind, p.way(s.From, s.To)),
-		s.Reason, timing(s.EvidenceMS, s.SwitchMS))
-}
-
-// way tells from where to where traffic went.
-func (p *page) way(from, to []string) string { return together(from) + " " + p.to + " " + together(to) }
-
-func together(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, "+")
 }

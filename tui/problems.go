@@ -1,9 +1,8 @@
 package tui
 
 import (
-	"strings"
-
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // problems lists what a person should look at, each with what to do.
@@ -36,16 +35,9 @@ func (p *page) problemLines(most int) (lines []line) {
 const problemIndent = 14
 
 func (p *page) problem(problem control.Problem, most int) []line {
-	text := problem.Text
-	if problem.Object != "" && !strings.Contains(text, problem.Object) {
-		text = problem.Object + ": " + text
-	}
-	if !problem.Since.IsZero() {
-		text += " (for " + control.AgeAt(p.snap.Status.Now, problem.Since) + ")"
-	}
 	severity := line{blank(2), say(severityTone(problem.Severity),
 		p.severityMark(problem.Severity)+" "+string(problem.Severity))}
-	lines := p.hanging(severity, problemIndent, most, text)
+	lines := p.hanging(severity, problemIndent, most, human.Problem(p.snap.Status.Now, problem))
 	if problem.Remedy != "" {
 		arrow := line{blank(problemIndent), say(faint, p.to)}
 		lines = append(lines, p.hanging(arrow, problemIndent+columns(p.to)+1, most, problem.Remedy)...)
@@ -56,7 +48,7 @@ func (p *page) problem(problem control.Problem, most int) []line {
 // hanging is a text of at most so many lines, all at the same column, the first
 // behind its beginning.
 func (p *page) hanging(begin line, indent, most int, text string) (lines []line) {
-	for i, l := range wrap(clean(text), p.size.width-indent, most, p.ellipsis) {
+	for i, l := range wrap(human.Clean(text), p.size.width-indent, most, p.ellipsis) {
 		if i > 0 {
 			begin = nil
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -154,7 +155,7 @@ func (t *theme) draws(all []level, height func(float64) int) string {
 		case l.known:
 			b.WriteString(t.bars[min(max(height(l.most), 0), len(t.bars)-1)])
 		case l.any:
-			b.WriteString(none)
+			b.WriteString(human.NotKnown)
 		default:
 			b.WriteString(" ")
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -99,7 +100,7 @@ func (p *page) familyColumns() []column {
 // familyCells are what stands there.
 func (p *page) familyCells(u control.Uplink, f failover.Family) []cell {
 	s := u.Family(f)
-	name := textCell(faint, family(f.String()))
+	name := textCell(faint, human.Family(f.String()))
 	if s.State == control.Absent {
 		return []cell{name, {span: p.stateSpan(s.State)}}
 	}
@@ -107,12 +108,12 @@ func (p *page) familyCells(u control.Uplink, f failover.Family) []cell {
 	return []cell{
 		name,
 		{span: p.stateSpan(s.State)},
-		textCell(faint, control.AgeAt(p.snap.Status.Now, s.Since)),
-		textCell(plain, milliseconds(s.RTTMS)),
+		textCell(faint, human.AgeAt(p.snap.Status.Now, s.Since)),
+		textCell(plain, human.Milliseconds(s.RTTMS)),
 		p.trendCell(past, func(s sample) float32 { return s.rtt }, p.rttBars),
-		textCell(plain, percent(s.Loss)),
+		textCell(plain, human.Percent(s.Loss)),
 		p.trendCell(past, func(s sample) float32 { return s.loss }, p.lossBars),
-		textCell(plain, milliseconds(s.JitterMS)),
+		textCell(plain, human.Milliseconds(s.JitterMS)),
 	}
 }
 
@@ -186,8 +187,8 @@ func (p *page) uplinkHead(u control.Uplink, withGateways bool) line {
 // rates are an uplink's, of fixed width so that they align.
 func (p *page) rates(u control.Uplink) line {
 	return line{
-		say(faint, p.down), say(plain, fmt.Sprintf("%10s", rate(u.RxBPS))), blank(3),
-		say(faint, p.up), say(plain, fmt.Sprintf("%10s", rate(u.TxBPS))),
+		say(faint, p.down), say(plain, fmt.Sprintf("%10s", human.Rate(u.RxBPS))), blank(3),
+		say(faint, p.up), say(plain, fmt.Sprintf("%10s", human.Rate(u.TxBPS))),
 	}
 }
 
@@ -207,7 +208,7 @@ func (p *page) carrying(name string) span {
 
 // notes is all that is special about an uplink, what weighs most first.
 func (p *page) notes(u control.Uplink) (notes []span) {
-	now := p.snap.Status.Now.Time
+	now := p.snap.Status.Now
 	if !u.Enabled {
 		notes = append(notes, say(warn, "disabled"))
 	}
@@ -219,12 +220,12 @@ func (p *page) notes(u control.Uplink) (notes []span) {
 	if u.Admin != control.Auto && u.Admin != "" {
 		text := string(u.Admin)
 		if !u.OverrideUntil.IsZero() {
-			text += " until " + moment(now, u.OverrideUntil.Time)
+			text += " until " + human.Moment(now, u.OverrideUntil)
 		}
 		notes = append(notes, say(warn, text))
 	}
 	if !u.HeldUntil.IsZero() {
-		notes = append(notes, say(warn, "held until "+moment(now, u.HeldUntil.Time)))
+		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}
 	if u.Metered {
 		notes = append(notes, say(plain, "metered"))
@@ -235,7 +236,7 @@ func (p *page) notes(u control.Uplink) (notes []span) {
 // vias are an uplink's gateways.
 func (p *page) vias(u control.Uplink) (vias []span) {
 	for _, f := range failover.Families {
-		if g := gateway(u.Family(f)); g != none {
+		if g := gateway(u.Family(f)); g != human.NotKnown {
 			vias = append(vias, say(plain, "via "+g))
 		}
 	}
@@ -244,7 +245,7 @@ func (p *page) vias(u control.Uplink) (vias []span) {
 
 func gateway(s control.FamilyStatus) string {
 	if s.Gateway == nil {
-		return none
+		return human.NotKnown
 	}
 	return s.Gateway.String()
 }

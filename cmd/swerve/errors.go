@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"swerve/control"
+	"swerve/control/say"
 )
 
 // Exit codes of every subcommand.
@@ -79,11 +80,8 @@ func printError(stderr io.Writer, err error) {
 	var e *control.Error
 	if errors.As(err, &e) {
 		for _, p := range e.Problems {
-			fmt.Fprintln(stderr, printable(p))
+			fmt.Fprintln(stderr, say.Clean(p))
 		}
 	}
-	fmt.Fprintln(stderr, "swerve: "+printable(oneLine(err.Error())))
+	fmt.Fprintln(stderr, "swerve: "+say.OneLine(err.Error()))
 }
-
-// oneLine joins the lines of an error from elsewhere, such as cobra's suggestions.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"swerve/control"
+	"swerve/control/say"
 )
 
 // eventsFlags are the flags of events.
@@ -93,63 +93,15 @@ func eventPrinter(out io.Writer, asJSON bool) func([]byte) (string, error) {
 	}
 }
 
+// phrases are the words for events and switches, with complete dates.
+var phrases = say.Phrases{Arrow: "->"}
+
 // eventText is an event for people, broken to fit the screen where it is narrow.
 func eventText(e control.Event, narrow bool) string {
-	prefix := fmt.Sprintf("%s  %-8s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), printable(string(e.Type)))
-	text := printable(strings.Join(strings.Fields(eventPhrase(e)), " "))
+	prefix := fmt.Sprintf("%s  %-8s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), say.Clean(string(e.Type())))
+	text := say.OneLine(phrases.Event(e))
 	if !narrow {
 		return prefix + text
 	}
 	return wrap(prefix, text, len(prefix))
-}
-
-func eventPhrase(e control.Event) string {
-	switch {
-	case e.Health != nil:
-		h := e.Health
-		return phrase(fmt.Sprintf("%s %s %s -> %s", h.Uplink, h.Family, h.From, h.To),
-			h.Reason, timing(h.EvidenceMS, nil))
-	case e.Switch != nil:
-		s := e.Switch
-		return phrase(fmt.Sprintf("%s %s %s %s", s.Policy, s.Family, s.Kind, route(s.From, s.To)),
-			s.Reason, timing(s.EvidenceMS, s.SwitchMS))
-	case e.Detail != nil:
-		return detailPhrase(e.Detail)
-	}
-	return ""
-}
-
-func detailPhrase(d *control.Detail) string {
-	what := []string{d.Uplink, d.Policy, d.Family, d.Object, d.Action}
-	if d.Count != nil {
-		what = append(what, fmt.Sprint(*d.Count))
-	}
-	more := timing(nil, d.TookMS)
-	if !d.Until.IsZero() {
-		more = join(", ", more, "until "+d.Until.Local().Format(time.DateTime))
-	}
-	if d.Generation != 0 {
-		more = join(", ", more, fmt.Sprintf("generation %d", d.Generation))
-	}
-	return phrase(join(" ", what...), d.Reason, join("; ", append([]string{more}, d.Problems...)...))
-}
-
-// phrase is "what: why (more)" without the parts that are empty.
-func phrase(what, why, more string) string {
-	text := join(": ", what, why)
-	if more != "" {
-		text += " (" + more + ")"
-	}
-	return text
-}
-
-// join is strings.Join of those parts that are not empty.
-func join(separator string, parts ...string) string {
-	var some []string
-	for _, p := range parts {
-		if p != "" {
-			some = append(some, p)
-		}
-	}
-	return strings.Join(some, separator)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"swerve/control/say"
 )
 
 func reloadCmd() *cobra.Command {
@@ -34,7 +36,7 @@ answer.`,
 				config = "the configuration without a file"
 			}
 			return write(cmd.OutOrStdout(),
-				fmt.Sprintf("reloaded %s, generation %d\n", printable(config), done.Generation))
+				fmt.Sprintf("reloaded %s, generation %d\n", say.Clean(config), done.Generation))
 		},
 	}
 }
