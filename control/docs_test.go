@@ -28,7 +28,7 @@ func TestDocumentation(t *testing.T) {
 	for _, w := range words {
 		if !strings.Contains(string(page), "`"+w+"`") && !strings.Contains(string(page), "`"+w+"[]`") &&
 			!strings.Contains(string(page), "`daemon."+w+"`") && w != "daemon" {
-			t.Errorf("docs/API.md does not tell of `%s`", w)
+			t.Errorf("docs/API.md does not describe `%s`", w)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestLogKeepsTheNewest(t *testing.T) {
 		t.Errorf("a new reader gets %d events, want %d", fresh, MaxEvents)
 	}
 	if m := string(missedLine(100)); !strings.Contains(m, `"type":"daemon","action":"skipped","reason":"too slow: 100 events missed","missed":100`) {
-		t.Errorf("a client is told %s", m)
+		t.Errorf("a client gets %s", m)
 	}
 }
 
@@ -78,8 +78,8 @@ func TestFollowFromANumber(t *testing.T) {
 	}
 }
 
-// A reader whose context ends still gets what was published before, also what no
-// broadcast told it of, and then its loop ends.
+// A reader whose context ends still gets what was published before, also without a
+// broadcast, and then its loop ends.
 func TestFollowUntilTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub() // nothing runs it: nobody is woken
@@ -237,7 +237,7 @@ func TestEventsSince(t *testing.T) {
 	}
 }
 
-// Readers at every pace get all events in order, or are told exactly how many they
+// Readers at every pace get all events in order, or learn exactly how many they
 // missed, while several goroutines publish.
 func TestReadersAndPublishers(t *testing.T) {
 	const publishers, each, readers = 4, 1500, 4

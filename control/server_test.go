@@ -148,7 +148,7 @@ func TestStatusIsShared(t *testing.T) {
 	s.forget()
 	b.status = nil
 	if body, err := s.get(noon, 0); err == nil {
-		t.Errorf("a daemon that has no status yet tells %s", body)
+		t.Errorf("a daemon that has no status yet answers %s", body)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestReloadEndsWithTheServer(t *testing.T) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Second):
-			t.Error("the reload is not told of the server's end")
+			t.Error("the reload's context does not end with the server")
 		}
 		return ctx.Err()
 	}
@@ -340,18 +340,18 @@ func TestErrorsAreJSON(t *testing.T) {
 	for _, c := range []struct{ request, status, cause string }{
 		{"GET / HTTP/1.1", "404", "no such endpoint"},
 		{"GET /v2/status HTTP/1.1", "404", "no such endpoint"},
-		{"DELETE /v1/status HTTP/1.1", "405", "/v1/status takes GET"},
+		{"DELETE /v1/status HTTP/1.1", "405", "/v1/status accepts only GET"},
 		{"OPTIONS * HTTP/1.1", "404", "no such endpoint"},
 		{"GET /v1/../v1/status HTTP/1.1", "404", "no such endpoint"},
 		{"HEAD /v1/status HTTP/1.1", "405", ""},
-		{"GET /v1/reload HTTP/1.1", "405", "/v1/reload takes POST"},
+		{"GET /v1/reload HTTP/1.1", "405", "/v1/reload accepts only POST"},
 		{"GET /v1/status?x=1 HTTP/1.1", "400", `unknown parameter "x"`},
 		{"GET /v1/events?since=yesterday HTTP/1.1", "400", "since is"},
 		{"GET /v1/events?follow=maybe HTTP/1.1", "400", "follow is"},
 		{"GET /v1/events?since=1h&since=2h HTTP/1.1", "400", "given twice"},
 		{"GET /v1/events?%zz HTTP/1.1", "400", "not well formed"},
 		{"POST /v1/reload?x=1 HTTP/1.1", "400", "unknown parameter"},
-		{"POST /v1/reload HTTP/1.1\r\nContent-Length: 17", "400", "not what a reload takes"},
+		{"POST /v1/reload HTTP/1.1\r\nContent-Length: 17", "400", "not a reload request"},
 	} {
 		answer := r.raw(t, c.request+"\r\nHost: x\r\nConnection: close\r\n\r\n"+`{"confirm":"2m"}`+"\n")
 		head, body, _ := strings.Cut(answer, "\r\n\r\n")

@@ -24,14 +24,15 @@ func eventsCmd() *cobra.Command {
 		Use:   "events",
 		Short: "Show what happened, and why",
 		Long: `Events shows what happened since the daemon's start, the oldest first: changes
-of health, switches, what became of sessions, repairs, the operator's words,
-configurations taken over or refused. Each comes with its evidence: "decided
-after" is the time from the first sign, such as the sending of the first probe
-without an answer, to the decision, "done in" from there until the kernel was
-read back.
+of health, switches, what was done to sessions, repairs, requests of the
+operator, configurations applied or refused. Each comes with its evidence:
+"decided after" is the time from the first sign, such as the sending of the
+first probe without an answer, to the decision, "done in" from there until the
+kernel was read back.
 
-The daemon keeps the last 4096 events. With -f the command stays and shows new
-ones as they come, until it is interrupted or the daemon ends (exit code 3).
+The daemon keeps the last 4096 events. With -f the command keeps running and
+shows new ones as they happen, until it is interrupted or the daemon ends (exit
+code 3).
 
 With --json each event is one line of JSON; docs/API.md describes the fields.`,
 		Example: `  swerve events --since 1h
@@ -43,7 +44,7 @@ With --json each event is one line of JSON; docs/API.md describes the fields.`,
 			return runEvents(cmd, flags)
 		},
 	}
-	cmd.Flags().BoolVarP(&flags.follow, "follow", "f", false, "stay, and show new events as they come")
+	cmd.Flags().BoolVarP(&flags.follow, "follow", "f", false, "keep running, and show new events as they happen")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print one line of JSON for each event")
 	cmd.Flags().StringVar(&flags.since, "since", "", "only events from `TIME` on: a span such as 90s, 1h30m or 2d, or a time such as 2026-01-31T08:00:00Z")
 	return cmd
@@ -67,7 +68,7 @@ func runEvents(cmd *cobra.Command, flags eventsFlags) error {
 		}
 		text, err := show(line)
 		if err != nil {
-			return failure("read an event from", socketPath(cmd), err, "let daemon and client be of the same version")
+			return failure("read an event from", socketPath(cmd), err, "use a client and a daemon of the same version")
 		}
 		if err := write(out, text+"\n"); err != nil {
 			return err

@@ -11,9 +11,9 @@ import (
 func reloadCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
-		Short: "Have the daemon take over its changed configuration",
-		Long: `Reload has the running daemon read its configuration file again and take it
-over. Uplinks that stay keep what is known of them; traffic goes on meanwhile.
+		Short: "Make the daemon apply its changed configuration",
+		Long: `Reload makes the running daemon read its configuration file again and apply it.
+Uplinks that stay in it keep what is known about them, and traffic continues.
 
 The file is validated first. If anything is wrong with it, every problem is
 printed, one a line, nothing changes, and the exit code is 2.

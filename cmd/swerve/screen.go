@@ -27,8 +27,8 @@ type screen struct {
 	text   strings.Builder
 }
 
-// line ends a line. Its text is clean where a place for it is found, so that
-// colours, which come later, stay.
+// line ends a line. Its text has been cleaned already, since colours, which are added
+// after that, would not survive it.
 func (b *screen) line(text string) { b.text.WriteString(strings.TrimRight(text, " ") + "\n") }
 
 func (b *screen) title(text string) { b.line("\n" + b.paint.as(bold, text)) }
@@ -94,7 +94,7 @@ func (b *screen) uplinks() {
 	}
 }
 
-// describe names an uplink with all that is special about it.
+// describe names an uplink with everything about it that is not the normal case.
 func (b *screen) describe(u control.Uplink) string {
 	parts := []string{fmt.Sprintf("%s (%s)", u.Name, u.Interface)}
 	if !u.Enabled {

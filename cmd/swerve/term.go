@@ -23,7 +23,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // wantsColour reports whether to colour what goes to w: a terminal that can, unless
-// the user said no by NO_COLOR (no-color.org).
+// the user disabled colours with NO_COLOR (no-color.org).
 func wantsColour(w io.Writer) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
 }
