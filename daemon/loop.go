@@ -180,7 +180,7 @@ func (l *loop) announce(view failover.View) {
 	l.announced = true
 	l.notify.ready(summary(view))
 	l.log.Info("started", "software", l.software, "config", l.path, "uplinks", len(l.setup.uplinks))
-	l.events.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{
+	l.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: summary(view), Generation: l.generation,
 	}})
 }

@@ -74,7 +74,7 @@ func refusal(found []config.Problem) *control.Error {
 
 func (l *loop) tell(action, reason string, lines []string) {
 	l.log.Info("configuration "+action, "reason", reason, "problems", lines)
-	l.events.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
+	l.events.Publish(control.Event{Detail: control.ConfigDetail{
 		Action: action, Object: "configuration", Reason: reason, Problems: lines, Generation: l.generation,
 	}})
 }

@@ -116,7 +116,7 @@ func (l *loop) repaired(what taken, now failover.Instant) {
 	}
 	reason := "the kernel lacked: " + strings.Join(told, "; ")
 	l.log.Warn("repaired", "count", count, "what", strings.Join(told, "; "))
-	l.events.Publish(control.Event{Type: control.EventRepair, Detail: &control.Detail{
+	l.events.Publish(control.Event{Detail: control.RepairDetail{
 		Action: "restored", Object: "kernel", Reason: reason, Count: &count, TookMS: control.Millis(now - what.since),
 	}})
 }

@@ -3,6 +3,8 @@ package tui
 import (
 	"strings"
 	"time"
+
+	human "swerve/control/say"
 )
 
 // size is the extent of a terminal, or of a part of it, in cells.
@@ -85,7 +87,7 @@ func (c *canvas) title(name, remark string) line {
 // hanging wraps a text into at most so many lines, all of which start at the column
 // indent; the first follows begin.
 func (c *canvas) hanging(begin line, indent, most int, how tone, text string) (lines []line) {
-	for i, l := range wrap(clean(text), c.width-indent, most, c.ellipsis) {
+	for i, l := range wrap(human.Clean(text), c.width-indent, most, c.ellipsis) {
 		if i > 0 {
 			begin = nil
 		}

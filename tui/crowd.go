@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -18,7 +19,7 @@ func (p *picture) compactTable(status *control.Status) (head line, body []line) 
 	t := p.table(p.width, cols...)
 	for _, u := range status.Uplinks {
 		name := []cell{{span: p.carrying(u.Name)}, textCell(strong, u.Name)}
-		rates := []cell{textCell(plain, rate(u.RxBPS)), textCell(plain, rate(u.TxBPS))}
+		rates := []cell{textCell(plain, human.Rate(u.RxBPS)), textCell(plain, human.Rate(u.TxBPS))}
 		for i, f := range failover.Families {
 			cells := p.familyCells(u, f)
 			for len(cells) < len(p.familyColumns()) {
@@ -44,7 +45,7 @@ func (p *picture) rateColumns() []column {
 // nameWidth returns the width of the longest name, at least 7 cells, at most so many.
 func (p *picture) nameWidth(most int) (n int) {
 	for _, u := range p.snap.Status.Uplinks {
-		n = max(n, columns(clean(u.Name)))
+		n = max(n, columns(human.Clean(u.Name)))
 	}
 	return max(min(n, most), 7)
 }
@@ -67,13 +68,13 @@ func (p *picture) denseTable(status *control.Status) (head line, body []line) {
 		worst := p.worseFamily(u)
 		cells := p.familyCells(u, worst)
 		for len(cells) < len(p.familyColumns()) {
-			cells = append(cells, textCell(plain, none))
+			cells = append(cells, textCell(plain, human.NotKnown))
 		}
 		body = append(body, t.row(
 			cell{span: p.carrying(u.Name)}, textCell(strong, u.Name),
 			cell{span: p.stateSpan(u.IPv4.State)}, cell{span: p.stateSpan(u.IPv6.State)},
 			cells[3], cells[4], cells[5], cells[6],
-			textCell(plain, rate(u.RxBPS)), textCell(plain, rate(u.TxBPS))))
+			textCell(plain, human.Rate(u.RxBPS)), textCell(plain, human.Rate(u.TxBPS))))
 	}
 	return t.head(), body
 }

@@ -22,7 +22,7 @@
 //
 // # What a reader can rely on
 //
-// Every text from the daemon passes through clean in text.go before it is measured or
+// Every text from the daemon passes through Clean of control/say before it is measured or
 // drawn, so that no name or reason controls the terminal. Everything that is kept is
 // bounded: events, samples, sequence numbers. What is not measured is "-", never 0.
 // Colour repeats what a word or a mark says already.
@@ -40,6 +40,6 @@
 //   - frame.go: head, notices and foot around every screen
 //   - canvas.go, sections.go, table.go, trend.go: components that pages are made of:
 //     text, sections that scroll, tables, trends
-//   - line.go, theme.go, text.go, units.go: lines, appearance, words
+//   - line.go, theme.go, text.go: lines, appearance, cutting and wrapping of text
 //   - quiet: prevents a library from querying the terminal when any command starts
 package tui

@@ -145,7 +145,7 @@ func (f *fakeDaemon) start(s *control.Status) {
 }
 
 func (f *fakeDaemon) say(reason string) {
-	f.hub.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{Object: "daemon", Action: "says", Reason: reason}})
+	f.hub.Publish(control.Event{Detail: control.DaemonDetail{Object: "daemon", Action: "says", Reason: reason}})
 }
 
 // The page starts without a daemon, connects to it, loses it, connects to the next one,

@@ -1,11 +1,12 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // events lists what happened, the newest at the bottom.
@@ -19,7 +20,7 @@ func (p *picture) events() section {
 		}
 	}
 	if p.snap.Deaf != nil && p.snap.Outage == nil {
-		remark = join(p.between, "none come in: "+cause(p.snap.Deaf), remark)
+		remark = human.Join(p.between, "none come in: "+cause(p.snap.Deaf), remark)
 	}
 	return section{
 		part: eventsPart, name: "EVENTS", remark: remark, least: 2, want: len(all), leave: 3, tail: true,
@@ -66,7 +67,7 @@ func (p *picture) eventLines(all []entry, rows, scroll int) ([]line, string) {
 const noTypes = 72
 
 func (p *picture) eventTime(e control.Event) string {
-	return moment(p.snap.Status.Now.Time, e.Time.Time)
+	return human.Moment(p.snap.Status.Now, e.Time)
 }
 
 // event returns one event in at most so many lines. Its time takes wide cells.
@@ -76,61 +77,32 @@ func (p *picture) event(e control.Event, wide, most int) []line {
 		cols = append(cols, column{width: len(control.EventSessions)})
 	}
 	t := p.table(p.width, cols...)
-	begin := line{blank(2)}.and(t.row(textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type)))...)
+	begin := line{blank(2)}.and(t.row(textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type())))...)
 	return p.hanging(begin, begin.columns()+gap, most, plain, p.eventPhrase(e))
 }
 
 // eventTone returns the tone of the type of an event.
 func eventTone(e control.Event) tone {
-	switch {
-	case e.Switch != nil:
+	switch d := e.Detail.(type) {
+	case control.SwitchDetail:
 		return strong
-	case e.Health == nil:
-		return plain
+	case control.HealthDetail:
+		switch d.To {
+		case control.Up:
+			return good
+		case control.Down, control.Shunned:
+			return bad
+		}
+		return warn
 	}
-	switch e.Health.To {
-	case control.Up:
-		return good
-	case control.Down, control.Shunned:
-		return bad
-	}
-	return warn
+	return plain
 }
 
 func (p *picture) eventPhrase(e control.Event) string {
-	switch {
-	case e.Health != nil:
-		h := e.Health
-		return phrase(fmt.Sprintf("%s %s %s %s %s", h.Uplink, family(h.Family), h.From, p.to, h.To),
-			h.Reason, timing(h.EvidenceMS, nil))
-	case e.Switch != nil:
-		return p.switchPhrase(*e.Switch)
-	case e.Detail != nil:
-		return p.detailPhrase(e.Detail)
-	}
-	return string(e.Type)
+	return cmp.Or(p.phrases().Event(e), string(e.Type()))
 }
 
-func (p *picture) detailPhrase(d *control.Detail) string {
-	what := []string{d.Uplink, d.Policy, family(d.Family), d.Object, d.Action}
-	if d.Count != nil {
-		what = append(what, fmt.Sprint(*d.Count))
-	}
-	more := timing(nil, d.TookMS)
-	if !d.Until.IsZero() {
-		more = join(", ", more, "until "+moment(p.snap.Status.Now.Time, d.Until.Time))
-	}
-	if d.Generation != 0 {
-		more = join(", ", more, fmt.Sprintf("generation %d", d.Generation))
-	}
-	return phrase(join(" ", what...), d.Reason, join("; ", append([]string{more}, d.Problems...)...))
-}
-
-// phrase is "what: why (more)" without the parts that are empty.
-func phrase(what, why, more string) string {
-	text := join(": ", strings.TrimSpace(what), why)
-	if more != "" {
-		text += " (" + more + ")"
-	}
-	return text
+// phrases are the words for events, with the arrow of the theme.
+func (p *picture) phrases() human.Phrases {
+	return human.Phrases{Arrow: p.to, Now: p.snap.Status.Now}
 }

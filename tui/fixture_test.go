@@ -48,12 +48,12 @@ func allUp() *Snapshot {
 			{Name: "guests", IPv4: shares("lte")}},
 	}
 	return snapshotOf(s, []control.Event{
-		detail(1, 26*time.Hour, control.EventDaemon, control.Detail{Object: "daemon", Action: "started",
+		detail(1, 26*time.Hour, control.DaemonDetail{Object: "daemon", Action: "started",
 			Reason: "ipv4 by fiber, ipv6 by fiber", Generation: 7}),
 		health(2, 3*time.Hour, "fiber", "ipv4", control.Unknown, control.Up, "1 of 3 targets answers", nil),
 		health(3, 40*time.Minute, "lte", "ipv4", control.Up, control.Suspect, "1.1.1.1 is late", nil),
 		health(4, 40*time.Minute, "lte", "ipv4", control.Suspect, control.Up, "8.8.8.8 answers", nil),
-		detail(5, 12*time.Second, control.EventRepair, control.Detail{Action: "restored", Object: "rule 5301", Reason: "another program took it", TookMS: new(0.8)}),
+		detail(5, 12*time.Second, control.RepairDetail{Action: "restored", Object: "rule 5301", Reason: "another program took it", TookMS: new(0.8)}),
 	})
 }
 
@@ -91,12 +91,12 @@ func pastOf(seed int, s control.FamilyStatus) (out []sample) {
 }
 
 func health(seq uint64, ago time.Duration, uplink, family string, from, to control.State, reason string, evidence *float64) control.Event {
-	return control.Event{Time: before(ago), Type: control.EventHealth, Seq: seq, Health: &control.HealthDetail{
+	return control.Event{Time: before(ago), Seq: seq, Detail: control.HealthDetail{
 		Uplink: uplink, Family: family, From: from, To: to, Reason: reason, EvidenceMS: evidence}}
 }
 
-func detail(seq uint64, ago time.Duration, kind control.EventType, d control.Detail) control.Event {
-	return control.Event{Time: before(ago), Type: kind, Seq: seq, Detail: &d}
+func detail(seq uint64, ago time.Duration, d control.Detail) control.Event {
+	return control.Event{Time: before(ago), Seq: seq, Detail: d}
 }
 
 func lastSwitch(ago time.Duration, family, reason string, from, to []string) *control.Switch {
@@ -134,7 +134,7 @@ func carrierLost() *Snapshot {
 		health(6, 8*time.Second, "fiber", "ipv4", control.Up, control.Down, "no carrier", new(0.03)),
 		health(7, 8*time.Second, "fiber", "ipv6", control.Up, control.Down, "no carrier", new(0.03)),
 		control.SwitchEvent(*s.LastSwitch),
-		detail(9, 8*time.Second, control.EventSessions, control.Detail{Uplink: "fiber", Policy: "default", Family: "ipv4",
+		detail(9, 8*time.Second, control.SessionsDetail{Uplink: "fiber", Policy: "default", Family: "ipv4",
 			Action: "moved", Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet", TookMS: new(4.8)}))...)
 	return finish(snap)
 }
@@ -226,6 +226,6 @@ func longNames() *Snapshot {
 	s.Uplinks[0].RxBPS, s.Uplinks[0].TxBPS = new(uint64(1<<64-1)), new(uint64(999_499))
 	s.Policies[0] = control.Policy{Name: "方針-with-a-long-name-behind-it-indeed", IPv4: shares(s.Uplinks[0].Name, "lte"), IPv6: shares(s.Uplinks[0].Name)}
 	s.LastSwitch = lastSwitch(400*24*time.Hour, "ipv4", s.Uplinks[0].IPv4.Reason, []string{s.Uplinks[0].Name}, nil)
-	snap.events = append(snap.events, entriesOf(detail(6, 0, "novelty\n\x1b[31m", control.Detail{Object: "x\ny", Action: "became", Reason: "line one\r\nline two\tand a tab"}))...)
+	snap.events = append(snap.events, entriesOf(detail(6, 0, control.OtherDetail{Type: "novelty\n\x1b[31m", Object: "x\ny", Action: "became", Reason: "line one\r\nline two\tand a tab"}))...)
 	return finish(snap)
 }

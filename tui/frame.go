@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"swerve/control"
+	human "swerve/control/say"
 )
 
 // The smallest terminal on which a screen is drawn.
@@ -66,7 +66,7 @@ func (f *frame) head() line {
 	}
 	left := line{f.badge()}
 	for _, fact := range []string{
-		"running " + control.AgeAt(s.Now, s.Daemon.Since),
+		"running " + human.AgeAt(s.Now, s.Daemon.Since),
 		fmt.Sprintf("%s (generation %d)", config, s.Daemon.Generation),
 		"swerve " + s.Software,
 		fmt.Sprintf("pid %d", s.Daemon.PID),
@@ -96,11 +96,11 @@ func (f *frame) freshness() line {
 	snap := f.snap
 	switch {
 	case f.paused:
-		return line{say(warn, "PAUSED "+control.Age(f.clock.Sub(f.now)))}
+		return line{say(warn, "PAUSED "+human.Age(f.clock.Sub(f.now)))}
 	case snap.Status == nil:
 		return line{say(faint, f.now.Local().Format("15:04:05"))}
 	case !snap.live(f.now):
-		return line{say(warn, "data "+control.Age(snap.age(f.now))+" old")}
+		return line{say(warn, "data "+human.Age(snap.age(f.now))+" old")}
 	}
 	return line{say(faint, "live "), say(plain, snap.Received.Local().Format("15:04:05"))}
 }
@@ -114,12 +114,12 @@ func (f *frame) notices() (lines []line) {
 		return nil
 	}
 	if o := snap.Outage; o != nil {
-		notice(alarm, fmt.Sprintf("NOT CONNECTED for %s: %s; %s", control.Age(f.now.Sub(o.Since)), cause(o.Err), o.nextTry(f.now)))
+		notice(alarm, fmt.Sprintf("NOT CONNECTED for %s: %s; %s", human.Age(f.now.Sub(o.Since)), cause(o.Err), o.nextTry(f.now)))
 	} else if !snap.live(f.now) {
-		notice(alarm, fmt.Sprintf("NO ANSWER for %s: the daemon is there but does not answer", control.Age(snap.age(f.now))))
+		notice(alarm, fmt.Sprintf("NO ANSWER for %s: the daemon is there but does not answer", human.Age(snap.age(f.now))))
 	}
 	if snap.Status.Daemon.ConfigPending {
-		notice(warn, "this configuration is undone unless `swerve confirm` comes in time")
+		notice(warn, human.Unconfirmed)
 	}
 	return lines
 }

@@ -87,8 +87,8 @@ func (j *journal) isNew(e control.Event) bool {
 
 // doubt reports whether an event is a doubt. Events have to be passed in their order.
 func (j *journal) doubt(e control.Event) bool {
-	h := e.Health
-	if h == nil {
+	h, ok := e.Detail.(control.HealthDetail)
+	if !ok {
 		return false
 	}
 	key := suspect{h.Uplink, h.Family}

@@ -13,15 +13,18 @@ import (
 // started at start.
 func eventsOf(start time.Time, from, to uint64) (out []control.Event) {
 	for seq := from; seq <= to; seq++ {
-		out = append(out, control.Event{Time: control.At(start.Add(time.Duration(seq) * time.Second)), Type: control.EventDaemon,
-			Seq: seq, Detail: &control.Detail{Reason: fmt.Sprintf("%s-%d", start.Format("15h"), seq)}})
+		out = append(out, control.Event{Time: control.At(start.Add(time.Duration(seq) * time.Second)), Seq: seq,
+			Detail: control.DaemonDetail{Reason: fmt.Sprintf("%s-%d", start.Format("15h"), seq)}})
 	}
 	return out
 }
 
+// reasonOf is the reason of an event of eventsOf.
+func reasonOf(e entry) string { return e.Detail.(control.DaemonDetail).Reason }
+
 func TestJournal(t *testing.T) {
 	first, second := noon, noon.Add(time.Hour)
-	unnumbered := control.Event{Time: control.At(noon), Type: control.EventDaemon, Detail: &control.Detail{Missed: 3}}
+	unnumbered := control.Event{Time: control.At(noon), Detail: control.DaemonDetail{Missed: 3}}
 	for _, c := range []struct {
 		name    string
 		batches [][]control.Event
@@ -44,8 +47,8 @@ func TestJournal(t *testing.T) {
 		for _, b := range c.batches {
 			j.add(b)
 		}
-		if len(j.entries) != c.want || j.entries[len(j.entries)-1].Detail.Reason != c.last {
-			t.Errorf("%s: %d events up to %s, want %d up to %s", c.name, len(j.entries), j.entries[len(j.entries)-1].Detail.Reason, c.want, c.last)
+		if last := reasonOf(j.entries[len(j.entries)-1]); len(j.entries) != c.want || last != c.last {
+			t.Errorf("%s: %d events up to %s, want %d up to %s", c.name, len(j.entries), last, c.want, c.last)
 		}
 		if len(j.seen) > control.MaxEvents {
 			t.Errorf("%s: %d numbers are kept", c.name, len(j.seen))
@@ -65,7 +68,7 @@ func TestDoubtsLeaveRoom(t *testing.T) {
 		t.Errorf("%d of %d events are no doubts, want 400 of %d", n, len(j.entries), maxEvents)
 	}
 	j.add(eventsOf(noon, 401, 2000))
-	if kept := worthwhile(j.entries); len(j.entries) != maxEvents || len(kept) != maxEvents || kept[maxEvents-1].Detail.Reason != "12h-2000" {
+	if kept := worthwhile(j.entries); len(j.entries) != maxEvents || len(kept) != maxEvents || reasonOf(kept[maxEvents-1]) != "12h-2000" {
 		t.Errorf("%d events, of them %d no doubts; want the newest %d", len(j.entries), len(kept), maxEvents)
 	}
 }
@@ -95,7 +98,8 @@ func TestDoubts(t *testing.T) {
 		}
 		shown := ""
 		for _, e := range worthwhile(j.entries) {
-			shown += fmt.Sprintf("%s-%s ", e.Health.From, e.Health.To)
+			d := e.Detail.(control.HealthDetail)
+			shown += fmt.Sprintf("%s-%s ", d.From, d.To)
 		}
 		if shown != c.shown {
 			t.Errorf("%v: shown %q, want %q", c.states, shown, c.shown)
@@ -121,13 +125,14 @@ func TestEventPhrases(t *testing.T) {
 		{health(1, 0, "fiber", "ipv4", control.Up, control.Down, "no carrier", new(1.5)), "fiber IPv4 up → down: no carrier (decided after 1.5 ms)"},
 		{health(1, 0, "fiber", "ipv4", control.Down, control.Recovering, "", nil), "fiber IPv4 down → recovering"},
 		{control.SwitchEvent(*change), "default IPv4 failover nothing → lte+sat: no carrier (decided after 0.0 ms, done in 0.9 ms)"},
-		{detail(1, 0, control.EventOperator, control.Detail{Uplink: "lte", Action: "drained", Reason: "asked by root", Until: before(-time.Hour)}),
+		{detail(1, 0, control.OperatorDetail{Uplink: "lte", Action: "drained", Reason: "asked by root", Until: before(-time.Hour)}),
 			"lte drained: asked by root (until 14:00:00)"},
-		{detail(1, 0, control.EventConfig, control.Detail{Action: "refused", Reason: "2 problems", Problems: []string{"a:1: x", "a:2: y"}}),
+		{detail(1, 0, control.ConfigDetail{Action: "refused", Reason: "2 problems", Problems: []string{"a:1: x", "a:2: y"}}),
 			"refused: 2 problems (a:1: x; a:2: y)"},
-		{detail(1, 0, control.EventSessions, control.Detail{Uplink: "lte", Action: "moved", Count: new(int64(12)), Reason: "r", TookMS: new(3.0), Generation: 2}),
-			"lte moved 12: r (done in 3.0 ms, generation 2)"},
-		{control.Event{Type: "novelty"}, "novelty"},
+		{detail(1, 0, control.ConfigDetail{Action: "reloaded", Generation: 2}), "reloaded (generation 2)"},
+		{detail(1, 0, control.SessionsDetail{Uplink: "lte", Action: "moved", Count: new(int64(12)), Reason: "r", TookMS: new(3.0)}),
+			"lte moved 12: r (done in 3.0 ms)"},
+		{detail(1, 0, control.OtherDetail{Type: "novelty"}), "novelty"},
 	} {
 		if got := p.eventPhrase(c.e); strings.Join(strings.Fields(got), " ") != c.want {
 			t.Errorf("%q, want %q", got, c.want)

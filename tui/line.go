@@ -3,6 +3,8 @@ package tui
 import (
 	"slices"
 	"strings"
+
+	human "swerve/control/say"
 )
 
 // span is a piece of text in one tone. Its text is clean: say makes it so, and the
@@ -13,7 +15,7 @@ type span struct {
 }
 
 // say returns a span of a text from any source, which it cleans.
-func say(how tone, text string) span { return span{clean(text), how} }
+func say(how tone, text string) span { return span{human.Clean(text), how} }
 
 // columns returns how many cells a span takes.
 func (s span) columns() int { return columns(s.text) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // offline is the screen in place of every page until a daemon has answered.
@@ -29,7 +30,7 @@ func (offline) body(c *canvas, snap *Snapshot) []line {
 	if e, ok := errors.AsType[*control.Error](o.Err); ok && e.Remedy != "" {
 		paragraph(strong, c.to+" "+e.Remedy)
 	}
-	tried := fmt.Sprintf("Tried %d times in %s", o.Tries, control.Age(c.now.Sub(o.Since)))
+	tried := fmt.Sprintf("Tried %d times in %s", o.Tries, human.Age(c.now.Sub(o.Since)))
 	if o.Tries == 1 {
 		tried = "Tried once"
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+
+	human "swerve/control/say"
 )
 
 // The sections of the overview, in their order.
@@ -48,7 +50,7 @@ func (o *overview) legend(c *canvas) [][2]string {
 		{c.dot + " absent", "the family is not offered there"},
 		{bars + " RTT", "least shown, up to half more or +10 ms"},
 		{bars + " LOSS", "none; up to 1 2 5 10 20 50 %; more"},
-		{none, "not measured"},
+		{human.NotKnown, "not measured"},
 	}
 }
 

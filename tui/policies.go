@@ -2,9 +2,9 @@ package tui
 
 import (
 	"fmt"
-	"strings"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -16,7 +16,7 @@ func (p *picture) policies() section {
 	for _, policy := range status.Policies {
 		cells := []cell{textCell(plain, policy.Name)}
 		for _, f := range failover.Families {
-			cells = append(cells, textCell(faint, family(f.String())), textCell(strong, control.Carriers(policy.Family(f))))
+			cells = append(cells, textCell(faint, human.Family(f.String())), textCell(strong, human.Carriers(policy.Family(f))))
 		}
 		body = append(body, line{blank(2)}.and(t.row(cells...)...))
 	}
@@ -31,9 +31,9 @@ func (p *picture) policyColumns(policies []control.Policy) table {
 	const label = 4 // IPv4
 	var name, v4, v6 int
 	for _, policy := range policies {
-		name = max(name, columns(clean(policy.Name)))
-		v4 = max(v4, columns(clean(control.Carriers(policy.IPv4))))
-		v6 = max(v6, columns(clean(control.Carriers(policy.IPv6))))
+		name = max(name, columns(human.Clean(policy.Name)))
+		v4 = max(v4, columns(human.Clean(human.Carriers(policy.IPv4))))
+		v6 = max(v6, columns(human.Clean(human.Carriers(policy.IPv6))))
 	}
 	name = min(name, p.width/3)
 	room := p.width - 2 - name - 2*(gap+label+1)
@@ -50,29 +50,11 @@ func (p *picture) lastSwitch() section {
 	if s == nil {
 		return p.fixed(out, nil)
 	}
-	out.remark = fmt.Sprintf("%s ago, %s%s%d since the start", control.AgeAt(p.snap.Status.Now, s.Time),
-		moment(p.snap.Status.Now.Time, s.Time.Time), p.between, p.snap.Status.SwitchesTotal)
-	body := func(rows int) []line { return p.hanging(nil, 2, rows, plain, p.switchPhrase(s.SwitchDetail)) }
+	out.remark = fmt.Sprintf("%s ago, %s%s%d since the start", human.AgeAt(p.snap.Status.Now, s.Time),
+		human.Moment(p.snap.Status.Now, s.Time), p.between, p.snap.Status.SwitchesTotal)
+	body := func(rows int) []line { return p.hanging(nil, 2, rows, plain, p.phrases().Switch(s.SwitchDetail)) }
 	out.least, out.want = 1, len(body(3))
 	out.limit = func(int) int { return 0 }
 	out.window = func(rows, _ int) ([]line, string) { return body(rows), "" }
 	return out
-}
-
-// switchPhrase describes a switch in words.
-func (p *picture) switchPhrase(s control.SwitchDetail) string {
-	return phrase(fmt.Sprintf("%s %s %s %s", s.Policy, family(s.Family), s.Kind, p.way(s.From, s.To)),
-		s.Reason, timing(s.EvidenceMS, s.SwitchMS))
-}
-
-// way says from which uplinks to which ones traffic moved.
-func (p *picture) way(from, to []string) string {
-	return together(from) + " " + p.to + " " + together(to)
-}
-
-func together(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, "+")
 }

@@ -1,9 +1,8 @@
 package tui
 
 import (
-	"strings"
-
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // problems lists what needs attention, each with its remedy. Their texts take one line
@@ -36,16 +35,9 @@ func (p *picture) problemLines(most int) (lines []line) {
 const problemIndent = 14
 
 func (p *picture) problem(problem control.Problem, most int) []line {
-	text := problem.Text
-	if problem.Object != "" && !strings.Contains(text, problem.Object) {
-		text = problem.Object + ": " + text
-	}
-	if !problem.Since.IsZero() {
-		text += " (for " + control.AgeAt(p.snap.Status.Now, problem.Since) + ")"
-	}
 	severity := line{blank(2), say(severityTone(problem.Severity),
 		p.severityMark(problem.Severity)+" "+string(problem.Severity))}
-	lines := p.hanging(severity, problemIndent, most, plain, text)
+	lines := p.hanging(severity, problemIndent, most, plain, human.Problem(p.snap.Status.Now, problem))
 	if problem.Remedy != "" {
 		arrow := line{blank(problemIndent), say(faint, p.to)}
 		lines = append(lines, p.hanging(arrow, problemIndent+columns(p.to)+1, most, plain, problem.Remedy)...)

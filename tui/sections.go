@@ -7,6 +7,8 @@ import (
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+
+	human "swerve/control/say"
 )
 
 // part identifies a section of a screen; sections stand in the order of their parts.
@@ -130,7 +132,7 @@ func (s *stack) draw(c *canvas, shown []section) (lines []line) {
 			name += " " + c.scroll
 		}
 		body, scrolled := next.window(next.rows, next.scroll)
-		title := c.title(name, join(c.between, next.remark, scrolled))
+		title := c.title(name, human.Join(c.between, next.remark, scrolled))
 		if next.columns != nil {
 			title = line{say(strong, name), blank(1)}
 			title = title.and(next.columns.from(title.columns())...)

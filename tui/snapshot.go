@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	human "swerve/control/say"
 )
 
 // staleAfter is the age from which data are no longer called live: a few polls.
@@ -42,7 +43,7 @@ func (o *Outage) nextTry(now time.Time) string {
 	if wait <= 0 {
 		return "trying now"
 	}
-	return fmt.Sprintf("next try in %s", control.Age(wait+time.Second-1)) // 0.2 s is not 0 s
+	return fmt.Sprintf("next try in %s", human.Age(wait+time.Second-1)) // 0.2 s is not 0 s
 }
 
 // cause returns why a request failed, without the request and the remedy.

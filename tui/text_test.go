@@ -3,28 +3,11 @@ package tui
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
-)
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                        "",
-		"fiber is down":           "fiber is down",
-		"a\x1b[2Jb":               "a?[2Jb",
-		"a\x9b2Jb\x00":            "a?2Jb?",
-		"one\r\ntwo\tthree":       "one  two three",
-		"\u202eright\u200bzero":   "?right?zero",
-		"bad \xff utf8":           "bad ? utf8",
-		"ünïcödé 日本 e\u0301":      "ünïcödé 日本 e\u0301",
-		"heart \u2764\ufe0f flag": "heart \u2764? flag",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
+	human "swerve/control/say"
+)
 
 func TestCut(t *testing.T) {
 	for _, c := range []struct {
@@ -77,7 +60,7 @@ func TestDrawnLinesFit(t *testing.T) {
 			t.Fatalf("%q in %d columns", got, width)
 		}
 		most := rapid.IntRange(1, 3).Draw(t, "most")
-		wrapped := wrap(clean(rapid.String().Draw(t, "text")), max(width, 2), most, looks.ellipsis)
+		wrapped := wrap(human.Clean(rapid.String().Draw(t, "text")), max(width, 2), most, looks.ellipsis)
 		if len(wrapped) > most {
 			t.Fatalf("%d lines, want %d: %q", len(wrapped), most, wrapped)
 		}
@@ -87,27 +70,6 @@ func TestDrawnLinesFit(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestUnits(t *testing.T) {
-	for _, c := range []struct{ got, want string }{
-		{percent(nil), none}, {percent(new(0.0)), "0.0%"}, {percent(new(0.00001)), "<0.1%"}, {percent(new(0.314)), "31.4%"},
-		{percent(new(0.99949)), "99.9%"}, {percent(new(0.9999)), "100%"}, {percent(new(1.0)), "100%"},
-		{milliseconds(nil), none}, {milliseconds(new(0.04)), "0.0 ms"}, {milliseconds(new(999.94)), "999.9 ms"},
-		{milliseconds(new(999.96)), "1000 ms"}, {milliseconds(new(12345.6)), "12346 ms"},
-		{rate(nil), none}, {rate(new(uint64(0))), "0 b/s"}, {rate(new(uint64(999))), "999 b/s"},
-		{rate(new(uint64(1000))), "1.0 kb/s"}, {rate(new(uint64(99_940))), "99.9 kb/s"}, {rate(new(uint64(99_960))), "100 kb/s"},
-		{rate(new(uint64(999_600))), "1.0 Mb/s"}, {rate(new(uint64(1_234_567_890))), "1.2 Gb/s"},
-		{rate(new(uint64(1<<64 - 1))), "18.4 Eb/s"},
-		{timing(nil, nil), ""}, {timing(new(1.25), nil), "decided after 1.2 ms"},
-		{timing(new(120.2), new(0.9)), "decided after 120.2 ms, done in 0.9 ms"},
-		{moment(noon, noon.Add(-time.Minute)), "12:59:00"}, {moment(noon, noon.Add(-24*time.Hour)), "02-28 13:00:00"},
-		{family("ipv6"), "IPv6"}, {family("ipv9"), "IPv9"},
-	} {
-		if c.got != c.want {
-			t.Errorf("%q, want %q", c.got, c.want)
-		}
-	}
 }
 
 func TestTableDropsInOrderAndGrowsAlike(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -174,7 +175,7 @@ func (c *canvas) bars(all []level, height func(float64) int) string {
 		case l.known:
 			b.WriteString(c.bar[min(max(height(l.most), 0), len(c.bar)-1)])
 		case l.any:
-			b.WriteString(none)
+			b.WriteString(human.NotKnown)
 		default:
 			b.WriteString(" ")
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
@@ -84,7 +85,7 @@ func (p *picture) familyColumns() []column {
 // familyCells are the cells of those columns; of a family that is absent, the first two.
 func (p *picture) familyCells(u control.Uplink, f failover.Family) []cell {
 	s := u.Family(f)
-	name := textCell(faint, family(f.String()))
+	name := textCell(faint, human.Family(f.String()))
 	if s.State == control.Absent {
 		return []cell{name, {span: p.stateSpan(s.State)}}
 	}
@@ -92,12 +93,12 @@ func (p *picture) familyCells(u control.Uplink, f failover.Family) []cell {
 	return []cell{
 		name,
 		{span: p.stateSpan(s.State)},
-		textCell(faint, control.AgeAt(p.snap.Status.Now, s.Since)),
-		textCell(plain, milliseconds(s.RTTMS)),
+		textCell(faint, human.AgeAt(p.snap.Status.Now, s.Since)),
+		textCell(plain, human.Milliseconds(s.RTTMS)),
 		p.rttTrend(past),
-		textCell(plain, percent(s.Loss)),
+		textCell(plain, human.Percent(s.Loss)),
 		p.lossTrend(past),
-		textCell(plain, milliseconds(s.JitterMS)),
+		textCell(plain, human.Milliseconds(s.JitterMS)),
 	}
 }
 
@@ -146,7 +147,7 @@ func (p *picture) uplinkHead(u control.Uplink, withGateways bool) line {
 	l := line{p.carrying(u.Name), blank(1), say(strong, u.Name), blank(2), say(plain, u.Interface)}
 	notes := p.notes(u)
 	for _, f := range failover.Families {
-		if g := gateway(u.Family(f)); withGateways && g != none {
+		if g := gateway(u.Family(f)); withGateways && g != human.NotKnown {
 			notes = append(notes, say(plain, "via "+g))
 		}
 	}
@@ -162,8 +163,8 @@ func (p *picture) uplinkHead(u control.Uplink, withGateways bool) line {
 // rates are those of an uplink, at a fixed width so that they are aligned.
 func (p *picture) rates(u control.Uplink) line {
 	return line{
-		say(faint, p.down), say(plain, fmt.Sprintf("%10s", rate(u.RxBPS))), blank(3),
-		say(faint, p.up), say(plain, fmt.Sprintf("%10s", rate(u.TxBPS))),
+		say(faint, p.down), say(plain, fmt.Sprintf("%10s", human.Rate(u.RxBPS))), blank(3),
+		say(faint, p.up), say(plain, fmt.Sprintf("%10s", human.Rate(u.TxBPS))),
 	}
 }
 
@@ -184,7 +185,7 @@ func (p *picture) carrying(name string) span {
 
 // notes are all that is unusual about an uplink, the most important first.
 func (p *picture) notes(u control.Uplink) (notes []span) {
-	now := p.snap.Status.Now.Time
+	now := p.snap.Status.Now
 	if !u.Enabled {
 		notes = append(notes, say(warn, "disabled"))
 	}
@@ -196,12 +197,12 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 	if u.Admin != control.Auto && u.Admin != "" {
 		text := string(u.Admin)
 		if !u.OverrideUntil.IsZero() {
-			text += " until " + moment(now, u.OverrideUntil.Time)
+			text += " until " + human.Moment(now, u.OverrideUntil)
 		}
 		notes = append(notes, say(warn, text))
 	}
 	if !u.HeldUntil.IsZero() {
-		notes = append(notes, say(warn, "held until "+moment(now, u.HeldUntil.Time)))
+		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}
 	if u.Metered {
 		notes = append(notes, say(plain, "metered"))
@@ -211,7 +212,7 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 
 func gateway(s control.FamilyStatus) string {
 	if s.Gateway == nil {
-		return none
+		return human.NotKnown
 	}
 	return s.Gateway.String()
 }
