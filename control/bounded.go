@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// boundedListener lets in so many connections at once as slots has room for. A few
-// more, for which spare has room, get in to be told that there is no room; others
-// are closed at once, which costs nothing.
+// boundedListener accepts at most as many connections at once as slots has room
+// for. A few more, as many as spare has room for, are accepted only to be answered
+// that there is no room; all others are closed at once, which costs nothing.
 type boundedListener struct {
 	*net.UnixListener
 	slots, spare chan struct{}
@@ -39,11 +39,11 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// slotConn gives its slot back when it is closed.
+// slotConn returns its slot when it is closed.
 type slotConn struct {
 	*net.UnixConn
 	release func()
-	tooMany bool // it is here to be told that there is no room
+	tooMany bool // accepted only to be answered that there is no room
 }
 
 func newSlotConn(conn *net.UnixConn, slots chan struct{}, tooMany bool) *slotConn {
@@ -51,8 +51,8 @@ func newSlotConn(conn *net.UnixConn, slots chan struct{}, tooMany bool) *slotCon
 	return &slotConn{conn, sync.OnceFunc(func() { <-slots }), tooMany}
 }
 
-// Close implements net.Conn. The slot goes first, so that a client that sees the
-// end finds room.
+// Close implements net.Conn. It returns the slot first, so that a client that has
+// seen the connection end finds room.
 func (c *slotConn) Close() error {
 	c.release()
 	return c.UnixConn.Close()
@@ -60,7 +60,7 @@ func (c *slotConn) Close() error {
 
 type tooManyKey struct{}
 
-// connContext gives every request what is to be known of its connection.
+// connContext adds to the context of requests what is known of their connection.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*slotConn); ok && c.tooMany {
 		ctx = context.WithValue(ctx, tooManyKey{}, true)

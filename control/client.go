@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// DefaultSocket is where a daemon listens unless it is told otherwise.
+// DefaultSocket is where a daemon listens by default.
 const DefaultSocket = "/run/swerve/swerve.sock"
 
-// How long a client waits, and how much it takes.
+// How long a client waits, and how much it reads.
 const (
 	answerWithin = 5 * time.Second
 	reloadWithin = 75 * time.Second // more than the server gives a reload
@@ -20,14 +20,14 @@ const (
 	maxLine      = 1 << 20
 )
 
-// Client talks to the daemon on one socket. It connects when it is asked for
-// something, so it outlives the daemon's restarts. It is safe for concurrent use.
+// Client talks to the daemon on one socket. It connects for each request where it
+// has to, so it outlives the daemon's restarts. It is safe for concurrent use.
 // All its errors are *Error; those that mean that no daemon answers have
 // ErrNoDaemon in their chain.
 type Client struct {
 	socket   string
 	http     *http.Client
-	patience time.Duration // for an answer to a question, and for a stream to begin
+	patience time.Duration // for an answer, and for a stream to begin
 }
 
 // Dial returns a client of the daemon on the socket at that path. It does not
@@ -50,7 +50,7 @@ func Dial(socket string) *Client {
 // Close drops the connections that no call is using.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Status asks for what holds now.
+// Status returns the current status.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	body, err := c.StatusJSON(ctx)
 	if err != nil {
@@ -58,13 +58,13 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	}
 	status, err := ParseStatus(body)
 	if err != nil {
-		return nil, c.fail("understand the status from", err, "let daemon and client be of the same version")
+		return nil, c.fail("decode the status from", err, "use a client and a daemon of the same version")
 	}
 	return status, nil
 }
 
-// StatusJSON asks for what holds now and returns it as the daemon wrote it, with
-// fields that this version may not know.
+// StatusJSON returns the current status as the daemon wrote it, with fields that
+// this version may not know.
 func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 	const action = "read the status from"
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
@@ -72,11 +72,11 @@ func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 	return c.call(ctx, action, http.MethodGet, "/v1/status")
 }
 
-// Reload has the daemon read its configuration again and take it over. When the
-// configuration is bad, nothing changed and the error has ErrRefused in its chain
-// and the Problems.
+// Reload makes the daemon read its configuration again and apply it. If the
+// configuration is bad, nothing changes, and the error has ErrRefused in its chain
+// and carries the Problems.
 func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
-	const action = "reload the configuration by"
+	const action = "reload the configuration through"
 	ctx, cancel := context.WithTimeout(ctx, reloadWithin)
 	defer cancel()
 	var done Reloaded
@@ -85,7 +85,7 @@ func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 		return done, err
 	}
 	if err := json.Unmarshal(body, &done); err != nil {
-		return done, c.fail(action, err, "let daemon and client be of the same version")
+		return done, c.fail(action, err, "use a client and a daemon of the same version")
 	}
 	return done, nil
 }

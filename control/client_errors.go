@@ -16,12 +16,12 @@ import (
 	"syscall"
 )
 
-// answered makes an error of the daemon's answer.
+// answered returns the error of an answer that is not 200.
 func (c *Client) answered(action string, resp *http.Response) error {
 	var f failure
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err := json.Unmarshal(bytes.TrimSpace(body), &f); err != nil || f.Error == "" {
-		f = failure{Error: "it answers " + resp.Status, Remedy: "let daemon and client be of the same version"}
+		f = failure{Error: "it answered " + resp.Status, Remedy: "use a client and a daemon of the same version"}
 	}
 	e := c.fail(action, errors.New(f.Error), f.Remedy)
 	e.Problems = f.Problems
@@ -34,7 +34,7 @@ func (c *Client) answered(action string, resp *http.Response) error {
 	return e
 }
 
-// refusal is ErrRefused in the daemon's words.
+// refusal is ErrRefused with the daemon's text.
 type refusal struct{ text string }
 
 func (r *refusal) Error() string        { return r.text }
@@ -42,7 +42,7 @@ func (r *refusal) Is(target error) bool { return target == ErrRefused }
 
 const startRemedy = "start it with `systemctl start swerve`, or name its socket with --socket"
 
-// unreachable makes an error of a request that got no answer.
+// unreachable returns the error of a request that got no answer.
 func (c *Client) unreachable(action string, err error) error {
 	err = bare(err)
 	switch {
@@ -51,19 +51,19 @@ func (c *Client) unreachable(action string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return c.fail(action, err, "run it as root, or as a member of the socket's group")
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return c.fail(action, fmt.Errorf("%w in time", ErrNoDaemon), "look with `systemctl status swerve` whether it hangs")
+		return c.fail(action, fmt.Errorf("%w in time", ErrNoDaemon), "check with `systemctl status swerve` whether it hangs")
 	case errors.Is(err, fs.ErrNotExist):
 		return c.fail(action, fmt.Errorf("%w: there is no such socket", ErrNoDaemon), startRemedy)
 	case errors.Is(err, errBadPath):
 		return c.fail(action, err, "name the daemon's socket with --socket")
 	case errors.Is(err, syscall.EPROTOTYPE), strings.Contains(err.Error(), "malformed HTTP"):
-		return c.fail(action, fmt.Errorf("what is there is no daemon of ours: %w", err), "name its socket with --socket")
+		return c.fail(action, fmt.Errorf("what listens there is not a Swerve daemon: %w", err), "name its socket with --socket")
 	}
 	return c.fail(action, fmt.Errorf("%w: %w", ErrNoDaemon, err), startRemedy)
 }
 
-// bare takes off what the layers below put around a failure: they name the socket
-// and a URL that nobody asked for.
+// bare returns a failure without what the layers below add to it: the socket again,
+// and a URL that means nothing to the user.
 func bare(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err

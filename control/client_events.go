@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// Events yields what happened since that time, the zero time meaning all that is
-// kept, and with follow also what happens from now on. It ends with the last
-// event, or, following, when ctx is done, both without an error; or after one
-// error, also when the daemon goes away.
+// Events yields the events since a time, for the zero time all that the daemon has,
+// and with follow also those to come. It ends after the last event, with follow when
+// ctx is done, and in either case after an error. With follow, a daemon that goes away
+// is an error.
 func (c *Client) Events(ctx context.Context, since time.Time, follow bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for line, err := range c.EventLines(ctx, since, follow) {
 			var e Event
 			if err == nil {
 				if jsonErr := json.Unmarshal(line, &e); jsonErr != nil {
-					err = c.fail("understand an event from", jsonErr, "let daemon and client be of the same version")
+					err = c.fail("decode an event from", jsonErr, "use a client and a daemon of the same version")
 				}
 			}
 			if !yield(e, err) || err != nil {
@@ -63,8 +63,8 @@ func (c *Client) EventLines(ctx context.Context, since time.Time, follow bool) i
 	}
 }
 
-// wholeLines splits a stream at newlines and leaves out a last line without one:
-// the daemon did not come to write its end.
+// wholeLines splits a stream at newlines and omits a last line without one, which
+// the daemon did not finish.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
@@ -86,15 +86,15 @@ func eventsURL(since time.Time, follow bool) string {
 	return "/v1/events?" + q.Encode()
 }
 
-// streamEnd says what the end of a stream means: a stream that follows has no end
-// of its own while there is a daemon.
+// streamEnd returns the error for the end of a stream; nil where it was due. A stream
+// that follows does not end by itself while there is a daemon.
 func (c *Client) streamEnd(ctx context.Context, err error, follow bool) error {
 	const action = "read events from"
 	switch {
 	case follow && ctx.Err() != nil:
 		return nil
 	case errors.Is(err, bufio.ErrTooLong):
-		return c.fail(action, err, "let daemon and client be of the same version")
+		return c.fail(action, err, "use a client and a daemon of the same version")
 	case err != nil:
 		return c.fail(action, fmt.Errorf("%w any more: %w", ErrNoDaemon, err), startRemedy)
 	case follow:

@@ -64,9 +64,9 @@ func TestClientErrors(t *testing.T) {
 		{at("file"), true, "no daemon answers: connection refused; start it"},
 		{at("mute"), true, "no daemon answers: EOF; start it"},
 		{at("cut"), true, "no daemon answers: unexpected EOF; start it"},
-		{at("datagram"), false, "no daemon of ours: protocol wrong type for socket; name its socket"},
+		{at("datagram"), false, "not a Swerve daemon: protocol wrong type for socket; name its socket"},
 		{at("stranger"), false, `malformed HTTP status code "mail.example.com"; name its socket`},
-		{at("web"), false, "it answers 404 Not Found; let daemon and client be of the same version"},
+		{at("web"), false, "it answered 404 Not Found; use a client and a daemon of the same version"},
 		{at("text"), false, "invalid character"},
 		{"", false, "it is empty; name the daemon's socket with --socket"},
 		{"/" + strings.Repeat("x", 107), false, "108 bytes, and 107 is the most; name"},
@@ -98,7 +98,7 @@ func TestClientOfADyingDaemon(t *testing.T) {
 				}
 				continue
 			}
-			got = append(got, e.Detail.Reason)
+			got = append(got, reasonOf(e))
 		}
 		if len(got) != 2 || got[0] != "whole" || !strings.Contains(got[1], "any more: unexpected EOF") {
 			t.Errorf("follow %t: %q", follow, got)

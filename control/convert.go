@@ -8,10 +8,10 @@ import (
 	"swerve/failover"
 )
 
-// Clock tells the wall time of one of the engine's instants.
+// Clock returns the wall time of one of the engine's instants.
 type Clock func(failover.Instant) time.Time
 
-// UplinkOf makes an uplink of the engine's view. The caller adds the counters,
+// UplinkOf converts the engine's view of an uplink. The caller adds the counters,
 // and the interface's configured name while there is no such interface.
 func UplinkOf(v failover.UplinkView, clock Clock) Uplink {
 	u := Uplink{
@@ -64,7 +64,7 @@ func targetOf(v failover.TargetView) Target {
 	}
 }
 
-// PolicyOf makes a policy of the engine's view.
+// PolicyOf converts the engine's view of a policy.
 func PolicyOf(v failover.PolicyView) Policy {
 	return Policy{
 		Name: v.Name,
@@ -81,8 +81,8 @@ func sharesOf(shares []failover.Share) List[Share] {
 	return out
 }
 
-// SwitchOf makes a switch of a record that holds one. Took is the time from the
-// decision until the kernel was read back, nil while that is still to come.
+// SwitchOf converts a record that holds a switch. Took is the time from the decision
+// until the kernel was read back, nil while that is pending.
 func SwitchOf(r failover.Record, took *time.Duration, clock Clock) Switch {
 	c := r.Switch
 	return Switch{
@@ -102,13 +102,13 @@ func SwitchOf(r failover.Record, took *time.Duration, clock Clock) Switch {
 
 // SwitchEvent is the event of a switch.
 func SwitchEvent(s Switch) Event {
-	return Event{Time: s.Time, Type: EventSwitch, Switch: &s.SwitchDetail}
+	return Event{Time: s.Time, Detail: s.SwitchDetail}
 }
 
-// HealthEvent makes an event of a record that holds a change of health.
+// HealthEvent is the event of a record that holds a change of health.
 func HealthEvent(r failover.Record, clock Clock) Event {
 	c := r.Health
-	return Event{Time: At(clock(r.At)), Type: EventHealth, Health: &HealthDetail{
+	return Event{Time: At(clock(r.At)), Detail: HealthDetail{
 		Uplink:     c.Uplink,
 		Family:     c.Family.String(),
 		From:       State(c.From.String()),
@@ -147,8 +147,8 @@ func millisOf(d *time.Duration) *float64 {
 	return Millis(*d)
 }
 
-// evidenceOf is nil for the negative durations by which the engine says that
-// there is no such time.
+// evidenceOf is nil for the negative durations that mean in the engine that there is
+// no such time.
 func evidenceOf(d time.Duration) *float64 {
 	if d < 0 {
 		return nil
@@ -156,8 +156,8 @@ func evidenceOf(d time.Duration) *float64 {
 	return Millis(d)
 }
 
-// ratioOf rounds to four places. JSON has no NaN, and one would cost the whole
-// status: it is unknown.
+// ratioOf rounds to four places. JSON has no NaN, and a single one would make the
+// whole status fail: it becomes unknown.
 func ratioOf(r *float64) *float64 {
 	if r == nil || math.IsNaN(*r) || math.IsInf(*r, 0) {
 		return nil

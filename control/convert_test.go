@@ -3,6 +3,7 @@ package control
 import (
 	"math"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -49,12 +50,12 @@ func TestRecords(t *testing.T) {
 	if SwitchOf(r, nil, testClock).SwitchMS != nil {
 		t.Error("a switch that is not done has a time")
 	}
-	if e := SwitchEvent(s); e.check() != nil || !e.Time.Equal(s.Time.Time) || e.Switch.Reason != s.Reason {
+	if e := SwitchEvent(s); !e.Time.Equal(s.Time.Time) || !reflect.DeepEqual(e.Detail, s.SwitchDetail) {
 		t.Errorf("%+v", e)
 	}
 	e := HealthEvent(failover.Record{Health: &failover.HealthChange{Uplink: "lte", From: failover.Suspect,
 		To: failover.Down, Evidence: 120234567 * time.Nanosecond}}, testClock)
-	if e.check() != nil || e.Health.From != Suspect || e.Health.To != Down || *e.Health.EvidenceMS != 120.235 {
-		t.Errorf("%+v", e.Health)
+	if d, ok := e.Detail.(HealthDetail); !ok || d.From != Suspect || d.To != Down || *d.EvidenceMS != 120.235 {
+		t.Errorf("%+v", e.Detail)
 	}
 }

@@ -2,7 +2,9 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 )
 
 // EventType says what kind of thing happened.
@@ -16,45 +18,62 @@ const (
 	EventSwitch EventType = "switch"
 	// EventSessions: sessions were moved, reset or closed.
 	EventSessions EventType = "sessions"
-	// EventRepair: something of ours that others took from the kernel is back.
+	// EventRepair: something of Swerve's that another program removed from the
+	// kernel was restored.
 	EventRepair EventType = "repair"
 	// EventOperator: a person or a program asked for something.
 	EventOperator EventType = "operator"
-	// EventConfig: a configuration was taken over, or refused.
+	// EventConfig: a configuration was applied or refused.
 	EventConfig EventType = "config"
 	// EventDaemon: the daemon itself started, stopped or met a problem.
 	EventDaemon EventType = "daemon"
 )
 
-// Event is one thing that happened, with its evidence: one line of NDJSON. Exactly
-// one of Health, Switch and Detail is set, by Type; its fields stand beside time
-// and type on the wire.
+// Event is one thing that happened, with its evidence: one line of NDJSON, in which
+// the fields of Detail follow time, type and number.
 type Event struct {
 	Time Time
-	Type EventType
-	// Seq counts the events of one daemon's life from 1, so that a reader knows
-	// where it was and what it missed. The hub gives it; 0, and not on the wire,
-	// where an event is only for one reader.
+	// Seq numbers the events of one daemon's life from 1, so that a reader knows
+	// where it was and what it missed. The hub assigns it; 0, and not on the wire,
+	// where an event is meant for one reader only.
 	Seq uint64
-
-	Health *HealthDetail
-	Switch *SwitchDetail
-	Detail *Detail
+	// Detail says what happened, and by its type of what kind that is.
+	Detail Detail
 }
 
-// HealthDetail is what an event of type health tells.
+// Type is the type of the event's detail; empty without one.
+func (e Event) Type() EventType {
+	if e.Detail == nil {
+		return ""
+	}
+	return e.Detail.eventType()
+}
+
+// Detail is what an event says about what happened. It is one of a closed set, one
+// for each type of event: [HealthDetail], [SwitchDetail], [SessionsDetail],
+// [RepairDetail], [OperatorDetail], [ConfigDetail], [DaemonDetail], and for a client
+// that is older than the daemon [OtherDetail]. They are used as values, not as
+// pointers.
+type Detail interface {
+	eventType() EventType
+	// bounded returns a copy with its texts and lists cut to what an event may hold.
+	bounded() Detail
+}
+
+// HealthDetail is the detail of an event of type health.
 type HealthDetail struct {
 	Uplink string `json:"uplink"`
 	Family string `json:"family"`
 	From   State  `json:"from"`
 	To     State  `json:"to"`
 	Reason string `json:"reason"`
-	// EvidenceMS runs from the first unanswered sending, or the kernel's event,
-	// to the verdict; nil where that has no meaning.
+	// EvidenceMS runs from the sending of the first unanswered probe, or from the
+	// kernel's event, to the verdict; nil where that has no meaning.
 	EvidenceMS *float64 `json:"evidence_ms"`
 }
 
-// SwitchDetail is what an event of type switch, and a status's last switch, tells.
+// SwitchDetail is the detail of an event of type switch, and of a status's last
+// switch.
 type SwitchDetail struct {
 	Policy string `json:"policy"`
 	Family string `json:"family"`
@@ -66,36 +85,169 @@ type SwitchDetail struct {
 	// EvidenceMS is as in HealthDetail, of the change that caused the switch.
 	EvidenceMS *float64 `json:"evidence_ms"`
 	// SwitchMS runs from the decision until the kernel was read back; nil where
-	// that has not come to its end.
+	// that has not been completed.
 	SwitchMS *float64 `json:"switch_ms"`
 }
 
-// Detail is what events of all other types tell. Fields without a meaning for an
-// event are left out of it.
-type Detail struct {
-	// Action is what was done, in one word of the past: "moved", "restored",
-	// "reloaded", "refused", "started".
+// SessionsDetail is the detail of an event of type sessions. Its optional fields are
+// absent from the wire where they do not apply, as are those of the types below.
+type SessionsDetail struct {
+	// Action is "moved", "healed" or "failed".
 	Action string `json:"action,omitempty"`
-	// Object is what it was done to, where no other field says it.
-	Object string `json:"object,omitempty"`
+	// Uplink, Policy and Family say whose sessions; empty for all.
 	Uplink string `json:"uplink,omitempty"`
 	Policy string `json:"policy,omitempty"`
 	Family string `json:"family,omitempty"`
 	Reason string `json:"reason"`
-	// Count is of what Action was done to, such as conntrack entries; nil where
-	// it was not counted.
+	// Count is how many conntrack entries or sockets; nil where they were not
+	// counted.
 	Count *int64 `json:"count,omitempty"`
-	// TookMS is how long it took.
+	// TookMS is how long it took, in milliseconds.
 	TookMS *float64 `json:"took_ms,omitempty"`
-	// Until is when it ends by itself.
+}
+
+// RepairDetail is the detail of an event of type repair.
+type RepairDetail struct {
+	// Action is "restored", and Object what was.
+	Action string `json:"action,omitempty"`
+	Object string `json:"object,omitempty"`
+	Reason string `json:"reason"`
+	// Count is how many pieces were missing; nil where they were not counted.
+	Count *int64 `json:"count,omitempty"`
+	// TookMS runs from the discovery to the repair, in milliseconds.
+	TookMS *float64 `json:"took_ms,omitempty"`
+}
+
+// OperatorDetail is the detail of an event of type operator.
+type OperatorDetail struct {
+	// Action is what was asked for, such as "drained", and Uplink for which uplink.
+	Action string `json:"action,omitempty"`
+	Uplink string `json:"uplink,omitempty"`
+	Reason string `json:"reason"`
+	// Until is when it ends by itself; zero where it does not.
 	Until Time `json:"until,omitzero"`
+}
+
+// ConfigDetail is the detail of an event of type config.
+type ConfigDetail struct {
+	// Action is "reloaded" or "refused", and Object what was.
+	Action string `json:"action,omitempty"`
+	Object string `json:"object,omitempty"`
+	Reason string `json:"reason"`
+	// Generation is that of the configuration in force afterwards.
+	Generation uint64 `json:"generation,omitempty"`
+	// Problems are those of a refused configuration, one a line, at most
+	// MaxEventProblems: the hub drops the rest and says how many.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// DaemonDetail is the detail of an event of type daemon.
+type DaemonDetail struct {
+	// Action is "started", "skipped" (events, for a slow reader) or "lost" (an event
+	// that could not be written), and Object what it was done to.
+	Action string `json:"action,omitempty"`
+	Object string `json:"object,omitempty"`
+	Reason string `json:"reason"`
 	// Generation is the configuration's.
 	Generation uint64 `json:"generation,omitempty"`
 	// Missed is how many events before this one the reader was too slow for.
 	Missed uint64 `json:"missed,omitempty"`
-	// Problems are a refused configuration's, one a line, at most
-	// MaxEventProblems: the hub cuts the rest off and says how many.
-	Problems []string `json:"problems,omitempty"`
+}
+
+// OtherDetail is what a client keeps of an event whose type it does not know,
+// because the daemon is newer: the words that events of most types have.
+type OtherDetail struct {
+	Type   EventType `json:"-"`
+	Action string    `json:"action,omitempty"`
+	Object string    `json:"object,omitempty"`
+	Uplink string    `json:"uplink,omitempty"`
+	Policy string    `json:"policy,omitempty"`
+	Family string    `json:"family,omitempty"`
+	Reason string    `json:"reason"`
+}
+
+func (HealthDetail) eventType() EventType   { return EventHealth }
+func (SwitchDetail) eventType() EventType   { return EventSwitch }
+func (SessionsDetail) eventType() EventType { return EventSessions }
+func (RepairDetail) eventType() EventType   { return EventRepair }
+func (OperatorDetail) eventType() EventType { return EventOperator }
+func (ConfigDetail) eventType() EventType   { return EventConfig }
+func (DaemonDetail) eventType() EventType   { return EventDaemon }
+func (d OtherDetail) eventType() EventType  { return d.Type }
+
+func (d HealthDetail) bounded() Detail {
+	d.Reason = cut(d.Reason)
+	return d
+}
+
+func (d SwitchDetail) bounded() Detail {
+	d.Reason, d.From, d.To = cut(d.Reason), slices.Clone(d.From), slices.Clone(d.To)
+	return d
+}
+
+func (d SessionsDetail) bounded() Detail {
+	d.Reason = cut(d.Reason)
+	return d
+}
+
+func (d RepairDetail) bounded() Detail {
+	d.Object, d.Reason = cut(d.Object), cut(d.Reason)
+	return d
+}
+
+func (d OperatorDetail) bounded() Detail {
+	d.Reason = cut(d.Reason)
+	return d
+}
+
+func (d ConfigDetail) bounded() Detail {
+	d.Object, d.Reason, d.Problems = cut(d.Object), cut(d.Reason), boundedProblems(d.Problems)
+	return d
+}
+
+func (d DaemonDetail) bounded() Detail {
+	d.Object, d.Reason = cut(d.Object), cut(d.Reason)
+	return d
+}
+
+func (d OtherDetail) bounded() Detail {
+	d.Object, d.Reason = cut(d.Object), cut(d.Reason)
+	return d
+}
+
+func boundedProblems(problems []string) []string {
+	var out []string
+	for i, p := range problems {
+		if i == MaxEventProblems {
+			return append(out, fmt.Sprintf("and %d more", len(problems)-i))
+		}
+		out = append(out, cut(p))
+	}
+	return out
+}
+
+func cut(s string) string {
+	if len(s) <= maxEventText {
+		return s
+	}
+	return s[:maxEventText] + "..." // a rune cut in two becomes U+FFFD in JSON
+}
+
+// decoders read the detail of each type that this version knows.
+var decoders = map[EventType]func([]byte) (Detail, error){
+	EventHealth:   decodeDetail[HealthDetail],
+	EventSwitch:   decodeDetail[SwitchDetail],
+	EventSessions: decodeDetail[SessionsDetail],
+	EventRepair:   decodeDetail[RepairDetail],
+	EventOperator: decodeDetail[OperatorDetail],
+	EventConfig:   decodeDetail[ConfigDetail],
+	EventDaemon:   decodeDetail[DaemonDetail],
+}
+
+func decodeDetail[D Detail](b []byte) (Detail, error) {
+	var d D
+	err := json.Unmarshal(b, &d)
+	return d, err
 }
 
 // eventHead is what every event begins with.
@@ -105,56 +257,43 @@ type eventHead struct {
 	Seq  uint64    `json:"seq,omitempty"`
 }
 
-// MarshalJSON implements json.Marshaler. It fails on an event that has not just
-// the detail that its type asks for.
+// MarshalJSON implements json.Marshaler. It fails on an event without a detail, and
+// on an OtherDetail that has no type, or one that has a detail of its own.
 func (e Event) MarshalJSON() ([]byte, error) {
-	if err := e.check(); err != nil {
+	if e.Detail == nil {
+		return nil, errors.New("control: event without a detail")
+	}
+	if o, other := e.Detail.(OtherDetail); other && (o.Type == "" || decoders[o.Type] != nil) {
+		return nil, fmt.Errorf("control: event of type %q without the detail of that type", o.Type)
+	}
+	head, err := json.Marshal(eventHead{e.Time, e.Type(), e.Seq})
+	if err != nil {
 		return nil, err
 	}
-	head := eventHead{e.Time, e.Type, e.Seq}
-	switch {
-	case e.Health != nil:
-		return json.Marshal(struct {
-			eventHead
-			*HealthDetail
-		}{head, e.Health})
-	case e.Switch != nil:
-		return json.Marshal(struct {
-			eventHead
-			*SwitchDetail
-		}{head, e.Switch})
+	detail, err := json.Marshal(e.Detail)
+	if err != nil {
+		return nil, err
 	}
-	return json.Marshal(struct {
-		eventHead
-		*Detail
-	}{head, e.Detail})
+	// Two objects become one. Neither is ever empty.
+	head[len(head)-1] = ','
+	return append(head, detail[1:]...), nil
 }
 
-func (e Event) check() error {
-	health, change := e.Type == EventHealth, e.Type == EventSwitch
-	if e.Type == "" || (e.Health != nil) != health || (e.Switch != nil) != change ||
-		(e.Detail != nil) != (!health && !change) {
-		return fmt.Errorf("control: event of type %q has another type's detail, or none", e.Type)
-	}
-	return nil
-}
-
-// UnmarshalJSON implements json.Unmarshaler. Types that it does not know get what
-// they have of a Detail.
+// UnmarshalJSON implements json.Unmarshaler. An event of a type that it does not know
+// gets an OtherDetail.
 func (e *Event) UnmarshalJSON(b []byte) error {
 	var head eventHead
 	if err := json.Unmarshal(b, &head); err != nil {
 		return err
 	}
-	*e = Event{Time: head.Time, Type: head.Type, Seq: head.Seq}
-	switch head.Type {
-	case EventHealth:
-		e.Health = new(HealthDetail)
-		return json.Unmarshal(b, e.Health)
-	case EventSwitch:
-		e.Switch = new(SwitchDetail)
-		return json.Unmarshal(b, e.Switch)
+	*e = Event{Time: head.Time, Seq: head.Seq}
+	if decode, known := decoders[head.Type]; known {
+		var err error
+		e.Detail, err = decode(b)
+		return err
 	}
-	e.Detail = new(Detail)
-	return json.Unmarshal(b, e.Detail)
+	other := OtherDetail{Type: head.Type}
+	err := json.Unmarshal(b, &other)
+	e.Detail = other
+	return err
 }

@@ -14,8 +14,8 @@ type endpoint struct {
 	serve  http.HandlerFunc
 }
 
-// handler routes requests, for as long as life lasts. What it does not know gets
-// an error as JSON too.
+// handler routes requests to their endpoints. A reload ends with life. Unknown paths
+// and methods get an error as JSON too.
 func (s *Server) handler(life context.Context) http.Handler {
 	endpoints := map[string]endpoint{
 		"/v1/status": {http.MethodGet, s.serveStatus},
@@ -29,15 +29,15 @@ func (s *Server) handler(life context.Context) http.Handler {
 			refuseRequest(w, http.StatusNotFound, "there is no such endpoint", "see docs/API.md for those there are")
 		case r.Method != e.method:
 			w.Header().Set("Allow", e.method)
-			refuseRequest(w, http.StatusMethodNotAllowed, r.URL.Path+" takes "+e.method, "")
+			refuseRequest(w, http.StatusMethodNotAllowed, r.URL.Path+" accepts only "+e.method, "")
 		default:
 			e.serve(w, r)
 		}
 	}))
 }
 
-// guarded lets in requests within the server's bounds, and lets stop wait for
-// handlers that outlive their connection's closing.
+// guarded admits requests within the server's bounds, and lets stop wait for
+// handlers that outlive their connection.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.enter() {
@@ -93,11 +93,11 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
-// Reloaded is the answer to a reload that was done.
+// Reloaded is the answer to a reload that succeeded.
 type Reloaded struct {
-	// Config is the path of the file taken over; empty where there is none.
+	// Config is the path of the file that was applied; empty where there is none.
 	Config string `json:"config"`
-	// Generation is the configuration's now.
+	// Generation is that of the configuration now in force.
 	Generation uint64 `json:"generation"`
 }
 
@@ -138,8 +138,8 @@ func (s *Server) reload(life, request context.Context) error {
 	return s.backend.Reload(ctx)
 }
 
-// writeReloadFailure tells a bad configuration (422) from a reload that went
-// wrong (500).
+// writeReloadFailure distinguishes a bad configuration (422) from a reload that
+// failed for another reason (500).
 func writeReloadFailure(w http.ResponseWriter, err error) {
 	code, f := http.StatusInternalServerError, failure{Error: oneLine(err.Error())}
 	var e *Error

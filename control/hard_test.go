@@ -34,7 +34,7 @@ func (r *rig) alive(t *testing.T) {
 	}
 }
 
-// A reader that takes nothing is cut off, and holds up nobody.
+// A client that receives nothing is cut off, and holds up nobody.
 func TestReaderThatTakesNothing(t *testing.T) {
 	lim := defaultLimits
 	lim.stall = 2 * time.Second
@@ -49,7 +49,7 @@ func TestReaderThatTakesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if last = e.Detail.Reason; last == "end" {
+		if last = reasonOf(e); last == "end" {
 			break
 		}
 		if e.Seq == 1 {
@@ -63,14 +63,14 @@ func TestReaderThatTakesNothing(t *testing.T) {
 		t.Errorf("the other reader's last event: %q", last)
 	}
 	r.alive(t)
-	time.Sleep(lim.stall + time.Second/2) // until it is cut off: to read sooner would be to take something
+	time.Sleep(lim.stall + time.Second/2) // until it is cut off: reading sooner would count as receiving
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if got := readAll(conn); len(got) == 0 || strings.Contains(got, `"end"`) {
 		t.Errorf("a reader that took nothing for long gets %d bytes, up to the end", len(got))
 	}
 }
 
-// A reader that the log overtakes is told what it missed, and goes on.
+// A client that the log overtakes learns what it missed, and continues.
 func TestReaderThatFallsBehind(t *testing.T) {
 	r := newRig(t, defaultLimits)
 	r.note("first")
@@ -82,17 +82,17 @@ func TestReaderThatFallsBehind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case e.Detail.Missed > 0:
-			missed += e.Detail.Missed
+		switch d := e.Detail.(DaemonDetail); {
+		case d.Missed > 0:
+			missed += d.Missed
 			continue
-		case e.Detail.Reason == "first":
-			for range burst { // while this reader takes nothing
+		case d.Reason == "first":
+			for range burst { // while this client receives nothing
 				r.note("burst")
 			}
 			r.note("last")
 		}
-		if seen++; e.Detail.Reason == "last" {
+		if seen++; reasonOf(e) == "last" {
 			break
 		}
 	}
@@ -101,7 +101,7 @@ func TestReaderThatFallsBehind(t *testing.T) {
 	}
 }
 
-// A thousand readers that take nothing: publishing and status go on, and what they
+// A thousand clients that receive nothing: publishing and status continue, and what they
 // cost is bounded.
 func TestThousandSlowReaders(t *testing.T) {
 	const readers = 1000

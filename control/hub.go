@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,49 +14,53 @@ const (
 	MaxEvents = 4096
 	// MaxLogBytes bounds their size on the wire, for events that are large.
 	MaxLogBytes = 2 << 20
-	// MaxEventProblems is how many problems of a configuration one event tells.
+	// MaxEventProblems is how many problems of a configuration one event lists.
 	MaxEventProblems = 20
 	// maxEventText is the longest reason or problem of an event, in bytes.
 	maxEventText = 1024
 )
 
-// maxInbox is how many events wait for the log; the publisher of one more puts them
+// maxInbox is how many events wait for the log; the publisher of one more moves them
 // there itself.
 const maxInbox = 256
 
 // pace is the least time between two wake-ups of all readers, so that a burst of
-// events costs them one wake-up, and the machine's other work gets its turn.
+// events costs them one wake-up and leaves the processor to others in between.
 const pace = 10 * time.Millisecond
 
-// Hub is where the daemon leaves its events, and readers find them.
+// Hub takes the daemon's events and keeps the latest for any number of readers, all
+// of which read with [Hub.Follow].
 //
-// There is one log for all readers: each has a place in it, and reads on
-// from there at its own pace. A reader therefore costs the hub nothing while it is
-// slow; when the log's end overtakes it, it learns how many events it missed.
+// There is one log for all readers: each has a position in it and reads on from
+// there at its own pace. A slow reader therefore costs the hub nothing; when the
+// log no longer has the reader's position, the reader learns how many events it
+// missed.
 //
 // Events reach the log by way of an inbox, whose lock no reader ever takes: with a
-// thousand of them at work, a publisher that waits for their lock also waits for
+// thousand readers running, a publisher that waits for their lock also waits for
 // all of them to have had their turn on the processor.
 //
 // A Hub is safe for concurrent use. [Server.Serve] wakes its readers.
 type Hub struct {
-	wake chan struct{} // holds one token while there is news to tell readers
+	wake chan struct{} // holds one token while readers are to be woken
 
 	inboxMu sync.Mutex
-	inbox   []logLine     // published, not yet in the log; at most maxInbox
+	inbox   []Line        // published, not yet in the log; at most maxInbox
 	next    atomic.Uint64 // the Seq of the event to publish next; set under inboxMu
 
 	mu      sync.RWMutex // taken before inboxMu where both are
-	log     []logLine    // the oldest first; log[i] has sequence number first+i
+	log     []Line       // the oldest first; log[i] has sequence number first+i
 	first   uint64
 	bytes   int
-	changed chan struct{} // closed, and made anew, when readers are to look again
+	changed chan struct{} // closed, and replaced, to wake readers
 }
 
-// logLine is an event as it is written to every reader.
-type logLine struct {
-	at   time.Time
-	line []byte // one line of JSON with its newline; never changed
+// Line is an event in the hub's log. All readers share it: it is read-only, and so
+// is what it refers to.
+type Line struct {
+	Event Event
+	// JSON is the event as it is on the wire: one line with its newline.
+	JSON []byte
 }
 
 // NewHub returns a hub without events.
@@ -67,39 +70,44 @@ func NewHub() *Hub {
 	return h
 }
 
-// Publish appends an event to the log, giving it its Seq; an event without a Time
-// happened now. It takes as long with a thousand readers as with none: it waits
-// for none of them to take something, and for their lock only when they kept the
-// inbox from being emptied for maxInbox events. Texts over maxEventText are cut. An event that cannot be written, such as one whose detail is
-// not that of its type, is replaced by one of type daemon that says so: the hub
-// serves the engine, and must not stop it.
+// Publish appends an event to the log and assigns its Seq; an event without a Time
+// happened now. The hub keeps what the event points to, which must not change
+// afterwards.
+//
+// Publish takes as long with a thousand readers as with none: it does not wait for
+// them to receive anything, and for their lock only when they kept the inbox from
+// being emptied for maxInbox events. Texts over maxEventText are cut. An event that
+// cannot be written as JSON, such as one without a detail, is replaced by one of
+// type daemon that says so: a mistake in an event must not stop the engine.
 func (h *Hub) Publish(e Event) {
 	if e.Time.IsZero() {
 		e.Time = At(time.Now())
 	}
-	e = e.bounded()
+	if e.Detail != nil {
+		e.Detail = e.Detail.bounded()
+	}
 
 	h.inboxMu.Lock()
 	e.Seq = h.next.Load()
 	h.next.Store(e.Seq + 1)
-	h.inbox = append(h.inbox, logLine{e.Time.Time, encode(e)})
+	h.inbox = append(h.inbox, encode(e))
 	full := len(h.inbox) >= maxInbox
 	h.inboxMu.Unlock()
 
 	if full {
-		h.settle()
+		h.emptyInbox()
 	}
 	select {
 	case h.wake <- struct{}{}:
-	default: // a wake-up is due already, and will tell of this event too
+	default: // a wake-up is due already, and covers this event too
 	}
 }
 
 // seq is the sequence number that the next event will get.
 func (h *Hub) seq() uint64 { return h.next.Load() }
 
-// settle moves what was published so far to the log.
-func (h *Hub) settle() {
+// emptyInbox moves what was published so far to the log.
+func (h *Hub) emptyInbox() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.inboxMu.Lock()
@@ -112,69 +120,30 @@ func (h *Hub) settle() {
 }
 
 // append adds a line and drops the oldest ones over the bounds; the newest stays.
-func (h *Hub) append(l logLine) {
+func (h *Hub) append(l Line) {
 	h.log = append(h.log, l)
-	h.bytes += len(l.line)
+	h.bytes += len(l.JSON)
 	drop := 0
 	for len(h.log)-drop > MaxEvents || h.bytes > MaxLogBytes && len(h.log)-drop > 1 {
-		h.bytes -= len(h.log[drop].line)
-		h.log[drop] = logLine{} // the array lives on for a while; its lines need not
+		h.bytes -= len(h.log[drop].JSON)
+		h.log[drop] = Line{} // the array is kept for a while; its lines need not be
 		drop++
 	}
 	h.log = h.log[drop:]
 	h.first += uint64(drop)
 }
 
-// encode returns the event as a line of NDJSON.
-func encode(e Event) []byte {
+// encode returns the event with its line of NDJSON.
+func encode(e Event) Line {
 	line, err := json.Marshal(e)
 	if err != nil {
-		line, _ = json.Marshal(Event{Time: e.Time, Type: EventDaemon, Seq: e.Seq, Detail: &Detail{
-			Action: "lost", Object: "event", Reason: cut(err.Error())}})
+		e.Detail = DaemonDetail{Action: "lost", Object: "event", Reason: cut(err.Error())}
+		line, _ = json.Marshal(e)
 	}
-	return append(line, '\n')
+	return Line{e, append(line, '\n')}
 }
 
-// bounded returns the event with its texts cut to what one may hold. What the
-// publisher has of it stays as it is.
-func (e Event) bounded() Event {
-	if e.Health != nil {
-		h := *e.Health
-		h.Reason = cut(h.Reason)
-		e.Health = &h
-	}
-	if e.Switch != nil {
-		s := *e.Switch
-		s.Reason = cut(s.Reason)
-		e.Switch = &s
-	}
-	if e.Detail != nil {
-		d := *e.Detail
-		d.Object, d.Reason, d.Problems = cut(d.Object), cut(d.Reason), boundedProblems(d.Problems)
-		e.Detail = &d
-	}
-	return e
-}
-
-func boundedProblems(problems []string) []string {
-	var out []string
-	for i, p := range problems {
-		if i == MaxEventProblems {
-			return append(out, fmt.Sprintf("and %d more", len(problems)-i))
-		}
-		out = append(out, cut(p))
-	}
-	return out
-}
-
-func cut(s string) string {
-	if len(s) <= maxEventText {
-		return s
-	}
-	return s[:maxEventText] + "..." // a rune cut in two becomes U+FFFD in JSON
-}
-
-// run tells readers of what is published, until ctx is done.
+// run wakes readers when something was published, until ctx is done.
 func (h *Hub) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -194,9 +163,9 @@ func (h *Hub) run(ctx context.Context) {
 	}
 }
 
-// broadcast has every reader that waits look again.
+// broadcast wakes every reader that waits.
 func (h *Hub) broadcast() {
-	h.settle()
+	h.emptyInbox()
 	h.mu.Lock()
 	old := h.changed
 	h.changed = make(chan struct{})

@@ -3,7 +3,7 @@ package control
 import "encoding/json"
 
 // List is a slice that is [] on the wire when it is nil, never null: a client may
-// loop over it without a look at its presence.
+// loop over it without a check.
 type List[T any] []T
 
 // MarshalJSON implements json.Marshaler.

@@ -59,8 +59,8 @@ func anyUplinkTroubled(uplinks []Uplink) bool {
 	return false
 }
 
-// watched reports whether trouble with the uplink is news: nobody took it out of
-// use on purpose.
+// watched reports whether the uplink is meant to work: nobody took it out of use on
+// purpose.
 func (u Uplink) watched() bool { return u.Enabled && u.Admin != Drained }
 
 func anyProblem(problems []Problem, s Severity) bool {

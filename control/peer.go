@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is the process at the other end of a connection, as the kernel noted it
+// Peer is the process at the other end of a connection, as the kernel recorded it
 // when the connection was made (SO_PEERCRED, unix(7)).
 type Peer struct {
 	PID      int32
@@ -18,8 +18,8 @@ type Peer struct {
 
 type peerKey struct{}
 
-// PeerOf returns the client on whose behalf a call of [Backend] is made, for the
-// record: whoever may open the socket may do all that it offers.
+// PeerOf returns the client on whose behalf a call of [Backend] is made, for
+// logging: whoever may open the socket may do all that it offers.
 func PeerOf(ctx context.Context) (Peer, bool) {
 	p, ok := ctx.Value(peerKey{}).(Peer)
 	return p, ok

@@ -65,7 +65,7 @@ func uplinkRemedy(u Uplink, s State) string {
 	case s == Degraded:
 		return "look for an overloaded line or a weak signal, or widen its limits in the configuration"
 	case u.Carrier == nil:
-		return fmt.Sprintf("plug in or name the interface %s; it is taken into use when it comes", u.Interface)
+		return fmt.Sprintf("plug in or name the interface %s; it is used as soon as it appears", u.Interface)
 	case !*u.Carrier:
 		return fmt.Sprintf("check the cable or the modem on %s", u.Interface)
 	case s == Down && u.IPv4.Gateway == nil && u.IPv6.Gateway == nil:

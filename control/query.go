@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// eventsQuery is what a client asks of the log.
+// eventsQuery is which events a client asks for.
 type eventsQuery struct {
 	// since is the time of the oldest event wanted; zero for all.
 	since time.Time
@@ -21,8 +21,8 @@ type eventsQuery struct {
 	follow bool
 }
 
-// parseEventsQuery reads the query of GET /v1/events. What it does not know is an
-// error: a misspelt parameter would otherwise give a wrong answer.
+// parseEventsQuery reads the query of GET /v1/events. An unknown
+// parameter is an error: a misspelt one would otherwise give a wrong answer.
 func parseEventsQuery(raw string, now time.Time) (eventsQuery, error) {
 	values, err := parseQuery(raw, "since", "follow")
 	if err != nil {
@@ -59,7 +59,7 @@ func parseQuery(raw string, known ...string) (url.Values, error) {
 	return values, nil
 }
 
-// quote puts a value that may be anything into an error.
+// quote prepares a client's value, which may be anything, for an error.
 func quote(s string) string {
 	const most = 64
 	if len(s) > most {
@@ -119,10 +119,10 @@ func parseReload(body io.Reader) (reloadRequest, error) {
 	case errors.Is(err, io.EOF):
 		return r, nil
 	case err != nil:
-		return r, fmt.Errorf("the body is not what a reload takes: %w", err)
+		return r, fmt.Errorf("the body is not a reload request: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return r, errors.New("the body goes on after its object")
+		return r, errors.New("the body continues after its object")
 	}
 	return r, nil
 }

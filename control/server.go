@@ -14,34 +14,35 @@ import (
 // Backend is the daemon behind a [Server]. Its methods are called from several
 // goroutines at once.
 type Backend interface {
-	// Status returns what holds now, nil before there is anything to tell. The
-	// caller does not change it, and nobody may afterwards. The server sets Version
-	// and Overall in its own copy, and lets clients that ask within sharedFor of
-	// each other have the same answer, unless an event lies between.
+	// Status returns the current status, nil before there is one. Neither side
+	// changes it afterwards. The server sets Version and Overall in its own copy, and
+	// gives clients that ask within sharedFor of each other the same answer, unless
+	// there was an event in between.
 	Status() *Status
-	// Reload reads the configuration again and takes it over, or changes nothing
-	// and returns why: an *Error with Problems when the configuration is bad.
-	// There is one call at a time. The context ends with the server, not with the
-	// client that asked: a swap half done helps nobody. It knows [PeerOf].
+	// Reload reads the configuration again and applies it, or changes nothing and
+	// returns why: an *Error with Problems when the configuration is bad. There is
+	// one call at a time. The context ends with the server, not with the client that
+	// asked, so that a client that leaves does not interrupt a reload. It carries the
+	// client for [PeerOf].
 	Reload(context.Context) error
 }
 
 // limits are the server's bounds.
 type limits struct {
 	conns   int           // connections at once
-	spare   int           // more of them, that get a 503 and are closed; one more is just closed
+	spare   int           // more of them, which get a 503 and are closed; one more is just closed
 	streams int           // of them with an open stream of events; one more gets a 503
 	header  int           // bytes of a request's header
 	body    int64         // bytes of a request's body
 	read    time.Duration // for a request to come in
-	write   time.Duration // for an answer to be taken
-	stall   time.Duration // for a stream's reader to take something
+	write   time.Duration // for an answer to be received
+	stall   time.Duration // for a stream's client to receive something
 	idle    time.Duration // between two requests
 	reload  time.Duration // for a reload
-	stop    time.Duration // for readers to take the last lines when the server ends
+	stop    time.Duration // for clients to receive the last lines when the server ends
 }
 
-// defaultLimits leave room for status and reload beside a full house of streams.
+// defaultLimits leave room for status and reload beside the most streams.
 var defaultLimits = limits{
 	conns:   1100,
 	spare:   16,
@@ -57,7 +58,7 @@ var defaultLimits = limits{
 }
 
 // sendBuffer is a connection's buffer in the kernel, in bytes. The default is over
-// 200 KiB, which a thousand readers that take nothing would make 200 MiB.
+// 200 KiB, which would be 200 MiB for a thousand clients that receive nothing.
 const sendBuffer = 16 << 10
 
 // Server answers clients on a Listener.
@@ -77,8 +78,8 @@ type Server struct {
 	handlers sync.WaitGroup
 }
 
-// NewServer returns a server, that does nothing until Serve. Log gets what goes
-// wrong inside the server, which clients cannot make it do.
+// NewServer returns a server that does nothing until Serve is called. Failures inside
+// the server, which clients cannot provoke, go to log.
 func NewServer(l *Listener, h *Hub, b Backend, log *slog.Logger) *Server {
 	return newServer(l, h, b, log, defaultLimits)
 }
@@ -138,13 +139,13 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 		IdleTimeout:       s.limits.idle,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       connContext,
-		// One handler for all: "OPTIONS *" gets the same error as other strangers.
+		// One handler for all: "OPTIONS *" gets the same error as any unknown request.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
 
-// stop ends streams with what they still have to say, then everything.
+// stop lets streams send what is pending, then closes everything.
 func (s *Server) stop(server *http.Server, cancel func()) error {
 	cancel()
 	ctx, done := context.WithTimeout(context.Background(), 2*s.limits.stop)

@@ -71,7 +71,7 @@ func newRig(t *testing.T, lim limits) *rig {
 
 // note publishes an event of type daemon with that reason.
 func (r *rig) note(reason string) {
-	r.hub.Publish(Event{Type: EventDaemon, Detail: &Detail{Reason: reason}})
+	r.hub.Publish(note(reason))
 }
 
 // until polls ok with a deadline that only a hang can reach.
@@ -148,7 +148,7 @@ func TestStatusIsShared(t *testing.T) {
 	s.forget()
 	b.status = nil
 	if body, err := s.get(noon, 0); err == nil {
-		t.Errorf("a daemon that has no status yet tells %s", body)
+		t.Errorf("a daemon that has no status yet answers %s", body)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestReloadEndsWithTheServer(t *testing.T) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Second):
-			t.Error("the reload is not told of the server's end")
+			t.Error("the reload's context does not end with the server")
 		}
 		return ctx.Err()
 	}
@@ -260,7 +260,7 @@ func TestEventsOverTheSocket(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	if len(got) != len(want)-2 || got[0].Switch == nil || got[0].Seq != 3 || got[len(got)-1].Seq != 9 {
+	if len(got) != len(want)-2 || got[0].Type() != EventSwitch || got[0].Seq != 3 || got[len(got)-1].Seq != 9 {
 		t.Errorf("since the third: %+v", got)
 	}
 	for _, err := range r.client.Events(t.Context(), noon.Add(time.Hour), false) {
@@ -278,13 +278,13 @@ func TestFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, e.Detail.Reason)
+		got = append(got, reasonOf(e))
 		switch len(got) {
 		case 1:
 			r.note("second")
 		case 2:
 			// The wall clock jumps back by years: news all the same.
-			r.hub.Publish(Event{Time: At(noon), Type: EventDaemon, Detail: &Detail{Reason: "third"}})
+			r.hub.Publish(Event{Time: At(noon), Detail: DaemonDetail{Reason: "third"}})
 		case 3:
 			cancel()
 		}
@@ -323,7 +323,7 @@ func TestFollowToTheEnd(t *testing.T) {
 			last = err
 			break
 		}
-		got = append(got, e.Detail.Reason)
+		got = append(got, reasonOf(e))
 		if len(got) == 1 {
 			r.note("stopping")
 			go r.stop()
@@ -340,18 +340,18 @@ func TestErrorsAreJSON(t *testing.T) {
 	for _, c := range []struct{ request, status, cause string }{
 		{"GET / HTTP/1.1", "404", "no such endpoint"},
 		{"GET /v2/status HTTP/1.1", "404", "no such endpoint"},
-		{"DELETE /v1/status HTTP/1.1", "405", "/v1/status takes GET"},
+		{"DELETE /v1/status HTTP/1.1", "405", "/v1/status accepts only GET"},
 		{"OPTIONS * HTTP/1.1", "404", "no such endpoint"},
 		{"GET /v1/../v1/status HTTP/1.1", "404", "no such endpoint"},
 		{"HEAD /v1/status HTTP/1.1", "405", ""},
-		{"GET /v1/reload HTTP/1.1", "405", "/v1/reload takes POST"},
+		{"GET /v1/reload HTTP/1.1", "405", "/v1/reload accepts only POST"},
 		{"GET /v1/status?x=1 HTTP/1.1", "400", `unknown parameter "x"`},
 		{"GET /v1/events?since=yesterday HTTP/1.1", "400", "since is"},
 		{"GET /v1/events?follow=maybe HTTP/1.1", "400", "follow is"},
 		{"GET /v1/events?since=1h&since=2h HTTP/1.1", "400", "given twice"},
 		{"GET /v1/events?%zz HTTP/1.1", "400", "not well formed"},
 		{"POST /v1/reload?x=1 HTTP/1.1", "400", "unknown parameter"},
-		{"POST /v1/reload HTTP/1.1\r\nContent-Length: 17", "400", "not what a reload takes"},
+		{"POST /v1/reload HTTP/1.1\r\nContent-Length: 17", "400", "not a reload request"},
 	} {
 		answer := r.raw(t, c.request+"\r\nHost: x\r\nConnection: close\r\n\r\n"+`{"confirm":"2m"}`+"\n")
 		head, body, _ := strings.Cut(answer, "\r\n\r\n")

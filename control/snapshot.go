@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// sharedFor is how old an answer may be that another client already got: a crowd
-// that asks for the status all the time costs the daemon 20 of them a second, and
-// the memory of one.
+// sharedFor is how old an answer may be that another client already got: a crowd of
+// clients that poll the status costs the daemon at most 20 of them a second, and the
+// memory of one.
 const sharedFor = 50 * time.Millisecond
 
 // snapshot is the status as the last client got it.
@@ -39,7 +39,7 @@ func (s *snapshot) get(now time.Time, seq uint64) ([]byte, error) {
 	return body, nil
 }
 
-// forget makes the next get take a new one.
+// forget makes the next get build a new one.
 func (s *snapshot) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

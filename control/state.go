@@ -1,7 +1,7 @@
 package control
 
 // State is what is known of an uplink in one family, as failover.State is written
-// on the wire. A client may meet states that it does not know, from a newer daemon.
+// on the wire. A newer daemon may send states that this version does not know.
 type State string
 
 // The states of failover, by their names there.

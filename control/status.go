@@ -8,16 +8,16 @@ import (
 	"swerve/failover"
 )
 
-// Version is the version of the contract that Status.Version tells. It rises only
+// Version is the version of the contract, which Status.Version reports. It rises only
 // when a field changes its meaning or goes; fields may be added at any time.
 const Version = 1
 
-// Status is everything that holds now. What is not measured is nil, and null on
-// the wire, never 0. Treat one that has been handed on as immutable.
+// Status is the current state of everything. What is not measured is nil, and null on
+// the wire, never 0. One that has been passed on is immutable.
 type Status struct {
 	Version int  `json:"version"`
 	Now     Time `json:"now"`
-	// Overall is what [Overall] says of the rest; the server fills it in.
+	// Overall is [Overall] of the rest; the server fills it in.
 	Overall  Severity      `json:"overall"`
 	Software string        `json:"software"`
 	Daemon   Daemon        `json:"daemon"`
@@ -38,7 +38,7 @@ type Daemon struct {
 	Since Time `json:"since"`
 	// Config is the path of its file; empty where it runs without one.
 	Config string `json:"config"`
-	// Generation counts the configurations it has taken over, from 1.
+	// Generation counts the configurations it has applied, from 1.
 	Generation uint64 `json:"generation"`
 	// ConfigPending: a reload waits for its confirmation, else it is undone.
 	ConfigPending bool `json:"config_pending"`
@@ -47,7 +47,7 @@ type Daemon struct {
 // Severity grades a problem, and the whole.
 type Severity string
 
-// The severities; OK is no problem's, only the whole's.
+// The severities. OK is that of a whole without problems.
 const (
 	OK       Severity = "ok"
 	Info     Severity = "info"
@@ -55,7 +55,7 @@ const (
 	Critical Severity = "critical"
 )
 
-// Problem is something that a person should look at, for as long as it stands.
+// Problem is something that needs a person's attention, for as long as it lasts.
 type Problem struct {
 	// Code names the kind of problem for programs, such as "uplink-down".
 	Code     string   `json:"code"`
@@ -82,7 +82,7 @@ type Uplink struct {
 	Metered bool  `json:"metered"`
 	Admin   Admin `json:"admin"`
 	// OverrideUntil ends Admin by itself; HeldUntil is when damping is expected
-	// to let go; LastProven is the last answer in any family.
+	// to end; LastProven is the last answer in any family.
 	OverrideUntil Time `json:"override_until"`
 	HeldUntil     Time `json:"held_until"`
 	LastProven    Time `json:"last_proven"`
@@ -96,7 +96,7 @@ type Uplink struct {
 // Admin is what the operator asked of an uplink.
 type Admin string
 
-// The operator's wishes.
+// What the operator may ask of an uplink.
 const (
 	Auto     Admin = "auto"
 	Drained  Admin = "drained"
@@ -113,7 +113,7 @@ type Counters struct {
 	TxBPS *uint64 `json:"tx_bps"`
 	// NewFlows counts the flows that began on the uplink.
 	NewFlows *uint64 `json:"new_flows"`
-	// ProbeBytes counts what the probes cost, both ways.
+	// ProbeBytes counts the traffic of its probes in both directions.
 	ProbeBytes *uint64 `json:"probe_bytes"`
 }
 
@@ -156,8 +156,8 @@ type Target struct {
 	Answering *bool    `json:"answering"`
 	Loss      *float64 `json:"loss"`
 	RTTMS     *float64 `json:"rtt_ms"`
-	// SetAside: it fails on every uplink while others answer, so it counts for
-	// nothing meanwhile.
+	// SetAside: it fails on every uplink while others answer, so it is
+	// ignored meanwhile.
 	SetAside bool `json:"set_aside"`
 }
 

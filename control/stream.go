@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -20,53 +21,67 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := &stream{w: w, control: http.NewResponseController(w), stall: s.limits.stall}
-	cursor := s.hub.cursor(q.since)
-	if !q.follow {
-		out.drain(cursor)
-		return
+	ctx, head := r.Context(), s.hub.seq()
+	out := &stream{control: http.NewResponseController(w), w: w, stall: s.limits.stall}
+	if q.follow {
+		out.flush() // the client sees at once that its request was accepted
+	} else {
+		done, cancel := context.WithCancel(ctx)
+		cancel() // what there is, and no more
+		ctx = done
 	}
-	out.follow(r.Context(), cursor)
-	out.stall = s.limits.stop
-	out.drain(cursor)
+	for b := range s.hub.Follow(ctx, 0) {
+		if q.follow && ctx.Err() != nil {
+			out.stall = s.limits.stop
+		}
+		if out.write(q.wanted(b, head)); out.err != nil {
+			return
+		}
+	}
+	if q.follow {
+		out.stall = s.limits.stop
+	}
+	out.deadline() // for the end of the body: that of the last batch may have passed
 }
 
-// stream writes lines to one reader, giving it a new deadline for each batch.
+// wanted returns the lines of a batch that the query asks for. Of the events before
+// number head, which were there when the client came, it wants those from since on.
+// It wants all later ones, whatever the wall clock says.
+func (q eventsQuery) wanted(b Batch, head uint64) [][]byte {
+	var lines [][]byte
+	if b.Missed > 0 {
+		lines = append(lines, missedLine(b.Missed))
+	}
+	since := At(q.since)
+	for _, l := range b.Lines {
+		if l.Event.Seq >= head || !l.Event.Time.Before(since.Time) {
+			lines = append(lines, l.JSON)
+		}
+	}
+	return lines
+}
+
+// missedLine says in the stream itself that the log no longer has n events.
+func missedLine(n uint64) []byte {
+	return encode(Event{Time: At(time.Now()), Detail: DaemonDetail{
+		Action: "skipped",
+		Reason: fmt.Sprintf("too slow: %d events missed", n),
+		Missed: n,
+	}}).JSON
+}
+
+// stream writes lines to one client, with a new deadline for each batch.
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	stall   time.Duration
-	err     error // the first failure: the reader is gone, or takes nothing
-}
-
-// follow writes what there is and what comes, until ctx is done or the reader is.
-func (o *stream) follow(ctx context.Context, c *cursor) {
-	o.flush() // the reader shall see at once that it is heard
-	for o.err == nil {
-		lines, changed := c.read(nil)
-		if len(lines) > 0 {
-			o.write(lines)
-			continue
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// drain writes what there is.
-func (o *stream) drain(c *cursor) {
-	o.deadline()
-	end := c.end()
-	for o.err == nil && c.next < end {
-		lines, _ := c.read(nil)
-		o.write(lines)
-	}
+	err     error // the first failure: the client has left, or receives nothing
 }
 
 func (o *stream) write(lines [][]byte) {
+	if len(lines) == 0 {
+		return
+	}
 	o.deadline()
 	for _, l := range lines {
 		if _, err := o.w.Write(l); err != nil {

@@ -71,7 +71,7 @@ func TestClockThatJumps(t *testing.T) {
 				r.blackHole("eth1", true, both...)
 				r.after(5 * time.Second)
 				for _, e := range r.take() {
-					if e.Health == nil {
+					if e.Type() != control.EventHealth {
 						continue
 					}
 					if off := e.Time.Sub(r.status().Now.Time).Abs(); off > time.Minute {

@@ -194,7 +194,7 @@ func TestWorkerReportsWhatFailed(t *testing.T) {
 		t.Fatalf("told: %+v", events)
 	}
 	for _, e := range events {
-		if e.Type != control.EventSessions || e.Detail.Action != "failed" || e.Time.IsZero() {
+		if d, ok := e.Detail.(control.SessionsDetail); !ok || d.Action != "failed" || e.Time.IsZero() {
 			t.Errorf("told: %+v", e.Detail)
 		}
 	}

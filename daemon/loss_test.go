@@ -71,7 +71,7 @@ func TestBlackHole(t *testing.T) {
 		if did := moving(r.Journal.Take()); len(did) > 0 {
 			t.Errorf("sessions were moved by a return: %v", did)
 		}
-		if got := ofType(r.take(), control.EventSwitch); len(got) != 2 || got[0].Switch.Kind != "failback" {
+		if got := ofType(r.take(), control.EventSwitch); len(got) != 2 || got[0].Detail.(control.SwitchDetail).Kind != "failback" {
 			t.Errorf("the way back: %+v", got)
 		}
 		if rules := r.Routes.RuleTexts("from 192.0.2.1 "); len(rules) != 1 {
@@ -88,7 +88,7 @@ func wantFailover(t *testing.T, events []control.Event) {
 		t.Fatalf("%d switches, want one a family: %+v", len(switches), switches)
 	}
 	for _, e := range switches {
-		s := e.Switch
+		s := e.Detail.(control.SwitchDetail)
 		if s.Policy != "default" || s.Kind != "failover" || !slices.Equal(s.From, []string{"fiber"}) || !slices.Equal(s.To, []string{"lte"}) ||
 			s.Reason == "" || s.EvidenceMS == nil || *s.EvidenceMS <= 0 || s.SwitchMS == nil {
 			t.Errorf("switch: %+v", s)
@@ -99,7 +99,7 @@ func wantFailover(t *testing.T, events []control.Event) {
 		t.Fatalf("%d times sessions were moved: %+v", len(moved), moved)
 	}
 	for _, e := range moved {
-		d := e.Detail
+		d := e.Detail.(control.SessionsDetail)
 		if d.Action != "moved" || d.Uplink != "fiber" || d.Policy != "default" || d.Count == nil || *d.Count != 1 || d.TookMS == nil {
 			t.Errorf("sessions: %+v", d)
 		}
@@ -179,7 +179,7 @@ func TestCarrierLoss(t *testing.T) {
 			t.Errorf("sessions were moved thus: %v", did)
 		}
 		switches := ofType(r.take(), control.EventSwitch)
-		if len(switches) != 2 || !strings.Contains(switches[0].Switch.Reason, "carrier") {
+		if len(switches) != 2 || !strings.Contains(switches[0].Detail.(control.SwitchDetail).Reason, "carrier") {
 			t.Errorf("switches: %+v", switches)
 		}
 		if p := r.problem("uplink-down"); p == nil || p.Object != "fiber" || !strings.Contains(p.Text, "no carrier") {
@@ -196,7 +196,7 @@ func TestVerdictIsToldAfterTheSwitch(t *testing.T) {
 		r.after(3 * time.Second)
 		r.take()
 		r.told = func(e control.Event) {
-			if e.Type == control.EventHealth {
+			if e.Type() == control.EventHealth {
 				r.wantLadder(2, 1)
 			}
 		}
@@ -204,7 +204,7 @@ func TestVerdictIsToldAfterTheSwitch(t *testing.T) {
 		r.after(time.Millisecond)
 		var told []control.EventType
 		for _, e := range r.take() {
-			told = append(told, e.Type)
+			told = append(told, e.Type())
 		}
 		if want := []control.EventType{control.EventHealth, control.EventHealth, control.EventSwitch, control.EventSwitch}; len(told) < 4 || !slices.Equal(told[:4], want) {
 			t.Errorf("told: %v, want first %v", told, want)

@@ -79,8 +79,8 @@ func TestRefusedSwitch(t *testing.T) {
 			t.Fatalf("problems: %+v", r.status().Problems)
 		}
 		for _, e := range ofType(r.take(), control.EventSwitch) {
-			if refused := e.Switch.Family == "ipv4"; refused != (e.Switch.SwitchMS == nil) {
-				t.Errorf("the switch in %s took %v", e.Switch.Family, e.Switch.SwitchMS)
+			if d := e.Detail.(control.SwitchDetail); (d.Family == "ipv4") != (d.SwitchMS == nil) {
+				t.Errorf("the switch in %s took %v", d.Family, d.SwitchMS)
 			}
 		}
 		r.after(time.Minute)

@@ -35,8 +35,11 @@ func TestReload(t *testing.T) {
 			t.Errorf("generation %d", got)
 		}
 		told := ofType(r.take(), control.EventConfig)
-		if len(told) != 1 || told[0].Detail.Action != "reloaded" || told[0].Detail.Generation != 2 {
-			t.Errorf("told: %+v", told)
+		if len(told) != 1 {
+			t.Fatalf("told: %+v", told)
+		}
+		if d := told[0].Detail.(control.ConfigDetail); d.Action != "reloaded" || d.Generation != 2 {
+			t.Errorf("told: %+v", d)
 		}
 		if !r.isIn("fiber", control.Up)() {
 			t.Error("what was known of fiber is forgotten")
@@ -137,8 +140,11 @@ func TestBadReload(t *testing.T) {
 			t.Errorf("generation %d", got)
 		}
 		told := ofType(r.take(), control.EventConfig)
-		if len(told) != 1 || told[0].Detail.Action != "refused" || len(told[0].Detail.Problems) != 2 {
-			t.Errorf("told: %+v", told)
+		if len(told) != 1 {
+			t.Fatalf("told: %+v", told)
+		}
+		if d := told[0].Detail.(control.ConfigDetail); d.Action != "refused" || len(d.Problems) != 2 {
+			t.Errorf("told: %+v", d)
 		}
 	})
 }

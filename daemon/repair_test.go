@@ -33,7 +33,7 @@ func TestForeignDeletion(t *testing.T) {
 		if len(repairs) != 1 {
 			t.Fatalf("%d repairs: %+v", len(repairs), repairs)
 		}
-		d := repairs[0].Detail
+		d := repairs[0].Detail.(control.RepairDetail)
 		if d.Action != "restored" || *d.Count != 4 || d.TookMS == nil || !strings.Contains(d.Reason, "ip -4 rule add") || !strings.Contains(d.Reason, "oif eth1") {
 			t.Errorf("told: %+v", d)
 		}
@@ -63,7 +63,10 @@ func TestBurstOfDeletions(t *testing.T) {
 			t.Errorf("it lacks %v", lacks)
 		}
 		repairs := ofType(r.take(), control.EventRepair)
-		if len(repairs) != 1 || !strings.Contains(repairs[0].Detail.Reason, "more") || !strings.Contains(repairs[0].Detail.Reason, "table inet swerve") {
+		if len(repairs) != 1 {
+			t.Fatalf("%d repairs: %+v", len(repairs), repairs)
+		}
+		if d := repairs[0].Detail.(control.RepairDetail); !strings.Contains(d.Reason, "more") || !strings.Contains(d.Reason, "table inet swerve") {
 			t.Errorf("repairs: %+v", repairs)
 		}
 	})
@@ -107,7 +110,11 @@ func TestFlushIsHealed(t *testing.T) {
 		if did := r.Journal.Take(); !slices.Equal(did, []string{"nft apply", "heal flows"}) {
 			t.Errorf("done: %v", did)
 		}
-		if told := ofType(r.take(), control.EventSessions); len(told) != 1 || told[0].Detail.Action != "healed" || *told[0].Detail.Count != 3 {
+		told := ofType(r.take(), control.EventSessions)
+		if len(told) != 1 {
+			t.Fatalf("told: %+v", told)
+		}
+		if d := told[0].Detail.(control.SessionsDetail); d.Action != "healed" || *d.Count != 3 {
 			t.Errorf("told: %+v", told)
 		}
 		r.blackHole("eth0", true, both...)

@@ -161,7 +161,7 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 	}
 	text := strings.Join(lines, "; ")
 	r.log.Warn("repaired", "count", count, "what", text)
-	r.events.Publish(control.Event{Type: control.EventRepair, Detail: &control.Detail{
+	r.events.Publish(control.Event{Detail: control.RepairDetail{
 		Action: "restored", Object: "kernel", Reason: "the kernel lacked: " + text, Count: &count, TookMS: control.Millis(now - what.since),
 	}})
 }
@@ -186,7 +186,7 @@ func (r *reporter) dropped(moves []move) {
 // configured reports what came of a reload.
 func (r *reporter) configured(action, reason string, problems []string, generation uint64) {
 	r.log.Info("configuration "+action, "reason", reason, "problems", problems)
-	r.events.Publish(control.Event{Type: control.EventConfig, Detail: &control.Detail{
+	r.events.Publish(control.Event{Detail: control.ConfigDetail{
 		Action: action, Object: "configuration", Reason: reason, Problems: problems, Generation: generation,
 	}})
 }
@@ -196,7 +196,7 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	line := summary(view)
 	r.notify.ready(line)
 	r.log.Info("started", "software", r.software, "config", r.path, "uplinks", uplinks)
-	r.events.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{
+	r.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: line, Generation: generation,
 	}})
 }

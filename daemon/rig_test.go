@@ -169,7 +169,7 @@ func (r *rig) take() []control.Event {
 
 // ofType picks the events of a type.
 func ofType(events []control.Event, kind control.EventType) []control.Event {
-	return slices.DeleteFunc(slices.Clone(events), func(e control.Event) bool { return e.Type != kind })
+	return slices.DeleteFunc(slices.Clone(events), func(e control.Event) bool { return e.Type() != kind })
 }
 
 // after lets time pass.

@@ -77,7 +77,7 @@ func TestStatusTellsTheLastSwitch(t *testing.T) {
 		r.blackHole("eth0", true, both...)
 		r.after(10 * time.Second)
 		switches := ofType(r.take(), control.EventSwitch)
-		if s := r.status(); s.SwitchesTotal != 2 || len(switches) != 2 || !reflect.DeepEqual(s.LastSwitch.SwitchDetail, *switches[1].Switch) {
+		if s := r.status(); s.SwitchesTotal != 2 || len(switches) != 2 || !reflect.DeepEqual(s.LastSwitch.SwitchDetail, switches[1].Detail) {
 			t.Errorf("status: %d, %+v; events: %+v", s.SwitchesTotal, s.LastSwitch, switches)
 		}
 	})

@@ -104,18 +104,18 @@ func (h heal) carryOut(w *worker) {
 		return
 	}
 	count := int64(n)
-	detail := &control.Detail{
+	detail := control.SessionsDetail{
 		Action: "healed", Count: &count, TookMS: control.Millis(time.Since(begin)),
 		Reason: "flows that began without our ruleset: given lanes, or begun anew where they were not masqueraded",
 	}
 	if err != nil {
 		detail.Action, detail.Reason = "failed", "not all flows were healed: "+err.Error()
 	}
-	w.events.Publish(control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail})
+	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: detail})
 }
 
 func (v move) event(f failover.Family, took time.Duration, closed int, err error) control.Event {
-	detail := &control.Detail{
+	detail := control.SessionsDetail{
 		Action: "moved", Uplink: v.uplink, Policy: v.policy, Family: f.String(),
 		Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet",
 		TookMS: control.Millis(took),
@@ -128,7 +128,7 @@ func (v move) event(f failover.Family, took time.Duration, closed int, err error
 	if err != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions were moved: "+err.Error()
 	}
-	return control.Event{Time: control.At(time.Now()), Type: control.EventSessions, Detail: detail}
+	return control.Event{Time: control.At(time.Now()), Detail: detail}
 }
 
 // together adds a move, to that of the other family where the same pair is lost in

@@ -10,18 +10,18 @@ import (
 	"swerve/control"
 )
 
-// How the daemon is asked.
+// How events are collected.
 const (
 	// maxBatch is how many events one message holds; more wait for the next.
 	maxBatch = 512
-	// gather is how long an event waits for others to come along, so that a storm
-	// of them costs a few redraws a second.
+	// gather is how long an event waits for more, so that a burst of events causes
+	// only a few redraws a second.
 	gather = 50 * time.Millisecond
 )
 
 // Messages from the backend.
 type (
-	// tickMsg tells the time.
+	// tickMsg is the time.
 	tickMsg time.Time
 	// statusMsg is an answer to a poll.
 	statusMsg struct {
@@ -29,7 +29,7 @@ type (
 		err    error
 		at     time.Time
 	}
-	// eventsMsg is what a stream of events brought, and its end, with the reason.
+	// eventsMsg holds events of a stream, or its end with the reason.
 	eventsMsg struct {
 		from   *stream
 		events []control.Event
@@ -38,8 +38,8 @@ type (
 	}
 )
 
-// backend does the work that waits, in commands. It owns everything they start:
-// after close, all of it has ended.
+// backend does the work that waits, in commands. It owns the goroutines that they
+// start: after close, all have ended.
 type backend struct {
 	client *control.Client
 	ctx    context.Context
@@ -55,7 +55,7 @@ func newBackend(ctx context.Context, socket string) *backend {
 	return &backend{client: control.Dial(socket), ctx: ctx, cancel: cancel}
 }
 
-// close ends every command and stream and waits for them.
+// close cancels every command and stream, and waits until they have ended.
 func (b *backend) close() {
 	b.mu.Lock()
 	b.closed = true
@@ -65,7 +65,7 @@ func (b *backend) close() {
 	b.client.Close()
 }
 
-// enter counts a task that begins, and reports whether it may.
+// enter registers a task, and reports whether it may begin: not after close.
 func (b *backend) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,7 +76,7 @@ func (b *backend) enter() bool {
 	return true
 }
 
-// command makes a tea.Cmd of f. It gives no message once the backend is closed.
+// command returns a command that runs f, unless the backend is closed.
 func (b *backend) command(f func() tea.Msg) tea.Cmd {
 	return func() tea.Msg {
 		if !b.enter() {
@@ -87,7 +87,7 @@ func (b *backend) command(f func() tea.Msg) tea.Cmd {
 	}
 }
 
-// tick tells the time after d.
+// tick reports the time after d.
 func (b *backend) tick(d time.Duration) tea.Cmd {
 	return b.command(func() tea.Msg {
 		timer := time.NewTimer(d)
@@ -109,7 +109,7 @@ func (b *backend) poll() tea.Cmd {
 	})
 }
 
-// untilDone ends the program with the context that the backend was given.
+// untilDone ends the program when the context of the backend is done.
 func (b *backend) untilDone() tea.Cmd {
 	return b.command(func() tea.Msg {
 		<-b.ctx.Done()
@@ -117,17 +117,17 @@ func (b *backend) untilDone() tea.Cmd {
 	})
 }
 
-// stream is one connection over which events come.
+// stream is one connection over which events arrive.
 type stream struct {
-	// items holds what was read and not yet fetched; the reader waits when it is
-	// full, and the daemon then tells how many events it left out. Closed at the
+	// items holds events that were read and not yet fetched. The reader waits when it
+	// is full; the daemon then drops events, and reports how many. It is closed at the
 	// end of the stream.
 	items chan control.Event
-	err   error // of the end; to be read once items is closed
+	err   error // why the stream ended; readable once items is closed
 }
 
-// follow opens a stream with all events that the daemon keeps and those to come,
-// and fetches the first of them.
+// follow opens a stream of all events that the daemon keeps and all future ones, and
+// fetches the first.
 func (b *backend) follow() (*stream, tea.Cmd) {
 	s := &stream{items: make(chan control.Event, maxBatch)}
 	return s, b.command(func() tea.Msg {
@@ -135,11 +135,12 @@ func (b *backend) follow() (*stream, tea.Cmd) {
 			return nil
 		}
 		go b.read(s)
-		return b.take(s)
+		return b.collect(s)
 	})
 }
 
-// read moves events from the daemon to the stream, until either ends.
+// read moves events from the daemon to the stream, until the connection or the backend
+// ends.
 func (b *backend) read(s *stream) {
 	defer b.tasks.Done()
 	defer close(s.items)
@@ -158,11 +159,11 @@ func (b *backend) read(s *stream) {
 
 // fetch waits for the next events of a stream.
 func (b *backend) fetch(s *stream) tea.Cmd {
-	return b.command(func() tea.Msg { return b.take(s) })
+	return b.command(func() tea.Msg { return b.collect(s) })
 }
 
-// take waits for an event, and a moment for more.
-func (b *backend) take(s *stream) tea.Msg {
+// collect waits for an event, and then for gather for more.
+func (b *backend) collect(s *stream) tea.Msg {
 	msg := eventsMsg{from: s}
 	first, open := <-s.items
 	if !open {

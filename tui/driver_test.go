@@ -15,7 +15,7 @@ import (
 	"swerve/control"
 )
 
-// driver runs a model without a terminal: it does what Bubble Tea does, no more.
+// driver runs a model without a terminal, as Bubble Tea would.
 type driver struct {
 	t     *testing.T
 	model *model
@@ -39,7 +39,7 @@ func drive(t *testing.T, socket string, s size) *driver {
 	return d
 }
 
-// run does a command's work aside.
+// run runs a command in a goroutine.
 func (d *driver) run(cmd tea.Cmd) {
 	if cmd == nil {
 		return
@@ -67,7 +67,7 @@ func (d *driver) update(msg tea.Msg) {
 	}
 }
 
-// until takes messages until the page holds a text, and returns the page.
+// until handles messages until the page contains a text, and returns the page.
 func (d *driver) until(text string) string {
 	d.t.Helper()
 	return d.untilIt("shows "+text, func(page string) bool { return strings.Contains(page, text) })
@@ -84,12 +84,12 @@ func (d *driver) untilIt(what string, holds func(page string) bool) string {
 		case msg := <-d.msgs:
 			d.update(msg)
 		case <-end:
-			d.t.Fatalf("waited in vain until the page %s:\n%s", what, page)
+			d.t.Fatalf("deadline exceeded before the page %s:\n%s", what, page)
 		}
 	}
 }
 
-// fakeDaemon is a control server with a status that the test writes.
+// fakeDaemon is a control server with a status that the test sets.
 type fakeDaemon struct {
 	t      *testing.T
 	socket string
@@ -123,7 +123,7 @@ func (f *fakeDaemon) set(s *control.Status) {
 	f.status = s
 }
 
-// start begins a daemon's life: with the same socket, and events from 1.
+// start starts a daemon: always on the same socket, with events numbered from 1.
 func (f *fakeDaemon) start(s *control.Status) {
 	f.t.Helper()
 	f.set(s)
@@ -145,50 +145,50 @@ func (f *fakeDaemon) start(s *control.Status) {
 }
 
 func (f *fakeDaemon) say(reason string) {
-	f.hub.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{Object: "daemon", Action: "says", Reason: reason}})
+	f.hub.Publish(control.Event{Detail: control.DaemonDetail{Object: "daemon", Action: "says", Reason: reason}})
 }
 
-// The page begins without a daemon, finds it, loses it, finds the next one, and
-// has every event once.
+// The page starts without a daemon, connects to it, loses it, connects to the next one,
+// and shows every event once.
 func TestReconnects(t *testing.T) {
 	f := newFake(t)
 	d := drive(t, f.socket, sizes[1])
 	d.until("there is no such socket")
 
 	f.start(allUp().Status)
-	f.say("first life, one")
+	f.say("first run, one")
 	d.until("● OK")
-	d.until("first life, one")
-	f.say("first life, two")
-	d.until("first life, two")
+	d.until("first run, one")
+	f.say("first run, two")
+	d.until("first run, two")
 
 	f.stop()
 	page := d.until("NOT CONNECTED")
-	if !strings.Contains(page, "? was OK") || !strings.Contains(page, "first life, one") {
+	if !strings.Contains(page, "? was OK") || !strings.Contains(page, "first run, one") {
 		t.Errorf("what was known is gone:\n%s", page)
 	}
 	d.until(" old")
 
 	f.start(carrierLost().Status)
-	f.say("second life, one")
-	d.until("second life, one")
+	f.say("second run, one")
+	d.until("second run, one")
 	page = d.untilIt("is live", func(page string) bool {
 		return strings.Contains(page, "◐ WARNING") && strings.Contains(page, "live ")
 	})
-	for _, want := range []string{"first life, one", "first life, two", "second life, one", "no carrier"} {
+	for _, want := range []string{"first run, one", "first run, two", "second run, one", "no carrier"} {
 		if n := strings.Count(page, want); n == 0 || n > 1 && want != "no carrier" {
 			t.Errorf("%q is there %d times:\n%s", want, n, page)
 		}
 	}
 }
 
-// Changes show when they happen, not with the next second.
+// Changes are shown at once, without waiting for the next poll.
 func TestFollows(t *testing.T) {
 	f := newFake(t)
 	f.start(allUp().Status)
 	d := drive(t, f.socket, sizes[0])
 	d.until("● OK")
-	for i := range 3000 { // more than one message, and than the journal keeps
+	for i := range 3000 { // more than one message holds, and than the journal keeps
 		f.hub.Publish(eventsOf(noon, uint64(i+1), uint64(i+1))[0])
 	}
 	f.set(carrierLost().Status)
@@ -200,7 +200,7 @@ func TestFollows(t *testing.T) {
 	}
 }
 
-// A daemon that hangs is told from one that is gone.
+// A daemon that hangs is distinguished from one that is gone.
 func TestHangingDaemon(t *testing.T) {
 	f := newFake(t)
 	f.start(allUp().Status)
@@ -208,7 +208,7 @@ func TestHangingDaemon(t *testing.T) {
 	d.until("● OK")
 	f.mu.Lock()
 	goOn := sync.OnceFunc(f.mu.Unlock)
-	t.Cleanup(goOn) // before the server's end, which waits for answers
+	t.Cleanup(goOn) // before the server stops, which waits for its answers
 	d.until("NO ANSWER for ")
 	goOn()
 	d.until("● OK")
@@ -227,7 +227,7 @@ func TestQuitsWithItsContext(t *testing.T) {
 	close(ended.items)
 	for _, cmd := range []tea.Cmd{back.poll(), back.tick(time.Hour), back.untilDone(), back.fetch(ended)} {
 		if msg := cmd(); msg != nil {
-			t.Errorf("%T from a backend that is closed", msg)
+			t.Errorf("%T from a closed backend", msg)
 		}
 	}
 }

@@ -1,28 +1,29 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"swerve/control"
+	human "swerve/control/say"
 )
 
-// events shows what happened, the newest at the bottom.
-func (p *page) events() section {
+// events lists what happened, the newest at the bottom.
+func (p *picture) events() section {
 	all := p.snap.events
-	about := ""
-	if !p.view.doubts {
+	remark := ""
+	if !p.set.doubts {
 		all = worthwhile(all)
 		if n := len(p.snap.events) - len(all); n > 0 {
-			about = fmt.Sprintf("%d doubts hidden (f)", n)
+			remark = fmt.Sprintf("%d doubts hidden (f)", n)
 		}
 	}
 	if p.snap.Deaf != nil && p.snap.Outage == nil {
-		about = join(p.between, "none come in: "+cause(p.snap.Deaf), about)
+		remark = human.Join(p.between, "none come in: "+cause(p.snap.Deaf), remark)
 	}
 	return section{
-		part: eventsPart, title: p.ruled(eventsPart, "EVENTS", about), least: 2, want: len(all),
+		part: eventsPart, name: "EVENTS", remark: remark, least: 2, want: len(all), leave: 3, tail: true,
 		limit: func(int) int { return max(len(all)-1, 0) },
 		window: func(rows, scroll int) ([]line, string) {
 			return p.eventLines(all, rows, scroll)
@@ -30,18 +31,21 @@ func (p *page) events() section {
 	}
 }
 
-// eventLines are the last lines up to the event that scroll says, counted from the
-// newest.
-func (p *page) eventLines(all []entry, rows, scroll int) ([]line, string) {
+// eventLines returns the last rows lines up to an event: the newest, or the one that
+// scroll counts back to.
+func (p *picture) eventLines(all []entry, rows, scroll int) ([]line, string) {
 	if len(all) == 0 {
 		return []line{{blank(2), say(faint, "none yet")}}, ""
 	}
-	each := 2 // lines for one
+	each := 2 // at most, for one event
 	if rows < 6 {
 		each = 1
 	}
 	end := len(all) - scroll
-	wide := p.timeWidth(all[max(end-rows, 0):end])
+	wide := 0 // the longest time: that of an event of another day
+	for _, e := range all[max(end-rows, 0):end] {
+		wide = max(wide, len(p.eventTime(e.Event)))
+	}
 	var blocks [][]line
 	used, i := 0, end
 	for ; i > 0 && used < rows; i-- {
@@ -58,84 +62,47 @@ func (p *page) eventLines(all []entry, rows, scroll int) ([]line, string) {
 	return lines, scrolled
 }
 
-// noTypes is the width under which the type of an event is left out: what happened
-// tells it.
+// noTypes is the width below which the type of an event is left out, as the text
+// implies it.
 const noTypes = 72
 
-// timeWidth is how wide the times of events are: wider where one is of another day.
-func (p *page) timeWidth(events []entry) (n int) {
-	for _, e := range events {
-		n = max(n, len(p.eventTime(e.Event)))
-	}
-	return n
+func (p *picture) eventTime(e control.Event) string {
+	return human.Moment(p.snap.Status.Now, e.Time)
 }
 
-func (p *page) eventTime(e control.Event) string {
-	return moment(p.snap.Status.Now.Time, e.Time.Time)
-}
-
-// event is one event over at most so many lines. Its time takes wide cells.
-func (p *page) event(e control.Event, wide, most int) []line {
+// event returns one event in at most so many lines. Its time takes wide cells.
+func (p *picture) event(e control.Event, wide, most int) []line {
 	cols := []column{{width: wide, right: true}}
-	if p.size.width >= noTypes {
+	if p.width >= noTypes {
 		cols = append(cols, column{width: len(control.EventSessions)})
 	}
-	t := layOut(cols, p.size.width)
-	begin := line{blank(2)}.and(t.row(p.theme, textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type)))...)
-	return p.hanging(begin, begin.columns()+gap, most, p.eventPhrase(e))
+	t := p.table(p.width, cols...)
+	begin := line{blank(2)}.and(t.row(textCell(faint, p.eventTime(e)), textCell(eventTone(e), string(e.Type())))...)
+	return p.hanging(begin, begin.columns()+gap, most, plain, p.eventPhrase(e))
 }
 
-// eventTone is how the type of an event looks.
+// eventTone returns the tone of the type of an event.
 func eventTone(e control.Event) tone {
-	switch {
-	case e.Switch != nil:
+	switch d := e.Detail.(type) {
+	case control.SwitchDetail:
 		return strong
-	case e.Health == nil:
-		return plain
+	case control.HealthDetail:
+		switch d.To {
+		case control.Up:
+			return good
+		case control.Down, control.Shunned:
+			return bad
+		}
+		return warn
 	}
-	switch e.Health.To {
-	case control.Up:
-		return good
-	case control.Down, control.Shunned:
-		return bad
-	}
-	return warn
+	return plain
 }
 
-func (p *page) eventPhrase(e control.Event) string {
-	switch {
-	case e.Health != nil:
-		h := e.Health
-		return phrase(fmt.Sprintf("%s %s %s %s %s", h.Uplink, family(h.Family), h.From, p.to, h.To),
-			h.Reason, timing(h.EvidenceMS, nil))
-	case e.Switch != nil:
-		return p.switchPhrase(*e.Switch)
-	case e.Detail != nil:
-		return p.detailPhrase(e.Detail)
-	}
-	return string(e.Type)
+func (p *picture) eventPhrase(e control.Event) string {
+	return cmp.Or(p.phrases().Event(e), string(e.Type()))
 }
 
-func (p *page) detailPhrase(d *control.Detail) string {
-	what := []string{d.Uplink, d.Policy, family(d.Family), d.Object, d.Action}
-	if d.Count != nil {
-		what = append(what, fmt.Sprint(*d.Count))
-	}
-	more := timing(nil, d.TookMS)
-	if !d.Until.IsZero() {
-		more = join(", ", more, "until "+moment(p.snap.Status.Now.Time, d.Until.Time))
-	}
-	if d.Generation != 0 {
-		more = join(", ", more, fmt.Sprintf("generation %d", d.Generation))
-	}
-	return phrase(join(" ", what...), d.Reason, join("; ", append([]string{more}, d.Problems...)...))
-}
-
-// phrase is "what: why (more)" without the parts that are empty.
-func phrase(what, why, more string) string {
-	text := join(": ", strings.TrimSpace(what), why)
-	if more != "" {
-		text += " (" + more + ")"
-	}
-	return text
+// phrases are the words for events, with the arrow of the theme.
+func (p *picture) phrases() human.Phrases {
+	return human.Phrases{Arrow: p.to, Now: p.snap.Status.Now}
 }

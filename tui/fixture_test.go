@@ -10,7 +10,7 @@ import (
 	"swerve/failover"
 )
 
-// noon is when the tests' snapshots are taken.
+// noon is the time of the snapshots.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC)
 
 func before(d time.Duration) control.Time { return control.At(noon.Add(-d)) }
@@ -48,12 +48,12 @@ func allUp() *Snapshot {
 			{Name: "guests", IPv4: shares("lte")}},
 	}
 	return snapshotOf(s, []control.Event{
-		detail(1, 26*time.Hour, control.EventDaemon, control.Detail{Object: "daemon", Action: "started",
+		detail(1, 26*time.Hour, control.DaemonDetail{Object: "daemon", Action: "started",
 			Reason: "ipv4 by fiber, ipv6 by fiber", Generation: 7}),
 		health(2, 3*time.Hour, "fiber", "ipv4", control.Unknown, control.Up, "1 of 3 targets answers", nil),
 		health(3, 40*time.Minute, "lte", "ipv4", control.Up, control.Suspect, "1.1.1.1 is late", nil),
 		health(4, 40*time.Minute, "lte", "ipv4", control.Suspect, control.Up, "8.8.8.8 answers", nil),
-		detail(5, 12*time.Second, control.EventRepair, control.Detail{Action: "restored", Object: "rule 5301", Reason: "another program took it", TookMS: new(0.8)}),
+		detail(5, 12*time.Second, control.RepairDetail{Action: "restored", Object: "rule 5301", Reason: "another program took it", TookMS: new(0.8)}),
 	})
 }
 
@@ -67,13 +67,13 @@ func snapshotOf(s *control.Status, events []control.Event) *Snapshot {
 	return snap
 }
 
-// entriesOf is what a journal makes of events.
+// entriesOf returns the entries of a journal with these events.
 func entriesOf(events ...control.Event) []entry {
 	var j journal
 	return j.add(events)
 }
 
-// pastOf is a minute of samples that end with what the status says.
+// pastOf returns a minute of samples that end with the values of a status.
 func pastOf(seed int, s control.FamilyStatus) (out []sample) {
 	for i := range 50 {
 		v := sample{at: noon.Add(time.Duration(i-49) * time.Second), rtt: measured(nil), loss: measured(nil)}
@@ -91,12 +91,12 @@ func pastOf(seed int, s control.FamilyStatus) (out []sample) {
 }
 
 func health(seq uint64, ago time.Duration, uplink, family string, from, to control.State, reason string, evidence *float64) control.Event {
-	return control.Event{Time: before(ago), Type: control.EventHealth, Seq: seq, Health: &control.HealthDetail{
+	return control.Event{Time: before(ago), Seq: seq, Detail: control.HealthDetail{
 		Uplink: uplink, Family: family, From: from, To: to, Reason: reason, EvidenceMS: evidence}}
 }
 
-func detail(seq uint64, ago time.Duration, kind control.EventType, d control.Detail) control.Event {
-	return control.Event{Time: before(ago), Type: kind, Seq: seq, Detail: &d}
+func detail(seq uint64, ago time.Duration, d control.Detail) control.Event {
+	return control.Event{Time: before(ago), Seq: seq, Detail: d}
 }
 
 func lastSwitch(ago time.Duration, family, reason string, from, to []string) *control.Switch {
@@ -104,7 +104,7 @@ func lastSwitch(ago time.Duration, family, reason string, from, to []string) *co
 		Kind: "failover", From: from, To: to, Reason: reason, EvidenceMS: new(0.03), SwitchMS: new(0.914)}}
 }
 
-// finish makes what a daemon derives from the rest.
+// finish adds what a daemon derives from the rest of its status.
 func finish(snap *Snapshot) *Snapshot {
 	s := snap.Status
 	s.Problems = append(s.Problems, control.HealthProblems(s.Uplinks, s.Policies)...)
@@ -118,7 +118,7 @@ func finish(snap *Snapshot) *Snapshot {
 	return snap
 }
 
-// carrierLost is the moment after a plug was pulled.
+// carrierLost is the situation after a cable was unplugged.
 func carrierLost() *Snapshot {
 	snap := allUp()
 	s := snap.Status
@@ -134,7 +134,7 @@ func carrierLost() *Snapshot {
 		health(6, 8*time.Second, "fiber", "ipv4", control.Up, control.Down, "no carrier", new(0.03)),
 		health(7, 8*time.Second, "fiber", "ipv6", control.Up, control.Down, "no carrier", new(0.03)),
 		control.SwitchEvent(*s.LastSwitch),
-		detail(9, 8*time.Second, control.EventSessions, control.Detail{Uplink: "fiber", Policy: "default", Family: "ipv4",
+		detail(9, 8*time.Second, control.SessionsDetail{Uplink: "fiber", Policy: "default", Family: "ipv4",
 			Action: "moved", Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet", TookMS: new(4.8)}))...)
 	return finish(snap)
 }
@@ -158,7 +158,7 @@ func degraded() *Snapshot {
 	return finish(snap)
 }
 
-// noDaemon is a start without one.
+// noDaemon is the situation before any daemon has answered.
 func noDaemon() *Snapshot {
 	return &Snapshot{Socket: "/run/swerve/swerve.sock", trends: trends{}, Outage: &Outage{
 		Since: noon.Add(-7 * time.Second), Tries: 4, Next: noon.Add(3200 * time.Millisecond), Err: goneError("there is no such socket")}}
@@ -170,7 +170,7 @@ func goneError(why string) error {
 		Remedy: "start it with `systemctl start swerve`, or name its socket with --socket"}
 }
 
-// stale is what is left of a daemon that went away.
+// stale is what is known after the daemon has stopped.
 func stale() *Snapshot {
 	snap := carrierLost()
 	snap.Received = noon.Add(-75 * time.Second)
@@ -214,7 +214,7 @@ func crowd() *Snapshot {
 	return finish(snap)
 }
 
-// longNames has names and texts that are as long, as wide and as hostile as can be.
+// longNames has very long and wide names, and texts with control sequences.
 func longNames() *Snapshot {
 	snap := allUp()
 	s := snap.Status
@@ -226,6 +226,6 @@ func longNames() *Snapshot {
 	s.Uplinks[0].RxBPS, s.Uplinks[0].TxBPS = new(uint64(1<<64-1)), new(uint64(999_499))
 	s.Policies[0] = control.Policy{Name: "方針-with-a-long-name-behind-it-indeed", IPv4: shares(s.Uplinks[0].Name, "lte"), IPv6: shares(s.Uplinks[0].Name)}
 	s.LastSwitch = lastSwitch(400*24*time.Hour, "ipv4", s.Uplinks[0].IPv4.Reason, []string{s.Uplinks[0].Name}, nil)
-	snap.events = append(snap.events, entriesOf(detail(6, 0, "novelty\n\x1b[31m", control.Detail{Object: "x\ny", Action: "became", Reason: "line one\r\nline two\tand a tab"}))...)
+	snap.events = append(snap.events, entriesOf(detail(6, 0, control.OtherDetail{Type: "novelty\n\x1b[31m", Object: "x\ny", Action: "became", Reason: "line one\r\nline two\tand a tab"}))...)
 	return finish(snap)
 }

@@ -7,41 +7,41 @@ import (
 	"swerve/control"
 )
 
-// Bounds of what can be scrolled through; the oldest go first, and doubts before
-// others where they take more than their share.
+// Bounds on the events that are kept. The oldest are dropped first, and doubts before
+// others while there are more than maxDoubts.
 const (
 	maxEvents = 1000
 	maxDoubts = 500
 )
 
-// entry is an event as the page shows it.
+// entry is an event of the journal.
 type entry struct {
 	control.Event
-	// doubt: it only tells that an uplink was suspected, or is again what it was
-	// before. There are many of those on a bad line, and they move nothing.
+	// doubt: it only reports that an uplink is suspect, or back in the state before
+	// that. On a bad line there are many of those, and they change nothing.
 	doubt bool
 }
 
-// journal is the events so far, over the lives of several daemons. A stream begins
-// anew with each connection, with all that the daemon keeps; the journal takes what
-// it does not have yet.
+// journal holds the events so far, of one run of the daemon after another. Each stream
+// starts again with all events that the daemon keeps; the journal adds those that it
+// does not have yet.
 type journal struct {
 	entries []entry // the oldest first
-	// seen has the time of each event of the present daemon's life that it may
-	// still repeat, by sequence number.
+	// seen has, by sequence number, the times of those events of the daemon's current
+	// run that it may repeat; last is the latest number.
 	seen map[uint64]time.Time
 	last uint64
-	// before is what each suspected uplink was when it became so.
+	// before is the state of each suspect uplink before it became suspect.
 	before map[suspect]control.State
 }
 
-// suspect names an uplink's family as events do.
+// suspect identifies an uplink in one family, as events do.
 type suspect struct{ uplink, family string }
 
-// add takes those events that are new, and returns how they are shown.
+// add adds the events that are new, and returns them.
 func (j *journal) add(events []control.Event) (fresh []entry) {
 	for _, e := range events {
-		if j.note(e) {
+		if j.isNew(e) {
 			fresh = append(fresh, entry{e, j.doubt(e)})
 		}
 	}
@@ -50,7 +50,7 @@ func (j *journal) add(events []control.Event) (fresh []entry) {
 	return fresh
 }
 
-// trim keeps the bounds. What a page shows stays as it is.
+// trim enforces the bounds. Slices of entries that are in use elsewhere do not change.
 func (j *journal) trim() {
 	over := len(j.entries) - maxEvents
 	if over <= 0 {
@@ -67,9 +67,9 @@ func (j *journal) trim() {
 	j.entries = j.entries[max(over, 0):]
 }
 
-// note reports whether an event is new. Numbers begin at 1 in each daemon's life: a
-// number that was there with another time is of a new life.
-func (j *journal) note(e control.Event) bool {
+// isNew reports whether an event is new, and registers it. Numbers start at 1 in each
+// run of the daemon: a number that is known with another time belongs to a new run.
+func (j *journal) isNew(e control.Event) bool {
 	if e.Seq == 0 {
 		return true
 	}
@@ -81,14 +81,14 @@ func (j *journal) note(e control.Event) bool {
 		j.seen = map[uint64]time.Time{}
 	}
 	j.seen[e.Seq], j.last = e.Time.Time, e.Seq
-	delete(j.seen, e.Seq-control.MaxEvents) // the daemon keeps no more
+	delete(j.seen, e.Seq-control.MaxEvents) // the daemon no longer has that one
 	return true
 }
 
-// doubt reports whether an event is one, in its turn.
+// doubt reports whether an event is a doubt. Events have to be passed in their order.
 func (j *journal) doubt(e control.Event) bool {
-	h := e.Health
-	if h == nil {
+	h, ok := e.Detail.(control.HealthDetail)
+	if !ok {
 		return false
 	}
 	key := suspect{h.Uplink, h.Family}
@@ -107,7 +107,7 @@ func (j *journal) doubt(e control.Event) bool {
 	return false
 }
 
-// worthwhile leaves out doubts.
+// worthwhile returns the entries that are not doubts.
 func worthwhile(all []entry) (kept []entry) {
 	for _, e := range all {
 		if !e.doubt {

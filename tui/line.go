@@ -3,22 +3,24 @@ package tui
 import (
 	"slices"
 	"strings"
+
+	human "swerve/control/say"
 )
 
-// span is a piece of text in one tone. Its text is clean: say makes it so, and
-// nothing else makes one.
+// span is a piece of text in one tone. Its text is clean: say makes it so, and the
+// few spans that are made without say are of texts that are clean already.
 type span struct {
 	text string
 	tone tone
 }
 
-// say returns a span of a text from anywhere.
-func say(how tone, text string) span { return span{clean(text), how} }
+// say returns a span of a text from any source, which it cleans.
+func say(how tone, text string) span { return span{human.Clean(text), how} }
 
-// columns is how many cells a span takes.
+// columns returns how many cells a span takes.
 func (s span) columns() int { return columns(s.text) }
 
-// line is one line of the page.
+// line is one line of a screen.
 type line []span
 
 func (l line) columns() (n int) {
@@ -28,74 +30,34 @@ func (l line) columns() (n int) {
 	return n
 }
 
-// blank is a piece of n spaces.
+// blank returns n spaces.
 func blank(n int) span { return span{strings.Repeat(" ", max(n, 0)), plain} }
 
-// padTo fills the line up to a column with spaces.
+// padTo returns the line filled with spaces up to a column.
 func (l line) padTo(column int) line { return l.and(blank(column - l.columns())) }
 
 // and returns the line with more spans at its end; the line itself stays.
 func (l line) and(more ...span) line { return append(slices.Clip(l), more...) }
 
-// draw turns a line into text for the terminal, cut to width cells.
-func (t *theme) draw(l line, width int) string {
-	var b strings.Builder
+// from returns the line without its first n cells.
+func (l line) from(n int) line {
 	for i, s := range l {
-		room := width
-		if width -= s.columns(); width < 0 {
-			s.text = cut(s.text, room, t.ellipsis)
+		if w := s.columns(); w > n {
+			return append(line{{s.text[len(fit(s.text, n)):], s.tone}}, l[i+1:]...)
 		}
-		if i == len(l)-1 || width <= 0 {
-			s.text = strings.TrimRight(s.text, " ")
-		}
-		b.WriteString(t.paint(s))
-		if width <= 0 {
-			break
-		}
+		n -= s.columns()
 	}
-	return strings.TrimRight(b.String(), " ")
+	return nil
 }
 
-func (t *theme) paint(s span) string {
-	if s.text == "" || s.tone == plain {
-		return s.text
-	}
-	return t.styles[s.tone].Render(s.text)
-}
-
-// spread puts left at the beginning and right at the end of a line of width cells;
-// where both do not fit, left is cut.
-func (t *theme) spread(left, right line, width int) line {
-	room := width - right.columns()
-	if right.columns() > 0 {
-		room -= 2
-	}
-	return t.cutLine(left, room).padTo(width - right.columns()).and(right...)
-}
-
-// cutLine is the line's beginning of at most n cells.
-func (t *theme) cutLine(l line, n int) line {
-	if l.columns() <= n {
-		return l
-	}
-	var out line
-	for _, s := range l {
-		w := s.columns()
-		if w > n {
-			return append(out, span{cut(s.text, n, t.ellipsis), s.tone})
+// aged returns the line without the colours that would present old states as current.
+func (l line) aged() line {
+	out := make(line, len(l))
+	for i, s := range l {
+		if s.tone == good || s.tone == warn || s.tone == bad {
+			s.tone = faint
 		}
-		out, n = append(out, s), n-w
+		out[i] = s
 	}
 	return out
-}
-
-// title begins a section: its name, what is to be said beside it, and a rule up to
-// the end of the line.
-func (t *theme) title(name string, more line, width int) line {
-	l := append(line{say(strong, name), blank(1)}, more...)
-	if len(more) > 0 {
-		l = l.and(blank(1))
-	}
-	l = t.cutLine(l, width)
-	return l.and(span{strings.Repeat(t.rule, max(width-l.columns(), 0)), faint})
 }

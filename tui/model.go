@@ -1,74 +1,86 @@
 package tui
 
 import (
+	"slices"
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
 )
 
-// How often the daemon is asked.
-const (
-	pollEvery = time.Second
-	// soonest is the least time between two polls, however much happens.
-	soonest = 250 * time.Millisecond
-	// beat is how often the page moves on.
-	beat = 500 * time.Millisecond
-)
+// beat is the interval at which the time on the screen advances.
+const beat = 500 * time.Millisecond
 
-// retries are the waits after the first, second… attempt that failed; the last
-// holds for all that follow.
-var retries = []time.Duration{time.Second, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second}
-
-func retryAfter(tries int) time.Duration { return retries[min(tries, len(retries))-1] }
-
-// model is the program's state. It is one value that is only changed by Update.
+// model is the program's state, changed by Update alone: what is known of the daemon,
+// and which screen is shown, on what terminal, of which moment.
 type model struct {
-	back  *backend
-	keys  keyMap
+	connection
 	looks *theme
+	size  size
+	now   time.Time
 
-	size size
-	view view
-	now  time.Time
+	pages []page
+	at    int  // the index of the page that is shown
+	help  bool // the help about that page is shown in its place
 
-	snap    *Snapshot // what is known
-	frozen  *Snapshot // what is shown while the page is paused
-	journal journal
-
-	polling bool
-	polled  time.Time // when the latest poll began
-	stream  *stream   // nil while no events come
-	deaf    struct {  // streams that failed
-		tries int
-		next  time.Time
-	}
+	// frozen is what is shown during a pause, which began at paused; nil otherwise.
+	frozen *Snapshot
+	paused time.Time
 }
 
 func newModel(back *backend, looks *theme, socket string, now time.Time) *model {
-	return &model{back: back, looks: looks, keys: newKeyMap(), now: now,
-		snap: &Snapshot{Socket: socket, trends: trends{}}, view: view{focus: eventsPart}}
+	return &model{looks: looks, now: now, pages: newPages(back),
+		connection: connection{back: back, snap: &Snapshot{Socket: socket, trends: trends{}}}}
 }
 
 // Init implements tea.Model.
 func (m *model) Init() tea.Cmd {
-	return tea.Batch(m.back.untilDone(), m.back.tick(beat), m.poll())
+	return tea.Batch(m.back.untilDone(), m.back.tick(beat), m.poll(m.now))
+}
+
+// frame returns the frame for what is shown now.
+func (m *model) frame() *frame {
+	f := &frame{canvas: &canvas{theme: m.looks, size: m.size, now: m.now}, snap: m.snap, clock: m.now}
+	if m.frozen != nil {
+		f.snap, f.now, f.paused = m.frozen, m.paused, true
+	}
+	return f
 }
 
 // View implements tea.Model.
 func (m *model) View() string {
-	if m.size == (size{}) {
-		return "" // the terminal has not said yet how large it is
+	f, shown := m.frame(), m.pages[m.at]
+	switch {
+	case m.size == (size{}):
+		return "" // the terminal has not reported its size yet
+	case f.width < leastWidth || f.height < leastHeight:
+		return f.text([]line{{say(strong, "swerve")}, {say(plain, "The terminal is too small.")}})
+	case m.help:
+		h := help{shown, m.otherPages()}
+		return f.around(h.body(f.canvas, f.snap), append([]action{quitKey}, h.keys(f.canvas)...)...)
+	case f.snap.Status == nil:
+		var o offline
+		return f.around(o.body(f.canvas, f.snap), append([]action{quitKey, helpKey}, o.keys(f.canvas)...)...)
 	}
-	return m.page().String()
+	pause := pauseKey
+	switch {
+	case f.paused:
+		pause.SetHelp("p", "resume")
+	case f.snap.Outage != nil:
+		pause = retryKey
+	}
+	keys := slices.Concat([]action{quitKey, helpKey}, m.otherPages(), []action{pause}, shown.keys(f.canvas))
+	return f.around(f.page(shown), keys...)
 }
 
-func (m *model) page() *page {
-	snap := m.snap
-	if m.frozen != nil {
-		snap = m.frozen
+// otherPages are the keys that choose another page.
+func (m *model) otherPages() (keys []action) {
+	for i, p := range m.pages {
+		if i != m.at {
+			keys = append(keys, pageKey(i, p))
+		}
 	}
-	return &page{theme: m.looks, snap: snap, view: m.view, size: m.size, now: m.now}
+	return keys
 }
 
 // Update implements tea.Model.
@@ -78,138 +90,75 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.size = size{msg.Width, msg.Height}
 	case tickMsg:
 		m.now = time.Time(msg)
-		return m, tea.Batch(m.back.tick(beat), m.due())
+		return m, tea.Batch(m.back.tick(beat), m.pollIfDue(m.now))
 	case statusMsg:
+		m.now = msg.at
 		return m, m.answered(msg)
 	case eventsMsg:
-		return m, m.heard(msg)
+		fresh, cmd := m.received(msg, m.now)
+		if m.frozen != nil || len(fresh) == 0 {
+			return m, cmd
+		}
+		return m, tea.Batch(cmd, m.toPages(arrivedMsg(fresh)))
 	case tea.KeyMsg:
 		return m, m.pressed(msg)
+	default:
+		return m, m.toPages(msg)
 	}
 	return m, nil
 }
 
-// poll asks for the status, once at a time.
-func (m *model) poll() tea.Cmd {
-	if m.polling {
+// toPages hands a message to every page.
+func (m *model) toPages(msg tea.Msg) tea.Cmd {
+	f := m.frame()
+	var cmds []tea.Cmd
+	for _, p := range m.pages {
+		cmds = append(cmds, p.update(msg, f.inside(), f.snap))
+	}
+	return tea.Batch(cmds...)
+}
+
+// pressed handles a key: those of every screen itself, and others through the page
+// that is shown.
+func (m *model) pressed(msg tea.KeyMsg) tea.Cmd {
+	f := m.frame()
+	switch {
+	case key.Matches(msg, quitKey.Binding):
+		return tea.Quit
+	case key.Matches(msg, suspendKey):
+		return tea.Suspend
+	case key.Matches(msg, helpKey.Binding):
+		m.help = !m.help
+		return nil
+	case m.help && msg.Type == tea.KeyEsc:
+		m.help = false
 		return nil
 	}
-	m.polling, m.polled = true, m.now
-	return m.back.poll()
-}
-
-// due polls when it is time to.
-func (m *model) due() tea.Cmd {
-	next := m.polled.Add(pollEvery - beat/2) // a tick that is early by a little will do
-	if o := m.snap.Outage; o != nil {
-		next = o.Next
-	}
-	if m.now.Before(next) {
-		return nil
-	}
-	return m.poll()
-}
-
-// answered takes the outcome of a poll.
-func (m *model) answered(msg statusMsg) tea.Cmd {
-	m.polling = false
-	m.now = msg.at
-	if msg.err != nil {
-		m.failed(msg)
-		return nil
-	}
-	m.snap.Status, m.snap.Received, m.snap.Outage = msg.status, msg.at, nil
-	m.snap.trends.add(msg.status, msg.at)
-	return m.listen()
-}
-
-// failed notes that nobody answers, and when to try again.
-func (m *model) failed(msg statusMsg) {
-	if m.snap.Outage == nil {
-		m.snap.Outage = &Outage{Since: msg.at}
-	}
-	o := m.snap.Outage
-	o.Tries++
-	o.Err, o.Next = msg.err, msg.at.Add(retryAfter(o.Tries))
-}
-
-// listen opens a stream of events where there is none, and not too often.
-func (m *model) listen() tea.Cmd {
-	if m.stream != nil || m.now.Before(m.deaf.next) {
-		return nil
-	}
-	var cmd tea.Cmd
-	m.stream, cmd = m.back.follow()
-	return cmd
-}
-
-// heard takes events, and looks at once what they changed.
-func (m *model) heard(msg eventsMsg) tea.Cmd {
-	if msg.from != m.stream {
-		return nil
-	}
-	fresh := m.journal.add(msg.events)
-	m.snap.events = m.journal.entries
-	m.keepPlace(len(fresh), len(worthwhile(fresh)))
-	if msg.ended {
-		m.stream = nil
-		m.snap.Deaf = msg.err
-		m.deaf.tries++
-		m.deaf.next = m.now.Add(retryAfter(m.deaf.tries))
-		return m.poll()
-	}
-	m.deaf.tries, m.snap.Deaf = 0, nil
-	fetch := m.back.fetch(msg.from)
-	if len(fresh) == 0 || m.now.Sub(m.polled) < soonest {
-		return fetch
-	}
-	return tea.Batch(fetch, m.poll())
-}
-
-// keepPlace lets a reader who scrolled back stay with what he reads.
-func (m *model) keepPlace(all, worthwhile int) {
-	if at := &m.view.scroll[eventsPart]; *at > 0 && m.frozen == nil {
-		if m.view.doubts {
-			*at += all
-		} else {
-			*at += worthwhile
+	for i, p := range m.pages {
+		if key.Matches(msg, pageKey(i, p).Binding) {
+			m.at, m.help = i, false
+			return nil
 		}
 	}
-}
-
-// pressed does what a key asks for.
-func (m *model) pressed(msg tea.KeyMsg) tea.Cmd {
-	k := m.keys
 	switch {
-	case key.Matches(msg, k.Quit):
-		return tea.Quit
-	case key.Matches(msg, k.Suspend):
-		return tea.Suspend
-	case key.Matches(msg, k.Help):
-		m.view.help = !m.view.help
-	case m.view.help:
-		m.view.help = msg.Type != tea.KeyEsc
-	case key.Matches(msg, k.Pause):
-		m.pause()
-	case key.Matches(msg, k.Trend):
-		m.view.span = (m.view.span + 1) % len(spans)
-	case key.Matches(msg, k.Doubts):
-		m.view.doubts = !m.view.doubts
-		m.view.scroll[eventsPart] = 0
-	case key.Matches(msg, k.Retry):
-		return m.poll()
-	default:
-		m.move(msg)
+	case m.help: // it hides what the other keys would do
+		return nil
+	case key.Matches(msg, pauseKey.Binding):
+		return m.pause()
+	case key.Matches(msg, retryKey.Binding):
+		return m.poll(m.now)
+	case m.size == (size{}) || f.snap.Status == nil:
+		return nil // no page is shown
 	}
-	return nil
+	return m.pages[m.at].update(msg, f.inside(), f.snap)
 }
 
-// pause lets the page stand still, or go on. What happens meanwhile is kept.
-func (m *model) pause() {
-	if m.frozen != nil {
-		m.frozen, m.view.paused = nil, time.Time{}
-		m.view.scroll[eventsPart] = 0
-		return
+// pause freezes the screen, or resumes. What happens during a pause is kept.
+func (m *model) pause() tea.Cmd {
+	if m.frozen == nil {
+		m.frozen, m.paused = m.snap.clone(), m.now
+		return nil
 	}
-	m.frozen, m.view.paused = m.snap.clone(), m.now
+	m.frozen = nil
+	return m.toPages(resumedMsg{})
 }

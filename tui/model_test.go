@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"swerve/control"
 )
 
-// quietModel is a model whose commands no test runs.
+// quietModel returns a model whose commands the test does not run.
 func quietModel(t *testing.T, s size) *model {
 	t.Helper()
 	back := newBackend(context.Background(), "/nowhere")
@@ -22,7 +23,7 @@ func quietModel(t *testing.T, s size) *model {
 	return m
 }
 
-// known is a model that shows a snapshot.
+// known returns a model that shows a snapshot.
 func known(t *testing.T, snap *Snapshot, s size) *model {
 	m := quietModel(t, s)
 	m.snap, m.journal.entries = snap, snap.events
@@ -63,6 +64,19 @@ func TestKeysThatQuit(t *testing.T) {
 	}
 }
 
+// view is what a user can set on the overview.
+type view struct {
+	focus        part
+	scroll       [maxParts]int
+	span         int
+	doubts, help bool
+}
+
+func viewOf(m *model) view {
+	o := m.pages[0].(*overview)
+	return view{o.focus, o.scroll, o.span, o.doubts, m.help}
+}
+
 func TestKeysThatChangeTheView(t *testing.T) {
 	for _, c := range []struct {
 		keys string
@@ -71,36 +85,90 @@ func TestKeysThatChangeTheView(t *testing.T) {
 		{"", view{focus: eventsPart}},
 		{"?", view{focus: eventsPart, help: true}},
 		{"? ?", view{focus: eventsPart}}, {"? esc", view{focus: eventsPart}},
-		{"? t p tab", view{focus: eventsPart, help: true}}, // the help hides what they would do
+		{"? t p tab", view{focus: eventsPart, help: true}}, // no effect behind the help
 		{"t", view{focus: eventsPart, span: 1}}, {"t t t", view{focus: eventsPart}},
 		{"f", view{focus: eventsPart, doubts: true}}, {"f f", view{focus: eventsPart}},
 		{"tab", view{focus: uplinksPart}}, {"tab tab", view{focus: problemsPart}}, {"tab tab tab", view{focus: policiesPart}},
 		{"tab tab tab tab", view{focus: eventsPart}}, {"shift+tab", view{focus: policiesPart}},
-		{"up up", view{focus: eventsPart, scroll: [parts]int{eventsPart: 2}}},
-		{"up up down", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
+		{"up up", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 2}}},
+		{"up up down", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 1}}},
 		{"down", view{focus: eventsPart}}, {"home end", view{focus: eventsPart}},
-		{"k k j", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
-		{"g", view{focus: eventsPart, scroll: [parts]int{eventsPart: 62}}}, // of 63, two doubts aside
-		{"pgup", view{focus: eventsPart, scroll: [parts]int{eventsPart: 1}}},
-		{"tab down down", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 2}}},
-		{"tab G", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 2}}},
-		{"tab end up", view{focus: uplinksPart, scroll: [parts]int{uplinksPart: 1}}},
+		{"k k j", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 1}}},
+		{"g", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 62}}}, // of 63, two doubts aside
+		{"pgup", view{focus: eventsPart, scroll: [maxParts]int{eventsPart: 1}}},
+		{"tab down down", view{focus: uplinksPart, scroll: [maxParts]int{uplinksPart: 2}}},
+		{"tab G", view{focus: uplinksPart, scroll: [maxParts]int{uplinksPart: 2}}},
+		{"tab end up", view{focus: uplinksPart, scroll: [maxParts]int{uplinksPart: 1}}},
 		{"tab pgdown pgup", view{focus: uplinksPart}}, {"tab up", view{focus: uplinksPart}},
 		{"x z 1", view{focus: eventsPart}},
 	} {
 		m := known(t, crowd(), sizes[0])
-		if press(m, c.keys); m.view != c.want {
-			t.Errorf("%q: %+v, want %+v", c.keys, m.view, c.want)
+		if press(m, c.keys); viewOf(m) != c.want {
+			t.Errorf("%q: %+v, want %+v", c.keys, viewOf(m), c.want)
 		}
 	}
 }
 
-// What the terminal pastes is no key.
+// Pasted text is not taken for keys.
 func TestPasteIsNoKey(t *testing.T) {
 	m := known(t, allUp(), sizes[0])
-	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true}); cmd != nil || m.view != (view{focus: eventsPart}) {
-		t.Errorf("%+v", m.view)
+	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true}); cmd != nil || viewOf(m) != (view{focus: eventsPart}) {
+		t.Errorf("%+v", viewOf(m))
 	}
+}
+
+// notebook is a page that a test adds. It records the messages that it receives.
+type notebook struct{ received []string }
+
+func (n *notebook) title() string { return "notes" }
+func (n *notebook) keys(*canvas) []action {
+	return []action{{bind("w", "write", "w"), "w", "write a note"}}
+}
+func (n *notebook) legend(c *canvas) [][2]string { return [][2]string{{c.hook, "a note"}} }
+func (n *notebook) body(c *canvas, snap *Snapshot) []line {
+	return []line{{say(plain, fmt.Sprintf("notes on %d by %d about %s", c.width, c.height, snap.Status.Software))}}
+}
+func (n *notebook) update(msg tea.Msg, c *canvas, snap *Snapshot) tea.Cmd {
+	n.received = append(n.received, fmt.Sprintf("%T", msg))
+	return nil
+}
+
+// A page in the list of pages is complete: a key chooses it, the foot and the help show
+// its keys, and it receives the messages for pages.
+func TestSecondPage(t *testing.T) {
+	m, notes := known(t, allUp(), sizes[0]), new(notebook)
+	m.pages = append(m.pages, notes)
+	shows := func(keys string, wanted ...string) {
+		t.Helper()
+		press(m, keys)
+		wellFormed(t, keys, m.View(), sizes[0])
+		for _, want := range wanted {
+			if !strings.Contains(m.View(), want) {
+				t.Errorf("after %q: no %q in\n%s", keys, want, m.View())
+			}
+		}
+	}
+	shows("w", "UPLINKS", "q quit   ? help   2 notes   p pause   ↑↓ scroll")
+	shows("2", "notes on 80 by 22 about 1.0.0", "q quit   ? help   1 overview   p pause   w write", "● OK")
+	shows("w t f tab", "notes on")
+	shows("?", "w                 write a note", "1                 overview", "└                 a note", "? back")
+	shows("1", "UPLINKS", "2 notes")
+	if got, want := viewOf(m), (view{focus: eventsPart}); got != want {
+		t.Errorf("keys of another page reach the overview: %+v", got)
+	}
+	m.stream = &stream{}
+	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 11)})
+	press(m, "p")
+	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 12, 13)})
+	press(m, "p")
+	type answer struct{}
+	m.Update(answer{})
+	want := "tea.KeyMsg tea.KeyMsg tea.KeyMsg tea.KeyMsg tui.arrivedMsg tui.resumedMsg tui.answer"
+	if got := strings.Join(notes.received, " "); got != want {
+		t.Errorf("the page received %s, want %s", got, want)
+	}
+	m.snap = noDaemon()
+	shows("2", "NOT CONNECTED", "q quit   ? help   r try now")
 }
 
 func TestScrolledPages(t *testing.T) {
@@ -113,12 +181,12 @@ func TestScrolledPages(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, m.View())
 		}
 	}
-	// A terminal that grew has no place left to scroll to.
+	// On a terminal that has grown there is nothing left to scroll.
 	m.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
 	if got := m.View(); !strings.Contains(got, "provider-01 ") || !strings.Contains(got, "provider-12 ") {
 		t.Errorf("after growing:\n%s", got)
 	}
-	// Nor has a list that became shorter.
+	// Nor in a list that has become shorter.
 	m.snap.Status.Policies = m.snap.Status.Policies[:1]
 	if got := m.View(); !strings.Contains(got, "  default  IPv4") {
 		t.Errorf("with one policy:\n%s", got)
@@ -147,7 +215,7 @@ func TestPauseKeepsThePage(t *testing.T) {
 	}
 }
 
-// Events that come in do not move what a reader looks at.
+// New events do not move what the user has scrolled to.
 func TestReadersPlaceIsKept(t *testing.T) {
 	m := known(t, crowd(), sizes[0])
 	m.stream = &stream{}
@@ -166,7 +234,7 @@ func TestReadersPlaceIsKept(t *testing.T) {
 	}
 }
 
-// gone is the answer of a socket without a daemon, after d.
+// gone is the outcome of a poll without a daemon, at d after noon.
 func gone(d time.Duration) statusMsg { return statusMsg{err: goneError("gone"), at: noon.Add(d)} }
 
 func TestRetriesAreBounded(t *testing.T) {
@@ -190,7 +258,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	}
 }
 
-// due reports whether a tick after d asks the daemon.
+// due reports whether a tick at d after noon starts a poll.
 func due(m *model, d time.Duration) bool {
 	m.polling = false
 	m.Update(tickMsg(noon.Add(d)))
@@ -213,9 +281,9 @@ func TestPollsInTime(t *testing.T) {
 	m.Update(gone(3 * time.Second))
 	m.Update(gone(4 * time.Second)) // the next after 6 s
 	if due(m, 5900*time.Millisecond) || !due(m, 6*time.Second) {
-		t.Error("not by the schedule of retries")
+		t.Error("not at the time of the retry")
 	}
-	// r asks at once, but one question at a time.
+	// r polls at once, but one poll at a time.
 	m.polling = false
 	if press(m, "r") == nil || !m.polling || press(m, "r") != nil {
 		t.Error("r does not ask once")
@@ -227,17 +295,17 @@ func TestPollsInTime(t *testing.T) {
 	}
 }
 
-// A change is looked at as soon as an event tells of it.
+// An event causes a poll.
 func TestEventsHurryThePoll(t *testing.T) {
 	m := known(t, allUp(), sizes[0])
 	m.stream, m.polled, m.now = &stream{}, noon, noon.Add(100*time.Millisecond)
 	m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 10)})
 	if m.polling {
-		t.Error("a storm of events makes a storm of polls")
+		t.Error("a burst of events causes a burst of polls")
 	}
 	m.now = noon.Add(600 * time.Millisecond)
 	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 10, 10)}); m.polling {
-		t.Error("a repeated event hurries")
+		t.Error("a repeated event causes a poll")
 	}
 	if m.Update(eventsMsg{from: m.stream, events: eventsOf(noon, 11, 11)}); !m.polling {
 		t.Error("no poll after an event")
@@ -261,7 +329,7 @@ func TestStreamOfEvents(t *testing.T) {
 	if got := m.View(); !strings.Contains(got, "none come in: cut off") {
 		t.Errorf("the page does not say so:\n%s", got)
 	}
-	m.Update(eventsMsg{from: first, events: eventsOf(noon, 12, 13)}) // a late word of the old stream
+	m.Update(eventsMsg{from: first, events: eventsOf(noon, 12, 13)}) // late events of the old stream
 	if len(m.snap.events) != 7 {
 		t.Errorf("%d events", len(m.snap.events))
 	}
@@ -301,7 +369,7 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// Keys do no harm before there is anything to show, or room for it.
+// Keys do no harm before there is anything to show, or on a terminal that is too small.
 func TestKeysAtAnyTime(t *testing.T) {
 	all := "up down pgup pgdown g G tab shift+tab t f p r ? esc ? ? p"
 	for _, s := range []size{{}, {1, 1}, {39, 9}, {40, 10}, {80, 24}} {

@@ -2,75 +2,59 @@ package tui
 
 import (
 	"fmt"
-	"strings"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
-// policies tells which uplinks carry each policy's new flows now.
-func (p *page) policies() section {
+// policies lists which uplinks carry the new flows of each policy.
+func (p *picture) policies() section {
 	status := p.snap.Status
 	t := p.policyColumns(status.Policies)
 	var body []line
 	for _, policy := range status.Policies {
 		cells := []cell{textCell(plain, policy.Name)}
 		for _, f := range failover.Families {
-			cells = append(cells, textCell(faint, family(f.String())), textCell(strong, control.Carriers(policy.Family(f))))
+			cells = append(cells, textCell(faint, human.Family(f.String())), textCell(strong, human.Carriers(policy.Family(f))))
 		}
-		body = append(body, line{blank(2)}.and(t.row(p.theme, cells...)...))
+		body = append(body, line{blank(2)}.and(t.row(cells...)...))
 	}
-	s := p.fixed(policiesPart, 1, body, p.ruled(policiesPart, "POLICIES", ""))
-	s.want = min(s.want, max(p.room()/5, 3)) // the rest is a scroll away
+	s := p.fixed(section{part: policiesPart, name: "POLICIES", least: 1, leave: 2, grow: 4}, body)
+	s.want = min(s.want, max(p.height/5, 3)) // the user can scroll to the rest
 	return s
 }
 
-// policyColumns are as wide as what stands in them. Where that is too wide, names
-// get a third at most, and the families share the rest.
-func (p *page) policyColumns(policies []control.Policy) table {
+// policyColumns lays the columns out as wide as their texts. Where that is too wide,
+// names get a third at most, and the families share the rest.
+func (p *picture) policyColumns(policies []control.Policy) table {
 	const label = 4 // IPv4
 	var name, v4, v6 int
 	for _, policy := range policies {
-		name = max(name, columns(clean(policy.Name)))
-		v4 = max(v4, columns(clean(control.Carriers(policy.IPv4))))
-		v6 = max(v6, columns(clean(control.Carriers(policy.IPv6))))
+		name = max(name, columns(human.Clean(policy.Name)))
+		v4 = max(v4, columns(human.Clean(human.Carriers(policy.IPv4))))
+		v6 = max(v6, columns(human.Clean(human.Carriers(policy.IPv6))))
 	}
-	name = min(name, p.size.width/3)
-	room := p.size.width - 2 - name - 2*(gap+label+1)
+	name = min(name, p.width/3)
+	room := p.width - 2 - name - 2*(gap+label+1)
 	v4 = min(v4, max(room-v6, room/2))
 	v6 = min(v6, room-v4)
-	return layOut([]column{{width: name}, {width: label}, {width: v4, close: true},
-		{width: label}, {width: v6, close: true}}, p.size.width)
+	return p.table(p.width, column{width: name}, column{width: label}, column{width: v4, close: true},
+		column{width: label}, column{width: v6, close: true})
 }
 
-// lastSwitch tells of the newest switch, with its evidence.
-func (p *page) lastSwitch() section {
+// lastSwitch is the latest switch, with its evidence.
+func (p *picture) lastSwitch() section {
+	out := section{part: switchPart, name: "LAST SWITCH", remark: "none since the daemon's start", leave: 1, grow: 3}
 	s := p.snap.Status.LastSwitch
 	if s == nil {
-		return p.fixed(switchPart, 0, nil, p.ruled(switchPart, "LAST SWITCH", "none since the daemon's start"))
+		return p.fixed(out, nil)
 	}
-	about := fmt.Sprintf("%s ago, %s%s%d since the start", control.AgeAt(p.snap.Status.Now, s.Time),
-		moment(p.snap.Status.Now.Time, s.Time.Time), p.between, p.snap.Status.SwitchesTotal)
-	told := func(rows int) []line { return p.hanging(nil, 2, rows, p.switchPhrase(s.SwitchDetail)) }
-	return section{
-		part: switchPart, title: p.ruled(switchPart, "LAST SWITCH", about), least: 1, want: len(told(3)),
-		limit:  func(int) int { return 0 },
-		window: func(rows, _ int) ([]line, string) { return told(rows), "" },
-	}
-}
-
-// switchPhrase tells a switch in words.
-func (p *page) switchPhrase(s control.SwitchDetail) string {
-	return phrase(fmt.Sprintf("%s %s %s %s", s.Policy, family(s.Family), s.Kind, p.way(s.From, s.To)),
-		s.Reason, timing(s.EvidenceMS, s.SwitchMS))
-}
-
-// way tells from where to where traffic went.
-func (p *page) way(from, to []string) string { return together(from) + " " + p.to + " " + together(to) }
-
-func together(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, "+")
+	out.remark = fmt.Sprintf("%s ago, %s%s%d since the start", human.AgeAt(p.snap.Status.Now, s.Time),
+		human.Moment(p.snap.Status.Now, s.Time), p.between, p.snap.Status.SwitchesTotal)
+	body := func(rows int) []line { return p.hanging(nil, 2, rows, plain, p.phrases().Switch(s.SwitchDetail)) }
+	out.least, out.want = 1, len(body(3))
+	out.limit = func(int) int { return 0 }
+	out.window = func(rows, _ int) ([]line, string) { return body(rows), "" }
+	return out
 }

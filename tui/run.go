@@ -17,18 +17,18 @@ func init() { quiet.Restore() }
 
 // Options are what Run needs.
 type Options struct {
-	// Socket is the path of the daemon's.
+	// Socket is the path of the daemon's socket.
 	Socket string
-	// Input and Output are the terminal's.
+	// Input and Output are those of the terminal.
 	Input  io.Reader
 	Output io.Writer
-	// ASCII draws with nothing but ASCII.
+	// ASCII restricts the drawing to ASCII characters.
 	ASCII bool
 }
 
 // Run shows the dashboard until the user quits or ctx is done. Its error is a
-// *control.Error: with control.ErrNoDaemon in its chain when no daemon answered in
-// all that time, and another where the terminal failed.
+// *control.Error: with control.ErrNoDaemon in its chain if no daemon ever answered, and
+// with the cause if the terminal failed.
 func Run(ctx context.Context, o Options) error {
 	back := newBackend(ctx, o.Socket)
 	defer back.close()
@@ -42,7 +42,7 @@ func Run(ctx context.Context, o Options) error {
 	return m.outcome()
 }
 
-// outcome is nil when a daemon was seen.
+// outcome returns the error of a program that has ended: nil if a daemon answered.
 func (m *model) outcome() error {
 	if m.snap.Status != nil {
 		return nil

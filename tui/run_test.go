@@ -13,29 +13,29 @@ import (
 	"swerve/control"
 )
 
-// screen takes what the program draws.
-type screen struct {
+// display collects what the program draws.
+type display struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (s *screen) Write(b []byte) (int, error) {
+func (s *display) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.Write(b)
 }
 
-func (s *screen) String() string {
+func (s *display) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
 }
 
 // start runs the whole program on a pipe.
-func start(t *testing.T, ctx context.Context, socket string) (keys io.Writer, out *screen, ended chan error) {
+func start(t *testing.T, ctx context.Context, socket string) (keys io.Writer, out *display, ended chan error) {
 	in, keys := io.Pipe()
 	t.Cleanup(func() { in.Close() })
-	out, ended = new(screen), make(chan error, 1)
+	out, ended = new(display), make(chan error, 1)
 	go func() { ended <- Run(ctx, Options{Socket: socket, Input: in, Output: out}) }()
 	return keys, out, ended
 }
@@ -67,14 +67,14 @@ func TestRunWithoutDaemon(t *testing.T) {
 	}
 }
 
-// The program ends with its context, with a daemon that it follows.
+// The program ends with its context while it follows a daemon.
 func TestRunEndsWithItsContext(t *testing.T) {
 	f := newFake(t)
 	f.start(allUp().Status)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, _, ended := start(t, ctx, f.socket)
 	for end := time.Now().Add(30 * time.Second); f.asked.Load() < 2 && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond) // the second question comes after the first answer
+		time.Sleep(5 * time.Millisecond) // the second request follows the first answer
 	}
 	cancel()
 	if err := await(t, ended); err != nil {

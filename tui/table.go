@@ -7,17 +7,17 @@ const gap = 2
 type column struct {
 	title string
 	width int
-	right bool // its text stands at the right
+	right bool // its cells are aligned to the right
 	close bool // it belongs to the column before it: one space between them
-	// rank orders the leaving where the table is too wide: the highest first; 0
-	// never leaves.
+	// rank is the order in which columns are left out of a table that is too wide, the
+	// highest first; 0 stays.
 	rank int
-	// grow is how many cells it may take more where the table has room.
+	// grow is by how many cells it may become wider where the table has room.
 	grow int
 }
 
-// cell is what stands in a column. A cell that is drawn to measure, such as a trend,
-// has fill instead of a text.
+// cell is the content of a column in one row. A cell that is drawn as wide as its
+// column, such as a trend, has fill instead of a text.
 type cell struct {
 	span
 	fill func(width int) span
@@ -27,15 +27,16 @@ func textCell(how tone, text string) cell { return cell{span: say(how, text)} }
 
 // table is a set of columns, laid out for a width.
 type table struct {
-	columns []column
-	widths  []int // 0: the column has left
+	columns  []column
+	widths   []int // 0: the column is left out
+	ellipsis string
 }
 
-// layOut decides which columns stay and how wide each is.
-func layOut(cols []column, room int) table {
-	t := table{cols, make([]int, len(cols))}
-	for i, c := range cols {
-		t.widths[i] = c.width
+// table lays columns out in room cells: it decides which are shown and how wide each is.
+func (c *canvas) table(room int, cols ...column) table {
+	t := table{cols, make([]int, len(cols)), c.ellipsis}
+	for i, col := range cols {
+		t.widths[i] = col.width
 	}
 	for t.total() > room && t.dropOne() {
 	}
@@ -44,7 +45,7 @@ func layOut(cols []column, room int) table {
 	return t
 }
 
-// total is the width of the whole table.
+// total returns the width of the whole table.
 func (t table) total() (n int) {
 	for i, w := range t.widths {
 		if w > 0 {
@@ -64,8 +65,8 @@ func (t table) gapBefore(i int, first bool) int {
 	return gap
 }
 
-// dropOne leaves out the column of the highest rank, and reports whether there was
-// one that may go.
+// dropOne leaves out the column of the highest rank, and reports whether one has a
+// rank.
 func (t table) dropOne() bool {
 	worst := -1
 	for i, c := range t.columns {
@@ -79,8 +80,8 @@ func (t table) dropOne() bool {
 	return worst >= 0
 }
 
-// growBy gives one cell to each column that may grow, so that those stay of one
-// width, and reports whether it could.
+// growBy gives one cell of the spare ones to each column that may grow, so that those
+// grow alike, and reports whether there were enough.
 func (t table) growBy(spare *int) bool {
 	var growing []int
 	for i, c := range t.columns {
@@ -98,11 +99,8 @@ func (t table) growBy(spare *int) bool {
 	return true
 }
 
-// has reports whether a column is shown.
-func (t table) has(i int) bool { return t.widths[i] > 0 }
-
-// row lays cells out in the columns; cells that are missing are empty.
-func (t table) row(looks *theme, cells ...cell) line {
+// row lays cells out in the columns; missing cells are empty.
+func (t table) row(cells ...cell) line {
 	var l line
 	for i, w := range t.widths {
 		if w == 0 {
@@ -113,19 +111,19 @@ func (t table) row(looks *theme, cells ...cell) line {
 		if i < len(cells) {
 			c = cells[i]
 		}
-		l = append(l, t.place(looks, i, c)...)
+		l = append(l, t.place(i, c)...)
 	}
 	return l
 }
 
-// place is one cell, cut and filled to its column's width.
-func (t table) place(looks *theme, i int, c cell) line {
+// place cuts or fills a cell to the width of its column.
+func (t table) place(i int, c cell) line {
 	w := t.widths[i]
 	s := c.span
 	if c.fill != nil {
 		s = c.fill(w)
 	}
-	s.text = cut(s.text, w, looks.ellipsis)
+	s.text = cut(s.text, w, t.ellipsis)
 	space := blank(w - s.columns())
 	if t.columns[i].right {
 		return line{space, s}
@@ -133,11 +131,11 @@ func (t table) place(looks *theme, i int, c cell) line {
 	return line{s, space}
 }
 
-// head is the row of titles.
-func (t table) head(looks *theme) line {
+// head returns the row of titles.
+func (t table) head() line {
 	cells := make([]cell, len(t.columns))
 	for i, c := range t.columns {
 		cells[i] = textCell(faint, c.title)
 	}
-	return t.row(looks, cells...)
+	return t.row(cells...)
 }

@@ -195,7 +195,7 @@ func TestOnATerminalWithoutDaemon(t *testing.T) {
 	m.open("piped", 80, 24, command+" | cat")
 	m.shows("piped", "swerve: show the dashboard on standard output: it is not a terminal; use")
 	m.open("dumb", 80, 24, "TERM=dumb "+command)
-	m.shows("dumb", "exit code 1", `it is of the kind "dumb"`)
+	m.shows("dumb", "exit code 1", `its TERM is "dumb"`)
 	m.open("fed", 80, 24, command+" < /dev/null")
 	m.shows("fed", "exit code 1", "standard input: it is not a terminal")
 }

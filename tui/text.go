@@ -2,26 +2,9 @@ package tui
 
 import (
 	"strings"
-	"unicode"
 
 	"github.com/charmbracelet/lipgloss"
 )
-
-// clean makes text from elsewhere fit to be drawn on one line: what would steer a
-// terminal, or has a width on which terminals disagree, becomes '?', and white
-// space a space. Names and reasons have pieces that come from servers on the
-// internet, and from whoever may name a network interface.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case r == unicode.ReplacementChar, !unicode.IsPrint(r), unicode.Is(unicode.Variation_Selector, r):
-			return '?'
-		}
-		return r
-	}, s)
-}
 
 // columns is how many cells of the terminal a text takes: two for the wide
 // characters of East Asia, none for marks that combine.

@@ -3,28 +3,11 @@ package tui
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
-)
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                        "",
-		"fiber is down":           "fiber is down",
-		"a\x1b[2Jb":               "a?[2Jb",
-		"a\x9b2Jb\x00":            "a?2Jb?",
-		"one\r\ntwo\tthree":       "one  two three",
-		"\u202eright\u200bzero":   "?right?zero",
-		"bad \xff utf8":           "bad ? utf8",
-		"ünïcödé 日本 e\u0301":      "ünïcödé 日本 e\u0301",
-		"heart \u2764\ufe0f flag": "heart \u2764? flag",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
+	human "swerve/control/say"
+)
 
 func TestCut(t *testing.T) {
 	for _, c := range []struct {
@@ -55,7 +38,7 @@ func TestWrap(t *testing.T) {
 		{"one two three four", 7, 2, "one two|three…"},
 		{"abcdefghij k", 4, 5, "abcd|efgh|ij k"},
 		{"日本語日本語", 5, 3, "日本|語日|本語"},
-		{"日本", 1, 3, "日本"}, // no place for it anywhere: drawing cuts it
+		{"日本", 1, 3, "日本"}, // it fits nowhere: draw cuts it
 	} {
 		if got := strings.Join(wrap(c.in, c.n, c.most, "…"), "|"); got != c.want {
 			t.Errorf("wrap(%q, %d, %d) = %q, want %q", c.in, c.n, c.most, got, c.want)
@@ -63,8 +46,7 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// Whatever comes in, what is drawn takes no more room than there is, and steers
-// nothing.
+// Whatever the text, what is drawn fits, and has no control characters.
 func TestDrawnLinesFit(t *testing.T) {
 	looks := looks()
 	rapid.Check(t, func(t *rapid.T) {
@@ -73,12 +55,12 @@ func TestDrawnLinesFit(t *testing.T) {
 			l = append(l, say(rapid.SampledFrom([]tone{plain, faint, alarm}).Draw(t, "tone"), s))
 		}
 		width := rapid.IntRange(0, 40).Draw(t, "width")
-		got := looks.draw(l, width)
+		got := (&canvas{looks, size{width: width}, noon}).draw(l)
 		if columns(got) > width || strings.ContainsAny(got, "\x1b\n\r\t\x00") {
 			t.Fatalf("%q in %d columns", got, width)
 		}
 		most := rapid.IntRange(1, 3).Draw(t, "most")
-		wrapped := wrap(clean(rapid.String().Draw(t, "text")), max(width, 2), most, looks.ellipsis)
+		wrapped := wrap(human.Clean(rapid.String().Draw(t, "text")), max(width, 2), most, looks.ellipsis)
 		if len(wrapped) > most {
 			t.Fatalf("%d lines, want %d: %q", len(wrapped), most, wrapped)
 		}
@@ -90,34 +72,14 @@ func TestDrawnLinesFit(t *testing.T) {
 	})
 }
 
-func TestUnits(t *testing.T) {
-	for _, c := range []struct{ got, want string }{
-		{percent(nil), none}, {percent(new(0.0)), "0.0%"}, {percent(new(0.00001)), "<0.1%"}, {percent(new(0.314)), "31.4%"},
-		{percent(new(0.99949)), "99.9%"}, {percent(new(0.9999)), "100%"}, {percent(new(1.0)), "100%"},
-		{milliseconds(nil), none}, {milliseconds(new(0.04)), "0.0 ms"}, {milliseconds(new(999.94)), "999.9 ms"},
-		{milliseconds(new(999.96)), "1000 ms"}, {milliseconds(new(12345.6)), "12346 ms"},
-		{rate(nil), none}, {rate(new(uint64(0))), "0 b/s"}, {rate(new(uint64(999))), "999 b/s"},
-		{rate(new(uint64(1000))), "1.0 kb/s"}, {rate(new(uint64(99_940))), "99.9 kb/s"}, {rate(new(uint64(99_960))), "100 kb/s"},
-		{rate(new(uint64(999_600))), "1.0 Mb/s"}, {rate(new(uint64(1_234_567_890))), "1.2 Gb/s"},
-		{rate(new(uint64(1<<64 - 1))), "18.4 Eb/s"},
-		{timing(nil, nil), ""}, {timing(new(1.25), nil), "decided after 1.2 ms"},
-		{timing(new(120.2), new(0.9)), "decided after 120.2 ms, done in 0.9 ms"},
-		{moment(noon, noon.Add(-time.Minute)), "12:59:00"}, {moment(noon, noon.Add(-24*time.Hour)), "02-28 13:00:00"},
-		{family("ipv6"), "IPv6"}, {family("ipv9"), "IPv9"},
-	} {
-		if c.got != c.want {
-			t.Errorf("%q, want %q", c.got, c.want)
-		}
-	}
-}
-
 func TestTableDropsInOrderAndGrowsAlike(t *testing.T) {
 	cols := []column{{width: 4}, {width: 6, rank: 1}, {width: 5, close: true, rank: 3, grow: 10}, {width: 5, grow: 10}, {width: 9, rank: 2}}
+	on := &canvas{theme: looks()}
 	for _, c := range []struct {
 		room int
 		want []int
 	}{
-		{10, []int{4, 0, 0, 5, 0}}, // what never leaves stays, even if too wide
+		{10, []int{4, 0, 0, 5, 0}}, // columns without a rank stay, even if too wide
 		{11, []int{4, 0, 0, 5, 0}},
 		{13, []int{4, 0, 0, 7, 0}},
 		{19, []int{4, 6, 0, 5, 0}},
@@ -128,7 +90,7 @@ func TestTableDropsInOrderAndGrowsAlike(t *testing.T) {
 		{38, []int{4, 6, 6, 6, 9}},
 		{99, []int{4, 6, 15, 15, 9}},
 	} {
-		if got := layOut(cols, c.room).widths; !equal(got, c.want) {
+		if got := on.table(c.room, cols...).widths; !equal(got, c.want) {
 			t.Errorf("%d columns: %v, want %v", c.room, got, c.want)
 		}
 	}

@@ -8,34 +8,34 @@ import (
 	"swerve/control"
 )
 
-// tone is what a piece of text means to the eye. It repeats what the text says: on
-// a terminal without colours, or with NO_COLOR, nothing is lost.
+// tone is how a piece of text is emphasised. It repeats what the text says: without
+// colours, as on some terminals or with NO_COLOR, nothing is lost.
 type tone int
 
 const (
 	plain  tone = iota
-	faint       // titles, rules, units: what is there to be overlooked
+	faint       // less important: titles, rules, units
 	strong      // what a reader looks for first
 	good
 	warn
 	bad
-	alarm // bad, and must be seen
+	alarm // bad and urgent
 )
 
-// theme is how the page looks on one terminal.
+// theme is the appearance of the dashboard on one terminal: its signs and colours.
 type theme struct {
 	glyphs
 	styles [alarm + 1]lipgloss.Style
 }
 
-// newTheme returns the looks for the terminal w. Whether it has colours is for its
-// kind and for NO_COLOR (no-color.org) to say. They are those of the terminal's own
-// palette, so that they suit dark and light ones. With ascii nothing but ASCII is
-// drawn, for terminals and fonts that have no more.
+// newTheme returns the theme for the terminal w. Whether it has colours depends on its
+// type and on NO_COLOR (no-color.org). The colours are from the terminal's own palette,
+// so that they suit dark and light ones. With ascii nothing but ASCII is drawn, for
+// terminals and fonts without other characters.
 func newTheme(w io.Writer, ascii bool) *theme {
 	r := lipgloss.NewRenderer(w)
-	r.SetHasDarkBackground(true) // else it would ask the terminal, in vain
-	r.ColorProfile()             // decides now, not at the first use
+	r.SetHasDarkBackground(true) // otherwise it would query the terminal, and get no answer
+	r.ColorProfile()             // decides now instead of at the first use
 	style := r.NewStyle
 	t := &theme{glyphs: unicodeGlyphs}
 	if ascii {
@@ -54,14 +54,13 @@ func newTheme(w io.Writer, ascii bool) *theme {
 	return t
 }
 
-// glyphs are the signs of the page. Marks, rule and bars take one cell each.
+// glyphs are the signs of the dashboard. Marks, rule and bars take one cell each.
 type glyphs struct {
 	full, half, empty, cross, dot string // marks of states
 	carries                       string // before the name of an uplink that carries traffic
 	rule, to, down, up, scroll    string
 	ellipsis, between, hook, upTo string
-	// bars are the levels of a trend, from the least.
-	bars [8]string
+	bar                           [8]string // of trends, from the lowest
 }
 
 var unicodeGlyphs = glyphs{
@@ -69,7 +68,7 @@ var unicodeGlyphs = glyphs{
 	carries: "►",
 	rule:    "─", to: "→", down: "↓", up: "↑", scroll: "↕",
 	ellipsis: "…", between: " · ", hook: "└", upTo: "–",
-	bars: [...]string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"},
+	bar: [...]string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"},
 }
 
 var asciiGlyphs = glyphs{
@@ -77,10 +76,18 @@ var asciiGlyphs = glyphs{
 	carries: ">",
 	rule:    "-", to: "->", down: "v", up: "^", scroll: "|",
 	ellipsis: "...", between: ", ", hook: "`", upTo: "-",
-	bars: [...]string{"_", ".", ":", "=", "+", "*", "#", "@"},
+	bar: [...]string{"_", ".", ":", "=", "+", "*", "#", "@"},
 }
 
-// stateSpan is a state with its mark.
+// paint returns the text of a span with the terminal's codes for its tone.
+func (t *theme) paint(s span) string {
+	if s.text == "" || s.tone == plain {
+		return s.text
+	}
+	return t.styles[s.tone].Render(s.text)
+}
+
+// stateSpan returns a state with its mark.
 func (t *theme) stateSpan(s control.State) span {
 	mark, how := t.empty, plain
 	switch s {
@@ -96,7 +103,7 @@ func (t *theme) stateSpan(s control.State) span {
 	return say(how, mark+" "+string(s))
 }
 
-// severityTone is how a problem, or the whole, looks.
+// severityTone returns the tone of a problem, or of the overall state.
 func severityTone(s control.Severity) tone {
 	switch s {
 	case control.OK:
@@ -109,7 +116,7 @@ func severityTone(s control.Severity) tone {
 	return alarm
 }
 
-// severityMark stands before the word.
+// severityMark returns the sign that precedes the word for a severity.
 func (t *theme) severityMark(s control.Severity) string {
 	switch s {
 	case control.OK:

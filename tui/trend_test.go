@@ -13,7 +13,7 @@ import (
 func lossOf(s sample) float32 { return s.loss }
 func rttOf(s sample) float32  { return s.rtt }
 
-// run is a sample each second up to end.
+// run returns a sample for each second up to end.
 func run(end time.Time, values ...float32) (out []sample) {
 	for i, v := range values {
 		out = append(out, sample{at: end.Add(time.Duration(i-len(values)+1) * time.Second), rtt: v, loss: v})
@@ -25,7 +25,7 @@ var nan = float32(math.NaN())
 
 func TestLossBars(t *testing.T) {
 	all := run(noon, 0, 0.0001, 0.01, 0.011, 0.02, 0.05, 0.1, 0.2, 0.21, 0.5, 0.51, 1, nan)
-	got := looks().lossBars(levels(all, noon, 15*time.Second, 15, lossOf))
+	got := (&canvas{theme: looks()}).lossBars(levels(all, noon, 15*time.Second, 15, lossOf))
 	if want := "  ▁▂▂▃▃▄▅▆▇▇██-"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -43,7 +43,7 @@ func TestRTTBars(t *testing.T) {
 		{"unknown is no 0", []float32{nan, nan, 12, nan}, "--▁-"},
 		{"all unknown", []float32{nan, nan, nan, nan}, "----"},
 	} {
-		if got := looks().rttBars(levels(run(noon, c.values...), noon, 4*time.Second, 4, rttOf)); got != c.want {
+		if got := (&canvas{theme: looks()}).rttBars(levels(run(noon, c.values...), noon, 4*time.Second, 4, rttOf)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -56,7 +56,7 @@ func TestLevels(t *testing.T) {
 	if !got[2].known || got[2].most != 3 || got[1].most != 9 || got[0].most != 5 {
 		t.Errorf("%v", got)
 	}
-	// A bar stays what it is while time passes, until all move on.
+	// Bars keep their heights as time passes, until all move.
 	later := levels(all, end.Add(time.Second), 6*time.Second, 3, rttOf)
 	if fmt.Sprint(later) != fmt.Sprint(got) {
 		t.Errorf("a second later %v, want %v", later, got)
@@ -70,7 +70,7 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%d levels, want %d", len(got), n)
 		}
 	}
-	// A clock that was set back gives samples of the future: they are left out.
+	// After a clock was set back, samples are in the future: they are left out.
 	if got := levels(all, end.Add(-time.Hour), time.Minute, 5, rttOf); got[4].any {
 		t.Errorf("%v", got)
 	}

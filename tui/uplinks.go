@@ -3,42 +3,39 @@ package tui
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"swerve/control"
+	human "swerve/control/say"
 	"swerve/failover"
 )
 
 // density is how much room each uplink gets.
 type density int
 
-// The densities, the richest first.
+// The densities, the least dense first.
 const (
 	full    density = iota // a head, and each family with its reason
 	compact                // a line for each family
 	dense                  // a line for each uplink
 )
 
-// uplinks is the table of uplinks, as rich as fits into room, and into three fifths
-// of the page: what happens to them is worth the rest.
-func (p *page) uplinks(room int) section {
-	room = min(room, p.room()*3/5)
+// uplinks is the table of uplinks, with as many details as fit into room, and into
+// three fifths of the page: the rest is for what happens to them.
+func (p *picture) uplinks(room int) section {
+	room = min(room, p.height*3/5)
 	for d := full; ; d++ {
 		head, body := p.uplinkTable(d)
 		if d < dense && 1+len(body) > room {
 			continue
 		}
-		return p.scrollable(body, func(string) line {
-			name := say(strong, p.heading(uplinksPart, "UPLINKS"))
-			return line{name, blank(1)}.and(head.from(name.columns() + 1)...)
-		})
+		return p.scrollable(body, head)
 	}
 }
 
-// scrollable is the section of uplinks. Its title is full of the columns' names, so
-// what is to be said of scrolling stands in its last line.
-func (p *page) scrollable(body []line, title func(string) line) section {
-	s := p.fixed(uplinksPart, 3, body, title)
+// scrollable is the section of uplinks. The names of the columns fill its title, so
+// that the last line of the body says which lines are shown.
+func (p *picture) scrollable(body []line, head line) section {
+	s := p.fixed(section{part: uplinksPart, name: "UPLINKS", columns: head, least: 3, grow: 1}, body)
 	s.limit = func(rows int) int {
 		if rows >= len(body) {
 			return 0
@@ -56,22 +53,11 @@ func (p *page) scrollable(body []line, title func(string) line) section {
 	return s
 }
 
-// from is the line without its first n cells, which are blank or to be lost.
-func (l line) from(n int) line {
-	for i, s := range l {
-		if w := s.columns(); w > n {
-			return append(line{{s.text[len(fit(s.text, n)):], s.tone}}, l[i+1:]...)
-		}
-		n -= s.columns()
-	}
-	return nil
-}
-
-// uplinkTable is the titles and the lines of the table.
-func (p *page) uplinkTable(d density) (head line, body []line) {
+// uplinkTable returns the titles and the lines of the table.
+func (p *picture) uplinkTable(d density) (head line, body []line) {
 	status := p.snap.Status
 	if len(status.Uplinks) == 0 {
-		return nil, []line{{blank(2), say(faint, "none")}}
+		return line{}, []line{{blank(2), say(faint, "none")}}
 	}
 	switch d {
 	case full:
@@ -82,57 +68,45 @@ func (p *page) uplinkTable(d density) (head line, body []line) {
 	return p.denseTable(status)
 }
 
-// familyColumns are the columns about one family, in their order.
-func (p *page) familyColumns() []column {
+// familyColumns are the columns about one family.
+func (p *picture) familyColumns() []column {
 	return []column{
 		{title: "", width: 4},
 		{title: "STATE", width: 12},
 		{title: "SINCE", width: 6, right: true, rank: 5},
 		{title: "RTT", width: 8, right: true},
-		{title: p.spanTitle(), width: 5, close: true, rank: 2, grow: 25},
+		{title: fmt.Sprintf("%.0fmin", p.trendSpan().Minutes()), width: 5, close: true, rank: 2, grow: 25},
 		{title: "LOSS", width: 5, right: true},
 		{title: "", width: 5, close: true, rank: 3, grow: 25},
 		{title: "JITTER", width: 8, right: true, rank: 6},
 	}
 }
 
-// familyCells are what stands there.
-func (p *page) familyCells(u control.Uplink, f failover.Family) []cell {
+// familyCells are the cells of those columns; of a family that is absent, the first two.
+func (p *picture) familyCells(u control.Uplink, f failover.Family) []cell {
 	s := u.Family(f)
-	name := textCell(faint, family(f.String()))
+	name := textCell(faint, human.Family(f.String()))
 	if s.State == control.Absent {
 		return []cell{name, {span: p.stateSpan(s.State)}}
 	}
-	past := p.snap.trends[track{u.Name, f}]
+	past := series{p.snap.trends[track{u.Name, f}], p.snap.Received, p.trendSpan()}
 	return []cell{
 		name,
 		{span: p.stateSpan(s.State)},
-		textCell(faint, control.AgeAt(p.snap.Status.Now, s.Since)),
-		textCell(plain, milliseconds(s.RTTMS)),
-		p.trendCell(past, func(s sample) float32 { return s.rtt }, p.rttBars),
-		textCell(plain, percent(s.Loss)),
-		p.trendCell(past, func(s sample) float32 { return s.loss }, p.lossBars),
-		textCell(plain, milliseconds(s.JitterMS)),
+		textCell(faint, human.AgeAt(p.snap.Status.Now, s.Since)),
+		textCell(plain, human.Milliseconds(s.RTTMS)),
+		p.rttTrend(past),
+		textCell(plain, human.Percent(s.Loss)),
+		p.lossTrend(past),
+		textCell(plain, human.Milliseconds(s.JitterMS)),
 	}
 }
-
-// trendCell draws the past as wide as its column is.
-func (p *page) trendCell(past []sample, value func(sample) float32, bars func([]level) string) cell {
-	return cell{fill: func(width int) span {
-		return say(plain, bars(levels(past, p.snap.Received, p.span(), width, value)))
-	}}
-}
-
-// span is how much of the past the trends show.
-func (p *page) span() time.Duration { return spans[p.view.span%len(spans)] }
-
-func (p *page) spanTitle() string { return fmt.Sprintf("%.0fmin", p.span().Minutes()) }
 
 const familyIndent = 4
 
 // fullTable gives each uplink a head, and each of its families a line and one for
 // the reason of its state.
-func (p *page) fullTable(status *control.Status) (head line, body []line) {
+func (p *picture) fullTable(status *control.Status) (head line, body []line) {
 	gateways := 0
 	for _, u := range status.Uplinks {
 		for _, f := range failover.Families {
@@ -140,8 +114,8 @@ func (p *page) fullTable(status *control.Status) (head line, body []line) {
 		}
 	}
 	cols := append(p.familyColumns(), column{title: "GATEWAY", width: max(min(gateways, 25), 7), rank: 7})
-	t := layOut(cols, p.size.width-familyIndent)
-	shown := t.has(len(cols) - 1)
+	t := p.table(p.width-familyIndent, cols...)
+	shown := t.widths[len(cols)-1] > 0
 	for _, u := range status.Uplinks {
 		body = append(body, p.uplinkHead(u, !shown))
 		for _, f := range failover.Families {
@@ -149,30 +123,33 @@ func (p *page) fullTable(status *control.Status) (head line, body []line) {
 			if len(cells) > 2 {
 				cells = append(cells, textCell(plain, gateway(u.Family(f))))
 			}
-			body = append(body, line{blank(familyIndent)}.and(t.row(p.theme, cells...)...))
+			body = append(body, line{blank(familyIndent)}.and(t.row(cells...)...))
 			body = append(body, p.reason(u.Family(f))...)
 		}
 	}
-	return line{blank(familyIndent)}.and(t.head(p.theme)...), body
+	return line{blank(familyIndent)}.and(t.head()...), body
 }
 
-// reason is why a family is not up.
-func (p *page) reason(s control.FamilyStatus) []line {
+// reason says why a family is not up.
+func (p *picture) reason(s control.FamilyStatus) []line {
 	if s.Reason == "" || s.State == control.Up || s.State == control.Absent {
 		return nil
 	}
 	indent := familyIndent + 6
-	return p.hanging(line{blank(indent), say(faint, p.hook)}, indent+2, 2, s.Reason)
+	return p.hanging(line{blank(indent), say(faint, p.hook)}, indent+2, 2, plain, s.Reason)
 }
 
-// uplinkHead names an uplink, what is special about it, and its rates.
-func (p *page) uplinkHead(u control.Uplink, withGateways bool) line {
+// uplinkHead is the first line of an uplink: its name, what is unusual about it, and
+// its rates.
+func (p *picture) uplinkHead(u control.Uplink, withGateways bool) line {
 	rates := p.rates(u)
-	room := p.size.width - rates.columns() - 2
+	room := p.width - rates.columns() - 2
 	l := line{p.carrying(u.Name), blank(1), say(strong, u.Name), blank(2), say(plain, u.Interface)}
 	notes := p.notes(u)
-	if withGateways {
-		notes = append(notes, p.vias(u)...)
+	for _, f := range failover.Families {
+		if g := gateway(u.Family(f)); withGateways && g != human.NotKnown {
+			notes = append(notes, say(plain, "via "+g))
+		}
 	}
 	for _, n := range notes {
 		next := l.and(say(faint, p.between), n)
@@ -180,19 +157,20 @@ func (p *page) uplinkHead(u control.Uplink, withGateways bool) line {
 			l = next
 		}
 	}
-	return p.spread(l, rates, p.size.width)
+	return p.spread(l, rates)
 }
 
-// rates are an uplink's, of fixed width so that they align.
-func (p *page) rates(u control.Uplink) line {
+// rates are those of an uplink, at a fixed width so that they are aligned.
+func (p *picture) rates(u control.Uplink) line {
 	return line{
-		say(faint, p.down), say(plain, fmt.Sprintf("%10s", rate(u.RxBPS))), blank(3),
-		say(faint, p.up), say(plain, fmt.Sprintf("%10s", rate(u.TxBPS))),
+		say(faint, p.down), say(plain, fmt.Sprintf("%10s", human.Rate(u.RxBPS))), blank(3),
+		say(faint, p.up), say(plain, fmt.Sprintf("%10s", human.Rate(u.TxBPS))),
 	}
 }
 
-// carrying is the mark of an uplink that carries new flows of some policy.
-func (p *page) carrying(name string) span {
+// carrying returns the mark of an uplink that carries new flows of some policy, or a
+// space.
+func (p *picture) carrying(name string) span {
 	for _, policy := range p.snap.Status.Policies {
 		for _, f := range failover.Families {
 			for _, s := range policy.Family(f) {
@@ -205,9 +183,9 @@ func (p *page) carrying(name string) span {
 	return blank(1)
 }
 
-// notes is all that is special about an uplink, what weighs most first.
-func (p *page) notes(u control.Uplink) (notes []span) {
-	now := p.snap.Status.Now.Time
+// notes are all that is unusual about an uplink, the most important first.
+func (p *picture) notes(u control.Uplink) (notes []span) {
+	now := p.snap.Status.Now
 	if !u.Enabled {
 		notes = append(notes, say(warn, "disabled"))
 	}
@@ -219,12 +197,12 @@ func (p *page) notes(u control.Uplink) (notes []span) {
 	if u.Admin != control.Auto && u.Admin != "" {
 		text := string(u.Admin)
 		if !u.OverrideUntil.IsZero() {
-			text += " until " + moment(now, u.OverrideUntil.Time)
+			text += " until " + human.Moment(now, u.OverrideUntil)
 		}
 		notes = append(notes, say(warn, text))
 	}
 	if !u.HeldUntil.IsZero() {
-		notes = append(notes, say(warn, "held until "+moment(now, u.HeldUntil.Time)))
+		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}
 	if u.Metered {
 		notes = append(notes, say(plain, "metered"))
@@ -232,19 +210,9 @@ func (p *page) notes(u control.Uplink) (notes []span) {
 	return notes
 }
 
-// vias are an uplink's gateways.
-func (p *page) vias(u control.Uplink) (vias []span) {
-	for _, f := range failover.Families {
-		if g := gateway(u.Family(f)); g != none {
-			vias = append(vias, say(plain, "via "+g))
-		}
-	}
-	return vias
-}
-
 func gateway(s control.FamilyStatus) string {
 	if s.Gateway == nil {
-		return none
+		return human.NotKnown
 	}
 	return s.Gateway.String()
 }

@@ -11,16 +11,16 @@ func checkCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Validate a configuration",
-		Long: `Check reads a configuration and says all that is wrong with it, one problem a
-line on standard error:
+		Long: `Check reads a configuration and reports everything that is wrong with it, one
+problem a line on standard error:
 
   FILE:LINE: path: what is wrong; what would be right
 
-The exit code is 2 then. Of a good one it prints the order of preference, the
+The exit code is 2 then. For a valid one it prints the order of preference, the
 native IPv6 prefixes, what the probes of each uplink cost in a month, and
 warnings; the exit code is 0.
 
-Without FILE it takes ` + daemon.DefaultConfig + `.`,
+Without FILE it reads ` + daemon.DefaultConfig + `.`,
 		Example: `  swerve check
   swerve check ./new.yaml`,
 		Args: cobra.MaximumNArgs(1),
@@ -35,7 +35,7 @@ Without FILE it takes ` + daemon.DefaultConfig + `.`,
 			}
 			uplinks := cfg.Uplinks
 			if cfg.AutoUplinks {
-				// Where netlink is not allowed none is named; the file is good all the same.
+				// Without access to netlink none is listed; the file is valid all the same.
 				routes, _ := daemon.DefaultRoutes()
 				uplinks = cfg.Auto(routes)
 			}

@@ -224,7 +224,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on 
 
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	d := startDaemon(t, quietStatus())
-	d.hub.Publish(control.Event{Type: control.EventDaemon, Detail: &control.Detail{Reason: "started"}})
+	d.hub.Publish(control.Event{Detail: control.DaemonDetail{Reason: "started"}})
 	for _, args := range []string{"status", "status --json", "events", "reload", "version"} {
 		var errs bytes.Buffer
 		code := execute(t.Context(), append(strings.Fields(args), "--socket", d.socket), full{}, &errs)

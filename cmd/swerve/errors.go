@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"swerve/control"
+	"swerve/control/say"
 )
 
 // Exit codes of every subcommand.
@@ -22,7 +23,7 @@ const (
 // exitError gives an error its exit code, where report would choose another.
 type exitError struct {
 	code int
-	err  error // nil: there is nothing to say that has not been said
+	err  error // nil: everything has been reported already
 }
 
 func (e *exitError) Error() string {
@@ -34,7 +35,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// silent ends the command with that exit code without a word more.
+// silent ends the command with that exit code and without further output.
 func silent(code int) error { return &exitError{code: code} }
 
 // failure is an error in the form that every one has: action, object, cause and
@@ -43,7 +44,7 @@ func failure(action, object string, cause error, remedy string) error {
 	return &control.Error{Action: action, Object: object, Cause: cause, Remedy: remedy}
 }
 
-// usageError says that the command line makes no sense.
+// usageError reports a command line that is not valid.
 func usageError(cmd *cobra.Command, err error) error {
 	cause, guess, ok := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
 	if ok {
@@ -53,7 +54,7 @@ func usageError(cmd *cobra.Command, err error) error {
 		fmt.Sprintf("see `%s --help`", cmd.CommandPath()))}
 }
 
-// report prints what is left to say of err on stderr and returns its exit code.
+// report prints err on stderr, unless that has been done, and returns its exit code.
 func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitDone
@@ -79,11 +80,8 @@ func printError(stderr io.Writer, err error) {
 	var e *control.Error
 	if errors.As(err, &e) {
 		for _, p := range e.Problems {
-			fmt.Fprintln(stderr, printable(p))
+			fmt.Fprintln(stderr, say.Clean(p))
 		}
 	}
-	fmt.Fprintln(stderr, "swerve: "+printable(oneLine(err.Error())))
+	fmt.Fprintln(stderr, "swerve: "+say.OneLine(err.Error()))
 }
-
-// oneLine joins the lines of an error from elsewhere, such as cobra's suggestions.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"swerve/control"
+	"swerve/control/say"
 )
 
 // eventsFlags are the flags of events.
@@ -24,14 +24,15 @@ func eventsCmd() *cobra.Command {
 		Use:   "events",
 		Short: "Show what happened, and why",
 		Long: `Events shows what happened since the daemon's start, the oldest first: changes
-of health, switches, what became of sessions, repairs, the operator's words,
-configurations taken over or refused. Each comes with its evidence: "decided
-after" is the time from the first sign, such as the sending of the first probe
-without an answer, to the decision, "done in" from there until the kernel was
-read back.
+of health, switches, what was done to sessions, repairs, requests of the
+operator, configurations applied or refused. Each comes with its evidence:
+"decided after" is the time from the first sign, such as the sending of the
+first probe without an answer, to the decision, "done in" from there until the
+kernel was read back.
 
-The daemon keeps the last 4096 events. With -f the command stays and shows new
-ones as they come, until it is interrupted or the daemon ends (exit code 3).
+The daemon keeps the last 4096 events. With -f the command keeps running and
+shows new ones as they happen, until it is interrupted or the daemon ends (exit
+code 3).
 
 With --json each event is one line of JSON; docs/API.md describes the fields.`,
 		Example: `  swerve events --since 1h
@@ -43,7 +44,7 @@ With --json each event is one line of JSON; docs/API.md describes the fields.`,
 			return runEvents(cmd, flags)
 		},
 	}
-	cmd.Flags().BoolVarP(&flags.follow, "follow", "f", false, "stay, and show new events as they come")
+	cmd.Flags().BoolVarP(&flags.follow, "follow", "f", false, "keep running, and show new events as they happen")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print one line of JSON for each event")
 	cmd.Flags().StringVar(&flags.since, "since", "", "only events from `TIME` on: a span such as 90s, 1h30m or 2d, or a time such as 2026-01-31T08:00:00Z")
 	return cmd
@@ -67,7 +68,7 @@ func runEvents(cmd *cobra.Command, flags eventsFlags) error {
 		}
 		text, err := show(line)
 		if err != nil {
-			return failure("read an event from", socketPath(cmd), err, "let daemon and client be of the same version")
+			return failure("read an event from", socketPath(cmd), err, "use a client and a daemon of the same version")
 		}
 		if err := write(out, text+"\n"); err != nil {
 			return err
@@ -93,63 +94,15 @@ func eventPrinter(out io.Writer, asJSON bool) func([]byte) (string, error) {
 	}
 }
 
+// phrases are the words for events and switches, with complete dates.
+var phrases = say.Phrases{Arrow: "->"}
+
 // eventText is an event for people, broken to fit the screen where it is narrow.
 func eventText(e control.Event, narrow bool) string {
-	prefix := fmt.Sprintf("%s  %-8s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), printable(string(e.Type)))
-	text := printable(strings.Join(strings.Fields(eventPhrase(e)), " "))
+	prefix := fmt.Sprintf("%s  %-8s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), say.Clean(string(e.Type())))
+	text := say.OneLine(phrases.Event(e))
 	if !narrow {
 		return prefix + text
 	}
 	return wrap(prefix, text, len(prefix))
-}
-
-func eventPhrase(e control.Event) string {
-	switch {
-	case e.Health != nil:
-		h := e.Health
-		return phrase(fmt.Sprintf("%s %s %s -> %s", h.Uplink, h.Family, h.From, h.To),
-			h.Reason, timing(h.EvidenceMS, nil))
-	case e.Switch != nil:
-		s := e.Switch
-		return phrase(fmt.Sprintf("%s %s %s %s", s.Policy, s.Family, s.Kind, route(s.From, s.To)),
-			s.Reason, timing(s.EvidenceMS, s.SwitchMS))
-	case e.Detail != nil:
-		return detailPhrase(e.Detail)
-	}
-	return ""
-}
-
-func detailPhrase(d *control.Detail) string {
-	what := []string{d.Uplink, d.Policy, d.Family, d.Object, d.Action}
-	if d.Count != nil {
-		what = append(what, fmt.Sprint(*d.Count))
-	}
-	more := timing(nil, d.TookMS)
-	if !d.Until.IsZero() {
-		more = join(", ", more, "until "+d.Until.Local().Format(time.DateTime))
-	}
-	if d.Generation != 0 {
-		more = join(", ", more, fmt.Sprintf("generation %d", d.Generation))
-	}
-	return phrase(join(" ", what...), d.Reason, join("; ", append([]string{more}, d.Problems...)...))
-}
-
-// phrase is "what: why (more)" without the parts that are empty.
-func phrase(what, why, more string) string {
-	text := join(": ", what, why)
-	if more != "" {
-		text += " (" + more + ")"
-	}
-	return text
-}
-
-// join is strings.Join of those parts that are not empty.
-func join(separator string, parts ...string) string {
-	var some []string
-	for _, p := range parts {
-		if p != "" {
-			some = append(some, p)
-		}
-	}
-	return strings.Join(some, separator)
 }

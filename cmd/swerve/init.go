@@ -13,7 +13,7 @@ func initCmd() *cobra.Command {
 		Short: "Print a configuration for this machine",
 		Long: `Init looks at the machine's default routes and prints a configuration that
 names their interfaces as uplinks, the most preferred first. It changes nothing:
-look it over, save it, check it.`,
+review it, save it, check it.`,
 		Example: `  swerve init > ` + daemon.DefaultConfig + `
   swerve check`,
 		Args: cobra.NoArgs,

@@ -11,8 +11,8 @@ import (
 	"swerve/config"
 )
 
-// newLogger makes the daemon's log on standard error. With format auto it speaks
-// the journal's language where the journal listens, text elsewhere.
+// newLogger makes the daemon's log on standard error. Format auto means the
+// journal's format where standard error is the journal, and text elsewhere.
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: levelOf(c.Level)}
 	format := c.Format

@@ -70,12 +70,12 @@ func newRoot(begun *bool) *cobra.Command {
 traffic, and moves routes and sessions when one fails.
 
 "swerve run" is the daemon, which the packages start by systemd. All other
-commands look at it, guide it, or prepare its configuration.
+commands query it, control it, or prepare its configuration.
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or configuration, 3 no daemon
 answers. Errors are one line on standard error: what was tried on what, why it
 failed, and what to do.`,
-		Example: `  swerve status            how things are, on one screen
+		Example: `  swerve status            the current state, on one screen
   swerve events -f         what happens, and why
   swerve check             is the configuration good?`,
 		Version:       version,
@@ -85,15 +85,15 @@ failed, and what to do.`,
 	root.PersistentFlags().String("socket", control.DefaultSocket, "the daemon's socket, a `PATH`")
 	root.SetHelpCommand(helpCmd())
 	for _, c := range commands() {
-		noteBegin(c, begun)
+		markBegun(c, begun)
 		root.AddCommand(c)
 	}
 	checkCompletion(root)
 	return root
 }
 
-// noteBegin has the command, and those below it, set *begun when they run.
-func noteBegin(c *cobra.Command, begun *bool) {
+// markBegun makes the command, and those below it, set *begun when they run.
+func markBegun(c *cobra.Command, begun *bool) {
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			*begun = true
@@ -101,11 +101,11 @@ func noteBegin(c *cobra.Command, begun *bool) {
 		}
 	}
 	for _, sub := range c.Commands() {
-		noteBegin(sub, begun)
+		markBegun(sub, begun)
 	}
 }
 
-// checkCompletion has `swerve completion` refuse a shell that it does not know:
+// checkCompletion makes `swerve completion` refuse a shell that it does not know:
 // cobra checks the arguments only of commands that can be run.
 func checkCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()

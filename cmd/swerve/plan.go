@@ -27,7 +27,7 @@ nothing.`,
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}
-			// What the engine would say of the uplinks is not what was asked.
+			// The engine's messages about the uplinks are not part of the plan.
 			cfg.Log.Level = "error"
 			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
 			changes, err := daemon.Plan(options)

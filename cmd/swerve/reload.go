@@ -4,14 +4,16 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"swerve/control/say"
 )
 
 func reloadCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
-		Short: "Have the daemon take over its changed configuration",
-		Long: `Reload has the running daemon read its configuration file again and take it
-over. Uplinks that stay keep what is known of them; traffic goes on meanwhile.
+		Short: "Make the daemon apply its changed configuration",
+		Long: `Reload makes the running daemon read its configuration file again and apply it.
+Uplinks that stay in it keep what is known about them, and traffic continues.
 
 The file is validated first. If anything is wrong with it, every problem is
 printed, one a line, nothing changes, and the exit code is 2.
@@ -34,7 +36,7 @@ answer.`,
 				config = "the configuration without a file"
 			}
 			return write(cmd.OutOrStdout(),
-				fmt.Sprintf("reloaded %s, generation %d\n", printable(config), done.Generation))
+				fmt.Sprintf("reloaded %s, generation %d\n", say.Clean(config), done.Generation))
 		},
 	}
 }

@@ -20,11 +20,11 @@ func runCmd() *cobra.Command {
 		Short: "Run the daemon in the foreground",
 		Long: `Run watches the uplinks, decides which of them carry traffic, and keeps the
 kernel's routes, rules and nftables to that. It is the daemon that the packages
-start by systemd, to which it tells when it is ready and how it is.
+start with systemd, to which it reports its readiness and its state.
 
-What an earlier run left in the kernel is taken over: starting moves nothing.
-Ending does neither; SIGTERM leaves all of it in place, and traffic goes on.
-"swerve teardown" is the way to remove it. SIGHUP reloads the configuration.
+What an earlier run left in the kernel is adopted: starting moves no traffic.
+Nor does ending: SIGTERM leaves everything in place, and traffic continues.
+"swerve teardown" removes it. SIGHUP reloads the configuration.
 
 Without a file, every interface that holds a default route is an uplink, in the
 order of their metrics.`,
@@ -57,7 +57,7 @@ func configFlag(cmd *cobra.Command) {
 		"the configuration, a `FILE` (default "+daemon.DefaultConfig+", where it exists)")
 }
 
-// daemonOptions are what the command line says of the daemon.
+// daemonOptions are the daemon's options from the command line.
 func daemonOptions(cmd *cobra.Command) daemon.Options {
 	o := daemon.Options{Software: version}
 	if f := cmd.Flags().Lookup("config"); f != nil {
@@ -83,17 +83,17 @@ func printProblems(cmd *cobra.Command, found []config.Problem) {
 	}
 }
 
-// explainStart adds to the error of a daemon that did not start what to do.
+// explainStart adds a remedy to the error of a daemon that did not start.
 func explainStart(err error) error {
 	var held *daemon.HeldError
-	var told *control.Error
+	var explained *control.Error
 	switch {
-	case err == nil, errors.As(err, &told):
+	case err == nil, errors.As(err, &explained):
 		return err
 	case errors.As(err, &held):
 		return failure("start", "the daemon", err, "stop that one first, or look at it with swerve status")
 	case errors.Is(err, os.ErrPermission):
 		return failure("start", "the daemon", err, "run it as root, or give it CAP_NET_ADMIN and CAP_NET_RAW")
 	}
-	return failure("run", "the daemon", err, "see the log above; traffic goes on by what the kernel holds")
+	return failure("run", "the daemon", err, "see the log above; traffic continues with what is in the kernel")
 }

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 )
 
@@ -27,24 +27,24 @@ type screen struct {
 	text   strings.Builder
 }
 
-// line ends a line. Its text is clean where a place for it is found, so that
-// colours, which come later, stay.
+// line ends a line. Its text has been cleaned already, since colours, which are added
+// after that, would not survive it.
 func (b *screen) line(text string) { b.text.WriteString(strings.TrimRight(text, " ") + "\n") }
 
 func (b *screen) title(text string) { b.line("\n" + b.paint.as(bold, text)) }
 
 func (b *screen) head() {
 	s := b.status
-	b.line(b.paint.as(severityColour(s.Overall), printable(string(s.Overall))) + problemCount(s.Problems))
+	b.line(b.paint.as(severityColour(s.Overall), say.Clean(string(s.Overall))) + problemCount(s.Problems))
 	config := s.Daemon.Config
 	if config == "" {
 		config = "no config file"
 	}
 	about := fmt.Sprintf("swerve %s, pid %d, running for %s, %s (generation %d)",
-		s.Software, s.Daemon.PID, control.AgeAt(s.Now, s.Daemon.Since), config, s.Daemon.Generation)
-	b.line(wrap("", printable(about), 2))
+		s.Software, s.Daemon.PID, say.AgeAt(s.Now, s.Daemon.Since), config, s.Daemon.Generation)
+	b.line(wrap("", say.Clean(about), 2))
 	if s.Daemon.ConfigPending {
-		b.line("this configuration is undone unless `swerve confirm` comes in time")
+		b.line(say.Unconfirmed)
 	}
 }
 
@@ -64,18 +64,11 @@ func (b *screen) problems() {
 	}
 	b.title("PROBLEMS")
 	for _, p := range b.status.Problems {
-		text := p.Text
-		if p.Object != "" && !strings.Contains(text, p.Object) {
-			text = p.Object + ": " + text
-		}
-		if !p.Since.IsZero() {
-			text += fmt.Sprintf(" (for %s)", control.AgeAt(b.status.Now, p.Since))
-		}
-		severity := printable(string(p.Severity))
-		lines := wrap(fmt.Sprintf("  %-8s  ", severity), printable(text), 12)
+		severity := say.Clean(string(p.Severity))
+		lines := wrap(fmt.Sprintf("  %-8s  ", severity), say.Clean(say.Problem(b.status.Now, p)), 12)
 		b.line(strings.Replace(lines, severity, b.paint.as(severityColour(p.Severity), severity), 1))
 		if p.Remedy != "" {
-			b.line(wrap("            -> ", printable(p.Remedy), 15))
+			b.line(wrap("            -> ", say.Clean(p.Remedy), 15))
 		}
 	}
 }
@@ -94,21 +87,21 @@ func (b *screen) uplinks() {
 		b.line("  none")
 	}
 	for _, u := range b.status.Uplinks {
-		b.line(wrap("", printable(b.describe(u)), 2))
+		b.line(wrap("", say.Clean(b.describe(u)), 2))
 		for _, f := range failover.Families {
 			b.family(f, u.Family(f))
 		}
 	}
 }
 
-// describe names an uplink with all that is special about it.
+// describe names an uplink with everything about it that is not the normal case.
 func (b *screen) describe(u control.Uplink) string {
 	parts := []string{fmt.Sprintf("%s (%s)", u.Name, u.Interface)}
 	if !u.Enabled {
 		parts = append(parts, "disabled")
 	}
 	if u.Carrier == nil {
-		parts = append(parts, "no such interface now")
+		parts = append(parts, "no interface")
 	} else if !*u.Carrier {
 		parts = append(parts, "no carrier")
 	}
@@ -118,33 +111,33 @@ func (b *screen) describe(u control.Uplink) string {
 	if u.Admin != control.Auto {
 		text := string(u.Admin) + " by the operator"
 		if !u.OverrideUntil.IsZero() {
-			text += " until " + moment(b.status.Now, u.OverrideUntil)
+			text += " until " + say.Moment(b.status.Now, u.OverrideUntil)
 		}
 		parts = append(parts, text)
 	}
 	if !u.HeldUntil.IsZero() {
-		parts = append(parts, "held back for flapping until "+moment(b.status.Now, u.HeldUntil))
+		parts = append(parts, "held back for flapping until "+say.Moment(b.status.Now, u.HeldUntil))
 	}
 	return strings.Join(parts, ", ")
 }
 
 func (b *screen) family(f failover.Family, s control.FamilyStatus) {
-	state := printable(string(s.State))
+	state := say.Clean(string(s.State))
 	if s.State == control.Absent {
-		b.line(fmt.Sprintf("  %-6s  %s", f, state))
+		b.line(fmt.Sprintf("  %-6s  %s", say.Family(f.String()), state))
 		return
 	}
-	gateway := none
+	gateway := say.NotKnown
 	if s.Gateway != nil {
-		gateway = printable(s.Gateway.String())
+		gateway = say.Clean(s.Gateway.String())
 	}
-	text := fmt.Sprintf(row, f, state, control.AgeAt(b.status.Now, s.Since), percent(s.Loss), milliseconds(s.RTTMS), gateway)
+	text := fmt.Sprintf(row, say.Family(f.String()), state, say.AgeAt(b.status.Now, s.Since), say.Percent(s.Loss), say.Milliseconds(s.RTTMS), gateway)
 	rest := ""
 	if columns(text) > screenWidth {
 		text, rest = strings.TrimSuffix(text, gateway), gateway
 	}
 	b.line(strings.Replace(text, state, b.paint.as(stateColour(s.State), state), 1))
-	for _, more := range []string{rest, printable(s.Reason)} {
+	for _, more := range []string{rest, say.Clean(s.Reason)} {
 		if more != "" {
 			b.line(wrap(strings.Repeat(" ", rowIndent), more, rowIndent))
 		}
@@ -154,8 +147,8 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 func (b *screen) policies() {
 	b.title("POLICIES")
 	for _, p := range b.status.Policies {
-		text := fmt.Sprintf("ipv4 by %s, ipv6 by %s", control.Carriers(p.IPv4), control.Carriers(p.IPv6))
-		b.line(wrap("  "+printable(p.Name)+": ", printable(text), 4))
+		text := fmt.Sprintf("IPv4 by %s, IPv6 by %s", say.Carriers(p.IPv4), say.Carriers(p.IPv6))
+		b.line(wrap("  "+say.Clean(p.Name)+": ", say.Clean(text), 4))
 	}
 }
 
@@ -163,15 +156,12 @@ func (b *screen) lastSwitch() {
 	b.title("LAST SWITCH")
 	s := b.status.LastSwitch
 	if s == nil {
-		b.line("  none since the start")
+		b.line("  none since the daemon's start")
 		return
 	}
-	what := fmt.Sprintf("%s ago, %s: %s %s: %s %s", control.AgeAt(b.status.Now, s.Time),
-		moment(b.status.Now, s.Time), s.Policy, s.Family, s.Kind, route(s.From, s.To))
-	b.line(wrap("  ", printable(what), 4))
-	why := slices.DeleteFunc([]string{s.Reason, timing(s.EvidenceMS, s.SwitchMS)}, func(s string) bool { return s == "" })
-	why = append(why, fmt.Sprintf("%d since the start", b.status.SwitchesTotal))
-	b.line(wrap("  ", printable(strings.Join(why, "; ")), 4))
+	b.line(fmt.Sprintf("  %s ago, %s; %d since the start", say.AgeAt(b.status.Now, s.Time),
+		say.Moment(b.status.Now, s.Time), b.status.SwitchesTotal))
+	b.line(wrap("  ", say.Clean(phrases.Switch(s.SwitchDetail)), 4))
 }
 
 func severityColour(s control.Severity) string {

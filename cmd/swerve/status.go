@@ -15,10 +15,10 @@ func statusCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how things are, on one screen",
-		Long: `Status shows what holds now: what is wrong and what to do about it, each uplink
-in each family with its state, since when, its loss, latency and gateway, which
-uplink each policy uses, and the last switch with its evidence.
+		Short: "Show the current state on one screen",
+		Long: `Status shows the current state: what is wrong and what to do about it, each
+uplink in each family with its state, since when, its loss, latency and gateway,
+which uplink each policy uses, and the last switch with its evidence.
 
 States: up; degraded (answers, over a limit); suspect (a probe is late);
 shunned (silent: new flows go elsewhere); down (silent for longer, or without
@@ -52,7 +52,7 @@ func runStatus(cmd *cobra.Command, asJSON bool) error {
 	}
 	status, err := control.ParseStatus(body)
 	if err != nil {
-		return failure("read the status from", socketPath(cmd), err, "let daemon and client be of the same version")
+		return failure("read the status from", socketPath(cmd), err, "use a client and a daemon of the same version")
 	}
 	out := cmd.OutOrStdout()
 	if asJSON {
@@ -66,8 +66,8 @@ func runStatus(cmd *cobra.Command, asJSON bool) error {
 	return err
 }
 
-// printStatusJSON prints the daemon's own words, so that no field is lost that
-// this version does not know.
+// printStatusJSON prints what the daemon sent, including fields that this version does
+// not know.
 func printStatusJSON(out io.Writer, body []byte) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, bytes.TrimSpace(body), "", "  "); err != nil {

@@ -12,15 +12,15 @@ import (
 func teardownCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "teardown",
-		Short: "Remove everything of Swerve's from the kernel",
+		Short: "Remove everything that Swerve added to the kernel",
 		Long: `Teardown removes all routes and rules of protocol 83, the nftables table
-inet swerve and the marks of flows, and puts the sysctls back that the daemon
-had changed. The default routes of others, which the daemon never touches,
-carry traffic from then on.
+inet swerve and the marks of flows, and restores the sysctls that the daemon
+changed. From then on, traffic follows the default routes of other programs,
+which the daemon never touches.
 
 It refuses while a daemon runs in this network namespace. A configuration with
-problems does not stop it: it names them and goes by the default marks and
-socket; --socket names another, beside which the old sysctls are kept.`,
+problems does not stop it: it reports them and uses the default marks and
+socket; --socket names another, next to which the saved sysctls are stored.`,
 		Example: `  systemctl stop swerve && swerve teardown`,
 		Args:    cobra.NoArgs,
 
@@ -29,8 +29,8 @@ socket; --socket names another, beside which the old sysctls are kept.`,
 			options := daemonOptions(cmd)
 			if _, _, found := options.Load(); len(found) > 0 {
 				printProblems(cmd, found)
-				fmt.Fprintln(cmd.ErrOrStderr(), "swerve: the configuration is broken; "+
-					"tearing down by the default marks and socket, or by --socket where it is given")
+				fmt.Fprintln(cmd.ErrOrStderr(), "swerve: the configuration is not valid; "+
+					"tearing down with the default marks and socket, or with --socket where it is given")
 			}
 			err := daemon.Teardown(options)
 			var held *daemon.HeldError
@@ -38,7 +38,7 @@ socket; --socket names another, beside which the old sysctls are kept.`,
 			case errors.As(err, &held):
 				return failure("tear down", "the kernel's state", err, "stop the daemon first")
 			case err != nil:
-				return failure("tear down", "the kernel's state", err, "what is left is named; run it again as root")
+				return failure("tear down", "the kernel's state", err, "the error names what is left; run it again as root")
 			}
 			return nil
 		},

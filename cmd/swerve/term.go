@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +23,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // wantsColour reports whether to colour what goes to w: a terminal that can, unless
-// the user said no by NO_COLOR (no-color.org).
+// the user disabled colours with NO_COLOR (no-color.org).
 func wantsColour(w io.Writer) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
 }
@@ -46,20 +45,6 @@ func (p paint) as(colour, text string) string {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-// printable takes out what would steer a terminal: some texts have pieces that
-// come from servers on the internet. The ends of lines become spaces.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // wrap writes prefix and text, broken at spaces into lines that fit the screen.

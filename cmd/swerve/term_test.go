@@ -70,9 +70,3 @@ func TestOnATerminal(t *testing.T) {
 		t.Errorf("events:\n%s\nwant\n%s", got, want)
 	}
 }
-
-func TestPrintable(t *testing.T) {
-	if got := printable("a\x1b[31mb\x07\u202ec\xffd\té\nf"); got != "a?[31mb??c?d é f" {
-		t.Errorf("%q", got)
-	}
-}

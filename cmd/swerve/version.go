@@ -14,7 +14,7 @@ var version = "dev"
 func versionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Show which version this is",
+		Short: "Show the version of this program",
 		Long: `Version shows the version of this program, the commit it was built from, and
 the Go version and platform it was built with and for. The version of the
 running daemon, which may be older, is in "swerve status".`,
@@ -29,7 +29,7 @@ running daemon, which may be older, is in "swerve status".`,
 	}
 }
 
-// versionText tells what is known; info is nil where the build did not say.
+// versionText describes the build; info is nil where it recorded nothing.
 func versionText(info *debug.BuildInfo) string {
 	return fmt.Sprintf("swerve %s\ncommit %s\n%s %s/%s\n",
 		version, commitOf(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)

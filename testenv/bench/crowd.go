@@ -96,11 +96,12 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 func (b *bed) awaitDown(ctx context.Context, f failover.Family) (at time.Time, err error) {
 	err = until(ctx, "fiber to be down", func() bool {
 		events, err := b.events(ctx)
-		e := find(events, f, isDown)
-		if err == nil && e != nil {
-			at = e.Time.Time
+		if err != nil {
+			return false
 		}
-		return err == nil && e != nil
+		var down bool
+		at, down = downSince(events, f)
+		return down
 	})
 	return at, err
 }

@@ -203,12 +203,12 @@ func (f *faultFigures) noteDaemon(ctx context.Context, b *bed, c *clients, known
 			return err
 		}
 		for _, family := range failover.Families {
-			if e := find(events, family, func(e control.Event) bool { return e.Switch != nil && e.Switch.Kind == "failover" }); e != nil {
-				f.evidence[family].addTold(e.Switch.EvidenceMS)
-				f.apply[family].addTold(e.Switch.SwitchMS)
+			if s := failoverIn(events, family); s != nil {
+				f.evidence[family].addTold(s.EvidenceMS)
+				f.apply[family].addTold(s.SwitchMS)
 			}
-			if e := find(events, family, isDown); e != nil {
-				verdict[family] = e.Time.Add(time.Millisecond) // it is told rounded down
+			if at, ok := downSince(events, family); ok {
+				verdict[family] = at.Add(time.Millisecond) // an event's time is rounded down
 			}
 		}
 	}
@@ -235,15 +235,22 @@ func (f *Figure) addReset(breaks []traffic.Break, verdict time.Time) {
 	}
 }
 
-// isDown reports whether an event is the verdict that an uplink is down.
-func isDown(e control.Event) bool { return e.Health != nil && e.Health.To == control.Down }
-
-// find returns the first event of a family for which something holds; nil for none.
-func find(events []control.Event, f failover.Family, holds func(control.Event) bool) *control.Event {
+// failoverIn returns the first failover in a family; nil for none.
+func failoverIn(events []control.Event, f failover.Family) *control.SwitchDetail {
 	for _, e := range events {
-		if holds(e) && (e.Health != nil && e.Health.Family == f.String() || e.Switch != nil && e.Switch.Family == f.String()) {
-			return &e
+		if d, ok := e.Detail.(control.SwitchDetail); ok && d.Family == f.String() && d.Kind == "failover" {
+			return &d
 		}
 	}
 	return nil
+}
+
+// downSince returns the time of the first verdict in a family that an uplink is down.
+func downSince(events []control.Event, f failover.Family) (at time.Time, ok bool) {
+	for _, e := range events {
+		if d, ok := e.Detail.(control.HealthDetail); ok && d.Family == f.String() && d.To == control.Down {
+			return e.Time.Time, true
+		}
+	}
+	return time.Time{}, false
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/control/say"
 )
 
 // story prints the timeline: what was done, what the daemon decided and on what
@@ -47,28 +48,33 @@ func (s *story) follow(ctx context.Context, c *control.Client) {
 	}
 }
 
-// sentence is an event in words, empty for those that would only be noise here.
+// sentence is an event in few words, so that the timeline can be read as it passes;
+// it is empty for an uplink that was suspected without cause, which only distracts
+// here. `swerve events` has it all.
 func sentence(e control.Event) string {
-	switch {
-	case e.Health != nil:
-		h := e.Health
-		if h.To == control.Suspect || h.From == control.Suspect && h.To.Answering() {
-			return "" // doubts that an answer settled; swerve events has them
+	switch d := e.Detail.(type) {
+	case control.HealthDetail:
+		if d.To == control.Suspect || d.From == control.Suspect && d.To.Answering() {
+			return ""
 		}
-		return fmt.Sprintf("%s %s: %s → %s%s", h.Uplink, h.Family, h.From, h.To, because(h.Reason, h.EvidenceMS))
-	case e.Switch != nil:
-		c := e.Switch
-		line := fmt.Sprintf("%s %s: %s → %s%s", strings.ToUpper(c.Kind), c.Family,
-			strings.Join(c.From, "+"), strings.Join(c.To, "+"), because(c.Reason, c.EvidenceMS))
-		if c.SwitchMS != nil {
-			line += fmt.Sprintf(", kernel read back after %.1f ms", *c.SwitchMS)
+		return fmt.Sprintf("%s %s: %s → %s%s", d.Uplink, d.Family, d.From, d.To, because(d.Reason, d.EvidenceMS))
+	case control.SwitchDetail:
+		line := fmt.Sprintf("%s %s: %s%s", strings.ToUpper(d.Kind), d.Family,
+			phrases.Route(d.From, d.To), because(d.Reason, d.EvidenceMS))
+		if d.SwitchMS != nil {
+			line += ", kernel read back after " + say.Milliseconds(d.SwitchMS)
 		}
 		return line
-	case e.Type == control.EventSessions && e.Detail.Uplink != "":
-		return fmt.Sprintf("sessions of %s %s moved in %.1f ms", e.Detail.Uplink, e.Detail.Family, *e.Detail.TookMS)
+	case control.SessionsDetail:
+		if d.Action == "moved" {
+			return fmt.Sprintf("sessions of %s %s moved in %s", d.Uplink, d.Family, say.Milliseconds(d.TookMS))
+		}
 	}
-	return strings.TrimSpace(e.Detail.Object+" "+e.Detail.Action) + ": " + e.Detail.Reason
+	return phrases.Event(e)
 }
+
+// phrases are the words for all other events.
+var phrases = say.Phrases{Arrow: "→"}
 
 func because(reason string, evidence *float64) string {
 	switch {

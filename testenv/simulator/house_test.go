@@ -110,7 +110,7 @@ func kept(t *testing.T) *house {
 // judge tells the watch of a verdict for both families.
 func (h *house) judge(name string, from, to failover.State) {
 	for _, f := range failover.Families {
-		h.watch.Publish(control.Event{Type: control.EventHealth, Health: &control.HealthDetail{
+		h.watch.Publish(control.Event{Detail: control.HealthDetail{
 			Uplink: name, Family: f.String(), From: control.State(from.String()), To: control.State(to.String()),
 		}})
 	}

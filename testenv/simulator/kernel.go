@@ -152,15 +152,16 @@ func (w *kernelWatch) Publish(e control.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.heard = true
-	if e.Type != control.EventHealth {
+	d, ok := e.Detail.(control.HealthDetail)
+	if !ok {
 		return
 	}
-	i := slices.IndexFunc(w.uplinks, func(u failover.Uplink) bool { return u.Name == e.Health.Uplink })
+	i := slices.IndexFunc(w.uplinks, func(u failover.Uplink) bool { return u.Name == d.Uplink })
 	f := failover.IPv4
-	if e.Health.Family == failover.IPv6.String() {
+	if d.Family == failover.IPv6.String() {
 		f = failover.IPv6
 	}
-	from, to := stateOf(e.Health.From), stateOf(e.Health.To)
+	from, to := stateOf(d.From), stateOf(d.To)
 	if to == failover.Suspect {
 		w.base[i][f] = from
 	}

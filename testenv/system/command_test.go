@@ -100,7 +100,8 @@ func TestBadReload(t *testing.T) {
 			t.Errorf("generation %d after a refused reload", n)
 		}
 		refused := slices.ContainsFunc(g.events(), func(e control.Event) bool {
-			return e.Type == control.EventConfig && e.Detail.Action == "refused" && len(e.Detail.Problems) > 0
+			d, ok := e.Detail.(control.ConfigDetail)
+			return ok && d.Action == "refused" && len(d.Problems) > 0
 		})
 		if !refused {
 			t.Error("there is no event about it")

@@ -57,7 +57,7 @@ func (g *gateway) deletedAndRepaired(spec string, p *party, before string) {
 // repairs are the events about repairs so far.
 func (g *gateway) repairs() []control.Event {
 	g.Helper()
-	return slices.DeleteFunc(g.events(), func(e control.Event) bool { return e.Type != control.EventRepair })
+	return slices.DeleteFunc(g.events(), func(e control.Event) bool { return e.Type() != control.EventRepair })
 }
 
 // Somebody who deletes again and again is answered, but not at any rate: two

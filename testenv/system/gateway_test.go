@@ -294,8 +294,8 @@ func (g *gateway) events() (all []control.Event) {
 func (g *gateway) entered(uplink int, f failover.Family) (states []control.State) {
 	g.Helper()
 	for _, e := range g.events() {
-		if e.Health != nil && e.Health.Uplink == uplinkNames[uplink] && e.Health.Family == f.String() {
-			states = append(states, e.Health.To)
+		if d, ok := e.Detail.(control.HealthDetail); ok && d.Uplink == uplinkNames[uplink] && d.Family == f.String() {
+			states = append(states, d.To)
 		}
 	}
 	return states
@@ -305,8 +305,8 @@ func (g *gateway) entered(uplink int, f failover.Family) (states []control.State
 func (g *gateway) switches() (all []control.SwitchDetail) {
 	g.Helper()
 	for _, e := range g.events() {
-		if e.Switch != nil {
-			all = append(all, *e.Switch)
+		if d, ok := e.Detail.(control.SwitchDetail); ok {
+			all = append(all, d)
 		}
 	}
 	return all

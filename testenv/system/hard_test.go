@@ -36,8 +36,9 @@ func TestStopped(t *testing.T) {
 		})
 		settle()
 		for _, e := range g.events()[before:] {
-			if e.Switch != nil || e.Health != nil && e.Health.To != control.Suspect && e.Health.To != control.Up {
-				t.Errorf("after the stop: %+v %+v", e.Health, e.Switch)
+			h, health := e.Detail.(control.HealthDetail)
+			if e.Type() == control.EventSwitch || health && h.To != control.Suspect && h.To != control.Up {
+				t.Errorf("after the stop: %+v", e.Detail)
 			}
 		}
 		if s := g.status(); !carries(s, "fiber") || !allUp(s) || s.SwitchesTotal != 0 {

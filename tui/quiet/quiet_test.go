@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a new one that answers no question, like a serial line with nobody
-// at its other end.
+// terminal returns a new terminal that answers no query, like a serial line with nothing
+// connected.
 func terminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
@@ -38,8 +38,8 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// Commands that draw nothing ask the terminal nothing, and do not wait for its
-// answer, and the terminal's type is what it was for those that draw.
+// Commands that draw nothing do not query the terminal nor wait for its answer, and
+// those that draw see the original type of the terminal.
 func TestNoCommandAsksTheTerminal(t *testing.T) {
 	swerve := filepath.Join(t.TempDir(), "swerve")
 	if out, err := exec.Command("go", "build", "-o", swerve, "swerve/cmd/swerve").CombinedOutput(); err != nil {
@@ -60,8 +60,8 @@ func TestNoCommandAsksTheTerminal(t *testing.T) {
 	}
 }
 
-// onTerminal runs a command on a terminal of its own and returns all it wrote.
-// What still runs after a while is asked to end.
+// onTerminal runs a command on a terminal of its own and returns all it wrote. A command
+// that still runs after three seconds is asked to end.
 func onTerminal(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	master, slave := terminal(t)
@@ -74,7 +74,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) string {
 	slave.Close()
 	limit := time.AfterFunc(3*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer limit.Stop()
-	text, err := io.ReadAll(master) // EIO: nobody has the terminal any more
+	text, err := io.ReadAll(master) // EIO: no process has the terminal open any more
 	if err != nil && !errors.Is(err, syscall.EIO) {
 		t.Fatal(err)
 	}

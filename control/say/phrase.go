@@ -1,0 +1,148 @@
+package say
+
+import (
+	"fmt"
+	"strings"
+
+	"swerve/control"
+)
+
+// Phrases are sentences about what happened.
+type Phrases struct {
+	// Arrow stands between before and after, such as "->".
+	Arrow string
+	// Now is the day whose date goes without saying; zero for none.
+	Now control.Time
+}
+
+// Event says what an event says, without its time and type: what happened, why, and
+// in brackets the figures that go with it. It is empty where an event of a type that
+// is not known has nothing to say.
+func (p Phrases) Event(e control.Event) string {
+	switch d := e.Detail.(type) {
+	case nil:
+		return ""
+	case control.HealthDetail:
+		return phrase(Join(" ", d.Uplink, Family(d.Family), string(d.From), p.Arrow, string(d.To)),
+			d.Reason, Timing(d.EvidenceMS, nil))
+	case control.SwitchDetail:
+		return p.Switch(d)
+	case control.SessionsDetail:
+		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Action, count(d.Count)),
+			d.Reason, Timing(nil, d.TookMS))
+	case control.RepairDetail:
+		return phrase(Join(" ", d.Object, d.Action, count(d.Count)), d.Reason, Timing(nil, d.TookMS))
+	case control.OperatorDetail:
+		until := ""
+		if !d.Until.IsZero() {
+			until = "until " + Moment(p.Now, d.Until)
+		}
+		return phrase(Join(" ", d.Uplink, d.Action), d.Reason, until)
+	case control.ConfigDetail:
+		return phrase(Join(" ", d.Object, d.Action), d.Reason,
+			Join("; ", append([]string{generation(d.Generation)}, d.Problems...)...))
+	case control.DaemonDetail:
+		return phrase(Join(" ", d.Object, d.Action), d.Reason, generation(d.Generation))
+	case control.OtherDetail:
+		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Object, d.Action), d.Reason, "")
+	}
+	panic(fmt.Sprintf("say: unknown detail %T", e.Detail))
+}
+
+// Switch says what became of a policy's traffic, why, and how fast.
+func (p Phrases) Switch(d control.SwitchDetail) string {
+	return phrase(Join(" ", d.Policy, Family(d.Family), d.Kind, p.Route(d.From, d.To)),
+		d.Reason, Timing(d.EvidenceMS, d.SwitchMS))
+}
+
+// Route says from which uplinks to which others traffic went.
+func (p Phrases) Route(from, to []string) string {
+	return uplinks(from) + " " + p.Arrow + " " + uplinks(to)
+}
+
+func uplinks(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, "+")
+}
+
+// Problem says what is wrong, with whom, and for how long at now.
+func Problem(now control.Time, p control.Problem) string {
+	text := p.Text
+	if p.Object != "" && !strings.Contains(text, p.Object) {
+		text = p.Object + ": " + text
+	}
+	if !p.Since.IsZero() {
+		text += " (for " + AgeAt(now, p.Since) + ")"
+	}
+	return text
+}
+
+// Unconfirmed warns of a configuration that is [control.Daemon.ConfigPending].
+const Unconfirmed = "this configuration is undone unless `swerve confirm` comes in time"
+
+// Carriers names the uplinks that carry traffic, with weights where several share it.
+func Carriers(shares []control.Share) string {
+	if len(shares) == 0 {
+		return "nothing"
+	}
+	names := make([]string, len(shares))
+	for i, s := range shares {
+		names[i] = s.Uplink
+		if len(shares) > 1 {
+			names[i] += fmt.Sprintf(" (%d)", s.Weight)
+		}
+	}
+	return strings.Join(names, " + ")
+}
+
+// Timing says how long it took from the first sign to the decision, and from there
+// to its end, in milliseconds, as far as that is known.
+func Timing(evidence, change *float64) string {
+	var decided, done string
+	if evidence != nil {
+		decided = "decided after " + Milliseconds(evidence)
+	}
+	if change != nil {
+		done = "done in " + Milliseconds(change)
+	}
+	return Join(", ", decided, done)
+}
+
+// Family is how people write the name of an address family: IPv4 for ipv4.
+func Family(name string) string { return strings.Replace(name, "ipv", "IPv", 1) }
+
+func generation(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("generation %d", n)
+}
+
+func count(n *int64) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprint(*n)
+}
+
+// phrase is "what: why (more)" without the parts that are empty.
+func phrase(what, why, more string) string {
+	text := Join(": ", what, why)
+	if more != "" {
+		text += " (" + more + ")"
+	}
+	return text
+}
+
+// Join is strings.Join of those parts that are not empty.
+func Join(separator string, parts ...string) string {
+	var some []string
+	for _, p := range parts {
+		if p != "" {
+			some = append(some, p)
+		}
+	}
+	return strings.Join(some, separator)
+}
