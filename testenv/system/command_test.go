@@ -66,7 +66,7 @@ func TestExitCodes(t *testing.T) {
 func (g *gateway) tearsDownBy(bad string, want int) {
 	g.Helper()
 	out, errs, code := g.swerve("teardown", "-c", bad)
-	if code != want || out != "" || !strings.Contains(errs, bad+":2: fail: ") || !strings.Contains(errs, "by the default marks") {
+	if code != want || out != "" || !strings.Contains(errs, bad+":2: fail: ") || !strings.Contains(errs, "with the default marks") {
 		g.Errorf("swerve teardown by a broken file: exit code %d, want %d: %q, %q", code, want, out, errs)
 	}
 }
