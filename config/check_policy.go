@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 )
 
 // checkPolicies checks the names of policies and the uplinks in their tiers. It
@@ -25,7 +26,12 @@ func (d *decoder) checkPolicies(c *Config) {
 
 // checkTiers checks the uplinks that a policy names, and adds them to used.
 func (d *decoder) checkTiers(c *Config, policy int, used map[string]bool) {
-	names := uplinkNames(c)
+	var names []string // of uplinks
+	for _, u := range c.Uplinks {
+		if u.Name != "" {
+			names = append(names, u.Name)
+		}
+	}
 	seen := map[string]bool{}
 	for i, tier := range c.Policies[policy].Tiers {
 		for _, share := range tier {
@@ -36,9 +42,11 @@ func (d *decoder) checkTiers(c *Config, policy int, used map[string]bool) {
 				d.wrongAt(path, show(share.Uplink)+" appears twice in this policy", "each uplink once in a policy")
 			case c.AutoUplinks:
 				d.wrongAt(path, show(share.Uplink)+" names an uplink, but uplinks is auto", "uplinks as a list")
-			case names[share.Uplink] || d.unsure["uplinks"]:
+			case slices.Contains(names, share.Uplink) || d.unsure["uplinks"]:
+			case len(names) == 0:
+				d.wrongAt(path, "there is no uplink "+show(share.Uplink), "a defined uplink")
 			default:
-				d.wrongAt(path, "there is no uplink "+show(share.Uplink), orMeant(share.Uplink, listNames(c)))
+				d.wrongAt(path, "there is no uplink "+show(share.Uplink), orMeant(share.Uplink, names))
 			}
 			seen[share.Uplink], used[share.Uplink] = true, true
 		}
@@ -56,27 +64,6 @@ func (d *decoder) sharePath(policy, tier int, uplink string) string {
 		}
 	}
 	return tiers
-}
-
-func uplinkNames(c *Config) map[string]bool {
-	names := map[string]bool{}
-	for _, u := range c.Uplinks {
-		names[u.Name] = true
-	}
-	return names
-}
-
-func listNames(c *Config) []string {
-	var names []string
-	for _, u := range c.Uplinks {
-		if u.Name != "" {
-			names = append(names, u.Name)
-		}
-	}
-	if names == nil {
-		names = []string{"a defined uplink"}
-	}
-	return names
 }
 
 // checkUnused reports uplinks that no policy uses. A default policy without tiers

@@ -15,11 +15,17 @@ func Load(path string) (*Config, []Problem) {
 	data, err := read(path)
 	if err != nil {
 		ps := problems{file: path}
-		cause := err
-		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			cause = pe.Err // without the path, which the problem has already
+		remedy := "a readable file"
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			remedy = "`swerve init` prints one for this machine"
+		case errors.Is(err, fs.ErrPermission):
+			remedy = "a file that this user may read"
 		}
-		ps.add(position{1, 1}, wholeFile, "cannot be read: "+cause.Error(), readRemedy(err))
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err // without the path, which the problem has already
+		}
+		ps.add(position{1, 1}, wholeFile, "cannot be read: "+err.Error(), remedy)
 		return nil, ps.sorted()
 	}
 	return Parse(path, data)
@@ -55,14 +61,4 @@ func read(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
-}
-
-func readRemedy(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "`swerve init` prints one for this machine"
-	case errors.Is(err, fs.ErrPermission):
-		return "a file that this user may read"
-	}
-	return "a readable file"
 }

@@ -173,7 +173,11 @@ func (doc *document) setBody(ps *problems, file *ast.File) bool {
 			continue
 		}
 		if found {
-			ps.add(documentStart(d), wholeFile, "has a second document", "one document, without a line `---` in it")
+			start := d.Start
+			if start == nil {
+				start = d.Body.GetToken()
+			}
+			ps.add(positionOf(start), wholeFile, "has a second document", "one document, without a line `---` in it")
 			return doc.body != nil
 		}
 		found = true
@@ -183,11 +187,4 @@ func (doc *document) setBody(ps *problems, file *ast.File) bool {
 		ps.add(position{1, 1}, wholeFile, "is empty", fmt.Sprintf("at least `uplinks: %s`", autoWord))
 	}
 	return doc.body != nil
-}
-
-func documentStart(d *ast.DocumentNode) position {
-	if d.Start != nil {
-		return positionOf(d.Start)
-	}
-	return positionOf(d.Body.GetToken())
 }

@@ -65,8 +65,10 @@ func connect(bufferSize int) (*connection, error) {
 	return c, nil
 }
 
+// commit fills a transaction and has the kernel apply it.
 func (c *connection) commit(fill func(*transaction)) error {
-	tx := &transaction{Conn: c.Conn, table: ourTable()}
+	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	tx := &transaction{Conn: c.Conn, table: table}
 	fill(tx)
 	if tx.err != nil {
 		return fmt.Errorf("encode: %w", tx.err)

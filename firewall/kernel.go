@@ -109,7 +109,3 @@ func (tx *transaction) setID() uint32 {
 	tx.sets++
 	return tx.sets
 }
-
-func ourTable() *nftables.Table {
-	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
-}

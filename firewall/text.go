@@ -18,7 +18,8 @@ func (t Table) String() string {
 	for _, c := range t.counters {
 		fmt.Fprintf(&b, "  counter %s { }\n", c)
 	}
-	writeGrace(&b)
+	writeAbout(&b, "For a minute after the kernel itself removed an uplink's entries: the devices that its flows now leave by.")
+	fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
 	for _, m := range t.maps {
 		m.write(&b)
 	}
@@ -50,11 +51,6 @@ func (m verdictMap) write(b *strings.Builder) {
 		b.WriteString("\n    }\n")
 	}
 	b.WriteString("  }\n")
-}
-
-func writeGrace(b *strings.Builder) {
-	writeAbout(b, "For a minute after the kernel itself removed an uplink's entries: the devices that its flows now leave by.")
-	fmt.Fprintf(b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
 }
 
 func (c chain) write(b *strings.Builder) {

@@ -108,21 +108,16 @@ func parse(s string) (Target, *Error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return Target{}, unknown(s)
+		host, port, _ := net.SplitHostPort(s)
+		if _, ok := ParsePort(port); ok && IsHost(host) {
+			return Target{}, &Error{Wrong: "has a port but no method", Right: "such as tcp://" + s}
+		}
+		if isName(s) {
+			return Target{}, &Error{Wrong: "is a name without a method", Right: Forms}
+		}
+		return Target{}, &Error{Wrong: "is not a target", Right: Forms}
 	}
 	return urlTarget(u)
-}
-
-// unknown returns the error for a text that is neither an address nor a URL.
-func unknown(s string) *Error {
-	host, port, _ := net.SplitHostPort(s)
-	if _, ok := ParsePort(port); ok && IsHost(host) {
-		return &Error{Wrong: "has a port but no method", Right: "such as tcp://" + s}
-	}
-	if isName(s) {
-		return &Error{Wrong: "is a name without a method", Right: Forms}
-	}
-	return &Error{Wrong: "is not a target", Right: Forms}
 }
 
 // defaultPorts are the default ports by method; 0: the target must name its port.
