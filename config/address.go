@@ -24,22 +24,22 @@ var (
 	groupWord   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$|^[0-9]{1,10}$`)
 )
 
-const wantName = "a name of a to z, 0 to 9 and -, a letter first, at most 31 long"
+const wantName = "a name of at most 31 characters, a to z, 0 to 9 and -, starting with a letter"
 
 // name reads the name of an uplink or a policy.
 func name(d *decoder, n node) (string, bool) {
 	s, ok := d.text(n, wantName)
 	if ok && !namePattern.MatchString(s) {
-		d.wrong(n, show(s)+" is no name", wantName)
+		d.wrong(n, show(s)+" is not a valid name", wantName)
 	}
 	return s, ok
 }
 
 const wantInterface = "an interface's name, altname or MAC address"
 
-// interfaceName reads what tells an interface: its name or altname (as the
-// kernel has them: no space, slash or colon), or its MAC address, which is
-// brought into one form so that equal ones are found equal.
+// interfaceName reads what identifies an interface: its name or altname, which
+// the kernel allows no space, slash or colon, or its MAC address, which is
+// normalised so that equal addresses compare equal.
 func interfaceName(d *decoder, n node) (string, bool) {
 	s, ok := d.text(n, wantInterface)
 	if !ok {
@@ -55,19 +55,19 @@ func interfaceName(d *decoder, n node) (string, bool) {
 	return s, true
 }
 
-// maxAltname is ALTIFNAMSIZ of linux/if.h without its terminating zero.
+// maxAltname is ALTIFNAMSIZ of linux/if.h without the terminating NUL.
 const maxAltname = 127
 
 func wrongInterface(s string) string {
 	switch {
 	case s == "" || s == "." || s == "..":
-		return "is no interface"
+		return "is not an interface name"
 	case s == "lo":
 		return "is the loopback interface"
 	case len(s) > maxAltname:
 		return fmt.Sprintf("is longer than %d bytes", maxAltname)
 	case strings.ContainsAny(s, "/:") || strings.ContainsFunc(s, unicode.IsSpace):
-		return "has a space, slash or colon"
+		return "contains a space, slash or colon"
 	}
 	return ""
 }
@@ -87,7 +87,7 @@ func gateway(f failover.Family) reader[Gateway] {
 		}
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			d.wrong(n, show(s)+" is no gateway", orMeant(s, []string{autoWord, noneWord, "an " + familyName(f) + " address"}))
+			d.wrong(n, show(s)+" is not a gateway", orMeant(s, []string{autoWord, noneWord, "an " + familyName(f) + " address"}))
 			return Gateway{}, false
 		}
 		if wrong := wrongHop(a, f); wrong != "" {
@@ -98,20 +98,21 @@ func gateway(f failover.Family) reader[Gateway] {
 	}
 }
 
-// wrongHop says why an address cannot be a next hop of the family.
+// wrongHop returns why an address cannot be a next hop of the family, empty if
+// it can.
 func wrongHop(a netip.Addr, f failover.Family) string {
 	switch {
 	case failover.FamilyOf(a) != f:
 		return "is an " + familyName(failover.FamilyOf(a)) + " address"
 	case a.Zone() != "":
-		return "names an interface, which the uplink does already"
+		return "names an interface, which the uplink already does"
 	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
-		return "is no machine's address"
+		return "is not the address of a host"
 	}
 	return ""
 }
 
-// familyName is the family as text for people has it.
+// familyName returns the name of a family as messages write it.
 func familyName(f failover.Family) string {
 	return [...]string{failover.IPv4: "IPv4", failover.IPv6: "IPv6"}[f]
 }
@@ -125,13 +126,13 @@ func resolver(d *decoder, n node) (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
-		d.wrong(n, show(s)+" is no resolver's address", want)
+		d.wrong(n, show(s)+" is not the address of a resolver", want)
 		return netip.Addr{}, false
 	}
 	return a.Unmap(), true
 }
 
-// prefix reads a prefix or a single address of the families.
+// prefix reads a prefix or a single address of one of the families.
 func prefix(families ...failover.Family) reader[netip.Prefix] {
 	example := map[failover.Family]string{failover.IPv4: "192.168.20.0/24", failover.IPv6: "2001:db8:1::/48"}
 	names, samples := []string{}, []string{}
@@ -159,8 +160,8 @@ func prefix(families ...failover.Family) reader[netip.Prefix] {
 	}
 }
 
-// parsePrefix reads a prefix or an address, or says what is wrong and, where it
-// knows better than "a prefix", what would be right.
+// parsePrefix reads a prefix or an address. Otherwise it returns what is wrong
+// and, where it can be more specific than "a prefix", what would be right.
 func parsePrefix(s string) (p netip.Prefix, wrong, right string) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -168,15 +169,15 @@ func parsePrefix(s string) (p netip.Prefix, wrong, right string) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return p, "is no prefix", ""
+		return p, "is not a prefix", ""
 	}
 	if masked := p.Masked(); masked != p {
-		return p, "has bits set after its length", masked.String() + " or the single address " + p.Addr().String()
+		return p, "has host bits set", masked.String() + " or the single address " + p.Addr().String()
 	}
 	return p, "", ""
 }
 
-// prefix6 reads the native prefixes of an uplink: auto, none, or prefixes.
+// prefix6 reads the native prefixes of an uplink: auto, none or a list.
 func prefix6(d *decoder, n node) (Prefix6, bool) {
 	if !isList(n.ast) && !n.broken {
 		switch s, ok := d.text(n, "auto or IPv6 prefixes"); {
@@ -192,7 +193,8 @@ func prefix6(d *decoder, n node) (Prefix6, bool) {
 	return Prefix6{Prefixes: list}, ok
 }
 
-// absolutePath reads the path of a file or folder, at most limit bytes long.
+// absolutePath reads the absolute path of a file or folder, at most limit bytes
+// long.
 func absolutePath(limit int) reader[string] {
 	const want = "an absolute path"
 	return func(d *decoder, n node) (string, bool) {
@@ -201,9 +203,9 @@ func absolutePath(limit int) reader[string] {
 		case !ok:
 			return "", false
 		case !filepath.IsAbs(s):
-			d.wrong(n, show(s)+" is no absolute path", want)
+			d.wrong(n, show(s)+" is not an absolute path", want)
 		case len(s) > limit:
-			d.wrong(n, fmt.Sprintf("%s has %d bytes", show(s), len(s)), fmt.Sprintf("at most %d bytes", limit))
+			d.wrong(n, fmt.Sprintf("%s is %d bytes long", show(s), len(s)), fmt.Sprintf("at most %d bytes", limit))
 		default:
 			return filepath.Clean(s), true
 		}
@@ -211,17 +213,17 @@ func absolutePath(limit int) reader[string] {
 	}
 }
 
-// group reads the name or number of a group; empty is none.
+// group reads the name or number of a group; empty means none.
 func group(d *decoder, n node) (string, bool) {
 	s, ok := d.text(n, "the name of a group")
 	if ok && s != "" && !groupWord.MatchString(s) {
-		d.wrong(n, show(s)+" is no group", "the name or number of a group")
+		d.wrong(n, show(s)+" is not a group", "the name or number of a group")
 		return "", false
 	}
 	return s, ok
 }
 
-// listen reads host:port; empty is nowhere.
+// listen reads the host:port to listen on; empty means none.
 func listen(d *decoder, n node) (string, bool) {
 	const want = `host:port such as "127.0.0.1:9773", or "" for none`
 	s, ok := d.text(n, want)
@@ -230,11 +232,11 @@ func listen(d *decoder, n node) (string, bool) {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || !target.IsHost(host) && host != "" {
-		d.wrong(n, show(s)+" is no address to listen at", want)
+		d.wrong(n, show(s)+" is not an address to listen on", want)
 		return "", false
 	}
 	if _, ok := target.ParsePort(port); !ok {
-		d.wrong(n, show(port)+" is no port", "a port from 1 to 65535")
+		d.wrong(n, show(port)+" is not a port", "a port from 1 to 65535")
 		return "", false
 	}
 	return s, true

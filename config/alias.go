@@ -6,57 +6,57 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// maxAliased bounds the nodes that are read through aliases, which can make a
-// short file mean an endless one.
+// maxAliased bounds the nodes that are read through aliases: nested aliases let a
+// short file expand without limit.
 const maxAliased = 100_000
 
-// survey goes once through the whole tree in the file's order, learns the
-// anchors, and reports what this format has no use for. open are the anchors
-// around the node.
-func (d *decoder) survey(n ast.Node, path string, open []string) {
+// scan walks the whole tree once, in the file's order, collects the anchors and
+// reports the parts of YAML that this format does not support. open are the
+// anchors that enclose the node.
+func (d *decoder) scan(n ast.Node, path string, open []string) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		for _, e := range n.Values {
-			d.survey(e, path, open)
+			d.scan(e, path, open)
 		}
 	case *ast.MappingValueNode:
 		if _, ok := n.Key.(*ast.MappingKeyNode); ok {
 			d.add(positionOf(n.Key.GetToken()), path, "has a key after a question mark", "`key: value`")
 		}
-		d.survey(n.Key, path, open)
-		d.survey(n.Value, keyPath(path, keyText(n.Key)), open)
+		d.scan(n.Key, path, open)
+		d.scan(n.Value, keyPath(path, keyText(n.Key)), open)
 	case *ast.SequenceNode:
 		for i, v := range n.Values {
-			d.survey(v, indexPath(path, i), open)
+			d.scan(v, indexPath(path, i), open)
 		}
 	case *ast.TagNode:
 		d.add(positionOf(n.Start), path, "has the tag "+show(n.Start.Value), "the value without a tag")
-		d.survey(n.Value, path, open)
+		d.scan(n.Value, path, open)
 	case *ast.AnchorNode:
 		name := n.Name.GetToken().Value
-		d.survey(n.Value, path, append(open, name))
+		d.scan(n.Value, path, append(open, name))
 		d.anchors[name] = n.Value
 	case *ast.AliasNode:
-		d.surveyAlias(n, path, open)
+		d.bindAlias(n, path, open)
 	}
 }
 
-// surveyAlias binds an alias to the value before it that has its anchor. So an
-// alias never leads into itself, however it is read later.
-func (d *decoder) surveyAlias(n *ast.AliasNode, path string, open []string) {
+// bindAlias binds an alias to the value of the last anchor of its name before it,
+// so that an alias never leads into itself, whenever it is resolved.
+func (d *decoder) bindAlias(n *ast.AliasNode, path string, open []string) {
 	name, at := n.Value.GetToken().Value, positionOf(n.Start)
 	target, ok := d.anchors[name]
 	switch {
 	case slices.Contains(open, name):
 		d.add(at, path, "is an alias to itself, "+show("*"+name), "a value")
 	case !ok:
-		d.add(at, path, "is an alias to nothing, "+show("*"+name), "a value, or an alias of an anchor before it")
+		d.add(at, path, "is an alias of an undefined anchor, "+show("*"+name), "a value, or an alias of an anchor defined before it")
 	default:
 		d.aliases[n] = target
 	}
 }
 
-// resolve strips anchors and tags and follows aliases.
+// resolve strips anchors and tags, and follows aliases.
 func (d *decoder) resolve(n node) node {
 	for {
 		switch v := n.ast.(type) {
@@ -73,17 +73,18 @@ func (d *decoder) resolve(n node) node {
 	}
 }
 
-// spend counts one more value below n that is read through an alias, and reports
-// whether that is within bounds.
+// spend counts one more value below n that is read through an alias. It reports
+// whether maxAliased still allows it.
 func (d *decoder) spend(n node) bool {
 	d.aliased--
 	if d.aliased == 0 {
-		d.wrong(n, "grows beyond all measure through aliases", "the values themselves")
+		d.wrong(n, "expands to too many values through aliases", "the values themselves")
 	}
 	return d.aliased > 0
 }
 
-// merge adds what the merge keys (<<) of a mapping bring that it has not itself.
+// merge adds the entries of a mapping's merge keys (<<) that the mapping does not
+// have itself.
 func (d *decoder) merge(n node, list []entry, values []*ast.MappingValueNode) []entry {
 	has := map[string]bool{}
 	for _, e := range list {

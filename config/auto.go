@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// DefaultRoute is a default route that the kernel holds in its main table, of
-// either family and not of Swerve's own making.
+// DefaultRoute is a default route in the kernel's main table, of either family,
+// that Swerve did not install.
 type DefaultRoute struct {
 	Interface string
-	// Metric of the route; the lower is preferred.
+	// Metric of the route; lower is preferred.
 	Metric int
 }
 
-// Auto makes the uplinks that `uplinks: auto` means: one for each interface that
-// holds a default route, in the order of their least metrics, and of their names
-// where those are equal; 63 at most. Each has the file's probe and health, and a
-// name made from its interface's. The same interface has the same name whatever
-// other routes there are, unless two interfaces differ in special characters
-// alone.
+// Auto returns the uplinks that `uplinks: auto` stands for: one for each interface
+// that holds a default route, ordered by the lowest metric and then by the name
+// of the interface; at most 63. Each has the file's probe and health sections, and
+// a name derived from its interface. An interface has the same name whatever
+// other routes there are, unless the names of two interfaces differ only in
+// special characters.
 func (c *Config) Auto(routes []DefaultRoute) []Uplink {
 	interfaces := inOrder(routes)
 	names := autoNames(interfaces)
@@ -33,7 +33,7 @@ func (c *Config) Auto(routes []DefaultRoute) []Uplink {
 	return list
 }
 
-// inOrder lists the interfaces of routes, each once, the preferred first.
+// inOrder lists the interfaces of routes, each once, the most preferred first.
 func inOrder(routes []DefaultRoute) []string {
 	sorted := slices.SortedFunc(slices.Values(routes), func(a, b DefaultRoute) int {
 		return cmp.Or(cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Interface, b.Interface))
@@ -47,8 +47,8 @@ func inOrder(routes []DefaultRoute) []string {
 	return list
 }
 
-// autoNames gives each interface a name of its own that an uplink may have.
-// Interfaces whose own names will do come first, so that these keep them.
+// autoNames assigns each interface a unique, valid uplink name. Interfaces whose
+// names are valid already come first, so that they keep them.
 func autoNames(interfaces []string) map[string]string {
 	names, taken := map[string]string{}, map[string]bool{}
 	sorted := slices.Sorted(slices.Values(interfaces))
@@ -63,11 +63,11 @@ func autoNames(interfaces []string) map[string]string {
 	return names
 }
 
-// maxName is how long a name may be; a number of two digits has to fit behind it.
+// maxName bounds the length of a name, the number that freeName appends included.
 const maxName = 31
 
-// autoName makes a name of an interface's: lower case, every foreign character
-// a hyphen, a letter first.
+// autoName derives an uplink name from that of an interface: in lower case, with
+// a hyphen for every other character, and starting with a letter.
 func autoName(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -84,6 +84,8 @@ func autoName(s string) string {
 	return s[:min(len(s), maxName)]
 }
 
+// freeName returns the name, or, where it is taken, the name with the first free
+// number from 2 appended.
 func freeName(name string, taken map[string]bool) string {
 	free := name
 	for n := 2; taken[free]; n++ {

@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the .want files of testdata")
 
-// TestBad holds what is said about each bad file against the text beside it.
+// TestBad compares the problems of each bad file with the text beside it.
 func TestBad(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
 	if err != nil || len(files) < 50 {
@@ -30,7 +30,7 @@ func checkBadFile(t *testing.T, file string) {
 	}
 	c, list := Parse(filepath.Base(file), data)
 	if c != nil || len(list) == 0 {
-		t.Fatalf("a config %v and %d problems, want problems only", c != nil, len(list))
+		t.Fatalf("a config %v and %d problems, want only problems", c != nil, len(list))
 	}
 	checkProblems(t, data, list)
 	got, wantFile := lines(list), strings.TrimSuffix(file, ".yaml")+".want"
@@ -56,8 +56,8 @@ func lines(list []Problem) string {
 	return b.String()
 }
 
-// checkProblems holds every problem to its format: within the file, in the
-// file's order, one line, all four parts.
+// checkProblems checks the format of every problem: within the file, in the file's
+// order, on one line, with all four parts.
 func checkProblems(t *testing.T, data []byte, list []Problem) {
 	t.Helper()
 	last := 1

@@ -6,10 +6,10 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds of a file's structure. The library's parser spends memory on the
-// product of depth, key length and nodes, and time on the square of the number
-// of keys in a mapping and of items in a list, so they are held to before it
-// runs.
+// Bounds of a file's structure. The memory that the library's parser needs grows
+// with the product of depth, key length and number of nodes, its time with the
+// square of the number of keys in a mapping and of items in a list. So the
+// bounds are checked before it runs.
 const (
 	maxDepth     = 32
 	maxKeys      = 1_000
@@ -17,7 +17,7 @@ const (
 	maxKeyLength = 64
 )
 
-// collection is a list or mapping that is open at some token.
+// collection is a list or mapping that is open at a token.
 type collection struct {
 	flow, list bool
 	// column of a block collection's entries.
@@ -26,14 +26,14 @@ type collection struct {
 	size int
 }
 
-// bounds follows the tokens of a file and knows which collections are open.
+// bounds follows the tokens of a file and tracks which collections are open.
 type bounds struct {
 	open []collection
-	// exceeded says which bound is exceeded, and what is right.
+	// exceeded says which bound is exceeded, right what is allowed; empty: none.
 	exceeded, right string
 }
 
-// checkBounds reports whether the tokens keep to the bounds.
+// checkBounds reports whether the tokens are within the bounds.
 func checkBounds(ps *problems, tokens token.Tokens) bool {
 	var b bounds
 	for i, tk := range tokens {
@@ -68,11 +68,11 @@ func (b *bounds) step(tokens token.Tokens, i int) {
 		b.key(tokens, i)
 	case token.DocumentHeaderType, token.DocumentEndType:
 		b.open = b.open[:0]
-	default: // scalars and the like open nothing
+	default: // scalars and the like open no collection
 	}
 }
 
-// key sees the colon after a key.
+// key handles the colon after a key.
 func (b *bounds) key(tokens token.Tokens, colon int) {
 	key := tokens[colon]
 	if colon > 0 {
@@ -85,7 +85,7 @@ func (b *bounds) key(tokens token.Tokens, colon int) {
 	b.blockEntry(key.Position.Column, false)
 }
 
-// blockEntry sees an entry of a block collection at a column. A list may stand
+// blockEntry handles an entry of a block collection at a column. A list may start
 // at the column of the key that it belongs to; a key at that column ends it.
 func (b *bounds) blockEntry(column int, list bool) {
 	if n := len(b.open); n > 0 && b.open[n-1].flow {
@@ -104,7 +104,7 @@ func (b *bounds) blockEntry(column int, list bool) {
 	b.count()
 }
 
-// closeFlow ends the innermost flow collection, with what is open within it.
+// closeFlow ends the innermost flow collection and all that is open within it.
 func (b *bounds) closeFlow() {
 	for n := len(b.open); n > 0; n = len(b.open) {
 		flow := b.open[n-1].flow

@@ -2,17 +2,19 @@ package config
 
 import (
 	"fmt"
+	"slices"
 )
 
-// checkPolicies checks the names of policies and what their tiers name. It sees
-// the policies in the file's order, before the default one is made the first.
+// checkPolicies checks the names of policies and the uplinks in their tiers. It
+// runs while the policies are in the file's order, before the default policy
+// becomes the first.
 func (d *decoder) checkPolicies(c *Config) {
 	names, used := map[string]int{}, map[string]bool{}
 	for i, p := range c.Policies {
 		path := indexPath("policies", i)
 		if first, twice := firstUse(names, p.Name, i); twice {
-			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is the name of policies[%d] too", show(p.Name), first),
-				"a name of its own")
+			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is also the name of policies[%d]", show(p.Name), first),
+				"a unique name")
 		}
 		if p.Name != "" && p.Name != DefaultPolicy && !d.given(keyPath(path, "tiers")) {
 			d.wrongAt(keyPath(path, "tiers"), "is missing", "a list of tiers, each "+wantTier)
@@ -22,9 +24,14 @@ func (d *decoder) checkPolicies(c *Config) {
 	d.checkUnused(c, used)
 }
 
-// checkTiers checks the uplinks that a policy names, and notes them as used.
+// checkTiers checks the uplinks that a policy names, and adds them to used.
 func (d *decoder) checkTiers(c *Config, policy int, used map[string]bool) {
-	names := uplinkNames(c)
+	var names []string // of uplinks
+	for _, u := range c.Uplinks {
+		if u.Name != "" {
+			names = append(names, u.Name)
+		}
+	}
 	seen := map[string]bool{}
 	for i, tier := range c.Policies[policy].Tiers {
 		for _, share := range tier {
@@ -32,20 +39,22 @@ func (d *decoder) checkTiers(c *Config, policy int, used map[string]bool) {
 			switch {
 			case share.Uplink == "":
 			case seen[share.Uplink]:
-				d.wrongAt(path, show(share.Uplink)+" is in this policy twice", "each uplink once in a policy")
+				d.wrongAt(path, show(share.Uplink)+" appears twice in this policy", "each uplink once in a policy")
 			case c.AutoUplinks:
-				d.wrongAt(path, show(share.Uplink)+" names an uplink, though uplinks is auto", "uplinks as a list")
-			case names[share.Uplink] || d.unsure["uplinks"]:
+				d.wrongAt(path, show(share.Uplink)+" names an uplink, but uplinks is auto", "uplinks as a list")
+			case slices.Contains(names, share.Uplink) || d.unsure["uplinks"]:
+			case len(names) == 0:
+				d.wrongAt(path, "there is no uplink "+show(share.Uplink), "a defined uplink")
 			default:
-				d.wrongAt(path, "there is no uplink "+show(share.Uplink), orMeant(share.Uplink, listNames(c)))
+				d.wrongAt(path, "there is no uplink "+show(share.Uplink), orMeant(share.Uplink, names))
 			}
 			seen[share.Uplink], used[share.Uplink] = true, true
 		}
 	}
 }
 
-// sharePath is the path of an uplink's name in a policy, whichever of the forms
-// of tiers the file has.
+// sharePath is the path of an uplink's name in a policy, whichever form of tiers
+// the file uses.
 func (d *decoder) sharePath(policy, tier int, uplink string) string {
 	tiers := keyPath(indexPath("policies", policy), "tiers")
 	one := indexPath(tiers, tier)
@@ -57,29 +66,8 @@ func (d *decoder) sharePath(policy, tier int, uplink string) string {
 	return tiers
 }
 
-func uplinkNames(c *Config) map[string]bool {
-	names := map[string]bool{}
-	for _, u := range c.Uplinks {
-		names[u.Name] = true
-	}
-	return names
-}
-
-func listNames(c *Config) []string {
-	var names []string
-	for _, u := range c.Uplinks {
-		if u.Name != "" {
-			names = append(names, u.Name)
-		}
-	}
-	if names == nil {
-		names = []string{"a defined uplink"}
-	}
-	return names
-}
-
-// checkUnused finds uplinks that no policy uses. A default policy without tiers
-// uses all; an uplink that is not enabled may be left out.
+// checkUnused reports uplinks that no policy uses. A default policy without tiers
+// uses all of them; an uplink that is not enabled may be unused.
 func (d *decoder) checkUnused(c *Config, used map[string]bool) {
 	if d.unsure["policies"] {
 		return

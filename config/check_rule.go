@@ -7,13 +7,13 @@ import (
 	"swerve/rule"
 )
 
-// checkRules checks which policy each rule uses, and finds rules that can never
-// match: by themselves, or because one rule before them takes all that they
-// would. (Rules that only several together take it all from are not found.)
+// checkRules checks which policy each rule uses, and reports rules that can never
+// match: by themselves, or because a single rule before them matches all that they
+// do. A rule that only several earlier rules cover together is not reported.
 func (d *decoder) checkRules(c *Config) {
 	policies := policyNames(c)
 	var before []rule.Cover
-	var lines []int // of the rules before
+	var lines []int // those of before
 	for i := range c.Rules {
 		r, path := &c.Rules[i], indexPath("rules", i)
 		if r.Use != "" && !slices.Contains(policies, r.Use) && !d.unsure["policies"] {
@@ -24,8 +24,8 @@ func (d *decoder) checkRules(c *Config) {
 		}
 		m := rule.NewCover(r.Match)
 		if n := slices.IndexFunc(before, func(b rule.Cover) bool { return b.Covers(m) }); n >= 0 {
-			d.wrongAt(path, fmt.Sprintf("can never match: the rule in line %d takes all of it", lines[n]),
-				"the narrower rule first, or neither")
+			d.wrongAt(path, fmt.Sprintf("can never match: the rule on line %d matches all of it", lines[n]),
+				"the narrower rule first, or only one of the two")
 			continue
 		}
 		before, lines = append(before, m), append(lines, r.Line)
@@ -42,9 +42,9 @@ func policyNames(c *Config) []string {
 	return names
 }
 
-// limitMark keeps a rule's mark off the bits that are ours, of which a new flow
-// has none set. It reports whether the rule can never match therefore, and says
-// so.
+// limitMark removes the bits that are ours from a rule's mask: a new flow has none
+// of them set. It reports whether the rule can therefore never match, in which
+// case it adds the problem.
 func (d *decoder) limitMark(path string, r *Rule, ours uint32) bool {
 	if set := r.Mark.Value & ours; set != 0 {
 		d.wrongAt(keyPath(path, "mark"),
@@ -55,7 +55,8 @@ func (d *decoder) limitMark(path string, r *Rule, ours uint32) bool {
 	return false
 }
 
-// contradicts reports whether a rule can never match by itself, and says so.
+// contradicts reports whether a rule can never match by itself, in which case it
+// adds the problem.
 func (d *decoder) contradicts(c *Config, path string, r *Rule) bool {
 	switch {
 	case len(r.Ports) > 0 && r.Proto == 0:
@@ -68,8 +69,8 @@ func (d *decoder) contradicts(c *Config, path string, r *Rule) bool {
 		d.wrongAt(keyPath(path, "proto"), "can never match: the protocol and the addresses are of different families",
 			"icmp with IPv4, icmpv6 with IPv6")
 	case len(r.In) > 0 && !slices.ContainsFunc(r.In, func(s string) bool { return !hasInterface(c.Uplinks, s) }):
-		d.wrongAt(keyPath(path, "in"), "can never match: what comes in by an uplink is answered by it",
-			"an interface that is no uplink's")
+		d.wrongAt(keyPath(path, "in"), "can never match: traffic that enters by an uplink is answered by it",
+			"an interface that is not an uplink's")
 	default:
 		return false
 	}

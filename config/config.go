@@ -13,16 +13,16 @@ import (
 // what no rule matches.
 const DefaultPolicy = "default"
 
-// Config is a whole, valid configuration: every default is filled in, every
-// name that one part uses is defined by another.
+// Config is a complete and valid configuration: every default is filled in, and
+// every name that is used is defined.
 type Config struct {
-	// AutoUplinks: the file says `uplinks: auto`, or there is no file. Uplinks
-	// is empty then; [Config.Auto] makes them from the machine's default routes.
+	// AutoUplinks: the file says `uplinks: auto`, or there is no file. Uplinks is
+	// then empty; [Config.Auto] derives them from the machine's default routes.
 	AutoUplinks bool
 	// Uplinks in the file's order, which is the order of preference; at most 63.
 	Uplinks []Uplink
-	// Probe and Health hold for every uplink; each [Uplink] has them already
-	// merged with its own.
+	// Probe and Health are the sections for all uplinks; those of each [Uplink]
+	// have been merged with them.
 	Probe  Probe
 	Health failover.Health
 
@@ -34,24 +34,24 @@ type Config struct {
 	Sessions Sessions
 	Kernel   Kernel
 	Control  Control
-	// State is the absolute path of the folder that survives restarts.
+	// State is the absolute path of the folder for what survives restarts.
 	State   string
 	Metrics Metrics
 	Log     Log
 }
 
-// Uplink is one way out, as the file has it.
+// Uplink is one uplink as the file describes it.
 type Uplink struct {
 	// Name as in [a-z][a-z0-9-]{0,30}.
 	Name string
 	// Interface is a kernel name, an altname, or a MAC address in lower case
 	// with colons. It may be absent now.
 	Interface string
-	// Line of the file on which the uplink begins; 0 where no file has it.
+	// Line of the file on which the uplink begins; 0 if it is in no file.
 	Line int
-	// Enabled is false for an uplink that is configured but must not be used.
+	// Enabled is false for an uplink that is configured but never used.
 	Enabled bool
-	// Gateway and Gateway6 say where the next hop of each family comes from.
+	// Gateway and Gateway6 are the sources of the next hop of each family.
 	Gateway, Gateway6 Gateway
 	// IPv6 is false where this uplink carries no IPv6.
 	IPv6 bool
@@ -61,14 +61,14 @@ type Uplink struct {
 	SNAT6      SNAT
 	Prefix6    Prefix6
 	Metered    Metered
-	// DNS are this uplink's own resolvers, always asked through it.
+	// DNS are this uplink's own resolvers, always queried through it.
 	DNS    []netip.Addr
 	Probe  Probe
 	Health failover.Health
 }
 
-// Gateway says how an uplink's next hop is known in one family: Addr when it is
-// valid, else none when None is set (point to point), else it is learnt.
+// Gateway is the source of an uplink's next hop in one family: Addr if it is
+// valid, else no next hop if None is set (point to point), else it is learnt.
 type Gateway struct {
 	None bool
 	Addr netip.Addr
@@ -85,14 +85,16 @@ func (g Gateway) String() string {
 	return "auto"
 }
 
-// SNAT says whose source addresses are replaced on the way out of an uplink.
+// SNAT selects the packets whose source address is replaced when they leave by an
+// uplink.
 type SNAT string
 
 // The kinds of source NAT.
 const (
-	// Masquerade replaces every source by the uplink's own address.
+	// Masquerade replaces every source with the uplink's own address.
 	Masquerade SNAT = "masquerade"
-	// Foreign, IPv6 only, masquerades only sources that are not native here.
+	// Foreign, IPv6 only, masquerades only sources that are not native to the
+	// uplink.
 	Foreign SNAT = "foreign"
 	// NPT, IPv6 only, maps prefix to prefix (RFC 6296).
 	NPT SNAT = "npt"
@@ -100,13 +102,13 @@ const (
 	NoSNAT SNAT = "none"
 )
 
-// Prefix6 are the IPv6 prefixes native on an uplink. With Auto they are learnt.
+// Prefix6 are the IPv6 prefixes native to an uplink. With Auto they are learnt.
 type Prefix6 struct {
 	Auto     bool
 	Prefixes []netip.Prefix
 }
 
-// Metered says whether an uplink's traffic costs money.
+// Metered says whether an uplink's traffic is metered, that is, costs money.
 type Metered string
 
 // The values of metered.
@@ -125,30 +127,31 @@ type Probe struct {
 	// StandbyInterval replaces Interval on a metered uplink that carries
 	// nothing; 20 ms to 24 h.
 	StandbyInterval time.Duration
-	// LostAfter is when an unanswered probe is lost, 40 ms to 1 min.
+	// LostAfter is how long after its sending an unanswered probe counts as lost,
+	// 40 ms to 1 min.
 	LostAfter time.Duration
-	// Quorum is how many targets of a family must answer, where the family has
-	// targets; 1 to 64, never more than a family has.
+	// Quorum is the number of targets of a family that must answer, where the
+	// family has targets; 1 to 64, never more than a family has.
 	Quorum int
 	Burst  failover.Burst
 }
 
-// Policy orders uplinks by preference for the traffic that rules give it.
+// Policy orders uplinks by preference for the traffic that rules assign to it.
 type Policy struct {
 	Name string
 	// Tiers, best first; the shares of one tier carry the load by weight 1–255.
 	// Empty for the default policy under [Config.AutoUplinks]: every uplink.
 	Tiers [][]failover.Share
-	// Block leaves no way out when the policy's own uplinks are gone, instead
-	// of those of the default policy.
+	// Block drops the policy's traffic when none of its own uplinks is usable,
+	// instead of falling back to those of the default policy.
 	Block bool
-	// Spread says what of a flow is kept on one uplink of a shared tier.
+	// Spread says which flows stay together on one uplink of a shared tier.
 	Spread Spread
-	// Line of the file on which the policy begins; 0 where no file has it.
+	// Line of the file on which the policy begins; 0 if it is in no file.
 	Line int
 }
 
-// Spread says by what a shared tier divides its traffic.
+// Spread says how a shared tier divides its traffic.
 type Spread string
 
 // The kinds of spread.
@@ -157,11 +160,11 @@ const (
 	SpreadPairs Spread = "pairs"
 	// SpreadClients keeps each source on one uplink.
 	SpreadClients Spread = "clients"
-	// SpreadFlows spreads each flow by itself.
+	// SpreadFlows assigns each flow independently.
 	SpreadFlows Spread = "flows"
 )
 
-// Rule gives the traffic that it matches to a policy.
+// Rule assigns the traffic that it matches to a policy.
 type Rule struct {
 	rule.Match
 	// Use names the policy.
@@ -172,7 +175,7 @@ type Rule struct {
 
 // Sessions says what happens to established sessions.
 type Sessions struct {
-	// MoveOnDown and MoveOnDegraded move them with a forced switch.
+	// MoveOnDown and MoveOnDegraded move them on a forced switch.
 	MoveOnDown, MoveOnDegraded bool
 	OnFailback                 OnFailback
 }
@@ -180,8 +183,8 @@ type Sessions struct {
 // OnFailback says what happens to sessions when traffic returns.
 type OnFailback struct {
 	Mode FailbackSessions
-	// Drain is how long sessions may stay: 1 s to 7 days with SessionsDrain,
-	// ten minutes with SessionsAuto (for metered uplinks), else 0.
+	// Drain is how long sessions may stay: 1 s to 7 days with SessionsDrain, ten
+	// minutes with SessionsAuto (applied to metered uplinks), else 0.
 	Drain time.Duration
 }
 
@@ -190,29 +193,29 @@ type FailbackSessions string
 
 // The ways to treat sessions at a failback.
 const (
-	// SessionsAuto drains what is left on a metered uplink, and keeps the rest.
+	// SessionsAuto drains the sessions on a metered uplink and keeps the others.
 	SessionsAuto FailbackSessions = "auto"
-	// SessionsKeep lets them end where they are.
+	// SessionsKeep lets sessions end where they are.
 	SessionsKeep FailbackSessions = "keep"
-	// SessionsDrain moves what is left after OnFailback.Drain.
+	// SessionsDrain moves the sessions that remain after OnFailback.Drain.
 	SessionsDrain FailbackSessions = "drain"
-	// SessionsMove moves them at once.
+	// SessionsMove moves sessions at once.
 	SessionsMove FailbackSessions = "move"
 )
 
 // Kernel says which marks, tables and priorities are ours.
 type Kernel struct {
-	// MarkMask covers seven neighbouring bits of the packet mark; CTMask
-	// fifteen of the conntrack mark, the upper seven those of MarkMask.
+	// MarkMask covers seven contiguous bits of the packet mark, CTMask fifteen of
+	// the conntrack mark, the upper seven of them those of MarkMask.
 	MarkMask, CTMask uint32
-	// FirstPriority to FirstPriority+413 are ours; 1 to 32350.
+	// FirstPriority to FirstPriority+413 are ours; it is 1 to 32350.
 	FirstPriority int
 	// FirstTable+1 to FirstTable+126 are ours, never among 253 to 255.
 	FirstTable int
-	// MirrorMain puts the default policy's ladder also into main.
+	// MirrorMain copies the default policy's ladder to the main table.
 	MirrorMain bool
-	// ManageSysctls writes the sysctls that ours needs; otherwise they are only
-	// reported.
+	// ManageSysctls sets the sysctls that our routes rely on; otherwise they are
+	// only reported.
 	ManageSysctls bool
 }
 
@@ -226,7 +229,7 @@ type Control struct {
 
 // Metrics says where metrics are served.
 type Metrics struct {
-	// Listen is host:port; empty for nowhere.
+	// Listen is host:port; empty if they are not served.
 	Listen string
 }
 

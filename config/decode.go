@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// A reader turns a node into a value. It reports what is wrong itself, and
-// returns false then.
+// A reader decodes a node into a value. Where that fails it has added the problem
+// and returns false.
 type reader[V any] func(d *decoder, n node) (V, bool)
 
 // field is one key of a mapping that becomes a T.
 type field[T any] struct {
 	key string
-	// keys are those of the mapping below it, if it is one.
+	// keys are those of the mapping below the field, if it is one.
 	keys []string
-	// required keys must be in the file; want says then what they take.
+	// required: the key must be in the file; want then says what it takes.
 	required bool
 	want     string
 	read     func(d *decoder, n node, into *T)
@@ -23,7 +23,7 @@ type field[T any] struct {
 // fields is the schema of a mapping that becomes a T.
 type fields[T any] []field[T]
 
-// set makes a field whose value, once read, goes to the place.
+// set returns a field whose value, once read, is stored at the place.
 func set[T, V any](key string, place func(*T) *V, read reader[V]) field[T] {
 	return field[T]{key: key, read: func(d *decoder, n node, into *T) {
 		if v, ok := read(d, n); ok {
@@ -32,15 +32,15 @@ func set[T, V any](key string, place func(*T) *V, read reader[V]) field[T] {
 	}}
 }
 
-// section makes a field that is a mapping itself. What it does not give keeps
-// the value that the place has.
+// section returns a field that is a mapping itself. Keys that it does not have keep
+// the value at the place.
 func section[T, S any](key string, place func(*T) *S, below fields[S]) field[T] {
 	return field[T]{key: key, keys: below.keys(), read: func(d *decoder, n node, into *T) {
 		below.read(d, n, place(into))
 	}}
 }
 
-// must makes a field that the file has to give; want says what it takes.
+// must makes a field required; want says what it takes.
 func must[T any](f field[T], want string) field[T] {
 	f.required, f.want = true, want
 	return f
@@ -54,8 +54,8 @@ func (fs fields[T]) keys() []string {
 	return keys
 }
 
-// checked adds a rule about several values of a section, which is asked when
-// each of them was good.
+// checked adds a rule that involves several values of a section. It applies only
+// if each of them is good.
 func checked[T any](f field[T], rule func(d *decoder, n node, into *T)) field[T] {
 	read := f.read
 	f.read = func(d *decoder, n node, into *T) {
@@ -93,8 +93,8 @@ func (fs fields[T]) read(d *decoder, n node, into *T) {
 	}
 }
 
-// meant says what an unknown key was probably meant to be: one like it, one of
-// that name a level below, or any of the keys.
+// meant returns what is right instead of an unknown key: the same key a level
+// below, a similar key, or, failing those, the list of keys.
 func (fs fields[T]) meant(key string) string {
 	for _, f := range fs {
 		if slices.Contains(f.keys, key) {
@@ -107,7 +107,7 @@ func (fs fields[T]) meant(key string) string {
 	return "one of " + or(fs.keys())
 }
 
-// oneOrMany reads a list, or one value for a list of it alone. Nothing is an
+// oneOrMany reads a list, or a single value as a list of one. An empty value is an
 // empty list.
 func oneOrMany[V any](limit int, one reader[V]) reader[[]V] {
 	return func(d *decoder, n node) ([]V, bool) {
@@ -129,7 +129,22 @@ func oneOrMany[V any](limit int, one reader[V]) reader[[]V] {
 	}
 }
 
-// readAll reads every node, so that each mistake among them is told.
+// parsed returns a reader of single values that parse accepts. Others are reported
+// as wrong, such as "is not a port"; want says what would be right.
+func parsed[V any](want, wrong string, parse func(string) (V, bool)) reader[V] {
+	return func(d *decoder, n node) (v V, ok bool) {
+		s, ok := d.text(n, want)
+		if !ok {
+			return v, false
+		}
+		if v, ok = parse(s); !ok {
+			d.wrong(n, show(s)+" "+wrong, want)
+		}
+		return v, ok
+	}
+}
+
+// readAll reads every node, so that each mistake among them is reported.
 func readAll[V any](d *decoder, nodes []node, one reader[V]) ([]V, bool) {
 	values, good := make([]V, 0, len(nodes)), true
 	for _, n := range nodes {

@@ -8,19 +8,19 @@ import (
 	"swerve/target"
 )
 
-// The defaults of probe.targets: three operators of public resolvers in each
-// family, so that no single one of them decides.
+// defaultTargets are the default of probe.targets: public resolvers of three
+// operators in each family, so that no single operator decides.
 var defaultTargets = []string{
 	"1.1.1.1", "8.8.8.8", "9.9.9.9",
 	"2606:4700:4700::1111", "2001:4860:4860::8888", "2620:fe::fe",
 }
 
-// drainMetered is how long sessions stay on a metered uplink after a failback,
+// drainMetered is how long sessions may stay on a metered uplink after a failback
 // under sessions.on_failback: auto.
 const drainMetered = 10 * time.Minute
 
-// Default returns the configuration of a machine without a file: the uplinks
-// are those that hold a default route, and every other value is its default.
+// Default returns the configuration of a machine without a file: the interfaces
+// that hold a default route are the uplinks, and every value is the default.
 func Default() *Config {
 	c := defaults()
 	c.AutoUplinks = true
@@ -81,7 +81,7 @@ func defaultHealth() failover.Health {
 	}
 }
 
-// newUplink returns an uplink with every default but its name and interface.
+// newUplink returns an uplink with all its defaults, without name and interface.
 func newUplink(probe Probe, health failover.Health) Uplink {
 	return Uplink{
 		Enabled: true,
@@ -97,7 +97,7 @@ func newUplink(probe Probe, health failover.Health) Uplink {
 
 func newPolicy() Policy { return Policy{Spread: SpreadPairs} }
 
-// defaultPolicy is the policy default where the file has none, still without
+// defaultPolicy returns the default policy where the file has none, yet without
 // tiers.
 func defaultPolicy() Policy {
 	p := newPolicy()

@@ -1,32 +1,32 @@
 // Package config reads the configuration file.
 //
-// A file goes in by [Load] or [Parse]; out comes either a whole [Config], with
-// every default filled in and every rule of the format kept, or the list of
-// all that is wrong with it, each [Problem] with its line, its path, what is
-// wrong and what would be right. There is nothing in between: a file with one
-// mistake yields no Config, so that a daemon never runs on half of one.
+// [Load] and [Parse] return either a complete [Config], with every default filled
+// in and every rule of the format checked, or the list of everything that is
+// wrong with the file, each [Problem] with its line, its path, what is wrong and
+// what would be right. A file with a single mistake yields no Config, so that a
+// daemon never runs on a part of one.
 //
 // # How a file is read
 //
-//   - source.go looks at the bytes: size, UTF-8, control characters.
-//   - syntax.go has the YAML library make tokens, mend.go mends them, bounds.go
-//     refuses what would cost the library's parser too much (nesting, sizes),
-//     and syntax.go has the rest parsed. A syntax error costs its own top-level
-//     section only.
-//   - tree.go walks the syntax tree, alias.go resolves anchors and merge keys,
-//     form.go knows what kinds of nodes there are.
-//   - schema.go says, one line a key, which key is read how and to where, and
-//     decode.go follows it. read.go reads lists of sections; scalar.go,
-//     duration.go, limit.go, address.go, target.go and match.go single values.
-//   - check.go and check_….go hold the rules that need more than one value,
-//     shadow.go whether one rule takes all that another would.
+//   - source.go checks the bytes: size, UTF-8, control characters.
+//   - syntax.go has the YAML library tokenise the text. colon.go corrects the
+//     tokens, bounds.go rejects what is too expensive for the library's parser
+//     (nesting, sizes), and syntax.go has the rest parsed. A syntax error costs
+//     only the top-level section that it is in.
+//   - tree.go walks the syntax tree, alias.go resolves anchors and merge keys, and
+//     form.go distinguishes the kinds of nodes.
+//   - schema.go has one line for each key: how it is read, and where its value is
+//     stored. decode.go applies the schema. read.go reads lists of sections;
+//     scalar.go, duration.go, limit.go, address.go, target.go and match.go read
+//     single values.
+//   - check.go and check_….go have the rules that involve more than one value.
 //
-// # What comes out
+// # What the result is for
 //
-// [Config.Engine] and [Config.Layout] turn a Config into what package failover
-// takes. [Config.Auto] and [Init] make uplinks, and a file, from the default
-// routes that a machine has. [Config.Summary] tells a person what a file means,
-// [Config.Warnings] what in it is probably not meant.
+// [Config.Engine] converts a Config to that of package failover, [Config.Layout]
+// to that of package lane. [Config.Auto] and [Init] derive uplinks, and a file,
+// from a machine's default routes. [Config.Summary] describes to a person what a
+// file means, [Config.Warnings] what is probably not intended.
 //
-// The package touches nothing but the file that it is told to read.
+// The package reads no file but the one that it is given, and changes none.
 package config

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// duration reads a time from least to most, both included.
+// duration reads a duration from least to most, both included.
 func duration(least, most time.Duration) reader[time.Duration] {
 	return func(d *decoder, n node) (time.Duration, bool) {
-		s, ok := d.text(n, "a time such as 500ms, 30s or 1h30m")
+		s, ok := d.text(n, "a duration such as 500ms, 30s or 1h30m")
 		if !ok {
 			return 0, false
 		}
@@ -21,24 +21,26 @@ func duration(least, most time.Duration) reader[time.Duration] {
 	}
 }
 
-// parseDuration reads a time within bounds, or says what is wrong with it.
+// parseDuration reads a duration within bounds, or returns what is wrong with it
+// and what would be right.
 func parseDuration(s string, least, most time.Duration) (v time.Duration, wrong, right string) {
 	v, ok := durationOf(s)
 	if _, err := strconv.ParseFloat(s, 64); err == nil && !ok {
-		return 0, show(s) + " has no unit", "a time such as " + s + "s or " + s + "ms"
+		return 0, show(s) + " has no unit", "a duration such as " + s + "s or " + s + "ms"
 	}
 	switch {
 	case !ok:
-		return 0, show(s) + " is no time", "a time such as 500ms, 30s, 1h30m or 2d"
+		return 0, show(s) + " is not a duration", "a duration such as 500ms, 30s, 1h30m or 2d"
 	case v < least:
-		return 0, show(s) + " is under the least", "at least " + FormatDuration(least)
+		return 0, show(s) + " is below the minimum", "at least " + FormatDuration(least)
 	case v > most:
-		return 0, show(s) + " is over the most", "at most " + FormatDuration(most)
+		return 0, show(s) + " is above the maximum", "at most " + FormatDuration(most)
 	}
 	return v, "", ""
 }
 
-// durationOf reads Go's notation of a time, with days (d) before it.
+// durationOf reads a duration in Go's notation, optionally preceded by whole days
+// (d).
 func durationOf(s string) (time.Duration, bool) {
 	days, rest, ok := strings.Cut(s, "d")
 	if !ok {
@@ -62,8 +64,8 @@ func durationOf(s string) (time.Duration, bool) {
 
 const day = 24 * time.Hour
 
-// FormatDuration writes a time as a configuration file does: "500ms", "1h30m",
-// without the zero parts of time.Duration's own form.
+// FormatDuration formats a duration as a configuration file has it, such as "500ms"
+// or "1h30m", without the trailing zero units of [time.Duration.String].
 func FormatDuration(v time.Duration) string {
 	s := v.String()
 	if strings.HasSuffix(s, "m0s") {

@@ -8,13 +8,13 @@ import (
 	"swerve/target"
 )
 
-// Seen reports whether a family was offered on an uplink at some time before,
-// as the state folder remembers; nil remembers nothing.
+// Seen reports whether a family has ever been available on an uplink, according to
+// the state folder. A nil Seen means never.
 type Seen func(uplink string, f failover.Family) bool
 
-// Engine turns the configuration into what the decision engine takes. uplinks
-// are [Config.Uplinks] or, under [Config.AutoUplinks], those of [Config.Auto];
-// the default policy uses all of them where the file gives it no tiers.
+// Engine converts the configuration to that of the decision engine. uplinks are
+// [Config.Uplinks] or, under [Config.AutoUplinks], those of [Config.Auto]; the
+// default policy uses all of them if the file gives it no tiers.
 func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 	e := failover.Config{
 		Failback: c.Failback,
@@ -33,7 +33,8 @@ func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 	return e
 }
 
-// Layout returns the kernel's bits and numbers that are ours.
+// Layout returns the bits of marks, and the numbers of tables and rules, that are
+// ours.
 func (c *Config) Layout() lane.Layout {
 	return lane.Layout{
 		MarkMask: c.Kernel.MarkMask, CTMask: c.Kernel.CTMask,
@@ -61,7 +62,7 @@ func (u Uplink) engine(seen Seen) failover.Uplink {
 	return e
 }
 
-// family splits off one family's share of the probes.
+// family returns the engine's configuration of the uplink in one family.
 func (u Uplink) family(f failover.Family) failover.FamilyConfig {
 	fc := failover.FamilyConfig{Enabled: f == failover.IPv4 || u.IPv6}
 	if !fc.Enabled {
@@ -74,8 +75,8 @@ func (u Uplink) family(f failover.Family) failover.FamilyConfig {
 	return fc
 }
 
-// TargetsIn are the uplink's targets that can be asked in a family: none where
-// it does not carry the family, and no gateway where it has none.
+// TargetsIn returns the uplink's targets that can be probed in a family: none if it
+// does not carry the family, and not the gateway if it has none.
 func (u Uplink) TargetsIn(f failover.Family) []target.Target {
 	if f == failover.IPv6 && !u.IPv6 {
 		return nil
@@ -89,7 +90,7 @@ func (u Uplink) TargetsIn(f failover.Family) []target.Target {
 	return list
 }
 
-// GatewayOf is Gateway or Gateway6.
+// GatewayOf returns Gateway or Gateway6, by family.
 func (u Uplink) GatewayOf(f failover.Family) Gateway {
 	if f == failover.IPv6 {
 		return u.Gateway6
@@ -97,7 +98,8 @@ func (u Uplink) GatewayOf(f failover.Family) Gateway {
 	return u.Gateway
 }
 
-// IsMetered resolves metered: auto, which means interfaces named wwan….
+// IsMetered reports whether the uplink is metered. With metered: auto it is if its
+// interface is named wwan….
 func (u Uplink) IsMetered() bool {
 	switch u.Metered {
 	case MeteredYes:

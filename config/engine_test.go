@@ -28,7 +28,7 @@ sessions: {on_down: keep}
 	equal(t, "fiber, IPv6", e.Uplinks[0].Family[failover.IPv6], failover.FamilyConfig{
 		Enabled: true, Seen: true, Targets: []string{"2620:fe::fe", "tcp://example.org:443", "gateway"}, Quorum: 2,
 	})
-	equal(t, "lte, IPv4: no gateway to ask", e.Uplinks[1].Family[failover.IPv4], failover.FamilyConfig{
+	equal(t, "lte, IPv4: no gateway to probe", e.Uplinks[1].Family[failover.IPv4], failover.FamilyConfig{
 		Enabled: true, Targets: []string{"1.1.1.1", "8.8.8.8", "tcp://example.org:443"}, Quorum: 1,
 	})
 	equal(t, "lte, IPv6", e.Uplinks[1].Family[failover.IPv6], failover.FamilyConfig{})
@@ -72,8 +72,8 @@ func TestEngineOfAuto(t *testing.T) {
 	}
 }
 
-// TestLayout: what checkMasks allows is a layout on which all lanes are told
-// apart; the default is failover's own.
+// TestLayout: in every layout that checkMasks allows all lanes are distinct; the
+// default is that of package lane.
 func TestLayout(t *testing.T) {
 	equal(t, "default", Default().Layout(), lane.DefaultLayout)
 	for _, kernel := range []string{

@@ -24,7 +24,7 @@ func isNothing(n ast.Node) bool {
 	return n == nil || null
 }
 
-// kind names what a node is, with its value where it is a single one.
+// kind describes a node for a message, with its value if it is a single one.
 func kind(n ast.Node) string {
 	switch n := n.(type) {
 	case nil, *ast.NullNode:
@@ -38,7 +38,8 @@ func kind(n ast.Node) string {
 	}
 }
 
-// startOf returns the first token of a value: of a block mapping its first key.
+// startOf returns the first token of a value; for a block mapping that is its first
+// key.
 func startOf(n ast.Node) *token.Token {
 	switch v := n.(type) {
 	case *ast.MappingNode:
@@ -61,8 +62,8 @@ func isMapping(n ast.Node) bool {
 	return ok
 }
 
-// single returns the text of a node that is a single value, without reporting
-// when it is none.
+// single returns the text of a node that is a single value; unlike decoder.text it
+// adds no problem if it is not.
 func single(n node) (string, bool) {
 	if n.ast == nil || isList(n.ast) || isMapping(n.ast) {
 		return "", false
@@ -70,7 +71,7 @@ func single(n node) (string, bool) {
 	return n.ast.GetToken().Value, true
 }
 
-// keyText is a key as the file writes it, without quotes.
+// keyText is a key as the file has it, without quotes.
 func keyText(k ast.MapKeyNode) string {
 	if m, ok := k.(*ast.MappingKeyNode); ok && m.Value != nil {
 		return m.Value.GetToken().Value
@@ -78,8 +79,8 @@ func keyText(k ast.MapKeyNode) string {
 	return k.GetToken().Value
 }
 
-// keyPath is the path of a key below a path. Keys of any other form than that
-// of the schema's are quoted, so that a path is always one word.
+// keyPath is the path of a key below a path. Keys that do not look like the
+// schema's are quoted, so that a path is always one word.
 func keyPath(path, key string) string {
 	if show(key) != key || strings.ContainsAny(key, ".[]:") {
 		key = strconv.Quote(key)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzParse: whatever the bytes, Parse returns either a config or problems, the
-// problems are in the format and within the file, and a config can be used.
+// FuzzParse: for any bytes, Parse returns either a config or problems, the problems
+// have the right format and are within the file, and a config can be used.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(every))

@@ -11,12 +11,12 @@ import (
 	"unicode/utf16"
 )
 
-// maxMemory is what reading any file may allocate in all, freed or not: a good
+// maxMemory bounds what reading a file may allocate in total, freed or not: a good
 // file of 2 MiB takes about 300 MB.
 const maxMemory = 1 << 30
 
-// TestHostile reads files that no person writes. Each gets a problem that names
-// its kind, within bounded memory; a test run's own deadline bounds the time.
+// TestHostile reads files that no person writes. Each gets a problem of its kind,
+// within bounded memory; the deadline of the test run bounds the time.
 func TestHostile(t *testing.T) {
 	const full = 2 << 20
 	deep := func(opening string) string { return "uplinks: " + strings.Repeat(opening, 50_000) }
@@ -34,7 +34,7 @@ func TestHostile(t *testing.T) {
 		{"UTF-16 BE", "\xfe\xff" + utf16Text("uplinks: auto\n", 1), "UTF-16"},
 		{"UTF-16 bare", utf16Text("uplinks: auto\n", 0), "is binary"},
 		{"10 MB", strings.Repeat(minimal, 10_000_000/len(minimal)), "larger than 2 MiB"},
-		{"a byte over 2 MiB", "uplinks: auto" + strings.Repeat(" ", full-12), "larger than 2 MiB"},
+		{"a byte above 2 MiB", "uplinks: auto" + strings.Repeat(" ", full-12), "larger than 2 MiB"},
 		{"deep lists", deep("["), "more than 32 deep"},
 		{"deep mappings", deep("{a: "), "more than 32 deep"},
 		{"deep flow, closed", deep("[") + strings.Repeat("]", 50_000), "more than 32 deep"},
@@ -59,8 +59,8 @@ func TestHostile(t *testing.T) {
 		{"alias to itself", "uplinks: &a [*a]\n", "alias to itself"},
 		{"bare alias to itself", "uplinks: &a *a\n", "not YAML"},
 		{"merge of itself", "uplinks: auto\nprobe: &a {<<: *a}\n", "alias to itself"},
-		{"bomb", bomb(), "beyond all measure"},
-		{"merge bomb", mergeBomb(24), "beyond all measure"},
+		{"bomb", bomb(), "too many values"},
+		{"merge bomb", mergeBomb(24), "too many values"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := allocated()
@@ -93,7 +93,7 @@ func utf16Text(s string, first int) string {
 	return string(b)
 }
 
-// stairs repeats a line, each time two columns further in.
+// stairs repeats a line, indented by two more columns each time.
 func stairs(line string, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -102,13 +102,13 @@ func stairs(line string, n int) string {
 	return b.String()
 }
 
-// bomb means 36 million prefixes.
+// bomb expands to 36 million prefixes.
 func bomb() string {
 	return "uplinks: auto\nlog: {x: &w [" + strings.Repeat("1.1.1.1, ", 4_000) + "1.1.1.1]}\n" +
 		"kernel: {x: &r {to: *w, use: default}}\nrules: [" + strings.Repeat("*r, ", 9_000) + "*r]\n"
 }
 
-// mergeBomb means 2 to the power of levels keys.
+// mergeBomb expands to 2 to the power of levels keys.
 func mergeBomb(levels int) string {
 	s := "uplinks: auto\nlog: {x: &m0 {level: info}}\n"
 	for i := 1; i <= levels; i++ {
@@ -117,8 +117,8 @@ func mergeBomb(levels int) string {
 	return s + fmt.Sprintf("probe: *m%d\n", levels)
 }
 
-// TestLargest: a file just under the limit that a machine might write is read,
-// and within bounds.
+// TestLargest: a file just below the limit, as a program might write it, is read
+// within bounded memory.
 func TestLargest(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(minimal + "rules:\n")

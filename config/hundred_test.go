@@ -6,22 +6,22 @@ import (
 	"testing"
 )
 
-// mistakes are single lines of an uplink, each wrong, and what is wrong with it.
+// mistakes are single lines of an uplink, each wrong, with what is wrong.
 var mistakes = []struct{ key, value, wrong string }{
 	{"enabled", "perhaps", "neither true nor false"},
-	{"gateway", "1.2.3", "no gateway"},
+	{"gateway", "1.2.3", "not a gateway"},
 	{"gateway6", "1.2.3.4", "an IPv4 address"},
 	{"ipv6", "[]", "a list"},
 	{"snat", "nat", "not allowed"},
-	{"snat_except", "here", "no prefix"},
+	{"snat_except", "here", "not a prefix"},
 	{"snat6", "nat", "not allowed"},
-	{"prefix6", "here", "no prefix"},
+	{"prefix6", "here", "not a prefix"},
 	{"metered", "rather", "not allowed"},
-	{"dns", "here", "no resolver's address"},
+	{"dns", "here", "not the address of a resolver"},
 }
 
-// TestHundredMistakes makes a hundred mistakes in one file and expects each to
-// be told, at its line, in the file's order, and nothing else.
+// TestHundredMistakes makes a hundred mistakes in one file and expects each to be
+// reported, at its line, in the file's order, and nothing else.
 func TestHundredMistakes(t *testing.T) {
 	var file strings.Builder
 	var want []string
@@ -56,14 +56,14 @@ func TestHundredMistakes(t *testing.T) {
 	}
 }
 
-// TestMoreThanAll: beyond maxProblems the rest is counted.
+// TestMoreThanAll: the problems beyond maxProblems are counted.
 func TestMoreThanAll(t *testing.T) {
 	text := "uplinks: auto\nrules:\n" + strings.Repeat("- {form: x, too: y}\n", maxItems)
 	_, list := Parse("f", []byte(text))
 	if len(list) != maxProblems+1 {
 		t.Fatalf("%d problems", len(list))
 	}
-	if got, want := list[maxProblems].Wrong, fmt.Sprintf("has %d problems more than these", 3*maxItems-maxProblems); got != want {
+	if got, want := list[maxProblems].Wrong, fmt.Sprintf("has %d more problems", 3*maxItems-maxProblems); got != want {
 		t.Errorf("the last: %s, want %s", got, want)
 	}
 }

@@ -37,7 +37,7 @@ func TestInitComments(t *testing.T) {
 	equal(t, "probe", c.Probe, defaultProbe())
 }
 
-// uncommented is initTail as a user has it who takes the marks off its keys.
+// uncommented is initTail with its keys uncommented.
 func uncommented() string {
 	var b strings.Builder
 	for line := range strings.Lines(initTail) {

@@ -9,14 +9,14 @@ import (
 	"swerve/failover"
 )
 
-// A measure reads one side of a limit. right says what it takes.
+// A measure reads and formats one side of a limit. right says what it takes.
 type measure struct {
 	read  func(s string) (float64, bool)
 	right string
 	show  func(v float64) string
 }
 
-// ratios measures loss: "20%" or 0.2, over 0 and up to 100%.
+// ratios measures loss: "20%" or 0.2, above 0 and up to 100%.
 var ratios = measure{
 	read: func(s string) (float64, bool) {
 		percent, ok := strings.CutSuffix(s, "%")
@@ -26,17 +26,17 @@ var ratios = measure{
 		}
 		return v, err == nil && v > 0 && v < 1
 	},
-	right: "a share such as 20% or 0.2, over 0% and at most 100%, or never",
+	right: "a share such as 20% or 0.2, above 0% and at most 100%, or never",
 	show:  func(v float64) string { return strconv.FormatFloat(math.Round(v*1e6)/1e4, 'g', -1, 64) + "%" },
 }
 
-// times measures latency and jitter, in seconds: over 0, up to a minute.
+// times measures latency and jitter, in seconds: above 0, up to a minute.
 var times = measure{
 	read: func(s string) (float64, bool) {
 		v, ok := durationOf(s)
 		return v.Seconds(), ok && v > 0 && v <= time.Minute
 	},
-	right: "a time such as 300ms, over 0 and at most 1m, or never",
+	right: "a duration such as 300ms, above 0 and at most 1m, or never",
 	show: func(v float64) string {
 		return FormatDuration(time.Duration(math.Round(v * float64(time.Second))))
 	},
@@ -58,17 +58,17 @@ func (m measure) threshold(d *decoder, n node) (threshold, bool) {
 	}
 	v, ok := m.read(s)
 	if !ok {
-		d.wrong(n, show(s)+" is no such limit", m.right)
+		d.wrong(n, show(s)+" is not a valid limit", m.right)
 	}
 	return threshold{value: v}, ok
 }
 
-// limitSides is a limit as the file writes it.
+// limitSides is a limit as the file has it; nil sides are not given.
 type limitSides struct{ degraded, clear *threshold }
 
-// limit makes a field for a limit. Where only degraded is given and it is not
-// over the clear that was there, clear follows it at clearShare, so that there
-// is always some way between the two.
+// limit returns a field for a limit. Where only degraded is given and the present
+// clear is not below it, clear becomes clearShare of it, so that there is always
+// some hysteresis between the two.
 func limit(key string, m measure, place func(*failover.Health) *failover.Limit) field[failover.Health] {
 	side := func(key string, place func(*limitSides) **threshold) field[limitSides] {
 		return set(key, place, func(d *decoder, n node) (*threshold, bool) {
@@ -90,10 +90,11 @@ func limit(key string, m measure, place func(*failover.Health) *failover.Limit) 
 	}}
 }
 
-// clearShare of degraded is the limit to clear where none is given.
+// clearShare is the default of clear, as a share of degraded.
 const clearShare = 0.6
 
-// apply puts the given sides over a limit and checks that they agree.
+// apply overrides a limit with the sides that are given, and checks that the result
+// is consistent.
 func (m measure) apply(d *decoder, n node, given limitSides, l *failover.Limit) {
 	result := *l
 	if t := given.degraded; t != nil {
@@ -107,12 +108,12 @@ func (m measure) apply(d *decoder, n node, given limitSides, l *failover.Limit) 
 	case result.Never:
 		result = failover.Limit{Never: true}
 	case neverClear:
-		d.wrongAt(keyPath(n.path, "clear"), "never, though it can be degraded", "at most degraded, "+m.show(result.Degraded))
+		d.wrongAt(keyPath(n.path, "clear"), "is never, although degraded is not", "at most degraded, "+m.show(result.Degraded))
 		return
 	case given.clear == nil && result.Clear == 0 || given.clear == nil && result.Clear >= result.Degraded:
 		result.Clear = result.Degraded * clearShare
 	case result.Clear > result.Degraded:
-		d.wrongAt(keyPath(n.path, "clear"), m.show(result.Clear)+" is over degraded",
+		d.wrongAt(keyPath(n.path, "clear"), m.show(result.Clear)+" is above degraded",
 			"at most "+m.show(result.Degraded))
 		return
 	}

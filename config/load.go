@@ -8,22 +8,32 @@ import (
 	"syscall"
 )
 
-// Load reads the file at path and parses it. It returns either a Config or at
-// least one problem, also where the file cannot be read. Of a file that is too
-// large it reads no more than it takes to know that.
+// Load reads and parses the file at path. It returns either a Config or at least
+// one problem, also where the file cannot be read. Of a file that is too large it
+// reads no more than is needed to detect that.
 func Load(path string) (*Config, []Problem) {
 	data, err := read(path)
 	if err != nil {
 		ps := problems{file: path}
-		ps.add(position{1, 1}, wholeFile, "cannot be read: "+cause(err), readRemedy(err))
+		remedy := "a readable file"
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			remedy = "`swerve init` prints one for this machine"
+		case errors.Is(err, fs.ErrPermission):
+			remedy = "a file that this user may read"
+		}
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err // without the path, which the problem has already
+		}
+		ps.add(position{1, 1}, wholeFile, "cannot be read: "+err.Error(), remedy)
 		return nil, ps.sorted()
 	}
 	return Parse(path, data)
 }
 
-// Parse reads the content of a configuration file; file is the name by which
-// problems speak of it. It returns either a Config or at least one problem,
-// all of them in the file's order.
+// Parse reads the content of a configuration file; file is its name in problems.
+// It returns either a Config or at least one problem, all of them in the file's
+// order.
 func Parse(file string, data []byte) (*Config, []Problem) {
 	ps := &problems{file: file}
 	text, ok := decodeText(ps, data)
@@ -42,8 +52,8 @@ func Parse(file string, data []byte) (*Config, []Problem) {
 	return c, nil
 }
 
-// read reads at most one byte more than a file may have. Opened without
-// blocking, a pipe that nobody writes to is an empty file, not a hang.
+// read reads at most one byte more than a file may have. It opens the file without
+// blocking, so that a pipe without a writer is an empty file and not a hang.
 func read(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -51,22 +61,4 @@ func read(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
-}
-
-// cause strips the operation and the path, which the problem names itself.
-func cause(err error) string {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Err.Error()
-	}
-	return err.Error()
-}
-
-func readRemedy(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "`swerve init` prints one for this machine"
-	case errors.Is(err, fs.ErrPermission):
-		return "a file that this user may read"
-	}
-	return "a readable file"
 }

@@ -9,20 +9,9 @@ import (
 	"swerve/target"
 )
 
-const wantProto = "tcp, udp, icmp, icmpv6, esp, gre or another protocol's name or number"
-
 // protocol reads an IP protocol.
-func protocol(d *decoder, n node) (uint8, bool) {
-	s, ok := d.text(n, wantProto)
-	if !ok {
-		return 0, false
-	}
-	p, ok := rule.ParseProtocol(s)
-	if !ok {
-		d.wrong(n, show(s)+" is no protocol", wantProto)
-	}
-	return p, ok
-}
+var protocol = parsed("tcp, udp, icmp, icmpv6, esp, gre or another protocol's name or number",
+	"is not a protocol", rule.ParseProtocol)
 
 // ports reads one port or a range.
 func ports(d *decoder, n node) (rule.PortRange, bool) {
@@ -39,7 +28,7 @@ func ports(d *decoder, n node) (rule.PortRange, bool) {
 	last, ok2 := target.ParsePort(strings.TrimSpace(to))
 	switch {
 	case !ok1 || !ok2:
-		d.wrong(n, show(s)+" is no port or range", want)
+		d.wrong(n, show(s)+" is not a port or a range", want)
 	case first > last:
 		d.wrong(n, show(s)+" ends before it begins", fmt.Sprintf("%d-%d", last, first))
 	default:
@@ -66,6 +55,7 @@ func portSet(d *decoder, n node) ([]rule.PortRange, bool) {
 	return set, true
 }
 
+// dscp reads a DSCP code point, by name or number.
 func dscp(d *decoder, n node) (uint8, bool) {
 	const want = "ef, af11 to af43, cs0 to cs7, be, le, va or a number from 0 to 63"
 	s, ok := d.text(n, want)
@@ -77,7 +67,7 @@ func dscp(d *decoder, n node) (uint8, bool) {
 	}
 	v, err := parseInt(s)
 	if err != nil || v < 0 || v > rule.MaxDSCP {
-		d.wrong(n, show(s)+" is no code point", want)
+		d.wrong(n, show(s)+" is not a DSCP code point", want)
 		return 0, false
 	}
 	return uint8(v), true
@@ -85,7 +75,7 @@ func dscp(d *decoder, n node) (uint8, bool) {
 
 // mark reads value or value/mask.
 func mark(d *decoder, n node) (rule.Mark, bool) {
-	const want = "a mark such as 0x1/0xff, each part of 32 bits"
+	const want = "a mark such as 0x1/0xff, each part at most 32 bits"
 	s, ok := d.text(n, want)
 	if !ok {
 		return rule.Mark{}, false
@@ -98,9 +88,9 @@ func mark(d *decoder, n node) (rule.Mark, bool) {
 	}
 	switch {
 	case !ok:
-		d.wrong(n, show(s)+" is no mark", want)
+		d.wrong(n, show(s)+" is not a mark", want)
 	case m.Mask == 0:
-		d.wrong(n, show(s)+" has an empty mask and matches all", "a mask, or no mark")
+		d.wrong(n, show(s)+" has an empty mask and matches everything", "a mask, or no mark")
 	case m.Value&^m.Mask != 0:
 		d.wrong(n, show(s)+" has bits outside its mask and never matches",
 			fmt.Sprintf("%#x/%#x", m.Value&m.Mask, m.Mask))
@@ -115,16 +105,5 @@ func parseBits(s string) (uint32, bool) {
 	return uint32(v), err == nil && v >= 0 && v <= 1<<32-1
 }
 
-// bits reads a mask of 32 bits.
-func bits(d *decoder, n node) (uint32, bool) {
-	const want = "a mask such as 0x7f000000"
-	s, ok := d.text(n, want)
-	if !ok {
-		return 0, false
-	}
-	v, ok := parseBits(s)
-	if !ok {
-		d.wrong(n, show(s)+" is no mask of 32 bits", want)
-	}
-	return v, ok
-}
+// bits reads a 32-bit mask.
+var bits = parsed("a mask such as 0x7f000000", "is not a 32-bit mask", parseBits)

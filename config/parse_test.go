@@ -17,7 +17,7 @@ const minimal = `uplinks:
   - {name: lte, interface: wwan0}
 `
 
-// good parses a text that has to be good.
+// good parses a text that must be good.
 func good(t *testing.T, text string) *Config {
 	t.Helper()
 	c, list := Parse("test.yaml", []byte(text))
@@ -196,7 +196,7 @@ func TestEveryUplinkKey(t *testing.T) {
 	equal(t, "uplinks", c.Uplinks, []Uplink{fiber, cable, lte})
 }
 
-// lineOf counts to the line on which a part of a text stands.
+// lineOf returns the number of the line on which a part of a text begins.
 func lineOf(t *testing.T, text, part string) int {
 	t.Helper()
 	before, _, found := strings.Cut(text, part)
@@ -214,7 +214,7 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
-// TestSame holds ways to write the same thing against each other.
+// TestSame compares different ways to write the same thing.
 func TestSame(t *testing.T) {
 	for _, c := range []struct{ what, one, other string }{
 		{"line ends", minimal, strings.ReplaceAll(minimal, "\n", "\r\n")},
@@ -252,7 +252,7 @@ func TestMergeKey(t *testing.T) {
 	}
 }
 
-// TestWordsAsNames: what YAML has words for may be a name all the same.
+// TestWordsAsNames: YAML's own words are valid names nevertheless.
 func TestWordsAsNames(t *testing.T) {
 	c := good(t, `uplinks:
   - {name: on, interface: off}

@@ -10,21 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// maxProblems bounds how many problems of one file are told. What is over is
-// counted in a last one.
+// maxProblems bounds how many problems of one file are listed. A last one counts
+// the rest.
 const maxProblems = 10_000
 
-// maxShown bounds how many bytes of a value from the file a problem repeats.
+// maxShown bounds how many bytes of a value a problem quotes.
 const maxShown = 60
 
 // Problem is one thing that is wrong with a file.
 type Problem struct {
 	// File as the caller named it.
 	File string
-	// Line is the number, from 1, of the line to look at.
+	// Line is the number of the line, from 1.
 	Line int
-	// Path leads to the value, such as "uplinks[1].probe.interval", or is
-	// "file" for what concerns the whole file.
+	// Path is that of the value, such as "uplinks[1].probe.interval", or "file"
+	// where the problem concerns the whole file.
 	Path string
 	// Wrong says what is wrong, with the value; Right what would be right.
 	Wrong, Right string
@@ -37,13 +37,13 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s; %s", p.File, p.Line, p.Path, p.Wrong, p.Right)
 }
 
-// Error makes a Problem usable as an error; it is the same as String.
+// Error returns the same as String.
 func (p Problem) Error() string { return p.String() }
 
-// position is a place in the file, both from 1.
+// position is a place in the file; line and column count from 1.
 type position struct{ line, column int }
 
-// problems collects what is wrong with one file.
+// problems collects the problems of one file.
 type problems struct {
 	file    string
 	list    []Problem
@@ -60,10 +60,10 @@ func (ps *problems) add(at position, path, wrong, right string) {
 	})
 }
 
-// count is how many problems there are, those that were dropped too.
+// count returns the number of problems, including those that were dropped.
 func (ps *problems) count() int { return len(ps.list) + ps.dropped }
 
-// sorted returns the problems in the file's order, each once.
+// sorted returns the problems in the file's order, without repetitions.
 func (ps *problems) sorted() []Problem {
 	slices.SortStableFunc(ps.list, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.column, b.column))
@@ -73,18 +73,18 @@ func (ps *problems) sorted() []Problem {
 		last := list[len(list)-1]
 		list = append(list, Problem{
 			File: ps.file, Line: last.Line, Path: wholeFile,
-			Wrong: fmt.Sprintf("has %d problems more than these", ps.dropped),
-			Right: "mend these first",
+			Wrong: fmt.Sprintf("has %d more problems", ps.dropped),
+			Right: "fix these first",
 		})
 	}
 	return list
 }
 
-// wholeFile is the path of problems that concern no single value.
+// wholeFile is the path of problems that concern the whole file.
 const wholeFile = "file"
 
-// show returns a value of the file as a problem repeats it: bare where it is a
-// single plain word, else quoted, and never longer than maxShown.
+// show returns a value of the file as a problem quotes it: bare if it is a single
+// plain word, else in quotes, and truncated to maxShown bytes.
 func show(s string) string {
 	if len(s) > maxShown {
 		cut := maxShown

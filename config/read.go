@@ -11,7 +11,8 @@ import (
 
 const wantUplinks = "a list of uplinks, or auto"
 
-// config reads the whole file and then checks what needs more than one value.
+// config reads the whole file, and then checks the rules that involve more than one
+// value.
 func (d *decoder) config() *Config {
 	c := defaults()
 	root := node{ast: d.doc.body, path: wholeFile, at: positionOf(startOf(d.doc.body))}
@@ -21,8 +22,8 @@ func (d *decoder) config() *Config {
 	return c
 }
 
-// addDefaultPolicy makes the default policy the first, and gives it every uplink
-// in file order where the file gives it none.
+// addDefaultPolicy moves the default policy to the front, or adds it there, and
+// gives it every uplink in file order if the file gives it none.
 func (c *Config) addDefaultPolicy() {
 	i := slices.IndexFunc(c.Policies, func(p Policy) bool { return p.Name == DefaultPolicy })
 	p := defaultPolicy()
@@ -36,7 +37,7 @@ func (c *Config) addDefaultPolicy() {
 	c.Policies = slices.Insert(c.Policies, 0, p)
 }
 
-// eachAlone makes a tier of each uplink.
+// eachAlone returns tiers of one uplink each.
 func eachAlone(uplinks []Uplink) [][]failover.Share {
 	var tiers [][]failover.Share
 	for _, u := range uplinks {
@@ -92,7 +93,7 @@ func readRules(d *decoder, n node, c *Config) {
 	}
 }
 
-// itemsOrNone is items, where nothing is an empty list.
+// itemsOrNone is items, except that an empty value is an empty list.
 func (d *decoder) itemsOrNone(n node, want string) ([]node, bool) {
 	if !n.broken && isNothing(n.ast) {
 		return nil, true
@@ -107,13 +108,13 @@ func metered(d *decoder, n node) (Metered, bool) {
 	if !ok {
 		return "", false
 	}
-	v, isTruth := truth(s)
+	v, isBoolean := truth(s)
 	switch {
 	case s == autoWord:
 		return MeteredAuto, true
-	case isTruth && v:
+	case isBoolean && v:
 		return MeteredYes, true
-	case isTruth:
+	case isBoolean:
 		return MeteredNo, true
 	}
 	d.wrong(n, show(s)+" is not allowed", want)
@@ -122,9 +123,9 @@ func metered(d *decoder, n node) (Metered, bool) {
 
 var moveOrKeep = either("move", "keep")
 
-// onFailback reads auto, keep, move or "drain" with a time.
+// onFailback reads auto, keep, move or "drain" with a duration.
 func onFailback(d *decoder, n node) (OnFailback, bool) {
-	const want = "auto, keep, move or a drain such as drain 10m"
+	const want = "auto, keep, move or a drain, such as drain 10m"
 	s, ok := d.text(n, want)
 	if !ok {
 		return OnFailback{}, false
@@ -186,8 +187,8 @@ const maxWeight = 255
 
 var anyPrefixes = oneOrMany(maxList, prefix(failover.IPv4, failover.IPv6))
 
-// entryInterface reads the name of an interface by which traffic enters. A MAC
-// address is none: nft knows interfaces by name.
+// entryInterface reads the name of an interface by which traffic enters. It takes
+// no MAC address, since nft identifies interfaces by name.
 func entryInterface(d *decoder, n node) (string, bool) {
 	const want = "an interface's name"
 	s, ok := d.text(n, want)
@@ -204,7 +205,7 @@ func entryInterface(d *decoder, n node) (string, bool) {
 	return s, wrong == ""
 }
 
-// maxInterfaceName is IFNAMSIZ of linux/if.h without its terminating zero.
+// maxInterfaceName is IFNAMSIZ of linux/if.h without the terminating NUL.
 const maxInterfaceName = 15
 
 func policyName(d *decoder, n node) (string, bool) { return d.text(n, "the name of a policy") }

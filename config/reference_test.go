@@ -8,21 +8,21 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// TestReferenceIsDefault: the reference says nothing that leaving it out would
-// not say.
+// TestReferenceIsDefault: the reference means the same as a file without its
+// keys.
 func TestReferenceIsDefault(t *testing.T) {
 	got, want := good(t, string(Reference)), good(t, minimal)
 	for i := range got.Uplinks {
 		got.Uplinks[i].Line = want.Uplinks[i].Line
 	}
 	got.Policies[0].Line = 0
-	// An empty list is nil or not, by whether it was written.
+	// An empty list is nil only if it is not in the file.
 	got.Uplinks[0].SNATExcept, got.Uplinks[0].DNS = nil, nil
 	equal(t, "reference", got, want)
 }
 
-// TestReferenceHasEveryKey: each key of the schema is in the reference, or, for
-// those of rules, which have no default, named in its comment.
+// TestReferenceHasEveryKey: each key of the schema is in the reference. Those of
+// rules, which have no default, are named in its comment.
 func TestReferenceHasEveryKey(t *testing.T) {
 	file, err := parser.ParseBytes(Reference, 0)
 	if err != nil {

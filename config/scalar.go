@@ -6,40 +6,29 @@ import (
 	"strings"
 )
 
-// YAML 1.1's words for a boolean, in any case of letters.
+// booleans are YAML 1.1's words for a boolean, in lower case.
 var booleans = map[string]bool{
 	"true": true, "yes": true, "on": true,
 	"false": false, "no": false, "off": false,
 }
 
-// truth reads one of YAML's words for a boolean.
+// truth reads one of YAML's words for a boolean, in any case.
 func truth(s string) (value, ok bool) {
 	value, ok = booleans[strings.ToLower(s)]
 	return value, ok
 }
 
-func boolean(d *decoder, n node) (bool, bool) {
-	const want = "true or false"
-	s, ok := d.text(n, want)
-	if !ok {
-		return false, false
-	}
-	v, ok := truth(s)
-	if !ok {
-		d.wrong(n, show(s)+" is neither true nor false", want)
-	}
-	return v, ok
-}
+var boolean = parsed("true or false", "is neither true nor false", truth)
 
 // choice is one word of a closed set, and the value that it stands for.
 type choice[V any] struct {
 	word  string
 	value V
-	// also says which of YAML's words for a boolean mean it as well.
+	// also says which of YAML's words for a boolean select it as well.
 	also meaning
 }
 
-// meaning is what a word has to do with yes and no.
+// meaning is the boolean that a word stands for, if any.
 type meaning int
 
 const (
@@ -48,7 +37,7 @@ const (
 	no
 )
 
-// means reports whether a text is one of YAML's words for the meaning.
+// means reports whether a text is one of YAML's words with this meaning.
 func (m meaning) means(s string) bool {
 	v, ok := truth(s)
 	return ok && (v && m == yes || !v && m == no)
@@ -75,16 +64,18 @@ func words[V any](choices ...choice[V]) reader[V] {
 	}
 }
 
-// either reads one of two words, the first of which is also yes, the other no.
+// either reads one of two words as true or false. YAML's words for true and false
+// select them as well.
 func either(ifYes, ifNo string) reader[bool] {
 	return words(choice[bool]{ifYes, true, yes}, choice[bool]{ifNo, false, no})
 }
 
-// isNone reports whether a word says that there shall be nothing.
+// isNone reports whether a word means none: none, never, or one of YAML's words for
+// false.
 func isNone(s string) bool { return s == noneWord || s == neverWord || no.means(s) }
 
-// orMeant is what would be right instead of s: the word that it resembles, and
-// all words.
+// orMeant returns what would be right instead of s: the word that it resembles, if
+// any, and the list of all words.
 func orMeant(s string, all []string) string {
 	if like, ok := nearest(s, all); ok {
 		return "did you mean " + like + "? It takes " + or(all)
@@ -92,8 +83,8 @@ func orMeant(s string, all []string) string {
 	return or(all)
 }
 
-// same makes choices whose values are the words themselves. The word for none
-// means no as well.
+// same returns choices whose values are the words themselves. YAML's words for
+// false select none as well.
 func same[S ~string](values ...S) []choice[S] {
 	list := make([]choice[S], len(values))
 	for i, v := range values {
@@ -116,11 +107,11 @@ func integer(least, most int) reader[int] {
 		v, err := parseInt(s)
 		switch {
 		case err != nil:
-			d.wrong(n, show(s)+" is no whole number", want)
+			d.wrong(n, show(s)+" is not a whole number", want)
 		case v < int64(least):
-			d.wrong(n, show(s)+" is under the least", fmt.Sprintf("at least %d", least))
+			d.wrong(n, show(s)+" is below the minimum", fmt.Sprintf("at least %d", least))
 		case v > int64(most):
-			d.wrong(n, show(s)+" is over the most", fmt.Sprintf("at most %d", most))
+			d.wrong(n, show(s)+" is above the maximum", fmt.Sprintf("at most %d", most))
 		default:
 			return int(v), true
 		}
@@ -128,8 +119,8 @@ func integer(least, most int) reader[int] {
 	}
 }
 
-// parseInt reads a decimal number, or a hexadecimal one after 0x. A leading 0
-// means nothing here, as in YAML 1.2.
+// parseInt reads a decimal number, or a hexadecimal one with the prefix 0x. A
+// leading 0 does not mean octal, as in YAML 1.2.
 func parseInt(s string) (int64, error) {
 	if hex, ok := strings.CutPrefix(strings.ToLower(s), "0x"); ok {
 		return strconv.ParseInt(hex, 16, 64)
@@ -137,9 +128,9 @@ func parseInt(s string) (int64, error) {
 	return strconv.ParseInt(s, 10, 64)
 }
 
-// points reads a number over 0 and up to most.
+// points reads a number above 0 and up to most.
 func points(most float64) reader[float64] {
-	want := fmt.Sprintf("a number over 0, at most %g", most)
+	want := fmt.Sprintf("a number above 0, at most %g", most)
 	return func(d *decoder, n node) (float64, bool) {
 		s, ok := d.text(n, want)
 		if !ok {
@@ -147,7 +138,7 @@ func points(most float64) reader[float64] {
 		}
 		v, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(v > 0) || v > most {
-			d.wrong(n, show(s)+" is no such number", want)
+			d.wrong(n, show(s)+" is not a valid number", want)
 			return 0, false
 		}
 		return v, true

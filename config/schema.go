@@ -10,7 +10,8 @@ import (
 	"swerve/target"
 )
 
-// Bounds of lists. maxUplinks and maxPolicies are the numbers of lanes.
+// Bounds of lists. maxUplinks and maxPolicies are the numbers of lanes that there
+// are for them.
 const (
 	maxUplinks   = int(lane.LastUplink)
 	maxPolicies  = int(lane.LastPolicy-lane.DefaultPolicy) + 1
@@ -19,7 +20,7 @@ const (
 	maxList      = 4_096
 )
 
-const maxSocketPath = 107 // sockaddr_un's sun_path, without its terminating zero
+const maxSocketPath = 107 // sockaddr_un's sun_path, without the terminating NUL
 
 var uplinkFields = fields[Uplink]{
 	must(set("name", func(u *Uplink) *string { return &u.Name }, name), wantName),
@@ -131,9 +132,9 @@ var logFields = fields[Log]{
 	set("format", func(l *Log) *string { return &l.Format }, words(same("auto", "text", "json", "journal")...)),
 }
 
-// fileFields is the schema of the whole file. Uplinks take over what probe and
-// health say for all of them, so the order here, not the file's, is the order of
-// reading.
+// fileFields is the schema of the whole file. It is read in this order, not the
+// file's: uplinks start from the probe and health sections, which therefore come
+// first.
 var fileFields = fields[Config]{
 	section("probe", func(c *Config) *Probe { return &c.Probe }, probeFields),
 	section("health", func(c *Config) *failover.Health { return &c.Health }, healthFields),

@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxFileSize is 2 MiB: far more than a thousand rules need, and little enough
-// to be parsed on a small router.
+// maxFileSize is 2 MiB: far more than a thousand rules need, and small enough to be
+// parsed on a small router.
 const maxFileSize = 2 << 20
 
-// maxEmptyLines bounds runs of empty lines: the YAML library's time grows with
-// the square of such a run inside a block scalar.
+// maxEmptyLines bounds runs of empty lines: the YAML library takes time quadratic
+// in the length of such a run inside a block scalar.
 const maxEmptyLines = 100
 
-// maxMarks bounds brackets and commas, and so the tokens that they become.
+// maxMarks bounds brackets and commas, and thereby the number of tokens.
 const maxMarks = 400_000
 
 var (
@@ -25,8 +25,8 @@ var (
 	wantText   = "YAML text in UTF-8"
 )
 
-// decodeText checks the bytes of a file before anything parses them, and
-// returns its text with line feeds alone as line ends.
+// decodeText checks the bytes of a file before they are parsed, and returns the
+// text with line feeds as its only line ends.
 func decodeText(ps *problems, data []byte) (string, bool) {
 	if len(data) > maxFileSize {
 		ps.add(position{1, 1}, wholeFile, "is larger than 2 MiB", "at most 2 MiB")
@@ -50,8 +50,8 @@ func decodeText(ps *problems, data []byte) (string, bool) {
 	return text, true
 }
 
-// firstForeign finds the first byte that does not belong in a text file, and
-// says what is wrong with it.
+// firstForeign finds the first byte that does not belong in a text file. It returns
+// what is wrong with it, empty if there is none.
 func firstForeign(data []byte) (position, string) {
 	at := position{1, 1}
 	for len(data) > 0 {
@@ -64,7 +64,7 @@ func firstForeign(data []byte) (position, string) {
 		case r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f:
 			return at, fmt.Sprintf("%s (the control character 0x%02x)", binaryFile, r)
 		case r == '\r' && !bytes.HasPrefix(data, []byte("\r\n")):
-			return at, "has a carriage return within a line"
+			return at, "has a carriage return inside a line"
 		}
 		at.column++
 		if r == '\n' {
@@ -75,8 +75,8 @@ func firstForeign(data []byte) (position, string) {
 	return at, ""
 }
 
-// boundedText refuses the shapes of text that would make the YAML library's
-// scanner slow or hungry.
+// boundedText rejects text for which the YAML library's scanner would need excessive
+// time or memory.
 func boundedText(ps *problems, text string) bool {
 	empty, marks, line := 0, 0, 0
 	for s := range strings.Lines(text) {

@@ -1,12 +1,19 @@
 package config
 
-// nearest returns the word most like the given one, the first of several, and
-// reports whether any is like it enough to be what a person meant.
+// nearest returns the word most similar to the given one, the first of several. It
+// reports whether it is similar enough to be what the person meant.
 func nearest(word string, words []string) (string, bool) {
 	if len(word) > maxKeyLength {
 		return "", false
 	}
-	best, least := "", allowedEdits(word)+1
+	allowed := 3 // typos in a word of this length
+	switch n := len(word); {
+	case n <= 4:
+		allowed = 1
+	case n <= 8:
+		allowed = 2
+	}
+	best, least := "", allowed+1
 	for _, w := range words {
 		if n := edits(word, w); n < least {
 			best, least = w, n
@@ -15,20 +22,8 @@ func nearest(word string, words []string) (string, bool) {
 	return best, best != ""
 }
 
-// allowedEdits is how many slips of the finger a word of this length may have.
-func allowedEdits(word string) int {
-	switch n := len(word); {
-	case n <= 4:
-		return 1
-	case n <= 8:
-		return 2
-	default:
-		return 3
-	}
-}
-
-// edits is the number of letters to insert, delete, replace or swap with their
-// neighbour that turn a into b (the optimal string alignment distance).
+// edits returns how many insertions, deletions, replacements and swaps of adjacent
+// letters turn a into b (the optimal string alignment distance).
 func edits(a, b string) int {
 	var before []int
 	last := make([]int, len(b)+1)

@@ -10,17 +10,17 @@ import (
 	"swerve/failover"
 )
 
-// Summary tells a person what a good file means: the order of preference, the
-// native IPv6 prefixes, the volume of the probes, and warnings. uplinks are
-// those of [Config.Engine], own the addresses of this machine, nil where they are
-// not known. The error is the writer's.
+// Summary describes to a person what a good file means: the order of preference,
+// the native IPv6 prefixes, the volume of the probes, and warnings. uplinks are
+// those of [Config.Engine], own the addresses of this machine, nil if they are not
+// known. The error is the writer's.
 func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr) error {
 	var b strings.Builder
 	c.writeOrder(&b, uplinks)
 	if len(uplinks) > 0 {
 		b.WriteString("native IPv6 prefixes:\n")
 		writeTable(&b, uplinks, nativePrefixes)
-		b.WriteString("probe volume a month:\n")
+		b.WriteString("probe volume per month:\n")
 		writeTable(&b, uplinks, volumeText)
 	}
 	for _, text := range c.Warnings(uplinks, own) {
@@ -49,7 +49,7 @@ func (c *Config) writeOrder(b *strings.Builder, uplinks []Uplink) {
 	}
 }
 
-// orderText is "fiber + cable (3:1), then lte".
+// orderText writes tiers as "fiber + cable (3:1), then lte".
 func orderText(tiers [][]failover.Share) string {
 	list := make([]string, len(tiers))
 	for i, tier := range tiers {
@@ -80,7 +80,7 @@ func writeTable(b *strings.Builder, uplinks []Uplink, text func(Uplink) string) 
 	for _, u := range uplinks {
 		fmt.Fprintf(t, "  %s\t%s\n", u.Name, text(u))
 	}
-	t.Flush() // a strings.Builder takes all
+	t.Flush() // a strings.Builder returns no error
 }
 
 func nativePrefixes(u Uplink) string {
@@ -88,7 +88,7 @@ func nativePrefixes(u Uplink) string {
 	case !u.IPv6:
 		return "no IPv6"
 	case u.Prefix6.Auto:
-		return "found out (auto)"
+		return "detected (auto)"
 	case len(u.Prefix6.Prefixes) == 0:
 		return "none"
 	}

@@ -14,7 +14,7 @@ import (
 	"swerve/target"
 )
 
-// TestSummary holds the summary of each good file against the text beside it.
+// TestSummary compares the summary of each good file with the text beside it.
 func TestSummary(t *testing.T) {
 	files, err := filepath.Glob("testdata/good/*.yaml")
 	if err != nil || len(files) < 5 {
@@ -51,14 +51,14 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
-func TestSummaryTellsTheWritersError(t *testing.T) {
+func TestSummaryReturnsTheWritersError(t *testing.T) {
 	c := good(t, minimal)
 	if err := c.Summary(brokenWriter{}, c.Uplinks, nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// TestProbeVolume computes by hand what a month of the default probes takes.
+// TestProbeVolume computes by hand what a month of the default probes uses.
 func TestProbeVolume(t *testing.T) {
 	const (
 		ipv4    = 20 + 8 + 24 // IP, ICMP, payload
@@ -83,7 +83,7 @@ func TestProbeVolume(t *testing.T) {
 	}
 }
 
-// TestWireBytes: dearer methods count for more, and every method counts.
+// TestWireBytes: more expensive methods count for more, and every method counts.
 func TestWireBytes(t *testing.T) {
 	for _, f := range failover.Families {
 		last := 0

@@ -13,11 +13,11 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxSyntaxErrors bounds how often a file is parsed again without the section
+// maxSyntaxErrors bounds how often a file is parsed, each time without the sections
 // that had a syntax error.
 const maxSyntaxErrors = 20
 
-// document is the one YAML document of a file.
+// document is the YAML document of a file.
 type document struct {
 	body ast.Node
 	// damaged are the top-level keys whose sections had a syntax error and are
@@ -25,20 +25,20 @@ type document struct {
 	damaged map[string]bool
 }
 
-// parseSyntax parses the text. The library stops at the first syntax error; so
-// that the mistakes elsewhere are told too, the top-level section with the error
-// is blanked and the rest parsed again.
+// parseSyntax parses the text. The library stops at the first syntax error. So that
+// mistakes elsewhere are reported too, the top-level section with the error is
+// blanked and the rest parsed again.
 func parseSyntax(ps *problems, text string) (document, bool) {
 	doc := document{damaged: map[string]bool{}}
 	lines := strings.SplitAfter(text, "\n")
 	for range maxSyntaxErrors {
-		tokens := mendColons(lexer.Tokenize(strings.Join(lines, "")))
+		tokens := joinColons(lexer.Tokenize(strings.Join(lines, "")))
 		if !checkBounds(ps, tokens) {
 			return doc, false
 		}
 		file, err := parseTokens(tokens)
 		if err == nil {
-			return doc, doc.take(ps, file)
+			return doc, doc.setBody(ps, file)
 		}
 		section, at, ok := blankSection(lines, err.position)
 		ps.add(at, section, "is not YAML: "+err.message, syntaxRemedy(err.message))
@@ -56,12 +56,12 @@ type syntaxError struct {
 	message string
 }
 
-// parseTokens runs the library's parser. A panic of it is a syntax error too:
-// whatever a file holds, the daemon goes on.
+// parseTokens runs the library's parser. A panic in it counts as a syntax error: no
+// file may end the daemon.
 func parseTokens(tokens token.Tokens) (file *ast.File, failed *syntaxError) {
 	defer func() {
 		if r := recover(); r != nil {
-			failed = &syntaxError{position{1, 1}, "the parser gave up on it"}
+			failed = &syntaxError{position{1, 1}, "the parser failed"}
 		}
 	}()
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -71,13 +71,13 @@ func parseTokens(tokens token.Tokens) (file *ast.File, failed *syntaxError) {
 	if e, ok := errors.AsType[*yaml.SyntaxError](err); ok {
 		return nil, &syntaxError{positionOf(e.Token), plainMessage(e.Message)}
 	}
-	return nil, &syntaxError{position{1, 1}, "the parser refused it"}
+	return nil, &syntaxError{position{1, 1}, "the parser rejected it"}
 }
 
-// plainMessage makes one line of what the library says.
+// plainMessage returns a message of the library as one line.
 func plainMessage(s string) string {
 	if strings.Contains(s, "\t") {
-		return "there is a tab where only spaces may be"
+		return "there is a tab where only spaces are allowed"
 	}
 	return strings.Join(strings.Fields(s), " ")
 }
@@ -85,17 +85,18 @@ func plainMessage(s string) string {
 // sectionStart matches a line that begins a top-level section.
 var sectionStart = regexp.MustCompile(`^["']?([A-Za-z_][A-Za-z0-9_-]*)`)
 
-// blankSection empties the lines of the top-level section that a syntax error
-// is in, and returns its key and the place to tell. It reports false where there
-// is no such section. A list that is not closed is noticed only at the next
-// section's first line; then the section before is the one, and its end.
+// blankSection empties the lines of the top-level section that a syntax error is
+// in, and returns its key and the position to report. It returns false if there
+// is no such section. The parser detects an unclosed list only at the first line
+// of the next section; the error is then reported at the end of the section
+// before it.
 func blankSection(lines []string, at position) (string, position, bool) {
 	starts := sectionStarts(lines)
 	i := len(starts) - 1
 	for i >= 0 && starts[i] >= at.line {
 		i--
 	}
-	if i > 0 && starts[i] == at.line-1 && unclosed(lines[starts[i-1]:starts[i]]) {
+	if i > 0 && starts[i] == at.line-1 && isUnclosed(lines[starts[i-1]:starts[i]]) {
 		at = position{lastContent(lines[:starts[i]]), 1}
 		i--
 	}
@@ -133,14 +134,14 @@ func sectionStarts(lines []string) []int {
 	return starts
 }
 
-// unclosed reports whether a section seems to open more brackets than it closes.
-func unclosed(section []string) bool {
+// isUnclosed reports whether a section seems to open more brackets than it closes.
+func isUnclosed(section []string) bool {
 	text := strings.Join(section, "")
 	return strings.Count(text, "[") > strings.Count(text, "]") ||
 		strings.Count(text, "{") > strings.Count(text, "}")
 }
 
-// syntaxRemedies tell, by a part of the library's message, what would be right.
+// syntaxRemedies are what would be right, by a part of the library's message.
 var syntaxRemedies = []struct{ part, right string }{
 	{"tab", "indent with spaces"},
 	{"must be specified", "a comma between items, and a closing bracket"},
@@ -148,7 +149,7 @@ var syntaxRemedies = []struct{ part, right string }{
 	{"flow mapping end", "a closing bracket"},
 	{"corresponding to", "an opening bracket before it, or none here"},
 	{"quoted text", "a closing quote"},
-	{"escape", "text in single quotes, where a backslash is only itself"},
+	{"escape", "text in single quotes, in which a backslash has no special meaning"},
 	{"reserved character", "the value in quotes"},
 	{"mapping value is not allowed", "one `key: value` on a line, values with a colon and a space in quotes"},
 	{"key name", "`key: value`, with a space after the colon"},
@@ -163,15 +164,20 @@ func syntaxRemedy(message string) string {
 	return "`key: value` lines, each level indented by spaces"
 }
 
-// take finds the one document of a file.
-func (doc *document) take(ps *problems, file *ast.File) bool {
+// setBody sets body to the only document of a file. It reports whether there is
+// one; a second one is a problem.
+func (doc *document) setBody(ps *problems, file *ast.File) bool {
 	found := false
 	for _, d := range file.Docs {
 		if _, directive := d.Body.(*ast.DirectiveNode); directive || d.Body == nil && d.Start == nil {
 			continue
 		}
 		if found {
-			ps.add(documentStart(d), wholeFile, "has a second document", "one document, without a line `---` inside")
+			start := d.Start
+			if start == nil {
+				start = d.Body.GetToken()
+			}
+			ps.add(positionOf(start), wholeFile, "has a second document", "one document, without a line `---` in it")
 			return doc.body != nil
 		}
 		found = true
@@ -181,11 +187,4 @@ func (doc *document) take(ps *problems, file *ast.File) bool {
 		ps.add(position{1, 1}, wholeFile, "is empty", fmt.Sprintf("at least `uplinks: %s`", autoWord))
 	}
 	return doc.body != nil
-}
-
-func documentStart(d *ast.DocumentNode) position {
-	if d.Start != nil {
-		return positionOf(d.Start)
-	}
-	return positionOf(d.Body.GetToken())
 }

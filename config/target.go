@@ -14,21 +14,17 @@ func readTarget(d *decoder, n node) (target.Target, bool) {
 	}
 	t, err := target.Parse(s)
 	if e, bad := errors.AsType[*target.Error](err); bad {
-		d.wrong(n, show(s)+" "+wrongTarget(e), e.Right)
+		wrong := e.Wrong
+		if e.Value != "" {
+			wrong += " " + show(e.Value)
+		}
+		d.wrong(n, show(s)+" "+wrong, e.Right)
 	}
 	return t, err == nil
 }
 
-// wrongTarget is what is wrong with a target, in the form of this package's
-// problems.
-func wrongTarget(e *target.Error) string {
-	if e.Value == "" {
-		return e.Wrong
-	}
-	return e.Wrong + " " + show(e.Value)
-}
-
-// readTargets reads the targets of a probe and finds those that are there twice.
+// readTargets reads the targets of a probe section. Each target after the first that
+// probes the same is a problem.
 func readTargets(d *decoder, n node) ([]target.Target, bool) {
 	list, ok := oneOrMany(maxTargets, readTarget)(d, n)
 	first := map[string]int{}
@@ -37,7 +33,7 @@ func readTargets(d *decoder, n node) ([]target.Target, bool) {
 			continue
 		}
 		if before, twice := first[t.Key()]; twice {
-			d.wrongAt(indexPath(n.path, i), fmt.Sprintf("%s asks the same as %s before it", show(t.Text), show(list[before].Text)),
+			d.wrongAt(indexPath(n.path, i), fmt.Sprintf("%s probes the same as %s before it", show(t.Text), show(list[before].Text)),
 				"each method, address and port once")
 			ok = false
 			continue

@@ -8,14 +8,14 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// node is one value of the file and where it stands.
+// node is one value of the file, with its path and position.
 type node struct {
 	ast  ast.Node
 	path string
 	at   position
 	// aliased: the value is reached through an alias.
 	aliased bool
-	// broken: there was a value, and a problem with it is told already.
+	// broken: the value has been reported as a problem already.
 	broken bool
 }
 
@@ -30,19 +30,19 @@ type entry struct {
 type decoder struct {
 	*problems
 	doc document
-	// anchors are the anchored values that the survey has passed; aliases what
-	// each alias stands for. One that is missing has had its problem told.
+	// anchors are the anchored values that scan has passed; aliases the values that
+	// aliases stand for. An alias that is missing has been reported as a problem.
 	anchors map[string]ast.Node
 	aliases map[*ast.AliasNode]ast.Node
-	// places remembers where each path stands, for the rules that are checked
-	// when all is read.
+	// places are the positions of all paths, for the rules that are checked once the
+	// whole file is read.
 	places map[string]position
 	// aliased counts down from maxAliased.
 	aliased int
-	// unsure are the top-level keys whose values could not be read whole, so
-	// that nothing follows from what is missing there.
+	// unsure are the top-level keys whose values could not be read completely, so
+	// that nothing can be concluded from what is missing there.
 	unsure map[string]bool
-	// badRules are the indices of rules that have a problem already.
+	// badRules are the indices of rules that have been reported as a problem.
 	badRules map[int]bool
 }
 
@@ -55,15 +55,15 @@ func newDecoder(ps *problems, doc document) *decoder {
 	for key := range doc.damaged {
 		d.unsure[key], d.places[key] = true, position{1, 1}
 	}
-	d.survey(doc.body, wholeFile, nil)
+	d.scan(doc.body, wholeFile, nil)
 	return d
 }
 
 // wrong reports a problem with a node.
 func (d *decoder) wrong(n node, wrong, right string) { d.add(n.at, n.path, wrong, right) }
 
-// wrongAt reports a problem with what stands at a path, or, where the file has
-// no such path, at the nearest one above it.
+// wrongAt reports a problem with the value at a path. Its position is that of the
+// nearest enclosing path if the file does not have the path itself.
 func (d *decoder) wrongAt(path, wrong, right string) {
 	d.add(d.place(path), path, wrong, right)
 }
@@ -84,7 +84,7 @@ func (d *decoder) given(path string) bool {
 	return ok
 }
 
-// child makes the node of a value below n.
+// child returns the node of a value below n.
 func (d *decoder) child(n node, value ast.Node, path string, at position) node {
 	c := d.resolve(node{ast: value, path: path, at: at, aliased: n.aliased})
 	d.places[path] = at
@@ -94,8 +94,8 @@ func (d *decoder) child(n node, value ast.Node, path string, at position) node {
 	return c
 }
 
-// entries lists the keys of a mapping in the file's order, merged ones last,
-// and reports false where n is no mapping. Nothing is an empty mapping.
+// entries returns the keys of a mapping in the file's order, merged ones last. It
+// returns false if n is not a mapping; an empty value is an empty mapping.
 func (d *decoder) entries(n node, want string) ([]entry, bool) {
 	if n.broken || isNothing(n.ast) {
 		return nil, !n.broken
@@ -123,7 +123,7 @@ func (d *decoder) entries(n node, want string) ([]entry, bool) {
 	return d.merge(n, list, values), true
 }
 
-// items lists the items of a list and reports false where n is none.
+// items returns the items of a list, and false if n is not a list.
 func (d *decoder) items(n node, want string) ([]node, bool) {
 	seq, ok := n.ast.(*ast.SequenceNode)
 	if n.broken {
@@ -145,9 +145,9 @@ func (d *decoder) items(n node, want string) ([]node, bool) {
 	return list, true
 }
 
-// text returns a single value as the file writes it, without quotes. What YAML
-// takes for a number, a boolean or an infinity is its text here: the key that
-// it belongs to decides what it means.
+// text returns a single value as the file has it, without quotes. What YAML types
+// as a number, a boolean or an infinity remains text here: the schema of its key
+// determines what it means.
 func (d *decoder) text(n node, want string) (string, bool) {
 	if n.broken {
 		return "", false

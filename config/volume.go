@@ -7,12 +7,12 @@ import (
 	"swerve/target"
 )
 
-// month is what volumes are counted for: 30 days.
+// month is the period of volumes: 30 days.
 const month = 30 * day
 
-// ProbeVolume estimates the bytes that an uplink's probes and their answers take
-// in a month of 30 days, both families and both directions together, when each
-// target is probed each interval. Bursts are not in it.
+// ProbeVolume estimates the bytes that an uplink's probes and their answers use in
+// a month of 30 days if each target is probed once per interval. It covers both
+// families and both directions, and excludes bursts.
 func (u Uplink) ProbeVolume(interval time.Duration) float64 {
 	round := 0
 	for _, f := range failover.Families {

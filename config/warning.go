@@ -9,16 +9,16 @@ import (
 	"swerve/failover"
 )
 
-// Warnings tells what is allowed and yet probably not meant, in a fixed order. own
-// are the addresses of this machine, nil where they are not known.
+// Warnings returns what is allowed but probably not intended, in a fixed order. own
+// are the addresses of this machine, nil if they are not known.
 func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	var list []string
 	enabled := slices.DeleteFunc(slices.Clone(uplinks), func(u Uplink) bool { return !u.Enabled })
 	switch len(enabled) {
 	case 0:
-		list = append(list, "there is no uplink now: it watches and does nothing until there is one")
+		list = append(list, "there is no uplink now: Swerve only watches until there is one")
 	case 1:
-		list = append(list, "there is one uplink only: nothing to fail over to")
+		list = append(list, "there is only one uplink: there is nothing to fail over to")
 	}
 	list = append(list, c.meteredFirst(enabled)...)
 	list = append(list, sameGateways(enabled)...)
@@ -32,7 +32,7 @@ func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	return list
 }
 
-// meteredFirst warns of metered uplinks in the first tier of the default policy.
+// meteredFirst warns about metered uplinks in the first tier of the default policy.
 func (c *Config) meteredFirst(uplinks []Uplink) []string {
 	tiers := c.Policies[0].Tiers
 	if len(tiers) == 0 {
@@ -48,8 +48,8 @@ func (c *Config) meteredFirst(uplinks []Uplink) []string {
 	return list
 }
 
-// sameGateways warns of uplinks that the file gives one gateway: they are then in
-// one network, as a rule. Link-local addresses say nothing of that.
+// sameGateways warns about uplinks to which the file gives the same gateway: they
+// are then usually in one network. Link-local addresses are no sign of that.
 func sameGateways(uplinks []Uplink) []string {
 	var list []string
 	for i, u := range uplinks {
@@ -60,15 +60,15 @@ func sameGateways(uplinks []Uplink) []string {
 			has := func(o Uplink) bool { return o.Gateway.Addr == g.Addr || o.Gateway6.Addr == g.Addr }
 			if j := slices.IndexFunc(uplinks, has); j < i {
 				list = append(list, fmt.Sprintf("uplinks %s and %s have the same gateway %s: if they are in one network, "+
-					"its hosts are reached by one of the two alone", uplinks[j].Name, u.Name, g.Addr))
+					"its hosts are reached through only one of the two", uplinks[j].Name, u.Name, g.Addr))
 			}
 		}
 	}
 	return list
 }
 
-// grouped asks for each uplink's warnings and tells each once, with the names of
-// all the uplinks that it holds for.
+// grouped returns the warnings of all uplinks, each once, with the names of the
+// uplinks that it applies to.
 func grouped(uplinks []Uplink, warnings func(Uplink) []string) []string {
 	var texts []string
 	names := map[string][]string{}
@@ -90,14 +90,14 @@ func grouped(uplinks []Uplink, warnings func(Uplink) []string) []string {
 	return texts
 }
 
-// uplinkWarnings are those of one uplink by itself.
+// uplinkWarnings returns the warnings about one uplink by itself.
 func uplinkWarnings(u Uplink) []string {
 	var list []string
 	for _, f := range u.families() {
 		list = append(list, targetWarnings(u, f)...)
 	}
-	if methods := unasked(u); len(methods) > 0 {
-		list = append(list, fmt.Sprintf("%s targets are not asked by this version", and(methods)))
+	if methods := unprobed(u); len(methods) > 0 {
+		list = append(list, fmt.Sprintf("%s targets are not probed by this version", and(methods)))
 	}
 	p, h := u.Probe, u.Health
 	if p.LostAfter < slowPath {
@@ -108,13 +108,14 @@ func uplinkWarnings(u Uplink) []string {
 			times.show(h.Latency.Degraded), FormatDuration(p.LostAfter)))
 	}
 	if h.Patience < longStall {
-		list = append(list, fmt.Sprintf("patience %s is shorter than the stalls of many links: sessions move for nothing",
+		list = append(list, fmt.Sprintf("patience %s is shorter than the stalls of many links: sessions are moved needlessly",
 			FormatDuration(h.Patience)))
 	}
 	return list
 }
 
-// ownWarnings are those about what the uplink names and this machine is itself.
+// ownWarnings returns the warnings about targets and gateways that are addresses of
+// this machine.
 func ownWarnings(u Uplink, own []netip.Addr) []string {
 	var list []string
 	for _, t := range u.Probe.Targets {
@@ -130,9 +131,9 @@ func ownWarnings(u Uplink, own []netip.Addr) []string {
 	return list
 }
 
-// unasked are the methods of an uplink's targets that this version understands
-// and does not probe by.
-func unasked(u Uplink) []string {
+// unprobed returns the methods of an uplink's targets that this version reads but
+// cannot probe by.
+func unprobed(u Uplink) []string {
 	var list []string
 	for _, t := range u.Probe.Targets {
 		if !t.Method.Built() && !slices.Contains(list, string(t.Method)) {
@@ -143,20 +144,21 @@ func unasked(u Uplink) []string {
 }
 
 const (
-	// slowPath is the RTT of a satellite or of a cellular link on a bad day.
+	// slowPath is the round trip time of a satellite link, or of a cellular one under
+	// poor conditions.
 	slowPath = 700 * time.Millisecond
-	// longStall is an LTE handover's with some room.
+	// longStall is the stall of an LTE handover, with some margin.
 	longStall = 200 * time.Millisecond
 )
 
-// targetWarnings are those about an uplink's targets in one family.
+// targetWarnings returns the warnings about an uplink's targets in one family.
 func targetWarnings(u Uplink, f failover.Family) []string {
 	n := len(u.TargetsIn(f))
 	switch {
 	case n == 0:
-		return []string{fmt.Sprintf("no %s target: carrier and gateway alone are judged there", familyName(f))}
+		return []string{fmt.Sprintf("no %s target: only carrier and gateway are checked there", familyName(f))}
 	case n == 1:
-		return []string{fmt.Sprintf("one %s target only: when it fails, the uplink looks dead", familyName(f))}
+		return []string{fmt.Sprintf("only one %s target: when it fails, the uplink looks dead", familyName(f))}
 	case u.Probe.Quorum >= n:
 		return []string{fmt.Sprintf("the quorum needs all %d %s targets: when one fails, the uplink looks dead", n, familyName(f))}
 	}

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AdoptFlows gives lanes to flows that are older than our table, by the address
-// that they were given, and returns how many. It is for the very first start,
+// AdoptFlows gives lanes to flows that are older than our table, based on their
+// translated addresses, and returns how many. It is for the very first start,
 // before the table is applied: afterwards every flow has its lanes.
 //
-// A flow whose answers come to an uplink's address left by that uplink, under
+// A flow whose answers are sent to an uplink's address left by that uplink, under
 // the default policy. One that was sent to an uplink's address came in by it.
 // Flows without such an address get their lanes when their next packet leaves.
 func (k *Kernel) AdoptFlows(g Goal) (int, error) {
@@ -26,10 +26,10 @@ func (k *Kernel) AdoptFlows(g Goal) (int, error) {
 	return n, nil
 }
 
-// Heal sets flows right that began while our table was missing, and returns how
-// many. Those with an uplink's address are adopted. Those that leave by an
-// uplink without any translation are deleted: they began unmasqueraded, and
-// would stay so for as long as they live.
+// Heal corrects flows that began while our table was missing, and returns how many.
+// Those with an uplink's address are adopted. Those that leave by an uplink
+// without any translation are deleted: they began without masquerade, and would
+// stay without it for as long as they exist.
 func (k *Kernel) Heal(g Goal) (int, error) {
 	a := newAdopter(g)
 	routes, err := newRouteCache(g)
@@ -50,8 +50,8 @@ func (k *Kernel) Heal(g Goal) (int, error) {
 	return n, nil
 }
 
-// ForgetFlows takes our bits out of every flow's mark, and returns how many flows
-// had some. It is for the teardown, after the table is deleted.
+// ForgetFlows clears our bits in every flow's mark, and returns how many flows had
+// any set. It is for the teardown, after the table is deleted.
 func (k *Kernel) ForgetFlows(l lane.Layout) (int, error) {
 	n, err := eachFlow(l.CTMask, func(f flow) (flowChange, uint32) {
 		if f.mark&l.CTMask == 0 {
@@ -65,12 +65,12 @@ func (k *Kernel) ForgetFlows(l lane.Layout) (int, error) {
 	return n, nil
 }
 
-// adopter tells flows by the uplinks' addresses.
+// adopter determines the lanes of flows from the uplinks' addresses.
 type adopter struct {
 	layout  lane.Layout
 	uplinks map[netip.Addr]lane.Lane
-	// ambiguous addresses are on several uplinks; nobody can tell by which one
-	// such a flow goes.
+	// ambiguous addresses are on several uplinks; they do not show by which one a
+	// flow goes.
 	ambiguous map[netip.Addr]bool
 }
 
@@ -87,11 +87,13 @@ func newAdopter(g Goal) adopter {
 	return a
 }
 
+// lane returns the uplink that alone has an address.
 func (a adopter) lane(addr netip.Addr) (lane.Lane, bool) {
 	n, ok := a.uplinks[addr]
 	return n, ok && !a.ambiguous[addr]
 }
 
+// own reports whether an address is on any uplink.
 func (a adopter) own(addr netip.Addr) bool {
 	_, ok := a.uplinks[addr]
 	return ok
@@ -117,10 +119,11 @@ func (a adopter) adopt(f flow) (flowChange, uint32) {
 	return markFlow, mark
 }
 
-// routesKept bounds the cache of routes; when it is full, it begins anew.
+// routesKept bounds the cache of routes, which is cleared when it is full.
 const routesKept = 4096
 
-// routeCache tells whether packets to an address leave by an uplink.
+// routeCache looks up, and remembers, whether packets to an address leave by an
+// uplink.
 type routeCache struct {
 	handle  *rtnl.Handle
 	indexes map[int]bool // of the uplinks' devices

@@ -12,17 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// elementsAtOnce bounds the elements of one command: an attribute over 64 KiB
-// wraps around without an error.
+// elementsAtOnce bounds the elements of one command: the length of an attribute over
+// 64 KiB overflows without an error.
 const elementsAtOnce = 1000
 
-// Apply makes the kernel hold exactly this table, in one transaction: at each
-// instant packets meet the old rules or the new ones, all of them. Counters and
-// the grace set keep their contents. What others put into the table goes.
+// Apply makes the kernel hold exactly this table, in one transaction: every packet
+// is processed either by all of the old rules or by all of the new ones. Counters
+// and the grace set keep their contents. Objects that other programs added to the
+// table are removed.
 //
-// Where the kernel holds objects of our names that cannot be turned into ours,
-// such as a base chain of another priority, the whole table is replaced, still
-// in one transaction, and counters begin anew.
+// If the kernel holds objects with our names that cannot be changed into ours,
+// such as a base chain of another priority, the whole table is replaced, also in
+// one transaction, and counters restart at zero.
 func (k *Kernel) Apply(t Table) error {
 	k.known = knowledge{}
 	held, err := k.read()
@@ -35,7 +36,7 @@ func (k *Kernel) Apply(t Table) error {
 		tx.removeStale(held, t)
 		tx.add(t)
 	})
-	if err != nil && !k.holds(t) { // a lost acknowledgement is no failure
+	if err != nil && !k.holds(t) { // a lost acknowledgement is not a failure
 		err = errors.Join(err, k.replace(t))
 		if k.holds(t) {
 			return nil
@@ -45,13 +46,13 @@ func (k *Kernel) Apply(t Table) error {
 	return nil
 }
 
-// holds reports whether the kernel is known to hold the table.
+// holds reports whether the kernel holds the table, false if it cannot be read.
 func (k *Kernel) holds(t Table) bool {
 	differences, err := k.Drift(t)
 	return err == nil && len(differences) == 0
 }
 
-// replace deletes the table and makes it anew, counters included.
+// replace deletes the table and adds it again, counters included.
 func (k *Kernel) replace(t Table) error {
 	return k.transact(func(tx *transaction) {
 		tx.AddTable(tx.table) // so that there is one to delete
@@ -61,8 +62,8 @@ func (k *Kernel) replace(t Table) error {
 	})
 }
 
-// removeStale takes away objects that the table has no more. Rules are flushed
-// before; elements hold on to chains, so they go first.
+// removeStale removes objects that the table no longer has. Rules have been flushed
+// already. Elements refer to chains, so they are removed before them.
 func (tx *transaction) removeStale(held heldTable, t Table) {
 	for _, name := range held.setNames() {
 		set := &nftables.Set{Table: tx.table, Name: name}
@@ -156,7 +157,7 @@ func (tx *transaction) addRule(c chain, r rule) {
 	})
 }
 
-// lookup adds an anonymous set and looks into it.
+// lookup adds an anonymous set and returns the lookup in it.
 func (tx *transaction) lookup(s *anonymousSet) expr.Any {
 	set := &nftables.Set{
 		Table: tx.table, ID: tx.setID(), Name: "__set%d", Anonymous: true, Constant: true,
@@ -166,8 +167,8 @@ func (tx *transaction) lookup(s *anonymousSet) expr.Any {
 	return &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID, Invert: s.invert}
 }
 
-// userDataID is the type of user data that holds a rule's id. nft(8) shows
-// type 0, the comment, and passes over types that it does not know.
+// userDataID is the type of user data that holds a rule's id. nft(8) shows type 0,
+// the comment, and ignores types that it does not know.
 const userDataID userdata.Type = 83
 
 func (r rule) userData() []byte {

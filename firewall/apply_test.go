@@ -8,7 +8,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// loadText makes nft(8) read a script inside the namespace.
+// loadText runs an nft(8) script in the namespace.
 func loadText(t *testing.T, ns *netns.NS, script string) {
 	t.Helper()
 	cmd := ns.Command("nft", "-f", "-")
@@ -24,7 +24,7 @@ func loadText(t *testing.T, ns *netns.NS, script string) {
 	}
 }
 
-// listed is what nft(8) says of our table.
+// listed returns our table as nft(8) lists it.
 func listed(t *testing.T, ns *netns.NS) string {
 	t.Helper()
 	out, err := ns.Run("nft", "list", "table", "inet", "swerve")
@@ -50,7 +50,7 @@ func inside(t *testing.T, ns *netns.NS, fn func() error) {
 	}
 }
 
-// newKernel is closed with the test.
+// newKernel returns a Kernel that is closed at the end of the test.
 func newKernel(t *testing.T) *Kernel {
 	k := new(Kernel)
 	t.Cleanup(k.Close)
@@ -96,7 +96,7 @@ func goals() map[string]Goal {
 	}
 }
 
-// Text and transaction say the same: nft(8) lists the same after either.
+// Text and transaction are equivalent: nft(8) lists the same after either.
 func TestTextAndApplyAgree(t *testing.T) {
 	for name, g := range goals() {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestTextAndApplyAgree(t *testing.T) {
 	}
 }
 
-// From any table to any other, also twice, and back to none.
+// Apply leads from any table to any other, also to the same, and back to none.
 func TestApplyFromAnyTable(t *testing.T) {
 	ns := netns.New(t)
 	for first, a := range goals() {

@@ -7,11 +7,11 @@ import (
 	"swerve/lane"
 )
 
-// mangleLater is right after other programs' mangle rules: what they mark is
-// seen, and what we mark is not overwritten.
+// mangleLater is directly after other programs' mangle rules: we see their marks,
+// and they do not overwrite ours.
 const mangleLater = -150 + 5
 
-// arriving are the chains before routing, where a packet gets its lane.
+// arriving returns the chains before routing, in which packets get their lane.
 func (b builder) arriving() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
@@ -20,8 +20,8 @@ func (b builder) arriving() []chain {
 		}
 	}
 	if len(out) > 0 {
-		out[0].about = "A new flow that came in by this uplink is answered by it, for ever (policy 127).\n" +
-			"What still comes for an address of ours that is gone would be forwarded: it is not."
+		out[0].about = "A new flow that comes in by this uplink is always answered by it (policy 127).\n" +
+			"Packets to an address that is no longer ours would be forwarded: they are dropped."
 	}
 	return append(out, b.prerouting(), b.output())
 }
@@ -37,11 +37,11 @@ func (b builder) in(u Uplink) chain {
 	return c
 }
 
-// came is for packets by an uplink whose flow has no lanes. When an uplink's
-// address goes, so do the entries of its flows, and their late answers look like
-// new flows that are to be forwarded: the kernel would send them back, masqueraded
-// as another uplink, since this one has no address any more. Probes' answers
-// likewise.
+// came is for packets that come in by an uplink and whose flow has no lanes. When
+// an uplink's address is removed, so are the entries of its flows, and late
+// answers then look like new flows to forward: the kernel would send them back,
+// masqueraded as another uplink, since this one no longer has an address. The same
+// applies to answers to probes.
 func (b builder) came(u Uplink) chain {
 	c := chain{name: of("came", u.Lane)}
 	for _, a := range []address{ipDaddr, ip6Daddr} {
@@ -58,24 +58,24 @@ func (b builder) came(u Uplink) chain {
 func (b builder) prerouting() chain {
 	c := chain{
 		name:  "prerouting",
-		about: "Forwarded packets: the lane of their flow; a new flow goes by the rules.",
+		about: "Forwarded packets take the lane of their flow; a new flow goes through the rules.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, "prerouting", "mangle + 5", mangleLater),
 		rules: []rule{newRule(arrivesVmap(arrivals))},
 	}
 	c.rules = append(c.rules, b.laneOfFlow()...)
-	// What a lane's chain did not replace came with the packet, or from another
-	// program that uses our bits. It must not choose a table.
+	// Bits that no lane's chain has replaced came with the packet, or from another
+	// program that uses our bits. They must not select a table.
 	c.rules = append(c.rules, newRule(packetMark(b.Layout.MarkMask).isNot(0), setPacketMark(b.Layout.MarkMask, 0)))
 	c.rules = append(c.rules, b.newFlow()...)
 	return c
 }
 
-// output gives this machine's own packets their lane. As a chain of type route
-// it makes the kernel look up the route again.
+// output gives this machine's own packets their lane. Its type, route, makes the
+// kernel look up the route again.
 func (b builder) output() chain {
 	c := chain{
 		name:  "output",
-		about: "The gateway's own packets. A socket with a mark of its own (WireGuard, tailscale, our probes) keeps it.",
+		about: "The gateway's own packets. Those of a socket with a mark (WireGuard, tailscale, our probes) keep it.",
 		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
 		rules: []rule{newRule(anyPacketMark, returns)},
 	}
@@ -84,8 +84,8 @@ func (b builder) output() chain {
 	return c
 }
 
-// laneOfFlow ends in the lane of the flow's uplink or, where that one is lost,
-// of its policy.
+// laneOfFlow leads to the lane of the flow's uplink or, if that is lost, to that of
+// its policy.
 func (b builder) laneOfFlow() []rule {
 	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
 	var out []rule
@@ -95,8 +95,8 @@ func (b builder) laneOfFlow() []rule {
 	return append(out, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(againMap)))
 }
 
-// newFlow sends flows without lanes through the user's rules. Answers are left
-// out: those of a flow that came in elsewhere, from a VPN, match them as well.
+// newFlow sends flows without lanes through the user's rules. Answers are excluded:
+// those of a flow that came in elsewhere, such as from a VPN, would match too.
 func (b builder) newFlow() []rule {
 	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
 	return []rule{

@@ -10,9 +10,9 @@ import (
 	"swerve/testenv/netns"
 )
 
-// inProcess runs a benchmark in a process of its own inside a namespace: there
-// goroutines move freely between threads, as in the daemon. Code under
-// netns.NS.Do is tied to one thread, which makes each system call dearer.
+// inProcess runs a benchmark in a process of its own inside a namespace, where
+// goroutines move freely between threads, as in the daemon. Code under netns.NS.Do
+// is locked to one thread, which makes each system call more expensive.
 func inProcess(b *testing.B, bench func(*testing.B)) {
 	const inside = "SWERVE_BENCHMARK_INSIDE"
 	if os.Getenv(inside) != "" {
@@ -80,8 +80,8 @@ func BenchmarkMove2x1(b *testing.B)   { inProcess(b, moving("2x1")) }
 func BenchmarkMove8x8(b *testing.B)   { inProcess(b, moving("8x8")) }
 func BenchmarkMove63x32(b *testing.B) { inProcess(b, moving("63x32")) }
 
-// moving is a verdict: an uplink is lost to all policies in one family, or
-// regained. The table is computed, the kernel changed, and read back.
+// moving measures a verdict: an uplink is lost to all policies in one family, or
+// usable again. The table is computed, and the kernel changed and read back.
 func moving(size string) func(*testing.B) {
 	return func(b *testing.B) {
 		k, g := new(Kernel), sizes()[size]

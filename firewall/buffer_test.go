@@ -12,7 +12,7 @@ import (
 	"swerve/testenv/privilege"
 )
 
-// Where the limits may not be exceeded, connections take what they get.
+// Where the limits may not be exceeded, connections use what is allowed.
 func TestBuffersWithinTheLimits(t *testing.T) {
 	const wanted = 1 << 30 // more than any machine's limits
 	var conn *netlink.Conn
@@ -40,8 +40,8 @@ func TestBuffersWithinTheLimits(t *testing.T) {
 	}
 }
 
-// With the smallest buffers hardly an acknowledgement arrives: what counts is what
-// the kernel holds.
+// With the smallest buffers few acknowledgements arrive: what counts is what the
+// kernel holds.
 func TestSmallBuffers(t *testing.T) {
 	ns, k, table := netns.New(t), newKernel(t), Ruleset(threePolicies())
 	k.buffer = 64 << 10
@@ -51,13 +51,14 @@ func TestSmallBuffers(t *testing.T) {
 	}
 }
 
-// What does not fit into the send buffer is refused whole, with the remedy.
+// A transaction that exceeds the send buffer is refused as a whole; the error has the
+// remedy.
 func TestTransactionWithoutRoom(t *testing.T) {
 	ns, k := netns.New(t), newKernel(t)
 	k.buffer = 16 << 10
 	err := ns.Do(func() error { return k.Apply(Ruleset(manyUplinks(8, 8))) })
 	if !errors.Is(err, unix.EMSGSIZE) || !strings.Contains(err.Error(), "raise net.core.wmem_max") {
-		t.Errorf("Apply: %v, want the limit's name", err)
+		t.Errorf("Apply: %v, want it to name the limit", err)
 	}
 	if out := run(t, ns, "nft", "list", "ruleset"); out != "" {
 		t.Errorf("a part of the ruleset is there:\n%s", out)

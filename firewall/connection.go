@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferSize is forced upon sockets that carry transactions: with the default a
-// large one is refused, or its acknowledgements are lost although it was
-// committed.
+// bufferSize is the buffer size of sockets for transactions. With the default a
+// large transaction is refused, or is committed and its acknowledgements are
+// lost.
 const bufferSize = 8 << 20
 
-// bufferSize is what the kernel is asked for.
+// bufferSize returns the buffer size to request.
 func (k *Kernel) bufferSize() int {
 	if k.buffer > 0 {
 		return k.buffer
@@ -22,10 +22,10 @@ func (k *Kernel) bufferSize() int {
 	return bufferSize
 }
 
-// enlarge sets both buffers, and returns the room for sending that there is then.
-// Beyond the system's limits that needs CAP_NET_ADMIN in the initial user
-// namespace; elsewhere the library asks for what is allowed, and that has to do:
-// acknowledgements that are lost are made up for by reading back.
+// enlarge sets the size of both buffers, and returns the resulting size of the send
+// buffer. Beyond the system's limits that needs CAP_NET_ADMIN in the initial user
+// namespace; without it the library requests what is allowed. That is sufficient:
+// where acknowledgements are lost, the ruleset is read back.
 func enlarge(c *netlink.Conn, size int) (room int, err error) {
 	if err := errors.Join(c.SetReadBuffer(size), c.SetWriteBuffer(size)); err != nil {
 		return 0, err
@@ -49,7 +49,7 @@ func dial(bufferSize int) (*netlink.Conn, error) {
 // A connection carries transactions, one at a time.
 type connection struct {
 	*nftables.Conn
-	room int // bytes that a transaction may have
+	room int // maximum size of a transaction, in bytes
 }
 
 func connect(bufferSize int) (*connection, error) {
@@ -65,14 +65,16 @@ func connect(bufferSize int) (*connection, error) {
 	return c, nil
 }
 
+// commit fills a transaction and has the kernel apply it.
 func (c *connection) commit(fill func(*transaction)) error {
-	tx := &transaction{Conn: c.Conn, table: ourTable()}
+	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	tx := &transaction{Conn: c.Conn, table: table}
 	fill(tx)
 	if tx.err != nil {
 		return fmt.Errorf("encode: %w", tx.err)
 	}
 	err := c.Flush()
-	if errors.Is(err, unix.EMSGSIZE) { // it has to go as a whole
+	if errors.Is(err, unix.EMSGSIZE) { // a transaction cannot be split
 		return fmt.Errorf("the transaction is larger than the send buffer of %d bytes; raise net.core.wmem_max: %w", c.room, err)
 	}
 	return err

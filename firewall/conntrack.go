@@ -46,22 +46,22 @@ func ctHeader(kind uint16, flags netlink.HeaderFlags) netlink.Header {
 	return netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_CTNETLINK<<8 | kind), Flags: netlink.Request | flags}
 }
 
-// addressFamily is a family as netlink writes it.
+// addressFamily returns the AF_ number of a family.
 func addressFamily(f failover.Family) byte { return [2]byte{unix.AF_INET, unix.AF_INET6}[f] }
 
-// deleteByMark makes the kernel delete every entry of one family or both whose mark
-// has this value under the mask.
+// deleteByMark returns the request to delete every entry of the given families whose
+// mark has this value under the mask.
 //
-// Wrong attributes are dangerous: a mask without a mark, and much else that the
-// kernel does not understand, deletes *all* entries and reports success. So only
-// these two are ever sent, always both, big-endian, and never with a value that
-// could match flows without lanes. Version 1 in the header makes the kernel
-// honour the family, of which AF_UNSPEC means both.
+// Wrong attributes are dangerous: with a mask without a mark, and with much else
+// that it does not understand, the kernel deletes *all* entries and reports
+// success. So only these two attributes are ever sent, always both, big-endian,
+// and never with a value that could match flows without lanes. Version 1 in the
+// header makes the kernel respect the family; AF_UNSPEC means both.
 func deleteByMark(families []failover.Family, mark, mask uint32) (netlink.Message, error) {
 	var family byte
 	switch len(families) {
 	case 0:
-		return netlink.Message{}, errors.New("flows of no family")
+		return netlink.Message{}, errors.New("no family is given")
 	case 1:
 		family = addressFamily(families[0])
 	default:
@@ -84,7 +84,7 @@ func deleteByMark(families []failover.Family, mark, mask uint32) (netlink.Messag
 	}, nil
 }
 
-// remarkFlow replaces the bits of a mask in one entry's mark.
+// remarkFlow returns the request to replace the bits of a mask in one entry's mark.
 func remarkFlow(f flow, value, mask uint32) (netlink.Message, error) {
 	return f.message(ctMessageNew, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(ctaMark, value)
@@ -92,7 +92,8 @@ func remarkFlow(f flow, value, mask uint32) (netlink.Message, error) {
 	})
 }
 
-// deleteFlow deletes one entry. Without its tuple the kernel would delete all.
+// deleteFlow returns the request to delete one entry. Without a tuple the kernel
+// would delete all of them.
 func deleteFlow(f flow) (netlink.Message, error) {
 	if len(f.tuple) == 0 {
 		return netlink.Message{}, errors.New("an entry without a tuple")
@@ -118,14 +119,14 @@ func (f flow) message(kind uint16, more func(*netlink.AttributeEncoder)) (netlin
 	}, nil
 }
 
-// flow is what we need to know of one conntrack entry.
+// flow is the part of a conntrack entry that we need.
 type flow struct {
 	family    failover.Family
 	tuple     []byte // the original tuple as the kernel wrote it
 	zone      uint16
 	src, dst  netip.Addr // of the original direction
 	replySrc  netip.Addr
-	replyDst  netip.Addr // the source that the flow was given
+	replyDst  netip.Addr // the translated source of the flow
 	protocol  byte
 	status    uint32
 	mark      uint32
@@ -133,20 +134,20 @@ type flow struct {
 	hasStatus bool
 }
 
-// established reports whether TCP's handshake is over and neither end has
-// forgotten the connection: ESTABLISHED up to LAST_ACK, enum tcp_conntrack.
+// established reports whether TCP's handshake is complete and neither end has
+// forgotten the connection: ESTABLISHED to LAST_ACK of enum tcp_conntrack.
 func (f flow) established() bool {
 	return f.protocol == unix.IPPROTO_TCP && f.tcpState >= 3 && f.tcpState <= 6
 }
 
-// translated reports whether an address of the flow was rewritten, or might have
-// been for all that is known.
+// translated reports whether an address of the flow was rewritten, or may have been
+// where its status is not known.
 func (f flow) translated() bool {
 	return !f.hasStatus || f.status&(ctStatusSrcNAT|ctStatusDstNAT) != 0
 }
 
-// errNoFlow: a message from conntrack that is no whole entry of IPv4 or IPv6.
-var errNoFlow = errors.New("not an entry of a flow")
+// errNoFlow: a message from conntrack that is not a complete IPv4 or IPv6 entry.
+var errNoFlow = errors.New("not a conntrack entry")
 
 // decodeFlow reads an entry from a message without its netlink header.
 func decodeFlow(message []byte) (flow, error) {

@@ -13,7 +13,7 @@ import (
 	"swerve/lane"
 )
 
-// The bytes of the one command that could delete every flow of the machine.
+// The bytes of the only command that could delete every flow of the machine.
 func TestDeleteByMarkBytes(t *testing.T) {
 	for _, c := range []struct {
 		families []failover.Family
@@ -71,7 +71,7 @@ func TestRemarkFlowBytes(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if m.Header.Type != 0x0100 || m.Header.Flags&(netlink.Create|netlink.Excl) != 0 {
-		t.Errorf("header %+v: it could make a new entry", m.Header)
+		t.Errorf("header %+v: it could add a new entry", m.Header)
 	}
 }
 
@@ -156,7 +156,7 @@ func adoptable(src, dst, given string, protocol, tcpState byte) flow {
 	return f
 }
 
-// No message, however broken, makes the decoder panic or invent a flow without
+// No message, however malformed, makes the decoder panic or return a flow without
 // addresses.
 func FuzzConntrackDecode(f *testing.F) {
 	b, _ := hex.DecodeString(entryBytes)
@@ -173,7 +173,7 @@ func FuzzConntrackDecode(f *testing.F) {
 	})
 }
 
-// The same for sockets' answers.
+// The same for answers about sockets.
 func FuzzSocketDecode(f *testing.F) {
 	f.Add(make([]byte, diagAnswerSize))
 	f.Add(append([]byte{unix.AF_INET6}, make([]byte, diagAnswerSize+8)...))

@@ -1,35 +1,36 @@
-// Package firewall keeps sessions on their uplinks: it holds what Swerve puts
-// into nftables, and acts on conntrack entries and sockets.
+// Package firewall keeps sessions on their uplinks. It has Swerve's nftables
+// ruleset, and acts on conntrack entries and sockets.
 //
 // # The idea
 //
-// Each flow remembers two lanes in its conntrack mark: the uplink that it left
-// by, and the policy that sent it there. Routing follows packet marks, so a
-// flow stays on its uplink while routes change around it. When an uplink is
-// lost to a policy, that pair of lanes is no longer restored: the flow's next
-// packet takes the policy's ladder. Flows whose address cannot come along are
-// helped to end at once: UDP starts anew with the other uplink's address, TCP
-// is answered with a reset, so that the application redials.
+// The conntrack mark of each flow holds two lanes: the uplink that it left by, and
+// the policy that sent it there. Routing follows packet marks, so a flow stays on
+// its uplink while routes change. When an uplink is lost to a policy, that pair of
+// lanes is no longer restored: the flow's next packet follows the policy's ladder.
+// Flows that cannot keep their address are ended at once: UDP begins a new flow
+// with the other uplink's address, TCP is answered with a reset, so that the
+// application reconnects.
 //
 // # How it is made
 //
-// [Ruleset] turns a [Goal] into a [Table], without looking at the kernel. The
-// table is one description with two readings: [Table.String] is nft(8) text,
-// and [Kernel.Apply] hands the same rules to the kernel in one transaction.
-// They cannot drift apart, because each match and each statement is made once,
-// in both forms, by the helpers in match.go and statement.go.
+// [Ruleset] converts a [Goal] to a [Table], without reading the kernel. The table is
+// one description with two readings: [Table.String] writes it as nft(8) text, and
+// [Kernel.Apply] sends the same rules to the kernel in one transaction. The two
+// cannot diverge, because each match and each statement is built once, in both
+// forms, by the helpers in match.go and statement.go.
 //
-// All of it lives in table inet swerve. Nothing outside of it is ever written.
+// All of it is in table inet swerve. Nothing outside this table is ever changed.
 //
 // # Where to look
 //
-//   - goal.go: what the caller wants
+//   - goal.go: the input
 //   - ruleset.go, arriving.go, leaving.go, lost.go: the chains, in the order in
-//     which a packet meets them, with the reason of each rule
+//     which packets traverse them, with the reason for each rule
 //   - table.go, text.go, match.go, statement.go, prefixes.go: the description
-//   - kernel.go, connection.go, apply.go, move.go: transactions
-//   - read.go, drift.go, watch.go: what the kernel really holds, and who
-//     changed it
-//   - conntrack.go, flows.go, adopt.go: entries of flows
-//   - sockets.go: this machine's own TCP connections; socketflow.go: by which uplink they go
+//   - kernel.go, connection.go, apply.go, move.go, grace.go: transactions
+//   - request.go, read.go, elements.go, drift.go, observe.go, watch.go: what the
+//     kernel holds, and changes to it
+//   - conntrack.go, flows.go, adopt.go: conntrack entries
+//   - sockets.go: this machine's own TCP connections; socketflow.go: the uplinks that
+//     they use
 package firewall

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// differencesShown bounds what Drift tells; one suffices to act.
+// differencesShown bounds what Drift returns; a single difference is enough to act.
 const differencesShown = 8
 
-// Drift tells in what the kernel differs from the table: nothing where it holds
-// exactly that. It is cheap while nobody else changed the ruleset since Drift
-// last found nothing: then the kernel's generation settles it, and after a Move
-// the maps that it changed.
+// Drift returns the differences between the kernel and the table, none if the kernel
+// holds exactly the table. It is cheap while nobody else has changed the ruleset
+// since Drift last found no difference: it then compares only the generation of
+// the kernel's ruleset and, after a Move, the maps that the Move changed.
 func (k *Kernel) Drift(t Table) ([]string, error) {
 	differences, err := k.compare(t)
 	if err != nil {
@@ -27,19 +27,19 @@ func (k *Kernel) Drift(t Table) ([]string, error) {
 	return differences, nil
 }
 
-// knowledge is what a comparison established, so that the next one need not read
-// it again. Each transaction of anybody moves the kernel's generation on by one:
-// as long as it is where our own transactions have brought it, nobody else
-// changed anything.
+// knowledge is the result of a comparison, so that the next one need not read
+// everything again. Every transaction of any program increases the kernel's
+// generation by one: as long as it is what our own transactions make it, nobody
+// else has changed anything.
 type knowledge struct {
 	generation uint32 // 0: nothing is known
-	rules      uint64 // the digest of the rules held at that generation
-	table      uint64 // of rules and elements; 0 after elements were changed
+	rules      uint64 // digest of the rules held at that generation
+	table      uint64 // digest of rules and elements; 0 after elements were changed
 }
 
-// movedOn notes a transaction of ours that changed elements alone; of the maps,
-// unless it was another set.
-func (k *knowledge) movedOn(maps bool) {
+// advance records a transaction of ours that changed only elements: those of the
+// maps, or those of the grace set.
+func (k *knowledge) advance(maps bool) {
 	if k.generation == 0 {
 		return
 	}
@@ -75,7 +75,8 @@ func (k *Kernel) compare(t Table) ([]string, error) {
 	return differences, nil
 }
 
-// compareElements reads the maps that verdicts change, where the rest is known.
+// compareElements reads and compares only the maps that verdicts change; the rest is
+// known to be the same.
 func (k *Kernel) compareElements(t Table) (same bool, err error) {
 	r := reader{k}
 	for _, m := range t.maps[:againAt] {
@@ -142,7 +143,7 @@ func (c *heldChain) hookedAs(b *base) bool {
 		c.policy == uint32(nftables.ChainPolicyAccept)
 }
 
-// ours counts the rules that belong in the chain.
+// ours returns how many of the rules that belong in the chain it has.
 func (c *heldChain) ours(want chain) int {
 	n := 0
 	for _, r := range want.rules {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readElements fills the named verdict maps of the table.
+// readElements reads the elements of the table's named verdict maps.
 func (r reader) readElements(h *heldTable) error {
 	for _, name := range h.setNames() {
 		set := h.sets[name]
@@ -35,7 +35,7 @@ func (r reader) readMap(name string, into map[string]string) error {
 	}, nil)
 }
 
-// decodeElement takes one element: a key, and a verdict with its chain.
+// decodeElement decodes one element, a key and a verdict with its chain, into a map.
 func decodeElement(ad *netlink.AttributeDecoder, into map[string]string) error {
 	var key []byte
 	var chain string

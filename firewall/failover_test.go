@@ -13,8 +13,8 @@ import (
 	"swerve/failover"
 )
 
-// A UDP flow stays on its uplink while routes change around it, goes on with the
-// other uplink's address when its own is lost, and stays there afterwards.
+// A UDP flow stays on its uplink while routes change, continues with the other
+// uplink's address when its own is lost, and stays there afterwards.
 func TestUDPMovesWithItsVerdict(t *testing.T) {
 	l := newLab(t)
 	l.apply()
@@ -45,11 +45,10 @@ func TestUDPMovesWithItsVerdict(t *testing.T) {
 	l.noneWrong()
 }
 
-// Families are judged apart: IPv4 is lost, IPv6 stays.
+// Families are independent: IPv4 is lost, IPv6 stays.
 func TestFamiliesApart(t *testing.T) {
 	l := newLab(t)
 	l.apply()
-	before := Ruleset(l.goal)
 	for _, f := range failover.Families {
 		serveUDP(t, l.net, at(plans[f].host, 5000))
 	}
@@ -58,8 +57,7 @@ func TestFamiliesApart(t *testing.T) {
 	askUDP(t, v4)
 	askUDP(t, v6)
 	l.prefer("wan1", "wan0")
-	l.goal.Lost[failover.IPv4] = []Pair{{1, 64}}
-	inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+	l.move(func(g *Goal) { g.Lost[failover.IPv4] = []Pair{{1, 64}} })
 	l.deleteFlows(failover.IPv4, 1, 64)
 	if got := askUDP(t, v4); got != plans[0].b {
 		t.Errorf("IPv4 is lost: the server saw %s", got)
@@ -70,7 +68,7 @@ func TestFamiliesApart(t *testing.T) {
 }
 
 // An established TCP connection of a lost uplink is reset at its client's next
-// packet; its server hears nothing by the wrong uplink; a new one goes by the
+// packet. Its server receives nothing by the wrong uplink. A new connection uses the
 // other uplink at once.
 func TestTCPIsResetFromItsClientOnly(t *testing.T) {
 	for _, f := range failover.Families {
@@ -98,15 +96,15 @@ func TestTCPIsResetFromItsClientOnly(t *testing.T) {
 				t.Errorf("afterwards the server saw %q, %v; want %s", got, err, p.b)
 			}
 			if ended := server.endings(); len(ended) > 0 {
-				t.Errorf("the server was told: %q", ended)
+				t.Errorf("the server saw connections end: %q", ended)
 			}
 			l.noneWrong()
 		})
 	}
 }
 
-// What needs no route beyond the lost uplink's own network stays usable: the
-// modem's page.
+// Hosts in the lost uplink's own network stay reachable, such as the modem's status
+// page.
 func TestNeighboursStayReachable(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -117,10 +115,8 @@ func TestNeighboursStayReachable(t *testing.T) {
 			before, own := dialTCP(t, l.client, at(p.nextA, 80)), dialFrom(t, l.gw, p.a, at(p.nextA, 80), 0)
 			askTCP(before)
 			askTCP(own)
-			from := Ruleset(l.goal)
-			l.goal.Lost[f] = []Pair{{1, 64}}
 			l.prefer("wan1", "wan0")
-			inside(t, l.gw, func() error { return l.kernel.Move(from, Ruleset(l.goal)) })
+			l.move(func(g *Goal) { g.Lost[f] = []Pair{{1, 64}} })
 			l.deleteFlows(f, 1, 64)
 			after := dialTCP(t, l.client, at(p.nextA, 80))
 			for name, c := range map[string]net.Conn{"before": before, "own": own, "after": after, "again": after} {
@@ -132,7 +128,7 @@ func TestNeighboursStayReachable(t *testing.T) {
 	}
 }
 
-// A TCP connection that is silent until its uplink is back lives on.
+// A TCP connection that is silent until its uplink is back survives.
 func TestSilentTCPOutlivesALoss(t *testing.T) {
 	l := newLab(t)
 	l.apply()
@@ -146,8 +142,8 @@ func TestSilentTCPOutlivesALoss(t *testing.T) {
 	}
 }
 
-// What came in by an uplink is answered by it whatever happens: a port forward,
-// and the gateway's own service.
+// Flows that came in by an uplink are always answered by it: those of a port forward,
+// and of the gateway's own service.
 func TestInboundStaysOnItsUplink(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -164,9 +160,7 @@ func TestInboundStaysOnItsUplink(t *testing.T) {
 			forwarded := dialFrom(t, l.net, p.host, at(p.b, 8080), 0)
 			own := dialFrom(t, l.net, p.host, at(p.b, 2222), 0)
 			l.lose() // of wan0; now of wan1 too, whose flows have to stay
-			before := Ruleset(l.goal)
-			l.goal.Lost[f] = append(l.goal.Lost[f], Pair{2, 64})
-			inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+			l.move(func(g *Goal) { g.Lost[f] = append(g.Lost[f], Pair{2, 64}) })
 			l.prefer("wan0", "wan1")
 			l.deleteFlows(f, 2, 64)
 			if got, err := askTCP(forwarded); got != p.host {
@@ -180,8 +174,8 @@ func TestInboundStaysOnItsUplink(t *testing.T) {
 	}
 }
 
-// Without a daemon: the carrier goes, the kernel steps down the ladder, and what
-// cannot move is dropped and counted.
+// Without a daemon: carrier is lost, the kernel falls back to the next rung, and flows
+// that cannot move are dropped and counted.
 func TestStraysAreDropped(t *testing.T) {
 	l := newLab(t)
 	l.goal.Uplinks[0].Native6 = prefixes("2001:db8:1::/64", "2001:db8:1:50::/64")
@@ -201,7 +195,7 @@ func TestStraysAreDropped(t *testing.T) {
 		t.Fatalf("native IPv6 left as %s", got)
 	}
 	l.must(l.net.SetDown("ispA"))
-	until(t, "the carrier to go", func() bool {
+	until(t, "the loss of carrier", func() bool {
 		return strings.Contains(run(t, l.gw, "ip", "-6", "route", "show", "table", "5364"), "linkdown")
 	})
 	before := l.counters().Stray.Packets
@@ -210,7 +204,7 @@ func TestStraysAreDropped(t *testing.T) {
 	}
 	until(t, "strays", func() bool { return l.counters().Stray.Packets >= before+3 })
 	l.noneWrong()
-	l.lose() // now they begin anew, with a source that belongs there
+	l.lose() // now a new flow begins, with a source that belongs there
 	if got := askUDP(t, native); got != plans[1].b {
 		t.Errorf("after the verdict the server saw %s, want %s", got, plans[1].b)
 	}

@@ -12,10 +12,11 @@ import (
 	"swerve/lane"
 )
 
-// DeleteFlows deletes a pair's conntrack entries of these families, so that the
-// flows' next packets begin anew elsewhere. Established TCP stays: it waits for its
-// reset. So does all that came in by the uplink. It is one command, carried out
-// inside the kernel, which walks once over the entries of all namespaces.
+// DeleteFlows deletes a pair's conntrack entries of these families, so that the next
+// packet of each flow begins a new flow on another uplink. Established TCP
+// connections stay: they wait for their reset. So do flows that came in by the
+// uplink. It is a single command; the kernel scans the entries of all namespaces
+// once to carry it out.
 func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) error {
 	fail := func(err error) error {
 		return fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
@@ -24,7 +25,7 @@ func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Fami
 	case !pair.Uplink.IsUplink():
 		return fail(errors.New("not the lane of an uplink"))
 	case !pair.Policy.IsPolicy():
-		return fail(fmt.Errorf("lane %d is no policy's", pair.Policy))
+		return fail(fmt.Errorf("lane %d is not a policy's", pair.Policy))
 	}
 	m, err := deleteByMark(families, l.CTPair(pair.Uplink, pair.Policy), l.CTMask)
 	if err != nil {
@@ -36,7 +37,7 @@ func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Fami
 	return nil
 }
 
-// flowChange is what becomes of an entry that a pass goes by.
+// flowChange is what to do with an entry.
 type flowChange uint8
 
 const (
@@ -45,12 +46,12 @@ const (
 	dropFlow
 )
 
-// eachFlow goes once over all entries of both families, in user space, and
-// carries out what decide says. Only the bits of mask are ever marked. However
-// many entries there are, memory stays bounded: they are taken as the kernel
-// hands them out. It returns how many were changed.
+// eachFlow calls decide with each entry of both families, and makes the change that
+// it returns. Only the bits of mask are ever changed in marks. However many entries
+// there are, memory stays bounded: they are processed as the kernel sends them. It
+// returns how many were changed.
 //
-// An entry that is gone by its turn is no error.
+// It is no error if an entry has ended before its change.
 func eachFlow(mask uint32, decide func(flow) (change flowChange, mark uint32)) (int, error) {
 	w, err := openFlowWriter()
 	if err != nil {
@@ -62,7 +63,7 @@ func eachFlow(mask uint32, decide func(flow) (change flowChange, mark uint32)) (
 	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
 		f, err := decodeFlow(message)
 		if err != nil {
-			return true // of another family, or of a form to come
+			return true // of another family, or in a form of a later kernel
 		}
 		switch change, mark := decide(f); change {
 		case keepFlow:
@@ -77,7 +78,7 @@ func eachFlow(mask uint32, decide func(flow) (change flowChange, mark uint32)) (
 	return w.done, errors.Join(err, w.err)
 }
 
-// flowWriter sends changes of entries, many at a time.
+// flowWriter sends changes of entries in batches.
 type flowWriter struct {
 	conn    *netlink.Conn
 	pending []netlink.Message
@@ -85,8 +86,8 @@ type flowWriter struct {
 	err     error
 }
 
-// changesAtOnce bounds the changes under way: what the kernel says of each waits
-// in the socket's buffer.
+// changesAtOnce bounds the changes of a batch: the kernel's answers to them wait in
+// the socket's buffer.
 const changesAtOnce = 128
 
 func openFlowWriter() (*flowWriter, error) {
@@ -109,8 +110,8 @@ func (w *flowWriter) add(m netlink.Message, err error) {
 	}
 }
 
-// flush sends what is pending. The kernel answers failures alone, and at the end
-// a message that asks for nothing but an acknowledgement.
+// flush sends the pending changes. The kernel answers only those that fail, and the
+// last message, which only requests an acknowledgement.
 func (w *flowWriter) flush() {
 	if len(w.pending) == 0 || w.err != nil {
 		return
@@ -129,7 +130,7 @@ func (w *flowWriter) flush() {
 			return
 		}
 		w.done--
-		if !errors.Is(err, unix.ENOENT) { // else it ended meanwhile
+		if !errors.Is(err, unix.ENOENT) { // ENOENT: the entry has ended meanwhile
 			w.fail(err)
 		}
 	}

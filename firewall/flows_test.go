@@ -16,7 +16,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// addFlow makes a conntrack entry with conntrack(8).
+// addFlow adds a conntrack entry with conntrack(8).
 func addFlow(t *testing.T, ns *netns.NS, mark uint32, args string) {
 	t.Helper()
 	run(t, ns, "conntrack", strings.Fields("-I -t 300 "+args+" -m "+fmt.Sprint(mark))...)
@@ -28,7 +28,7 @@ const (
 	tcpFlow  = "-p tcp --state ESTABLISHED -u SEEN_REPLY,ASSURED -s 192.168.1.10 -d 192.0.2.2 --sport 1000 --dport %d"
 )
 
-// Of all entries only those of the pair and the family go, established TCP stays.
+// Only the entries of the pair and the family are deleted; established TCP stays.
 func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
 	ns := netns.New(t)
 	for port, c := range []struct {
@@ -36,8 +36,8 @@ func TestDeleteFlowsTouchesThePairOnly(t *testing.T) {
 		flow string
 	}{
 		1:  {0x01400000, udpFlow},  // goes
-		2:  {0x81401234, udpFlow},  // goes: other programs' bits do not matter
-		3:  {0x01400000, tcpFlow},  // goes: its handshake never ended
+		2:  {0x81401234, udpFlow},  // goes: other programs' bits are ignored
+		3:  {0x01400000, tcpFlow},  // goes: its handshake was never completed
 		4:  {0x01c00000, tcpFlow},  // waits for its reset
 		5:  {0x02400000, udpFlow},  // another uplink
 		6:  {0x01410000, udpFlow},  // another policy
@@ -90,7 +90,7 @@ func fillConntrack(t testing.TB, entries int, markOf func(i int) uint32) {
 	}
 }
 
-// newEntry is a message that makes a UDP entry of its own.
+// newEntry returns a message that adds the i-th UDP entry.
 func newEntry(i int, mark uint32) (netlink.Message, error) {
 	host := netip.AddrFrom4([4]byte{10, byte(i >> 22), byte(i >> 14), byte(i >> 6)}).AsSlice()
 	server := netip.MustParseAddr("192.0.2.2").AsSlice()
@@ -125,8 +125,8 @@ func newEntry(i int, mark uint32) (netlink.Message, error) {
 	}, err
 }
 
-// Two hundred thousand entries, half of them on the lost uplink. Deleting is one
-// command; adopting and forgetting are one pass each.
+// Two hundred thousand entries, half of them on the lost uplink. Deleting them takes
+// one command, and forgetting the others one pass.
 func TestManyFlows(t *testing.T) {
 	const entries = 200_000
 	ns := netns.New(t)
@@ -161,7 +161,7 @@ func TestManyFlows(t *testing.T) {
 	}
 }
 
-// Flows that are older than the table keep their uplink, and what came in stays.
+// Flows that are older than the table keep their uplink, also inbound ones.
 func TestAdoption(t *testing.T) {
 	l := newLab(t)
 	loadText(t, l.gw, `table inet before { chain nat {
@@ -204,7 +204,7 @@ func TestAdoption(t *testing.T) {
 	l.prefer("wan0", "wan1")
 	for _, f := range failover.Families {
 		if inbound[f]() == "" {
-			t.Error("an inbound flow is answered no more")
+			t.Error("an inbound flow is no longer answered")
 		}
 	}
 	if out := l.flows("-m", fmt.Sprint(0x027f0000)); strings.Count(out, "udp") != 2 {
@@ -212,12 +212,12 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
-// While the table is missing, flows begin without masquerade. Healing ends that.
+// While the table is missing, flows begin without masquerade. Heal corrects them.
 func TestHeal(t *testing.T) {
 	l := newLab(t)
 	l.apply()
 	inside(t, l.gw, l.kernel.DeleteTable)
-	// Something of another program keeps conntrack at work meanwhile.
+	// A rule of another program keeps conntrack active meanwhile.
 	loadText(t, l.gw, `table inet other { chain f { type filter hook forward priority 0; ct state new accept;
 }
 }`)

@@ -11,40 +11,40 @@ import (
 	"swerve/lane"
 )
 
-// Goal is all that the firewall should hold. The order of its lists does not
-// matter: equal contents give equal tables.
+// Goal is everything that determines the table. The order of its lists does not
+// matter: equal contents have equal tables.
 type Goal struct {
 	Layout  lane.Layout
 	Uplinks []Uplink
-	// Policies, among them the default policy by its lane.
+	// Policies include the default policy, which has its fixed lane.
 	Policies []Policy
-	// Lost tells by family which flows have to leave their uplink.
+	// Lost are, by family, the pairs whose flows have to leave their uplink.
 	Lost [2][]Pair
 }
 
-// Uplink is what the firewall has to know of one uplink.
+// Uplink is what the firewall needs to know about one uplink.
 type Uplink struct {
 	Lane lane.Lane
-	// Name is the user's; it is only shown, as a comment.
+	// Name is the user's; it is only used in comments.
 	Name string
 	// Interface is the kernel's name, whether or not such a device exists now.
 	// While it is empty, or has a character that nft cannot write (quote,
-	// backslash, asterisk), the uplink's flows are known but none can begin.
+	// backslash, asterisk), the uplink's flows are recognised but none can begin.
 	Interface string
-	// Addresses of the gateway itself on this uplink, both families: a packet
-	// with one of these never leaves by another uplink.
+	// Addresses are those of the gateway itself on this uplink, in both families: a
+	// packet with one of these as its source never leaves by another uplink.
 	Addresses []netip.Addr
-	// MarkArrivals gives packets that come in by this uplink its lane, so that
-	// strict reverse path filtering (RFC 3704) looks into the uplink's own table.
-	// It takes effect with src_valid_mark set on the interface.
+	// MarkArrivals gives packets that come in by this uplink its lane, so that strict
+	// reverse path filtering (RFC 3704) uses the uplink's own table. It requires
+	// src_valid_mark to be set on the interface.
 	MarkArrivals bool
 
-	// SNAT masquerades IPv4, but for sources and destinations in SNATExcept.
+	// SNAT masquerades IPv4, except for sources and destinations in SNATExcept.
 	SNAT       bool
 	SNATExcept []netip.Prefix
 	SNAT6      SNAT6
-	// Native6 are the IPv6 prefixes that this uplink routes back to us, the one
-	// of the link itself included.
+	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
+	// the link itself.
 	Native6 []netip.Prefix
 }
 
@@ -53,8 +53,7 @@ type SNAT6 uint8
 
 // The kinds of IPv6 source NAT.
 const (
-	// Foreign masquerades sources outside of Native6: all of them while that is
-	// empty.
+	// Foreign masquerades sources outside Native6; all sources if that is empty.
 	Foreign SNAT6 = iota
 	// Masquerade masquerades every source.
 	Masquerade
@@ -62,10 +61,10 @@ const (
 	None
 )
 
-// Policy is what the firewall has to know of one policy.
+// Policy is what the firewall needs to know about one policy.
 type Policy struct {
 	Lane lane.Lane
-	// Name is the user's; it is only shown, as a comment.
+	// Name is the user's; it is only used in comments.
 	Name string
 	// Uplinks are the lanes of the policy's own uplinks.
 	Uplinks []lane.Lane
@@ -73,13 +72,14 @@ type Policy struct {
 	Block bool
 }
 
-// Pair names the flows that one policy sent to one uplink.
+// Pair identifies the flows that one policy sent to one uplink.
 type Pair struct{ Uplink, Policy lane.Lane }
 
-// sorted returns a copy in the order of lanes, without what could not be
-// carried out: uplinks and policies with a lane of another kind, second ones
-// with the same lane, second uplinks on one interface, pairs of unknown lanes.
-// A transaction is refused as a whole, so one bad part must not cost the rest.
+// sorted returns a copy in the order of lanes, without the parts that cannot be
+// applied: uplinks and policies with a lane of another kind, further ones with the
+// same lane, pairs of unknown lanes; of further uplinks on the same interface the
+// interface is removed. The kernel refuses a transaction as a whole, so one bad
+// part must not affect the others.
 func (g Goal) sorted() Goal {
 	g.Uplinks = sortedUplinks(g.Uplinks)
 	g.Policies = slices.Clone(g.Policies)
@@ -109,14 +109,14 @@ func sortedUplinks(in []Uplink) []Uplink {
 			out[i].Interface = ""
 		}
 		taken[u.Interface] = true
-		out[i].Native6 = distinct(family6(u.Native6))
-		out[i].SNATExcept = distinct(family4(u.SNATExcept))
+		out[i].Native6 = distinct(ofFamily(u.Native6, failover.IPv6))
+		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
 	}
 	return out
 }
 
-// writable reports whether an interface name can stand in nft text. The kernel
-// allows names that nft has no way to quote.
+// writable reports whether an interface name can be written in nft text. The kernel
+// allows names that nft cannot quote.
 func writable(name string) bool {
 	const longest = 15 // IFNAMSIZ - 1
 	return len(name) <= longest && !strings.ContainsAny(name, "\"\\*") &&
@@ -136,10 +136,10 @@ func comparePairs(a, b Pair) int {
 	return cmp.Or(cmp.Compare(a.Uplink, b.Uplink), cmp.Compare(a.Policy, b.Policy))
 }
 
-// masquerades reports by family whether the uplink gives packets a source of its own.
+// masquerades reports, by family, whether the uplink masquerades any source.
 func (u Uplink) masquerades() [2]bool { return [2]bool{u.SNAT, u.SNAT6 != None} }
 
-// masqueradesAll reports by family whether that goes for every source.
+// masqueradesAll reports, by family, whether the uplink masquerades every source.
 func (u Uplink) masqueradesAll() [2]bool {
 	return [2]bool{u.SNAT, u.SNAT6 == Masquerade || u.SNAT6 == Foreign && len(u.Native6) == 0}
 }

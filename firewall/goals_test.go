@@ -24,7 +24,7 @@ func addresses(texts ...string) []netip.Addr {
 	return out
 }
 
-// twoUplinks is the goal for a config with nothing but two uplinks.
+// twoUplinks is the goal for a config with two uplinks and nothing else.
 func twoUplinks() Goal {
 	return Goal{
 		Layout: lane.DefaultLayout,
@@ -36,7 +36,7 @@ func twoUplinks() Goal {
 	}
 }
 
-// threePolicies uses everything that a goal can say.
+// threePolicies uses every part of a goal.
 func threePolicies() Goal {
 	g := twoUplinks()
 	g.Uplinks[0].Native6 = prefixes("2001:db8:1::/64", "2001:db8:1:50::/64")
@@ -53,7 +53,7 @@ func threePolicies() Goal {
 	return g
 }
 
-// manyUplinks is the largest goal for a number of uplinks and policies.
+// manyUplinks is a goal with the given numbers of uplinks and policies.
 func manyUplinks(uplinks, policies int) Goal {
 	g := Goal{Layout: lane.DefaultLayout}
 	for i := range uplinks {

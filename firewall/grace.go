@@ -9,11 +9,11 @@ import (
 	"github.com/google/nftables/binaryutil"
 )
 
-// graceTime is how long TCP segments without an entry are answered with a reset
-// after a loss: longer than any client that is still busy waits between two.
+// graceTime is how long after a loss TCP segments without an entry are answered with
+// a reset: longer than any active client waits between two segments.
 const graceTime = time.Minute
 
-// nftDuration writes whole minutes or seconds as nft(8) does.
+// nftDuration formats whole minutes or seconds as nft(8) does.
 func nftDuration(d time.Duration) string {
 	if d%time.Minute == 0 {
 		return fmt.Sprintf("%dm", d/time.Minute)
@@ -28,11 +28,11 @@ func graceSetOf(t *nftables.Table) *nftables.Set {
 	}
 }
 
-// Grace answers, for a minute from now, TCP segments that leave by one of these
-// interfaces and belong to no flow with a reset. It is meant for the interfaces
-// to which the flows of a lost uplink now go: where the kernel itself threw away
-// their entries (device down, address gone), nothing else is left that could end
-// them. The table must have been applied before.
+// Grace has TCP segments that leave by one of these interfaces and belong to no flow
+// answered with a reset, for one minute from now. It is meant for the interfaces
+// that the flows of a lost uplink now use: if the kernel itself has removed their
+// entries (device down, address gone), nothing else can end them. The table must
+// have been applied before.
 func (k *Kernel) Grace(interfaces []string) error {
 	var elements []nftables.SetElement
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(interfaces))) {
@@ -43,8 +43,8 @@ func (k *Kernel) Grace(interfaces []string) error {
 	}
 	err := k.transactElements(func(tx *transaction) {
 		set := graceSetOf(tx.table)
-		// An element that is already there would keep its old timeout. Only what
-		// is there can be deleted, so it is added, deleted and added.
+		// Adding an existing element would keep its old timeout, and deleting one
+		// that does not exist fails. So it is added, deleted and added again.
 		tx.try(tx.SetAddElements(set, elements))
 		tx.try(tx.SetDeleteElements(set, elements))
 		tx.try(tx.SetAddElements(set, elements))
@@ -52,6 +52,6 @@ func (k *Kernel) Grace(interfaces []string) error {
 	if err != nil {
 		return fmt.Errorf("firewall: grace for %v: %w", interfaces, err)
 	}
-	k.known.movedOn(false)
+	k.known.advance(false)
 	return nil
 }

@@ -5,61 +5,61 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// Kernel acts on one network namespace: that of the thread which makes the first
-// call. Its zero value is ready for use. It is for one goroutine at a time, and
-// must be closed.
+// Kernel acts on one network namespace, that of the thread that makes the first
+// call. Its zero value is ready for use. It may be used by one goroutine at a
+// time, and must be closed.
 type Kernel struct {
 	known  knowledge
-	buffer int // bytes to ask for in place of bufferSize; 0: none
+	buffer int // buffer size to request, in bytes; 0 for bufferSize
 
-	// Connections are kept, because closing one of netfilter's waits for the
-	// kernel to free what transactions have deleted: 5 to 25 ms, right when a
-	// verdict is in a hurry. They are nil until they are needed.
-	elements *connection // for transactions of elements alone
-	asking   *netlink.Conn
-	flows    flowFinder // opens its own when it is needed, likewise
+	// Connections are kept open, because closing a netfilter socket waits until the
+	// kernel has freed what transactions have deleted: 5 to 25 ms, at the time when
+	// a verdict must take effect quickly. They are nil until they are needed.
+	elements *connection   // for transactions that change only elements
+	requests *netlink.Conn // for everything else but transactions
+	flows    flowFinder    // opens its own when it is needed
 }
 
-// Close closes the connections. What was applied stays. A Kernel that is used
-// again opens new ones.
+// Close closes the connections. What was applied stays. If the Kernel is used
+// again, it opens new ones.
 func (k *Kernel) Close() {
-	k.dropElements()
-	k.dropAsking()
+	k.closeElements()
+	k.closeRequests()
 	k.flows.close()
 }
 
-func (k *Kernel) dropElements() {
+func (k *Kernel) closeElements() {
 	if k.elements != nil {
 		k.elements.CloseLasting()
 		k.elements = nil
 	}
 }
 
-func (k *Kernel) dropAsking() {
-	if k.asking != nil {
-		k.asking.Close()
-		k.asking = nil
+func (k *Kernel) closeRequests() {
+	if k.requests != nil {
+		k.requests.Close()
+		k.requests = nil
 	}
 }
 
-// execute sends one request and returns the answers, on the kept connection. A
-// connection that failed is not used again: answers may still be on their way.
+// execute sends one request and returns the answers. It uses the open connection,
+// and closes it after an error: further answers may still arrive on it.
 func (k *Kernel) execute(m netlink.Message) ([]netlink.Message, error) {
-	if k.asking == nil {
+	if k.requests == nil {
 		conn, err := dial(k.bufferSize())
 		if err != nil {
 			return nil, err
 		}
-		k.asking = conn
+		k.requests = conn
 	}
-	answers, err := k.asking.Execute(m)
+	answers, err := k.requests.Execute(m)
 	if err != nil {
-		k.dropAsking()
+		k.closeRequests()
 	}
 	return answers, err
 }
 
-// A transaction collects commands; the kernel takes all of them or none.
+// A transaction collects commands; the kernel applies all of them or none.
 type transaction struct {
 	*nftables.Conn
 	table *nftables.Table
@@ -67,8 +67,8 @@ type transaction struct {
 	err   error
 }
 
-// transact runs one transaction on a connection of its own: the library asks the
-// kernel to repeat each rule, and leaves some of that unread.
+// transact runs one transaction on a connection of its own: the library has the
+// kernel echo each rule, and does not read all of the echoes.
 func (k *Kernel) transact(fill func(*transaction)) error {
 	conn, err := connect(k.bufferSize())
 	if err != nil {
@@ -78,9 +78,9 @@ func (k *Kernel) transact(fill func(*transaction)) error {
 	return conn.commit(fill)
 }
 
-// transactElements is for transactions without rules. It uses the kept
-// connection, and drops it after a failure: one that failed to encode a command
-// fails for ever.
+// transactElements runs a transaction without rules. It uses the open connection,
+// and closes it after an error: a connection that failed to encode a command
+// would fail forever.
 func (k *Kernel) transactElements(fill func(*transaction)) error {
 	if k.elements == nil {
 		conn, err := connect(k.bufferSize())
@@ -91,25 +91,21 @@ func (k *Kernel) transactElements(fill func(*transaction)) error {
 	}
 	err := k.elements.commit(fill)
 	if err != nil {
-		k.dropElements()
+		k.closeElements()
 	}
 	return err
 }
 
-// try keeps the first error of filling the transaction.
+// try records the first error while the transaction is filled.
 func (tx *transaction) try(err error) {
 	if tx.err == nil {
 		tx.err = err
 	}
 }
 
-// setID numbers the sets of a transaction. The library's own counter is shared
-// by all connections of the process, without a lock.
+// setID returns the next number for a set of the transaction. The library's own
+// counter is shared by all connections of the process, without a lock.
 func (tx *transaction) setID() uint32 {
 	tx.sets++
 	return tx.sets
-}
-
-func ourTable() *nftables.Table {
-	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
 }

@@ -12,12 +12,12 @@ import (
 	"swerve/testenv/netns"
 )
 
-// Whatever others do to the table is seen, and put right by Apply.
-func TestDriftSeesEveryDamage(t *testing.T) {
+// Any change to the table by other programs is detected, and undone by Apply.
+func TestDriftDetectsEveryChange(t *testing.T) {
 	ns := netns.New(t)
 	k := newKernel(t)
 	table := Ruleset(threePolicies())
-	for _, damage := range []string{
+	for _, change := range []string{
 		"flush ruleset",
 		"delete table inet swerve",
 		"flush chain inet swerve postrouting",
@@ -37,16 +37,16 @@ func TestDriftSeesEveryDamage(t *testing.T) {
 	} {
 		inside(t, ns, func() error { return k.Apply(table) })
 		if d := drift(t, ns, k, table); d != nil {
-			t.Fatalf("before %q: %q", damage, d)
+			t.Fatalf("before %q: %q", change, d)
 		}
-		loadText(t, ns, damage+"\n")
+		loadText(t, ns, change+"\n")
 		if d := drift(t, ns, k, table); len(d) == 0 || len(d) > differencesShown+1 {
-			t.Errorf("after %q: %q", damage, d)
+			t.Errorf("after %q: %q", change, d)
 		}
 	}
 	inside(t, ns, func() error { return k.Apply(table) })
 	if out := listed(t, ns); strings.Contains(out, "mine") || strings.Contains(out, "dormant") {
-		t.Errorf("others' objects stay in our table:\n%s", out)
+		t.Errorf("objects of others stay in our table:\n%s", out)
 	}
 	replaceRule(t, ns)
 	if d := drift(t, ns, k, table); len(d) != 1 {
@@ -54,7 +54,7 @@ func TestDriftSeesEveryDamage(t *testing.T) {
 	}
 }
 
-// replaceRule puts another rule in the place of the last one of forward.
+// replaceRule replaces the last rule of the chain forward.
 func replaceRule(t *testing.T, ns *netns.NS) {
 	t.Helper()
 	handle := ""
@@ -66,7 +66,7 @@ func replaceRule(t *testing.T, ns *netns.NS) {
 	run(t, ns, "nft", "replace", "rule", "inet", "swerve", "forward", "handle", handle, "accept")
 }
 
-// What others hold next to us is neither drift nor touched.
+// Tables of other programs are neither drift nor changed.
 func TestForeignTablesAreLeftAlone(t *testing.T) {
 	ns := netns.New(t)
 	loadText(t, ns, "table ip swerve {\nchain forward {\ncounter\n}\n}\ntable inet other {\nset s {\ntype mark\n}\n}\n")
@@ -79,7 +79,8 @@ func TestForeignTablesAreLeftAlone(t *testing.T) {
 	sameLines(t, run(t, ns, "nft", "list", "ruleset"), before)
 }
 
-// A table of an earlier version, whose chains cannot become ours, is replaced.
+// A table of an earlier version, whose objects cannot be changed into ours, is
+// replaced.
 func TestApplyReplacesWhatCannotBeChanged(t *testing.T) {
 	ns := netns.New(t)
 	for _, old := range []string{
@@ -99,7 +100,8 @@ func TestApplyReplacesWhatCannotBeChanged(t *testing.T) {
 	}
 }
 
-// A lost pair moves by elements alone; everything else by a whole transaction.
+// A change of lost pairs changes only elements, any other change is a full
+// transaction.
 func TestMove(t *testing.T) {
 	ns := netns.New(t)
 	k := newKernel(t)
@@ -130,7 +132,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// A restart finds what was lost before.
+// A restart reads back what was lost before.
 func TestObserve(t *testing.T) {
 	ns := netns.New(t)
 	observe := func() (o Observed) {
@@ -141,7 +143,7 @@ func TestObserve(t *testing.T) {
 		return o
 	}
 	if o := observe(); !reflect.DeepEqual(o, Observed{}) {
-		t.Errorf("nothing is there: %+v", o)
+		t.Errorf("without a table: %+v", o)
 	}
 	g := threePolicies()
 	apply(t, ns, g)
@@ -150,7 +152,8 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// Counters and the grace set outlive a change of the rules, and go with an uplink.
+// Counters and the grace set survive a change of the rules. The counters of an uplink
+// are removed with it.
 func TestCountersSurviveApply(t *testing.T) {
 	l := newLab(t)
 	l.apply()
@@ -165,7 +168,7 @@ func TestCountersSurviveApply(t *testing.T) {
 	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests"})
 	l.apply()
 	after := l.counters()
-	for n, c := range before.Sent { // the kernel itself says something now and then
+	for n, c := range before.Sent { // the kernel itself sends packets now and then
 		if after.Sent[n].Packets < c.Packets || after.Flows[n] != before.Flows[n] {
 			t.Errorf("counters of lane %d went from %+v to %+v", n, before, after)
 		}
@@ -194,13 +197,13 @@ func TestNoTable(t *testing.T) {
 	inside(t, ns, func() error { return k.Teardown(lane.DefaultLayout) })
 	inside(t, ns, func() error {
 		if k.Grace([]string{"wan0"}) == nil {
-			t.Error("grace without a table went well")
+			t.Error("grace without a table succeeded")
 		}
 		return nil
 	})
 }
 
-// The watcher tells of changes to our table, by whomever, and of no others.
+// The watcher reports changes to our table by any program, and no others.
 func TestWatch(t *testing.T) {
 	ns := netns.New(t)
 	var w *Watcher

@@ -12,9 +12,9 @@ import (
 	"swerve/testenv/netns"
 )
 
-// lab is a LAN client, a gateway with two uplinks, and an internet that both
-// uplinks lead to. Routes and rules of the gateway are put there with ip(8), as
-// package routing would.
+// lab is a LAN client, a gateway with two uplinks, and an internet that both uplinks
+// lead to. The gateway's routes and rules are added with ip(8), as package routing
+// would add them.
 //
 //	client --lan0-- gw --wan0 (lane 1)-- ispA-- net
 //	                 \---wan1 (lane 2)-- ispB--/
@@ -25,8 +25,8 @@ type lab struct {
 	goal            Goal
 }
 
-// Of either family: the gateway's address on each uplink, its neighbour there,
-// a host in the internet, and the client.
+// plan has the addresses of one family: the gateway's on each uplink, its neighbours'
+// there, those of a host in the internet and of the client.
 type plan struct {
 	flag, family           string
 	a, b, nextA, nextB     string
@@ -92,12 +92,12 @@ func (l *lab) address(ns *netns.NS, link, addr string, bits int) {
 	l.t.Helper()
 	args := []string{"addr", "add", netip.PrefixFrom(netip.MustParseAddr(addr), bits).String(), "dev", link}
 	if strings.Contains(addr, ":") {
-		args = append(args, "nodad") // usable at once, however busy the machine
+		args = append(args, "nodad") // usable at once, however busy the machine is
 	}
 	run(l.t, ns, "ip", args...)
 }
 
-// rules puts the gateway's rules and the uplinks' own tables in place.
+// rules adds the gateway's rules and the routes of the uplinks' own tables.
 func (l *lab) rules() {
 	l.t.Helper()
 	for _, p := range plans {
@@ -119,7 +119,7 @@ func (l *lab) rules() {
 	}
 }
 
-// prefer makes the default policy's ladder of two uplinks, best first.
+// prefer sets the default policy's ladder, best uplink first.
 func (l *lab) prefer(first, second string) {
 	l.t.Helper()
 	for _, p := range plans {
@@ -143,24 +143,29 @@ func (l *lab) batch(flag, lines string) {
 	}
 }
 
-// apply makes the gateway hold the lab's goal.
+// apply applies the lab's goal to the gateway.
 func (l *lab) apply() {
 	l.t.Helper()
 	inside(l.t, l.gw, func() error { return l.kernel.Apply(Ruleset(l.goal)) })
 }
 
-// lose is a verdict: uplink wan0 is lost to the default policy in both families.
-// It goes in the order in which the daemon does.
+// move changes the lab's goal, and moves the gateway's table to it as a verdict does.
+func (l *lab) move(change func(*Goal)) {
+	l.t.Helper()
+	before := Ruleset(l.goal)
+	change(&l.goal)
+	inside(l.t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+}
+
+// lose is a verdict: uplink wan0 is lost to the default policy in both families. The
+// order is that of the daemon.
 func (l *lab) lose() {
 	l.t.Helper()
 	l.prefer("wan1", "wan0")
 	for _, p := range plans {
 		l.batch(p.flag, fmt.Sprintf("rule del pref 5451 from %s fwmark 0/0xffffffff lookup 5301", p.a))
 	}
-	before := Ruleset(l.goal)
-	lost := []Pair{{1, 64}}
-	l.goal.Lost = [2][]Pair{lost, lost}
-	inside(l.t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+	l.move(func(g *Goal) { g.Lost = [2][]Pair{{{1, 64}}, {{1, 64}}} })
 	inside(l.t, l.gw, func() error { return l.kernel.Grace([]string{"wan1"}) })
 	for _, f := range failover.Families {
 		l.deleteFlows(f, 1, 64)
@@ -178,16 +183,14 @@ func (l *lab) deleteFlows(f failover.Family, uplink, policy lane.Lane) {
 	})
 }
 
-// regain is the way back: routes first, then the pairs; nothing is deleted.
+// regain is the failback: routes first, then the pairs; nothing is deleted.
 func (l *lab) regain() {
 	l.t.Helper()
 	for _, p := range plans {
 		l.batch(p.flag, fmt.Sprintf("rule add pref 5451 from %s fwmark 0/0xffffffff lookup 5301", p.a))
 	}
 	l.prefer("wan0", "wan1")
-	before := Ruleset(l.goal)
-	l.goal.Lost = [2][]Pair{}
-	inside(l.t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+	l.move(func(g *Goal) { g.Lost = [2][]Pair{} })
 }
 
 // watchWrong counts, in the internet, packets that came by one ISP with the
@@ -223,7 +226,7 @@ func (l *lab) counters() (c Counters) {
 	return c
 }
 
-// flows is the gateway's conntrack table as conntrack(8) tells it.
+// flows returns the gateway's conntrack table as conntrack(8) lists it.
 func (l *lab) flows(args ...string) string {
 	l.t.Helper()
 	both := ""
@@ -233,7 +236,7 @@ func (l *lab) flows(args ...string) string {
 	return both
 }
 
-// until waits for a condition, and fails the test where it does not come.
+// until waits for a condition, and fails the test if it does not come true.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {

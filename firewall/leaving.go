@@ -10,12 +10,12 @@ import (
 	"swerve/lane"
 )
 
-// leaving are the chains after all source NAT. Only there is a flow's final
-// address known: they keep what must not leave, and give the flow its lane.
+// leaving returns the chains after all source NAT. A flow's final address is known
+// only there: they drop what must not leave, and give the flow its lane.
 func (b builder) leaving() []chain {
 	out := []chain{b.own(), {
 		name:  guardChain,
-		about: "Of a policy that may never use this uplink.",
+		about: "Flows of a policy that may never use this uplink.",
 		rules: []rule{newRule(count(guardCounter), drop)},
 	}}
 	for _, u := range b.Uplinks {
@@ -34,11 +34,11 @@ func (b builder) leaving() []chain {
 	})
 }
 
-// own ends the way of a packet whose flow already has this uplink.
+// own accepts a packet whose flow already has this uplink.
 func (b builder) own() chain {
 	return chain{
 		name:  "own",
-		about: "A flow on its uplink: remember once that the TCP handshake is over.",
+		about: "A flow on its uplink: record once that the TCP handshake is complete.",
 		rules: []rule{
 			newRule(tcp, ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
 			newRule(accept),
@@ -46,7 +46,7 @@ func (b builder) own() chain {
 	}
 }
 
-// out is what happens to packets that leave by an uplink, the usual first.
+// out handles packets that leave by an uplink, the most frequent cases first.
 func (b builder) out(u Uplink) chain {
 	uplink, established := b.Layout.CTUplinkMask(), b.Layout.CTEstablished()
 	mark := b.Layout.Mark(u.Lane)
@@ -72,9 +72,10 @@ func (b builder) out(u Uplink) chain {
 	return c
 }
 
-// probes are packets of sockets that were marked with an uplink's lane. They are
-// no sessions and get no lanes, so no verdict touches them; and they leave by
-// their own uplink or not at all: an answer by another one would prove nothing.
+// probes returns the rules for packets of sockets that are marked with an uplink's
+// lane. They are not sessions and get no lanes, so verdicts do not affect them.
+// They leave by their own uplink or not at all: an answer by another one would
+// prove nothing.
 func (b builder) probes(u Uplink) []rule {
 	mask, policyBit := b.Layout.MarkMask, b.policyBit()
 	return []rule{
@@ -87,16 +88,16 @@ func (b builder) probes(u Uplink) []rule {
 // policyBit is set in the packet mark of every policy's lane, and in no uplink's.
 func (b builder) policyBit() uint32 { return b.Layout.Mark(lane.DefaultPolicy) }
 
-// strays drop what would leave with an address that does not belong here, of
-// flows that are new to the uplink.
+// strays returns the rules that drop packets with an address that does not belong
+// on the uplink, for flows that are new to it.
 func (b builder) strays(u Uplink) []rule {
 	var out []rule
-	// Without an entry there is no NAT, so the source is somebody else's.
+	// Without an entry there is no NAT, so the source is not an address of ours.
 	if p, ok := whereFamilies(u.masquerades()); ok {
 		out = append(out, newRule(p, ctStateInvalid, count(strayCounter), drop))
 	}
-	// Sockets with another program's mark go where that program wants, and are
-	// masqueraded wherever that is.
+	// Packets of sockets with another program's mark go where that program sends
+	// them, and are masqueraded on every uplink.
 	if p, ok := whereFamilies(u.masqueradesAll()); ok {
 		out = append(out, newRule(ownPacket, packetMark(^b.Layout.MarkMask).isNot(0), p, accept))
 	}
@@ -116,14 +117,15 @@ func (b builder) strays(u Uplink) []rule {
 	return append(out, newRule(append([]piece{nfproto(failover.IPv4), ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...))
 }
 
-// moved sees flows of another uplink. Those with a fixed source would be strays:
-// what came in by the other one, answers that were for this machine when it still
-// had their address, static source NAT, and IPv6 that is native there. The rest goes on, and belongs here from now on. Masquerade needs no rule: the kernel
-// itself drops the entry of such a flow, with this packet.
+// moved handles flows of another uplink. Those with a fixed source would be strays:
+// flows that came in by the other uplink, answers to an address that this machine
+// no longer has, static source NAT, and IPv6 sources that are native there. The
+// others continue, and belong to this uplink from now on. Masqueraded flows need no
+// rule: the kernel itself drops their entry, and this packet.
 func (b builder) moved(u Uplink) chain {
 	c := chain{
 		name:  of("moved", u.Lane),
-		about: "A flow of another uplink. Inbound, with a fixed source or with foreign IPv6, it would be a stray.",
+		about: "A flow of another uplink. If it is inbound, or has a fixed source or foreign IPv6, it would be a stray.",
 		rules: []rule{
 			newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), count(strayCounter), drop),
 			newRule(ctReply, count(strayCounter), drop),
@@ -136,7 +138,7 @@ func (b builder) moved(u Uplink) chain {
 	return c
 }
 
-// bare sees IPv4 packets without NAT on an uplink that masquerades.
+// bare handles IPv4 packets without NAT on an uplink that masquerades.
 func (b builder) bare(u Uplink) chain {
 	return chain{
 		name:  of("bare", u.Lane),
@@ -149,7 +151,7 @@ func (b builder) bare(u Uplink) chain {
 	}
 }
 
-// ownAddresses are the gateway's addresses on an uplink, in a family.
+// ownAddresses returns the gateway's addresses on an uplink, in a family.
 func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	var out []netip.Prefix
 	for _, a := range u.Addresses {
@@ -160,7 +162,7 @@ func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	return distinct(out)
 }
 
-// othersAddresses are the gateway's addresses on other uplinks, but for one that
+// othersAddresses returns the gateway's addresses on other uplinks, except those that
 // this uplink has too.
 func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	var out []netip.Prefix
@@ -174,7 +176,8 @@ func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	return distinct(out)
 }
 
-// nativeElsewhere are the prefixes of other uplinks that are not native here.
+// nativeElsewhere returns the prefixes that are native to other uplinks and not to
+// this one.
 func (b builder) nativeElsewhere(u Uplink) []netip.Prefix {
 	var out []netip.Prefix
 	for _, o := range b.Uplinks {
@@ -188,8 +191,8 @@ func (b builder) nativeElsewhere(u Uplink) []netip.Prefix {
 	return distinct(out)
 }
 
-// srcnat are the chains of source NAT, right after other programs' own, so that
-// a user's static NAT wins.
+// srcnat returns the chains for source NAT, directly after those of other programs,
+// so that a user's static NAT takes precedence.
 func (b builder) srcnat() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {

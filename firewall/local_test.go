@@ -65,7 +65,7 @@ func TestOwnSocketsMove(t *testing.T) {
 				t.Errorf("after the verdict the server saw %s", got)
 			}
 			if _, err := askTCP(tcp); err == nil {
-				t.Error("the TCP connection of the lost address lives on")
+				t.Error("the TCP connection of the lost address survives")
 			}
 			next := dialTCP(t, l.gw, at(p.host, 5000))
 			if got, err := askTCP(next); got != p.b {
@@ -85,16 +85,14 @@ func TestOwnTCPIsReset(t *testing.T) {
 	askTCP(c)
 	l.prefer("wan1", "wan0")
 	l.batch("-4", fmt.Sprintf("rule del pref 5451 from %s fwmark 0/0xffffffff lookup 5301", plans[0].a))
-	before := Ruleset(l.goal)
-	l.goal.Lost[0] = []Pair{{1, 64}}
-	inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+	l.move(func(g *Goal) { g.Lost[failover.IPv4] = []Pair{{1, 64}} })
 	if _, err := askTCP(c); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
 		t.Errorf("want a reset, got %v", err)
 	}
 }
 
-// A probe has no lanes, so verdicts leave it alone; and it never leaves by
-// another uplink than its own, wherever routes lead.
+// A probe has no lanes, so verdicts do not affect it. It never leaves by an uplink
+// other than its own, wherever routes lead.
 func TestProbesAreNoSessions(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -134,7 +132,7 @@ func TestProbesAreNoSessions(t *testing.T) {
 	}
 }
 
-// A socket with another program's mark goes where that program wants.
+// Packets of a socket with another program's mark go where that program sends them.
 func TestForeignMarksAreKept(t *testing.T) {
 	l := newLab(t)
 	l.apply()
@@ -155,8 +153,8 @@ func TestForeignMarksAreKept(t *testing.T) {
 	}
 }
 
-// The kernel threw the entries away itself. In grace the client of a TCP
-// connection is told at its next packet; without, it waits.
+// The kernel itself removed the entries. With grace, the client of a TCP connection
+// gets a reset at its next packet; without, it would wait.
 func TestGrace(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -165,7 +163,7 @@ func TestGrace(t *testing.T) {
 			l.watchWrong()
 			p := plans[f]
 			server := serveTCP(t, l.net, at(p.host, 5000))
-			// A server behind a firewall that drops segments out of the blue.
+			// A server behind a firewall that drops segments of unknown connections.
 			loadText(t, l.net, "table inet strict {\nchain input {\ntype filter hook input priority 0;\n"+
 				"iifname \"isp*\" tcp flags & (syn | ack) == ack ct state new drop\n}\n}\n")
 			run(t, l.net, "sh", "-c", "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose")
@@ -174,9 +172,7 @@ func TestGrace(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.prefer("wan1", "wan0")
-			before := Ruleset(l.goal)
-			l.goal.Lost = [2][]Pair{{{1, 64}}, {{1, 64}}}
-			inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
+			l.move(func(g *Goal) { g.Lost = [2][]Pair{{{1, 64}}, {{1, 64}}} })
 			run(t, l.gw, "conntrack", "-F")
 			inside(t, l.gw, func() error { return l.kernel.Grace([]string{"wan1", "wan1"}) })
 			inside(t, l.gw, func() error { return l.kernel.Grace([]string{"wan1"}) }) // again, for a full minute
@@ -188,14 +184,14 @@ func TestGrace(t *testing.T) {
 				t.Errorf("a new connection left as %s, %v", got, err)
 			}
 			if ended := server.endings(); len(ended) > 0 {
-				t.Errorf("the server was told: %q", ended)
+				t.Errorf("the server saw connections end: %q", ended)
 			}
 			l.noneWrong()
 		})
 	}
 }
 
-// Grace lasts for a minute from the last call.
+// Grace lasts one minute from the last call.
 func TestGraceIsRenewed(t *testing.T) {
 	ns := netns.New(t)
 	apply(t, ns, twoUplinks())
@@ -209,14 +205,14 @@ func TestGraceIsRenewed(t *testing.T) {
 	}
 }
 
-// A policy that blocks never leaves by an uplink that is not its own.
+// Flows of a policy that blocks never leave by an uplink that it does not use.
 func TestGuard(t *testing.T) {
 	l := newLab(t)
 	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 66, Name: "strict", Uplinks: []lane.Lane{2}, Block: true})
 	l.apply()
 	p := plans[0]
 	serveUDP(t, l.net, at(p.host, 5000))
-	// As a rule of the user's will say; the policy's table leads astray.
+	// As a user's rule would; the policy's table leads to the wrong uplink.
 	loadText(t, l.gw, "add rule inet swerve by_rules ip saddr 192.168.1.10 goto new_66\n")
 	l.batch(p.flag, "rule add pref 5366 fwmark 0x42000000/0x7f000000 lookup 5366")
 	l.batch(p.flag, fmt.Sprintf("route replace default table 5366 metric 1 via %s dev wan0 onlink", p.nextA))
@@ -236,8 +232,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// Exceptions of source NAT leave as they are; other traffic that was not
-// translated does not leave.
+// Exceptions from source NAT leave unchanged. Other traffic that was not translated
+// does not leave.
 func TestSNATExcept(t *testing.T) {
 	l := newLab(t)
 	l.goal.Uplinks[0].SNATExcept = prefixes("192.168.1.0/24")
@@ -264,7 +260,7 @@ func TestSNATExcept(t *testing.T) {
 	}
 }
 
-// A user's static source NAT wins over ours, and its flows never leave by
+// A user's static source NAT takes precedence over ours, and its flows never leave by
 // another uplink with that address.
 func TestStaticSNAT(t *testing.T) {
 	l := newLab(t)
@@ -281,10 +277,8 @@ func TestStaticSNAT(t *testing.T) {
 		t.Fatalf("the server saw %s", got)
 	}
 	l.prefer("wan1", "wan0")
-	before := Ruleset(l.goal)
-	l.goal.Lost[0] = []Pair{{1, 64}}
-	inside(t, l.gw, func() error { return l.kernel.Move(before, Ruleset(l.goal)) })
-	c.Write([]byte("?")) // faster than the delete
+	l.move(func(g *Goal) { g.Lost[failover.IPv4] = []Pair{{1, 64}} })
+	c.Write([]byte("?")) // before the flow is deleted
 	until(t, "a stray", func() bool { return l.counters().Stray.Packets == 1 })
 	l.deleteFlows(failover.IPv4, 1, 64)
 	if got := askUDP(t, c); got != p.b {
@@ -293,8 +287,8 @@ func TestStaticSNAT(t *testing.T) {
 	l.noneWrong()
 }
 
-// Strict reverse path filtering drops answers that come in by an uplink that
-// main does not prefer, unless they bear its lane.
+// Strict reverse path filtering drops answers that come in by an uplink that main
+// does not prefer, unless they have its lane.
 func TestMarkArrivals(t *testing.T) {
 	l := newLab(t)
 	l.goal.Uplinks[0].MarkArrivals, l.goal.Uplinks[1].MarkArrivals = true, true
@@ -313,7 +307,7 @@ func TestMarkArrivals(t *testing.T) {
 	}
 }
 
-// The teardown leaves neither table nor marks behind, and flows go on.
+// The teardown leaves neither the table nor marks, and flows continue.
 func TestTeardown(t *testing.T) {
 	l := newLab(t)
 	loadText(t, l.gw, "table ip user {\nchain post {\ntype nat hook postrouting priority srcnat;\noifname ppp0 masquerade\n}\n}\n")
@@ -328,7 +322,7 @@ func TestTeardown(t *testing.T) {
 	inside(t, l.gw, func() error { return l.kernel.Teardown(l.goal.Layout) })
 	sameLines(t, run(t, l.gw, "nft", "list", "ruleset"), before)
 	if out := l.flows("-p", "udp"); !strings.Contains(out, fmt.Sprintf("mark=%d ", uint32(0x80001234))) {
-		t.Errorf("of the mark only our bits should be gone:\n%s", out)
+		t.Errorf("only our bits of the mark should be cleared:\n%s", out)
 	}
 	if got := askUDP(t, c); got != plans[0].a {
 		t.Errorf("after the teardown the server saw %s", got)

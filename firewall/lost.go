@@ -7,26 +7,26 @@ import (
 	"swerve/lane"
 )
 
-// filterEarlier is right before other programs' filter rules, whose drops would
-// leave a client waiting.
+// filterEarlier is directly before other programs' filter rules, which might drop
+// packets that we have to answer with a reset.
 const filterEarlier = 0 - 5
 
-// lost are the chains that end TCP flows whose address cannot come along.
+// lost returns the chains that end TCP flows which cannot keep their address.
 func (b builder) lost() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
 		out = append(out, b.deadFlow(u))
 	}
 	if len(out) > 0 {
-		out[0].about = "Established TCP of a lost uplink. What needs no other address passes, and goes on elsewhere."
+		out[0].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere."
 	}
 	return append(out, b.forward(), b.local(), b.rawOut())
 }
 
-// deadFlow answers the packets of a lost uplink's flow with a reset: the
-// gateway's own, NATed ones, and IPv6 that is native to the uplink. Those that
-// still leave by the uplink go to a neighbour there, such as the modem whose
-// page tells what is wrong with the line.
+// deadFlow answers the packets of a lost uplink's flows with a reset: the gateway's
+// own, translated ones, and IPv6 that is native to the uplink. Packets that still
+// leave by the uplink are for a neighbour there, such as the modem, whose status
+// page must stay reachable.
 func (b builder) deadFlow(u Uplink) chain {
 	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
 	c := chain{name: of("dead", u.Lane)}
@@ -43,12 +43,12 @@ func (b builder) deadFlow(u Uplink) chain {
 func (b builder) forward() chain {
 	return chain{
 		name:  "forward",
-		about: "From the client's side only: a server would get nothing but a stray by a wrong uplink.",
+		about: "Only in the client's direction: a reset to a server would leave by the wrong uplink.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: append([]rule{
-			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is there"),
+			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
 			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
-				because("its entry is gone, it cannot go on"),
+				because("its entry is gone, so it cannot continue"),
 		}, b.deadFlows()...),
 	}
 }

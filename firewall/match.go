@@ -11,17 +11,17 @@ import (
 	"swerve/failover"
 )
 
-// The helpers of this file read like the text that they write. Every match
-// loads into register 1 and compares there. Marks, states and interface names
-// are in the machine's own byte order; what comes out of a packet is big-endian.
+// The helpers of this file read like the text that they produce. Every match loads
+// a value into register 1 and compares it there. Marks, states and interface names
+// are in the machine's byte order; fields of packets are big-endian.
 
-// field is a value of a packet or its flow, of 32 bits where it is compared.
+// field is a value of a packet or its flow; those that are compared have 32 bits.
 type field struct {
 	text string
 	load []expr.Any
 }
 
-// ctMark is the flow's mark under a mask; packetMark the packet's.
+// ctMark is the flow's mark under a mask, packetMark that of the packet.
 func ctMark(mask uint32) field {
 	return field{
 		text: fmt.Sprintf("ct mark & 0x%08x", mask),
@@ -51,7 +51,7 @@ func (f field) compare(text string, op expr.CmpOp, value uint32) piece {
 	}
 }
 
-// vmap takes the verdict that the named map has for the value, if any.
+// vmap applies the verdict that the named map has for the value, if any.
 func (f field) vmap(name string) piece {
 	return piece{
 		text: f.text + " vmap @" + name,
@@ -69,7 +69,7 @@ func bitwise(mask, xor uint32) expr.Any {
 
 func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
-// markOf takes the key of a map of marks back.
+// markOf returns the mark of a map's key.
 func markOf(key string) (mark uint32, ok bool) {
 	if len(key) != 4 {
 		return 0, false
@@ -90,7 +90,7 @@ func nfproto(f failover.Family) piece {
 func whereFamilies(set [2]bool) (p piece, ok bool) {
 	switch {
 	case set[failover.IPv4] && set[failover.IPv6]:
-		return piece{}, true // matches everything, and needs no words
+		return piece{}, true // matches everything, without text
 	case set[failover.IPv4]:
 		return nfproto(failover.IPv4), true
 	case set[failover.IPv6]:
@@ -99,8 +99,8 @@ func whereFamilies(set [2]bool) (p piece, ok bool) {
 	return piece{}, false
 }
 
-// arrivesVmap and leavesVmap take the verdict that the named map has for the
-// device by which the packet came in, or leaves.
+// arrivesVmap and leavesVmap apply the verdict that the named map has for the device
+// by which the packet came in, or leaves.
 func arrivesVmap(name string) piece {
 	return field{"iifname", []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}}.vmap(name)
 }
@@ -117,7 +117,7 @@ func leavesBy(device string) piece {
 	}}
 }
 
-// ifname is an interface name as a key: zero padded to its full length.
+// ifname returns an interface name as a key: padded with zeros to its full length.
 func ifname(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)
 	copy(b, name)
@@ -156,7 +156,7 @@ var (
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(0)},
 	}}
-	// Packets that came in by no device: this machine's own.
+	// Packets that did not come in by a device: this machine's own.
 	ownPacket = piece{text: "iif 0", exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIF, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native32(0)},
@@ -182,7 +182,7 @@ var (
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(unix.RTN_LOCAL)},
 	}}
-	// Whether a transformation such as IPsec's still lies before the packet.
+	// Whether the packet will still be transformed, as by IPsec.
 	ipsecExists  = rtIPsec("exists", 1)
 	ipsecMissing = rtIPsec("missing", 0)
 	// Devices in the grace set.

@@ -6,9 +6,9 @@ import (
 	"github.com/google/nftables"
 )
 
-// Move turns a table that the kernel holds into another. Where the two differ in
-// lost pairs only, as at a verdict, that is a small transaction of elements;
-// otherwise, and where the kernel turns out not to hold from, it is Apply(to).
+// Move changes a table that the kernel holds into another. If the two differ only in
+// lost pairs, as at a verdict, that is a small transaction of elements. Otherwise,
+// or if the kernel turns out not to hold from, it is Apply(to).
 func (k *Kernel) Move(from, to Table) error {
 	if from.digest == to.digest {
 		return nil
@@ -22,10 +22,10 @@ func (k *Kernel) Move(from, to Table) error {
 		}
 	})
 	if err == nil {
-		k.known.movedOn(true)
+		k.known.advance(true)
 		return nil
 	}
-	// Deleting an element that is not there fails: somebody changed the table.
+	// Deleting an element that does not exist fails: somebody changed the table.
 	if again := k.Apply(to); again != nil {
 		return fmt.Errorf("firewall: move flows: %w; then %w", err, again)
 	}
@@ -49,7 +49,7 @@ func (tx *transaction) changeMap(from, to verdictMap) {
 	}
 }
 
-// without returns the entries that others have not.
+// without returns the entries that are not in others.
 func without(entries, others []entry) []entry {
 	known := make(map[entry]bool, len(others))
 	for _, e := range others {

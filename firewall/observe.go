@@ -12,17 +12,17 @@ import (
 	"swerve/lane"
 )
 
-// Observed is what a former run left in the kernel.
+// Observed is what an earlier run left in the kernel.
 type Observed struct {
 	// Exists: there is a table of ours.
 	Exists bool
-	// Lost has by family the pairs whose flows were moved or waited for a reset,
-	// sorted, as Goal.Lost does.
+	// Lost are, by family, the pairs whose flows were moved or waited for a reset,
+	// sorted, as in Goal.Lost.
 	Lost [2][]Pair
 }
 
-// Observe reads what the kernel holds from a former run, so that a restart can
-// go on from there and moves nothing.
+// Observe reads what the kernel holds from an earlier run, so that a restart adopts
+// it and moves nothing.
 func (k *Kernel) Observe(l lane.Layout) (Observed, error) {
 	held, err := k.read()
 	if err != nil {
@@ -55,15 +55,16 @@ func (h heldTable) lost(l lane.Layout, name string) []Pair {
 // Count is the value of a counter.
 type Count struct{ Packets, Bytes uint64 }
 
-// Counters are the values of the table's counters. They last as long as the
-// table does.
+// Counters are the values of the table's counters. They exist as long as the table
+// does.
 type Counters struct {
-	// Resets answered; packets kept from an uplink that their policy or probe may
-	// not use; packets dropped because their address belongs elsewhere.
+	// Resets counts packets answered with a reset, Guard packets kept off an uplink
+	// that their policy or probe may not use, Stray packets dropped because their
+	// address belongs elsewhere.
 	Resets, Guard, Stray Count
-	// Sent has, by uplink, all packets that left by it, in both families.
+	// Sent counts, by uplink, all packets that left by it, in both families.
 	Sent map[lane.Lane]Count
-	// Flows has, by uplink, the first packets of flows that went out by it.
+	// Flows counts, by uplink, the first packets of flows that left by it.
 	Flows map[lane.Lane]Count
 }
 

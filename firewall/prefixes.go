@@ -20,7 +20,7 @@ type address struct {
 	datatype nftables.SetDatatype
 }
 
-// Offsets after RFC 791 and RFC 8200.
+// Offsets according to RFC 791 and RFC 8200.
 var (
 	ipSaddr  = address{"ip saddr", failover.IPv4, 12, 4, nftables.TypeIPAddr}
 	ipDaddr  = address{"ip daddr", failover.IPv4, 16, 4, nftables.TypeIPAddr}
@@ -28,8 +28,8 @@ var (
 	ip6Daddr = address{"ip6 daddr", failover.IPv6, 24, 16, nftables.TypeIP6Addr}
 )
 
-// in matches addresses inside of one of the prefixes, of which there is at
-// least one; notIn those outside of all of them.
+// in matches addresses inside any of the prefixes, of which there must be at least
+// one; notIn those outside all of them.
 func (a address) in(prefixes []netip.Prefix) piece    { return a.match(prefixes, false) }
 func (a address) notIn(prefixes []netip.Prefix) piece { return a.match(prefixes, true) }
 
@@ -76,7 +76,7 @@ func prefixMask(p netip.Prefix) []byte {
 	return mask
 }
 
-// prefixText writes a single address without its length, as nft(8) does.
+// prefixText formats a prefix, a single address without its length, as nft(8) does.
 func prefixText(p netip.Prefix) string {
 	if p.IsSingleIP() {
 		return p.Addr().String()
@@ -92,18 +92,18 @@ func joinPrefixes(prefixes []netip.Prefix) string {
 	return strings.Join(texts, ", ")
 }
 
-// intervals turns distinct prefixes, sorted by address, into the half-open
-// intervals that the kernel wants: a start, and the first address after the end.
+// intervals converts distinct prefixes, sorted by address, to the half-open intervals
+// that the kernel requires: a start, and the first address after the end.
 func intervals(prefixes []netip.Prefix) []nftables.SetElement {
 	first := prefixes[0].Addr()
 	zero := make([]byte, first.BitLen()/8)
 	var out []nftables.SetElement
 	if !first.IsUnspecified() {
-		// Below the first start lies the outside: so does nft(8) say it.
+		// What is below the first start is outside, as nft(8) encodes it too.
 		out = append(out, nftables.SetElement{Key: zero, IntervalEnd: true})
 	}
 	for i, p := range prefixes {
-		if i == 0 || lastAddr(prefixes[i-1]).Next() != p.Addr() { // what touches is one interval
+		if i == 0 || lastAddr(prefixes[i-1]).Next() != p.Addr() { // adjacent prefixes form one interval
 			out = append(out, nftables.SetElement{Key: p.Addr().AsSlice()})
 		}
 		end := lastAddr(p).Next()
@@ -124,8 +124,8 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// distinct sorts prefixes and leaves out those that lie inside of another: the
-// kernel refuses intervals that overlap.
+// distinct returns the prefixes sorted, without those inside another one: the kernel
+// refuses intervals that overlap.
 func distinct(in []netip.Prefix) []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(in))
 	for _, p := range in {
@@ -148,13 +148,10 @@ func distinct(in []netip.Prefix) []netip.Prefix {
 	return kept
 }
 
-// covers reports whether all of q lies in p.
+// covers reports whether all of q is in p.
 func covers(p, q netip.Prefix) bool { return p.Bits() <= q.Bits() && p.Contains(q.Addr()) }
 
-func family4(in []netip.Prefix) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(in), func(p netip.Prefix) bool { return !p.Addr().Is4() })
-}
-
-func family6(in []netip.Prefix) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(in), func(p netip.Prefix) bool { return !p.Addr().Is6() })
+// ofFamily returns the prefixes of a family.
+func ofFamily(in []netip.Prefix, f failover.Family) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(in), func(p netip.Prefix) bool { return p.Addr().Is4() != (f == failover.IPv4) })
 }

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldTable is what the kernel holds of our table, read at one generation of its
-// whole ruleset.
+// heldTable is our table as the kernel holds it, at one generation of the whole
+// ruleset.
 type heldTable struct {
 	generation uint32
 	exists     bool
 	dormant    bool
 	chains     map[string]*heldChain
-	// sets by name, without anonymous ones, which belong to their rules. The
-	// elements of sets that are no verdict maps are not read.
+	// sets by name, without anonymous ones, which belong to their rules. Elements are
+	// read only of verdict maps.
 	sets    map[string]heldSet
 	objects []heldObject
 }
@@ -50,8 +50,8 @@ func (h heldTable) chainNames() []string { return slices.Sorted(maps.Keys(h.chai
 // errChanging: the ruleset changed under each attempt to read it.
 var errChanging = errors.New("the ruleset keeps changing while it is read")
 
-// read returns our table as the kernel holds it. The dumps that it takes are
-// several; when the generation moved on between them, they are taken again.
+// read returns our table as the kernel holds it. That takes several dumps; if the
+// generation changes between them, they are repeated.
 func (k *Kernel) read() (heldTable, error) {
 	r := reader{k}
 	const attempts = 10
@@ -75,14 +75,14 @@ func (k *Kernel) read() (heldTable, error) {
 	return heldTable{}, errChanging
 }
 
-// reader asks the kernel for parts of the ruleset.
+// reader requests parts of the ruleset from the kernel.
 type reader struct{ kernel *Kernel }
 
-// generation is the number of the ruleset's present version, all tables
-// together. Each transaction of anybody moves it on by one.
+// generation returns the number of the ruleset's present version, of all tables
+// together. Every transaction of any program increases it by one.
 func (r reader) generation() (uint32, error) {
 	var gen uint32
-	err := r.ask(unix.NFT_MSG_GETGEN, 0, nil, func(ad *netlink.AttributeDecoder) {
+	err := r.request(unix.NFT_MSG_GETGEN, 0, nil, func(ad *netlink.AttributeDecoder) {
 		if ad.Type() == unix.NFTA_GEN_ID {
 			gen = ad.Uint32()
 		}
@@ -107,7 +107,7 @@ func (r reader) table() (heldTable, error) {
 }
 
 func (r reader) readTable(h *heldTable) error {
-	err := r.ask(unix.NFT_MSG_GETTABLE, 0, ofTable(), func(ad *netlink.AttributeDecoder) {
+	err := r.request(unix.NFT_MSG_GETTABLE, 0, ofTable(), func(ad *netlink.AttributeDecoder) {
 		h.exists = true
 		if ad.Type() == unix.NFTA_TABLE_FLAGS {
 			h.dormant = ad.Uint32()&unix.NFT_TABLE_F_DORMANT != 0
@@ -182,8 +182,8 @@ func (r reader) readRules(h *heldTable) error {
 	return nil
 }
 
-// idOf finds our id among a rule's user data: entries of type, length and
-// content. It is 0 where there is none.
+// idOf returns our id from a rule's user data, which are entries of type, length and
+// content; 0 if there is none.
 func idOf(data []byte) uint64 {
 	for len(data) >= 2 && len(data) >= 2+int(data[1]) {
 		content := data[2 : 2+data[1]]
@@ -240,7 +240,7 @@ func (r reader) readObjects(h *heldTable) error {
 	return nil
 }
 
-// decodeCounter reads what of the object's data a counter would have.
+// decodeCounter decodes an object's data if the object is a counter.
 func (o *heldObject) decodeCounter(ad *netlink.AttributeDecoder) error {
 	if o.kind != unix.NFT_OBJECT_COUNTER {
 		return nil // the kernel sends the type before the data

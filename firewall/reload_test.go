@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// receiver takes packets and tells how many different ones came.
+// receiver receives packets and counts the distinct ones.
 type receiver struct {
 	conn net.PacketConn
 	seen map[uint32]bool
@@ -37,7 +37,7 @@ func receive(t *testing.T, conn net.PacketConn) *receiver {
 	return r
 }
 
-// Reloading under traffic loses nothing: neither of an old flow, nor of new ones
+// Reloading under traffic loses no packets, neither of an old flow nor of new ones
 // that begin meanwhile.
 func TestReloadUnderTrafficLosesNothing(t *testing.T) {
 	const perSecond, seconds = 2000, 3

@@ -10,8 +10,8 @@ import (
 	"swerve/lane"
 )
 
-// Names in the table. Uplinks and policies stand there by lane: their own names
-// may be words of nft's language.
+// Names in the table. Uplinks and policies are named by lane: their own names may be
+// keywords of nft.
 const (
 	resetsCounter = "resets"
 	guardCounter  = "guard"
@@ -27,27 +27,13 @@ const (
 func restoreMap(f failover.Family) string { return "restore_" + f.String() }
 func deadMap(f failover.Family) string    { return "dead_" + f.String() }
 
-// of names the object of one lane, such as lane_1.
+// of returns the name of a lane's object, such as lane_1.
 func of(what string, n lane.Lane) string { return fmt.Sprintf("%s_%d", what, n) }
 
-// Ruleset computes the table for a goal. Equal goals give equal tables. Parts of
-// a goal that cannot be carried out, such as a lane outside of its range, are
-// left out.
-func Ruleset(g Goal) Table { return rulesetOf(g.sorted()) }
-
-// For returns what Ruleset would. Where the goal differs from this table's in lost
-// pairs only, as at a verdict, it does so in a fraction of the time.
-func (t Table) For(g Goal) Table {
-	g = g.sorted()
-	if len(t.maps) == 0 || !t.goal.sameButLost(g) {
-		return rulesetOf(g)
-	}
-	return t.withLost(g.Lost)
-}
-
-// rulesetOf is Ruleset of a sorted goal.
-func rulesetOf(g Goal) Table {
-	b := builder{g}
+// Ruleset computes the table for a goal. Equal goals have equal tables. Parts of a
+// goal that cannot be applied, such as a lane outside its range, are omitted.
+func Ruleset(g Goal) Table {
+	b := builder{g.sorted()}
 	t := Table{goal: b.Goal, counters: b.counters(), maps: b.maps()}
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
@@ -60,10 +46,13 @@ func rulesetOf(g Goal) Table {
 	return t
 }
 
-// withLost returns the table for the same goal with other lost pairs, sorted ones.
-func (t Table) withLost(lost [2][]Pair) Table {
-	b := builder{t.goal}
-	b.Lost = lost
+// For returns the same as Ruleset. If the goal differs from this table's only in lost
+// pairs, as at a verdict, it takes a fraction of the time.
+func (t Table) For(g Goal) Table {
+	b := builder{g.sorted()}
+	if len(t.maps) == 0 || !t.goal.sameButLost(b.Goal) {
+		return Ruleset(g)
+	}
 	t.maps = slices.Clone(t.maps)
 	for _, f := range failover.Families {
 		t.maps[restoreAt+f] = b.restore(f)
@@ -74,14 +63,14 @@ func (t Table) withLost(lost [2][]Pair) Table {
 	return t
 }
 
-// Where the maps that a verdict changes lie, IPv4 first.
+// Indices of the maps that a verdict changes, IPv4 first.
 const (
 	restoreAt failover.Family = 0
 	deadAt    failover.Family = 2
-	againAt                   = 4 // what follows stays
+	againAt                   = 4 // this map and the following ones stay
 )
 
-// builder makes the chains of one sorted goal.
+// builder builds the maps and chains of one sorted goal.
 type builder struct{ Goal }
 
 func (b builder) counters() []string {
@@ -97,7 +86,7 @@ func (b builder) maps() []verdictMap {
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6), b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 	}
-	out[againAt+1].about = "Uplinks by device: what comes in by it, leaves by it, and has its source translated."
+	out[againAt+1].about = "Uplinks by device: for packets that come in, packets that leave, and source NAT."
 	for _, u := range b.Uplinks {
 		if m := b.barred(u); len(m.elements) > 0 {
 			out = append(out, m)
@@ -106,13 +95,13 @@ func (b builder) maps() []verdictMap {
 	return out
 }
 
-// restore has every pair that is not lost. A verdict removes a pair here and
-// adds it to dead.
+// restore has every pair that is not lost. A verdict moves a pair from here to
+// dead.
 func (b builder) restore(f failover.Family) verdictMap {
 	m := verdictMap{name: restoreMap(f), keys: markKeys}
 	if f == failover.IPv4 {
 		m.about = "(policy, uplink) of a flow -> the lane that its packets take, for each family.\n" +
-			"A verdict takes a pair out of restore and adds it to dead."
+			"A verdict moves a pair from restore to dead."
 	}
 	lost := map[Pair]bool{}
 	for _, p := range b.Lost[f] {
@@ -124,16 +113,16 @@ func (b builder) restore(f failover.Family) verdictMap {
 				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p.Lane), of("lane", u.Lane)))
 			}
 		}
-		// What came in by an uplink is answered by it whatever happens.
+		// Flows that came in by an uplink are always answered by it.
 		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, lane.Nobody), of("lane", u.Lane)))
 	}
 	return m
 }
 
-// again leads flows whose uplink is not restored to their policy's ladder. The
-// default policy's is where packets without a mark go.
+// again leads flows whose uplink is not restored to their policy's ladder. That of
+// the default policy needs no element: packets without a mark follow it.
 func (b builder) again() verdictMap {
-	m := verdictMap{name: againMap, keys: markKeys, about: "The flow's uplink is not restored, its policy is known: back to the policy's ladder."}
+	m := verdictMap{name: againMap, keys: markKeys, about: "The flow's uplink is not restored but its policy is known: back to the policy's ladder."}
 	for _, p := range b.Policies {
 		if p.Lane != lane.DefaultPolicy {
 			m.elements = append(m.elements, markEntry(b.Layout.CTPair(0, p.Lane), of("lane", p.Lane)))
@@ -142,7 +131,7 @@ func (b builder) again() verdictMap {
 	return m
 }
 
-// dead has the established TCP flows of lost pairs.
+// dead matches the established TCP flows of lost pairs.
 func (b builder) dead(f failover.Family) verdictMap {
 	m := verdictMap{name: deadMap(f), keys: markKeys}
 	if f == failover.IPv4 {
@@ -155,8 +144,8 @@ func (b builder) dead(f failover.Family) verdictMap {
 	return m
 }
 
-// lanes are the chains that give a packet a lane. They set our seven bits of its
-// mark and nobody else's.
+// lanes returns the chains that give a packet a lane. They set our seven bits of its
+// mark and no others.
 func (b builder) lanes() []chain {
 	var out []chain
 	add := func(n lane.Lane, name string) {
@@ -173,13 +162,14 @@ func (b builder) lanes() []chain {
 		}
 	}
 	if len(out) > 0 {
-		out[0].about = "Set our seven bits of the packet mark, nobody else's."
+		out[0].about = "Set our seven bits of the packet mark, and no others."
 	}
 	return out
 }
 
-// classification gives a new flow its policy: the user's rules, first match
-// wins, then the default policy, which needs no mark.
+// classification returns the chains that give a new flow its policy: that of the
+// first of the user's rules that matches, or else the default policy, which needs
+// no mark.
 func (b builder) classification() []chain {
 	var out []chain
 	for _, p := range b.Policies {
@@ -192,12 +182,12 @@ func (b builder) classification() []chain {
 		}})
 	}
 	if len(out) > 0 {
-		out[0].about = "A new flow of a policy other than the default remembers its policy."
+		out[0].about = "A new flow of a policy other than the default: record its policy."
 	}
 	return append(out, chain{name: "by_rules", about: "The user's rules, first match wins."})
 }
 
-// devices leads each uplink that has an interface to one of its chains.
+// devices maps the interface of each uplink that has one to one of its chains.
 func (b builder) devices(name, what string, where func(Uplink) bool) verdictMap {
 	m := verdictMap{name: name, keys: deviceKeys}
 	for _, u := range b.Uplinks {
@@ -211,8 +201,8 @@ func (b builder) devices(name, what string, where func(Uplink) bool) verdictMap 
 func every(Uplink) bool        { return true }
 func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None }
 
-// barred has the blocking policies that the uplink does not belong to. It keeps
-// their flows away also while no daemon runs.
+// barred has the blocking policies that do not use the uplink. It keeps their flows
+// off it, also while no daemon runs.
 func (b builder) barred(u Uplink) verdictMap {
 	m := verdictMap{name: of("barred", u.Lane), keys: markKeys}
 	for _, p := range b.Policies {
@@ -223,7 +213,7 @@ func (b builder) barred(u Uplink) verdictMap {
 	return m
 }
 
-// hooked is a base chain: its hook, and its priority as text and number.
+// hooked returns a base: its hook, and its priority as text and number.
 func hooked(kind nftables.ChainType, hook *nftables.ChainHook, hookText, priorityText string, priority nftables.ChainPriority) *base {
 	return &base{kind: kind, hook: hook, hookText: hookText, priorityText: priorityText, priority: priority}
 }

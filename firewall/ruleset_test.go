@@ -45,8 +45,8 @@ func TestRulesetIsOrdered(t *testing.T) {
 	}
 }
 
-// A part of a goal that cannot be carried out costs nothing else.
-func TestRulesetLeavesOutWhatCannotBe(t *testing.T) {
+// A part of a goal that cannot be applied does not affect the others.
+func TestRulesetOmitsWhatCannotBeApplied(t *testing.T) {
 	want := Ruleset(twoUplinks()).String()
 	g := twoUplinks()
 	g.Uplinks = append(g.Uplinks, Uplink{Lane: 64, Interface: "wan2"}, Uplink{Lane: 1, Interface: "wan3"})
@@ -68,7 +68,7 @@ func TestRulesetLeavesOutWhatCannotBe(t *testing.T) {
 	}
 }
 
-// Both digests see what they should, and rules have ids of their own.
+// Both digests cover what they should, and rules have distinct ids.
 func TestDigests(t *testing.T) {
 	a, b := twoUplinks(), twoUplinks()
 	b.Lost[failover.IPv4] = []Pair{{1, 64}}
@@ -95,8 +95,8 @@ func TestDigests(t *testing.T) {
 	}
 }
 
-// A table made from another is the one that would be made from nothing, whatever
-// lies between the two goals.
+// A table computed from another one is the same as one computed from nothing, however
+// the two goals differ.
 func TestTableFromAnother(t *testing.T) {
 	goals := map[string]func(*Goal){
 		"as it was":         func(*Goal) {},
@@ -120,7 +120,7 @@ func TestTableFromAnother(t *testing.T) {
 		}
 	}
 	if got, want := (Table{}).For(threePolicies()), Ruleset(threePolicies()); got.digest != want.digest {
-		t.Error("from no table there comes another one")
+		t.Error("the table computed from an empty one differs")
 	}
 }
 

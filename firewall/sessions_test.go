@@ -36,15 +36,15 @@ func serveUDP(t *testing.T, ns *netns.NS, addr string) {
 	t.Cleanup(func() { c.Close(); done.Wait() })
 }
 
-// askUDP sends a packet and returns what the server says of the sender. Packets
-// that are not answered within a moment are sent again, for a while; answers to
-// earlier questions are passed over.
+// askUDP sends a packet and returns the sender's address as the server sees it.
+// Packets that are not answered within 250 ms are sent again, up to 40 times;
+// answers to earlier questions are ignored.
 func askUDP(t *testing.T, c net.Conn) string {
 	t.Helper()
 	question := fmt.Sprint(time.Now().UnixNano())
 	for range 40 {
 		if _, err := c.Write([]byte(question)); err != nil {
-			time.Sleep(20 * time.Millisecond) // a refused send is as good as a lost one
+			time.Sleep(20 * time.Millisecond) // a refused send counts as a lost one
 			continue
 		}
 		if from := answerTo(c, question); from != "" {

@@ -19,8 +19,8 @@ const (
 	ctaProtoDstPort = 3
 )
 
-// flowFinder finds conntrack's entries one at a time. Its zero value is ready for
-// use. It keeps its connection, which has to be closed: see [Kernel].
+// flowFinder looks up single conntrack entries. Its zero value is ready for use. It
+// keeps its connection open, so it must be closed: see [Kernel].
 type flowFinder struct{ sockets map[int]*nl.SocketHandle }
 
 func (f *flowFinder) open() error {
@@ -42,8 +42,8 @@ func (f *flowFinder) close() {
 	}
 }
 
-// uplinkOf is the uplink by which conntrack knows a socket's flow to go; 0 where it
-// knows no such flow, or none of ours.
+// uplinkOf returns the uplink of a socket's flow according to conntrack; 0 if there is
+// no such flow, or if it has no lanes.
 func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (lane.Lane, error) {
 	tuple, err := flowTuple(s)
 	if err == nil {
@@ -52,8 +52,8 @@ func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (lane.Lane, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The kernel calls its one answer a part of many, so the acknowledgement is
-	// its end.
+	// The kernel flags its single answer as a part of several, so the
+	// acknowledgement marks the end.
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_ACK)
 	req.Sockets = f.sockets
 	req.AddRawData(tuple)
@@ -65,13 +65,13 @@ func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (lane.Lane, error) {
 		return true
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		f.close() // an answer may still be on its way
+		f.close() // an answer may still arrive
 		return 0, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
 	}
 	return uplink, nil
 }
 
-// flowTuple is the message that names the flow of a TCP socket.
+// flowTuple returns the message that identifies the flow of a TCP socket.
 func flowTuple(s socket) ([]byte, error) {
 	family, src, dst := failover.IPv4, uint16(ctaIPv4Src), uint16(ctaIPv4Dst)
 	if s.local.Is6() {
@@ -97,8 +97,8 @@ func flowTuple(s socket) ([]byte, error) {
 	return append(nfgenmsg(addressFamily(family), 0), data...), err
 }
 
-// addressIn reads an address of a socket's id: an IPv4 one also for an IPv6 socket
-// that speaks IPv4.
+// addressIn decodes an address in a socket's id. An IPv4-mapped IPv6 address is
+// returned as IPv4.
 func addressIn(family byte, b []byte) netip.Addr {
 	if family == unix.AF_INET {
 		return netip.AddrFrom4([4]byte(b[:4]))

@@ -26,23 +26,23 @@ const (
 // States of TCP sockets as bits, linux/tcp_states.h.
 const (
 	tcpListening = 1 << 10
-	// Connected or on the way there or back. Half-open requests are a
-	// listener's, and sockets in TIME_WAIT have no program any more.
+	// Connected, connecting or closing. Half-open requests belong to a listener, and
+	// sockets in TIME_WAIT no longer have a program.
 	tcpConnected = 1<<1 /* ESTABLISHED */ | 1<<2 /* SYN_SENT */ | 1<<4 | 1<<5 /* FIN_WAIT */ |
 		1<<8 /* CLOSE_WAIT */ | 1<<9 /* LAST_ACK */ | 1<<11 /* CLOSING */
 )
 
-// DestroySockets ends the TCP connections that this machine itself opened from
-// an address of an uplink which just was lost: their programs see it at once,
-// instead of waiting for a timeout. It returns how many.
+// DestroySockets ends the TCP connections that this machine itself opened from an
+// address of an uplink that has just been lost: their programs are notified at
+// once, instead of waiting for a timeout. It returns how many.
 //
-// Connections that were accepted stay, since only their clients can redial. The
-// kernel does not say which are which, but an accepted socket has the local port
-// of its listener, and the kernel never chooses such a port for a socket that
-// connects. So a socket is taken for accepted where some socket listens on its
-// port, on its address or on all. Sockets with a lane in their mark are our
-// probes: they stay as well. And so do those whose flow goes by another uplink:
-// two may have the same address.
+// Accepted connections stay, since only their clients can reconnect. The kernel
+// does not report which ones were accepted, but an accepted socket has the local
+// port of its listener, and the kernel never chooses such a port for a connecting
+// socket. So a socket counts as accepted if some socket listens on its port, on
+// its address or on all addresses. Sockets with a lane in their mark are our
+// probes, and stay as well. So do those whose flow uses another uplink, since two
+// uplinks may have the same address.
 func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error) {
 	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}, flows: &k.flows}
 	err := d.run()
@@ -52,7 +52,7 @@ func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr
 	return d.destroyed, err
 }
 
-// destroyer is one destruction of sockets.
+// destroyer is one call of DestroySockets.
 type destroyer struct {
 	layout    lane.Layout
 	uplink    lane.Lane
@@ -80,14 +80,14 @@ func (d *destroyer) run() (err error) {
 	return errors.Join(err, d.failed)
 }
 
-// consider destroys a socket if it is one of those that go.
+// consider destroys a socket if it is one of those to destroy.
 func (d *destroyer) consider(s socket) {
 	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 {
 		return
 	}
 	uplink, err := d.flows.uplinkOf(d.layout, s)
 	if err != nil {
-		d.failed = err // it is taken for one of the lost: its program can redial
+		d.failed = err // it counts as one of the lost uplink: its program can reconnect
 	}
 	if uplink != 0 && uplink != d.uplink {
 		return
@@ -95,23 +95,24 @@ func (d *destroyer) consider(s socket) {
 	switch err := s.destroy(d.diag); {
 	case err == nil:
 		d.destroyed++
-	case !errors.Is(err, unix.ENOENT): // it ended meanwhile
+	case !errors.Is(err, unix.ENOENT): // ENOENT: it has ended meanwhile
 		d.failed = err
 	}
 }
 
-// socket is one TCP socket of sock_diag's answers.
+// socket is one TCP socket in an answer of sock_diag.
 type socket struct {
 	family byte
-	local  netip.Addr // an IPv4 address also for an IPv6 socket that speaks IPv4
+	local  netip.Addr // IPv4 also for an IPv6 socket with an IPv4-mapped address
 	port   uint16
 	remote netip.AddrPort
 	id     []byte // struct inet_diag_sockid: ends, device and cookie
 	mark   uint32
 }
 
-// eachSocket calls fn for the sockets in these states that could have a local
-// address. Those of IPv6 may speak IPv4, so for IPv4 both families are asked.
+// eachSocket calls fn with the sockets in these states that could have a local
+// address. IPv6 sockets may have IPv4-mapped addresses, so for an IPv4 address
+// both families are listed.
 func eachSocket(local netip.Addr, states uint32, fn func(socket)) error {
 	families := []byte{unix.AF_INET6}
 	if local.Is4() {
@@ -136,7 +137,7 @@ func eachSocket(local netip.Addr, states uint32, fn func(socket)) error {
 	return nil
 }
 
-// diagRequest is struct inet_diag_req_v2.
+// diagRequest encodes a struct inet_diag_req_v2.
 func diagRequest(family byte, states uint32, id []byte) []byte {
 	b := make([]byte, diagRequestSize)
 	b[0], b[1] = family, unix.IPPROTO_TCP
@@ -145,7 +146,7 @@ func diagRequest(family byte, states uint32, id []byte) []byte {
 	return b
 }
 
-// decodeSocket reads struct inet_diag_msg and its attributes.
+// decodeSocket decodes a struct inet_diag_msg and its attributes.
 func decodeSocket(b []byte) (s socket, ok bool) {
 	if len(b) < diagAnswerSize {
 		return socket{}, false
@@ -168,8 +169,8 @@ func decodeSocket(b []byte) (s socket, ok bool) {
 	return s, ad.Err() == nil
 }
 
-// destroy makes the kernel abort the connection: its program gets ECONNABORTED.
-// The cookie in the id makes sure that it is this socket and no later one.
+// destroy makes the kernel abort the connection: its program gets ECONNABORTED. The
+// cookie in the id ensures that it is this socket and not a later one.
 func (s socket) destroy(conn *netlink.Conn) error {
 	_, err := conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: sockDestroy, Flags: netlink.Request | netlink.Acknowledge},

@@ -16,7 +16,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// Of the sockets on a lost address only those go that this machine opened.
+// Of the sockets on a lost address only those that this machine opened are destroyed.
 func TestDestroySockets(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestDestroySockets(t *testing.T) {
 	}
 }
 
-// Where two uplinks have the same address, only the sockets of the lost one go: what
-// conntrack knows tells which. One whose flow is not known goes.
+// If two uplinks have the same address, only the sockets of the lost one are
+// destroyed, according to conntrack, and those whose flow conntrack does not know.
 func TestDestroySocketsOfTwins(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {

@@ -13,7 +13,7 @@ var (
 	returns    = verdict("return", expr.VerdictReturn)
 	masquerade = piece{text: "masquerade", exprs: []expr.Any{&expr.Masq{}}}
 	notrack    = piece{text: "notrack", exprs: []expr.Any{&expr.Notrack{}}}
-	// resetTCP answers the packet's sender with a TCP reset; it needs a match of
+	// resetTCP answers the packet's sender with a TCP reset; it requires a match of
 	// TCP before it.
 	resetTCP = piece{text: "reject with tcp reset", exprs: []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
 )
@@ -35,8 +35,8 @@ func count(name string) piece {
 	return piece{text: "counter name " + name, exprs: []expr.Any{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: name}}}
 }
 
-// setPacketMark and setCTMark replace the bits of a mask and keep all others.
-// One source register only: many kernels refuse two.
+// setPacketMark and setCTMark replace the bits of a mask and keep all others. They
+// use a single source register, since many kernels refuse two.
 func setPacketMark(mask, value uint32) piece {
 	return piece{text: setText("meta mark", mask, value), exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},

@@ -15,8 +15,8 @@ import (
 	"swerve/testenv/netns"
 )
 
-// An answer to what came in by an uplink never leaves by another one, also where
-// the uplinks' addresses are not known.
+// Answers to flows that came in by an uplink never leave by another one, also if the
+// uplinks' addresses are not known.
 func TestInboundAnswersNeverLeaveElsewhere(t *testing.T) {
 	l := newLab(t)
 	l.goal.Uplinks[0].Addresses, l.goal.Uplinks[1].Addresses = nil, nil
@@ -44,8 +44,8 @@ func TestInboundAnswersNeverLeaveElsewhere(t *testing.T) {
 	l.noneWrong()
 }
 
-// Where nothing is masqueraded, a socket bound to one uplink's address still
-// cannot send by the other.
+// Even if nothing is masqueraded, a socket bound to one uplink's address cannot send
+// by the other.
 func TestOthersAddressesNeverLeave(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -74,8 +74,8 @@ func TestOthersAddressesNeverLeave(t *testing.T) {
 	}
 }
 
-// What still comes for an address that is gone goes nowhere, whether the kernel
-// knows its flow or not. It would be forwarded, and leave masqueraded as another
+// Packets to an address that is gone are dropped, whether the kernel knows their flow
+// or not. Otherwise they would be forwarded, and leave masqueraded as another
 // uplink.
 func TestLateAnswersStayInside(t *testing.T) {
 	for _, f := range failover.Families {
@@ -91,8 +91,8 @@ func TestLateAnswersStayInside(t *testing.T) {
 			forgotten := l.asks(server, dialUDP(t, l.client, at(p.host, 5000)))
 			l.loseAddress(p)
 			for _, to := range []net.Addr{known, forgotten} {
-				// The kernel takes its time to forget what an address had: an answer
-				// that is early goes back to where it came from.
+				// The kernel removes the entries of an address with a delay: an early
+				// answer is still delivered.
 				before := l.counters().Stray.Packets
 				until(t, "a stray", func() bool {
 					server.WriteTo([]byte("!"), to)
@@ -104,7 +104,8 @@ func TestLateAnswersStayInside(t *testing.T) {
 	}
 }
 
-// asks has a client ask a server, and returns from where the server saw it.
+// asks sends a packet to a server, and returns the client's address as the server
+// sees it.
 func (l *lab) asks(server net.PacketConn, client net.Conn) (from net.Addr) {
 	l.t.Helper()
 	client.Write([]byte("?"))
@@ -113,8 +114,8 @@ func (l *lab) asks(server net.PacketConn, client net.Conn) (from net.Addr) {
 	return from
 }
 
-// loseAddress takes wan0's address away, and has new flows go by wan1. The ISP
-// still knows where that address was.
+// loseAddress removes wan0's address, and has new flows use wan1. The ISP still
+// sends packets for the address to wan0.
 func (l *lab) loseAddress(p plan) {
 	l.t.Helper()
 	link, err := l.gw.Netlink().LinkByName("wan0")
@@ -124,7 +125,7 @@ func (l *lab) loseAddress(p plan) {
 	l.prefer("wan1", "wan0")
 }
 
-// A segment that conntrack cannot place has no translation: it stays inside.
+// A segment that conntrack considers invalid is not translated, so it is dropped.
 func TestInvalidPacketsStayInside(t *testing.T) {
 	l := newLab(t)
 	l.apply()
@@ -153,8 +154,8 @@ func TestPokesAreNotTracked(t *testing.T) {
 	}
 }
 
-// The user's rules see what begins a flow, never answers: those of a flow that
-// came in by a VPN match them as well.
+// The user's rules apply to the first packets of flows, never to answers: those of a
+// flow that came in from a VPN would match too.
 func TestRulesSeeNoAnswers(t *testing.T) {
 	l := newLab(t)
 	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}})
@@ -178,7 +179,7 @@ func TestRulesSeeNoAnswers(t *testing.T) {
 	}
 }
 
-// A marked socket of the gateway is not for the user's rules either.
+// The user's rules do not apply to marked sockets of the gateway either.
 func TestRulesSeeNoMarkedSockets(t *testing.T) {
 	l := newLab(t)
 	l.goal.Policies = append(l.goal.Policies, Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}})

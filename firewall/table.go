@@ -10,8 +10,8 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// Table is the whole of table inet swerve, as it should be. Ruleset makes it;
-// it never changes afterwards.
+// Table is the complete table inet swerve, as the kernel should hold it. It is
+// computed by Ruleset and never changes afterwards.
 type Table struct {
 	goal     Goal // sorted
 	counters []string
@@ -21,19 +21,19 @@ type Table struct {
 	rulesDigest, digest uint64
 }
 
-// A verdictMap is a named map to chains, from masked conntrack marks or from
-// names of devices.
+// A verdictMap is a named map to chains, from masked conntrack marks or from names
+// of devices.
 //
-// Such maps have names although one rule alone looks into them, because the
-// library declares every anonymous set as big-endian, and nft(8) then lists
-// marks and names wrongly.
+// The maps are named although only one rule uses each, because the library declares
+// every anonymous set as big-endian, and nft(8) would then list marks and names
+// wrongly.
 type verdictMap struct {
 	name, about string
 	keys        keyKind
 	elements    []entry
 }
 
-// keyKind is what a map's keys are.
+// keyKind is the type of a map's keys.
 type keyKind struct {
 	text     string
 	datatype nftables.SetDatatype
@@ -44,7 +44,7 @@ var (
 	deviceKeys = keyKind{"ifname", nftables.TypeIFName}
 )
 
-// entry leads one key to a chain.
+// entry maps one key to a chain.
 type entry struct {
 	key   string // its bytes
 	text  string // as nft(8) writes it
@@ -65,22 +65,22 @@ type chain struct {
 	rules       []rule
 }
 
-// base ties a chain to a netfilter hook. Its policy is always accept: a router
+// base attaches a chain to a netfilter hook. Its policy is always accept: a router
 // without its rules still forwards.
 type base struct {
 	kind     nftables.ChainType
 	hookText string
 	hook     *nftables.ChainHook
-	// priorityText is how a person writes priority.
+	// priorityText is the priority as nft(8) text.
 	priorityText string
 	priority     nftables.ChainPriority
 }
 
-// A rule is a row of pieces, and a comment that nft(8) shows.
+// A rule is a sequence of pieces, and a comment that nft(8) shows.
 type rule struct {
 	pieces  []piece
 	comment string
-	// id tells the rule from all others, see ruleID.
+	// id identifies the rule, see ruleID.
 	id uint64
 }
 
@@ -88,11 +88,11 @@ type rule struct {
 type piece struct {
 	text  string
 	exprs []expr.Any
-	// set is looked up by register 1 after exprs; nil without.
+	// set, if not nil, is looked up by register 1 after exprs.
 	set *anonymousSet
 }
 
-// An anonymousSet has intervals of addresses, for the one rule that looks into it.
+// An anonymousSet has intervals of addresses, for the only rule that uses it.
 type anonymousSet struct {
 	keyType  nftables.SetDatatype
 	invert   bool
@@ -101,8 +101,8 @@ type anonymousSet struct {
 
 func newRule(pieces ...piece) rule { return rule{pieces: pieces} }
 
-// because gives the rule a comment. Every chain is written once, so a comment is
-// a constant or a name from the configuration, both free of quotes.
+// because returns the rule with a comment, which is a constant or a name from the
+// configuration; neither contains quotes.
 func (r rule) because(comment string) rule {
 	r.comment = comment
 	return r
@@ -121,17 +121,18 @@ func (r rule) String() string {
 	return strings.Join(texts, " ")
 }
 
-// ruleID identifies a rule by its chain and text. It travels as user data with
-// the rule, where nft(8) does not show it, so that a reader of the kernel sees at
-// once which rules are ours and unaltered. Comparing expressions could not tell:
-// the kernel returns them in another form, and google/nftables leaves some out.
+// ruleID identifies a rule by its chain and text. It is stored in the rule's user
+// data, which nft(8) does not show, so that reading the kernel's rules shows which
+// of them are ours and unchanged. Comparing expressions would not: the kernel
+// returns them in another form, and google/nftables omits some.
 func ruleID(chain, text string) uint64 {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s\x00%s", chain, text)
 	return h.Sum64()
 }
 
-// sealRules computes the rules' ids, and the digest of all but elements.
+// sealRules computes the ids of the rules, and the digest of everything but
+// elements.
 func (t *Table) sealRules() {
 	rules := fnv.New64a()
 	for _, c := range t.counters {

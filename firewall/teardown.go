@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Teardown removes everything of ours: table inet swerve with all that is in it,
-// then our bits of the flows' marks. It is no error where there is nothing.
-// Flows that are under way keep their addresses, as long as some other program
-// uses NAT: with its last user gone, the kernel translates no more.
+// Teardown removes everything of ours: table inet swerve with its contents, then our
+// bits of the flows' marks. It is no error if there is nothing. Existing flows keep
+// their addresses as long as another program uses NAT: without any user of NAT,
+// the kernel stops translating.
 func (k *Kernel) Teardown(l lane.Layout) error {
 	if err := k.DeleteTable(); err != nil {
 		return err
@@ -20,7 +20,7 @@ func (k *Kernel) Teardown(l lane.Layout) error {
 	return err
 }
 
-// DeleteTable removes the table alone.
+// DeleteTable removes only the table. It is no error if there is none.
 func (k *Kernel) DeleteTable() error {
 	err := k.transact(func(tx *transaction) { tx.DelTable(tx.table) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {

@@ -5,20 +5,21 @@ import (
 	"strings"
 )
 
-// tableName is the one table that is ours, in family inet.
+// tableName is the name of our only table, in family inet.
 const tableName = "swerve"
 
-// String writes the table as nft(8) reads it, with the reason of each chain
-// above it. It adds to what the kernel holds: see Replacement.
+// String returns the table as nft(8) text, with the reason for each chain above it.
+// As a script it adds to what the kernel holds: see Replacement.
 func (t Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", tableName)
-	fmt.Fprint(&b, "  # Packets by uplink and its new flows; packets answered with a reset, kept from an uplink that\n",
-		"  # their policy may never use (guard), and of flows whose address belongs elsewhere (stray).\n")
+	fmt.Fprint(&b, "  # Packets by uplink, and its new flows. Packets answered with a reset, kept off an uplink that their\n",
+		"  # policy may never use (guard), and dropped because their address belongs elsewhere (stray).\n")
 	for _, c := range t.counters {
 		fmt.Fprintf(&b, "  counter %s { }\n", c)
 	}
-	writeGrace(&b)
+	writeAbout(&b, "For a minute after the kernel itself removed an uplink's entries: the devices that its flows now leave by.")
+	fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
 	for _, m := range t.maps {
 		m.write(&b)
 	}
@@ -29,9 +30,8 @@ func (t Table) String() string {
 	return b.String()
 }
 
-// Replacement writes the table as an nft(8) script that replaces whatever the
-// kernel holds of it, in one transaction. Counters begin at zero, which Apply
-// avoids.
+// Replacement returns an nft(8) script that replaces the table that the kernel
+// holds, in one transaction. Counters restart at zero, unlike with Apply.
 func (t Table) Replacement() string {
 	return fmt.Sprintf("add table inet %[1]s\ndelete table inet %[1]s\n%[2]s", tableName, t)
 }
@@ -51,11 +51,6 @@ func (m verdictMap) write(b *strings.Builder) {
 		b.WriteString("\n    }\n")
 	}
 	b.WriteString("  }\n")
-}
-
-func writeGrace(b *strings.Builder) {
-	writeAbout(b, "For a minute after the kernel itself threw an uplink's entries away: the devices that its flows now leave by.")
-	fmt.Fprintf(b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
 }
 
 func (c chain) write(b *strings.Builder) {

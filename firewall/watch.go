@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Watcher tells when table inet swerve changed, whoever did it: a hint to call
-// [Kernel.Drift], no more.
+// Watcher reports changes to table inet swerve by any program. They are only hints
+// to call [Kernel.Drift].
 type Watcher struct {
 	conn  *netlink.Conn
 	hints chan struct{}
 }
 
-// Watch begins to listen, in the network namespace of the calling thread. What
-// happens from now on is seen when Run is called.
+// Watch starts to listen, in the network namespace of the calling thread. Run
+// reports all changes from now on, also those before it is called.
 func Watch() (*Watcher, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)})
 	if err != nil {
@@ -32,15 +32,15 @@ func Watch() (*Watcher, error) {
 	return &Watcher{conn: conn, hints: make(chan struct{}, 1)}, nil
 }
 
-// Hints has an element after each change of the table. Changes that come while
-// one is waiting are covered by it.
+// Hints has an element after each change to the table. Changes while one is pending
+// add none.
 func (w *Watcher) Hints() <-chan struct{} { return w.hints }
 
-// pauseAfterError keeps an error that repeats itself from taking a whole core.
+// pauseAfterError keeps a repeating error from using a whole core.
 const pauseAfterError = 100 * time.Millisecond
 
-// Run listens until the context ends, and closes the watcher. It survives lost
-// messages: then anything may have changed, so it hints.
+// Run listens until the context ends, and then closes the watcher. If messages are
+// lost, anything may have changed, so it sends a hint and continues.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.conn.Close()
 	stop := context.AfterFunc(ctx, func() { w.conn.SetReadDeadline(time.Unix(1, 0)) })
@@ -68,11 +68,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) hint() {
 	select {
 	case w.hints <- struct{}{}:
-	default: // one is waiting already
+	default: // one is pending already
 	}
 }
 
-// concerns reports whether a message is about our table or something in it.
+// concerns reports whether any of the messages is about our table or something in it.
 func concerns(messages []netlink.Message) bool {
 	for _, m := range messages {
 		if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Header.Type&0xff == unix.NFT_MSG_NEWGEN {
@@ -83,7 +83,7 @@ func concerns(messages []netlink.Message) bool {
 		}
 		ours := false
 		err := eachAttribute(m.Data, func(ad *netlink.AttributeDecoder) {
-			// Attribute 1 of every kind of object is the name of its table.
+			// Attribute 1 of objects of every kind is the name of their table.
 			ours = ours || ad.Type() == unix.NFTA_TABLE_NAME && ad.String() == tableName
 		})
 		if ours || err != nil {

@@ -41,14 +41,14 @@ func TestLaneOf(t *testing.T) {
 	}
 }
 
-// TestPriorities holds that the rules of all lanes have priorities of their own,
-// within the span that the configuration checks.
+// TestPriorities checks that the rules of all lanes have distinct priorities, within
+// the span that the configuration checks.
 func TestPriorities(t *testing.T) {
 	l := DefaultLayout
 	seen := map[int]bool{l.FirstPriority: true}
 	add := func(priority int) {
 		if seen[priority] || priority > l.FirstPriority+PrioritySpan {
-			t.Errorf("priority %d is there twice, or beyond the span", priority)
+			t.Errorf("priority %d is used twice, or beyond the span", priority)
 		}
 		seen[priority] = true
 	}

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// systemService lists the numbers, on this machine, of systemd's group
-// @system-service. Those that it does not have are left out.
+// systemService returns the numbers of the system calls in systemd's group
+// @system-service that this machine's architecture has.
 func systemService(t *testing.T) (numbers []uint32) {
 	t.Helper()
 	known := callNumbers(t)
@@ -26,8 +26,8 @@ func systemService(t *testing.T) (numbers []uint32) {
 	return numbers
 }
 
-// callNumbers are this machine's system calls by name, out of the source of
-// golang.org/x/sys, which has no such table to look into.
+// callNumbers returns the numbers of this machine's system calls by name. It reads
+// them from the source of golang.org/x/sys, which exports no such table.
 func callNumbers(t *testing.T) map[string]uint32 {
 	t.Helper()
 	folder := strings.TrimSpace(output(t, "go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys"))
@@ -43,7 +43,7 @@ func callNumbers(t *testing.T) map[string]uint32 {
 	return numbers
 }
 
-// The list is what systemd's own says, where that is of the list's version.
+// The list has all calls of systemd's own group, if systemd is of the same version.
 func TestSystemServiceIsSystemds(t *testing.T) {
 	out, err := exec.Command("systemd-analyze", "--version").Output()
 	if err != nil || !strings.HasPrefix(string(out), "systemd 252 ") {
@@ -58,7 +58,7 @@ func TestSystemServiceIsSystemds(t *testing.T) {
 	}
 }
 
-// expand lists the system calls of a group of systemd's.
+// expand returns the system calls of one of systemd's groups.
 func expand(t *testing.T, group string) (calls []string) {
 	t.Helper()
 	for line := range strings.Lines(output(t, "systemd-analyze", "syscall-filter", group)) {

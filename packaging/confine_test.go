@@ -12,38 +12,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confineWord as this program's first argument has it become a confined command,
-// described by its second. It does to itself what systemd does for the unit, so
-// that no systemd has to run where the tests do.
+// confineWord as the first argument makes this program become a confined command,
+// which the second argument describes. It restricts itself as systemd would restrict
+// the unit, so that the tests need no running systemd.
 const confineWord = "confine"
 
-// confinement is a command line and what it may do.
+// confinement is a command line and its restrictions.
 type confinement struct {
-	// Root becomes the command's root folder: read-only, but for /proc and the
+	// Root becomes the command's root folder: read-only, except for /proc and the
 	// folders in Writable.
 	Root     string
 	Writable []string
 	Args     []string
 	Env      []string
-	// Free leaves the command root's powers; what follows does not hold then.
+	// Free leaves the command all privileges of root; what follows then has no
+	// effect.
 	Free     bool
 	UID, GID int
-	// Capabilities that are ambient, and all that there are.
+	// Capabilities are the ambient ones, and the only ones.
 	Capabilities []int
-	// Families of addresses that sockets may have.
+	// Families are the address families that sockets may have.
 	Families []uint32
-	// Calls are the numbers of the system calls that are not refused.
+	// Calls are the numbers of the permitted system calls.
 	Calls []uint32
 }
 
-// arguments is the command line that confines.
+// arguments returns the command line that runs the confined command.
 func (c confinement) arguments() ([]string, error) {
 	spec, err := json.Marshal(c)
 	return []string{os.Args[0], confineWord, string(spec)}, err
 }
 
-// confine becomes the confined command; it only returns when it cannot. All is done
-// to the one thread that execve leaves alive.
+// confine becomes the confined command; it returns only if that fails. It changes
+// only its own thread, which is the one that survives execve.
 func confine(spec string) error {
 	runtime.LockOSThread()
 	var c confinement
@@ -61,14 +62,14 @@ func confine(spec string) error {
 			return err
 		}
 	}
-	// Lost with the user; the lab's daemons end with their lab.
+	// The change of user has reset it; the lab's daemons must end with their lab.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
 	return fmt.Errorf("execute %s: %w", c.Args[0], unix.Exec(c.Args[0], c.Args, c.Env))
 }
 
-// enter makes Root the root, in a mount namespace of this thread's own.
+// enter makes Root the root folder, in a mount namespace of this thread's own.
 func (c confinement) enter() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
@@ -98,8 +99,8 @@ func (c confinement) enter() error {
 	return errors.Join(unix.Chroot(c.Root), unix.Chdir("/"))
 }
 
-// dropRights becomes the user, with no other capabilities than those given, and
-// none to gain.
+// dropRights becomes the user, with only the capabilities that are given, and no way
+// to gain others.
 func (c confinement) dropRights() error {
 	var mask uint32
 	for _, n := range c.Capabilities {
@@ -133,7 +134,7 @@ func (c confinement) dropRights() error {
 	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
-// becomeUser changes this thread alone, unlike the functions of package syscall.
+// becomeUser changes only this thread, unlike the functions of package syscall.
 func (c confinement) becomeUser() error {
 	uid, gid := uintptr(c.UID), uintptr(c.GID)
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
@@ -154,13 +155,13 @@ const (
 	seccompFirstArg = 16
 )
 
-// forbid has the kernel refuse all system calls but Calls with EPERM, and sockets
-// of other families with EAFNOSUPPORT, as systemd does.
+// forbid makes the kernel refuse all system calls except Calls with EPERM, and
+// sockets of families other than Families with EAFNOSUPPORT, as systemd does.
 func (c confinement) forbid() error {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 	}
-	unless := func(value uint32) unix.SockFilter { // equal to value, skip the next
+	unless := func(value uint32) unix.SockFilter { // skips the next instruction unless the value is equal
 		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: 1}
 	}
 	end := func(verdict uint32) unix.SockFilter {

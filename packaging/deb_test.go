@@ -30,7 +30,8 @@ func TestDeb(t *testing.T) {
 	}
 }
 
-// debContent lists the files of a deb and checks whose and from when all is.
+// debContent returns the files of a deb, and checks the owners and times of all
+// entries.
 func debContent(t *testing.T, deb, conffiles string) map[string]file {
 	t.Helper()
 	got := map[string]file{}
@@ -56,7 +57,7 @@ func debContent(t *testing.T, deb, conffiles string) map[string]file {
 			continue
 		}
 		if h.Typeflag != tar.TypeReg {
-			t.Errorf("%s is no plain file", path)
+			t.Errorf("%s is not a regular file", path)
 		}
 		got[path] = file{mode: h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid),
 			config: strings.Contains("\n"+conffiles, "\n"+path+"\n")}

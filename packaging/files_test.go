@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// file is what a package says of one of its files.
+// file is the metadata that a package has of one of its files.
 type file struct {
 	mode   fs.FileMode
 	config bool
 }
 
-// content is what both packages have to hold, with root's ownership; the folders
-// above are the system's, but for /etc/swerve.
+// content is what the packages must contain, owned by root. The parent folders are
+// the system's, except for /etc/swerve.
 var content = map[string]file{
 	"/etc/swerve/swerve.yaml":                           {mode: 0o644, config: true},
 	"/usr/bin/swerve":                                   {mode: 0o755},
@@ -32,7 +32,7 @@ var content = map[string]file{
 
 var zshOfFormat = map[string]string{"deb": "vendor-completions", "rpm": "site-functions"}
 
-// contentOf is the content of a format's package.
+// contentOf returns the content of a package format.
 func contentOf(format string) map[string]file {
 	want := map[string]file{}
 	for path, f := range content {
@@ -43,7 +43,7 @@ func contentOf(format string) map[string]file {
 	return want
 }
 
-// compareContent compares what a package holds with what it should.
+// compareContent compares the content of a package with what it should be.
 func compareContent(t *testing.T, format string, got map[string]file) {
 	t.Helper()
 	want := contentOf(format)
@@ -59,7 +59,7 @@ func compareContent(t *testing.T, format string, got map[string]file) {
 	}
 }
 
-// A commit's packages are the same whenever and wherever they are built.
+// The packages of a commit are the same whenever and wherever they are built.
 func TestPackagesAreReproducible(t *testing.T) {
 	again := t.TempDir()
 	if err := makePackages(again); err != nil {

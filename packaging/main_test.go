@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// What the tests' packages are told, so that all of it can be expected.
+// Parameters of the packages that the tests build, so that the results are known.
 const (
 	builtVersion = "1.2.3"
 	builtEpoch   = 1700000000
 )
 
-// dist is where TestMain built the packages.
+// dist is the folder in which TestMain built the packages.
 var dist string
 
 func TestMain(m *testing.M) {
@@ -42,11 +42,11 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// makePackages has make build this machine's packages into a folder.
+// makePackages runs make to build this machine's packages into a folder.
 func makePackages(into string) error {
 	cmd := exec.Command("make", "-C", "..", "packages", "ARCHES="+runtime.GOARCH, "DIST="+into,
 		"VERSION="+builtVersion, fmt.Sprint("EPOCH=", builtEpoch))
-	for _, v := range os.Environ() { // of a make around this one
+	for _, v := range os.Environ() { // without those of a make that runs the tests
 		if !strings.HasPrefix(v, "MAKE") && !strings.HasPrefix(v, "MFLAGS") {
 			cmd.Env = append(cmd.Env, v)
 		}
@@ -57,7 +57,7 @@ func makePackages(into string) error {
 	return nil
 }
 
-// built is the path of the one package of a format.
+// built returns the path of the only package of a format.
 func built(t *testing.T, in, format string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(in, "*."+format))
@@ -67,7 +67,7 @@ func built(t *testing.T, in, format string) string {
 	return found[0]
 }
 
-// output is what a command writes to standard output.
+// output runs a command and returns what it writes to standard output.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	var errs strings.Builder

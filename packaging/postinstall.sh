@@ -13,15 +13,15 @@ fi
 
 running() { [ -d /run/systemd/system ]; }
 
-# Debian's own starts nothing where the machine's policy forbids it.
+# Debian's wrapper starts nothing if the machine's policy forbids it.
 services=systemctl
 if command -v deb-systemd-invoke >/dev/null; then
 	services=deb-systemd-invoke
 fi
 
-# Enabling works without a running systemd too, as where an image is built.
+# Enabling works without a running systemd too, such as when an image is built.
 case "$1" in
-configure) # Debian; $2 is the version before, if there was one
+configure) # Debian; $2 is the previous version, if there was one
 	[ -n "${2:-}" ] || systemctl enable swerve.service
 	if running; then
 		systemctl daemon-reload

@@ -1,6 +1,6 @@
 #!/bin/sh
-# After removing: what the daemon has learnt, and that it was enabled, goes when the
-# user asks for it.
+# After removing: the daemon's state, and that it was enabled, are removed when the
+# package is purged.
 set -e
 if [ "$1" = purge ]; then
 	rm -rf /var/lib/swerve /run/swerve

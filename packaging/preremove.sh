@@ -1,6 +1,6 @@
 #!/bin/sh
-# Before removing: the daemon ends, and what it put into the kernel goes while the
-# program is still there to take it out. An upgrade does neither.
+# Before removing: stop the daemon, and remove what it put into the kernel while the
+# program is still installed. An upgrade does neither.
 set -e
 case "$1" in
 remove | deconfigure) # Debian: it stays enabled until it is purged

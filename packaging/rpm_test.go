@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Tags of an rpm's header (rpm's rpmtag.h), as far as they are looked at.
+// Tags of an rpm's header (rpm's rpmtag.h) that the tests check.
 const (
 	rpmName         = 1000
 	rpmVersion      = 1001
@@ -44,7 +44,7 @@ type rpmHeader struct {
 	numbers map[uint32][]uint32
 }
 
-// first is the first word of a tag.
+// first returns the first word of a tag.
 func (h rpmHeader) first(tag uint32) string {
 	return strings.Join(h.words[tag][:min(1, len(h.words[tag]))], "")
 }
@@ -55,7 +55,7 @@ func TestRPM(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.HasPrefix(data, []byte{0xed, 0xab, 0xee, 0xdb}) {
-		t.Fatal("no rpm begins so")
+		t.Fatal("the file does not begin as an rpm")
 	}
 	_, end := parseRPMHeader(t, data, rpmLeadSize) // the signatures
 	h, _ := parseRPMHeader(t, data, (end+7)/8*8)
@@ -111,7 +111,7 @@ func parseRPMHeader(t *testing.T, data []byte, at int) (h rpmHeader, end int) {
 	return h, at + rpmHeaderIntro + count*rpmEntrySize + size
 }
 
-// add takes one entry: numbers of two or four bytes, or words; not bytes.
+// add adds one entry: numbers of two or four bytes, or words; bytes are ignored.
 func (h rpmHeader) add(tag, kind uint32, data []byte, count int) {
 	for range count {
 		switch kind {

@@ -22,30 +22,31 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// The numbers of nobody else: the user that the unit names, in the root of its own.
+// IDs that nobody else uses: those of the unit's user, within the root of its own.
 const swerveUID, swerveGID = 60123, 60124
 
-// configured is what stands in /etc/swerve/swerve.yaml.
+// configured is the content of /etc/swerve/swerve.yaml.
 const configured = `uplinks:
   - {name: fiber, interface: wan0}
   - {name: lte, interface: wan1}
 health: {window: 5s}
 `
 
-// installed is an installed package on a lab's gateway, and who uses that.
+// installed is an installed package on a lab's gateway, with the clients that use
+// the gateway.
 type installed struct {
 	*testing.T
 	*testenv.Lab
 	root    string
 	daemon  *testenv.Daemon
 	api     *control.Client
-	told    *manager
+	manager *manager
 	clients []*traffic.Client
 	server  *traffic.Server
 }
 
-// The unit's command line, as the unit's user and with no more than the unit
-// allows, does everything that the daemon has to.
+// The unit's command line, as the unit's user and with no more rights than the unit
+// gives, does everything that the daemon has to do.
 func TestUnitRunsAndFailsOver(t *testing.T) {
 	for _, fault := range []string{"carrier", "black-hole"} {
 		t.Run(fault, func(t *testing.T) {
@@ -76,8 +77,8 @@ func TestUnitRunsAndFailsOver(t *testing.T) {
 	}
 }
 
-// Without its capabilities it does not start, and says what it lacks: the
-// confinement is one.
+// Without its capabilities it does not start, and names the one that it lacks. So
+// the confinement is effective.
 func TestUnitWithoutCapabilities(t *testing.T) {
 	i := install(t, func(c *confinement) { c.Capabilities = nil })
 	if err := i.daemon.Start(); err != nil {
@@ -86,12 +87,12 @@ func TestUnitWithoutCapabilities(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := i.daemon.Wait(ctx); err == nil || !strings.Contains(i.daemon.Log(), "CAP_NET_ADMIN") {
-		t.Errorf("it ended with %v and said %q, want it to name what it lacks", err, i.daemon.Log())
+		t.Errorf("it ended with %v and logged %q, want it to name what it lacks", err, i.daemon.Log())
 	}
 }
 
-// install unpacks the deb and does what its script has systemd do: the user and
-// the folders. Nothing runs yet.
+// install unpacks the deb and does what its script makes systemd do: it adds the user
+// and the folders. Nothing is started yet.
 func install(t *testing.T, change ...func(*confinement)) *installed {
 	t.Helper()
 	i := &installed{T: t, Lab: testenv.NewTest(t, testenv.Options{}), root: unpack(t)}
@@ -104,7 +105,7 @@ func install(t *testing.T, change ...func(*confinement)) *installed {
 	for line := range strings.Lines(read(t, i.path("usr/lib/tmpfiles.d/swerve.conf"))) {
 		i.makeFolder(line)
 	}
-	i.told = listenNotify(t, i.path("run/notify"))
+	i.manager = listenNotify(t, i.path("run/notify"))
 	args, err := i.confinement(change...).arguments()
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func install(t *testing.T, change ...func(*confinement)) *installed {
 	return i
 }
 
-// confinement is what the installed unit says, and a manager to notify.
+// confinement returns that of the installed unit, with a manager to notify.
 func (i *installed) confinement(change ...func(*confinement)) confinement {
 	i.Helper()
 	u := parseUnit(i.T, read(i.T, i.path("usr/lib/systemd/system/swerve.service")))
@@ -141,7 +142,7 @@ func (i *installed) confinement(change ...func(*confinement)) confinement {
 	return c
 }
 
-// makeFolder does what a line of tmpfiles.d says.
+// makeFolder makes the folder of a line of tmpfiles.d.
 func (i *installed) makeFolder(line string) {
 	i.Helper()
 	var kind, path, user, group string
@@ -169,7 +170,7 @@ func (i *installed) write(name, text string) {
 }
 
 func (i *installed) close() {
-	var stopping sync.WaitGroup // a client waits for the answers that it is owed
+	var stopping sync.WaitGroup // a client waits for pending answers
 	for _, c := range i.clients {
 		stopping.Go(c.Stop)
 	}
@@ -179,18 +180,19 @@ func (i *installed) close() {
 	}
 	i.api.Close()
 	if i.Failed() {
-		i.Logf("the daemon's log:\n%s\nit told systemd %s", i.daemon.Log(), i.told)
+		i.Logf("the daemon's log:\n%s\nits notifications: %s", i.daemon.Log(), i.manager)
 	}
 }
 
-// start starts the unit's command line and waits until it has told that it is ready.
+// start starts the unit's command line and waits until it has reported that it is
+// ready.
 func (i *installed) start() {
 	i.Helper()
 	if err := i.daemon.Start(); err != nil {
 		i.Fatal(err)
 	}
-	i.eventually("READY", func() bool { return i.told.count("READY=1") > 0 })
-	i.eventually("WATCHDOG", func() bool { return i.told.count("WATCHDOG=1") > 1 })
+	i.eventually("READY", func() bool { return i.manager.count("READY=1") > 0 })
+	i.eventually("WATCHDOG", func() bool { return i.manager.count("WATCHDOG=1") > 1 })
 	i.await("fiber to carry, and all to be up", func(s *control.Status) bool {
 		up := carries(s, "fiber")
 		for _, u := range s.Uplinks {
@@ -200,7 +202,7 @@ func (i *installed) start() {
 	})
 }
 
-// isConfined wants the process to have no more rights than the unit gives.
+// isConfined checks that the process has no more rights than the unit gives.
 func (i *installed) isConfined() {
 	i.Helper()
 	status := read(i.T, fmt.Sprintf("/proc/%d/status", i.daemon.Pid()))
@@ -215,8 +217,8 @@ func (i *installed) isConfined() {
 	}
 }
 
-// isSetUp wants what a start leaves behind to be there: socket, state, sysctls,
-// rules, routes and the table of nftables.
+// isSetUp checks for everything that a start sets up: socket, state, sysctls, rules,
+// routes and the nftables table.
 func (i *installed) isSetUp() {
 	i.Helper()
 	info, err := os.Stat(i.path("run/swerve/swerve.sock"))
@@ -242,7 +244,7 @@ func (i *installed) isSetUp() {
 	i.holds(true)
 }
 
-// holds compares the kernel, as ip and nft tell it, with having Swerve's or not.
+// holds checks, with ip and nft, whether the kernel holds Swerve's objects.
 func (i *installed) holds(want bool) {
 	i.Helper()
 	for command, ours := range map[string]string{
@@ -289,7 +291,7 @@ func (i *installed) client(to netip.Addr, kind traffic.Kind, own bool) {
 	i.clients = append(i.clients, c)
 }
 
-// answeredBy waits until every client is answered by way of an uplink.
+// answeredBy waits until every client gets its answers by an uplink.
 func (i *installed) answeredBy(uplink int) {
 	i.Helper()
 	plan := i.Uplinks[uplink]
@@ -307,8 +309,8 @@ func (i *installed) answeredBy(uplink int) {
 	}
 }
 
-// connectionsEnded wants each TCP connection to have been ended once the uplink
-// was lost: the LAN's by a reset, the gateway's own by the kernel.
+// connectionsEnded checks that each TCP connection was ended once the uplink was lost:
+// those of the LAN by a reset, the gateway's own by the kernel.
 func (i *installed) connectionsEnded() {
 	i.Helper()
 	for n, c := range i.clients {
@@ -318,20 +320,21 @@ func (i *installed) connectionsEnded() {
 	}
 }
 
-// reload sends what systemd does and wants it to be told of the beginning and end.
+// reload sends the signal that systemd sends, and expects a notification of the
+// reload's start and of its end.
 func (i *installed) reload() {
 	i.Helper()
-	ready := i.told.count("READY=1")
+	ready := i.manager.count("READY=1")
 	if err := i.daemon.Signal(syscall.SIGHUP); err != nil {
 		i.Fatal(err)
 	}
 	i.eventually("RELOADING, then READY", func() bool {
-		return i.told.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.told.count("READY=1") == ready+1
+		return i.manager.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.manager.count("READY=1") == ready+1
 	})
 	i.await("another generation", func(s *control.Status) bool { return s.Daemon.Generation == 2 })
 }
 
-// noComplaints wants nothing to have been refused by the kernel or the unit.
+// noComplaints checks that neither the kernel nor the unit has refused anything.
 func (i *installed) noComplaints() {
 	i.Helper()
 	s, err := i.api.Status(i.Context())
@@ -350,8 +353,8 @@ func (i *installed) noComplaints() {
 	}
 }
 
-// stopAndTeardown ends the daemon as systemd does, which leaves all in place, and
-// removes it as the package's removal does.
+// stopAndTeardown stops the daemon as systemd does, which leaves everything in place,
+// and tears it down as the removal of the package does.
 func (i *installed) stopAndTeardown() {
 	i.Helper()
 	ctx, cancel := context.WithTimeout(i.Context(), patience)
@@ -359,7 +362,7 @@ func (i *installed) stopAndTeardown() {
 	if err := i.daemon.Stop(ctx); err != nil {
 		i.Errorf("SIGTERM: %v", err)
 	}
-	i.eventually("STOPPING", func() bool { return i.told.count("STOPPING=1") == 1 })
+	i.eventually("STOPPING", func() bool { return i.manager.count("STOPPING=1") == 1 })
 	i.holds(true)
 	c := i.confinement(func(c *confinement) { c.Free, c.Args = true, []string{"/usr/bin/swerve", "teardown"} })
 	args, err := c.arguments()
@@ -375,14 +378,14 @@ func (i *installed) stopAndTeardown() {
 	}
 }
 
-// patience bounds every wait: generous, since it only ends tests that fail.
+// patience bounds every wait. It is long, since only failing tests wait for it.
 const patience = 40 * time.Second
 
 func (i *installed) eventually(what string, holds func() bool) {
 	i.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			i.Fatalf("waited %v in vain for %s", patience, what)
+			i.Fatalf("waited %v for %s", patience, what)
 		}
 	}
 }
@@ -408,7 +411,7 @@ type manager struct {
 	all []string
 }
 
-// listenNotify makes the socket for everybody to write to, as systemd's is.
+// listenNotify opens a socket that everybody may write to, as systemd's.
 func listenNotify(t *testing.T, path string) *manager {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -438,12 +441,12 @@ func (m *manager) read(from net.Conn) {
 	}
 }
 
-// count tells how many messages began so.
-func (m *manager) count(beginning string) (n int) {
+// count returns how many messages have the prefix.
+func (m *manager) count(prefix string) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, text := range m.all {
-		if strings.HasPrefix(text, beginning) {
+		if strings.HasPrefix(text, prefix) {
 			n++
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// unit is a unit file's assignments by key, in order.
+// unit has the assignments of a unit file by key, in order.
 type unit map[string][]string
 
 func parseUnit(t *testing.T, text string) unit {
@@ -30,7 +30,7 @@ func parseUnit(t *testing.T, text string) unit {
 	return u
 }
 
-// last is the value that holds: of several assignments the last.
+// last returns the effective value, that of the last assignment.
 func (u unit) last(key string) string {
 	if len(u[key]) == 0 {
 		return ""
@@ -54,11 +54,11 @@ func TestUnit(t *testing.T) {
 			t.Errorf("%s=%s, want %s", key, got, want)
 		}
 	}
-	// The uplinks' sysctls, the machine's interfaces and the rules of its network
-	// namespace have to stay in reach.
+	// The uplinks' sysctls, the machine's interfaces and its network namespace must
+	// stay accessible.
 	for _, key := range []string{"ProtectKernelTunables", "PrivateNetwork", "DynamicUser", "ProcSubset"} {
 		if got := u.last(key); got != "" {
-			t.Errorf("%s=%s keeps the daemon from its work", key, got)
+			t.Errorf("%s=%s keeps the daemon from working", key, got)
 		}
 	}
 	for _, key := range []string{"WatchdogSec", "RestartSec", "TimeoutStopSec"} {
@@ -68,13 +68,13 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// What systemd's own checker says, where there is one.
-func TestSystemdLikesTheUnit(t *testing.T) {
+// systemd's own checker accepts the unit, if it is installed.
+func TestSystemdAcceptsTheUnit(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Log("no systemd-analyze on this machine; TestUnit has looked at each key")
+		t.Log("no systemd-analyze on this machine; TestUnit has checked each key")
 		return
 	}
-	// It wants the program to be there, which is only so where Swerve is installed.
+	// It requires the program to exist, which it does only where Swerve is installed.
 	path := filepath.Join(t.TempDir(), "swerve.service")
 	text := strings.ReplaceAll(read(t, "swerve.service"), "/usr/bin/swerve", "/bin/true")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -85,12 +85,12 @@ func TestSystemdLikesTheUnit(t *testing.T) {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
 	for line := range strings.Lines(string(out)) {
-		// The line before it holds there, see the unit.
+		// An older systemd keeps the line before it, see the unit.
 		if strings.Contains(line, path) && !strings.Contains(line, "ignoring: notify-reload") {
 			t.Errorf("verify: %s", line)
 		}
 	}
-	// In tenths of ten: 2.5 is what a network daemon with two capabilities can reach.
+	// In tenths, of 10 at most: a network daemon with two capabilities can reach 2.5.
 	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=25", path).CombinedOutput(); err != nil {
 		t.Errorf("security: %v\n%s", err, out)
 	}
@@ -115,7 +115,7 @@ func TestUserAndFolders(t *testing.T) {
 	}
 }
 
-// What is shipped as the configuration, and as its reference, is a good one.
+// The shipped configuration and the shipped reference are valid.
 func TestShippedConfigurationsAreGood(t *testing.T) {
 	root := unpack(t)
 	program := filepath.Join(root, "usr/bin/swerve")
@@ -126,11 +126,11 @@ func TestShippedConfigurationsAreGood(t *testing.T) {
 		t.Error("the shipped configuration does not say uplinks: auto")
 	}
 	if got := output(t, program, "version"); !strings.HasPrefix(got, "swerve "+builtVersion+"\n") {
-		t.Errorf("it says of itself %q", got)
+		t.Errorf("version printed %q", got)
 	}
 }
 
-// unpack unpacks the deb into a root of its own.
+// unpack unpacks the deb into a new root folder.
 func unpack(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// BenchmarkSwitch is a failover from the decision until the kernel was read back:
-// every policy's ladder is turned over in both families. The aim is 2 ms for two
-// uplinks with the default policy, and 20 ms for 32 policies.
+// BenchmarkSwitch measures a failover from the decision until the kernel has been
+// read back: every policy's ladder is reversed in both families. The goal is 2 ms
+// for two uplinks with the default policy, and 20 ms for 32 policies.
 func BenchmarkSwitch(b *testing.B) {
 	for _, c := range []struct{ policies, foreign int }{{1, 0}, {1, 10000}, {32, 0}, {32, 10000}} {
 		b.Run(fmt.Sprintf("policies=%d/foreign=%d", c.policies, c.foreign), func(b *testing.B) {
@@ -29,7 +29,7 @@ func BenchmarkSwitch(b *testing.B) {
 	}
 }
 
-// BenchmarkRead is a look at a kernel that is as it should be.
+// BenchmarkRead measures the detection that there is no drift.
 func BenchmarkRead(b *testing.B) {
 	for _, foreign := range []int{0, 10000} {
 		b.Run(fmt.Sprintf("foreign=%d", foreign), func(b *testing.B) {
@@ -72,8 +72,8 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// withPolicies is the lab's goal with so many policies of one order, which is also
-// in main.
+// withPolicies is the lab's goal with n policies of the same order, which is also in
+// main.
 func (l *lab) withPolicies(n int, lanes ...lane.Lane) State {
 	g := cloneGoal(l.goal)
 	g.Mirror = true

@@ -14,16 +14,17 @@ import (
 	"swerve/lane"
 )
 
-// The decoders below read what a dump of the kernel holds. They are our own since
-// the library's panic on attributes that are too short, do not tell what a rule
-// does, and take every route apart before one can say that it is of no interest:
-// 10,000 foreign routes then cost more than all of our work.
+// The decoders below read the messages of a kernel dump. We do not use those of the
+// library, since they panic on attributes that are too short, do not return the
+// action of a rule, and decode every route completely before the caller can
+// discard it: with 10,000 foreign routes that would take longer than all of our
+// work.
 
-// errMalformed is the cause wherever a message is not as rtnetlink(7) has it.
-var errMalformed = errors.New("malformed message of the kernel")
+// errMalformed is the cause wherever a message violates rtnetlink(7).
+var errMalformed = errors.New("malformed message from the kernel")
 
-// header is struct rtmsg, which struct fib_rule_hdr equals in size and shape. In
-// a rule, kind is its action.
+// header is struct rtmsg. The struct fib_rule_hdr of rules has the same layout, with
+// the action of the rule in place of kind.
 type header struct {
 	family, dstLen, srcLen, tos, table, protocol, scope, kind uint8
 	flags                                                     uint32
@@ -38,7 +39,7 @@ func decodeHeader(b []byte) (header, error) {
 	return header{b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], binary.NativeEndian.Uint32(b[8:])}, nil
 }
 
-// familyOf translates AF_INET and AF_INET6.
+// familyOf returns the family of AF_INET or AF_INET6, false for any other.
 func familyOf(af uint8) (failover.Family, bool) {
 	switch af {
 	case unix.AF_INET:
@@ -99,8 +100,8 @@ func decodePrefix(b []byte, bits uint8) (netip.Prefix, error) {
 	return p, nil
 }
 
-// decodeRoute reads an RTM_NEWROUTE. ok is false for what is no route of a table
-// of ours or of others: another family, or an entry of a cache.
+// decodeRoute reads an RTM_NEWROUTE. ok is false for what is not a route in a table:
+// an entry of a cache, or a message of another family.
 func decodeRoute(b []byte) (r Route, ok bool, err error) {
 	h, err := decodeHeader(b)
 	if err != nil {
@@ -147,8 +148,9 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 	return err
 }
 
-// done puts the single hop of a route without a list of hops into one. The kernel
-// names a device for unreachable routes too; it means nothing there.
+// done returns the route with its hops in order; the single hop of a route without
+// RTA_MULTIPATH becomes a list of one. The kernel sends a device for unreachable
+// routes too, where it has no meaning.
 func (d *routeDecoder) done() Route {
 	switch {
 	case d.route.Type != Unicast:
@@ -254,14 +256,15 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 		d.protocol = value[0]
 	case nl.FRA_IIFNAME, nl.FRA_GOTO, nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
 		nl.FRA_IP_PROTO, nl.FRA_SPORT_RANGE, nl.FRA_DPORT_RANGE:
-		// The kernel sends these where they are set. What it may send of every rule
-		// in days to come has to be passed over, or nothing would match any more.
+		// The kernel sends these only where they are set. Unknown attributes are
+		// ignored: a later kernel may send some with every rule, and then none of
+		// our rules would compare equal.
 		d.rule.Other = true
 	}
 	return err
 }
 
-// done judges the rest of the header.
+// done returns the rule, with what the rest of the header says of it.
 func (d *ruleDecoder) done() Rule {
 	h, r := d.header, d.rule
 	switch h.kind {
@@ -276,5 +279,5 @@ func (d *ruleDecoder) done() Rule {
 	return r
 }
 
-// ruleInvert is FIB_RULE_INVERT: the rule is for all that does not match.
+// ruleInvert is FIB_RULE_INVERT: the rule applies to what does not match.
 const ruleInvert = 2

@@ -12,7 +12,7 @@ import (
 	"swerve/lane"
 )
 
-// captured are the messages of a real kernel that holds a bit of everything.
+// captured returns messages of a real kernel with routes and rules of all kinds.
 func captured(t testing.TB) (routes, rules [][]byte) {
 	l := newLab(t)
 	l.goal.Policies[0].Family = both(Ladder{Rungs: []Rung{{{1, 3}, {2, 1}}}, Block: true})
@@ -20,17 +20,17 @@ func captured(t testing.TB) (routes, rules [][]byte) {
 	l.sh("ip -4 route add default via inet6 fe80::1 dev wan0 metric 7; ip -4 rule add pref 9 iif lo ipproto tcp dport 1-9 goto 5300 protocol 83")
 	for _, f := range failover.Families {
 		req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
-		take := func(into *[][]byte) func([]byte) error {
+		collect := func(into *[][]byte) func([]byte) error {
 			return func(b []byte) error { *into = append(*into, b); return nil }
 		}
-		l.must(l.kernel.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() {}, take(&routes)))
-		l.must(l.kernel.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() {}, take(&rules)))
+		l.must(l.kernel.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() {}, collect(&routes)))
+		l.must(l.kernel.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() {}, collect(&rules)))
 	}
 	return routes, rules
 }
 
-// Every message that is cut short anywhere is an error or another message, never a
-// panic; so is every one with a wrong length in it.
+// A message that is truncated anywhere is an error or another message, never a panic;
+// so is one with a wrong length in it.
 func TestDecodeBrokenMessages(t *testing.T) {
 	routes, rules := captured(t)
 	refused := 0
@@ -90,12 +90,12 @@ func TestDecodeRefuses(t *testing.T) {
 		t.Errorf("rule with an empty protocol: %v, want malformed", err)
 	}
 	if _, ok, err := decodeRoute(append([]byte{unix.AF_MPLS}, head[1:]...)); ok || err != nil {
-		t.Errorf("route of MPLS: taken %v, %v; want neither", ok, err)
+		t.Errorf("route of MPLS: accepted %v, %v; want neither", ok, err)
 	}
 	cached := append([]byte(nil), head...)
 	binary.NativeEndian.PutUint32(cached[8:], unix.RTM_F_CLONED)
 	if _, ok, err := decodeRoute(cached); ok || err != nil {
-		t.Errorf("entry of a cache: taken %v, %v; want neither", ok, err)
+		t.Errorf("entry of a cache: accepted %v, %v; want neither", ok, err)
 	}
 }
 

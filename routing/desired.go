@@ -7,7 +7,7 @@ import (
 	"swerve/lane"
 )
 
-// Desired returns the routes and rules for a goal. Equal goals give equal states.
+// Desired returns the routes and rules for a goal. Equal goals have equal states.
 func Desired(g Goal) State {
 	var s State
 	for _, f := range failover.Families {
@@ -45,7 +45,7 @@ func (g Goal) routes(f failover.Family) []Route {
 	return out
 }
 
-// hops is the way out of each uplink that is routable now.
+// hops returns the next hop of each uplink that is routable now.
 func (g Goal) hops(f failover.Family) map[lane.Lane]Hop {
 	hops := make(map[lane.Lane]Hop)
 	for _, u := range g.Uplinks {
@@ -61,7 +61,7 @@ func (g Goal) hops(f failover.Family) map[lane.Lane]Hop {
 func (g Goal) rules(f failover.Family) []Rule {
 	out := []Rule{
 		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
-		// such as 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, are met at the second of these.
+		// such as the 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, match at the next rule.
 		rule(f, g.Layout.FirstPriority, Rule{Table: MainTable, Suppress: 1}),
 		{Family: f, Priority: lane.MainAgainPriority, Table: MainTable, Suppress: 0},
 		{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1},
@@ -77,7 +77,7 @@ func (g Goal) rules(f failover.Family) []Rule {
 	return out
 }
 
-// rule gives r its place.
+// rule returns r with its family and priority.
 func rule(f failover.Family, priority int, r Rule) Rule {
 	r.Family, r.Priority = f, uint32(priority)
 	return r
@@ -89,8 +89,9 @@ func (g Goal) laneRule(f failover.Family, n lane.Lane) Rule {
 	})
 }
 
-// fromRules keep sockets that are bound to an address of the uplink on it. They
-// ask for packets without any mark: a flow that has a lane goes by the lane.
+// fromRules keep sockets that are bound to one of the uplink's addresses on the
+// uplink. They match packets without any mark: a flow that has a lane follows its
+// lane.
 func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 	if !u.Family[f].FromRule {
 		return nil
@@ -106,7 +107,7 @@ func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 }
 
 // oifRules keep sockets that are bound to the uplink's device on it, also while it
-// has no way out.
+// has no route.
 func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
 	if u.Interface == "" {
 		return nil

@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// path is a routable way out with one address.
+// path is a routable path with one address.
 func path(gateway, address string) Path {
 	p := Path{Routable: true, FromRule: true, Addresses: []netip.Addr{netip.MustParseAddr(address)}}
 	if gateway != "" {
@@ -52,7 +52,7 @@ func exampleGoal() Goal {
 	}
 }
 
-// lines are the ops as a script.
+// lines returns the ops as a script.
 func lines(ops []Op) string {
 	var b strings.Builder
 	for _, op := range ops {

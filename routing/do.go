@@ -13,9 +13,9 @@ import (
 	"swerve/lane"
 )
 
-// Do makes one change. What is already so is no error: a route or rule that went
-// by itself, a rule that is there. EEXIST of an added route is one: somebody else
-// has the slot.
+// Do makes one change. It is no error if the change has taken effect already: the
+// route or rule to delete is gone, or the rule to add exists. EEXIST for an added
+// route is an error: another program uses the slot.
 func (k *Netlink) Do(op Op) error {
 	switch op.Action {
 	case ReplaceRoute:
@@ -34,6 +34,7 @@ func (k *Netlink) Do(op Op) error {
 	panic(fmt.Sprintf("routing: unknown action %d", op.Action))
 }
 
+// unless returns err, or nil if it is the harmless one.
 func unless(err error, harmless unix.Errno) error {
 	if errors.Is(err, harmless) {
 		return nil
@@ -89,7 +90,7 @@ func netlinkRule(r Rule) *netlink.Rule {
 	out.Protocol = lane.Protocol
 	out.Table = r.Table
 	if r.Other {
-		return out // priority and protocol tell it; the rest is not known
+		return out // priority and protocol identify it; the rest is not known
 	}
 	out.Type = unix.RTN_UNICAST
 	if r.Unreachable {

@@ -1,43 +1,44 @@
 // Package routing keeps our routes, rules and sysctls in the kernel.
 //
-// # What lives here
+// # Reconciling
 //
-// A [Goal] says what is wanted in the daemon's words: uplinks with their
-// gateways and addresses, policies with their ladders. [Desired] turns it into
-// a [State], the routes and rules that the kernel should hold. [Plan] compares
-// two states and returns the [Op]s that lead from one to the other; both
-// functions are pure. A [Kernel] is read and told one Op at a time: [Netlink] is
-// the real one. [Apply] joins them: read, plan, do, read back, until nothing is
-// left to do, and it reports only what the kernel was read to hold. [Teardown]
-// is the way to the empty state. [Sysctls] are the few settings of interfaces
-// that the routes rely on.
+// A [Goal] is the desired configuration in the daemon's terms: uplinks with their
+// gateways and addresses, policies with their ladders. [Desired] converts it to a
+// [State], the routes and rules that the kernel should hold. [Plan] compares two
+// states and returns the [Op]s that lead from one to the other; both functions
+// are pure. A [Kernel] can be read, and does one Op at a time; [Netlink] is the
+// real one. [Apply] reconciles the kernel with a state: it reads, plans, does the
+// ops and reads back, until nothing is left to do, and reports only what it has
+// read. [Teardown] applies the empty state. [Sysctls] manages the few settings of
+// interfaces that the routes rely on.
 //
 // # What is ours
 //
-// Every route and rule of ours bears [lane.Protocol]. The dumps ask the kernel for
-// that protocol, so nothing else is ever compared, replaced or deleted. What
-// others hold is read by [Netlink.Foreign] for one purpose: to stay out of the
-// slots that they use.
+// Every route and rule of ours has the protocol [lane.Protocol]. Dumps request
+// only that protocol, so that nothing else is ever compared, replaced or deleted.
+// [Netlink.Foreign] reads the routes of other programs for one purpose: to avoid
+// the slots that they use.
 //
 // # Slots
 //
-// The kernel knows a route of a table by destination, type of service and
-// metric: its [Slot]. A replace puts a new route into a slot in one step, and a
-// packet meets the old one or the new one. All moves of traffic are such
-// replaces, best rung first, so a table that has a default route never lacks
-// one in between. New slots in the main table, where others put routes too, are
-// filled by an exclusive add instead, which fails where a replace would take
-// over a route that came there a moment ago.
+// The kernel identifies a route in a table by destination, type of service and
+// metric: its [Slot]. A replace puts a new route into a slot atomically: a packet
+// uses either the old route or the new one. Traffic is only ever moved by such
+// replaces, best rung first, so that a table with a default route is never
+// without one in between. New slots in the main table, to which other programs
+// add routes too, are filled by an exclusive add instead: it fails where a replace
+// would overwrite a route that another program added a moment ago.
 //
-// A lookup of IPv6 that is under way on another processor in the microsecond of
-// a replace may find neither (once in some 1,000 replaces under 40,000 lookups a
-// second; never in IPv4). It goes on to the next rule then, and to a default
-// route in main, which is one more use of the ladder's copy there.
+// An IPv6 lookup that runs on another processor in the microsecond of a replace
+// may find neither route (about once in 1,000 replaces under 40,000 lookups a
+// second; never in IPv4). It then continues with the next rule, and finds a
+// default route in main, which is one more reason for the ladder's copy there.
 //
 // # Order
 //
-// Routes before the rules that lead to them, the best rungs of all tables before
-// the second ones, additions before removals, rules before the tables that they
-// lead to when both go. A packet never meets a rule without its table at a
-// first start, and every prefix of a plan is a machine that works.
+// Routes come before the rules that lead to them, the best rungs of all tables
+// before the second ones, additions before removals, and, in removals, rules
+// before the tables that they lead to. At a first start no packet matches a rule
+// whose table is still empty, and every prefix of a plan leaves a working
+// machine.
 package routing

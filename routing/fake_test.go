@@ -9,13 +9,13 @@ import (
 	"swerve/lane"
 )
 
-// fakeKernel has the kernel's semantics of slots and rules, and nothing else.
+// fakeKernel has the kernel's semantics of slots and rules, and no others.
 type fakeKernel struct {
-	routes []Route // of every protocol; of one slot in the order of their coming
+	routes []Route // of every protocol; those of one slot in the order of their addition
 	rules  []Rule
-	// refuse, when set, may fail an op.
+	// refuse, if set, returns an error for an op to refuse.
 	refuse func(Op) error
-	// after, when set, is called after each op that was done.
+	// after, if set, is called after each op that was done.
 	after func(Op)
 }
 
@@ -87,8 +87,8 @@ func (k *fakeKernel) hasDefault(f failover.Family, table int) bool {
 	})
 }
 
-// finds reports whether a packet to somewhere far has a way: the first of the rules
-// that match it, whose table has an answer, and at last the kernel's own rule for main.
+// finds reports whether a packet to a remote host has a route: by the first rule that
+// matches it and whose table has one, or by the kernel's own rule for main.
 func (k *fakeKernel) finds(f failover.Family, mark uint32) bool {
 	rules := slices.Clone(k.rules)
 	slices.SortStableFunc(rules, compareRules)
@@ -104,7 +104,7 @@ func (k *fakeKernel) finds(f failover.Family, mark uint32) bool {
 	return k.hasDefault(f, MainTable)
 }
 
-// foreign are the routes of other protocols.
+// foreign returns the routes of other protocols.
 func (k *fakeKernel) foreign() []Route {
 	var out []Route
 	for _, r := range k.routes {

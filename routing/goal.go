@@ -7,49 +7,51 @@ import (
 	"swerve/lane"
 )
 
-// Goal is all that decides what the kernel should hold of ours.
+// Goal is everything that determines which of our routes and rules the kernel
+// should hold.
 type Goal struct {
 	Layout lane.Layout
 	// Mirror puts the default policy's ladder into the main table as well, for
 	// programs that look only there.
 	Mirror bool
-	// NoIPv6: this machine speaks no IPv6, so it gets no IPv6 rules.
+	// NoIPv6: IPv6 is off on this machine, so it gets no IPv6 routes and rules.
 	NoIPv6 bool
 	// Uplinks and Policies in any order; the default policy is the one with its lane.
 	Uplinks  []Uplink
 	Policies []Policy
-	// Foreign are the default routes of others, see [Netlink.Foreign]. Their slots
-	// are left alone.
+	// Foreign are the default routes of other programs, see [Netlink.Foreign]. Their
+	// slots are not used.
 	Foreign []Route
 }
 
-// Uplink is one uplink as the kernel has to know it.
+// Uplink is what routing needs to know about one uplink.
 type Uplink struct {
 	// Lane is 1 to 63.
 	Lane lane.Lane
-	// Interface is the device's present name, or the last one known while it is
-	// absent: its rules go by the name and stay. Empty: never seen, no such rules.
+	// Interface is the device's present name, or its last known name while it is
+	// absent: its rules match the name, and stay. Empty: never seen, no such rules.
 	Interface string
 	// Index is the device's number; 0 while it is absent.
 	Index  int
 	Family [2]Path
 }
 
-// Path is an uplink's way out in one family.
+// Path is an uplink's path to the internet in one family.
 type Path struct {
-	// Routable: the kernel takes a default route by it. Only then it has routes.
+	// Routable: the kernel accepts a default route by the uplink. Otherwise the path
+	// has no routes.
 	Routable bool
-	// Gateway is the next hop; invalid where the device alone is the way. IPv4
-	// may go by an IPv6 gateway (RFC 5549).
+	// Gateway is the next hop; invalid where routes name only the device. IPv4 may
+	// have an IPv6 gateway (RFC 5549).
 	Gateway netip.Addr
 	// Addresses of this machine on the uplink.
 	Addresses []netip.Addr
-	// FromRule: local sockets bound to one of the addresses leave by this uplink.
-	// False while it is lost, or drained for good.
+	// FromRule: packets of local sockets bound to one of the addresses leave by this
+	// uplink. False while it is lost, or drained permanently.
 	FromRule bool
 }
 
-// PathOf takes from a link what a Path needs.
+// PathOf returns the path of a link in a family.
 func PathOf(l failover.Link, f failover.Family, fromRule bool) Path {
 	p := Path{Routable: l.Routable(f), FromRule: fromRule}
 	if !l.Family[f].PointToPoint {
@@ -61,7 +63,7 @@ func PathOf(l failover.Link, f failover.Family, fromRule bool) Path {
 	return p
 }
 
-// Policy is one policy's way out, by family.
+// Policy is the ladder of one policy, by family.
 type Policy struct {
 	// Lane is 64, the default policy's, to 126.
 	Lane   lane.Lane
@@ -69,7 +71,7 @@ type Policy struct {
 }
 
 // Ladder is a policy's order of uplinks. Shares whose uplink is not routable are
-// passed over.
+// skipped.
 type Ladder struct {
 	// Rungs, best first.
 	Rungs []Rung
@@ -83,6 +85,6 @@ type Rung []Share
 // Share is an uplink's part of a rung.
 type Share struct {
 	Uplink lane.Lane
-	// Weight is 1 to 255, relative to the rung's other shares.
+	// Weight is 1 to 255, relative to the other shares of the rung.
 	Weight int
 }

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// Kernel is the edge to the operating system.
+// Kernel is the interface to the operating system.
 type Kernel interface {
-	// Read returns all that the kernel holds of ours.
+	// Read returns the routes and rules of ours that the kernel holds.
 	Read() (State, error)
-	// Do makes one change. An op whose end is already reached is no error.
+	// Do makes one change. It is no error if the change has taken effect already.
 	Do(Op) error
 }
 
-// Result is what came of an Apply.
+// Result is the result of an Apply.
 type Result struct {
-	// Done are the ops that the kernel took, in order.
+	// Done are the ops that the kernel accepted, in order.
 	Done []Op
-	// Failed are those that it refused at the last try.
+	// Failed are the ops that it refused in the last round.
 	Failed []Failure
-	// Left is what the kernel still lacks of the goal, as it was read back.
+	// Left are the ops that are still needed, according to the last read.
 	Left []Op
-	// State is what the kernel was read to hold at the end.
+	// State is what the kernel held at the last read.
 	State State
 	// Tries counts the rounds of planning and doing; 0 when there was nothing to do.
 	Tries int
@@ -35,7 +35,7 @@ type Failure struct {
 	Err error
 }
 
-// Error tells the action, its object and the cause.
+// Error returns the action, its object and the cause.
 func (f Failure) Error() string {
 	return fmt.Sprintf("routing: %s: %v", f.Op.words(), f.Err)
 }
@@ -43,15 +43,15 @@ func (f Failure) Error() string {
 // Unwrap returns the cause.
 func (f Failure) Unwrap() error { return f.Err }
 
-// maxTries bounds the rounds of an Apply. The second mends what changed while the
-// first was under way; more mean that somebody is at work against us, and then
-// the daemon's pace of repair is the better answer.
+// maxTries bounds the rounds of an Apply. A second round corrects what changed
+// during the first. The need for more means that another program works against
+// us; the daemon's rate-limited repair handles that better.
 const maxTries = 4
 
-// Apply brings the kernel to a state and reads it back. A change that the kernel
-// refuses does not keep the others from being made, except the removals that it
-// was meant to come before. The error tells what is not as wanted; what was done
-// is in the Result.
+// Apply reconciles the kernel with a state and reads it back. If the kernel refuses
+// a change, the others are still made, except for removals that the change had to
+// precede. The error says what differs from the wanted state; the Result has what
+// was done.
 func Apply(k Kernel, want State) (Result, error) {
 	var res Result
 	for progress := true; ; {
@@ -71,13 +71,13 @@ func Apply(k Kernel, want State) (Result, error) {
 	}
 }
 
-// Teardown removes every route and rule of ours, also those of an earlier layout.
-// Rules go first, so that packets are back on the main table before our tables
-// are emptied. Foreign routes and rules are as they were.
+// Teardown removes every route and rule of ours, including those of an earlier
+// layout. Rules are removed first, so that packets use the main table again
+// before our tables are emptied. Foreign routes and rules are not changed.
 func Teardown(k Kernel) (Result, error) { return Apply(k, State{}) }
 
-// round is one try at what is left. It reports whether the kernel took anything:
-// if not, another try would end the same way.
+// round tries once to do what is left. It reports whether the kernel accepted any of
+// it; if not, another round would fail in the same way.
 func (r *Result) round(k Kernel) bool {
 	before := len(r.Done)
 	r.Failed = nil
@@ -95,8 +95,8 @@ func (r *Result) round(k Kernel) bool {
 	return len(r.Done) > before
 }
 
-// gap reports whether a removal would come before what was to take its place:
-// an addition to the same table, or of a rule in the same family, has failed.
+// gap reports whether a removal would leave a gap, because what should have replaced
+// it has failed: an addition to the same table, or of a rule in the same family.
 func (r *Result) gap(op Op) bool {
 	return slices.ContainsFunc(r.Failed, func(f Failure) bool {
 		if f.Op.Action.removes() || f.Op.Action.onRule() != op.Action.onRule() || f.Op.Family() != op.Family() {
@@ -106,7 +106,8 @@ func (r *Result) gap(op Op) bool {
 	})
 }
 
-// err tells what was refused, and else what would not stay as it was put.
+// err returns an error with the ops that were refused or, if there are none, with
+// those that had no lasting effect.
 func (r *Result) err() error {
 	var causes []error
 	for _, f := range r.Failed {

@@ -12,7 +12,7 @@ import (
 	"swerve/lane"
 )
 
-// A dead device does not keep the rest from moving, and is told.
+// A dead device does not keep the rest from moving, and is reported.
 func TestApplyGoesOnAfterAFailure(t *testing.T) {
 	k := &fakeKernel{refuse: func(op Op) error {
 		if slices.ContainsFunc(op.Route.Hops, func(h Hop) bool { return h.Index == 2 }) {
@@ -33,14 +33,14 @@ func TestApplyGoesOnAfterAFailure(t *testing.T) {
 		}
 	}
 	if len(res.State.Rules) != len(Desired(exampleGoal()).Rules) {
-		t.Errorf("only %d rules are there", len(res.State.Rules))
+		t.Errorf("there are only %d rules", len(res.State.Rules))
 	}
 	if len(res.Failed) != 6 || len(res.Left) != 6 || len(res.Done) == 0 {
 		t.Errorf("%d failed, %d left, %d done; want 6, 6 and some", len(res.Failed), len(res.Left), len(res.Done))
 	}
 }
 
-// Where the new way cannot be had the old one stays, also if it is not wanted.
+// Where the new route cannot be added the old one stays, although it is not wanted.
 func TestApplyKeepsTheOldWhereTheNewFails(t *testing.T) {
 	g := exampleGoal()
 	g.Mirror = true
@@ -67,7 +67,8 @@ func TestApplyKeepsTheOldWhereTheNewFails(t *testing.T) {
 	}
 }
 
-// Somebody who takes a rule away as often as it is put back does not keep us for ever.
+// A program that deletes a rule as often as it is added does not keep Apply busy
+// forever.
 func TestApplyGivesUp(t *testing.T) {
 	k := &fakeKernel{}
 	k.after = func(op Op) {
@@ -77,7 +78,7 @@ func TestApplyGivesUp(t *testing.T) {
 	}
 	res, err := Apply(k, Desired(exampleGoal()))
 	if err == nil || !strings.Contains(err.Error(), "rule add pref 32764") {
-		t.Errorf("apply: %v, want a word on the rule", err)
+		t.Errorf("apply: %v, want it to name the rule", err)
 	}
 	if res.Tries != maxTries || len(res.Left) != 2 {
 		t.Errorf("%d tries, %d left; want %d and 2", res.Tries, len(res.Left), maxTries)

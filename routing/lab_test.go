@@ -12,7 +12,7 @@ import (
 )
 
 // lab is a gateway with two uplinks, both families, and the other ends of their
-// cables. Foreign default routes and rules are there, as on a real machine.
+// cables. It has foreign default routes and rules, as a real machine does.
 type lab struct {
 	t       testing.TB
 	gw, isp *netns.NS
@@ -23,7 +23,8 @@ type lab struct {
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	l := &lab{t: t, gw: netns.New(t), isp: netns.New(t)}
-	// No link-local addresses, which would differ from lab to lab, and no sudden routes.
+	// No link-local addresses, which would differ from lab to lab, and no routes by
+	// router advertisements.
 	l.must(l.gw.SetSysctl("net/ipv6/conf/default/addr_gen_mode", "1"))
 	l.must(l.gw.SetSysctl("net/ipv6/conf/default/accept_ra", "0"))
 	for _, c := range []struct{ dev, v4, v6 string }{
@@ -79,9 +80,9 @@ func (l *lab) index(dev string) (index int) {
 	return index
 }
 
-// everything is what ip(8) tells of all rules and routes. Routes of multicast and
-// link-local addresses may still be on their way when a link has just come up, so
-// callers that compare wait for it to be steady.
+// everything is the output of ip(8) for all rules and routes. Those of multicast and
+// link-local addresses may still be added when a link has just come up, so it waits
+// until the output no longer changes.
 func (l *lab) everything() string {
 	l.t.Helper()
 	const script = "ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all"
@@ -94,7 +95,7 @@ func (l *lab) everything() string {
 		}
 		last = now
 	}
-	l.t.Fatal("routes and rules do not come to rest")
+	l.t.Fatal("routes and rules keep changing")
 	return ""
 }
 
@@ -112,7 +113,7 @@ func (l *lab) apply(want State) Result {
 	res, err := Apply(l.kernel, want)
 	l.must(err)
 	if again := Plan(want, res.State); len(again) != 0 {
-		l.t.Fatalf("after an apply there is still to do:\n%s", lines(again))
+		l.t.Fatalf("after an apply the plan is not empty:\n%s", lines(again))
 	}
 	return res
 }
@@ -127,7 +128,7 @@ func (l *lab) eventually(what string, ok func() bool) {
 	}
 }
 
-// way is the device by which the gateway sends to an address far away.
+// way is the device by which the gateway sends to a remote address.
 func (l *lab) way(f failover.Family, args string) string {
 	l.t.Helper()
 	to := map[failover.Family]string{failover.IPv4: "-4 route get 192.0.2.99 ", failover.IPv6: "-6 route get 2001:db8:ffff::1 "}[f]

@@ -7,13 +7,13 @@ import (
 	"swerve/lane"
 )
 
-// mirrorBase is the first metric of the ladder's copy in main. It is far from
-// the metrics that network managers give out one after the other (at most some
-// 21000 with NetworkManager's penalty), so that ours neither stand in their way
-// nor have to move each time one of theirs comes or goes.
+// mirrorBase is the first metric of the ladder's copy in main. It is far above the
+// metrics that network managers assign in sequence (at most some 21000 with
+// NetworkManager's penalty), so that our routes neither take their slots nor have
+// to move each time one of theirs comes or goes.
 const mirrorBase = 53000
 
-// ways turns a ladder into the hops of its routes, best first.
+// ways returns the hops of a ladder's routes, best first.
 func (l Ladder) ways(f failover.Family, hops map[lane.Lane]Hop) [][]Hop {
 	var ways [][]Hop
 	for _, rung := range l.Rungs {
@@ -24,14 +24,15 @@ func (l Ladder) ways(f failover.Family, hops map[lane.Lane]Hop) [][]Hop {
 				all = append(all, hop)
 			}
 		}
-		ways = append(ways, together(f, all)...)
+		ways = append(ways, combine(f, all)...)
 	}
 	return ways
 }
 
-// together makes one way of hops that share the load. IPv6 takes no device
-// without a gateway into a route of several hops: such ones follow one by one.
-func together(f failover.Family, hops []Hop) [][]Hop {
+// combine returns one route's hops for hops that share the load. In IPv6 the kernel
+// accepts no hop without a gateway in a route of several hops: those follow as
+// routes of their own.
+func combine(f failover.Family, hops []Hop) [][]Hop {
 	var shared []Hop
 	var ways [][]Hop
 	for _, h := range hops {
@@ -51,8 +52,8 @@ func together(f failover.Family, hops []Hop) [][]Hop {
 	return append([][]Hop{shared}, ways...)
 }
 
-// fill puts ways into the free slots of a table at rising metrics. What has no
-// slot left, at the end of all metrics, is left out.
+// fill returns routes for ways in the free slots of a table, at rising metrics.
+// Ways for which no metric is left are omitted.
 func fill(f failover.Family, table int, first uint64, ways [][]Hop, taken map[Slot]bool) []Route {
 	var out []Route
 	metric := first
@@ -71,7 +72,7 @@ func fill(f failover.Family, table int, first uint64, ways [][]Hop, taken map[Sl
 	return out
 }
 
-// unreachable is the end of a blocked ladder.
+// unreachable returns the route that ends a ladder that blocks.
 func unreachable(f failover.Family, table int, taken map[Slot]bool) Route {
 	slot := Slot{Family: f, Table: table, Dst: anywhere(f), Metric: BlockMetric}
 	for taken[slot] {
@@ -80,7 +81,7 @@ func unreachable(f failover.Family, table int, taken map[Slot]bool) Route {
 	return Route{Slot: slot, Protocol: lane.Protocol, Type: Unreachable}
 }
 
-// taken are the slots that hold routes of others.
+// taken are the slots with routes of other programs.
 func (g Goal) taken(f failover.Family) map[Slot]bool {
 	taken := make(map[Slot]bool)
 	for _, r := range g.Foreign {
@@ -91,8 +92,8 @@ func (g Goal) taken(f failover.Family) map[Slot]bool {
 	return taken
 }
 
-// mirrorMetric is the first metric in main that is worse than those of all
-// default routes of others.
+// mirrorMetric is the first metric in main that is worse than those of all default
+// routes of other programs.
 func (g Goal) mirrorMetric(f failover.Family) uint64 {
 	metric := uint64(mirrorBase)
 	for _, r := range g.Foreign {

@@ -13,12 +13,13 @@ import (
 	"swerve/lane"
 )
 
-// Netlink is the kernel itself, by rtnetlink(7), in the network namespace in
+// Netlink is the real kernel, accessed by rtnetlink(7), in the network namespace in
 // which it was opened. Its methods may be called from any goroutine.
 type Netlink struct {
 	// write makes changes.
 	write *netlink.Handle
-	// read has strict checks: the kernel then sends only what was asked for.
+	// read has strict checking enabled: the kernel then sends only what was
+	// requested.
 	read *nl.SocketHandle
 }
 
@@ -27,10 +28,10 @@ var _ Kernel = (*Netlink)(nil)
 // requestTimeout bounds the wait for an answer, which takes microseconds.
 const requestTimeout = 5 * time.Second
 
-// dumpTries bounds the repeats of a dump that a change of the kernel's broke off.
+// dumpTries bounds how often a dump is tried that a change in the kernel interrupts.
 const dumpTries = 16
 
-// Open connects to the kernel in the calling thread's network namespace.
+// Open opens the sockets in the calling thread's network namespace.
 func Open() (*Netlink, error) {
 	read, err := openStrict()
 	if err != nil {
@@ -66,14 +67,14 @@ func openStrict() (*nl.SocketHandle, error) {
 	return &nl.SocketHandle{Socket: s}, nil
 }
 
-// Close gives the sockets back.
+// Close closes the sockets.
 func (k *Netlink) Close() {
 	k.write.Close()
 	k.read.Close()
 }
 
-// Read returns the routes and rules of our protocol, in whichever table and at
-// whichever priority they are.
+// Read returns the routes and rules of our protocol, in any table and at any
+// priority.
 func (k *Netlink) Read() (State, error) {
 	var s State
 	for _, f := range failover.Families {
@@ -95,9 +96,10 @@ func (k *Netlink) Read() (State, error) {
 	return s, nil
 }
 
-// Foreign returns the default routes that others put into the main table and into
-// ours, sorted. It looks at every route of the machine and may take some
-// milliseconds where there are tens of thousands: for changes, not for each switch.
+// Foreign returns the default routes that other programs have in the main table and
+// in our tables, sorted. It reads every route of the machine, which takes some
+// milliseconds where there are tens of thousands: call it after changes, not at
+// each switch.
 func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 	var s State
 	ours := func(table int) bool { return table == MainTable || l.LaneOf(table) != 0 }
@@ -114,7 +116,7 @@ func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 	return s.Routes, nil
 }
 
-// rules are those of our protocol.
+// rules returns the rules of our protocol.
 func (k *Netlink) rules(f failover.Family) (out []Rule, err error) {
 	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
 	err = k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() { out = nil }, func(b []byte) error {
@@ -127,12 +129,12 @@ func (k *Netlink) rules(f failover.Family) (out []Rule, err error) {
 	return out, err
 }
 
-// routes are those of a protocol, all where it is 0, that keep wants.
+// routes returns the routes of a protocol, 0 for all, for which keep returns true.
 func (k *Netlink) routes(f failover.Family, protocol uint8, keep func(Route) bool) (out []Route, err error) {
 	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f), Protocol: protocol}}
 	err = k.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() { out = nil }, func(b []byte) error {
 		if protocol == 0 && len(b) > 1 && b[1] != 0 {
-			return nil // has a destination: none of those that are looked for
+			return nil // has a destination, so it is not a default route
 		}
 		r, ok, err := decodeRoute(b)
 		if ok && r.Family == f && keep(r) {
@@ -143,8 +145,8 @@ func (k *Netlink) routes(f failover.Family, protocol uint8, keep func(Route) boo
 	return out, err
 }
 
-// dump hands each message of a dump to add. Where the kernel broke it off it calls
-// reset and begins again.
+// dump calls add with each message of a dump. It calls reset at the beginning, and
+// starts again if the dump was interrupted.
 func (k *Netlink) dump(get, answer uint16, body nl.NetlinkRequestData, reset func(), add func([]byte) error) error {
 	var err error
 	for range dumpTries {

@@ -13,7 +13,7 @@ import (
 	"swerve/failover"
 )
 
-// steps are goals that follow one upon the other, as a life of an uplink has them.
+// steps are successive goals, as in the lifetime of an uplink.
 func steps(base func() Goal) []struct {
 	name string
 	goal Goal
@@ -65,8 +65,8 @@ func steps(base func() Goal) []struct {
 	}
 }
 
-// The kernel as ip(8) tells it is the same whether our ops were done by netlink or
-// their text was run by a shell, step by step.
+// The output of ip(8) is the same whether our ops were done by netlink or their text
+// was run by a shell, step by step.
 func TestOpsAndTheirTextDoTheSame(t *testing.T) {
 	byNetlink, byShell := newLab(t), newLab(t)
 	for _, s := range steps(exampleGoal) {
@@ -102,8 +102,8 @@ func (w watched) Do(op Op) error {
 	return err
 }
 
-// The kernel finds a way for traffic after each single op, wherever it found one
-// before and does so at the end. Main has no default route: nothing else helps out.
+// After each single op the kernel has a route for traffic that has one before and
+// after the plan. Main has no default route that could hide a gap.
 func TestAlwaysAWay(t *testing.T) {
 	l := newLab(t)
 	l.apply(Desired(l.goal))
@@ -126,14 +126,14 @@ func TestAlwaysAWay(t *testing.T) {
 		for n, now := range seen {
 			for i := range now {
 				if before[i] && after[i] && !now[i] {
-					t.Errorf("%s: no way (look %d) after op %d of %d", s.name, i, n+1, len(seen))
+					t.Errorf("%s: no route (check %d) after op %d of %d", s.name, i, n+1, len(seen))
 				}
 			}
 		}
 	}
 }
 
-// An op whose end is reached already is no error, but for a slot that is taken.
+// Repeating an op is no error, except where it adds a route to a slot in use.
 func TestDoTwice(t *testing.T) {
 	l := newLab(t)
 	l.goal.Mirror = true
@@ -148,7 +148,7 @@ func TestDoTwice(t *testing.T) {
 	}
 }
 
-// What ip(8) shows is the table of the example.
+// ip(8) lists the routes and rules of the example.
 func TestWitness(t *testing.T) {
 	l := newLab(t)
 	l.goal.Policies[0].Family[0] = Ladder{Rungs: []Rung{{{1, 3}, {2, 1}}}}
@@ -156,7 +156,7 @@ func TestWitness(t *testing.T) {
 	golden(t, "witness.txt", l.ours())
 }
 
-// Nothing of ours is left, and what others had is as it was, to the byte.
+// Nothing of ours is left, and foreign routes and rules are the same, to the byte.
 func TestTeardownByteForByte(t *testing.T) {
 	l := newLab(t)
 	before := l.everything()
@@ -178,21 +178,21 @@ func TestTeardownByteForByte(t *testing.T) {
 	}
 }
 
-// cloneGoal has slices of its own, so that a change stays with it.
+// cloneGoal copies the slices, so that changes do not affect the original.
 func cloneGoal(g Goal) Goal {
 	g.Uplinks = append([]Uplink(nil), g.Uplinks...)
 	g.Policies = append([]Policy(nil), g.Policies...)
 	return g
 }
 
-// Repairs: whatever others delete, add or change of ours is put right.
-func TestForeignHands(t *testing.T) {
+// Whatever other programs delete, add or change among ours is repaired.
+func TestForeignChangesAreRepaired(t *testing.T) {
 	l := newLab(t)
 	l.goal.Mirror = true
 	want := Desired(l.goal)
 	l.apply(want)
 	whole := l.everything()
-	for _, deed := range []string{
+	for _, change := range []string{
 		"ip -4 rule flush; ip -4 rule add pref 32766 lookup main; ip -4 rule add pref 32767 lookup default; ip -4 rule add pref 1000 fwmark 0xca6c lookup 51820; ip -4 rule add pref 5300 to 10.0.0.0/8 lookup main",
 		"ip -6 rule del pref 5551; ip -4 rule del pref 5451",
 		"ip -4 route flush table 5364; ip -6 route flush table 5365",
@@ -205,27 +205,27 @@ func TestForeignHands(t *testing.T) {
 		"ip -4 route del default table main proto 83; ip -4 route add default tos 4 table 5364 proto 83 metric 1 dev wan1",
 		"ip link set wan0 down; ip link set wan0 up; ip addr replace 2001:db8:1::2/64 dev wan0 nodad; ip -4 route add default via 203.0.113.1 dev wan0 proto dhcp metric 100; ip -4 route add 10.99.0.0/16 via 203.0.113.9; ip -6 route add default via 2001:db8:1::1 dev wan0 proto ra metric 1024",
 	} {
-		l.sh(deed)
+		l.sh(change)
 		have, err := l.kernel.Read()
 		l.must(err)
 		if len(Plan(want, have)) == 0 {
-			t.Errorf("not seen: %s", deed)
+			t.Errorf("not detected: %s", change)
 		}
 		l.apply(want)
 		if now := l.everything(); sorted(now) != sorted(whole) {
-			t.Fatalf("after %q:\n%s\nwhole:\n%s", deed, now, whole)
+			t.Fatalf("after %q:\n%s\nwhole:\n%s", change, now, whole)
 		}
 	}
 }
 
-// sorted drops the order of coming, which is not ours to keep.
+// sorted sorts the lines: the order in which routes were added is not restored.
 func sorted(text string) string {
 	l := strings.Split(text, "\n")
 	slices.Sort(l)
 	return strings.Join(l, "\n")
 }
 
-// A device that went away under our hands costs its own routes only.
+// A device that disappears during an Apply costs only its own routes.
 func TestDeadDevice(t *testing.T) {
 	l := newLab(t)
 	l.goal.Uplinks[0].Index = 9999
@@ -248,7 +248,7 @@ func TestDeadDevice(t *testing.T) {
 	}
 }
 
-// A default route of another protocol that comes into our slot of main at the last
+// A default route of another protocol that is added to our slot of main at the last
 // moment stays.
 func TestForeignSlotIsNotTakenOver(t *testing.T) {
 	l := newLab(t)
@@ -291,7 +291,8 @@ default table main proto 9 metric 1024 via 2001:db8:1::1
 	}
 }
 
-// A kernel steps down the ladder by itself when carrier goes, with nobody there.
+// The kernel falls back to the next rung by itself when carrier is lost, without a
+// daemon.
 func TestCarrierLossWithoutADaemon(t *testing.T) {
 	l := newLab(t)
 	l.goal.Policies[0].Family = both(order(1, 2))

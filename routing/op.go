@@ -12,15 +12,15 @@ type Action uint8
 
 // The actions.
 const (
-	// ReplaceRoute puts a route into its slot, whatever is in there.
+	// ReplaceRoute puts a route into its slot, whatever the slot holds.
 	ReplaceRoute Action = iota
 	// AddRoute puts a route into its slot and fails where the slot is taken.
 	AddRoute
-	// DeleteRoute takes one of our routes away.
+	// DeleteRoute deletes one of our routes.
 	DeleteRoute
 	// AddRule adds a rule.
 	AddRule
-	// DeleteRule takes one of our rules away.
+	// DeleteRule deletes one of our rules.
 	DeleteRule
 )
 
@@ -38,18 +38,18 @@ func (a Action) String() string { return actionWords[a].object + " " + actionWor
 // onRule reports whether the action is about a rule.
 func (a Action) onRule() bool { return a == AddRule || a == DeleteRule }
 
-// removes reports whether the action takes something away.
+// removes reports whether the action deletes something.
 func (a Action) removes() bool { return a == DeleteRoute || a == DeleteRule }
 
-// Op is one change of the kernel.
+// Op is one change to the kernel.
 type Op struct {
 	Action Action
-	// Route or Rule is set, as the action asks.
+	// Route or Rule is set, depending on the action.
 	Route Route
 	Rule  Rule
 }
 
-// Family is the family of the op's route or rule.
+// Family returns the family of the op's route or rule.
 func (o Op) Family() failover.Family {
 	if o.Action.onRule() {
 		return o.Rule.Family
@@ -57,7 +57,7 @@ func (o Op) Family() failover.Family {
 	return o.Route.Family
 }
 
-// String returns the op as a shell's line for ip(8).
+// String returns the op as a shell command that calls ip(8).
 func (o Op) String() string {
 	flag := "-4 "
 	if o.Family() == failover.IPv6 {
@@ -76,7 +76,7 @@ func (o Op) words() string {
 	return o.Action.String() + " " + o.Route.String()
 }
 
-// opJSON is an op in "plan --json".
+// opJSON is an op in the output of "plan --json".
 type opJSON struct {
 	Object  string `json:"object"` // "route" or "rule"
 	Action  string `json:"action"` // "replace", "add" or "del"
@@ -87,7 +87,7 @@ type opJSON struct {
 	Command string `json:"command"`
 }
 
-// MarshalJSON writes what the op is about, and its line for ip(8).
+// MarshalJSON encodes what the op is about, and its command line for ip(8).
 func (o Op) MarshalJSON() ([]byte, error) {
 	words := actionWords[o.Action]
 	out := opJSON{Object: words.object, Action: words.verb, Family: o.Family().String(), Command: o.String()}
@@ -99,8 +99,8 @@ func (o Op) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// shellWord quotes a word for a shell where it has to be. Names of interfaces may
-// hold anything but a slash, a colon and white space.
+// shellWord quotes a word for a shell where that is necessary. Interface names may
+// contain anything but a slash, a colon and white space.
 func shellWord(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-@+/", r)

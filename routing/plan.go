@@ -7,9 +7,10 @@ import (
 	"swerve/failover"
 )
 
-// Plan returns the ops that lead from what the kernel has to what it should have,
-// in an order of which every prefix leaves a working machine; none where both are
-// the same. Against a State just read it is the drift that repairs have to undo.
+// Plan returns the ops that lead from the state that the kernel has to the one that
+// it should have, ordered so that every prefix leaves a working machine. It
+// returns none if both are the same. Against a State just read, the plan is the
+// drift that a repair has to undo.
 func Plan(want, have State) []Op {
 	var ops []Op
 	ops = append(ops, routesIn(want, have)...)
@@ -18,8 +19,8 @@ func Plan(want, have State) []Op {
 	return append(ops, routesOut(want, have)...)
 }
 
-// routesIn fills slots: the best rungs of all tables first, since they carry the
-// traffic, then the second ones.
+// routesIn returns the ops that fill slots: first the best rungs of all tables, since
+// they carry the traffic, then the second ones.
 func routesIn(want, have State) []Op {
 	held := bySlot(have.Routes)
 	rungs := rungs(want.Routes)
@@ -56,9 +57,9 @@ func rungs(routes []Route) map[Slot]int {
 	return rungs
 }
 
-// routesOut empties slots that should not be ours, the worst rungs first. Where a
-// slot holds several routes, one stays: the wanted one, or the one that the
-// replace of this plan has hit.
+// routesOut returns the ops that empty slots which should not be ours, the worst
+// rungs first. Where a slot holds several routes, one stays: the wanted one, or
+// else the first, which is the one that this plan's replace affects.
 func routesOut(want, have State) []Op {
 	wanted := make(map[Slot]Route, len(want.Routes))
 	for _, r := range want.Routes {
@@ -89,21 +90,21 @@ func bySlot(routes []Route) map[Slot][]Route {
 	return by
 }
 
-// rulesIn adds rules by rising priority: that of main before those that would
-// send a neighbour's packet to the gateway.
+// rulesIn returns the ops that add rules, by rising priority: the rule for main comes
+// before those that would send a neighbour's packet to the gateway.
 func rulesIn(want, have State) []Op {
 	return ruleOps(AddRule, want.Rules, have.Rules)
 }
 
-// rulesOut takes rules away by falling priority, the reverse of their coming.
+// rulesOut returns the ops that delete rules, in the reverse order of adding them.
 func rulesOut(want, have State) []Op {
 	ops := ruleOps(DeleteRule, have.Rules, want.Rules)
 	slices.Reverse(ops)
 	return ops
 }
 
-// ruleOps does an action to those of rules that the other list lacks. Rules that
-// stand there twice count twice.
+// ruleOps returns an action for each of the rules that the other list lacks.
+// Duplicates count individually.
 func ruleOps(do Action, rules, other []Rule) []Op {
 	left := make(map[Rule]int, len(other))
 	for _, r := range other {

@@ -12,7 +12,7 @@ import (
 	"swerve/lane"
 )
 
-// drawGoal draws uplinks that are there or not, with and without gateways, and
+// drawGoal draws uplinks that are present or absent, with and without gateways, and
 // policies with shared, short, empty and blocked ladders.
 func drawGoal(t *rapid.T, foreign []Route) Goal {
 	g := Goal{
@@ -78,7 +78,7 @@ func drawLadder(t *rapid.T, uplinks int) Ladder {
 	return l
 }
 
-// drawForeign draws default routes of others, in main and in our tables too.
+// drawForeign draws default routes of other programs, in main and in our tables.
 func drawForeign(t *rapid.T) []Route {
 	var out []Route
 	for range rapid.IntRange(0, 4).Draw(t, "foreign") {
@@ -99,8 +99,8 @@ func drawForeign(t *rapid.T) []Route {
 	return out
 }
 
-// drawKernel draws a kernel with leftovers: what another goal would hold, of which
-// others took some away and to which they added.
+// drawKernel draws a kernel with leftovers: the state of another goal, in which other
+// programs have deleted some routes and rules and added others.
 func drawKernel(t *rapid.T) *fakeKernel {
 	k := &fakeKernel{}
 	old := Desired(drawGoal(t, nil))
@@ -137,7 +137,7 @@ func TestPlanReachesTheGoal(t *testing.T) {
 			t.Fatalf("apply: %v", err)
 		}
 		if res.Tries > 1 {
-			t.Errorf("took %d tries without anybody's interference", res.Tries)
+			t.Errorf("took %d tries without interference", res.Tries)
 		}
 		have, _ := k.Read()
 		if again := Plan(want, have); len(again) != 0 {
@@ -152,8 +152,8 @@ func TestPlanReachesTheGoal(t *testing.T) {
 	})
 }
 
-// watchDefaults asserts after each op that every table, and every mark, that has a
-// default route before and after has one in between.
+// watchDefaults checks after each op that every table and every mark that has a
+// default route before and after the plan has one in between.
 func watchDefaults(t *rapid.T, k *fakeKernel, want State) {
 	end := fakeKernel{routes: append(k.foreign(), want.Routes...), rules: want.Rules}
 	var checks []func(*fakeKernel) bool
@@ -195,7 +195,7 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	})
 }
 
-// A switch changes nothing but the slots whose uplink changed, best rungs first.
+// A switch changes only the slots whose uplink changed, best rungs first.
 func TestPlanIsMinimal(t *testing.T) {
 	g := exampleGoal()
 	have := Desired(g)
@@ -212,7 +212,8 @@ func TestPlanIsMinimal(t *testing.T) {
 	}
 }
 
-// No slot of another protocol is taken, and main's copies are below all others.
+// No slot of another protocol is used, and the copies in main are worse than all other
+// default routes.
 func TestForeignSlots(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		foreign := drawForeign(t)
@@ -227,10 +228,10 @@ func TestForeignSlots(t *testing.T) {
 		}
 		for _, r := range Desired(g).Routes {
 			if taken[r.Slot] {
-				t.Errorf("%s takes a foreign slot", r)
+				t.Errorf("%s uses a foreign slot", r)
 			}
 			if r.Table == MainTable && r.Metric <= worst[r.Family] {
-				t.Errorf("%s stands before a foreign one of metric %d", r, worst[r.Family])
+				t.Errorf("%s is preferred to a foreign one of metric %d", r, worst[r.Family])
 			}
 		}
 	})

@@ -16,12 +16,12 @@ import (
 const (
 	// recordVersion is the format of the file.
 	recordVersion = 1
-	// recordLimit is the most that a file may have, in bytes; ours have a hundred
-	// for each sysctl.
+	// recordLimit bounds the size of a file, in bytes; ours have a hundred for each
+	// sysctl.
 	recordLimit = 1 << 20
 )
 
-// record is the file that remembers what sysctls were before we set them.
+// record is the file with the values that sysctls had before we set them.
 type record struct {
 	path    string
 	Version int      `json:"version"`
@@ -30,11 +30,12 @@ type record struct {
 
 // change is one sysctl that is, or is about to be, ours.
 type change struct {
-	// Interface is the name it had then; Index tells it from a later one of the
-	// same name.
+	// Interface is the name that the interface had then; Index distinguishes it
+	// from a later one of the same name.
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
-	// Key is the family and the last part of the sysctl: ipv4/src_valid_mark.
+	// Key is the family and the last part of the sysctl, such as
+	// ipv4/src_valid_mark.
 	Key string `json:"key"`
 	Old string `json:"old"`
 }
@@ -46,7 +47,7 @@ func compareChanges(a, b change) int {
 // same reports whether both are about the same sysctl of the same interface.
 func (c change) same(o change) bool { return c.Index == o.Index && c.Key == o.Key }
 
-// readRecord reads the file; one that is not there is an empty record.
+// readRecord reads the file. If it does not exist, the record is empty.
 func readRecord(path string) (*record, error) {
 	r := &record{path: path, Version: recordVersion}
 	f, err := os.Open(path)
@@ -67,8 +68,8 @@ func readRecord(path string) (*record, error) {
 	return r, nil
 }
 
-// decode takes the file's content apart, and refuses what we cannot have written:
-// its words become paths below /proc/sys.
+// decode decodes the file's content, and rejects what we cannot have written: parts
+// of it become paths below /proc/sys.
 func (r *record) decode(b []byte) error {
 	if len(b) > recordLimit {
 		return fmt.Errorf("more than %d bytes", recordLimit)
@@ -77,22 +78,22 @@ func (r *record) decode(b []byte) error {
 		return err
 	}
 	if r.Version != recordVersion {
-		return fmt.Errorf("format version %d, this software knows %d", r.Version, recordVersion)
+		return fmt.Errorf("format version %d, but this version of Swerve reads %d", r.Version, recordVersion)
 	}
 	for _, c := range r.Changes {
 		if !isManaged(c.Key) {
-			return fmt.Errorf("%q is no sysctl that is ever set", c.Key)
+			return fmt.Errorf("%q is not a sysctl that Swerve sets", c.Key)
 		}
 		if _, err := strconv.Atoi(c.Old); err != nil {
-			return fmt.Errorf("%q is no value of %s", c.Old, c.Key)
+			return fmt.Errorf("%q is not a value of %s", c.Old, c.Key)
 		}
 	}
 	return nil
 }
 
-// keep remembers changes before they are made. What is known of a sysctl already
-// is the older value, and stays.
-func (r *record) keep(changes []change) error {
+// remember saves the old values of changes before the changes are made. A value that
+// is recorded already is older, and stays.
+func (r *record) remember(changes []change) error {
 	before := r.Changes
 	all := slices.Clone(before)
 	for _, c := range changes {
@@ -107,12 +108,12 @@ func (r *record) keep(changes []change) error {
 	r.Changes = all
 	if err := r.save(); err != nil {
 		r.Changes = before
-		return fmt.Errorf("routing: keep the old sysctls, so none is written: %w", err)
+		return fmt.Errorf("routing: save the old sysctls, so none is written: %w", err)
 	}
 	return nil
 }
 
-// forget drops changes that have been undone.
+// forget removes changes that have been undone.
 func (r *record) forget(changes []change) error {
 	r.Changes = slices.DeleteFunc(r.Changes, func(c change) bool { return slices.ContainsFunc(changes, c.same) })
 	err := r.save()
@@ -120,12 +121,12 @@ func (r *record) forget(changes []change) error {
 		err = os.Remove(r.path)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("routing: forget old sysctls that are back: %w", err)
+		return fmt.Errorf("routing: remove restored sysctls from the record: %w", err)
 	}
 	return nil
 }
 
-// others are the changes of interfaces that are not among the given ones.
+// others returns the changes of interfaces that are not among the given ones.
 func (r *record) others(links []Interface) []change {
 	var out []change
 	for _, c := range r.Changes {
@@ -136,8 +137,8 @@ func (r *record) others(links []Interface) []change {
 	return out
 }
 
-// save writes the file beside its place and renames it, so that there is always
-// a whole one.
+// save writes a temporary file in the same folder and renames it, so that the file
+// is always complete.
 func (r *record) save() error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

@@ -12,24 +12,24 @@ import (
 	"swerve/failover"
 )
 
-// MainTable is the table in which network managers and people put their routes.
+// MainTable is the table to which network managers and people add their routes.
 const MainTable = unix.RT_TABLE_MAIN
 
 // BlockMetric is the metric of the unreachable route that ends the ladder of a
 // policy without a last resort.
 const BlockMetric = 9999
 
-// Slot is a place in a routing table. A replace puts a new route where another
-// one of the same slot was.
+// Slot is a place in a routing table. A replace puts a new route in the place of
+// another one of the same slot.
 type Slot struct {
 	Family failover.Family
 	Table  int
-	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted; others are only
-	// read, to be deleted.
+	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted. Routes with others
+	// are only read, to be deleted.
 	Dst netip.Prefix
 	// TOS is the type of service; 0 for all routes that are wanted.
 	TOS uint8
-	// Metric: lower is preferred. IPv6 never has 0.
+	// Metric: lower is preferred. It is never 0 in IPv6.
 	Metric uint32
 }
 
@@ -42,7 +42,7 @@ const (
 	Unreachable Type = unix.RTN_UNREACHABLE
 )
 
-// String returns the word of ip(8), empty for a unicast route, which has none.
+// String returns the keyword of ip(8), empty for a unicast route.
 func (t Type) String() string {
 	switch t {
 	case Unicast:
@@ -62,30 +62,30 @@ func (t Type) String() string {
 // Route is one route of a table.
 type Route struct {
 	Slot
-	// Protocol is ours in every State; that of its owner in a list of foreign ones.
+	// Protocol is ours in every State, and the owner's in a list of foreign routes.
 	Protocol uint8
 	Type     Type
-	// Hops of a unicast route, sorted by device: several share the load.
+	// Hops of a unicast route, sorted by device; several share the load.
 	Hops []Hop
 }
 
-// Hop is one way out.
+// Hop is one next hop of a route.
 type Hop struct {
-	// Device is the interface's name for the text of a command. The kernel tells
-	// numbers only, so it is empty in what was read.
+	// Device is the interface's name for the text of a command. It is empty in
+	// routes that were read, since the kernel reports only numbers.
 	Device string
 	// Index is the interface's number.
 	Index int
-	// Gateway is the next hop, of either family; invalid where the device alone
-	// is the way.
+	// Gateway is the gateway's address, of either family; invalid where the route
+	// names only the device.
 	Gateway netip.Addr
-	// OnLink: the gateway is taken as a neighbour whatever the addresses say.
+	// OnLink: the gateway counts as a neighbour whatever the addresses say.
 	OnLink bool
 	// Weight is the share of a route with several hops, 1 to 256; 1 with one hop.
 	Weight int
 }
 
-// key is what the kernel compares of a hop.
+// key returns the part of a hop that the kernel knows.
 func (h Hop) key() Hop {
 	h.Device = ""
 	return h
@@ -95,7 +95,7 @@ func compareHops(a, b Hop) int {
 	return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Weight, b.Weight))
 }
 
-// sameAs reports whether both routes do the same in the same slot.
+// sameAs reports whether both routes have the same effect in the same slot.
 func (r Route) sameAs(o Route) bool {
 	return r.Slot == o.Slot && r.Protocol == o.Protocol && r.Type == o.Type &&
 		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool { return a.key() == b.key() })
@@ -112,7 +112,7 @@ func compareSlots(a, b Slot) int {
 	)
 }
 
-// compareTables puts main last: our own tables carry the traffic.
+// compareTables orders main last: our own tables carry the traffic.
 func compareTables(a, b int) int {
 	if (a == MainTable) != (b == MainTable) {
 		if a == MainTable {
@@ -127,7 +127,7 @@ func compareRoutes(a, b Route) int {
 	return cmp.Or(compareSlots(a.Slot, b.Slot), cmp.Compare(a.Type, b.Type), slices.CompareFunc(a.Hops, b.Hops, compareHops))
 }
 
-// anywhere is the destination of a default route.
+// anywhere returns the destination of a default route.
 func anywhere(f failover.Family) netip.Prefix {
 	if f == failover.IPv4 {
 		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
@@ -135,7 +135,7 @@ func anywhere(f failover.Family) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }
 
-// where is the route's slot in the words of ip(8).
+// where returns the route's slot in the syntax of ip(8).
 func (r Route) where() string {
 	var b strings.Builder
 	if t := r.Type.String(); t != "" {
@@ -153,7 +153,7 @@ func (r Route) where() string {
 	return b.String()
 }
 
-// String returns the route in the words of ip(8), as after "ip route replace".
+// String returns the route in the syntax of ip(8), as after "ip route replace".
 func (r Route) String() string {
 	switch len(r.Hops) {
 	case 0:

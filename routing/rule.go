@@ -14,22 +14,22 @@ import (
 type Rule struct {
 	Family   failover.Family
 	Priority uint32
-	// From is the source that it asks for; invalid for any.
+	// From is the source that the rule matches; invalid for any.
 	From netip.Prefix
-	// Mark and Mask: the packet's mark under Mask is Mark. A Mask of 0 asks for
-	// nothing; Mark 0 under a full mask asks for a packet without any mark.
+	// Mark and Mask match packets whose mark under Mask is Mark. A Mask of 0 matches
+	// all; Mark 0 under a full mask matches packets without any mark.
 	Mark, Mask uint32
 	// OIF is the device that a socket is bound to; empty for any. It need not exist.
 	OIF string
-	// Table to look up; 0 where Unreachable.
+	// Table is the table to look up; 0 if Unreachable.
 	Table int
-	// Suppress discards an answer of the table whose prefix is of this length or
-	// shorter; -1 for none.
+	// Suppress discards a result of the table whose prefix has this length or a
+	// shorter one; -1 for none.
 	Suppress int
-	// Unreachable ends the lookup.
+	// Unreachable ends the lookup without a route.
 	Unreachable bool
-	// Other says that the kernel's rule has a part that ours never have. It is
-	// never wanted.
+	// Other: the kernel's rule has a part that ours never have. It is never
+	// wanted.
 	Other bool
 }
 
@@ -62,12 +62,16 @@ func compareBools(a, b bool) int {
 	return 1
 }
 
-// String returns the rule in the words of ip(8), as after "ip rule add".
+// String returns the rule in the syntax of ip(8), as after "ip rule add".
 func (r Rule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pref %d", r.Priority)
 	if r.From.IsValid() {
-		b.WriteString(" from " + r.source())
+		from := r.From.String()
+		if r.From.IsSingleIP() {
+			from = r.From.Addr().String()
+		}
+		b.WriteString(" from " + from)
 	}
 	switch {
 	case r.Mask == 0:
@@ -90,12 +94,4 @@ func (r Rule) String() string {
 		b.WriteString(" unreachable")
 	}
 	return b.String()
-}
-
-// source writes a single address without its length.
-func (r Rule) source() string {
-	if r.From.IsSingleIP() {
-		return r.From.Addr().String()
-	}
-	return r.From.String()
 }

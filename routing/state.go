@@ -7,14 +7,14 @@ import (
 	"swerve/lane"
 )
 
-// State is what the kernel holds, or should hold, of ours. The empty State is a
-// kernel without us.
+// State is the routes and rules of ours that the kernel holds, or should hold. The
+// empty State is a kernel without any.
 type State struct {
 	Routes []Route
 	Rules  []Rule
 }
 
-// sort puts everything into the order in which it is compared and printed.
+// sort sorts everything in the order in which it is compared and printed.
 func (s *State) sort() {
 	for _, r := range s.Routes {
 		slices.SortFunc(r.Hops, compareHops)
@@ -23,12 +23,12 @@ func (s *State) sort() {
 	slices.SortFunc(s.Rules, compareRules)
 }
 
-// Empty reports whether nothing of ours is there.
+// Empty reports whether there are no routes and rules.
 func (s State) Empty() bool { return len(s.Routes) == 0 && len(s.Rules) == 0 }
 
-// Carrying tells, by the lane of each policy that has a ladder, the uplinks of
-// the first rung in each family, sorted. It is how a new run learns what an
-// earlier one left in force.
+// Carrying returns, for the lane of each policy that has a ladder, the uplinks of
+// the first rung in each family, sorted. A new run adopts from it what an earlier
+// one left in force.
 func (s State) Carrying(l lane.Layout) map[lane.Lane][2][]lane.Lane {
 	uplinkOf := s.uplinksByIndex(l)
 	carrying := make(map[lane.Lane][2][]lane.Lane)
@@ -49,7 +49,7 @@ func (s State) Carrying(l lane.Layout) map[lane.Lane][2][]lane.Lane {
 	return carrying
 }
 
-// ladders are the unicast default routes of the policies' tables, best first.
+// ladders returns the unicast default routes of the policies' tables, best first.
 func (s State) ladders(l lane.Layout) []Route {
 	var out []Route
 	for _, r := range s.Routes {
@@ -61,9 +61,9 @@ func (s State) ladders(l lane.Layout) []Route {
 	return out
 }
 
-// uplinksByIndex tells which uplink's table goes out of an interface. An
-// interface that a ladder uses always has such a table: the kernel takes the
-// routes of both when it goes.
+// uplinksByIndex returns, by the index of an interface, the uplink whose table has a
+// route by it. There is one for every interface that a ladder uses: when an
+// interface goes, the kernel deletes the routes of both.
 func (s State) uplinksByIndex(l lane.Layout) map[int]lane.Lane {
 	by := make(map[int]lane.Lane)
 	for _, r := range s.Routes {
@@ -74,8 +74,9 @@ func (s State) uplinksByIndex(l lane.Layout) map[int]lane.Lane {
 	return by
 }
 
-// Lanes tells the lane of each interface that has a rule for the sockets bound to
-// it: the uplinks of an earlier run, where nothing else remembers their lanes.
+// Lanes returns the lane of each interface that has a rule for the sockets bound to
+// it. These are the uplinks of an earlier run, for when there is no other record
+// of their lanes.
 func (s State) Lanes(l lane.Layout) map[string]lane.Lane {
 	lanes := make(map[string]lane.Lane)
 	for _, r := range s.Rules {
@@ -87,8 +88,8 @@ func (s State) Lanes(l lane.Layout) map[string]lane.Lane {
 	return lanes
 }
 
-// FromLanes tells, by family, the uplinks whose addresses have their rule, sorted.
-// An uplink of an earlier run that is not among them was lost or drained then.
+// FromLanes returns, by family, the uplinks whose addresses have a rule, sorted. An
+// uplink of an earlier run that is not among them was lost or drained.
 func (s State) FromLanes(l lane.Layout) [2][]lane.Lane {
 	var lanes [2][]lane.Lane
 	for _, r := range s.Rules {

@@ -19,17 +19,17 @@ type Interface struct {
 	Index int
 }
 
-// Setting is one sysctl of an interface that is not as the routes need it.
+// Setting is a sysctl, of the machine or of an interface, whose value is wrong.
 type Setting struct {
 	Interface string
-	// Key is the sysctl as sysctl(8) takes it, slashes between its parts since
-	// names of interfaces may have dots: net/ipv4/conf/eth0.7/src_valid_mark.
+	// Key is the sysctl as sysctl(8) takes it, with slashes between its parts since
+	// interface names may contain dots: net/ipv4/conf/eth0.7/src_valid_mark.
 	Key string
-	// Value is the one it has, Want the one it should have.
+	// Value is the present value, Want the right one.
 	Value, Want string
 }
 
-// String returns the line that would set it.
+// String returns the command that sets it to the right value.
 func (s Setting) String() string { return "sysctl -w " + shellWord(s.Key) + "=" + s.Want }
 
 type managedSysctl struct {
@@ -39,22 +39,22 @@ type managedSysctl struct {
 
 func (m managedSysctl) key() string { return m.family.String() + "/" + m.leaf }
 
-// managed are the sysctls that are written for each uplink, all to 1. All count
-// by interface: IPv4 takes a value of conf/all together with it (either will do),
-// IPv6 looks at the interface alone.
+// managed are the sysctls that are set to 1 for each uplink. All of them apply per
+// interface: in IPv4 it is enough if conf/all has the value, in IPv6 only the
+// value of the interface counts.
 var managed = [...]managedSysctl{
-	// Routes by a device without carrier are passed over, so that the kernel itself
-	// steps down a ladder.
+	// Routes by a device without carrier are skipped, so that the kernel itself falls
+	// back to the next rung of a ladder.
 	{failover.IPv4, "ignore_routes_with_linkdown"},
 	{failover.IPv6, "ignore_routes_with_linkdown"},
-	// The reverse path is looked up with the packet's mark: strict rp_filter would
-	// drop the answers of every lane that main does not prefer.
+	// The reverse path is looked up with the packet's mark; otherwise a strict
+	// rp_filter would drop the answers of every lane that main does not prefer.
 	{failover.IPv4, "src_valid_mark"},
 }
 
 const managedValue = "1"
 
-// isManaged reports whether a key, family and leaf, is one of those.
+// isManaged reports whether a key, of family and leaf, is one of the managed ones.
 func isManaged(key string) bool {
 	for _, m := range managed {
 		if key == m.key() {
@@ -64,19 +64,19 @@ func isManaged(key string) bool {
 	return false
 }
 
-// Sysctls keeps the settings of uplinks' interfaces that the routes rely on, and
-// remembers what they were before. It is for one goroutine, on a thread in the
-// network namespace that is meant.
+// Sysctls manages the settings of uplinks' interfaces that the routes rely on, and
+// records their previous values. It is for one goroutine, on a thread in the
+// network namespace to manage.
 type Sysctls struct {
 	root   string // /proc/sys/net
 	manage bool
 	record *record
 }
 
-// OpenSysctls prepares to set sysctls. What they were before is kept in the file
-// at path, which should end with the boot as they do. Without manage nothing is
-// ever set. An error means that the file cannot be understood: nothing can be kept
-// there, so nothing should be set.
+// OpenSysctls opens the record of previous values at path, a file that should not
+// outlive the boot, as the sysctls do not. Without manage nothing is ever set. An
+// error means that the file cannot be read or decoded: no value can be recorded
+// there, so none should be set.
 func OpenSysctls(path string, manage bool) (*Sysctls, error) {
 	r, err := readRecord(path)
 	if err != nil {
@@ -85,11 +85,10 @@ func OpenSysctls(path string, manage bool) (*Sysctls, error) {
 	return &Sysctls{root: "/proc/sys/net", manage: manage, record: r}, nil
 }
 
-// Set makes the sysctls of the uplinks' interfaces right, and puts those of
-// interfaces back that are no longer among them. Old values are kept before a new
-// one is written; where they cannot be kept, none is written. It returns the
-// settings that are not right at the end, sorted: all of them when they are only
-// reported.
+// Set sets the sysctls of the uplinks' interfaces, and restores those of interfaces
+// that are no longer among them. Previous values are recorded before any value is
+// written; if they cannot be recorded, none is written. It returns the settings
+// that are still wrong at the end, sorted: all of them if they are only reported.
 func (s *Sysctls) Set(uplinks []Interface) ([]Setting, error) {
 	todo, err := s.wrong(uplinks)
 	if err != nil || !s.manage {
@@ -97,7 +96,7 @@ func (s *Sysctls) Set(uplinks []Interface) ([]Setting, error) {
 	}
 	left := s.record.others(uplinks)
 	if len(todo) > 0 {
-		if err := s.record.keep(todo); err != nil {
+		if err := s.record.remember(todo); err != nil {
 			return settings(todo), err
 		}
 	}
@@ -108,15 +107,15 @@ func (s *Sysctls) Set(uplinks []Interface) ([]Setting, error) {
 			failed, errs = append(failed, c), append(errs, err)
 		}
 	}
-	errs = append(errs, s.putBack(left))
+	errs = append(errs, s.restore(left))
 	return settings(failed), errors.Join(errs...)
 }
 
-// Restore puts everything back that Set has changed, where nobody has changed it
-// since. What cannot be put back stays in the file.
-func (s *Sysctls) Restore() error { return s.putBack(slices.Clone(s.record.Changes)) }
+// Restore restores everything that Set has changed, unless it has been changed
+// again since. What cannot be restored stays in the file.
+func (s *Sysctls) Restore() error { return s.restore(slices.Clone(s.record.Changes)) }
 
-// wrong are the settings that would have to change, with their present values.
+// wrong returns the settings that have to change, with their present values.
 func (s *Sysctls) wrong(uplinks []Interface) ([]change, error) {
 	var out []change
 	var errs []error
@@ -137,8 +136,8 @@ func (s *Sysctls) wrong(uplinks []Interface) ([]change, error) {
 	return out, errors.Join(errs...)
 }
 
-// putBack writes old values and forgets them.
-func (s *Sysctls) putBack(changes []change) error {
+// restore restores old values and removes them from the record.
+func (s *Sysctls) restore(changes []change) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -154,8 +153,8 @@ func (s *Sysctls) putBack(changes []change) error {
 	return errors.Join(append(errs, s.record.forget(done))...)
 }
 
-// undo puts one value back. The number finds an interface that was renamed; one
-// that is gone took its settings along.
+// undo restores one value. The index finds an interface that was renamed; the
+// settings of one that is gone went with it.
 func (s *Sysctls) undo(c change) error {
 	link, err := net.InterfaceByIndex(c.Index)
 	if err != nil {

@@ -43,7 +43,7 @@ func (l *lab) sysctls(file string, manage bool, fn func(*Sysctls) error) {
 	}))
 }
 
-// set expects Set to leave so many settings wrong.
+// set calls Set and expects the given number of settings to remain wrong.
 func (l *lab) set(file string, manage bool, wrong int, names ...string) {
 	l.t.Helper()
 	uplinks := l.uplinks(names...)
@@ -56,7 +56,7 @@ func (l *lab) set(file string, manage bool, wrong int, names ...string) {
 	})
 }
 
-// allSysctls are those of all interfaces that can be read.
+// allSysctls returns those of all interfaces that can be read.
 func (l *lab) allSysctls() string {
 	l.t.Helper()
 	return l.sh("cd /proc/sys/net; grep -r . ipv4/conf ipv6/conf 2>/dev/null | sort")
@@ -67,7 +67,7 @@ func (l *lab) restore(file string) {
 	l.sysctls(file, true, (*Sysctls).Restore)
 }
 
-// expect compares a device's three sysctls, written "1 1 0".
+// expect compares a device's three sysctls with a text such as "1 1 0".
 func (l *lab) expect(dev, want string) {
 	l.t.Helper()
 	var got []string
@@ -109,7 +109,7 @@ func TestSysctlsAreSetAndPutBack(t *testing.T) {
 	}
 }
 
-func TestSysctlsOfOneThatIsNoUplinkAnyMore(t *testing.T) {
+func TestSysctlsOfAFormerUplink(t *testing.T) {
 	l, file := newLab(t), t.TempDir()+"/sysctls.json"
 	l.set(file, true, 0, "wan0", "wan1")
 	l.set(file, true, 0, "wan1")
@@ -117,8 +117,8 @@ func TestSysctlsOfOneThatIsNoUplinkAnyMore(t *testing.T) {
 	l.expect("wan1", "1 1 1")
 }
 
-// A renamed interface is known by its number, a new one of the same name is not
-// taken for the old, and dots in a name are no slashes.
+// A renamed interface is found by its index, a new one of the same name is not
+// mistaken for the old one, and dots in a name are not separators.
 func TestSysctlsOfInterfacesThatComeAndGo(t *testing.T) {
 	l, file := newLab(t), t.TempDir()+"/sysctls.json"
 	l.set(file, true, 0, "wan0", "wan1")
@@ -127,7 +127,7 @@ func TestSysctlsOfInterfacesThatComeAndGo(t *testing.T) {
 	l.expect("wan0", "0 0 0")
 	l.set(file, true, 0, "wan0", "wan1.7")
 	l.expect("wan0", "1 1 1")
-	l.must(l.gw.SetSysctl(fmt.Sprintf(vmark, "wan1.7"), "0")) // somebody's hand
+	l.must(l.gw.SetSysctl(fmt.Sprintf(vmark, "wan1.7"), "0")) // by somebody else
 	l.restore(file)
 	l.expect("wan0", "0 0 0")
 	l.expect("wan1.7", "0 0 0")
@@ -153,7 +153,7 @@ func TestSysctlsOnlyReported(t *testing.T) {
 	}
 }
 
-// On a full disk neither; with room again they are, and are put back.
+// On a full disk none is set. With space again they are set, and can be restored.
 func TestSysctlsOnAFullDisk(t *testing.T) {
 	l := newLab(t)
 	uplinks, folder := l.uplinks("wan0"), t.TempDir()
@@ -181,7 +181,7 @@ func TestSysctlsOnAFullDisk(t *testing.T) {
 			return err
 		}
 		if left, err := s.Set(uplinks); err != nil || len(left) > 0 {
-			t.Errorf("set with room again: %v, %v", left, err)
+			t.Errorf("set with space again: %v, %v", left, err)
 		}
 		l.expect("wan0", "1 1 1")
 		return s.Restore()
@@ -192,7 +192,7 @@ func TestSysctlsOnAFullDisk(t *testing.T) {
 	l.expect("wan0", "0 0 0")
 }
 
-// Where the old values cannot be kept none is written.
+// If the old values cannot be recorded, none is written.
 func TestSysctlsThatCannotBeKept(t *testing.T) {
 	l := newLab(t)
 	uplinks := l.uplinks("wan0")
@@ -208,18 +208,18 @@ func TestSysctlsThatCannotBeKept(t *testing.T) {
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "none is written") {
-		t.Errorf("set: %v, want a word that none is written", err)
+		t.Errorf("set: %v, want it to say that none is written", err)
 	}
 	l.expect("wan0", "0 0 0")
 }
 
 func TestSysctlsFileOfAnotherVersion(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"version":2}`: "format version 2, this software knows 1",
+		`{"version":2}`: "format version 2, but this version of Swerve reads 1",
 		`{"version":`:   "unexpected end of JSON input",
 		"\x00\x00\x00":  "invalid character",
-		`{"version":1,"changes":[{"interface":"wan0","key":"../../../kernel/core_pattern","old":"1"}]}`: "no sysctl that is ever set",
-		`{"version":1,"changes":[{"interface":"wan0","key":"ipv4/src_valid_mark","old":"|/x"}]}`:        "no value of ipv4/src_valid_mark",
+		`{"version":1,"changes":[{"interface":"wan0","key":"../../../kernel/core_pattern","old":"1"}]}`: "not a sysctl that Swerve sets",
+		`{"version":1,"changes":[{"interface":"wan0","key":"ipv4/src_valid_mark","old":"|/x"}]}`:        "not a value of ipv4/src_valid_mark",
 		strings.Repeat(" ", recordLimit+1): "more than 1048576 bytes",
 		``:                                 "unexpected end of JSON input",
 	} {
@@ -233,7 +233,7 @@ func TestSysctlsFileOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// Whatever is in the file, it is refused or it is one that we could have written.
+// Any file is either rejected or one that we could have written.
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"version":1,"changes":[{"interface":"wan0","index":3,"key":"ipv4/src_valid_mark","old":"0"}]}`))
 	f.Add([]byte(`{"version":1,"changes":null}`))
@@ -245,7 +245,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		for _, c := range r.Changes {
 			if !isManaged(c.Key) || strings.ContainsAny(c.Old, "/ ") {
-				t.Errorf("taken for ours: %+v", c)
+				t.Errorf("accepted: %+v", c)
 			}
 		}
 		again := &record{path: t.TempDir() + "/sysctls.json", Version: r.Version, Changes: r.Changes}

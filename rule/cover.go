@@ -7,18 +7,18 @@ import (
 	"swerve/failover"
 )
 
-// Cover is a match in a form that can be compared with others: the addresses of
-// each side as ranges, all of them written out where the match leaves them open,
-// and only of families that the match can take.
+// Cover is a match in a form that can be compared with others: the addresses of each
+// side are ranges, also where the match does not restrict them, and only of families
+// that the match can apply to.
 type Cover struct {
 	match    Match
 	from, to []addrRange
 }
 
-// addrRange is a range of addresses of one family, both ends within.
+// addrRange is a range of addresses of one family, both ends included.
 type addrRange struct{ first, last netip.Addr }
 
-// everything is all addresses of each family.
+// everything has all addresses of each family.
 var everything = [2]netip.Prefix{
 	failover.IPv4: netip.MustParsePrefix("0.0.0.0/0"),
 	failover.IPv6: netip.MustParsePrefix("::/0"),
@@ -30,7 +30,7 @@ func NewCover(m Match) Cover {
 	return Cover{match: m, from: ranges(m.From, families), to: ranges(m.To, families)}
 }
 
-// ranges turns prefixes into sorted ranges that neither overlap nor touch.
+// ranges converts prefixes to sorted ranges that neither overlap nor touch.
 func ranges(list []netip.Prefix, families [2]bool) []addrRange {
 	if len(list) == 0 {
 		list = everything[:]
@@ -55,12 +55,12 @@ func ranges(list []netip.Prefix, families [2]bool) []addrRange {
 	return merged
 }
 
-// joins reports whether b, which does not begin before a, overlaps or touches a.
+// joins reports whether b overlaps or touches a, before which it must not begin.
 func joins(a, b addrRange) bool {
 	return a.last.BitLen() == b.first.BitLen() && (!a.last.Less(b.first) || a.last.Next() == b.first)
 }
 
-// lastOf is the highest address of a prefix.
+// lastOf returns the highest address of a prefix.
 func lastOf(p netip.Prefix) netip.Addr {
 	bytes := p.Addr().AsSlice()
 	for bit := p.Bits(); bit < len(bytes)*8; bit++ {
@@ -70,7 +70,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
-// Covers reports whether c takes every packet that o takes.
+// Covers reports whether c matches every packet that o matches.
 func (c Cover) Covers(o Cover) bool {
 	a, b := c.match, o.match
 	return (a.Proto == 0 || a.Proto == b.Proto) &&
@@ -81,7 +81,7 @@ func (c Cover) Covers(o Cover) bool {
 		coversRanges(c.from, o.from) && coversRanges(c.to, o.to)
 }
 
-// coversPorts reports whether every port of b, which names some, is in a.
+// coversPorts reports whether b is restricted to ports, all of which are in a.
 func coversPorts(a, b []PortRange) bool {
 	for _, r := range b {
 		in := func(w PortRange) bool { return w.First <= r.First && r.Last <= w.Last }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// packet has what a match compares.
+// packet has the fields that a match compares.
 type packet struct {
 	from, to netip.Addr
 	in       string
@@ -17,7 +17,7 @@ type packet struct {
 	mark     uint32
 }
 
-// matches is the plain reading of a match.
+// matches applies the match to a packet, in the simplest possible way.
 func (r Match) matches(p packet) bool {
 	in := func(list []netip.Prefix, a netip.Addr) bool {
 		return len(list) == 0 || slices.ContainsFunc(list, func(x netip.Prefix) bool { return x.Contains(a) })
@@ -29,7 +29,7 @@ func (r Match) matches(p packet) bool {
 		(!r.HasDSCP || r.DSCP == p.dscp) && p.mark&r.Mark.Mask == r.Mark.Value
 }
 
-// The small world of the property test, which holds every packet there is.
+// The values of the property test, small enough that all packets can be listed.
 var (
 	worldAddrs = []string{"10.0.0.1", "10.0.0.129", "10.0.1.1", "192.0.2.1", "2001:db8::1", "2001:db8:0:1::1", "fd00::1"}
 	worldNets  = []string{
@@ -40,10 +40,9 @@ var (
 	worldProtos = []uint8{ICMP, 6, 17, ICMPv6}
 )
 
-// TestCovers holds every verdict of Covers over random pairs of matches against
-// all packets of a small world: where it says that one rule covers another, no
-// packet matches the second alone. And it does say so often enough: whenever a
-// rule is a copy of the other with something added.
+// TestCovers checks Covers on random pairs of matches with all packets of a small
+// set: if one rule covers another, no packet matches only the second. And it detects
+// enough: a rule covers every copy of itself with restrictions added.
 func TestCovers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	packets := world()
@@ -62,7 +61,7 @@ func TestCovers(t *testing.T) {
 		covered++
 		for _, p := range packets {
 			if b.matches(p) && !a.matches(p) {
-				t.Fatalf("%+v is said to cover %+v, yet %+v matches the second alone", a, b, p)
+				t.Fatalf("%+v is said to cover %+v, yet %+v matches only the second", a, b, p)
 			}
 		}
 	}
@@ -71,7 +70,7 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-// world lists packets of both families, never of a protocol of the other one.
+// world returns packets of both families, none with a protocol of the other family.
 func world() []packet {
 	var list []packet
 	for _, from := range worldAddrs {

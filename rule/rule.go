@@ -1,6 +1,6 @@
-// Package rule holds what a policy rule matches, and when one match covers
-// another. The configuration reads rules, the packet filter acts on them and
-// `swerve explain` answers by them; all three must understand them alike.
+// Package rule defines what a policy rule matches, and when one match covers another.
+// The configuration reads rules, the packet filter applies them and `swerve explain`
+// evaluates them; all three must interpret them in the same way.
 package rule
 
 import (
@@ -12,7 +12,7 @@ import (
 	"swerve/failover"
 )
 
-// Match says which packets a rule takes. What is empty matches all.
+// Match defines which packets a rule applies to. Empty fields match all packets.
 type Match struct {
 	// From and To are sources and destinations, of either family.
 	From, To []netip.Prefix
@@ -29,14 +29,14 @@ type Match struct {
 	Mark Mark
 }
 
-// PortRange is a range of ports, both ends within.
+// PortRange is a range of ports, both ends included.
 type PortRange struct{ First, Last uint16 }
 
-// Mark matches a packet mark: mark & Mask == Value. The mask never covers the
-// bits that Swerve writes itself.
+// Mark matches a packet mark: mark & Mask == Value. The mask never covers the bits
+// that Swerve sets itself.
 type Mark struct{ Value, Mask uint32 }
 
-// Families reports, by family, whether the match takes any packet of it.
+// Families reports, by family, whether the match can apply to any packet of it.
 func (m Match) Families() [2]bool {
 	both := [2]bool{true, true}
 	for _, list := range [][]netip.Prefix{m.From, m.To} {
@@ -62,13 +62,13 @@ func FamiliesOf(list []netip.Prefix) (has [2]bool) {
 	return has
 }
 
-// IP protocol numbers that matches treat specially.
+// IP protocol numbers that belong to one family.
 const (
 	ICMP   = 1
 	ICMPv6 = 58
 )
 
-// protocols by name, as in IANA's registry of protocol numbers.
+// protocols are IP protocols by name, from IANA's registry of protocol numbers.
 var protocols = map[string]uint8{
 	"icmp": ICMP, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "gre": 47,
 	"esp": 50, "ah": 51, "icmpv6": ICMPv6, "ospf": 89, "pim": 103, "l2tp": 115, "sctp": 132, "udplite": 136,
@@ -80,8 +80,8 @@ var withPorts = []uint8{protocols["tcp"], protocols["udp"], protocols["dccp"], p
 // HasPorts reports whether an IP protocol has ports.
 func HasPorts(protocol uint8) bool { return slices.Contains(withPorts, protocol) }
 
-// ParseProtocol reads an IP protocol: its name in lower case as IANA has it, or
-// its number, 1 to 255.
+// ParseProtocol parses an IP protocol: its IANA name in lower case, or its number, 1
+// to 255.
 func ParseProtocol(s string) (uint8, bool) {
 	if p, ok := protocols[s]; ok {
 		return p, true
@@ -93,8 +93,8 @@ func ParseProtocol(s string) (uint8, bool) {
 // MaxDSCP is the highest code point: the field has six bits (RFC 2474).
 const MaxDSCP = 63
 
-// dscps are the code points by name: RFC 2474 (CS), 2597 (AF), 3246 (EF),
-// 5865 (VOICE-ADMIT), 8622 (LE).
+// dscps are the code points by name: RFC 2474 (CS), RFC 2597 (AF), RFC 3246 (EF),
+// RFC 5865 (VOICE-ADMIT), RFC 8622 (LE).
 var dscps = map[string]uint8{
 	"be": 0, "le": 1, "ef": 46, "va": 44,
 	"cs0": 0, "cs1": 8, "cs2": 16, "cs3": 24, "cs4": 32, "cs5": 40, "cs6": 48, "cs7": 56,

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// rootName is the domain name of the DNS's root, which every server knows.
+// rootName is the domain name of the DNS root, which every server can answer for.
 const rootName = "."
 
 var (
@@ -14,8 +14,8 @@ var (
 	numbers  = regexp.MustCompile(`^[0-9.]+$`)
 )
 
-// isName reports whether s is a domain name (RFC 1035, with the underscore), and
-// not an address with a slip.
+// isName reports whether s is a domain name (RFC 1035, underscores allowed), and
+// not an address with a typo.
 func isName(s string) bool {
 	return len(s) <= 253 && hostName.MatchString(s) && !numbers.MatchString(s)
 }

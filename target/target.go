@@ -17,59 +17,59 @@ type Method string
 const (
 	// ICMP is an echo request (RFC 792, RFC 4443) to an address.
 	ICMP Method = "icmp"
-	// Gateway is an echo request to the uplink's own next hop, in each
-	// family that has one.
+	// Gateway is an echo request to the uplink's own next hop, in each family that
+	// has one.
 	Gateway Method = "gateway"
-	// The others are requests of these protocols.
+	// The others are requests in these protocols.
 	TCP   Method = "tcp"
 	HTTP  Method = "http"
 	HTTPS Method = "https"
 	DNS   Method = "dns"
 )
 
-// Built reports whether this version can probe by the method. The others are
-// understood, so that a file that names them is no mistake, and not asked.
+// Built reports whether this version can probe by the method. Targets of the other
+// methods are valid, so that a file may name them, but they are not probed.
 func (m Method) Built() bool { return m == ICMP || m == Gateway }
 
-// Target is something whose answer proves an uplink, taken apart.
+// Target is something whose answers prove that an uplink works, in its parts.
 type Target struct {
 	Method Method
-	// Host is the address or name to ask; empty for the gateway.
+	// Host is the address or name to probe; empty for the gateway.
 	Host string
-	// Addr is Host as an address, without a zone; invalid where it is a name.
+	// Addr is Host as an address, without a zone; invalid if Host is a name.
 	Addr netip.Addr
-	// Port to ask, 1 to 65535; 0 for icmp and the gateway.
+	// Port to probe, 1 to 65535; 0 for icmp and the gateway.
 	Port uint16
-	// Name is the domain name to ask a DNS server for; Path what to ask a web
-	// server for, with its query, at least "/".
+	// Name is the domain name to query a DNS server for. Path is what to request
+	// from a web server, including the query, at least "/".
 	Name, Path string
-	// Text is the target as the configuration writes it.
+	// Text is the target as the configuration has it.
 	Text string
 }
 
-// String returns the target as the configuration writes it.
+// String returns the target as the configuration has it.
 func (t Target) String() string { return t.Text }
 
-// In reports whether the target can be asked in the family: an address in its
+// In reports whether the target can be probed in a family: an address only in its
 // own, a name and the gateway in both.
 func (t Target) In(f failover.Family) bool {
 	return !t.Addr.IsValid() || failover.FamilyOf(t.Addr) == f
 }
 
-// Key is equal for targets that ask the same: method, address and port.
+// Key is equal for targets that probe the same method, address and port.
 func (t Target) Key() string {
 	return string(t.Method) + " " + net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
 }
 
-// Forms are the forms that a target may have, in words.
+// Forms describes the forms that a target may have, for messages.
 const Forms = "an address, tcp://host:port, http(s)://host, dns://server/name or gateway"
 
-// Error says why a text is no target.
+// Error says why a text is not a target.
 type Error struct {
-	// Text that was read.
+	// Text is what was read.
 	Text string
-	// Wrong says what is wrong with it. Value, where it is not empty, is the part
-	// at fault, and completes Wrong.
+	// Wrong says what is wrong with it. Value, if it is not empty, is the part at
+	// fault, and completes Wrong.
 	Wrong, Value string
 	// Right says what would be right.
 	Right string
@@ -84,8 +84,8 @@ func (e *Error) Error() string {
 }
 
 // Parse reads a target as probe.targets has it: an IPv4 or IPv6 address,
-// tcp://host:port, http://… and https://…, dns://server[:port]/name, or gateway.
-// A host is an address (IPv6 in brackets) or a name. Any error is a *Error.
+// tcp://host:port, http://…, https://…, dns://server[:port]/name, or gateway. A
+// host is an address (IPv6 in brackets) or a name. Any error is an *[Error].
 func Parse(s string) (Target, error) {
 	t, err := parse(s)
 	if err == nil && strings.HasSuffix(s, "#") {
@@ -108,23 +108,19 @@ func parse(s string) (Target, *Error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return Target{}, unknown(s)
+		host, port, _ := net.SplitHostPort(s)
+		if _, ok := ParsePort(port); ok && IsHost(host) {
+			return Target{}, &Error{Wrong: "has a port but no method", Right: "such as tcp://" + s}
+		}
+		if isName(s) {
+			return Target{}, &Error{Wrong: "is a name without a method", Right: Forms}
+		}
+		return Target{}, &Error{Wrong: "is not a target", Right: Forms}
 	}
 	return urlTarget(u)
 }
 
-func unknown(s string) *Error {
-	host, port, _ := net.SplitHostPort(s)
-	if _, ok := ParsePort(port); ok && IsHost(host) {
-		return &Error{Wrong: "has a port but no method", Right: "such as tcp://" + s}
-	}
-	if isName(s) {
-		return &Error{Wrong: "is a name without a method", Right: Forms}
-	}
-	return &Error{Wrong: "is no target", Right: Forms}
-}
-
-// defaultPorts by method; 0: the target has to name its port.
+// defaultPorts are the default ports by method; 0: the target must name its port.
 var defaultPorts = map[Method]uint16{TCP: 0, HTTP: 80, HTTPS: 443, DNS: 53}
 
 func urlTarget(u *url.URL) (Target, *Error) {
@@ -157,7 +153,7 @@ func urlTarget(u *url.URL) (Target, *Error) {
 	return withHost(t, u.Hostname())
 }
 
-// setPath takes what follows the host.
+// setPath checks what follows the host, and sets Name or Path from it.
 func (t *Target) setPath(u *url.URL) *Error {
 	query := u.RawQuery != "" || u.ForceQuery
 	switch t.Method {
@@ -168,7 +164,7 @@ func (t *Target) setPath(u *url.URL) *Error {
 	case DNS:
 		name := strings.TrimPrefix(u.Path, "/")
 		if !isName(name) && name != rootName || query {
-			return &Error{Wrong: "has no name to ask for", Right: "dns://server/name, such as dns://9.9.9.9/example.com"}
+			return &Error{Wrong: "has no name to query", Right: "dns://server/name, such as dns://9.9.9.9/example.com"}
 		}
 		t.Name = strings.ToLower(name)
 	default:
@@ -177,8 +173,8 @@ func (t *Target) setPath(u *url.URL) *Error {
 	return nil
 }
 
-// withHost sets the host in one form: addresses as net/netip writes them, an
-// IPv4 address in IPv6's clothes as IPv4, names in lower case.
+// withHost sets the host in its normalised form: addresses as net/netip formats
+// them, an IPv4-mapped IPv6 address as IPv4, names in lower case.
 func withHost(t Target, host string) (Target, *Error) {
 	t.Host = strings.TrimSuffix(strings.ToLower(host), ".")
 	a, err := netip.ParseAddr(host)
@@ -191,11 +187,11 @@ func withHost(t Target, host string) (Target, *Error) {
 	a = a.Unmap()
 	switch {
 	case a.Zone() != "" || a.IsLinkLocalUnicast():
-		return t, &Error{Wrong: "is on the link only", Right: "an address beyond the uplink, or gateway"}
+		return t, &Error{Wrong: "is valid only on a link", Right: "an address beyond the uplink, or gateway"}
 	case a.IsLoopback() || a.IsUnspecified():
 		return t, &Error{Wrong: "is this machine itself", Right: "an address beyond the uplink"}
 	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return t, &Error{Wrong: "is no single machine", Right: "a unicast address"}
+		return t, &Error{Wrong: "is not a single host", Right: "a unicast address"}
 	}
 	t.Addr, t.Host = a, a.String()
 	return t, nil

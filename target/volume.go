@@ -2,29 +2,30 @@ package target
 
 import "swerve/failover"
 
-// Sizes on the wire, in bytes, of what probes send and receive: from the IP
-// header on, without the link's own framing.
+// Sizes, in bytes, of what probes send and receive: from the IP header on, without
+// the framing of the link.
 const (
 	icmpHeader = 8
-	// icmpPayload is the least that pro-bing sends: a time and a tracker.
+	// icmpPayload is the minimum that pro-bing sends: a timestamp and a tracker.
 	icmpPayload = 24
 	udpHeader   = 8
-	// dnsMessage: header, type and class, without the name; dnsAnswer is one
-	// address record more.
+	// dnsMessage is the header, type and class, without the name; dnsAnswer is an
+	// additional address record.
 	dnsMessage = 12 + 4
 	dnsAnswer  = 16
 	tcpSegment = 32 // with timestamps (RFC 7323)
 	tcpSYN     = 40 // with the usual options
-	// What HTTP and TLS add to a connection, as a rule of thumb.
+	// Rough estimates of what HTTP and TLS add to a connection.
 	httpText = 700
 	tlsBytes = 5_500
 )
 
-// ipHeader is the size of a header without options, by family.
+// ipHeader is the size of an IP header without options, by family.
 var ipHeader = [2]int{failover.IPv4: 20, failover.IPv6: 40}
 
-// WireBytes estimates what one probe of a target and its answer take in a
-// family: exact for icmp, a rule of thumb for what a server's answer decides.
+// WireBytes estimates the bytes of one probe of a target and its answer in a
+// family. It is exact for icmp and the gateway, and rough where the size of a
+// server's answer matters.
 func WireBytes(t Target, f failover.Family) int {
 	ip := ipHeader[f]
 	connection := 2*(ip+tcpSYN) + 4*(ip+tcpSegment)

@@ -7,16 +7,16 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// mendColons puts together again what the YAML library's scanner takes apart.
-// Within a flow mapping it ends a key at any colon, so that of
+// joinColons rejoins tokens that the YAML library's scanner splits wrongly. Within
+// a flow mapping it ends a key at any colon, so that it reads
 //
 //	{to: [2001:db8::/32, tcp://192.0.2.1:443]}
 //
-// it makes a key 2001 and a key tcp://192.0.2.1. In YAML 1.2 (7.3.3) a colon
-// ends a plain key only where a space, a bracket or a comma follows it; only a
-// quoted key may do without.
-func mendColons(tokens token.Tokens) token.Tokens {
-	mended := make(token.Tokens, 0, len(tokens))
+// as having the keys 2001 and tcp://192.0.2.1. In YAML 1.2 (7.3.3) a colon ends a plain key
+// only where a space, a bracket or a comma follows it; only after a quoted key it
+// needs none of them.
+func joinColons(tokens token.Tokens) token.Tokens {
+	joined := make(token.Tokens, 0, len(tokens))
 	flows := 0
 	for _, tk := range tokens {
 		switch tk.Type {
@@ -26,15 +26,16 @@ func mendColons(tokens token.Tokens) token.Tokens {
 			flows--
 		}
 		if flows > 0 && isPlain(tk) {
-			mended, tk = joinLeft(mended, tk)
+			joined, tk = joinLeft(joined, tk)
 		}
-		mended.Add(tk)
+		joined.Add(tk)
 	}
-	return mended
+	return joined
 }
 
-// joinLeft takes the colon that a plain text follows at once, and the plain text
-// before it, off the end of the tokens, and returns the rest and the whole text.
+// joinLeft joins a plain text with the colon directly before it and with the plain
+// text directly before that, if the tokens end with these. It returns the
+// tokens without them, and the joined text.
 func joinLeft(tokens token.Tokens, tk *token.Token) (token.Tokens, *token.Token) {
 	n := len(tokens)
 	if n == 0 || tokens[n-1].Type != token.MappingValueType || !touch(tokens[n-1], tk) {
@@ -50,7 +51,7 @@ func joinLeft(tokens token.Tokens, tk *token.Token) (token.Tokens, *token.Token)
 	return tokens[:n-1], glue(colon, tk)
 }
 
-// endsQuotedKey reports whether a colon right after the token ends a key.
+// endsQuotedKey reports whether a colon directly after the token ends a key.
 func endsQuotedKey(tk *token.Token) bool {
 	switch tk.Type {
 	case token.SingleQuoteType, token.DoubleQuoteType, token.SequenceEndType, token.MappingEndType:
@@ -59,6 +60,7 @@ func endsQuotedKey(tk *token.Token) bool {
 	return false
 }
 
+// glue returns one token for two that touch.
 func glue(a, b *token.Token) *token.Token {
 	return token.New(a.Value+b.Value, a.Value+b.Value, a.Position)
 }
@@ -69,7 +71,7 @@ func touch(a, b *token.Token) bool {
 		a.Position.Column+utf8.RuneCountInString(a.Value) == b.Position.Column
 }
 
-// plainTypes are the types of an unquoted text.
+// plainTypes are the token types of unquoted text.
 var plainTypes = []token.Type{
 	token.StringType, token.IntegerType, token.BinaryIntegerType, token.OctetIntegerType, token.HexIntegerType,
 	token.FloatType, token.InfinityType, token.NanType, token.BoolType, token.NullType,

@@ -24,7 +24,7 @@ func TestColonsInFlow(t *testing.T) {
 	equal(t, "interface", c.Uplinks[0].Interface, "02:00:00:00:00:01")
 }
 
-// TestColonsThatEndKeys: what YAML takes for a key stays one.
+// TestColonsThatEndKeys: what is a key in YAML stays one.
 func TestColonsThatEndKeys(t *testing.T) {
 	for _, text := range []string{
 		`{"uplinks":auto}`, `{'uplinks': auto}`, `{uplinks: auto,"log":{"level":info}}`, "{uplinks:\n auto}",

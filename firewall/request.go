@@ -14,17 +14,17 @@ type attribute struct {
 	value string
 }
 
-// ofTable restricts a request to our table: its name is attribute 1 of every
-// kind of object.
+// ofTable restricts a request to our table: its name is attribute 1 of objects of
+// every kind.
 func ofTable() []attribute { return []attribute{{unix.NFTA_TABLE_NAME, tableName}} }
 
-// dump asks for all objects of a kind, and ask for what its flags say. each sees
-// every attribute of an answer, end is called after the last one of each answer.
+// dump requests all objects of a kind, request what its flags say. each is called
+// with every attribute of an answer, end after the last attribute of each answer.
 func (r reader) dump(kind uint16, attributes []attribute, each func(*netlink.AttributeDecoder), end func()) error {
-	return r.ask(kind, netlink.Dump, attributes, each, end)
+	return r.request(kind, netlink.Dump, attributes, each, end)
 }
 
-func (r reader) ask(kind uint16, flags netlink.HeaderFlags, attributes []attribute, each func(*netlink.AttributeDecoder), end func()) error {
+func (r reader) request(kind uint16, flags netlink.HeaderFlags, attributes []attribute, each func(*netlink.AttributeDecoder), end func()) error {
 	ae := netlink.NewAttributeEncoder()
 	for _, a := range attributes {
 		ae.String(a.kind, a.value)
@@ -58,7 +58,7 @@ func (r reader) ask(kind uint16, flags netlink.HeaderFlags, attributes []attribu
 // resource id of zero.
 func nfgenmsg(family, version byte) []byte { return []byte{family, version, 0, 0} }
 
-// eachAttribute goes over the attributes of a netfilter message.
+// eachAttribute calls each with the attributes of a netfilter message.
 func eachAttribute(message []byte, each func(*netlink.AttributeDecoder)) error {
 	const header = 4 // nfgenmsg
 	if len(message) < header {
