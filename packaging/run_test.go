@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -35,9 +35,9 @@ health: {window: 5s}
 // installed is an installed package on a lab's gateway, and who uses that.
 type installed struct {
 	*testing.T
-	*testenv.Lab
+	*lab.Lab
 	root    string
-	daemon  *testenv.Daemon
+	daemon  *lab.Daemon
 	api     *control.Client
 	told    *manager
 	clients []*traffic.Client
@@ -94,7 +94,7 @@ func TestUnitWithoutCapabilities(t *testing.T) {
 // the folders. Nothing runs yet.
 func install(t *testing.T, change ...func(*confinement)) *installed {
 	t.Helper()
-	i := &installed{T: t, Lab: testenv.NewTest(t, testenv.Options{}), root: unpack(t)}
+	i := &installed{T: t, Lab: lab.NewTest(t, lab.Options{}), root: unpack(t)}
 	i.write("etc/passwd", fmt.Sprintf("root:x:0:0::/:/bin/sh\nswerve:x:%d:%d::/:/bin/false\n", swerveUID, swerveGID))
 	i.write("etc/group", fmt.Sprintf("root:x:0:\nswerve:x:%d:\n", swerveGID))
 	i.write("etc/swerve/swerve.yaml", configured)
@@ -264,7 +264,7 @@ func (i *installed) holds(want bool) {
 func (i *installed) traffic() {
 	i.Helper()
 	var err error
-	servers := []netip.Addr{testenv.Server4, testenv.Server6}
+	servers := []netip.Addr{lab.Server4, lab.Server6}
 	if i.server, err = traffic.Serve(i.Internet, servers...); err != nil {
 		i.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/tmux"
 )
 
@@ -37,9 +37,9 @@ control: {group: ""}
 `
 
 // startDaemon starts the real daemon in the gateway of a lab.
-func startDaemon(t *testing.T, lab *testenv.Lab, swerve string) *testenv.Daemon {
+func startDaemon(t *testing.T, l *lab.Lab, swerve string) *lab.Daemon {
 	t.Helper()
-	d, err := lab.NewDaemon(swerve, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/sock")
+	d, err := l.NewDaemon(swerve, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/sock")
 	if err == nil {
 		err = os.WriteFile(filepath.Join(d.Dir, "swerve.yaml"), fmt.Appendf(nil, config, d.Dir), 0o644)
 	}
@@ -64,9 +64,9 @@ type multiplexer struct {
 }
 
 // startTmux starts a server that ends with the lab.
-func startTmux(t *testing.T, lab *testenv.Lab) *multiplexer {
+func startTmux(t *testing.T, l *lab.Lab) *multiplexer {
 	t.Helper()
-	return &multiplexer{t, tmux.Start(t, lab.Gateway, t.TempDir())}
+	return &multiplexer{t, tmux.Start(t, l.Gateway, t.TempDir())}
 }
 
 // open runs a shell's command line in a terminal of that size and name.
@@ -116,15 +116,15 @@ func (m *multiplexer) press(name string, keys ...string) {
 // death and its return.
 func TestOnATerminal(t *testing.T) {
 	swerve := binary(t)
-	lab := testenv.NewTest(t, testenv.Options{})
-	daemon := startDaemon(t, lab, swerve)
-	m := startTmux(t, lab)
+	l := lab.NewTest(t, lab.Options{})
+	daemon := startDaemon(t, l, swerve)
+	m := startTmux(t, l)
 	command := swerve + " tui --socket " + filepath.Join(daemon.Dir, "sock")
 	m.open("page", 80, 24, command)
 	t.Log("\n" + m.shows("page", "● OK", "► fiber", "IPv4  ● up", "IPv6  ● up", "203.0.113.1", "default  IPv4 fiber  IPv6 fiber"))
 
 	onset := time.Now()
-	fault, err := lab.Fault(0, "carrier")
+	fault, err := l.Fault(0, "carrier")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +175,8 @@ func (m *multiplexer) fits(name string, width, height int) bool {
 // colours, and else there are some.
 func TestOnATerminalWithoutDaemon(t *testing.T) {
 	swerve := binary(t)
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1, NoIPv6: true})
-	m := startTmux(t, lab)
+	l := lab.NewTest(t, lab.Options{Uplinks: 1, NoIPv6: true})
+	m := startTmux(t, l)
 	nowhere := filepath.Join(t.TempDir(), "sock")
 	command := swerve + " tui --socket " + nowhere
 	for name, coloured := range map[string]bool{"plain": false, "coloured": true} {

@@ -11,7 +11,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // defaults is the configuration of all that is measured: nothing but the uplinks.
@@ -27,7 +27,7 @@ const (
 )
 
 // servers are the addresses of the internet's server, by family.
-var servers = [2]netip.Addr{failover.IPv4: testenv.Server4, failover.IPv6: testenv.Server6}
+var servers = [2]netip.Addr{failover.IPv4: lab.Server4, failover.IPv6: lab.Server6}
 
 // patience bounds each wait. It ends only what went wrong.
 const patience = 30 * time.Second
@@ -37,19 +37,19 @@ const unitNice = "-10"
 
 // bed is a lab with a daemon in its gateway.
 type bed struct {
-	*testenv.Lab
-	daemon *testenv.Daemon
+	*lab.Lab
+	daemon *lab.Daemon
 	api    *control.Client
 }
 
 // newBed builds a lab, starts the daemon in it, and waits until the first uplink
 // carries and all is up.
 func newBed(ctx context.Context, binary string) (*bed, error) {
-	lab, err := testenv.New(testenv.Options{})
+	l, err := lab.New(lab.Options{})
 	if err != nil {
 		return nil, err
 	}
-	b := &bed{Lab: lab}
+	b := &bed{Lab: l}
 	if err := b.start(ctx, binary); err != nil {
 		b.close()
 		return nil, err

@@ -8,7 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -159,7 +159,7 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 }
 
 // note takes a run and its figures down, and reports whether it counts.
-func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *testenv.Fault, end time.Time, run *Run) (counts bool, err error) {
+func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *lab.Fault, end time.Time, run *Run) (counts bool, err error) {
 	outcomes := map[*session]traffic.Outcome{}
 	void := false
 	for _, s := range c.all() {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // flowPause is how often each of many flows sends, and answerWithin how long its
@@ -40,7 +40,7 @@ type flows struct {
 func startFlows(ctx context.Context, b *bed, n int) (*flows, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flows{cancel: cancel, sent: make([][]time.Time, n), answered: make([][]bool, n)}
-	to := netip.AddrPortFrom(testenv.Server4, echoPort)
+	to := netip.AddrPortFrom(lab.Server4, echoPort)
 	var err error
 	if f.echo, err = b.Internet.ListenPacket("udp4", to.String()); err != nil {
 		cancel()

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 )
 
@@ -91,7 +91,7 @@ func pair(ctx context.Context, measure func(context.Context, *road) (float64, er
 
 // bulkRateOf is what iperf3 gets through, in bits a second.
 func bulkRateOf(ctx context.Context, r *road) (float64, error) {
-	server := r.server.Command("iperf3", "-s", "-1", "-B", testenv.Server4.String())
+	server := r.server.Command("iperf3", "-s", "-1", "-B", lab.Server4.String())
 	if err := r.server.Start(server); err != nil {
 		return 0, err
 	}
@@ -108,7 +108,7 @@ func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 
 // iperf runs a client and reads what its server received.
 func iperf(client *netns.NS) (float64, error) {
-	out, err := client.Run("iperf3", "-c", testenv.Server4.String(), "-t", strconv.Itoa(int(bulkSpan/time.Second)), "-J")
+	out, err := client.Run("iperf3", "-c", lab.Server4.String(), "-t", strconv.Itoa(int(bulkSpan/time.Second)), "-J")
 	if err != nil {
 		return 0, err
 	}
@@ -135,12 +135,12 @@ const floodPort = 9
 // floodRateOf is how many of the smallest packets arrive a second, of as many as one
 // processor sends: 18 bytes of payload make frames of 64 bytes with their checksum.
 func floodRateOf(_ context.Context, r *road) (float64, error) {
-	sink, err := r.server.ListenPacket("udp4", netip.AddrPortFrom(testenv.Server4, floodPort).String())
+	sink, err := r.server.ListenPacket("udp4", netip.AddrPortFrom(lab.Server4, floodPort).String())
 	if err != nil {
 		return 0, err
 	}
 	defer sink.Close()
-	conn, err := r.client.DialUDP(netip.AddrPortFrom(testenv.Server4, floodPort))
+	conn, err := r.client.DialUDP(netip.AddrPortFrom(lab.Server4, floodPort))
 	if err != nil {
 		return 0, err
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 const restGroup = "at rest, 2 uplinks and 6 targets"
@@ -32,12 +32,12 @@ func (m *measurer) rest(ctx context.Context) error {
 		return err
 	}
 	defer swerve.close()
-	bare, stopBare, err := m.startPeer(ctx, func(l *testenv.Lab) ([]*exec.Cmd, error) { return bareCommands(l) })
+	bare, stopBare, err := m.startPeer(ctx, func(l *lab.Lab) ([]*exec.Cmd, error) { return bareCommands(l) })
 	if err != nil {
 		return err
 	}
 	defer stopBare()
-	pings, stopPings, err := m.startPeer(ctx, func(l *testenv.Lab) ([]*exec.Cmd, error) { return fpingCommands(l) })
+	pings, stopPings, err := m.startPeer(ctx, func(l *lab.Lab) ([]*exec.Cmd, error) { return fpingCommands(l) })
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (m *measurer) rest(ctx context.Context) error {
 // startPeer runs programs in the gateway of a lab whose kernel Swerve has prepared:
 // its daemon is killed, so that what it leaves still keeps each probe on its
 // uplink.
-func (m *measurer) startPeer(ctx context.Context, commands func(*testenv.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
+func (m *measurer) startPeer(ctx context.Context, commands func(*lab.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
 	b, err := newBed(ctx, m.binary)
 	if err != nil {
 		return nil, nil, err
@@ -103,11 +103,11 @@ func (m *measurer) startPeer(ctx context.Context, commands func(*testenv.Lab) ([
 
 // fpingCommands are an fping for each uplink and family, a probe a second to each
 // target.
-func fpingCommands(l *testenv.Lab) (all []*exec.Cmd, err error) {
+func fpingCommands(l *lab.Lab) (all []*exec.Cmd, err error) {
 	for i := range l.Uplinks {
 		for _, six := range []bool{false, true} {
 			args := []string{"-q", "-l", "-p", "1000", "-t", "1000", "-I", l.Uplinks[i].Interface}
-			for _, t := range testenv.Targets {
+			for _, t := range lab.Targets {
 				if t.Is6() == six {
 					args = append(args, t.String())
 				}

@@ -12,7 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 )
 
@@ -76,7 +76,7 @@ func (r *road) build() error {
 			return err
 		}
 	}
-	for _, a := range append([]netip.Addr{testenv.Server4}, testenv.Targets...) {
+	for _, a := range append([]netip.Addr{lab.Server4}, lab.Targets...) {
 		if a.Is4() {
 			if err := r.server.AddAddr("lo", netip.PrefixFrom(a, 32)); err != nil {
 				return err

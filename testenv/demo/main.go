@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/realtime"
 )
 
@@ -106,15 +106,15 @@ func perform(ctx context.Context, o options, out io.Writer, dashboard func(binar
 		return err
 	}
 	fmt.Fprint(out, intro)
-	lab, err := testenv.New(testenv.Options{})
+	l, err := lab.New(lab.Options{})
 	if err != nil {
 		return err
 	}
-	defer lab.Close()
+	defer l.Close()
 	if realtime.Refused() {
 		fmt.Fprint(out, ordinaryPriority)
 	}
-	s, err := newStage(lab, binary, o.defaults, out)
+	s, err := newStage(l, binary, o.defaults, out)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ machine with all else: a busy one shows in the figures.
 // stage is what the acts play on.
 type stage struct {
 	out     io.Writer
-	lab     *testenv.Lab
-	daemon  *testenv.Daemon
+	lab     *lab.Lab
+	daemon  *lab.Daemon
 	client  *control.Client
 	clients *clients
 	story   *story
@@ -159,8 +159,8 @@ const socketName = "swerve.sock"
 
 func (s *stage) socket() string { return filepath.Join(s.daemon.Dir, socketName) }
 
-func newStage(lab *testenv.Lab, binary string, defaults bool, out io.Writer) (*stage, error) {
-	daemon, err := lab.NewDaemon(binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/"+socketName)
+func newStage(l *lab.Lab, binary string, defaults bool, out io.Writer) (*stage, error) {
+	daemon, err := l.NewDaemon(binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/"+socketName)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func newStage(lab *testenv.Lab, binary string, defaults bool, out io.Writer) (*s
 		return nil, err
 	}
 	return &stage{
-		lab: lab, daemon: daemon, clients: new(clients), patience: patience, story: newStory(out), out: out,
+		lab: l, daemon: daemon, clients: new(clients), patience: patience, story: newStory(out), out: out,
 		client: control.Dial(filepath.Join(daemon.Dir, socketName)),
 	}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // The uplinks by their number in the lab.
@@ -118,7 +118,7 @@ func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 }
 
 // mend repairs a fault and waits for the failback, which it measures too.
-func (s *stage) mend(ctx context.Context, name string, fault *testenv.Fault) error {
+func (s *stage) mend(ctx context.Context, name string, fault *lab.Fault) error {
 	mended := time.Now()
 	if err := fault.Undo(); err != nil {
 		return err

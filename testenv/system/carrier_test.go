@@ -6,7 +6,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // The plug of the uplink that carries is pulled. With a daemon or without, the
@@ -73,7 +73,7 @@ func (g *gateway) adoptsLoss(p *party) {
 
 // comesBack mends fiber and wants it to be used again, by what is new; what began
 // on lte stays there until it is done.
-func (g *gateway) comesBack(fault *testenv.Fault, p *party) {
+func (g *gateway) comesBack(fault *lab.Fault, p *party) {
 	g.Helper()
 	g.mend(fault)
 	g.await("fiber to carry again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })

@@ -11,7 +11,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // Each command's exit code is as the contract says, and an error is one line.
@@ -231,7 +231,7 @@ func (g *gateway) statusJSON(wantCode int) map[string]any {
 // an uplink that is not there, of one that has no IPv6, and after a switch.
 func TestStatusJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := newGateway(t, testenv.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
+		g := newGateway(t, lab.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
 		g.start()
 		g.await("fiber to carry", func(s *control.Status) bool {
 			return carries(s, "fiber") && s.Uplinks[lte].IPv4.State == control.Up && s.Uplinks[2].IPv4.State == control.Down

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // Sessions that began on the second uplink stay there when the first one is back;
@@ -13,12 +13,12 @@ import (
 func TestFailback(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		opts testenv.Options
+		opts lab.Options
 	}{
 		{"plain", usual},
 		// The answers of sessions on lte come in by a link that main would not
 		// send them to.
-		{"strict rp_filter", testenv.Options{RPFilter: 1}},
+		{"strict rp_filter", lab.Options{RPFilter: 1}},
 		{"the owner masquerades", masqueraded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

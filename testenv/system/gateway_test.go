@@ -14,7 +14,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wire"
 )
@@ -45,18 +45,18 @@ const nimble = forgiving + `probe: {interval: 400ms}
 
 // usual is the usual lab, masqueraded one that works without a daemon.
 var (
-	usual       = testenv.Options{}
-	masqueraded = testenv.Options{Firewall: testenv.FirewallMasquerade}
+	usual       = lab.Options{}
+	masqueraded = lab.Options{Firewall: lab.FirewallMasquerade}
 )
 
 // servers are the addresses of the internet's server.
-var servers = [2]netip.Addr{failover.IPv4: testenv.Server4, failover.IPv6: testenv.Server6}
+var servers = [2]netip.Addr{failover.IPv4: lab.Server4, failover.IPv6: lab.Server6}
 
 // gateway is a lab whose gateway has a daemon.
 type gateway struct {
 	*trial
-	*testenv.Lab
-	daemon *testenv.Daemon
+	*lab.Lab
+	daemon *lab.Daemon
 	api    *control.Client
 	server *traffic.Server
 
@@ -66,9 +66,9 @@ type gateway struct {
 
 // newGateway builds a lab with a configured daemon that does not run yet. What is
 // given of the command line comes first, for instance env(1) with variables.
-func newGateway(t *trial, opts testenv.Options, config string, before ...string) *gateway {
+func newGateway(t *trial, opts lab.Options, config string, before ...string) *gateway {
 	t.Helper()
-	g := &gateway{trial: t, Lab: testenv.NewTest(t, opts)}
+	g := &gateway{trial: t, Lab: lab.NewTest(t, opts)}
 	args := append(before, daemonBinary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/swerve.sock")
 	var err error
 	if g.daemon, err = g.NewDaemon(args[0], args[1:]...); err != nil {
@@ -85,7 +85,7 @@ func newGateway(t *trial, opts testenv.Options, config string, before ...string)
 
 // startGateway is newGateway with a daemon that runs, and whose first uplink
 // carries both families.
-func startGateway(t *trial, opts testenv.Options, config string) *gateway {
+func startGateway(t *trial, opts lab.Options, config string) *gateway {
 	t.Helper()
 	g := newGateway(t, opts, config)
 	g.start()
@@ -163,7 +163,7 @@ func (g *gateway) kill() {
 }
 
 // fault breaks an uplink.
-func (g *gateway) fault(uplink int, spec string) *testenv.Fault {
+func (g *gateway) fault(uplink int, spec string) *lab.Fault {
 	g.Helper()
 	f, err := g.Fault(uplink, spec)
 	if err != nil {
@@ -173,7 +173,7 @@ func (g *gateway) fault(uplink int, spec string) *testenv.Fault {
 }
 
 // mend undoes a fault.
-func (g *gateway) mend(f *testenv.Fault) {
+func (g *gateway) mend(f *lab.Fault) {
 	g.Helper()
 	if err := f.Undo(); err != nil {
 		g.Fatal(err)

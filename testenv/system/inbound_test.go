@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -29,10 +29,10 @@ EOF`
 func TestInbound(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		opts testenv.Options
+		opts lab.Options
 	}{
 		{"plain", usual},
-		{"strict rp_filter", testenv.Options{RPFilter: 1}},
+		{"strict rp_filter", lab.Options{RPFilter: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {

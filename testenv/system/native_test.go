@@ -5,7 +5,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // native says which prefixes the ISPs have.
@@ -22,8 +22,8 @@ func TestNativeIPv6(t *testing.T) {
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, testenv.Options{Delegate: true}, native)
-				_, _, client := testenv.ClientAddresses(0)
+				g := startGateway(t, lab.Options{Delegate: true}, native)
+				_, _, client := lab.ClientAddresses(0)
 				p := g.newParty()
 				g.goFrom(client, p.of(failover.IPv6)...)
 				f := g.fault(fiber, spec)

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // What plan prints, run by a shell, makes the same of the kernel as the daemon
@@ -15,12 +15,12 @@ import (
 func TestPlan(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		opts   testenv.Options
+		opts   lab.Options
 		config string
 	}{
 		{"two uplinks", usual, twoUplinks},
-		{"three uplinks, one without IPv6", testenv.Options{Uplinks: 3, IPv4Only: []int{2}}, "uplinks: auto\n"},
-		{"strict rp_filter", testenv.Options{RPFilter: 1}, twoUplinks},
+		{"three uplinks, one without IPv6", lab.Options{Uplinks: 3, IPv4Only: []int{2}}, "uplinks: auto\n"},
+		{"strict rp_filter", lab.Options{RPFilter: 1}, twoUplinks},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {

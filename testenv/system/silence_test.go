@@ -8,7 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -99,7 +99,7 @@ func TestEverythingDown(t *testing.T) {
 				g := startGateway(t, usual, forgiving)
 				p := g.party(fiber)
 				before := g.ladders()
-				faults := []*testenv.Fault{g.fault(fiber, spec), g.fault(lte, spec)}
+				faults := []*lab.Fault{g.fault(fiber, spec), g.fault(lte, spec)}
 				s := g.await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
 				if !carries(s, "fiber") {
 					t.Errorf("it moved: %s", brief(s))

@@ -12,7 +12,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // After teardown the kernel is as it was before the first start, byte for byte:
@@ -21,10 +21,10 @@ import (
 func TestTeardown(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		opts testenv.Options
+		opts lab.Options
 	}{
 		{"plain", masqueraded},
-		{"settings that somebody made", testenv.Options{Firewall: testenv.FirewallMasquerade, RPFilter: 2}},
+		{"settings that somebody made", lab.Options{Firewall: lab.FirewallMasquerade, RPFilter: 2}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {

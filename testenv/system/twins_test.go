@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
 // twins is a lab whose uplinks are two modems of one make: in IPv4 they have the
 // same network, the same router, and give the gateway the same address.
-var twins = testenv.Options{Twins: true}
+var twins = lab.Options{Twins: true}
 
 // Twins are told apart by their devices alone, and that is enough: probes go by
 // their own, a silent one is found and left, sessions move, answers reach.
@@ -35,7 +35,7 @@ func TestTwins(t *testing.T) {
 						return p.Code == "same-network" && p.Object == "lte" && strings.Contains(p.Text, "both have the address 192.168.8.100")
 					})
 				})
-				spared := g.dialBy("wan1", testenv.Server4)
+				spared := g.dialBy("wan1", lab.Server4)
 				f := g.fault(fiber, spec)
 				g.leaves(spec, p, f.Onset)
 				if s := g.status(); s.Uplinks[lte].IPv4.State != control.Up {
@@ -57,7 +57,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 	}{"strict": {1, control.Warning}, "loose": {2, control.Info}} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, testenv.Options{Twins: true, RPFilter: c.filter}, forgiving)
+				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, forgiving)
 				g.start()
 				g.await("the limits of twins to be told", func(s *control.Status) bool {
 					i := slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "same-network" })

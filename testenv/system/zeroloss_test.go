@@ -7,7 +7,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wire"
 )
@@ -18,7 +18,7 @@ import (
 func TestNothingIsLost(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		opts  testenv.Options
+		opts  lab.Options
 		first bool // there was no daemon before
 		do    func(*gateway)
 	}{

@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -18,22 +18,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const ms = time.Millisecond
 
-var servers = []netip.Addr{testenv.Server4, testenv.Server6}
+var servers = []netip.Addr{lab.Server4, lab.Server6}
 
-func stage(t testing.TB) (*testenv.Lab, *traffic.Server) {
+func stage(t testing.TB) (*lab.Lab, *traffic.Server) {
 	t.Helper()
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1, Firewall: testenv.FirewallMasquerade})
-	s, err := traffic.Serve(lab.Internet, servers...)
+	l := lab.NewTest(t, lab.Options{Uplinks: 1, Firewall: lab.FirewallMasquerade})
+	s, err := traffic.Serve(l.Internet, servers...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return lab, s
+	return l, s
 }
 
-func begin(t testing.TB, lab *testenv.Lab, kind traffic.Kind, to netip.Addr) *traffic.Client {
+func begin(t testing.TB, l *lab.Lab, kind traffic.Kind, to netip.Addr) *traffic.Client {
 	t.Helper()
-	c, err := traffic.Start(lab.Client, kind, to, traffic.Options{})
+	c, err := traffic.Start(l.Client, kind, to, traffic.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +58,12 @@ func answers(t testing.TB, c *traffic.Client, n int) {
 }
 
 func TestEveryKindInBothFamilies(t *testing.T) {
-	lab, server := stage(t)
-	up := lab.Uplinks[0]
+	l, server := stage(t)
+	up := l.Uplinks[0]
 	for _, to := range servers {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
 			t.Run(fmt.Sprintf("%s to %s", kind, to), func(t *testing.T) {
-				c := begin(t, lab, kind, to)
+				c := begin(t, l, kind, to)
 				answers(t, c, 50)
 				c.Stop()
 				c.Stop() // harmless
@@ -100,11 +100,11 @@ func checkLog(t *testing.T, c *traffic.Client, via netip.Addr) {
 }
 
 func TestABlackHoleInterruptsNewSessions(t *testing.T) {
-	lab, _ := stage(t)
+	l, _ := stage(t)
 	for _, to := range servers {
-		c := begin(t, lab, traffic.UDPSessions, to)
+		c := begin(t, l, traffic.UDPSessions, to)
 		answers(t, c, 10)
-		f, err := lab.Fault(0, "black-hole")
+		f, err := l.Fault(0, "black-hole")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,10 +124,10 @@ func TestABlackHoleInterruptsNewSessions(t *testing.T) {
 }
 
 func TestAStallIsSlowButInterruptsNothing(t *testing.T) {
-	lab, _ := stage(t)
-	c := begin(t, lab, traffic.UDPStream, testenv.Server4)
+	l, _ := stage(t)
+	c := begin(t, l, traffic.UDPStream, lab.Server4)
 	answers(t, c, 10)
-	f, err := lab.Fault(0, "stall=200ms")
+	f, err := l.Fault(0, "stall=200ms")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,14 +140,14 @@ func TestAStallIsSlowButInterruptsNothing(t *testing.T) {
 func TestAResetBreaksTheStreamAndItDialsAgain(t *testing.T) {
 	for _, to := range servers {
 		t.Run(to.String(), func(t *testing.T) {
-			lab, _ := stage(t)
-			c := begin(t, lab, traffic.TCPStream, to)
+			l, _ := stage(t)
+			c := begin(t, l, traffic.TCPStream, to)
 			answers(t, c, 10)
 			verdict := time.Now()
 
-			shell(t, lab, "nft insert rule inet lab forward meta l4proto tcp ct state established reject with tcp reset")
+			shell(t, l, "nft insert rule inet lab forward meta l4proto tcp ct state established reject with tcp reset")
 			waitFor(t, "the stream to break", func() bool { return len(c.Breaks()) > 0 })
-			shell(t, lab, "nft flush chain inet lab forward")
+			shell(t, l, "nft flush chain inet lab forward")
 			answers(t, c, 10)
 			checkBreak(t, c.Breaks()[0], verdict)
 			last := c.Breaks()[len(c.Breaks())-1]
@@ -158,9 +158,9 @@ func TestAResetBreaksTheStreamAndItDialsAgain(t *testing.T) {
 	}
 }
 
-func shell(t *testing.T, lab *testenv.Lab, command string) {
+func shell(t *testing.T, l *lab.Lab, command string) {
 	t.Helper()
-	if _, err := lab.Gateway.Run("sh", "-c", command); err != nil {
+	if _, err := l.Gateway.Run("sh", "-c", command); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,9 +180,9 @@ func checkBreak(t *testing.T, b traffic.Break, verdict time.Time) {
 }
 
 func TestBulkProvesThatNothingIsLost(t *testing.T) {
-	lab, server := stage(t)
+	l, server := stage(t)
 	for _, to := range servers {
-		b, err := traffic.StartBulk(lab.Client, to, 2000)
+		b, err := traffic.StartBulk(l.Client, to, 2000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,11 +196,11 @@ func TestBulkProvesThatNothingIsLost(t *testing.T) {
 }
 
 func TestBulkTellsWhatIsLost(t *testing.T) {
-	lab, server := stage(t)
-	if _, err := lab.Fault(0, "loss-out=20%"); err != nil {
+	l, server := stage(t)
+	if _, err := l.Fault(0, "loss-out=20%"); err != nil {
 		t.Fatal(err)
 	}
-	b, err := traffic.StartBulk(lab.Client, testenv.Server4, 2000)
+	b, err := traffic.StartBulk(l.Client, lab.Server4, 2000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,8 +218,8 @@ func TestBulkTellsWhatIsLost(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	lab, _ := stage(t)
-	c := begin(t, lab, traffic.UDPStream, testenv.Server6)
+	l, _ := stage(t)
+	c := begin(t, l, traffic.UDPStream, lab.Server6)
 	answers(t, c, 3)
 	c.Stop()
 	var out bytes.Buffer

@@ -1,4 +1,4 @@
-package testenv_test
+package lab
 
 import (
 	"fmt"
@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"swerve/testenv"
 	"swerve/testenv/netns"
 	"swerve/testenv/wire"
 )
@@ -21,11 +20,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEveryUplinkReachesEveryTarget(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 3})
+	lab := NewTest(t, Options{Uplinks: 3})
 	var all sync.WaitGroup
 	for i, up := range lab.Uplinks {
-		others := []netip.Addr{up.Router4, up.Router6, testenv.Server4, testenv.Server6}
-		for _, to := range append(others, testenv.Targets...) {
+		others := []netip.Addr{up.Router4, up.Router6, Server4, Server6}
+		for _, to := range append(others, Targets...) {
 			all.Go(func() {
 				if out, err := lab.Gateway.Run("ping", "-c1", "-W5", "-I", up.Interface, to.String()); err != nil {
 					t.Errorf("by uplink %d to %s: %v\n%s", i, to, err, out)
@@ -42,7 +41,7 @@ func TestEveryUplinkReachesEveryTarget(t *testing.T) {
 }
 
 func TestRoundTripTime(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	out := run(t, lab.Gateway, "ping -c 10 -i 0.05 -I wan1 8.8.8.8")
 	var least, mean float64
 	_, stats, _ := strings.Cut(out, "mdev = ")
@@ -52,7 +51,7 @@ func TestRoundTripTime(t *testing.T) {
 }
 
 func TestRoutesAreAsClientsLeaveThem(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 3, IPv4Only: []int{2}})
+	lab := NewTest(t, Options{Uplinks: 3, IPv4Only: []int{2}})
 	out := run(t, lab.Gateway, "ip -4 route show default")
 	for _, want := range []string{
 		"default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100",
@@ -79,7 +78,7 @@ func TestRoutesAreAsClientsLeaveThem(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Run("nothing announced", func(t *testing.T) {
-		lab := testenv.NewTest(t, testenv.Options{Announce: testenv.AnnounceNone, Firewall: testenv.FirewallNone, RPFilter: 2})
+		lab := NewTest(t, Options{Announce: AnnounceNone, Firewall: FirewallNone, RPFilter: 2})
 		for _, c := range []string{"ip -4 route show default", "ip -6 route show default", "nft list ruleset"} {
 			if out := run(t, lab.Gateway, c); out != "" {
 				t.Errorf("%s: %q, want nothing", c, out)
@@ -90,7 +89,7 @@ func TestOptions(t *testing.T) {
 		}
 	})
 	t.Run("no IPv6", func(t *testing.T) {
-		lab := testenv.NewTest(t, testenv.Options{Uplinks: 1, NoIPv6: true, Delay: -1})
+		lab := NewTest(t, Options{Uplinks: 1, NoIPv6: true, Delay: -1})
 		for _, ns := range []*netns.NS{lab.Gateway, lab.Client} {
 			if out := run(t, ns, "ip -6 addr"); strings.Contains(out, "scope global") || strings.Contains(out, "scope link") {
 				t.Errorf("somebody has IPv6:\n%s", out)
@@ -99,8 +98,8 @@ func TestOptions(t *testing.T) {
 		run(t, lab.Gateway, "ping -c1 -W5 1.1.1.1")
 	})
 	t.Run("out of range", func(t *testing.T) {
-		for _, o := range []testenv.Options{{Uplinks: 4}, {Uplinks: -1}, {Clients: 201}} {
-			if lab, err := testenv.New(o); err == nil {
+		for _, o := range []Options{{Uplinks: 4}, {Uplinks: -1}, {Clients: 201}} {
+			if lab, err := New(o); err == nil {
 				lab.Close()
 				t.Errorf("%+v is accepted", o)
 			}
@@ -109,30 +108,30 @@ func TestOptions(t *testing.T) {
 }
 
 func TestClientsReachTheInternet(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Clients: 2, Delegate: true, Firewall: testenv.FirewallMasquerade})
+	lab := NewTest(t, Options{Clients: 2, Delegate: true, Firewall: FirewallMasquerade})
 	for n, client := range lab.Clients {
-		v4, local6, native6 := testenv.ClientAddresses(n)
+		v4, local6, native6 := ClientAddresses(n)
 		for _, pair := range [][2]netip.Addr{
-			{v4, testenv.Server4},
-			{native6, testenv.Server6},
-			{local6, testenv.Server6}, // the gateway has to masquerade
+			{v4, Server4},
+			{native6, Server6},
+			{local6, Server6}, // the gateway has to masquerade
 		} {
 			run(t, client, fmt.Sprintf("ping -c1 -W5 -I %s %s", pair[0], pair[1]))
 		}
 		run(t, lab.Internet, "ping -c1 -W5 "+native6.String())
 	}
-	v4, _, _ := testenv.ClientAddresses(1)
+	v4, _, _ := ClientAddresses(1)
 	run(t, lab.Clients[0], "ping -c1 -W5 "+v4.String())
 }
 
 // An ISP takes packets from its own prefixes alone, or a router that sends with a
 // wrong address would not be found out.
 func TestISPsDropForeignSources(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	for _, from := range []string{"203.0.113.2", "2001:db8:1::2"} {
-		to, hop := testenv.Server4, lab.Uplinks[1].Router4
+		to, hop := Server4, lab.Uplinks[1].Router4
 		if strings.Contains(from, ":") {
-			to, hop = testenv.Server6, lab.Uplinks[1].Router6
+			to, hop = Server6, lab.Uplinks[1].Router6
 		}
 		before := lab.Wire[1].Counters(wire.ToISP).Foreign
 		run(t, lab.Gateway, fmt.Sprintf("ip route replace %s via %s dev wan1", to, hop))
@@ -148,10 +147,10 @@ func TestISPsDropForeignSources(t *testing.T) {
 
 func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 	before := traces(t)
-	labs := make([]*testenv.Lab, 2)
+	labs := make([]*Lab, 2)
 	for i := range labs {
 		var err error
-		if labs[i], err = testenv.New(testenv.Options{Uplinks: 3, Clients: 2}); err != nil {
+		if labs[i], err = New(Options{Uplinks: 3, Clients: 2}); err != nil {
 			t.Fatal(err)
 		}
 		defer labs[i].Close()
@@ -162,10 +161,10 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 	if _, err := labs[0].Fault(0, "black-hole"); err != nil {
 		t.Fatal(err)
 	}
-	if err := pings(labs[1].Gateway, "wan0", testenv.Targets[0]); err != nil {
+	if err := pings(labs[1].Gateway, "wan0", Targets[0]); err != nil {
 		t.Errorf("a fault of one lab is felt in the other: %v", err)
 	}
-	if err := pings(labs[0].Gateway, "wan0", testenv.Targets[0]); err == nil {
+	if err := pings(labs[0].Gateway, "wan0", Targets[0]); err == nil {
 		t.Error("the fault is not felt in its own lab")
 	}
 	for _, lab := range labs {

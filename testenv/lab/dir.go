@@ -1,4 +1,4 @@
-package testenv
+package lab
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ func newScratch() (*scratch, error) {
 	}
 	path, err := os.MkdirTemp("", "swerve-lab-")
 	if err != nil {
-		return nil, fmt.Errorf("testenv: make a folder for a daemon: %w", err)
+		return nil, fmt.Errorf("lab: make a folder for a daemon: %w", err)
 	}
 	return &scratch{fd: -1, path: path}, nil
 }

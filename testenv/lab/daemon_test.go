@@ -1,4 +1,4 @@
-package testenv_test
+package lab
 
 import (
 	"context"
@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"swerve/testenv"
 )
 
 func bounded(t *testing.T) context.Context {
@@ -26,7 +24,7 @@ ip -br link show dev wan0; echo one more >>{dir}/state; cat {dir}/state; echo re
 while :; do sleep 0.01; done`
 
 func TestDaemonsLife(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1})
+	lab := NewTest(t, Options{Uplinks: 1})
 	d, err := lab.StartDaemon("sh", "-c", script)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +44,7 @@ func TestDaemonsLife(t *testing.T) {
 	if d.Pid() != 0 {
 		t.Errorf("after Kill it is process %d", d.Pid())
 	}
-	if err := d.Kill(); !errors.Is(err, testenv.ErrNotRunning) {
+	if err := d.Kill(); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("a second Kill: %v, want ErrNotRunning", err)
 	}
 	if err := d.Start(); err != nil { // with the same folder
@@ -65,7 +63,7 @@ func TestDaemonsLife(t *testing.T) {
 }
 
 func TestDaemonsEndWithTheLab(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1})
+	lab := NewTest(t, Options{Uplinks: 1})
 	var pids []int
 	for range 2 {
 		d, err := lab.StartDaemon("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done")
@@ -92,12 +90,12 @@ func TestDaemonsEndWithTheLab(t *testing.T) {
 }
 
 func TestDaemonThatIsMissing(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1})
+	lab := NewTest(t, Options{Uplinks: 1})
 	d, err := lab.StartDaemon("/no/such/program")
 	if err == nil || !strings.Contains(err.Error(), "/no/such/program") {
 		t.Errorf("error %v, want one that names the program", err)
 	}
-	if err := d.Stop(bounded(t)); !errors.Is(err, testenv.ErrNotRunning) {
+	if err := d.Stop(bounded(t)); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("Stop of what never ran: %v", err)
 	}
 }
@@ -105,8 +103,8 @@ func TestDaemonThatIsMissing(t *testing.T) {
 // The test's own program, run again as a child, builds a lab with a daemon and is
 // killed: nothing of it may stay.
 func TestNothingStaysAfterSIGKILL(t *testing.T) {
-	if os.Getenv("TESTENV_VICTIM") != "" {
-		lab := testenv.NewTest(t, testenv.Options{})
+	if os.Getenv("LAB_VICTIM") != "" {
+		lab := NewTest(t, Options{})
 		d, err := lab.StartDaemon("sleep", "1000")
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +114,7 @@ func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	}
 	before := traces(t)
 	victim := exec.Command(os.Args[0], "-test.run", "^TestNothingStaysAfterSIGKILL$", "-test.v")
-	victim.Env = append(os.Environ(), "TESTENV_VICTIM=1")
+	victim.Env = append(os.Environ(), "LAB_VICTIM=1")
 	victim.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := victim.StdoutPipe()
 	if err != nil {

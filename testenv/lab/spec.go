@@ -1,4 +1,4 @@
-package testenv
+package lab
 
 import (
 	"fmt"
@@ -87,7 +87,7 @@ func ParseSpec(text string) (Spec, error) {
 		err = read(&s, value)
 	}
 	if err != nil {
-		return Spec{}, fmt.Errorf("testenv: fault %q: %w", text, err)
+		return Spec{}, fmt.Errorf("lab: fault %q: %w", text, err)
 	}
 	return s, nil
 }

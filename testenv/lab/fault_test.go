@@ -1,4 +1,4 @@
-package testenv_test
+package lab
 
 import (
 	"encoding/json"
@@ -9,19 +9,17 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"swerve/testenv"
 )
 
 // A probe tells what of an uplink works from inside the gateway.
 type probe struct{ router4, beyond4, router6, beyond6 bool }
 
-func look(lab *testenv.Lab, i int) (p probe) {
+func look(lab *Lab, i int) (p probe) {
 	up := lab.Uplinks[i]
 	var all sync.WaitGroup
 	for answer, to := range map[*bool]netip.Addr{
-		&p.router4: up.Router4, &p.beyond4: testenv.Targets[0],
-		&p.router6: up.Router6, &p.beyond6: testenv.Targets[3],
+		&p.router4: up.Router4, &p.beyond4: Targets[0],
+		&p.router6: up.Router6, &p.beyond6: Targets[3],
 	} {
 		all.Go(func() { *answer = pings(lab.Gateway, up.Interface, to) == nil })
 	}
@@ -54,7 +52,7 @@ func TestFaultsSilenceAndUndoRestores(t *testing.T) {
 	} {
 		t.Run(tc.spec, func(t *testing.T) {
 			t.Parallel()
-			lab := testenv.NewTest(t, testenv.Options{Delay: -1})
+			lab := NewTest(t, Options{Delay: -1})
 			if got := look(lab, 0); got != well {
 				t.Fatalf("before the fault %+v", got)
 			}
@@ -70,7 +68,7 @@ func TestFaultsSilenceAndUndoRestores(t *testing.T) {
 			if got := look(lab, 0); got != tc.want {
 				t.Errorf("during the fault %+v, want %+v", got, tc.want)
 			}
-			if got := look(lab, 1); f.Spec.Kind != testenv.TargetDead && got != well {
+			if got := look(lab, 1); f.Spec.Kind != TargetDead && got != well {
 				t.Errorf("during the fault the other uplink %+v", got)
 			}
 			undo(t, f)
@@ -82,7 +80,7 @@ func TestFaultsSilenceAndUndoRestores(t *testing.T) {
 	}
 }
 
-func undo(t *testing.T, f *testenv.Fault) {
+func undo(t *testing.T, f *Fault) {
 	t.Helper()
 	for range 2 { // the second is harmless
 		if err := f.Undo(); err != nil {
@@ -96,7 +94,7 @@ func TestUndoPutsRoutesBack(t *testing.T) {
 	for _, spec := range []string{"carrier", "interface-down", "address-change", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			t.Parallel()
-			lab := testenv.NewTest(t, testenv.Options{})
+			lab := NewTest(t, Options{})
 			routes := func() string {
 				out := run(t, lab.Gateway, "ip -4 route") + run(t, lab.Gateway, "ip -6 route")
 				lines := strings.Split(out, "\n")
@@ -121,7 +119,7 @@ func TestUndoPutsRoutesBack(t *testing.T) {
 }
 
 func TestCarrierIsReported(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	for _, spec := range []string{"carrier", "interface-down"} {
 		f, err := lab.Fault(0, spec)
 		if err != nil {
@@ -136,7 +134,7 @@ func TestCarrierIsReported(t *testing.T) {
 }
 
 func TestAddressFaults(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	f, err := lab.Fault(1, "address-change")
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +160,7 @@ func TestAddressFaults(t *testing.T) {
 }
 
 func TestStepsOfDelayAndRate(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{Delay: -1})
+	lab := NewTest(t, Options{Delay: -1})
 	rtt := func() time.Duration {
 		out := run(t, lab.Gateway, "ping -c 3 -i 0.05 -I wan0 1.1.1.1")
 		var least float64
@@ -194,7 +192,7 @@ func TestStepsOfDelayAndRate(t *testing.T) {
 
 // carrierChanges is how often the first uplink's carrier came or went so far, by the
 // kernel's own count.
-func carrierChanges(t *testing.T, lab *testenv.Lab) int {
+func carrierChanges(t *testing.T, lab *Lab) int {
 	t.Helper()
 	var links []struct {
 		Stats struct {
@@ -210,7 +208,7 @@ func carrierChanges(t *testing.T, lab *testenv.Lab) int {
 }
 
 func TestFlap(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	before := carrierChanges(t, lab)
 	f, err := lab.Fault(0, "flap=3x400ms")
 	if err != nil {
@@ -235,7 +233,7 @@ func TestFlap(t *testing.T) {
 }
 
 func TestForeignDeletionTakesSwervesAlone(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	gw := lab.Gateway
 	for _, f := range []string{"-4", "-6"} {
 		run(t, gw, "ip "+f+" rule add pref 5300 lookup main suppress_prefixlength 1 protocol 83")
@@ -282,7 +280,7 @@ func TestForeignDeletionTakesSwervesAlone(t *testing.T) {
 }
 
 func TestFaultsAreRefusedWithReasons(t *testing.T) {
-	lab := testenv.NewTest(t, testenv.Options{})
+	lab := NewTest(t, Options{})
 	for _, tc := range []struct {
 		uplink int
 		spec   string

@@ -1,4 +1,4 @@
-package testenv
+package lab
 
 import (
 	"context"
@@ -64,9 +64,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.Delay = max(o.Delay, 0)
 	switch {
 	case o.Uplinks < 1 || o.Uplinks > MaxUplinks:
-		return o, fmt.Errorf("testenv: %d uplinks; 1 to %d are possible", o.Uplinks, MaxUplinks)
+		return o, fmt.Errorf("lab: %d uplinks; 1 to %d are possible", o.Uplinks, MaxUplinks)
 	case o.Clients < 1 || o.Clients > 200:
-		return o, fmt.Errorf("testenv: %d clients; 1 to 200 are possible", o.Clients)
+		return o, fmt.Errorf("lab: %d clients; 1 to 200 are possible", o.Clients)
 	}
 	return o, nil
 }
@@ -111,7 +111,7 @@ func New(opts Options) (*Lab, error) {
 	}
 	if err := lab.build(); err != nil {
 		lab.Close()
-		return nil, fmt.Errorf("testenv: build the lab: %w", err)
+		return nil, fmt.Errorf("lab: build the lab: %w", err)
 	}
 	return lab, nil
 }
@@ -134,7 +134,7 @@ func NewTest(t TB, opts Options) *Lab {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("testenv: the wires were late by up to %v", lab.Lateness())
+			t.Logf("lab: the wires were late by up to %v", lab.Lateness())
 		}
 		lab.Close()
 	})

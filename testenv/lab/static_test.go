@@ -1,20 +1,19 @@
-package testenv_test
+package lab
 
 import (
 	"net/netip"
 	"testing"
 	"time"
 
-	"swerve/testenv"
 	"swerve/testenv/traffic"
 )
 
 // A kernel with two default routes, told to pass over routes without carrier, and
 // masquerading: no program runs. It proves lab, wires and clients before there is
 // a daemon, and is what must hold when the daemon is dead.
-func staticKernel(t *testing.T) (*testenv.Lab, *traffic.Server) {
+func staticKernel(t *testing.T) (*Lab, *traffic.Server) {
 	t.Helper()
-	lab := testenv.NewTest(t, testenv.Options{Announce: testenv.AnnounceNone, Firewall: testenv.FirewallMasquerade})
+	lab := NewTest(t, Options{Announce: AnnounceNone, Firewall: FirewallMasquerade})
 	for _, family := range []string{"ipv4", "ipv6"} {
 		for _, up := range lab.Uplinks {
 			key := "net/" + family + "/conf/" + up.Interface + "/ignore_routes_with_linkdown"
@@ -31,7 +30,7 @@ func staticKernel(t *testing.T) (*testenv.Lab, *traffic.Server) {
 	} {
 		run(t, lab.Gateway, route)
 	}
-	server, err := traffic.Serve(lab.Internet, testenv.Server4, testenv.Server6)
+	server, err := traffic.Serve(lab.Internet, Server4, Server6)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +42,7 @@ func TestStaticKernelMovesOnCarrierLoss(t *testing.T) {
 	lab, _ := staticKernel(t)
 	warmUp(t, lab)
 	var clients []*traffic.Client
-	for _, to := range []netip.Addr{testenv.Server4, testenv.Server6} {
+	for _, to := range []netip.Addr{Server4, Server6} {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream} {
 			c, err := traffic.Start(lab.Client, kind, to, traffic.Options{Rate: 200, Timeout: 5 * time.Second})
 			if err != nil {
@@ -74,7 +73,7 @@ func TestStaticKernelMovesOnCarrierLoss(t *testing.T) {
 
 // checkVia looks at which uplink carried the requests: the first until the fault,
 // the second once the kernel had reported it.
-func checkVia(t *testing.T, c *traffic.Client, f *testenv.Fault, up []testenv.Uplink) {
+func checkVia(t *testing.T, c *traffic.Client, f *Fault, up []Uplink) {
 	t.Helper()
 	want := []netip.Addr{up[0].Address4, up[1].Address4}
 	if c.To.Addr().Is6() {
@@ -102,7 +101,7 @@ func checkVia(t *testing.T, c *traffic.Client, f *testenv.Fault, up []testenv.Up
 func TestStaticKernelStaysInABlackHole(t *testing.T) {
 	lab, _ := staticKernel(t)
 	warmUp(t, lab)
-	c, err := traffic.Start(lab.Client, traffic.UDPSessions, testenv.Server4, traffic.Options{})
+	c, err := traffic.Start(lab.Client, traffic.UDPSessions, Server4, traffic.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +117,7 @@ func TestStaticKernelStaysInABlackHole(t *testing.T) {
 }
 
 // warmUp has the neighbours of both uplinks resolved, as probes would.
-func warmUp(t *testing.T, lab *testenv.Lab) {
+func warmUp(t *testing.T, lab *Lab) {
 	t.Helper()
 	for i := range lab.Uplinks {
 		waitFor(t, "the uplink to be well", func() bool {

@@ -1,4 +1,4 @@
-package testenv
+package lab
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type Daemon struct {
 }
 
 // ErrNotRunning is returned where a daemon would have to run.
-var ErrNotRunning = errors.New("testenv: the daemon does not run")
+var ErrNotRunning = errors.New("lab: the daemon does not run")
 
 // NewDaemon prepares a daemon without starting it. In the arguments, {dir} stands
 // for its folder.
@@ -47,7 +47,7 @@ func (lab *Lab) NewDaemon(binary string, args ...string) (*Daemon, error) {
 	defer lab.mu.Unlock()
 	if lab.closed {
 		dir.close()
-		return nil, errors.New("testenv: the lab is closed")
+		return nil, errors.New("lab: the lab is closed")
 	}
 	lab.daemons = append(lab.daemons, d)
 	return d, nil
@@ -68,13 +68,13 @@ func (d *Daemon) Start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.running() {
-		return fmt.Errorf("testenv: start %s: it runs already, as process %d", d.name, d.cmd.Process.Pid)
+		return fmt.Errorf("lab: start %s: it runs already, as process %d", d.name, d.cmd.Process.Pid)
 	}
 	cmd := d.lab.Gateway.Command(d.name, d.args...)
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
 	if err := d.lab.Gateway.Start(cmd); err != nil {
-		return fmt.Errorf("testenv: start %s: %w", d.name, err)
+		return fmt.Errorf("lab: start %s: %w", d.name, err)
 	}
 	done := make(chan struct{})
 	d.cmd, d.done = cmd, done
@@ -122,7 +122,7 @@ func (d *Daemon) Wait(ctx context.Context) error {
 	select {
 	case <-d.Done():
 	case <-ctx.Done():
-		return fmt.Errorf("testenv: wait for %s: %w", d.name, context.Cause(ctx))
+		return fmt.Errorf("lab: wait for %s: %w", d.name, context.Cause(ctx))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,4 +1,4 @@
-package testenv
+package lab
 
 import (
 	"context"
@@ -36,7 +36,7 @@ type Fault struct {
 func (f *Fault) Undo() error {
 	f.once.Do(func() {
 		if err := f.undo(); err != nil {
-			f.err = fmt.Errorf("testenv: undo %s on uplink %d: %w", f.Spec, f.Uplink, err)
+			f.err = fmt.Errorf("lab: undo %s on uplink %d: %w", f.Spec, f.Uplink, err)
 		}
 	})
 	return f.err
@@ -55,11 +55,11 @@ func (lab *Lab) Fault(uplink int, spec string) (*Fault, error) {
 // Break is Fault for a fault that is already read.
 func (lab *Lab) Break(uplink int, s Spec) (*Fault, error) {
 	if uplink < 0 || uplink >= len(lab.Uplinks) {
-		return nil, fmt.Errorf("testenv: fault %s: there is no uplink %d", s, uplink)
+		return nil, fmt.Errorf("lab: fault %s: there is no uplink %d", s, uplink)
 	}
 	f := &Fault{Spec: s, Uplink: uplink, Onset: time.Now(), undo: func() error { return nil }}
 	if err := lab.begin(f); err != nil {
-		return nil, fmt.Errorf("testenv: fault %s on uplink %d: %w", s, uplink, err)
+		return nil, fmt.Errorf("lab: fault %s on uplink %d: %w", s, uplink, err)
 	}
 	return f, nil
 }
@@ -97,7 +97,7 @@ func (lab *Lab) begin(f *Fault) error {
 	case TargetDead:
 		return lab.silence(f)
 	}
-	panic(fmt.Sprintf("testenv: fault %q is listed but not made", s.Kind))
+	panic(fmt.Sprintf("lab: fault %q is listed but not made", s.Kind))
 }
 
 func filterOf(s Spec) wire.Filter {
