@@ -1,14 +1,11 @@
 package packaging
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,20 +23,17 @@ import (
 const swerveUID, swerveGID = 60123, 60124
 
 // configured is what stands in /etc/swerve/swerve.yaml.
-const configured = `uplinks:
-  - {name: fiber, interface: wan0}
-  - {name: lte, interface: wan1}
-health: {window: 5s}
+const configured = lab.TwoUplinks + `health: {window: 5s}
 `
 
 // installed is an installed package on a lab's gateway, and who uses that.
 type installed struct {
 	*testing.T
 	*lab.Lab
+	lab.Driver
+	daemon  *lab.Swerve
 	root    string
-	daemon  *lab.Daemon
-	api     *control.Client
-	told    *manager
+	told    *lab.Manager
 	clients []*traffic.Client
 	server  *traffic.Server
 }
@@ -51,22 +45,17 @@ func TestUnitRunsAndFailsOver(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			i := install(t)
-			i.start()
+			i.ready()
 			i.isConfined()
 			i.isSetUp()
 			i.traffic()
-			i.answeredBy(0)
-			f, err := i.Fault(0, fault)
-			if err != nil {
-				t.Fatal(err)
-			}
-			i.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-			i.answeredBy(1)
+			i.answeredBy(lab.Fiber)
+			f := i.Break(lab.Fiber, fault)
+			i.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+			i.answeredBy(lab.LTE)
 			i.connectionsEnded()
-			if err := f.Undo(); err != nil {
-				t.Fatal(err)
-			}
-			i.await("fiber to answer", func(s *control.Status) bool {
+			i.Mend(f)
+			i.Await("fiber to answer", func(s *control.Status) bool {
 				return s.Uplinks[0].IPv4.State.Answering() && s.Uplinks[0].IPv6.State.Answering()
 			})
 			i.reload()
@@ -83,7 +72,7 @@ func TestUnitWithoutCapabilities(t *testing.T) {
 	if err := i.daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
 	defer cancel()
 	if err := i.daemon.Wait(ctx); err == nil || !strings.Contains(i.daemon.Log(), "CAP_NET_ADMIN") {
 		t.Errorf("it ended with %v and said %q, want it to name what it lacks", err, i.daemon.Log())
@@ -104,15 +93,12 @@ func install(t *testing.T, change ...func(*confinement)) *installed {
 	for line := range strings.Lines(read(t, i.path("usr/lib/tmpfiles.d/swerve.conf"))) {
 		i.makeFolder(line)
 	}
-	i.told = listenNotify(t, i.path("run/notify"))
+	i.told = lab.ListenNotify(t, i.path("run/notify"))
 	args, err := i.confinement(change...).arguments()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i.daemon, err = i.NewDaemon(args[0], args[1:]...); err != nil {
-		t.Fatal(err)
-	}
-	i.api = control.Dial(i.path("run/swerve/swerve.sock"))
+	i.daemon, i.Driver = i.Drive(t, lab.Setup{Installed: args, Socket: i.path("run/swerve/swerve.sock")})
 	t.Cleanup(i.close)
 	return i
 }
@@ -177,27 +163,16 @@ func (i *installed) close() {
 	if i.server != nil {
 		i.server.Close()
 	}
-	i.api.Close()
-	if i.Failed() {
-		i.Logf("the daemon's log:\n%s\nit told systemd %s", i.daemon.Log(), i.told)
-	}
 }
 
-// start starts the unit's command line and waits until it has told that it is ready.
-func (i *installed) start() {
+// ready starts the unit's command line and waits until it has notified systemd that
+// it is ready.
+func (i *installed) ready() {
 	i.Helper()
-	if err := i.daemon.Start(); err != nil {
-		i.Fatal(err)
-	}
-	i.eventually("READY", func() bool { return i.told.count("READY=1") > 0 })
-	i.eventually("WATCHDOG", func() bool { return i.told.count("WATCHDOG=1") > 1 })
-	i.await("fiber to carry, and all to be up", func(s *control.Status) bool {
-		up := carries(s, "fiber")
-		for _, u := range s.Uplinks {
-			up = up && u.IPv4.State == control.Up && u.IPv6.State == control.Up
-		}
-		return up
-	})
+	i.Start()
+	i.Until("READY", func() bool { return i.told.Count("READY=1") > 0 })
+	i.Until("WATCHDOG", func() bool { return i.told.Count("WATCHDOG=1") > 1 })
+	i.Await("fiber to carry, and all to be up", lab.Settled)
 }
 
 // isConfined wants the process to have no more rights than the unit gives.
@@ -228,7 +203,7 @@ func (i *installed) isSetUp() {
 		i.Errorf("the socket is %v of %d:%d, want 0660 of the unit's", info.Mode(), owner.Uid, owner.Gid)
 	}
 	for _, name := range []string{"var/lib/swerve/state.json", "run/swerve/sysctls.json"} {
-		i.eventually(name, func() bool { _, err := os.Stat(i.path(name)); return err == nil })
+		i.Until(name, func() bool { _, err := os.Stat(i.path(name)); return err == nil })
 	}
 	for key, want := range map[string]string{
 		"net/ipv4/conf/wan0/ignore_routes_with_linkdown": "1",
@@ -264,11 +239,10 @@ func (i *installed) holds(want bool) {
 func (i *installed) traffic() {
 	i.Helper()
 	var err error
-	servers := []netip.Addr{lab.Server4, lab.Server6}
-	if i.server, err = traffic.Serve(i.Internet, servers...); err != nil {
+	if i.server, err = traffic.Serve(i.Internet, lab.Servers[:]...); err != nil {
 		i.Fatal(err)
 	}
-	for _, to := range servers {
+	for _, to := range lab.Servers {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream} {
 			i.client(to, kind, false)
 		}
@@ -295,7 +269,7 @@ func (i *installed) answeredBy(uplink int) {
 	plan := i.Uplinks[uplink]
 	since := time.Now()
 	for n, c := range i.clients {
-		i.eventually(fmt.Sprintf("client %d to be answered by %s", n, plan.Interface), func() bool {
+		i.Until(fmt.Sprintf("client %d to be answered by %s", n, plan.Interface), func() bool {
 			count := 0
 			for _, r := range c.Log() {
 				if r.Sent.After(since) && !r.Answered.IsZero() && (r.Via == plan.Address4 || r.Via == plan.Address6) {
@@ -321,24 +295,20 @@ func (i *installed) connectionsEnded() {
 // reload sends what systemd does and wants it to be told of the beginning and end.
 func (i *installed) reload() {
 	i.Helper()
-	ready := i.told.count("READY=1")
+	ready := i.told.Count("READY=1")
 	if err := i.daemon.Signal(syscall.SIGHUP); err != nil {
 		i.Fatal(err)
 	}
-	i.eventually("RELOADING, then READY", func() bool {
-		return i.told.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.told.count("READY=1") == ready+1
+	i.Until("RELOADING, then READY", func() bool {
+		return i.told.Count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.told.Count("READY=1") == ready+1
 	})
-	i.await("another generation", func(s *control.Status) bool { return s.Daemon.Generation == 2 })
+	i.Await("another generation", func(s *control.Status) bool { return s.Daemon.Generation == 2 })
 }
 
 // noComplaints wants nothing to have been refused by the kernel or the unit.
 func (i *installed) noComplaints() {
 	i.Helper()
-	s, err := i.api.Status(i.Context())
-	if err != nil {
-		i.Fatal(err)
-	}
-	for _, p := range s.Problems {
+	for _, p := range i.Status().Problems {
 		if p.Code != "uplink-down" && p.Severity != control.Info {
 			i.Errorf("problem %s: %s", p.Code, p.Text)
 		}
@@ -354,12 +324,8 @@ func (i *installed) noComplaints() {
 // removes it as the package's removal does.
 func (i *installed) stopAndTeardown() {
 	i.Helper()
-	ctx, cancel := context.WithTimeout(i.Context(), patience)
-	defer cancel()
-	if err := i.daemon.Stop(ctx); err != nil {
-		i.Errorf("SIGTERM: %v", err)
-	}
-	i.eventually("STOPPING", func() bool { return i.told.count("STOPPING=1") == 1 })
+	i.Stop()
+	i.Until("STOPPING", func() bool { return i.told.Count("STOPPING=1") == 1 })
 	i.holds(true)
 	c := i.confinement(func(c *confinement) { c.Free, c.Args = true, []string{"/usr/bin/swerve", "teardown"} })
 	args, err := c.arguments()
@@ -373,85 +339,4 @@ func (i *installed) stopAndTeardown() {
 	if got, err := i.Gateway.Sysctl("net/ipv4/conf/wan0/ignore_routes_with_linkdown"); err != nil || got != "0" {
 		i.Errorf("after teardown ignore_routes_with_linkdown is %q, %v", got, err)
 	}
-}
-
-// patience bounds every wait: generous, since it only ends tests that fail.
-const patience = 40 * time.Second
-
-func (i *installed) eventually(what string, holds func() bool) {
-	i.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			i.Fatalf("waited %v in vain for %s", patience, what)
-		}
-	}
-}
-
-// await polls the daemon's status until a condition holds.
-func (i *installed) await(what string, holds func(*control.Status) bool) {
-	i.Helper()
-	i.eventually(what, func() bool {
-		s, err := i.api.Status(i.Context())
-		return err == nil && holds(s)
-	})
-}
-
-// carries reports whether an uplink alone carries the default policy.
-func carries(s *control.Status, uplink string) bool {
-	four, six := s.Policies[0].IPv4, s.Policies[0].IPv6
-	return len(four) == 1 && four[0].Uplink == uplink && len(six) == 1 && six[0].Uplink == uplink
-}
-
-// manager is systemd's end of the notification socket.
-type manager struct {
-	mu  sync.Mutex
-	all []string
-}
-
-// listenNotify makes the socket for everybody to write to, as systemd's is.
-func listenNotify(t *testing.T, path string) *manager {
-	t.Helper()
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	m := new(manager)
-	var reader sync.WaitGroup
-	reader.Go(func() { m.read(conn) })
-	t.Cleanup(func() { conn.Close(); reader.Wait() })
-	return m
-}
-
-func (m *manager) read(from net.Conn) {
-	buf := make([]byte, 4096)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		m.mu.Lock()
-		m.all = append(m.all, string(bytes.Clone(buf[:n])))
-		m.mu.Unlock()
-	}
-}
-
-// count tells how many messages began so.
-func (m *manager) count(beginning string) (n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, text := range m.all {
-		if strings.HasPrefix(text, beginning) {
-			n++
-		}
-	}
-	return n
-}
-
-func (m *manager) String() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return fmt.Sprintf("%q", slices.Compact(slices.Clone(m.all)))
 }

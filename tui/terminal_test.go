@@ -2,8 +2,6 @@ package tui_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,48 +11,19 @@ import (
 	"swerve/testenv/tmux"
 )
 
-// patience bounds every wait: generous, since it only ends tests that fail.
-const patience = 40 * time.Second
+// forgiving has two uplinks, and forgives soon.
+const forgiving = lab.TwoUplinks + `health: {damping: {half_life: 2s, suppress: 12, reuse: 6}}
+failback: {after: 2s, min_interval: 1s}
+`
 
 // binary builds cmd/swerve.
 func binary(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "swerve")
-	if out, err := exec.Command("go", "build", "-o", path, "swerve/cmd/swerve").CombinedOutput(); err != nil {
-		t.Fatalf("build swerve: %v\n%s", err, out)
-	}
-	return path
-}
-
-// config has two uplinks, and forgives soon.
-const config = `uplinks:
-  - {name: fiber, interface: wan0}
-  - {name: lte, interface: wan1}
-health: {damping: {half_life: 2s, suppress: 12, reuse: 6}}
-failback: {after: 2s, min_interval: 1s}
-state: %[1]s/state
-control: {group: ""}
-`
-
-// startDaemon starts the real daemon in the gateway of a lab.
-func startDaemon(t *testing.T, l *lab.Lab, swerve string) *lab.Daemon {
-	t.Helper()
-	d, err := l.NewDaemon(swerve, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/sock")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(d.Dir, "swerve.yaml"), fmt.Appendf(nil, config, d.Dir), 0o644)
-	}
-	if err == nil {
-		err = d.Start()
-	}
+	path, err := lab.Build(t.TempDir(), "cmd/swerve")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the daemon's log:\n%s", d.Log())
-		}
-	})
-	return d
+	return path
 }
 
 // multiplexer is a tmux server of the test's own.
@@ -80,31 +49,28 @@ func (m *multiplexer) page(name string) string { return m.Tmux("capture-pane", "
 
 func (m *multiplexer) eventually(what string, holds func() bool) {
 	m.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			m.Fatalf("waited %v in vain for %s", patience, what)
-		}
+	if err := lab.Until(m.Context(), what, holds); err != nil {
+		m.Fatal(err)
 	}
 }
 
 // shows waits until a page has all those texts, and returns it.
 func (m *multiplexer) shows(name string, texts ...string) (page string) {
 	m.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		page = m.page(name)
-		missing := ""
+	missing := ""
+	err := lab.Until(m.Context(), fmt.Sprintf("a page with %q", texts), func() bool {
+		page, missing = m.page(name), ""
 		for _, text := range texts {
 			if !strings.Contains(page, text) {
 				missing = text
 			}
 		}
-		if missing == "" {
-			return page
-		}
-		if time.Now().After(end) {
-			m.Fatalf("waited %v in vain for %q on the page\n%s", patience, missing, page)
-		}
+		return missing == ""
+	})
+	if err != nil {
+		m.Fatalf("%v; %q is not on\n%s", err, missing, page)
 	}
+	return page
 }
 
 func (m *multiplexer) press(name string, keys ...string) {
@@ -117,35 +83,27 @@ func (m *multiplexer) press(name string, keys ...string) {
 func TestOnATerminal(t *testing.T) {
 	swerve := binary(t)
 	l := lab.NewTest(t, lab.Options{})
-	daemon := startDaemon(t, l, swerve)
+	daemon, g := l.Drive(t, lab.Setup{Binary: swerve, Config: forgiving})
+	g.Start()
 	m := startTmux(t, l)
-	command := swerve + " tui --socket " + filepath.Join(daemon.Dir, "sock")
+	command := swerve + " tui --socket " + daemon.Socket()
 	m.open("page", 80, 24, command)
 	t.Log("\n" + m.shows("page", "● OK", "► fiber", "IPv4  ● up", "IPv6  ● up", "203.0.113.1", "default  IPv4 fiber  IPv6 fiber"))
 
 	onset := time.Now()
-	fault, err := l.Fault(0, "carrier")
-	if err != nil {
-		t.Fatal(err)
-	}
+	fault := g.Break(lab.Fiber, "carrier")
 	page := m.shows("page", "◐ WARNING", "× down", "└ no carrier", "► lte", "IPv4 lte", "failover fiber → lte")
 	t.Logf("the fault is on the page after %v\n%s", time.Since(onset).Round(10*time.Millisecond), page)
 	for _, s := range [][2]int{{120, 40}, {60, 20}, {80, 24}} {
 		m.Tmux("resize-window", "-t", "page", "-x", fmt.Sprint(s[0]), "-y", fmt.Sprint(s[1]))
 		m.eventually("a page of that size", func() bool { return m.fits("page", s[0], s[1]) })
 	}
-	if err := fault.Undo(); err != nil {
-		t.Fatal(err)
-	}
+	g.Mend(fault)
 	m.shows("page", "● OK", "► fiber", "failback lte → fiber")
 
-	if err := daemon.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	g.Kill()
 	t.Log("\n" + m.shows("page", "? was OK", "NOT CONNECTED for", "connection refused", " old"))
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
+	g.Start()
 	m.shows("page", "● OK", "live ", "none since the daemon's start")
 
 	m.press("page", "?")

@@ -18,7 +18,7 @@
 //   - main.go: the parts, in their order
 //   - report.go, figure.go: the report, figures and their floors
 //   - tables.go: the report as tables in the documents
-//   - bed.go, clients.go: a lab with a daemon in its gateway, and who is behind it
+//   - gateway.go, clients.go: a lab with a daemon in its gateway, and who is behind it
 //   - faults.go, raw.go: what faults cost clients, and the clients' own timestamps
 //   - unused.go: the same where nobody uses the line
 //   - crowd.go, flows.go: a verdict among many flows

@@ -100,7 +100,7 @@ func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 		out, err := r.server.Run("ss", "-Hltn", "sport", "=", ":5201")
 		return err == nil && out != ""
 	}
-	if err := until(ctx, "iperf3 to listen", listens); err != nil {
+	if err := lab.Until(ctx, "iperf3 to listen", listens); err != nil {
 		return 0, err
 	}
 	return iperf(r.client)
@@ -162,7 +162,7 @@ func floodRateOf(_ context.Context, r *road) (float64, error) {
 
 // establish has one packet go each way, so that the flow is one that was answered.
 func establish(conn net.Conn, sink net.PacketConn) error {
-	limit := time.Now().Add(patience)
+	limit := time.Now().Add(lab.Patience)
 	buf := make([]byte, 18)
 	if err := errors.Join(conn.SetDeadline(limit), sink.SetDeadline(limit)); err != nil {
 		return err

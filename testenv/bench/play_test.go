@@ -3,13 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/simulator"
 	"swerve/testenv/traffic"
 )
@@ -26,9 +25,8 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	daemonBinary = filepath.Join(folder, "swerve")
-	if out, err := exec.Command("go", "build", "-o", daemonBinary, "swerve/cmd/swerve").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: build swerve: %v\n%s", err, out)
+	if daemonBinary, err = lab.Build(folder, "cmd/swerve"); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
 	return m.Run()

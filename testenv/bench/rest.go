@@ -27,11 +27,11 @@ func (m *measurer) rest(ctx context.Context) error {
 	ratio := &Figure{Group: restGroup, What: "processor time, beside bare pro-bing", Unit: "×", Floor: medianAtMost(1.2)}
 	fping := &Figure{Group: restGroup, What: "processor time, beside fping", Unit: "×"}
 	memory := &Figure{Group: restGroup, What: "resident memory", Unit: "MiB", Floor: worstAtMost(25)}
-	swerve, err := newBed(ctx, m.binary)
+	swerve, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return err
 	}
-	defer swerve.close()
+	defer swerve.Close()
 	bare, stopBare, err := m.startPeer(ctx, func(l *lab.Lab) ([]*exec.Cmd, error) { return bareCommands(l) })
 	if err != nil {
 		return err
@@ -42,9 +42,9 @@ func (m *measurer) rest(ctx context.Context) error {
 		return err
 	}
 	defer stopPings()
-	daemon := []int{swerve.daemon.Pid()}
-	if !sleep(ctx, 5*time.Second) { // starting is over by then
-		return context.Cause(ctx)
+	daemon := []int{swerve.Pid()}
+	if err := lab.Sleep(ctx, 5*time.Second); err != nil { // starting is over by then
+		return err
 	}
 	for i := range max(2, m.runs/8) {
 		used, err := usedOver(ctx, restWindow, daemon, bare, pings)
@@ -54,7 +54,7 @@ func (m *measurer) rest(ctx context.Context) error {
 		share.add(100 * used[0].Seconds() / restWindow.Seconds())
 		ratio.add(used[0].Seconds() / used[1].Seconds())
 		fping.add(used[0].Seconds() / used[2].Seconds())
-		resident, err := residentMiB(swerve.daemon.Pid(), "VmRSS")
+		resident, err := residentMiB(swerve.Pid(), "VmRSS")
 		if err != nil {
 			return err
 		}
@@ -69,25 +69,25 @@ func (m *measurer) rest(ctx context.Context) error {
 // its daemon is killed, so that what it leaves still keeps each probe on its
 // uplink.
 func (m *measurer) startPeer(ctx context.Context, commands func(*lab.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
-	b, err := newBed(ctx, m.binary)
+	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := b.daemon.Kill(); err != nil {
-		b.close()
+	if err := g.Kill(); err != nil {
+		g.Close()
 		return nil, nil, err
 	}
-	all, err := commands(b.Lab)
+	all, err := commands(g.Lab)
 	var started []*exec.Cmd
 	stop = func() {
-		b.close() // the kernel kills what runs in the gateway
+		g.Close() // the kernel kills what runs in the gateway
 		for _, cmd := range started {
 			_ = cmd.Wait() // it was killed
 		}
 	}
 	for _, cmd := range all {
 		if err == nil {
-			err = b.Gateway.Start(cmd)
+			err = g.Gateway.Start(cmd)
 		}
 		if err == nil {
 			started = append(started, cmd)
@@ -124,8 +124,8 @@ func usedOver(ctx context.Context, span time.Duration, groups ...[]int) ([]time.
 	if err != nil {
 		return nil, err
 	}
-	if !sleep(ctx, span) {
-		return nil, context.Cause(ctx)
+	if err := lab.Sleep(ctx, span); err != nil {
+		return nil, err
 	}
 	after, err := usedBy(groups)
 	if err != nil {

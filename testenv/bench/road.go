@@ -164,7 +164,7 @@ func (r *road) bySwerve(ctx context.Context, binary string) error {
 	r.stop = func() { end(cmd); os.RemoveAll(folder) }
 	api := control.Dial(socket)
 	defer api.Close()
-	return until(ctx, "the uplinks to be up", func() bool {
+	return lab.Until(ctx, "the uplinks to be up", func() bool {
 		s, err := api.Status(ctx)
 		return err == nil && s.Overall == control.OK && len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
 	})

@@ -373,7 +373,7 @@ func (lab *Lab) settle() error {
 }
 
 func (lab *Lab) settleIPv6(ns *netns.NS) error {
-	ctx, cancel := context.WithTimeout(lab.life, patience)
+	ctx, cancel := context.WithTimeout(lab.life, kernelPatience)
 	defer cancel()
 	return ns.SettleIPv6(ctx)
 }

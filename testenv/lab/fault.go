@@ -49,11 +49,6 @@ func (lab *Lab) Fault(uplink int, spec string) (*Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lab.Break(uplink, s)
-}
-
-// Break is Fault for a fault that is already read.
-func (lab *Lab) Break(uplink int, s Spec) (*Fault, error) {
 	if uplink < 0 || uplink >= len(lab.Uplinks) {
 		return nil, fmt.Errorf("lab: fault %s: there is no uplink %d", s, uplink)
 	}

@@ -2,11 +2,11 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"swerve/control"
 	"swerve/testenv/netns"
 	"swerve/testenv/wire"
 )
@@ -90,6 +90,7 @@ type Lab struct {
 	routers  []*advertiser
 	mu       sync.Mutex
 	daemons  []*Daemon
+	clients  []*control.Client // of the daemons' sockets
 	closed   bool
 	shutdown sync.Once
 }
@@ -116,13 +117,6 @@ func New(opts Options) (*Lab, error) {
 	return lab, nil
 }
 
-// TB is the part of testing.TB that NewTest needs.
-type TB interface {
-	netns.TB
-	Logf(format string, args ...any)
-	Failed() bool
-}
-
 // NewTest builds a lab for a test and closes it when the test is over. When the
 // test has failed, the log tells how late the wires were: a machine that paused
 // explains much.
@@ -146,6 +140,9 @@ func (lab *Lab) Close() {
 	lab.shutdown.Do(func() {
 		for _, d := range lab.closeDaemons() {
 			d.discard()
+		}
+		for _, c := range lab.clients {
+			c.Close()
 		}
 		lab.cancel()
 		lab.tasks.Wait()
@@ -194,25 +191,4 @@ func (lab *Lab) open() (*netns.NS, error) {
 		lab.all = append(lab.all, ns)
 	}
 	return ns, err
-}
-
-// patience is how long the lab waits for what the kernel does in a moment.
-const patience = 10 * time.Second
-
-// await polls until cond holds, for at most patience.
-func await(ctx context.Context, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("waited in vain for "+what))
-	defer cancel()
-	for tick := time.NewTicker(time.Millisecond); ; {
-		if cond() {
-			tick.Stop()
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			tick.Stop()
-			return context.Cause(ctx)
-		}
-	}
 }

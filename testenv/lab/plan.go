@@ -3,6 +3,8 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+
+	"swerve/failover"
 )
 
 // The LAN. The gateway has the first address of each prefix; see ClientAddresses.
@@ -28,6 +30,7 @@ var Targets = []netip.Addr{
 var (
 	Server4 = netip.MustParseAddr("198.18.0.10") // RFC 2544
 	Server6 = netip.MustParseAddr("2001:db8:ffff::10")
+	Servers = [2]netip.Addr{failover.IPv4: Server4, failover.IPv6: Server6}
 )
 
 // Uplink is the plan of one uplink: who has which name and address.

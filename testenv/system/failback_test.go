@@ -24,12 +24,12 @@ func TestFailback(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, tc.opts, forgiving)
-				f := g.fault(fiber, "carrier")
-				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+				f := g.Break(fiber, "carrier")
+				g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
 				p := g.party(lte)
 				mended := time.Now()
-				g.mend(f)
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Mend(f)
+				g.Await("fiber to carry", lab.Settled)
 				g.goBy(fiber, p.fresh[:]...)
 				g.goBy(lte, p.long()...)
 				for _, s := range p.all() {

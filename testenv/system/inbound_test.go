@@ -38,18 +38,18 @@ func TestInbound(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := newGateway(t, tc.opts, forgiving)
 				g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
-				g.start()
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Start()
+				g.Await("fiber to carry", lab.Settled)
 				host, err := traffic.Serve(g.Client, lanClient[:]...)
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(host.Close)
 				callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-				f := g.fault(fiber, "carrier")
-				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-				g.mend(f)
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				f := g.Break(fiber, "carrier")
+				g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+				g.Mend(f)
+				g.Await("fiber to carry", lab.Settled)
 				for _, c := range callers {
 					c.allAnswered()
 				}
@@ -95,10 +95,10 @@ func TestInboundToTheGateway(t *testing.T) {
 		}
 		t.Cleanup(own.Close)
 		callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-		f := g.fault(fiber, "carrier")
-		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-		g.mend(f)
-		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		f := g.Break(fiber, "carrier")
+		g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+		g.Mend(f)
+		g.Await("fiber to carry", lab.Settled)
 		for _, c := range callers {
 			c.allAnswered()
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
 )
@@ -52,9 +53,9 @@ func (g *gateway) newParty() *party {
 	g.Helper()
 	p := new(party)
 	for _, f := range failover.Families {
-		p.fresh[f] = g.session(g.Client, traffic.UDPSessions, servers[f], 100)
-		p.udp[f] = g.session(g.Client, traffic.UDPStream, servers[f], 100)
-		p.tcp[f] = g.session(g.Client, traffic.TCPStream, servers[f], 100)
+		p.fresh[f] = g.session(g.Client, traffic.UDPSessions, lab.Servers[f], 100)
+		p.udp[f] = g.session(g.Client, traffic.UDPStream, lab.Servers[f], 100)
+		p.tcp[f] = g.session(g.Client, traffic.TCPStream, lab.Servers[f], 100)
 	}
 	return p
 }
@@ -127,9 +128,9 @@ func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, a
 	g.Helper()
 	since := time.Now()
 	for _, s := range all {
-		for end := since.Add(patience); !s.wasAnswered(since, wanted); time.Sleep(100 * time.Millisecond) {
+		for end := since.Add(lab.Patience); !s.wasAnswered(since, wanted); time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(end) {
-				g.Fatalf("waited %v in vain for %s to be answered %s; it had %s", patience, s, how, s.latest())
+				g.Fatalf("waited %v in vain for %s to be answered %s; it had %s", lab.Patience, s, how, s.latest())
 			}
 		}
 	}

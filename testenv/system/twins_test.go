@@ -30,15 +30,15 @@ func TestTwins(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, twins, forgiving)
 				p := g.party(fiber)
-				g.await("the limits of twins to be told", func(s *control.Status) bool {
+				g.Await("the limits of twins to be told", func(s *control.Status) bool {
 					return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
 						return p.Code == "same-network" && p.Object == "lte" && strings.Contains(p.Text, "both have the address 192.168.8.100")
 					})
 				})
 				spared := g.dialBy("wan1", lab.Server4)
-				f := g.fault(fiber, spec)
+				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
-				if s := g.status(); s.Uplinks[lte].IPv4.State != control.Up {
+				if s := g.Status(); s.Uplinks[lte].IPv4.State != control.Up {
 					t.Errorf("the twin is %s", s.Uplinks[lte].IPv4.State)
 				}
 				g.lives(spared)
@@ -58,17 +58,17 @@ func TestTwinsAndRPFilter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, forgiving)
-				g.start()
-				g.await("the limits of twins to be told", func(s *control.Status) bool {
+				g.Start()
+				g.Await("the limits of twins to be told", func(s *control.Status) bool {
 					i := slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "same-network" })
 					return i >= 0 && s.Problems[i].Severity == c.severity
 				})
 				if c.severity == control.Warning {
 					return
 				}
-				g.await("both to be up", allUp)
+				g.Await("both to be up", lab.AllUp)
 				p := g.party(fiber)
-				f := g.fault(fiber, "black-hole")
+				f := g.Break(fiber, "black-hole")
 				g.leaves("black-hole", p, f.Onset)
 			})
 		})
@@ -78,7 +78,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 // dialBy opens a TCP connection of the gateway's own, bound to a device.
 func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
 	g.Helper()
-	d := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+	d := net.Dialer{Timeout: lab.Patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		failed := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) })
 		return errors.Join(failed, err)
 	}}
