@@ -6,7 +6,7 @@
 //	make bench         all of it, in under an hour, into docs/bench.json
 //	make bench-short   the same with few runs, in five minutes
 //
-// It measures from outside: labs of network namespaces (package testenv), the real
+// It measures from outside: labs of network namespaces (package lab), the real
 // daemon, and clients of the LAN that log each packet (package traffic). Machines
 // that run it pause now and then, so clients and wires watch their own sending: a
 // run in which one of them was over 25 ms late is void, repeated and counted. What

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"swerve/failover"
@@ -34,15 +33,14 @@ type clients struct {
 }
 
 func startClients(l *lab.Lab) (*clients, error) {
-	servers := [2]netip.Addr{failover.IPv4: lab.Server4, failover.IPv6: lab.Server6}
-	server, err := traffic.Serve(l.Internet, servers[:]...)
+	server, err := traffic.Serve(l.Internet, lab.Servers[:]...)
 	if err != nil {
 		return nil, err
 	}
 	c := &clients{server: server}
 	for _, k := range kinds {
 		for _, f := range failover.Families {
-			client, err := traffic.Start(l.Client, k.kind, servers[f], traffic.Options{})
+			client, err := traffic.Start(l.Client, k.kind, lab.Servers[f], traffic.Options{})
 			if err != nil {
 				c.stop()
 				return nil, fmt.Errorf("start the client of %s by %s: %w", k.name, f, err)
