@@ -1,7 +1,6 @@
 package packaging
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"swerve/control"
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // The numbers of nobody else: the user that the unit names, in the root of its own.
@@ -51,7 +51,7 @@ func TestUnitRunsAndFailsOver(t *testing.T) {
 			i.traffic()
 			i.answeredBy(lab.Fiber)
 			f := i.Break(lab.Fiber, fault)
-			i.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+			i.Await("lte to carry", lab.CarriedBy("lte"))
 			i.answeredBy(lab.LTE)
 			i.connectionsEnded()
 			i.Mend(f)
@@ -72,7 +72,7 @@ func TestUnitWithoutCapabilities(t *testing.T) {
 	if err := i.daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
+	ctx, cancel := wait.Bounded(t.Context())
 	defer cancel()
 	if err := i.daemon.Wait(ctx); err == nil || !strings.Contains(i.daemon.Log(), "CAP_NET_ADMIN") {
 		t.Errorf("it ended with %v and said %q, want it to name what it lacks", err, i.daemon.Log())

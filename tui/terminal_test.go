@@ -9,6 +9,7 @@ import (
 
 	"swerve/testenv/lab"
 	"swerve/testenv/tmux"
+	"swerve/testenv/wait"
 )
 
 // forgiving has two uplinks, and forgives soon.
@@ -49,7 +50,7 @@ func (m *multiplexer) page(name string) string { return m.Tmux("capture-pane", "
 
 func (m *multiplexer) eventually(what string, holds func() bool) {
 	m.Helper()
-	if err := lab.Until(m.Context(), what, holds); err != nil {
+	if err := wait.Until(m.Context(), what, holds); err != nil {
 		m.Fatal(err)
 	}
 }
@@ -58,7 +59,7 @@ func (m *multiplexer) eventually(what string, holds func() bool) {
 func (m *multiplexer) shows(name string, texts ...string) (page string) {
 	m.Helper()
 	missing := ""
-	err := lab.Until(m.Context(), fmt.Sprintf("a page with %q", texts), func() bool {
+	err := wait.Until(m.Context(), fmt.Sprintf("a page with %q", texts), func() bool {
 		page, missing = m.page(name), ""
 		for _, text := range texts {
 			if !strings.Contains(page, text) {

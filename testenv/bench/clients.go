@@ -8,6 +8,7 @@ import (
 	"swerve/failover"
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // session is a client of one kind in one family.
@@ -83,7 +84,7 @@ const settled = 10
 func (c *clients) awaitAnswers(ctx context.Context) error {
 	for _, s := range c.all() {
 		what := fmt.Sprintf("%s %s to be answered", s.family, s.Kind)
-		if err := lab.Until(ctx, what, s.flows); err != nil {
+		if err := wait.Until(ctx, what, s.flows); err != nil {
 			return err
 		}
 	}

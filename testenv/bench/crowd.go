@@ -13,6 +13,7 @@ import (
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // crowdOfFlows is how many conntrack entries the gateway has of each uplink, and
@@ -66,10 +67,10 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 		return 0, 0, 0, err
 	}
 	defer flows.stop()
-	if err := lab.Until(ctx, "the flows to be answered", flows.allAnswered); err != nil {
+	if err := wait.Until(ctx, "the flows to be answered", flows.allAnswered); err != nil {
 		return 0, 0, 0, err
 	}
-	if err := lab.Sleep(ctx, phase); err != nil {
+	if err := wait.Sleep(ctx, phase); err != nil {
 		return 0, 0, 0, err
 	}
 	before, err := residentMiB(g.Pid(), "RssAnon")
@@ -85,7 +86,7 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 		return 0, 0, 0, err
 	}
 	// Every flow sends several times, and each packet's fate is known.
-	if err := lab.Sleep(ctx, 2*flowPause+answerWithin); err != nil {
+	if err := wait.Sleep(ctx, 2*flowPause+answerWithin); err != nil {
 		return 0, 0, 0, err
 	}
 	after, err := residentMiB(g.Pid(), "RssAnon")
@@ -94,7 +95,7 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 
 // awaitDown waits until fiber is down in a family, and returns when it was.
 func awaitDown(ctx context.Context, g lab.Gateway, f failover.Family) (at time.Time, err error) {
-	err = lab.Until(ctx, "fiber to be down", func() bool {
+	err = wait.Until(ctx, "fiber to be down", func() bool {
 		events, err := lab.Events(ctx, g)
 		e := find(events, f, isDown)
 		if err == nil && e != nil {

@@ -10,6 +10,7 @@ import (
 	"swerve/failover"
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // faultPart is a fault that is played again and again, each time in a lab of its
@@ -138,7 +139,7 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 			return nil, err
 		}
 	}
-	if err := lab.Sleep(ctx, lead+phase); err != nil {
+	if err := wait.Sleep(ctx, lead+phase); err != nil {
 		return nil, err
 	}
 	g.MarkLateness()
@@ -147,7 +148,7 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 		return nil, err
 	}
 	end := fault.Onset.Add(p.watch)
-	if err := lab.Sleep(ctx, time.Until(end)); err != nil {
+	if err := wait.Sleep(ctx, time.Until(end)); err != nil {
 		return nil, err
 	}
 	run := &Run{Group: p.group, Phase: hundredths(phase)}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 // flowPause is how often each of many flows sends, and answerWithin how long its
@@ -87,7 +88,7 @@ func (f *flows) send(ctx context.Context) {
 	begin := time.Now()
 	for n := 0; ; n++ {
 		due := begin.Add(flowPause * time.Duration(n) / time.Duration(len(f.conns)))
-		if lab.Sleep(ctx, time.Until(due)) != nil {
+		if wait.Sleep(ctx, time.Until(due)) != nil {
 			return
 		}
 		f.sendOne(n % len(f.conns))

@@ -16,6 +16,7 @@ import (
 
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
 
 const forwardGroup = "forwarding, beside conntrack with one masquerade rule"
@@ -100,7 +101,7 @@ func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 		out, err := r.server.Run("ss", "-Hltn", "sport", "=", ":5201")
 		return err == nil && out != ""
 	}
-	if err := lab.Until(ctx, "iperf3 to listen", listens); err != nil {
+	if err := wait.Until(ctx, "iperf3 to listen", listens); err != nil {
 		return 0, err
 	}
 	return iperf(r.client)
@@ -162,7 +163,7 @@ func floodRateOf(_ context.Context, r *road) (float64, error) {
 
 // establish has one packet go each way, so that the flow is one that was answered.
 func establish(conn net.Conn, sink net.PacketConn) error {
-	limit := time.Now().Add(lab.Patience)
+	limit := time.Now().Add(wait.Patience)
 	buf := make([]byte, 18)
 	if err := errors.Join(conn.SetDeadline(limit), sink.SetDeadline(limit)); err != nil {
 		return err

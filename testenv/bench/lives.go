@@ -9,6 +9,7 @@ import (
 	"swerve/failover"
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // bulkRate is how many packets a second a stream sends; each is answered, so that
@@ -71,7 +72,7 @@ func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (l
 		defer c.Stop()
 		all = append(all, &session{c, f})
 	}
-	if err := lab.Until(ctx, "the streams to be answered", func() bool { return all[0].flows() && all[1].flows() }); err != nil {
+	if err := wait.Until(ctx, "the streams to be answered", func() bool { return all[0].flows() && all[1].flows() }); err != nil {
 		return 0, err
 	}
 	if err := p.do(ctx, g, lots); err != nil {
@@ -100,7 +101,7 @@ func reloads(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 		if _, err := g.API().Reload(ctx); err != nil {
 			return err
 		}
-		if err := lab.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -129,7 +130,7 @@ func kills(ctx context.Context, g lab.Gateway, lots *rand.Rand) error {
 		if i%2 == 0 {
 			span = 800 * time.Millisecond
 		}
-		if err := lab.Sleep(ctx, time.Duration(lots.Int64N(int64(span)))); err != nil {
+		if err := wait.Sleep(ctx, time.Duration(lots.Int64N(int64(span)))); err != nil {
 			return err
 		}
 		if err := g.Kill(); err != nil {

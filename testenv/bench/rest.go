@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 const restGroup = "at rest, 2 uplinks and 6 targets"
@@ -43,7 +44,7 @@ func (m *measurer) rest(ctx context.Context) error {
 	}
 	defer stopPings()
 	daemon := []int{swerve.Pid()}
-	if err := lab.Sleep(ctx, 5*time.Second); err != nil { // starting is over by then
+	if err := wait.Sleep(ctx, 5*time.Second); err != nil { // starting is over by then
 		return err
 	}
 	for i := range max(2, m.runs/8) {
@@ -124,7 +125,7 @@ func usedOver(ctx context.Context, span time.Duration, groups ...[]int) ([]time.
 	if err != nil {
 		return nil, err
 	}
-	if err := lab.Sleep(ctx, span); err != nil {
+	if err := wait.Sleep(ctx, span); err != nil {
 		return nil, err
 	}
 	after, err := usedBy(groups)

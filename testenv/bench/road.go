@@ -14,6 +14,7 @@ import (
 	"swerve/control"
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
 
 // road is a client, a gateway with two uplinks, and a server, one veth apart: the
@@ -164,7 +165,7 @@ func (r *road) bySwerve(ctx context.Context, binary string) error {
 	r.stop = func() { end(cmd); os.RemoveAll(folder) }
 	api := control.Dial(socket)
 	defer api.Close()
-	return lab.Until(ctx, "the uplinks to be up", func() bool {
+	return wait.Until(ctx, "the uplinks to be up", func() bool {
 		s, err := api.Status(ctx)
 		return err == nil && s.Overall == control.OK && len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
 	})

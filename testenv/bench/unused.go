@@ -12,6 +12,7 @@ import (
 	"swerve/failover"
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 const unusedGroup = "black-hole, nobody using the line"
@@ -60,7 +61,7 @@ func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2
 		return took, 0, err
 	}
 	defer stop()
-	if err := lab.Sleep(ctx, phase); err != nil {
+	if err := wait.Sleep(ctx, phase); err != nil {
 		return took, 0, err
 	}
 	g.MarkLateness()
@@ -68,7 +69,7 @@ func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2
 	if err != nil {
 		return took, 0, err
 	}
-	limit := time.After(lab.Patience)
+	limit := time.After(wait.Patience)
 	for took[failover.IPv4] == 0 || took[failover.IPv6] == 0 {
 		select {
 		case t := <-turned:
@@ -76,7 +77,7 @@ func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2
 				took[t.family] = t.at.Sub(fault.Onset)
 			}
 		case <-limit:
-			return took, 0, fmt.Errorf("the ladders were not turned within %v", lab.Patience)
+			return took, 0, fmt.Errorf("the ladders were not turned within %v", wait.Patience)
 		case <-ctx.Done():
 			return took, 0, context.Cause(ctx)
 		}

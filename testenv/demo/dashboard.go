@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"swerve/testenv/wait"
 
-	"swerve/testenv/lab"
+	"golang.org/x/sys/unix"
 )
 
 // answerTime is how long the question stands; nobody may be there.
@@ -158,7 +158,7 @@ func (p *panes) add(ctx context.Context, binary, socket string) error {
 		return err
 	}
 	direction, size, _ := split(columns, rows)
-	return lab.Until(ctx, "tmux to show the dashboard", func() bool {
+	return wait.Until(ctx, "tmux to show the dashboard", func() bool {
 		return p.tmux("-N", "split-window", "-d", direction, "-l", fmt.Sprint(size), binary, "tui", "--socket", socket).Run() == nil
 	})
 }

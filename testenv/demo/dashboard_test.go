@@ -16,6 +16,7 @@ import (
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/tmux"
+	"swerve/testenv/wait"
 )
 
 func TestAnswers(t *testing.T) {
@@ -109,7 +110,7 @@ func (m *multiplexer) screen() string {
 
 func (m *multiplexer) eventually(what string, holds func() bool) {
 	m.Helper()
-	if err := lab.Until(m.Context(), what, holds); err != nil {
+	if err := wait.Until(m.Context(), what, holds); err != nil {
 		m.Fatalf("%v; the terminal shows\n%s", err, m.screen())
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"swerve/control"
 	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 // play plays all acts.
@@ -47,7 +48,7 @@ func (s *stage) opening(ctx context.Context) error {
 		return err
 	}
 	onset := time.Now()
-	if err := lab.Sleep(ctx, 3*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	return s.measure("steady state", onset)
@@ -63,7 +64,7 @@ func (s *stage) freshSessions(ctx context.Context) error {
 		return err
 	}
 	s.story.tell(time.Now(), "client", "new sessions at 100 a second, one UDP and one TCP session, in both families")
-	return lab.Sleep(ctx, time.Second)
+	return wait.Sleep(ctx, time.Second)
 }
 
 func (s *stage) startDaemon(ctx context.Context) error {
@@ -94,7 +95,7 @@ func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 	if err := s.await(ctx, "lte"); err != nil {
 		return err
 	}
-	if err := lab.Sleep(ctx, 2*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	if err := s.measure(name, fault.Onset); err != nil {
@@ -113,7 +114,7 @@ func (s *stage) mend(ctx context.Context, name string, fault *lab.Fault) error {
 	if err := s.await(ctx, "fiber"); err != nil {
 		return err
 	}
-	if err := lab.Sleep(ctx, time.Second); err != nil {
+	if err := wait.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	return s.measure("failback after "+name, mended)
@@ -130,7 +131,7 @@ func (s *stage) killAndRestart(ctx context.Context) error {
 		return err
 	}
 	s.story.tell(onset, "do", "kill -9 of the daemon")
-	if err := lab.Sleep(ctx, 2*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	if err := s.startDaemon(ctx); err != nil {
@@ -139,7 +140,7 @@ func (s *stage) killAndRestart(ctx context.Context) error {
 	if err := s.await(ctx, "fiber"); err != nil {
 		return err
 	}
-	if err := lab.Sleep(ctx, 2*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	return s.measure("kill -9, restart", onset)
@@ -155,7 +156,7 @@ func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 		return err
 	}
 	s.story.tell(time.Now(), "do", "kill -9 of the daemon")
-	if err := lab.Sleep(ctx, time.Second); err != nil {
+	if err := wait.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	fault, err := s.gateway.Fault(lab.Fiber, "carrier")
@@ -163,7 +164,7 @@ func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 		return err
 	}
 	s.story.tell(fault.Onset, "do", "the plug is pulled from fiber; the kernel steps down the ladder by itself")
-	if err := lab.Sleep(ctx, 3*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	return s.measure("carrier lost, no daemon", fault.Onset)
@@ -196,6 +197,6 @@ func kindName(s session) string {
 func (s *stage) await(ctx context.Context, uplink string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	_, err := lab.Await(ctx, s.gateway, uplink+" to carry both families", func(st *control.Status) bool { return lab.Carries(st, uplink) })
+	_, err := lab.Await(ctx, s.gateway, uplink+" to carry both families", lab.CarriedBy(uplink))
 	return err
 }

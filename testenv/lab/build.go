@@ -245,16 +245,10 @@ func (lab *Lab) buildUplink(i int) error {
 	if err := lab.buildWire(i); err != nil {
 		return err
 	}
-	if err := lab.lease(i); err != nil {
+	if err := lab.restore(i); err != nil {
 		return err
 	}
-	if !lab.HasIPv6(i) {
-		return nil
-	}
-	if err := lab.staticIPv6(i, lab.Uplinks[i].Address6); err != nil {
-		return err
-	}
-	if lab.Options.Announce == AnnounceNone {
+	if !lab.HasIPv6(i) || lab.Options.Announce == AnnounceNone {
 		return nil
 	}
 	return lab.advertise(i)

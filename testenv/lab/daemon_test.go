@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"swerve/testenv/wait"
 )
 
 func bounded(t *testing.T) context.Context {
@@ -134,7 +136,7 @@ func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	}
 	_ = victim.Process.Kill()
 	_ = victim.Wait()
-	waitFor(t, "the daemon to die", func() bool { return !alive(daemon) })
+	wait.For(t, "the daemon to die", func() bool { return !alive(daemon) })
 	before.await(t)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"swerve/control"
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
 
 // TB is the part of testing.TB that labs in tests need.
@@ -70,7 +71,7 @@ func (d Driver) Start() {
 // Stop ends the daemon as systemd would, and wants its exit code to be 0.
 func (d Driver) Stop() {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), Patience)
+	ctx, cancel := wait.Bounded(d.t.Context())
 	defer cancel()
 	if err := d.g.Stop(ctx); err != nil {
 		d.t.Fatalf("SIGTERM: %v", err)
@@ -97,10 +98,10 @@ func (d Driver) Mend(f *Fault) {
 	d.must(f.Undo())
 }
 
-// Run runs a command on the gateway, for at most Patience.
+// Run runs a command on the gateway, for at most wait.Patience.
 func (d Driver) Run(name string, args ...string) Result {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), Patience)
+	ctx, cancel := wait.Bounded(d.t.Context())
 	defer cancel()
 	r, err := d.g.Exec(ctx, name, args...)
 	d.must(err)
@@ -110,7 +111,7 @@ func (d Driver) Run(name string, args ...string) Result {
 // Until waits until a condition holds.
 func (d Driver) Until(what string, holds func() bool) {
 	d.t.Helper()
-	d.must(Until(d.t.Context(), what, holds))
+	wait.For(d.t, what, holds)
 }
 
 // Await waits until the daemon's status meets a condition, and returns that status.

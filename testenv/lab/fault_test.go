@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"swerve/testenv/wait"
 )
 
 // A probe tells what of an uplink works from inside the gateway.
@@ -72,7 +74,7 @@ func TestFaultsSilenceAndUndoRestores(t *testing.T) {
 				t.Errorf("during the fault the other uplink %+v", got)
 			}
 			undo(t, f)
-			waitFor(t, "the uplink to be well again", func() bool { return look(lab, 0) == well })
+			wait.For(t, "the uplink to be well again", func() bool { return look(lab, 0) == well })
 			if now := run(t, lab.Gateway, "ip -br addr"); now != addresses {
 				t.Errorf("addresses were\n%sand are\n%s", addresses, now)
 			}
@@ -113,7 +115,7 @@ func TestUndoPutsRoutesBack(t *testing.T) {
 				t.Error("no route shows the fault")
 			}
 			undo(t, f)
-			waitFor(t, "the routes to be as before", func() bool { return routes() == before })
+			wait.For(t, "the routes to be as before", func() bool { return routes() == before })
 		})
 	}
 }
@@ -214,9 +216,9 @@ func TestFlap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "three losses of carrier", func() bool { return carrierChanges(t, lab)-before >= 5 })
+	wait.For(t, "three losses of carrier", func() bool { return carrierChanges(t, lab)-before >= 5 })
 	undo(t, f)
-	waitFor(t, "the uplink to be well", func() bool { return look(lab, 0) == well })
+	wait.For(t, "the uplink to be well", func() bool { return look(lab, 0) == well })
 	if n := carrierChanges(t, lab) - before; n != 6 {
 		t.Errorf("the carrier changed %d times, want three losses and returns", n)
 	}
@@ -225,7 +227,7 @@ func TestFlap(t *testing.T) {
 		t.Fatal(err)
 	}
 	undo(t, f) // does not wait for its end
-	waitFor(t, "the uplink to be well", func() bool { return look(lab, 0) == well })
+	wait.For(t, "the uplink to be well", func() bool { return look(lab, 0) == well })
 	if _, err = lab.Fault(0, "flap=1000x1h"); err != nil {
 		t.Fatal(err)
 	}

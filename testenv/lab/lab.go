@@ -8,6 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 	"swerve/testenv/wire"
 )
 
@@ -191,4 +192,14 @@ func (lab *Lab) open() (*netns.NS, error) {
 		lab.all = append(lab.all, ns)
 	}
 	return ns, err
+}
+
+// kernelPatience bounds each wait for what the kernel does in a moment.
+const kernelPatience = 10 * time.Second
+
+// await polls, for at most kernelPatience.
+func await(ctx context.Context, what string, holds func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, kernelPatience)
+	defer cancel()
+	return wait.Until(ctx, what, holds)
 }

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 	"swerve/testenv/wire"
 )
 
@@ -138,7 +138,7 @@ func TestISPsDropForeignSources(t *testing.T) {
 		if _, err := lab.Gateway.Run("ping", "-c1", "-W1", "-I", from, to.String()); err == nil {
 			t.Errorf("a ping from %s by wan1 is answered", from)
 		}
-		waitFor(t, "a packet that counts as foreign", func() bool {
+		wait.For(t, "a packet that counts as foreign", func() bool {
 			_, _ = lab.Gateway.Run("ping", "-c1", "-W1", "-I", from, to.String())
 			return lab.Wire[1].Counters(wire.ToISP).Foreign > before
 		})
@@ -214,7 +214,7 @@ func traces(t *testing.T) (now trace) {
 // await waits until nothing is there that was not before.
 func (before trace) await(t *testing.T) {
 	t.Helper()
-	waitFor(t, "the machine to be as before", func() bool {
+	wait.For(t, "the machine to be as before", func() bool {
 		now := traces(t)
 		return slices.Equal(now.machine, before.machine) && now.files <= before.files && now.spaces <= before.spaces
 	})
@@ -234,13 +234,4 @@ func run(t *testing.T, ns *netns.NS, command string) string {
 func pings(ns *netns.NS, link string, to netip.Addr) error {
 	_, err := ns.Run("ping", "-c1", "-W1", "-I", link, to.String())
 	return err
-}
-
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }

@@ -69,8 +69,8 @@ func (lab *Lab) unlease(i int, addr4, addr6 netip.Addr) error {
 	return lab.Gateway.DelAddr(up.Interface, within(addr6, up.Prefix6))
 }
 
-// restore puts back all that an uplink had at the start, as its clients would
-// after the link came up again.
+// restore gives an uplink all that it has at the start, as its clients would after
+// the link came up.
 func (lab *Lab) restore(i int) error {
 	if err := lab.lease(i); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // A kernel with two default routes, told to pass over routes without carrier, and
@@ -120,7 +121,7 @@ func TestStaticKernelStaysInABlackHole(t *testing.T) {
 func warmUp(t *testing.T, lab *Lab) {
 	t.Helper()
 	for i := range lab.Uplinks {
-		waitFor(t, "the uplink to be well", func() bool {
+		wait.For(t, "the uplink to be well", func() bool {
 			up := lab.Uplinks[i]
 			return pings(lab.Gateway, up.Interface, up.Router4) == nil && pings(lab.Gateway, up.Interface, up.Router6) == nil
 		})

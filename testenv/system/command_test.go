@@ -271,9 +271,9 @@ func TestEventsJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, forgiving)
 		f := g.Break(fiber, "carrier")
-		g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+		g.Await("lte to carry", lab.CarriedBy("lte"))
 		g.Mend(f)
-		g.Await("fiber to carry", func(s *control.Status) bool { return lab.Carries(s, "fiber") })
+		g.Await("fiber to carry", lab.CarriedBy("fiber"))
 		g.Break(fiber, "delete-rules")
 		g.Until("a repair", func() bool { return len(g.repairs()) > 0 })
 		g.exits(0, "reload")

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"swerve/control"
 	"swerve/testenv/lab"
 )
 
@@ -25,7 +24,7 @@ func TestFailback(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, tc.opts, forgiving)
 				f := g.Break(fiber, "carrier")
-				g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+				g.Await("lte to carry", lab.CarriedBy("lte"))
 				p := g.party(lte)
 				mended := time.Now()
 				g.Mend(f)

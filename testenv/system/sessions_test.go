@@ -10,6 +10,7 @@ import (
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // session is a client of one kind in one family.
@@ -127,11 +128,12 @@ const inARow = 20
 func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, all []*session) {
 	g.Helper()
 	since := time.Now()
+	ctx, cancel := wait.Bounded(g.Context())
+	defer cancel()
 	for _, s := range all {
-		for end := since.Add(lab.Patience); !s.wasAnswered(since, wanted); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(end) {
-				g.Fatalf("waited %v in vain for %s to be answered %s; it had %s", lab.Patience, s, how, s.latest())
-			}
+		what := fmt.Sprintf("%s to be answered %s", s, how)
+		if err := wait.Until(ctx, what, func() bool { return s.wasAnswered(since, wanted) }); err != nil {
+			g.Fatalf("%v; it had %s", err, s.latest())
 		}
 	}
 }

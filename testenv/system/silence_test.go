@@ -144,7 +144,7 @@ func TestEveryCarrierLost(t *testing.T) {
 			return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
 		})
 		g.Mend(second)
-		g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+		g.Await("lte to carry", lab.CarriedBy("lte"))
 		p := g.party(lte)
 		g.Mend(first)
 		g.Await("fiber to carry", lab.Settled)
@@ -161,7 +161,7 @@ func TestStartsWithoutItsFirstUplink(t *testing.T) {
 		g := newGateway(t, usual, twoUplinks)
 		g.Break(fiber, "black-hole")
 		g.Start()
-		g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+		g.Await("lte to carry", lab.CarriedBy("lte"))
 		for _, server := range lab.Servers {
 			g.goBy(lte, g.session(g.Client, traffic.TCPSessions, server, 100))
 		}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
 )
@@ -38,7 +37,7 @@ func TestTeardown(t *testing.T) {
 				g.Await("fiber to carry", lab.Settled)
 				p := g.party(fiber)
 				f := g.Break(fiber, "carrier")
-				g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+				g.Await("lte to carry", lab.CarriedBy("lte"))
 				g.Mend(f)
 				g.Await("fiber to carry", lab.Settled)
 				g.refusesTeardown()

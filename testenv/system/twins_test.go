@@ -16,6 +16,7 @@ import (
 	"swerve/control"
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // twins is a lab whose uplinks are two modems of one make: in IPv4 they have the
@@ -78,7 +79,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 // dialBy opens a TCP connection of the gateway's own, bound to a device.
 func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
 	g.Helper()
-	d := net.Dialer{Timeout: lab.Patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+	d := net.Dialer{Timeout: wait.Patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		failed := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) })
 		return errors.Join(failed, err)
 	}}

@@ -7,13 +7,10 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
-
-// startLimit bounds the wait for a server to answer; it only ends tests that fail.
-const startLimit = 40 * time.Second
 
 // Server is a tmux server without a session yet.
 type Server struct {
@@ -36,11 +33,7 @@ func Start(t testing.TB, ns *netns.NS, folder string) *Server {
 		_ = s.Client("kill-server").Run() // or it has ended
 		_ = server.Wait()                 // its exit code is its own affair
 	})
-	for end := time.Now().Add(startLimit); s.Client("start-server").Run() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for tmux to answer", startLimit)
-		}
-	}
+	wait.For(t, "tmux to answer", func() bool { return s.Client("start-server").Run() == nil })
 	return s
 }
 

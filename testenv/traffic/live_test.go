@@ -1,8 +1,6 @@
 package traffic_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -12,6 +10,7 @@ import (
 
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +43,7 @@ func begin(t testing.TB, l *lab.Lab, kind traffic.Kind, to netip.Addr) *traffic.
 // answers waits until n requests in a row, the latest, have been answered.
 func answers(t testing.TB, c *traffic.Client, n int) {
 	t.Helper()
-	waitFor(t, fmt.Sprintf("%s to have answers", c.Kind), func() bool {
+	wait.For(t, fmt.Sprintf("%s to have answers", c.Kind), func() bool {
 		row := 0
 		for _, r := range c.Log() {
 			if !r.Answered.IsZero() {
@@ -146,7 +145,7 @@ func TestAResetBreaksTheStreamAndItDialsAgain(t *testing.T) {
 			verdict := time.Now()
 
 			shell(t, l, "nft insert rule inet lab forward meta l4proto tcp ct state established reject with tcp reset")
-			waitFor(t, "the stream to break", func() bool { return len(c.Breaks()) > 0 })
+			wait.For(t, "the stream to break", func() bool { return len(c.Breaks()) > 0 })
 			shell(t, l, "nft flush chain inet lab forward")
 			answers(t, c, 10)
 			checkBreak(t, c.Breaks()[0], verdict)
@@ -188,7 +187,7 @@ func TestBulkProvesThatNothingIsLost(t *testing.T) {
 		}
 		time.Sleep(500 * ms)
 		b.Stop()
-		waitFor(t, "all to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
+		wait.For(t, "all to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
 		if r := server.Received(b.Stream()); len(r.Missing) != 0 || r.Next != b.Sent() || b.Sent() < 800 || b.Refused() != 0 {
 			t.Errorf("sent %d (%d refused), the server has %+v", b.Sent(), b.Refused(), r)
 		}
@@ -214,43 +213,5 @@ func TestBulkTellsWhatIsLost(t *testing.T) {
 	}
 	if r.Count+missing != b.Sent() || missing == 0 || r.Count == 0 {
 		t.Errorf("sent %d; %d arrived, %d are missing", b.Sent(), r.Count, missing)
-	}
-}
-
-func TestJSON(t *testing.T) {
-	l, _ := stage(t)
-	c := begin(t, l, traffic.UDPStream, lab.Server6)
-	answers(t, c, 3)
-	c.Stop()
-	var out bytes.Buffer
-	if err := c.WriteJSON(&out, c.Log()[0].Due); err != nil {
-		t.Fatal(err)
-	}
-	var got struct {
-		Kind, To string
-		Requests []struct {
-			Seq  uint64
-			Due  float64 `json:"due_ms"`
-			Sent float64 `json:"sent_ms"`
-			Via  string
-		}
-	}
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	if got.Kind != "udp-stream" || got.To != "[2001:db8:ffff::10]:7007" || len(got.Requests) != len(c.Log()) {
-		t.Errorf("got %s", out.String())
-	}
-	if r := got.Requests[1]; r.Seq != 1 || r.Due != 10 || r.Sent < 10 || r.Via != "2001:db8:1::2" {
-		t.Errorf("the second request is %+v", r)
-	}
-}
-
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * ms) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

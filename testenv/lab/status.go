@@ -8,59 +8,17 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv/wait"
 )
 
-// Patience bounds each wait whose context has no deadline. It is generous, since it
-// only ends what went wrong.
-const Patience = 40 * time.Second
-
-// Until polls until a condition holds. It waits until ctx ends, and for at most
-// Patience where ctx has no deadline.
-func Until(ctx context.Context, what string, holds func() bool) error {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, Patience)
-		defer cancel()
-	}
-	return poll(ctx, 50*time.Millisecond, what, holds)
-}
-
-// kernelPatience bounds each wait for what the kernel does in a moment.
-const kernelPatience = 10 * time.Second
-
-// await polls, for at most kernelPatience.
-func await(ctx context.Context, what string, holds func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, kernelPatience)
-	defer cancel()
-	return poll(ctx, time.Millisecond, what, holds)
-}
-
-func poll(ctx context.Context, pause time.Duration, what string, holds func() bool) error {
-	for begin := time.Now(); !holds(); {
-		if err := Sleep(ctx, pause); err != nil {
-			return fmt.Errorf("waited %v in vain for %s: %w", time.Since(begin).Round(time.Millisecond), what, err)
-		}
-	}
-	return nil
-}
-
-// Sleep waits for a while; the error is ctx's where that ended meanwhile.
-func Sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// Await polls the daemon's status until a condition holds, as Until does, and
-// returns that status. A status of another process than the gateway's daemon does
-// not count.
+// Await polls the daemon's status until a condition holds, as wait.Until does, and
+// returns that status. Another process than the gateway's daemon does not count.
 func Await(ctx context.Context, g Gateway, what string, holds func(*control.Status) bool) (*control.Status, error) {
+	ctx, cancel := wait.Bounded(ctx)
+	defer cancel()
 	var last *control.Status
 	var refused error
-	err := Until(ctx, what, func() bool {
+	err := wait.Until(ctx, what, func() bool {
 		s, err := g.API().Status(ctx)
 		if refused = err; err == nil {
 			last = s
@@ -119,6 +77,11 @@ func AllUp(s *control.Status) bool {
 		}
 	}
 	return len(s.Uplinks) > 0
+}
+
+// CarriedBy is the condition that Carries holds for an uplink.
+func CarriedBy(uplink string) func(*control.Status) bool {
+	return func(s *control.Status) bool { return Carries(s, uplink) }
 }
 
 // Settled reports whether fiber carries both families, and all uplinks are up.
