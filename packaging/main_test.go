@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What the tests' packages are told, so that all of it can be expected.
+// What the tests' packages are built with, so that tests can expect it.
 const (
 	builtVersion = "1.2.3"
 	builtEpoch   = 1700000000

@@ -19,7 +19,7 @@ import (
 	"swerve/testenv/wait"
 )
 
-// The numbers of nobody else: the user that the unit names, in the root of its own.
+// IDs that nothing else uses: of the user that the unit names, in a root of its own.
 const swerveUID, swerveGID = 60123, 60124
 
 // configured is what stands in /etc/swerve/swerve.yaml.
@@ -217,7 +217,7 @@ func (i *installed) isSetUp() {
 	i.holds(true)
 }
 
-// holds compares the kernel, as ip and nft tell it, with having Swerve's or not.
+// holds compares the kernel, as ip and nft list it, with having Swerve's or not.
 func (i *installed) holds(want bool) {
 	i.Helper()
 	for command, ours := range map[string]string{
@@ -292,7 +292,7 @@ func (i *installed) connectionsEnded() {
 	}
 }
 
-// reload sends what systemd does and wants it to be told of the beginning and end.
+// reload sends what systemd does and wants systemd to be notified of the beginning and end.
 func (i *installed) reload() {
 	i.Helper()
 	ready := i.told.Count("READY=1")

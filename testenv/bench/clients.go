@@ -25,7 +25,7 @@ type clients struct {
 }
 
 // The rates of requests, a second. New sessions come faster, so that their
-// interruption is told more finely.
+// interruption is measured more finely.
 const (
 	freshRate  = 200
 	streamRate = 100

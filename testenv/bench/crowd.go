@@ -107,7 +107,7 @@ func awaitDown(ctx context.Context, g lab.Gateway, f failover.Family) (at time.T
 }
 
 // fillConntrack puts entries into a namespace, so many for each uplink: UDP flows
-// that nobody uses, marked as of the default policy. With an error it tells how many
+// that nobody uses, marked as of the default policy. With an error it returns how many
 // it had made.
 func fillConntrack(ns *netns.NS, each int) (made int, err error) {
 	for i := range 2 * each {

@@ -14,7 +14,7 @@ import (
 )
 
 // faultPart is a fault that is played again and again, each time in a lab of its
-// own, at an instant drawn by lot over the probes' interval.
+// own, at a random instant of the probes' interval.
 type faultPart struct {
 	group string
 	spec  string
@@ -102,7 +102,7 @@ func (m *measurer) faults(ctx context.Context, p faultPart) error {
 }
 
 // repeat plays until enough runs count, each at a phase of the probes' interval that
-// is drawn by lot, and returns how many did not: this machine had paused.
+// is random, and returns how many did not: this machine had paused.
 func (m *measurer) repeat(group string, runs int, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
 	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
 	for good := 0; good < runs; {
@@ -194,7 +194,7 @@ func (f *Figure) addInterruption(o traffic.Outcome, known time.Duration) {
 	f.add(millis(max(0, o.Interruption-known)))
 }
 
-// noteDaemon takes down what the daemon tells of the switch, and the resets that
+// noteDaemon records what the daemon reports of the switch, and the resets that
 // followed its verdict; without a daemon the kernel's own report is the verdict.
 func (f *faultFigures) noteDaemon(ctx context.Context, g *lab.Swerve, c *clients, known time.Time) error {
 	verdict := [2]time.Time{known, known}
@@ -209,7 +209,7 @@ func (f *faultFigures) noteDaemon(ctx context.Context, g *lab.Swerve, c *clients
 				f.apply[family].addTold(e.Switch.SwitchMS)
 			}
 			if e := find(events, family, isDown); e != nil {
-				verdict[family] = e.Time.Add(time.Millisecond) // it is told rounded down
+				verdict[family] = e.Time.Add(time.Millisecond) // it is reported rounded down
 			}
 		}
 	}

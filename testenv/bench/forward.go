@@ -130,7 +130,7 @@ func iperf(client *netns.NS) (float64, error) {
 }
 
 // floodPort is where the flood goes. Nobody reads it there: the kernel drops what
-// does not fit, which costs as good as nothing and answers nobody.
+// does not fit, which costs next to nothing and sends no answer.
 const floodPort = 9
 
 // floodRateOf is how many of the smallest packets arrive a second, of as many as one

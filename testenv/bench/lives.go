@@ -123,7 +123,7 @@ func restarts(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 	return nil
 }
 
-// kills ends the daemon at instants drawn by lot: half of them while it starts.
+// kills ends the daemon at random instants: half of them while it starts.
 func kills(ctx context.Context, g lab.Gateway, lots *rand.Rand) error {
 	for i := range times {
 		span := 100 * time.Millisecond

@@ -42,8 +42,8 @@ func TestDaemonIsAsNiceAsItsUnit(t *testing.T) {
 	}
 }
 
-// Each fault can be played, and what it costs is told of both families. How much
-// that is is the bench's to judge, on a machine that does nothing else.
+// Each fault can be played, and what it costs is reported for both families. How much
+// that may be is for the bench to judge, on a machine that does nothing else.
 func TestFaultsCanBePlayed(t *testing.T) {
 	for _, p := range faultParts {
 		t.Run(p.group, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestFaultsCanBePlayed(t *testing.T) {
 	}
 }
 
-// Where nobody uses the line the kernel's own messages tell when its ladders turned.
+// Where nobody uses the line the kernel's own messages show when its ladders turned.
 func TestUnusedLineCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	took, late, err := m.playUnused(t.Context(), 300*time.Millisecond)

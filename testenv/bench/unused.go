@@ -24,7 +24,7 @@ var defaultTable = failover.DefaultLayout.Table(failover.DefaultPolicyLane)
 const bestMetric = 1
 
 // unused measures how soon new sessions would go elsewhere where only probes can
-// tell: until the kernel says that the ladder leads out by the other uplink.
+// notice: until the kernel reports that the ladder leads out by the other uplink.
 func (m *measurer) unused(ctx context.Context) error {
 	var figures [2]*Figure
 	for _, f := range failover.Families {

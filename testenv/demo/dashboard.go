@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answerTime is how long the question stands; nobody may be there.
+// answerTime is how long the question waits for an answer.
 const answerTime = 8 * time.Second
 
 // wanted reports whether to show the dashboard, by the flag's value: yes, no, or ask

@@ -93,7 +93,7 @@ func run(ctx context.Context, o options) error {
 }
 
 // perform builds the stage and plays on it. The dashboard, if any, is opened as
-// soon as it has something to look at.
+// soon as it has a socket to ask.
 func perform(ctx context.Context, o options, out io.Writer, openDashboard func(socket string) error) error {
 	fmt.Fprint(out, intro)
 	l, err := lab.New(lab.Options{})

@@ -170,7 +170,7 @@ func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 	return s.measure("carrier lost, no daemon", fault.Onset)
 }
 
-// measure tells and keeps what the clients felt since onset.
+// measure prints what the clients felt since onset, and adds it to the table.
 func (s *stage) measure(name string, onset time.Time) error {
 	end := time.Now()
 	felt := s.clients.felt(onset, end)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// advertInterval is the time between advertisements that nobody asked for. Real
+// advertInterval is the time between unsolicited advertisements. Real
 // routers take minutes; here a missed one should not hold up a test.
 const advertInterval = 5 * time.Second
 

@@ -191,7 +191,7 @@ func (lab *Lab) cableLAN() error {
 	if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
 		return fmt.Errorf("add the LAN's switch: %w", err)
 	}
-	// It must not speak itself.
+	// It must not send anything itself.
 	if err := set(lab.hidden, sysctl{"net/ipv6/conf/switch/disable_ipv6", "1"}); err != nil {
 		return err
 	}
@@ -325,7 +325,7 @@ func (lab *Lab) buildWire(i int) error {
 	return nil
 }
 
-// setMAC gives an uplink's interface the address that its plan tells.
+// setMAC gives an uplink's interface the address in its plan.
 func (lab *Lab) setMAC(up Uplink) error {
 	mac, err := net.ParseMAC(up.MAC)
 	if err != nil {

@@ -20,7 +20,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// A shell stands for the daemon: it tells its links and keeps a file.
+// A shell stands for the daemon: it lists its links and keeps a file.
 const script = `trap 'echo bye; exit 7' TERM
 ip -br link show dev wan0; echo one more >>{dir}/state; cat {dir}/state; echo ready >&2
 while :; do sleep 0.01; done`

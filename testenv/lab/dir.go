@@ -13,7 +13,7 @@ import (
 // ordinary temporary folder, deleted by close.
 type scratch struct {
 	fd   int    // -1: an ordinary folder
-	path string // through /proc, for any process with the right to look in there
+	path string // through /proc, for any process that may read this one's descriptors
 }
 
 func newScratch() (*scratch, error) {

@@ -13,7 +13,7 @@ import (
 	"swerve/testenv/wait"
 )
 
-// A probe tells what of an uplink works from inside the gateway.
+// probe is what works of an uplink, seen from inside the gateway.
 type probe struct{ router4, beyond4, router6, beyond6 bool }
 
 func look(lab *Lab, i int) (p probe) {
@@ -130,7 +130,7 @@ func TestCarrierIsReported(t *testing.T) {
 		if f.Reported.Before(f.Onset) {
 			t.Errorf("%s: reported at %v, before the onset at %v", spec, f.Reported, f.Onset)
 		}
-		t.Logf("%s: the kernel told after %v", spec, f.Reported.Sub(f.Onset))
+		t.Logf("%s: the kernel reported it after %v", spec, f.Reported.Sub(f.Onset))
 		undo(t, f)
 	}
 }

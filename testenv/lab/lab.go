@@ -49,7 +49,7 @@ type Options struct {
 	Announce Announce
 	Firewall Firewall
 	RPFilter int    // the gateway's: 0 off, 1 strict, 2 loose
-	Seed     uint64 // of all lots
+	Seed     uint64 // of the wires' random loss and jitter
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -72,7 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Lab is a running lab. The namespaces are there to look and to break things in.
+// Lab is a running lab. Tests inspect its namespaces, and break things in them.
 type Lab struct {
 	Options  Options // with the defaults filled in
 	Gateway  *netns.NS
@@ -119,7 +119,7 @@ func New(opts Options) (*Lab, error) {
 }
 
 // NewTest builds a lab for a test and closes it when the test is over. When the
-// test has failed, the log tells how late the wires were: a machine that paused
+// test has failed, the log says how late the wires were: a machine that paused
 // explains much.
 func NewTest(t TB, opts Options) *Lab {
 	t.Helper()

@@ -187,7 +187,7 @@ func traces(t *testing.T) (now trace) {
 		"ip -d -br link", "ip route show table all", "ip rule", "ip netns", "nft list ruleset", "cat /proc/self/mounts",
 	} {
 		out, err := hostCommand(strings.Fields(c)...)
-		// Whoever may not look at the machine's ruleset cannot change it either.
+		// A user who cannot list the machine's ruleset cannot change it either.
 		if err != nil && (machinesRoot() || !strings.HasPrefix(c, "nft")) {
 			t.Fatalf("%s: %v", c, err)
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // lease does for IPv4 what a DHCP client does with its lease: the address, and
-// the default route that bears it.
+// the default route with it as its source.
 func (lab *Lab) lease(i int) error { return lab.leaseAddress(i, lab.Uplinks[i].Address4) }
 
 func (lab *Lab) leaseAddress(i int, addr netip.Addr) error {
@@ -57,7 +57,7 @@ func (lab *Lab) staticIPv6(i int, addr netip.Addr) error {
 }
 
 // unlease takes an uplink's addresses of both families away. The kernel drops the
-// routes that bear them.
+// routes that use them.
 func (lab *Lab) unlease(i int, addr4, addr6 netip.Addr) error {
 	up := lab.Uplinks[i]
 	if err := lab.Gateway.DelAddr(up.Interface, within(addr4, up.Prefix4)); err != nil {

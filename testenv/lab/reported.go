@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reportLimit is how long the kernel may take to tell that a link is down. Some
+// reportLimit is how long the kernel may take to report that a link is down. Some
 // drivers take a second.
 const reportLimit = 3 * time.Second
 
@@ -40,7 +40,7 @@ func (lab *Lab) untilReported(f *Fault, fn func() error) error {
 	return err
 }
 
-// awaitDown returns when the kernel has told that a link no longer runs, or zero
+// awaitDown returns when the kernel has reported that a link no longer runs, or zero
 // after reportLimit.
 func awaitDown(sock *nl.NetlinkSocket, ifindex int32) time.Time {
 	limit := unix.NsecToTimeval(int64(reportLimit))

@@ -29,7 +29,7 @@ const (
 	AddressChange  Kind = "address-change"  // a lease with other addresses in the same subnets
 	AddressRemoval Kind = "address-removal" // the addresses of both families go
 	DeleteRules    Kind = "delete-rules"    // another program deletes all rules of protocol 83
-	DeleteRoutes   Kind = "delete-routes"   // likewise all routes of protocol 83
+	DeleteRoutes   Kind = "delete-routes"   // another program deletes all routes of protocol 83
 	FlushRuleset   Kind = "flush-ruleset"   // nft flush ruleset, by another program
 	TargetDead     Kind = "target-dead"     // =1.1.1.1: the target is silent, on every uplink
 )

@@ -9,7 +9,7 @@ import (
 	"swerve/testenv/wait"
 )
 
-// A kernel with two default routes, told to pass over routes without carrier, and
+// A kernel with two default routes, set to skip routes without carrier, and
 // masquerading: no program runs. It proves lab, wires and clients before there is
 // a daemon, and is what must hold when the daemon is dead.
 func staticKernel(t *testing.T) (*Lab, *traffic.Server) {
@@ -97,8 +97,7 @@ func checkVia(t *testing.T, c *traffic.Client, f *Fault, up []Uplink) {
 	}
 }
 
-// The kernel alone does not see a black-hole: were this test to fail, the lab
-// would be too kind.
+// The kernel alone does not notice a black-hole. A lab in which it does is broken.
 func TestStaticKernelStaysInABlackHole(t *testing.T) {
 	lab, _ := staticKernel(t)
 	warmUp(t, lab)

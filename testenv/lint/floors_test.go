@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// floors is the house: an import goes only to a lower floor. A package that is
+// floors are the floors of the packages: an import goes only to a lower one. A package that is
 // not listed has the floor of the nearest listed folder above it.
 var floors = map[string]int{
 	"failover":   0,

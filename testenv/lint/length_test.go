@@ -16,7 +16,7 @@ const (
 	longest      = 70 // none is longer, tests included
 	ninetieth    = 45 // nine of ten of the product's are under this
 	middleMost   = 14 // the product's median is at most this
-	fewFunctions = 50 // under so many the walk is broken
+	fewFunctions = 50 // with fewer, the walk is broken
 )
 
 func TestFunctionsAreShort(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"swerve/testenv/lab"
 )
 
-var seed = flag.Uint64("seed", 1, "of all that is drawn by lot")
+var seed = flag.Uint64("seed", 1, "of all random choices")
 
 // The paths of cmd/swerve as TestMain built it: for the daemon, with the race
 // detector where the tests have it, and for commands, which need not be so slow.

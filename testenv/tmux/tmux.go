@@ -1,5 +1,5 @@
 // Package tmux gives tests a real terminal: a server of tmux(1) of their own, which
-// the kernel ends with the namespace that it runs in, whatever becomes of the test.
+// the kernel ends with the namespace that it runs in, however the test ends.
 package tmux
 
 import (
