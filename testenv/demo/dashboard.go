@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"swerve/testenv/wait"
-
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/wait"
 )
 
 // answerTime is how long the question waits for an answer.
@@ -49,10 +49,10 @@ func wanted(ctx context.Context, flag string) (bool, error) {
 
 // terminal returns the terminal's size, or why no dashboard can be shown on it.
 func terminal() (columns, rows int, obstacle error) {
-	for name, f := range map[string]*os.File{"input": os.Stdin, "output": os.Stdout} {
+	for _, f := range []*os.File{os.Stdin, os.Stdout} {
 		ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 		if err != nil {
-			return 0, 0, fmt.Errorf("show the dashboard: standard %s is not a terminal", name)
+			return 0, 0, fmt.Errorf("show the dashboard: %s is not a terminal", f.Name())
 		}
 		columns, rows = int(ws.Col), int(ws.Row)
 	}
@@ -78,8 +78,9 @@ func isYes(ctx context.Context, in io.Reader) bool {
 		return false
 	case line := <-answer:
 		fmt.Println()
-		line = strings.ToLower(line)
-		return line == "y\n" || strings.TrimSpace(line) == "yes" && strings.HasSuffix(line, "\n")
+		word, whole := strings.CutSuffix(strings.ToLower(line), "\n")
+		word = strings.TrimSpace(word)
+		return whole && (word == "y" || word == "yes")
 	}
 }
 

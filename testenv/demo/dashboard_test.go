@@ -95,31 +95,10 @@ func startDemo(t *testing.T, environment string) *multiplexer {
 		t.Fatal(err)
 	}
 	m := &multiplexer{t, tmux.Start(t, netns.New(t), folder), folder}
-	m.Tmux("new-session", "-d", "-s", "stage", "-x", "220", "-y", "50",
-		fmt.Sprintf("env %s TMPDIR=%[2]s/tmp %[2]s/demo -swerve %[2]s/swerve; echo exit code $?; sleep 1000", environment, m.folder))
-	m.shows("beside the timeline?")
-	m.Tmux("send-keys", "-t", "stage", "y", "Enter")
+	m.Open("stage", 220, 50, fmt.Sprintf("env %s TMPDIR=%[2]s/tmp %[2]s/demo -swerve %[2]s/swerve", environment, folder))
+	m.Shows("stage", "beside the timeline?")
+	m.Press("stage", "y", "Enter")
 	return m
-}
-
-// screen is what the terminal shows, and has shown.
-func (m *multiplexer) screen() string {
-	m.Helper()
-	return m.Tmux("capture-pane", "-p", "-S", "-", "-t", "stage")
-}
-
-func (m *multiplexer) eventually(what string, holds func() bool) {
-	m.Helper()
-	if err := wait.Until(m.Context(), what, holds); err != nil {
-		m.Fatalf("%v; the terminal shows\n%s", err, m.screen())
-	}
-}
-
-func (m *multiplexer) shows(texts ...string) {
-	m.Helper()
-	for _, text := range texts {
-		m.eventually(fmt.Sprintf("%q", text), func() bool { return strings.Contains(m.screen(), text) })
-	}
 }
 
 // processes are the command lines of the demo and all that it started, by process.
@@ -157,18 +136,18 @@ func TestDashboardBesideTheTimeline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := startDemo(t, environment)
-			m.shows("swerve run, pid", "UPLINKS", "POLICIES", "── carrier lost")
+			m.Shows("stage", "swerve run, pid", "UPLINKS", "POLICIES", "── carrier lost")
 			if n := len(m.processes()); n < 5 {
 				t.Errorf("%d processes, want the demo, tmux with its client, the timeline, the daemon and the dashboard: %v", n, m.processes())
 			}
-			m.Tmux("send-keys", "-t", "stage", "C-c")
-			m.shows("exit code 1")
+			m.Press("stage", "C-c")
+			m.Shows("stage", "exit code 1")
 			for _, want := range []string{"swerve run, pid", "── carrier lost", "demo: ended early; nothing is left behind"} {
-				if text := m.screen(); strings.Count(text, want) != 1 {
+				if text := m.All("stage"); strings.Count(text, want) != 1 {
 					t.Errorf("afterwards the terminal does not show %q once:\n%s", want, text)
 				}
 			}
-			m.eventually("all processes to end", func() bool { return len(m.processes()) == 0 })
+			wait.For(t, "all processes to end", func() bool { return len(m.processes()) == 0 })
 			m.noFileStays()
 		})
 	}
@@ -217,9 +196,9 @@ func TestKilledDemo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := startDemo(t, "-u TMUX -u TMUX_PANE")
-			m.shows("swerve run, pid", "UPLINKS")
+			m.Shows("stage", "swerve run, pid", "UPLINKS")
 			c.end(m)
-			m.eventually("all processes to end", func() bool { return len(m.processes()) == 0 })
+			wait.For(t, "all processes to end", func() bool { return len(m.processes()) == 0 })
 			if !c.killed {
 				m.noFileStays()
 			}

@@ -3,6 +3,7 @@
 package tmux
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -60,4 +61,41 @@ func (s *Server) Tmux(args ...string) string {
 		s.t.Fatalf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// Open runs a shell's command line in a terminal of that name and size, which then
+// shows its exit code and stays.
+func (s *Server) Open(name string, width, height int, command string) {
+	s.t.Helper()
+	s.Tmux("new-session", "-d", "-s", name, "-x", fmt.Sprint(width), "-y", fmt.Sprint(height),
+		command+`; echo "exit code $?"; sleep 1000`)
+}
+
+// Press sends keys to a terminal, by tmux's names of them.
+func (s *Server) Press(name string, keys ...string) {
+	s.t.Helper()
+	s.Tmux(append([]string{"send-keys", "-t", name}, keys...)...)
+}
+
+// Page is what a terminal shows, and All what it has shown, too.
+func (s *Server) Page(name string) string { return s.Tmux("capture-pane", "-p", "-t", name) }
+func (s *Server) All(name string) string  { return s.Tmux("capture-pane", "-p", "-S", "-", "-t", name) }
+
+// Shows waits until a terminal's page has all those texts, and returns it.
+func (s *Server) Shows(name string, texts ...string) (page string) {
+	s.t.Helper()
+	missing := ""
+	err := wait.Until(s.t.Context(), fmt.Sprintf("a page with %q", texts), func() bool {
+		page, missing = s.Page(name), ""
+		for _, text := range texts {
+			if !strings.Contains(page, text) {
+				missing = text
+			}
+		}
+		return missing == ""
+	})
+	if err != nil {
+		s.t.Fatalf("%v; %q is not on\n%s", err, missing, page)
+	}
+	return page
 }
