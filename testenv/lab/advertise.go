@@ -46,7 +46,7 @@ func (lab *Lab) advertise(i int) error {
 		pc:      ipv6.NewPacketConn(conn),
 		message: routerAdvertisement(l.Attrs().HardwareAddr, up.Prefix6),
 		// RFC 4861, 6.1.2: receivers drop what has another hop limit.
-		cm:   &ipv6.ControlMessage{HopLimit: 255, IfIndex: l.Attrs().Index, Src: RouterLinkLocal.AsSlice()},
+		cm:   &ipv6.ControlMessage{HopLimit: 255, IfIndex: l.Attrs().Index, Src: routerLinkLocal.AsSlice()},
 		kick: make(chan struct{}, 1),
 	}
 	if err := a.listen(l.Attrs().Index); err != nil {

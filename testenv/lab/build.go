@@ -293,7 +293,7 @@ func (lab *Lab) buildWire(i int) error {
 		wire.End{NS: lab.Gateway, Link: up.Interface}, wire.End{NS: isp, Link: customerLink},
 		wire.Options{
 			ToISP: path, ToGateway: path, Seed: lab.Options.Seed + uint64(i),
-			Routers: []netip.Addr{up.Router4, up.Router6, RouterLinkLocal},
+			Routers: []netip.Addr{up.Router4, up.Router6, routerLinkLocal},
 			Sources: []netip.Prefix{up.Prefix4, up.Native6},
 		})
 	if err != nil {
@@ -316,7 +316,7 @@ func (lab *Lab) buildWire(i int) error {
 	if !lab.HasIPv6(i) {
 		return set(isp, sysctl{"net/ipv6/conf/" + customerLink + "/disable_ipv6", "1"})
 	}
-	if err := addressed(isp, customerLink, within(up.Router6, up.Prefix6), netip.PrefixFrom(RouterLinkLocal, 64)); err != nil {
+	if err := addressed(isp, customerLink, within(up.Router6, up.Prefix6), netip.PrefixFrom(routerLinkLocal, 64)); err != nil {
 		return err
 	}
 	if i == 0 && lab.Options.Delegate {

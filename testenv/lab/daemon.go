@@ -53,16 +53,6 @@ func (lab *Lab) NewDaemon(binary string, args ...string) (*Daemon, error) {
 	return d, nil
 }
 
-// StartDaemon is NewDaemon and Start. The daemon is there also when only its start
-// failed.
-func (lab *Lab) StartDaemon(binary string, args ...string) (*Daemon, error) {
-	d, err := lab.NewDaemon(binary, args...)
-	if err != nil {
-		return nil, err
-	}
-	return d, d.Start()
-}
-
 // Start starts the daemon, again after it has ended.
 func (d *Daemon) Start() error {
 	d.mu.Lock()
@@ -154,12 +144,6 @@ func (d *Daemon) Pid() int {
 // Log is what the daemon wrote to standard output and standard error, over all its
 // runs: the latest MiB.
 func (d *Daemon) Log() string { return d.log.String() }
-
-// AwaitLog waits until the daemon has written a text, in any of its runs.
-func (d *Daemon) AwaitLog(ctx context.Context, text string) error {
-	return await(ctx, fmt.Sprintf("%s to write %q", d.name, text),
-		func() bool { return strings.Contains(d.Log(), text) })
-}
 
 // running reports whether the process lives. The caller holds mu.
 func (d *Daemon) running() bool {

@@ -20,6 +20,21 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
+// startDaemon starts a daemon. It is there also when only its start failed.
+func (lab *Lab) startDaemon(binary string, args ...string) (*Daemon, error) {
+	d, err := lab.NewDaemon(binary, args...)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.Start()
+}
+
+// awaitLog waits until the daemon has written a text, in any of its runs.
+func (d *Daemon) awaitLog(ctx context.Context, text string) error {
+	return wait.Until(ctx, fmt.Sprintf("%s to write %q", d.name, text),
+		func() bool { return strings.Contains(d.Log(), text) })
+}
+
 // A shell stands for the daemon: it lists its links and keeps a file.
 const script = `trap 'echo bye; exit 7' TERM
 ip -br link show dev wan0; echo one more >>{dir}/state; cat {dir}/state; echo ready >&2
@@ -27,11 +42,11 @@ while :; do sleep 0.01; done`
 
 func TestDaemonsLife(t *testing.T) {
 	lab := NewTest(t, Options{Uplinks: 1})
-	d, err := lab.StartDaemon("sh", "-c", script)
+	d, err := lab.startDaemon("sh", "-c", script)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.AwaitLog(bounded(t), "ready"); err != nil {
+	if err := d.awaitLog(bounded(t), "ready"); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(d.Log(), "wan0@") {
@@ -52,7 +67,7 @@ func TestDaemonsLife(t *testing.T) {
 	if err := d.Start(); err != nil { // with the same folder
 		t.Fatal(err)
 	}
-	if err := d.AwaitLog(bounded(t), "one more\none more\nready"); err != nil {
+	if err := d.awaitLog(bounded(t), "one more\none more\nready"); err != nil {
 		t.Errorf("%v in\n%s", err, d.Log())
 	}
 	var exit *exec.ExitError
@@ -68,11 +83,11 @@ func TestDaemonsEndWithTheLab(t *testing.T) {
 	lab := NewTest(t, Options{Uplinks: 1})
 	var pids []int
 	for range 2 {
-		d, err := lab.StartDaemon("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done")
+		d, err := lab.startDaemon("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.AwaitLog(bounded(t), "ready"); err != nil {
+		if err := d.awaitLog(bounded(t), "ready"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(d.Dir); err != nil {
@@ -93,7 +108,7 @@ func TestDaemonsEndWithTheLab(t *testing.T) {
 
 func TestDaemonThatIsMissing(t *testing.T) {
 	lab := NewTest(t, Options{Uplinks: 1})
-	d, err := lab.StartDaemon("/no/such/program")
+	d, err := lab.startDaemon("/no/such/program")
 	if err == nil || !strings.Contains(err.Error(), "/no/such/program") {
 		t.Errorf("error %v, want one that names the program", err)
 	}
@@ -107,7 +122,7 @@ func TestDaemonThatIsMissing(t *testing.T) {
 func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	if os.Getenv("LAB_VICTIM") != "" {
 		lab := NewTest(t, Options{})
-		d, err := lab.StartDaemon("sleep", "1000")
+		d, err := lab.startDaemon("sleep", "1000")
 		if err != nil {
 			t.Fatal(err)
 		}

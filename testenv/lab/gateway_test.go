@@ -22,7 +22,7 @@ func TestGateway(t *testing.T) {
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AwaitLog(bounded(t), "run -c "+s.Config()+" --socket "+s.Socket()+"\n"); err != nil {
+	if err := s.awaitLog(bounded(t), "run -c "+s.Config()+" --socket "+s.Socket()+"\n"); err != nil {
 		t.Errorf("%v in %q", err, s.Log())
 	}
 	if r := g.Run("sh", "-c", "ip -br link show dev wan0; echo no >&2; exit 3"); !strings.HasPrefix(r.Stdout, "wan0@") || r.Stderr != "no\n" || r.Code != 3 {

@@ -106,7 +106,7 @@ func New(opts Options) (*Lab, error) {
 	lab := &Lab{Options: opts}
 	lab.life, lab.cancel = context.WithCancel(context.Background())
 	for i := range opts.Uplinks {
-		lab.Uplinks = append(lab.Uplinks, PlanOf(i))
+		lab.Uplinks = append(lab.Uplinks, planOf(i))
 	}
 	if opts.Twins {
 		lab.Uplinks = twinsOf(lab.Uplinks)

@@ -59,11 +59,11 @@ var uplinkPrefixes4 = [...]string{"203.0.113.0/24", "198.51.100.0/24", "192.0.2.
 // MaxUplinks is how many uplinks a lab can have.
 const MaxUplinks = len(uplinkPrefixes4)
 
-// RouterLinkLocal is each ISP's link-local address: the next hop of IPv6.
-var RouterLinkLocal = netip.MustParseAddr("fe80::1")
+// routerLinkLocal is each ISP's link-local address: the next hop of IPv6.
+var routerLinkLocal = netip.MustParseAddr("fe80::1")
 
-// PlanOf is the plan of uplink i, from 0 to MaxUplinks-1.
-func PlanOf(i int) Uplink {
+// planOf is the plan of uplink i, from 0 to MaxUplinks-1.
+func planOf(i int) Uplink {
 	p4 := netip.MustParsePrefix(uplinkPrefixes4[i])
 	p6 := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/64", i+1))
 	return Uplink{

@@ -15,9 +15,8 @@ import (
 
 // Server is a tmux server without a session yet.
 type Server struct {
-	t testing.TB
-	// Folder has the server's socket.
-	Folder string
+	t      testing.TB
+	folder string // of its socket
 }
 
 // Start starts a server in a namespace, with its socket in a folder, and waits until
@@ -40,7 +39,7 @@ func Start(t testing.TB, ns *netns.NS, folder string) *Server {
 
 // environment is a terminal's that shows UTF-8 and colours.
 func (s *Server) environment() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.Folder}
+	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.folder}
 }
 
 // Client prepares a command of tmux for the server. It never starts a server of its
