@@ -279,7 +279,7 @@ func (lab *Lab) buildBackbone(i int) error {
 // other ISPs have the same network, by the ISP's own address.
 func (lab *Lab) publish(i int) error {
 	if lab.Options.Twins {
-		return nftIn(lab.ISP[i], func(c *nftables.Conn) {
+		return nft(lab.ISP[i], func(c *nftables.Conn) {
 			addMasquerade(c, c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "isp"}), backboneLink)
 		})
 	}

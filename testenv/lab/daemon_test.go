@@ -21,7 +21,7 @@ func bounded(t *testing.T) context.Context {
 }
 
 // startDaemon starts a daemon. It is there also when only its start failed.
-func (lab *Lab) startDaemon(binary string, args ...string) (*Daemon, error) {
+func startDaemon(lab *Lab, binary string, args ...string) (*Daemon, error) {
 	d, err := lab.NewDaemon(binary, args...)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ while :; do sleep 0.01; done`
 
 func TestDaemonsLife(t *testing.T) {
 	lab := NewTest(t, Options{Uplinks: 1})
-	d, err := lab.startDaemon("sh", "-c", script)
+	d, err := startDaemon(lab, "sh", "-c", script)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestDaemonsEndWithTheLab(t *testing.T) {
 	lab := NewTest(t, Options{Uplinks: 1})
 	var pids []int
 	for range 2 {
-		d, err := lab.startDaemon("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done")
+		d, err := startDaemon(lab, "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestDaemonsEndWithTheLab(t *testing.T) {
 
 func TestDaemonThatIsMissing(t *testing.T) {
 	lab := NewTest(t, Options{Uplinks: 1})
-	d, err := lab.startDaemon("/no/such/program")
+	d, err := startDaemon(lab, "/no/such/program")
 	if err == nil || !strings.Contains(err.Error(), "/no/such/program") {
 		t.Errorf("error %v, want one that names the program", err)
 	}
@@ -122,7 +122,7 @@ func TestDaemonThatIsMissing(t *testing.T) {
 func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	if os.Getenv("LAB_VICTIM") != "" {
 		lab := NewTest(t, Options{})
-		d, err := lab.startDaemon("sleep", "1000")
+		d, err := startDaemon(lab, "sleep", "1000")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -192,7 +192,7 @@ func (lab *Lab) changeAddress(f *Fault) error {
 		}
 		return lab.restore(f.Uplink)
 	}
-	if err := lab.leaseAddress(f.Uplink, up.Other4); err != nil {
+	if err := lab.lease(f.Uplink, up.Other4); err != nil {
 		return err
 	}
 	if !lab.HasIPv6(f.Uplink) {

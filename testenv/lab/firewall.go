@@ -18,7 +18,7 @@ func (lab *Lab) buildFirewall() error {
 	if lab.Options.Firewall == FirewallNone {
 		return nil
 	}
-	return lab.nft(func(c *nftables.Conn) {
+	return nft(lab.Gateway, func(c *nftables.Conn) {
 		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "lab"})
 		addTracking(c, table)
 		if lab.Options.Firewall == FirewallMasquerade {
@@ -27,11 +27,8 @@ func (lab *Lab) buildFirewall() error {
 	})
 }
 
-// nft commits one transaction in the gateway.
-func (lab *Lab) nft(fill func(*nftables.Conn)) error { return nftIn(lab.Gateway, fill) }
-
-// nftIn commits one transaction in a namespace.
-func nftIn(ns *netns.NS, fill func(*nftables.Conn)) error {
+// nft commits one transaction in a namespace.
+func nft(ns *netns.NS, fill func(*nftables.Conn)) error {
 	return ns.Do(func() error {
 		c, err := nftables.New() // its socket is made by this thread, so inside
 		if err != nil {

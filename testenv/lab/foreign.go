@@ -20,7 +20,7 @@ func (lab *Lab) deleteForeign(kind Kind) error {
 	case DeleteRoutes:
 		return lab.echo(unix.RTM_GETROUTE, unix.RTM_DELROUTE, routeProtocol)
 	}
-	return lab.nft(func(c *nftables.Conn) { c.FlushRuleset() })
+	return nft(lab.Gateway, func(c *nftables.Conn) { c.FlushRuleset() })
 }
 
 // echo deletes every rule or route of Swerve by sending back what the kernel

@@ -154,7 +154,7 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer labs[i].Close()
-		if _, err := labs[i].startDaemon("sleep", "1000"); err != nil {
+		if _, err := startDaemon(labs[i], "sleep", "1000"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,9 +10,7 @@ import (
 
 // lease does for IPv4 what a DHCP client does with its lease: the address, and
 // the default route with it as its source.
-func (lab *Lab) lease(i int) error { return lab.leaseAddress(i, lab.Uplinks[i].Address4) }
-
-func (lab *Lab) leaseAddress(i int, addr netip.Addr) error {
+func (lab *Lab) lease(i int, addr netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
 	if err != nil {
@@ -72,7 +70,7 @@ func (lab *Lab) unlease(i int, addr4, addr6 netip.Addr) error {
 // restore gives an uplink all that it has at the start, as its clients would after
 // the link came up.
 func (lab *Lab) restore(i int) error {
-	if err := lab.lease(i); err != nil {
+	if err := lab.lease(i, lab.Uplinks[i].Address4); err != nil {
 		return err
 	}
 	if !lab.HasIPv6(i) {
