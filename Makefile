@@ -63,7 +63,7 @@ lint: ## gofmt, vet, staticcheck, floors and function lengths
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not gofmt's" >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(TOOL) staticcheck ./...
-	@$(GO) test -count=1 ./testenv/house
+	@$(GO) test -count=1 ./testenv/lint
 
 .PHONY: packages
 packages: export CGO_ENABLED = 0

@@ -1,14 +1,10 @@
 package packaging
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,29 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
-// IDs that nobody else uses: those of the unit's user, within the root of its own.
+// IDs that nothing else uses: of the user that the unit names, in a root of its own.
 const swerveUID, swerveGID = 60123, 60124
 
-// configured is the content of /etc/swerve/swerve.yaml.
-const configured = `uplinks:
-  - {name: fiber, interface: wan0}
-  - {name: lte, interface: wan1}
-health: {window: 5s}
+// configured is what stands in /etc/swerve/swerve.yaml.
+const configured = lab.TwoUplinks + `health: {window: 5s}
 `
 
 // installed is an installed package on a lab's gateway, with the clients that use
 // the gateway.
 type installed struct {
 	*testing.T
-	*testenv.Lab
+	*lab.Lab
+	lab.Driver
+	daemon  *lab.Swerve
 	root    string
-	daemon  *testenv.Daemon
-	api     *control.Client
-	manager *manager
+	told    *lab.Manager
 	clients []*traffic.Client
 	server  *traffic.Server
 }
@@ -52,22 +46,17 @@ func TestUnitRunsAndFailsOver(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			i := install(t)
-			i.start()
+			i.ready()
 			i.isConfined()
 			i.isSetUp()
 			i.traffic()
-			i.answeredBy(0)
-			f, err := i.Fault(0, fault)
-			if err != nil {
-				t.Fatal(err)
-			}
-			i.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-			i.answeredBy(1)
+			i.answeredBy(lab.Fiber)
+			f := i.Break(lab.Fiber, fault)
+			i.Await("lte to carry", lab.CarriedBy("lte"))
+			i.answeredBy(lab.LTE)
 			i.connectionsEnded()
-			if err := f.Undo(); err != nil {
-				t.Fatal(err)
-			}
-			i.await("fiber to answer", func(s *control.Status) bool {
+			i.Mend(f)
+			i.Await("fiber to answer", func(s *control.Status) bool {
 				return s.Uplinks[0].IPv4.State.Answering() && s.Uplinks[0].IPv6.State.Answering()
 			})
 			i.reload()
@@ -84,7 +73,7 @@ func TestUnitWithoutCapabilities(t *testing.T) {
 	if err := i.daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := wait.Bounded(t.Context())
 	defer cancel()
 	if err := i.daemon.Wait(ctx); err == nil || !strings.Contains(i.daemon.Log(), "CAP_NET_ADMIN") {
 		t.Errorf("it ended with %v and logged %q, want it to name what it lacks", err, i.daemon.Log())
@@ -95,7 +84,7 @@ func TestUnitWithoutCapabilities(t *testing.T) {
 // and the folders. Nothing is started yet.
 func install(t *testing.T, change ...func(*confinement)) *installed {
 	t.Helper()
-	i := &installed{T: t, Lab: testenv.NewTest(t, testenv.Options{}), root: unpack(t)}
+	i := &installed{T: t, Lab: lab.NewTest(t, lab.Options{}), root: unpack(t)}
 	i.write("etc/passwd", fmt.Sprintf("root:x:0:0::/:/bin/sh\nswerve:x:%d:%d::/:/bin/false\n", swerveUID, swerveGID))
 	i.write("etc/group", fmt.Sprintf("root:x:0:\nswerve:x:%d:\n", swerveGID))
 	i.write("etc/swerve/swerve.yaml", configured)
@@ -105,15 +94,12 @@ func install(t *testing.T, change ...func(*confinement)) *installed {
 	for line := range strings.Lines(read(t, i.path("usr/lib/tmpfiles.d/swerve.conf"))) {
 		i.makeFolder(line)
 	}
-	i.manager = listenNotify(t, i.path("run/notify"))
+	i.told = lab.ListenNotify(t, i.path("run/notify"))
 	args, err := i.confinement(change...).arguments()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i.daemon, err = i.NewDaemon(args[0], args[1:]...); err != nil {
-		t.Fatal(err)
-	}
-	i.api = control.Dial(i.path("run/swerve/swerve.sock"))
+	i.daemon, i.Driver = i.Drive(t, lab.Setup{Installed: args, Socket: i.path("run/swerve/swerve.sock")})
 	t.Cleanup(i.close)
 	return i
 }
@@ -178,28 +164,16 @@ func (i *installed) close() {
 	if i.server != nil {
 		i.server.Close()
 	}
-	i.api.Close()
-	if i.Failed() {
-		i.Logf("the daemon's log:\n%s\nits notifications: %s", i.daemon.Log(), i.manager)
-	}
 }
 
-// start starts the unit's command line and waits until it has reported that it is
-// ready.
-func (i *installed) start() {
+// ready starts the unit's command line and waits until it has notified systemd that
+// it is ready.
+func (i *installed) ready() {
 	i.Helper()
-	if err := i.daemon.Start(); err != nil {
-		i.Fatal(err)
-	}
-	i.eventually("READY", func() bool { return i.manager.count("READY=1") > 0 })
-	i.eventually("WATCHDOG", func() bool { return i.manager.count("WATCHDOG=1") > 1 })
-	i.await("fiber to carry, and all to be up", func(s *control.Status) bool {
-		up := carries(s, "fiber")
-		for _, u := range s.Uplinks {
-			up = up && u.IPv4.State == control.Up && u.IPv6.State == control.Up
-		}
-		return up
-	})
+	i.Start()
+	i.Until("READY", func() bool { return i.told.Count("READY=1") > 0 })
+	i.Until("WATCHDOG", func() bool { return i.told.Count("WATCHDOG=1") > 1 })
+	i.Await("fiber to carry, and all to be up", lab.Settled)
 }
 
 // isConfined checks that the process has no more rights than the unit gives.
@@ -230,7 +204,7 @@ func (i *installed) isSetUp() {
 		i.Errorf("the socket is %v of %d:%d, want 0660 of the unit's", info.Mode(), owner.Uid, owner.Gid)
 	}
 	for _, name := range []string{"var/lib/swerve/state.json", "run/swerve/sysctls.json"} {
-		i.eventually(name, func() bool { _, err := os.Stat(i.path(name)); return err == nil })
+		i.Until(name, func() bool { _, err := os.Stat(i.path(name)); return err == nil })
 	}
 	for key, want := range map[string]string{
 		"net/ipv4/conf/wan0/ignore_routes_with_linkdown": "1",
@@ -244,7 +218,7 @@ func (i *installed) isSetUp() {
 	i.holds(true)
 }
 
-// holds checks, with ip and nft, whether the kernel holds Swerve's objects.
+// holds compares the kernel, as ip and nft list it, with having Swerve's or not.
 func (i *installed) holds(want bool) {
 	i.Helper()
 	for command, ours := range map[string]string{
@@ -266,11 +240,10 @@ func (i *installed) holds(want bool) {
 func (i *installed) traffic() {
 	i.Helper()
 	var err error
-	servers := []netip.Addr{testenv.Server4, testenv.Server6}
-	if i.server, err = traffic.Serve(i.Internet, servers...); err != nil {
+	if i.server, err = traffic.Serve(i.Internet, lab.Servers[:]...); err != nil {
 		i.Fatal(err)
 	}
-	for _, to := range servers {
+	for _, to := range lab.Servers {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream} {
 			i.client(to, kind, false)
 		}
@@ -297,7 +270,7 @@ func (i *installed) answeredBy(uplink int) {
 	plan := i.Uplinks[uplink]
 	since := time.Now()
 	for n, c := range i.clients {
-		i.eventually(fmt.Sprintf("client %d to be answered by %s", n, plan.Interface), func() bool {
+		i.Until(fmt.Sprintf("client %d to be answered by %s", n, plan.Interface), func() bool {
 			count := 0
 			for _, r := range c.Log() {
 				if r.Sent.After(since) && !r.Answered.IsZero() && (r.Via == plan.Address4 || r.Via == plan.Address6) {
@@ -320,28 +293,23 @@ func (i *installed) connectionsEnded() {
 	}
 }
 
-// reload sends the signal that systemd sends, and expects a notification of the
-// reload's start and of its end.
+// reload sends what systemd does and wants systemd to be notified of the beginning and end.
 func (i *installed) reload() {
 	i.Helper()
-	ready := i.manager.count("READY=1")
+	ready := i.told.Count("READY=1")
 	if err := i.daemon.Signal(syscall.SIGHUP); err != nil {
 		i.Fatal(err)
 	}
-	i.eventually("RELOADING, then READY", func() bool {
-		return i.manager.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.manager.count("READY=1") == ready+1
+	i.Until("RELOADING, then READY", func() bool {
+		return i.told.Count("RELOADING=1\nMONOTONIC_USEC=") == 1 && i.told.Count("READY=1") == ready+1
 	})
-	i.await("another generation", func(s *control.Status) bool { return s.Daemon.Generation == 2 })
+	i.Await("another generation", func(s *control.Status) bool { return s.Daemon.Generation == 2 })
 }
 
 // noComplaints checks that neither the kernel nor the unit has refused anything.
 func (i *installed) noComplaints() {
 	i.Helper()
-	s, err := i.api.Status(i.Context())
-	if err != nil {
-		i.Fatal(err)
-	}
-	for _, p := range s.Problems {
+	for _, p := range i.Status().Problems {
 		if p.Code != "uplink-down" && p.Severity != control.Info {
 			i.Errorf("problem %s: %s", p.Code, p.Text)
 		}
@@ -357,12 +325,8 @@ func (i *installed) noComplaints() {
 // and tears it down as the removal of the package does.
 func (i *installed) stopAndTeardown() {
 	i.Helper()
-	ctx, cancel := context.WithTimeout(i.Context(), patience)
-	defer cancel()
-	if err := i.daemon.Stop(ctx); err != nil {
-		i.Errorf("SIGTERM: %v", err)
-	}
-	i.eventually("STOPPING", func() bool { return i.manager.count("STOPPING=1") == 1 })
+	i.Stop()
+	i.Until("STOPPING", func() bool { return i.told.Count("STOPPING=1") == 1 })
 	i.holds(true)
 	c := i.confinement(func(c *confinement) { c.Free, c.Args = true, []string{"/usr/bin/swerve", "teardown"} })
 	args, err := c.arguments()
@@ -376,85 +340,4 @@ func (i *installed) stopAndTeardown() {
 	if got, err := i.Gateway.Sysctl("net/ipv4/conf/wan0/ignore_routes_with_linkdown"); err != nil || got != "0" {
 		i.Errorf("after teardown ignore_routes_with_linkdown is %q, %v", got, err)
 	}
-}
-
-// patience bounds every wait. It is long, since only failing tests wait for it.
-const patience = 40 * time.Second
-
-func (i *installed) eventually(what string, holds func() bool) {
-	i.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			i.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
-// await polls the daemon's status until a condition holds.
-func (i *installed) await(what string, holds func(*control.Status) bool) {
-	i.Helper()
-	i.eventually(what, func() bool {
-		s, err := i.api.Status(i.Context())
-		return err == nil && holds(s)
-	})
-}
-
-// carries reports whether an uplink alone carries the default policy.
-func carries(s *control.Status, uplink string) bool {
-	four, six := s.Policies[0].IPv4, s.Policies[0].IPv6
-	return len(four) == 1 && four[0].Uplink == uplink && len(six) == 1 && six[0].Uplink == uplink
-}
-
-// manager is systemd's end of the notification socket.
-type manager struct {
-	mu  sync.Mutex
-	all []string
-}
-
-// listenNotify opens a socket that everybody may write to, as systemd's.
-func listenNotify(t *testing.T, path string) *manager {
-	t.Helper()
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	m := new(manager)
-	var reader sync.WaitGroup
-	reader.Go(func() { m.read(conn) })
-	t.Cleanup(func() { conn.Close(); reader.Wait() })
-	return m
-}
-
-func (m *manager) read(from net.Conn) {
-	buf := make([]byte, 4096)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		m.mu.Lock()
-		m.all = append(m.all, string(bytes.Clone(buf[:n])))
-		m.mu.Unlock()
-	}
-}
-
-// count returns how many messages have the prefix.
-func (m *manager) count(prefix string) (n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, text := range m.all {
-		if strings.HasPrefix(text, prefix) {
-			n++
-		}
-	}
-	return n
-}
-
-func (m *manager) String() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return fmt.Sprintf("%q", slices.Compact(slices.Clone(m.all)))
 }

@@ -13,7 +13,7 @@ import (
 	probing "github.com/prometheus-community/pro-bing"
 
 	"swerve/lane"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // bareFlag makes this program bare pro-bing, for the lines that follow it: device,
@@ -22,14 +22,14 @@ const bareFlag = "-bare-pro-bing"
 
 // bareCommands are this program itself, as bare pro-bing with the probes that the
 // daemon sends: a second's worth spread over the second.
-func bareCommands(l *testenv.Lab) ([]*exec.Cmd, error) {
+func bareCommands(l *lab.Lab) ([]*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	args := []string{bareFlag}
 	for i, u := range l.Uplinks {
-		for _, t := range testenv.Targets {
+		for _, t := range lab.Targets {
 			source := u.Address4
 			if t.Is6() {
 				source = u.Address6

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // session is a client of one kind in one family.
@@ -23,15 +25,15 @@ type clients struct {
 }
 
 // The rates of requests, a second. New sessions come faster, so that their
-// interruption is told more finely.
+// interruption is measured more finely.
 const (
 	freshRate  = 200
 	streamRate = 100
 )
 
 // startClients starts them and waits until each is answered by way of fiber.
-func startClients(ctx context.Context, b *bed) (*clients, error) {
-	server, err := traffic.Serve(b.Internet, servers[:]...)
+func startClients(ctx context.Context, g *lab.Swerve) (*clients, error) {
+	server, err := traffic.Serve(g.Internet, lab.Servers[:]...)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +44,7 @@ func startClients(ctx context.Context, b *bed) (*clients, error) {
 			kind traffic.Kind
 			rate float64
 		}{{&c.fresh[f], traffic.UDPSessions, freshRate}, {&c.udp[f], traffic.UDPStream, streamRate}, {&c.tcp[f], traffic.TCPStream, streamRate}} {
-			client, err := traffic.Start(b.Client, s.kind, servers[f], traffic.Options{Rate: s.rate})
+			client, err := traffic.Start(g.Client, s.kind, lab.Servers[f], traffic.Options{Rate: s.rate})
 			if err != nil {
 				c.stop()
 				return nil, err
@@ -82,7 +84,7 @@ const settled = 10
 func (c *clients) awaitAnswers(ctx context.Context) error {
 	for _, s := range c.all() {
 		what := fmt.Sprintf("%s %s to be answered", s.family, s.Kind)
-		if err := until(ctx, what, s.flows); err != nil {
+		if err := wait.Until(ctx, what, s.flows); err != nil {
 			return err
 		}
 	}

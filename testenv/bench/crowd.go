@@ -11,8 +11,10 @@ import (
 
 	"swerve/failover"
 	"swerve/lane"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // crowdOfFlows is how many conntrack entries the gateway has of each uplink, and
@@ -53,49 +55,49 @@ func (m *measurer) crowd(ctx context.Context) error {
 // playCrowd is one run: the last unanswered packet after the verdict, the memory
 // grown in MiB, and how late the lab was.
 func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration) (last time.Duration, grown float64, late time.Duration, err error) {
-	b, err := newBed(ctx, m.binary)
+	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	defer b.close()
-	if n, err := fillConntrack(b.Gateway, each); err != nil {
+	defer g.Close()
+	if n, err := fillConntrack(g.Gateway, each); err != nil {
 		return 0, 0, 0, fmt.Errorf("make conntrack entry %d: %w", n, err)
 	}
-	flows, err := startFlows(ctx, b, sampled)
+	flows, err := startFlows(ctx, g, sampled)
 	if err != nil {
 		return 0, 0, 0, err
 	}
 	defer flows.stop()
-	if err := until(ctx, "the flows to be answered", flows.allAnswered); err != nil {
+	if err := wait.Until(ctx, "the flows to be answered", flows.allAnswered); err != nil {
 		return 0, 0, 0, err
 	}
-	if !sleep(ctx, phase) {
-		return 0, 0, 0, context.Cause(ctx)
+	if err := wait.Sleep(ctx, phase); err != nil {
+		return 0, 0, 0, err
 	}
-	before, err := residentMiB(b.daemon.Pid(), "RssAnon")
+	before, err := residentMiB(g.Pid(), "RssAnon")
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	b.MarkLateness()
-	if _, err := b.Fault(fiber, "black-hole"); err != nil {
+	g.MarkLateness()
+	if _, err := g.Fault(lab.Fiber, "black-hole"); err != nil {
 		return 0, 0, 0, err
 	}
-	verdict, err := b.awaitDown(ctx, failover.IPv4)
+	verdict, err := awaitDown(ctx, g, failover.IPv4)
 	if err != nil {
 		return 0, 0, 0, err
 	}
 	// Every flow sends several times, and each packet's fate is known.
-	if !sleep(ctx, 2*flowPause+answerWithin) {
-		return 0, 0, 0, context.Cause(ctx)
+	if err := wait.Sleep(ctx, 2*flowPause+answerWithin); err != nil {
+		return 0, 0, 0, err
 	}
-	after, err := residentMiB(b.daemon.Pid(), "RssAnon")
-	return flows.lastUnanswered(time.Now().Add(-answerWithin)).Sub(verdict), after - before, b.Lateness(), err
+	after, err := residentMiB(g.Pid(), "RssAnon")
+	return flows.lastUnanswered(time.Now().Add(-answerWithin)).Sub(verdict), after - before, g.Lateness(), err
 }
 
 // awaitDown waits until fiber is down in a family, and returns when it was.
-func (b *bed) awaitDown(ctx context.Context, f failover.Family) (at time.Time, err error) {
-	err = until(ctx, "fiber to be down", func() bool {
-		events, err := b.events(ctx)
+func awaitDown(ctx context.Context, g lab.Gateway, f failover.Family) (at time.Time, err error) {
+	err = wait.Until(ctx, "fiber to be down", func() bool {
+		events, err := lab.Events(ctx, g)
 		if err != nil {
 			return false
 		}
@@ -107,13 +109,13 @@ func (b *bed) awaitDown(ctx context.Context, f failover.Family) (at time.Time, e
 }
 
 // fillConntrack puts entries into a namespace, so many for each uplink: UDP flows
-// that nobody uses, marked as of the default policy. With an error it tells how many
+// that nobody uses, marked as of the default policy. With an error it returns how many
 // it had made.
 func fillConntrack(ns *netns.NS, each int) (made int, err error) {
 	for i := range 2 * each {
-		uplink := lane.Lane(fiber + 1)
+		uplink := lane.Lane(lab.Fiber + 1)
 		if i >= each {
-			uplink = lte + 1
+			uplink = lab.LTE + 1
 		}
 		client := netip.AddrFrom4([4]byte{10, byte(i >> 22), byte(i >> 14), byte(i >> 6)}).AsSlice()
 		server, port := netip.AddrFrom4([4]byte{198, 18, 0, 99}).AsSlice(), uint16(1024+i&63)

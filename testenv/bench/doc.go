@@ -6,7 +6,7 @@
 //	make bench         all of it, in under an hour, into docs/bench.json
 //	make bench-short   the same with few runs, in five minutes
 //
-// It measures from outside: labs of network namespaces (package testenv), the real
+// It measures from outside: labs of network namespaces (package lab), the real
 // daemon, and clients of the LAN that log each packet (package traffic). Machines
 // that run it pause now and then, so clients and wires watch their own sending: a
 // run in which one of them was over 25 ms late is void, repeated and counted. What
@@ -18,7 +18,7 @@
 //   - main.go: the parts, in their order
 //   - report.go, figure.go: the report, figures and their floors
 //   - tables.go: the report as tables in the documents
-//   - bed.go, clients.go: a lab with a daemon in its gateway, and who is behind it
+//   - gateway.go, clients.go: a lab with a daemon in its gateway, and who is behind it
 //   - faults.go, raw.go: what faults cost clients, and the clients' own timestamps
 //   - unused.go: the same where nobody uses the line
 //   - crowd.go, flows.go: a verdict among many flows

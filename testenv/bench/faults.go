@@ -8,12 +8,13 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // faultPart is a fault that is played again and again, each time in a lab of its
-// own, at an instant drawn by lot over the probes' interval.
+// own, at a random instant of the probes' interval.
 type faultPart struct {
 	group string
 	spec  string
@@ -101,7 +102,7 @@ func (m *measurer) faults(ctx context.Context, p faultPart) error {
 }
 
 // repeat plays until enough runs count, each at a phase of the probes' interval that
-// is drawn by lot, and returns how many did not: this machine had paused.
+// is random, and returns how many did not: this machine had paused.
 func (m *measurer) repeat(group string, runs int, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
 	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
 	for good := 0; good < runs; {
@@ -123,35 +124,35 @@ func (m *measurer) repeat(group string, runs int, play func(phase time.Duration)
 
 // playFault is one run; nil where it is void.
 func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Duration, figures *faultFigures) (*Run, error) {
-	b, err := newBed(ctx, m.binary)
+	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return nil, err
 	}
-	defer b.close()
-	c, err := startClients(ctx, b)
+	defer g.Close()
+	c, err := startClients(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	defer c.stop()
 	if p.dead {
-		if err := b.daemon.Kill(); err != nil {
+		if err := g.Kill(); err != nil {
 			return nil, err
 		}
 	}
-	if !sleep(ctx, lead+phase) {
-		return nil, context.Cause(ctx)
+	if err := wait.Sleep(ctx, lead+phase); err != nil {
+		return nil, err
 	}
-	b.MarkLateness()
-	fault, err := b.Fault(fiber, p.spec)
+	g.MarkLateness()
+	fault, err := g.Fault(lab.Fiber, p.spec)
 	if err != nil {
 		return nil, err
 	}
 	end := fault.Onset.Add(p.watch)
-	if !sleep(ctx, time.Until(end)) {
-		return nil, context.Cause(ctx)
+	if err := wait.Sleep(ctx, time.Until(end)); err != nil {
+		return nil, err
 	}
 	run := &Run{Group: p.group, Phase: hundredths(phase)}
-	counts, err := figures.note(ctx, b, c, fault, end, run)
+	counts, err := figures.note(ctx, g, c, fault, end, run)
 	if !counts {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 }
 
 // note takes a run and its figures down, and reports whether it counts.
-func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *testenv.Fault, end time.Time, run *Run) (counts bool, err error) {
+func (f *faultFigures) note(ctx context.Context, g *lab.Swerve, c *clients, fault *lab.Fault, end time.Time, run *Run) (counts bool, err error) {
 	outcomes := map[*session]traffic.Outcome{}
 	void := false
 	for _, s := range c.all() {
@@ -169,7 +170,7 @@ func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *test
 		run.Sessions = append(run.Sessions, Session{
 			Kind: string(s.Kind), Family: s.family.String(), Requests: stamps(s.Log(), fault.Onset, o.Interruption)})
 	}
-	if void || b.Lateness() > traffic.MaxLateness {
+	if void || g.Lateness() > traffic.MaxLateness {
 		return false, nil
 	}
 	known := fault.Onset
@@ -184,7 +185,7 @@ func (f *faultFigures) note(ctx context.Context, b *bed, c *clients, fault *test
 		f.udp[family].addInterruption(outcomes[c.udp[family]], since)
 		f.tcp[family].addInterruption(outcomes[c.tcp[family]], since)
 	}
-	return true, f.noteDaemon(ctx, b, c, known)
+	return true, f.noteDaemon(ctx, g, c, known)
 }
 
 // addInterruption takes an interruption down, as counted from when the fault was
@@ -193,12 +194,12 @@ func (f *Figure) addInterruption(o traffic.Outcome, known time.Duration) {
 	f.add(millis(max(0, o.Interruption-known)))
 }
 
-// noteDaemon takes down what the daemon tells of the switch, and the resets that
+// noteDaemon records what the daemon reports of the switch, and the resets that
 // followed its verdict; without a daemon the kernel's own report is the verdict.
-func (f *faultFigures) noteDaemon(ctx context.Context, b *bed, c *clients, known time.Time) error {
+func (f *faultFigures) noteDaemon(ctx context.Context, g *lab.Swerve, c *clients, known time.Time) error {
 	verdict := [2]time.Time{known, known}
-	if b.daemon.Pid() != 0 {
-		events, err := b.events(ctx)
+	if g.Pid() != 0 {
+		events, err := lab.Events(ctx, g)
 		if err != nil {
 			return err
 		}

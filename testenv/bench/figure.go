@@ -21,7 +21,7 @@ type Figure struct {
 	Least  *float64 `json:"least"`
 	Median *float64 `json:"median"`
 	Worst  *float64 `json:"worst"`
-	// Met tells whether the floor is reached; true where there is none.
+	// Met reports whether the floor is reached; true where there is none.
 	Met    bool      `json:"met"`
 	Values []float64 `json:"values"`
 }

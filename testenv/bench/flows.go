@@ -9,7 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 // flowPause is how often each of many flows sends, and answerWithin how long its
@@ -37,18 +38,18 @@ type flows struct {
 }
 
 // startFlows opens n flows and begins to send.
-func startFlows(ctx context.Context, b *bed, n int) (*flows, error) {
+func startFlows(ctx context.Context, g *lab.Swerve, n int) (*flows, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flows{cancel: cancel, sent: make([][]time.Time, n), answered: make([][]bool, n)}
-	to := netip.AddrPortFrom(testenv.Server4, echoPort)
+	to := netip.AddrPortFrom(lab.Server4, echoPort)
 	var err error
-	if f.echo, err = b.Internet.ListenPacket("udp4", to.String()); err != nil {
+	if f.echo, err = g.Internet.ListenPacket("udp4", to.String()); err != nil {
 		cancel()
 		return nil, err
 	}
 	f.tasks.Go(f.answer)
 	for i := range n {
-		conn, err := b.Client.DialUDP(to)
+		conn, err := g.Client.DialUDP(to)
 		if err != nil {
 			f.stop()
 			return nil, err
@@ -87,7 +88,7 @@ func (f *flows) send(ctx context.Context) {
 	begin := time.Now()
 	for n := 0; ; n++ {
 		due := begin.Add(flowPause * time.Duration(n) / time.Duration(len(f.conns)))
-		if !sleep(ctx, time.Until(due)) {
+		if wait.Sleep(ctx, time.Until(due)) != nil {
 			return
 		}
 		f.sendOne(n % len(f.conns))

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
 
 const forwardGroup = "forwarding, beside conntrack with one masquerade rule"
@@ -91,7 +92,7 @@ func pair(ctx context.Context, measure func(context.Context, *road) (float64, er
 
 // bulkRateOf is what iperf3 gets through, in bits a second.
 func bulkRateOf(ctx context.Context, r *road) (float64, error) {
-	server := r.server.Command("iperf3", "-s", "-1", "-B", testenv.Server4.String())
+	server := r.server.Command("iperf3", "-s", "-1", "-B", lab.Server4.String())
 	if err := r.server.Start(server); err != nil {
 		return 0, err
 	}
@@ -100,7 +101,7 @@ func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 		out, err := r.server.Run("ss", "-Hltn", "sport", "=", ":5201")
 		return err == nil && out != ""
 	}
-	if err := until(ctx, "iperf3 to listen", listens); err != nil {
+	if err := wait.Until(ctx, "iperf3 to listen", listens); err != nil {
 		return 0, err
 	}
 	return iperf(r.client)
@@ -108,7 +109,7 @@ func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 
 // iperf runs a client and reads what its server received.
 func iperf(client *netns.NS) (float64, error) {
-	out, err := client.Run("iperf3", "-c", testenv.Server4.String(), "-t", strconv.Itoa(int(bulkSpan/time.Second)), "-J")
+	out, err := client.Run("iperf3", "-c", lab.Server4.String(), "-t", strconv.Itoa(int(bulkSpan/time.Second)), "-J")
 	if err != nil {
 		return 0, err
 	}
@@ -129,18 +130,18 @@ func iperf(client *netns.NS) (float64, error) {
 }
 
 // floodPort is where the flood goes. Nobody reads it there: the kernel drops what
-// does not fit, which costs as good as nothing and answers nobody.
+// does not fit, which costs next to nothing and sends no answer.
 const floodPort = 9
 
 // floodRateOf is how many of the smallest packets arrive a second, of as many as one
 // processor sends: 18 bytes of payload make frames of 64 bytes with their checksum.
 func floodRateOf(_ context.Context, r *road) (float64, error) {
-	sink, err := r.server.ListenPacket("udp4", netip.AddrPortFrom(testenv.Server4, floodPort).String())
+	sink, err := r.server.ListenPacket("udp4", netip.AddrPortFrom(lab.Server4, floodPort).String())
 	if err != nil {
 		return 0, err
 	}
 	defer sink.Close()
-	conn, err := r.client.DialUDP(netip.AddrPortFrom(testenv.Server4, floodPort))
+	conn, err := r.client.DialUDP(netip.AddrPortFrom(lab.Server4, floodPort))
 	if err != nil {
 		return 0, err
 	}
@@ -162,7 +163,7 @@ func floodRateOf(_ context.Context, r *road) (float64, error) {
 
 // establish has one packet go each way, so that the flow is one that was answered.
 func establish(conn net.Conn, sink net.PacketConn) error {
-	limit := time.Now().Add(patience)
+	limit := time.Now().Add(wait.Patience)
 	buf := make([]byte, 18)
 	if err := errors.Join(conn.SetDeadline(limit), sink.SetDeadline(limit)); err != nil {
 		return err

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // bulkRate is how many packets a second a stream sends; each is answered, so that
@@ -20,7 +22,7 @@ const times = 10
 // lifePart is something that happens to the daemon and must not disturb traffic.
 type lifePart struct {
 	what string
-	do   func(ctx context.Context, b *bed, lots *rand.Rand) error
+	do   func(ctx context.Context, g lab.Gateway, lots *rand.Rand) error
 }
 
 var lifeParts = []lifePart{
@@ -50,12 +52,12 @@ func (m *measurer) lives(ctx context.Context) error {
 
 // playLife is one run, and returns how many requests had no answer.
 func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (lost int, err error) {
-	b, err := newBed(ctx, m.binary)
+	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return 0, err
 	}
-	defer b.close()
-	server, err := traffic.Serve(b.Internet, servers[:]...)
+	defer g.Close()
+	server, err := traffic.Serve(g.Internet, lab.Servers[:]...)
 	if err != nil {
 		return 0, err
 	}
@@ -63,17 +65,17 @@ func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (l
 	var all []*session
 	for _, f := range failover.Families {
 		// An answer that comes late was not lost, this machine was slow.
-		c, err := traffic.Start(b.Client, traffic.UDPStream, servers[f], traffic.Options{Rate: bulkRate, Timeout: 3 * time.Second})
+		c, err := traffic.Start(g.Client, traffic.UDPStream, lab.Servers[f], traffic.Options{Rate: bulkRate, Timeout: 3 * time.Second})
 		if err != nil {
 			return 0, err
 		}
 		defer c.Stop()
 		all = append(all, &session{c, f})
 	}
-	if err := until(ctx, "the streams to be answered", func() bool { return all[0].flows() && all[1].flows() }); err != nil {
+	if err := wait.Until(ctx, "the streams to be answered", func() bool { return all[0].flows() && all[1].flows() }); err != nil {
 		return 0, err
 	}
-	if err := p.do(ctx, b, lots); err != nil {
+	if err := p.do(ctx, g, lots); err != nil {
 		return 0, err
 	}
 	for _, s := range all {
@@ -87,52 +89,56 @@ func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (l
 	return lost, nil
 }
 
-func reloads(ctx context.Context, b *bed, _ *rand.Rand) error {
+func reloads(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 	for i := range times {
-		text := defaults
+		text := lab.TwoUplinks
 		if i%2 == 0 {
 			text += "failback: {after: 20s}\n"
 		}
-		if err := b.configure(text); err != nil {
+		if err := g.Configure(text); err != nil {
 			return err
 		}
-		if _, err := b.api.Reload(ctx); err != nil {
+		if _, err := g.API().Reload(ctx); err != nil {
 			return err
 		}
-		sleep(ctx, 100*time.Millisecond)
+		if err := wait.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func restarts(ctx context.Context, b *bed, _ *rand.Rand) error {
+func restarts(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 	for range times {
-		if err := b.daemon.Stop(ctx); err != nil {
+		if err := g.Stop(ctx); err != nil {
 			return err
 		}
-		if err := b.daemon.Start(); err != nil {
+		if err := g.Start(); err != nil {
 			return err
 		}
-		if err := b.awaitUp(ctx); err != nil {
+		if err := awaitUp(ctx, g); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// kills ends the daemon at instants drawn by lot: half of them while it starts.
-func kills(ctx context.Context, b *bed, lots *rand.Rand) error {
+// kills ends the daemon at random instants: half of them while it starts.
+func kills(ctx context.Context, g lab.Gateway, lots *rand.Rand) error {
 	for i := range times {
 		span := 100 * time.Millisecond
 		if i%2 == 0 {
 			span = 800 * time.Millisecond
 		}
-		sleep(ctx, time.Duration(lots.Int64N(int64(span))))
-		if err := b.daemon.Kill(); err != nil {
+		if err := wait.Sleep(ctx, time.Duration(lots.Int64N(int64(span)))); err != nil {
 			return err
 		}
-		if err := b.daemon.Start(); err != nil {
+		if err := g.Kill(); err != nil {
+			return err
+		}
+		if err := g.Start(); err != nil {
 			return err
 		}
 	}
-	return b.awaitUp(ctx)
+	return awaitUp(ctx, g)
 }

@@ -36,7 +36,7 @@ func main() {
 	out := flag.String("out", "bench.json", "write the report to this `FILE`")
 	short := flag.Bool("short", false, "few runs, in five minutes")
 	runs := flag.Int("runs", 0, "runs of each latency figure; 0: 100, or 6 where short")
-	seed := flag.Uint64("seed", 1, "of all that is drawn by lot")
+	seed := flag.Uint64("seed", 1, "of all random choices")
 	only := flag.String("only", "", "only the parts whose name matches this `PATTERN`")
 	tables := flag.String("tables", "", "measure nothing: make the tables in the documents of this report `FILE`")
 	flag.Parse()
@@ -109,7 +109,7 @@ func (m *measurer) measure(ctx context.Context, only *regexp.Regexp) error {
 	return nil
 }
 
-// progress tells on standard error what is done.
+// progress reports on standard error what is done.
 func (m *measurer) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

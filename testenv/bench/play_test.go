@@ -3,13 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/simulator"
 	"swerve/testenv/traffic"
 )
@@ -26,9 +25,8 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	daemonBinary = filepath.Join(folder, "swerve")
-	if out, err := exec.Command("go", "build", "-o", daemonBinary, "swerve/cmd/swerve").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: build swerve: %v\n%s", err, out)
+	if daemonBinary, err = lab.Build(folder, "cmd/swerve"); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
 	return m.Run()
@@ -44,8 +42,8 @@ func TestDaemonIsAsNiceAsItsUnit(t *testing.T) {
 	}
 }
 
-// Each fault can be played, and what it costs is told of both families. How much
-// that is is the bench's to judge, on a machine that does nothing else.
+// Each fault can be played, and what it costs is reported for both families. How much
+// that may be is for the bench to judge, on a machine that does nothing else.
 func TestFaultsCanBePlayed(t *testing.T) {
 	for _, p := range faultParts {
 		t.Run(p.group, func(t *testing.T) {
@@ -76,7 +74,7 @@ func TestFaultsCanBePlayed(t *testing.T) {
 	}
 }
 
-// Where nobody uses the line the kernel's own messages tell when its ladders turned.
+// Where nobody uses the line the kernel's own messages show when its ladders turned.
 func TestUnusedLineCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	took, late, err := m.playUnused(t.Context(), 300*time.Millisecond)

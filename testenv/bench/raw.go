@@ -12,7 +12,7 @@ import (
 // are milliseconds.
 type Run struct {
 	Group string `json:"group"`
-	// Phase is how long after the daemon's first answer the fault began, drawn by lot.
+	// Phase is how long after the daemon's first answer the fault began, a random time.
 	Phase float64 `json:"phase_ms"`
 	// Reported is the kernel's message of the lost carrier, after the onset.
 	Reported *float64  `json:"reported_ms,omitempty"`

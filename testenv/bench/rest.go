@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 const restGroup = "at rest, 2 uplinks and 6 targets"
@@ -27,24 +28,24 @@ func (m *measurer) rest(ctx context.Context) error {
 	ratio := &Figure{Group: restGroup, What: "processor time, beside bare pro-bing", Unit: "×", Floor: medianAtMost(1.2)}
 	fping := &Figure{Group: restGroup, What: "processor time, beside fping", Unit: "×"}
 	memory := &Figure{Group: restGroup, What: "resident memory", Unit: "MiB", Floor: worstAtMost(25)}
-	swerve, err := newBed(ctx, m.binary)
+	swerve, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return err
 	}
-	defer swerve.close()
-	bare, stopBare, err := m.startPeer(ctx, func(l *testenv.Lab) ([]*exec.Cmd, error) { return bareCommands(l) })
+	defer swerve.Close()
+	bare, stopBare, err := m.startPeer(ctx, func(l *lab.Lab) ([]*exec.Cmd, error) { return bareCommands(l) })
 	if err != nil {
 		return err
 	}
 	defer stopBare()
-	pings, stopPings, err := m.startPeer(ctx, func(l *testenv.Lab) ([]*exec.Cmd, error) { return fpingCommands(l) })
+	pings, stopPings, err := m.startPeer(ctx, func(l *lab.Lab) ([]*exec.Cmd, error) { return fpingCommands(l) })
 	if err != nil {
 		return err
 	}
 	defer stopPings()
-	daemon := []int{swerve.daemon.Pid()}
-	if !sleep(ctx, 5*time.Second) { // starting is over by then
-		return context.Cause(ctx)
+	daemon := []int{swerve.Pid()}
+	if err := wait.Sleep(ctx, 5*time.Second); err != nil { // starting is over by then
+		return err
 	}
 	for i := range max(2, m.runs/8) {
 		used, err := usedOver(ctx, restWindow, daemon, bare, pings)
@@ -54,7 +55,7 @@ func (m *measurer) rest(ctx context.Context) error {
 		share.add(100 * used[0].Seconds() / restWindow.Seconds())
 		ratio.add(used[0].Seconds() / used[1].Seconds())
 		fping.add(used[0].Seconds() / used[2].Seconds())
-		resident, err := residentMiB(swerve.daemon.Pid(), "VmRSS")
+		resident, err := residentMiB(swerve.Pid(), "VmRSS")
 		if err != nil {
 			return err
 		}
@@ -68,26 +69,26 @@ func (m *measurer) rest(ctx context.Context) error {
 // startPeer runs programs in the gateway of a lab whose kernel Swerve has prepared:
 // its daemon is killed, so that what it leaves still keeps each probe on its
 // uplink.
-func (m *measurer) startPeer(ctx context.Context, commands func(*testenv.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
-	b, err := newBed(ctx, m.binary)
+func (m *measurer) startPeer(ctx context.Context, commands func(*lab.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
+	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := b.daemon.Kill(); err != nil {
-		b.close()
+	if err := g.Kill(); err != nil {
+		g.Close()
 		return nil, nil, err
 	}
-	all, err := commands(b.Lab)
+	all, err := commands(g.Lab)
 	var started []*exec.Cmd
 	stop = func() {
-		b.close() // the kernel kills what runs in the gateway
+		g.Close() // the kernel kills what runs in the gateway
 		for _, cmd := range started {
 			_ = cmd.Wait() // it was killed
 		}
 	}
 	for _, cmd := range all {
 		if err == nil {
-			err = b.Gateway.Start(cmd)
+			err = g.Gateway.Start(cmd)
 		}
 		if err == nil {
 			started = append(started, cmd)
@@ -103,11 +104,11 @@ func (m *measurer) startPeer(ctx context.Context, commands func(*testenv.Lab) ([
 
 // fpingCommands are an fping for each uplink and family, a probe a second to each
 // target.
-func fpingCommands(l *testenv.Lab) (all []*exec.Cmd, err error) {
+func fpingCommands(l *lab.Lab) (all []*exec.Cmd, err error) {
 	for i := range l.Uplinks {
 		for _, six := range []bool{false, true} {
 			args := []string{"-q", "-l", "-p", "1000", "-t", "1000", "-I", l.Uplinks[i].Interface}
-			for _, t := range testenv.Targets {
+			for _, t := range lab.Targets {
 				if t.Is6() == six {
 					args = append(args, t.String())
 				}
@@ -124,8 +125,8 @@ func usedOver(ctx context.Context, span time.Duration, groups ...[]int) ([]time.
 	if err != nil {
 		return nil, err
 	}
-	if !sleep(ctx, span) {
-		return nil, context.Cause(ctx)
+	if err := wait.Sleep(ctx, span); err != nil {
+		return nil, err
 	}
 	after, err := usedBy(groups)
 	if err != nil {

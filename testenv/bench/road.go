@@ -12,8 +12,9 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
 
 // road is a client, a gateway with two uplinks, and a server, one veth apart: the
@@ -76,7 +77,7 @@ func (r *road) build() error {
 			return err
 		}
 	}
-	for _, a := range append([]netip.Addr{testenv.Server4}, testenv.Targets...) {
+	for _, a := range append([]netip.Addr{lab.Server4}, lab.Targets...) {
 		if a.Is4() {
 			if err := r.server.AddAddr("lo", netip.PrefixFrom(a, 32)); err != nil {
 				return err
@@ -164,7 +165,7 @@ func (r *road) bySwerve(ctx context.Context, binary string) error {
 	r.stop = func() { end(cmd); os.RemoveAll(folder) }
 	api := control.Dial(socket)
 	defer api.Close()
-	return until(ctx, "the uplinks to be up", func() bool {
+	return wait.Until(ctx, "the uplinks to be up", func() bool {
 		s, err := api.Status(ctx)
 		return err == nil && s.Overall == control.OK && len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
 	})

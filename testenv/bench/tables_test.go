@@ -10,7 +10,7 @@ import (
 // root is the repository's, as seen from here.
 const root = "../.."
 
-// The documents tell what the report says, and nothing else.
+// The documents have what the report says, and nothing else.
 func TestDocumentsAgreeWithTheReport(t *testing.T) {
 	report, err := readReport(filepath.Join(root, "docs/bench.json"))
 	if err != nil {

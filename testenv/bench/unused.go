@@ -11,7 +11,9 @@ import (
 
 	"swerve/failover"
 	"swerve/lane"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 const unusedGroup = "black-hole, nobody using the line"
@@ -23,7 +25,7 @@ var defaultTable = lane.DefaultLayout.Table(lane.DefaultPolicy)
 const bestMetric = 1
 
 // unused measures how soon new sessions would go elsewhere where only probes can
-// tell: until the kernel says that the ladder leads out by the other uplink.
+// notice: until the kernel reports that the ladder leads out by the other uplink.
 func (m *measurer) unused(ctx context.Context) error {
 	var figures [2]*Figure
 	for _, f := range failover.Families {
@@ -50,25 +52,25 @@ func (m *measurer) unused(ctx context.Context) error {
 
 // playUnused is one run: how long each family took, and how late the lab was.
 func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2]time.Duration, late time.Duration, err error) {
-	b, err := newBed(ctx, m.binary)
+	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return took, 0, err
 	}
-	defer b.close()
-	turned, stop, err := watchLadders(b)
+	defer g.Close()
+	turned, stop, err := watchLadders(g)
 	if err != nil {
 		return took, 0, err
 	}
 	defer stop()
-	if !sleep(ctx, phase) {
-		return took, 0, context.Cause(ctx)
+	if err := wait.Sleep(ctx, phase); err != nil {
+		return took, 0, err
 	}
-	b.MarkLateness()
-	fault, err := b.Fault(fiber, "black-hole")
+	g.MarkLateness()
+	fault, err := g.Fault(lab.Fiber, "black-hole")
 	if err != nil {
 		return took, 0, err
 	}
-	limit := time.After(patience)
+	limit := time.After(wait.Patience)
 	for took[failover.IPv4] == 0 || took[failover.IPv6] == 0 {
 		select {
 		case t := <-turned:
@@ -76,12 +78,12 @@ func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2
 				took[t.family] = t.at.Sub(fault.Onset)
 			}
 		case <-limit:
-			return took, 0, fmt.Errorf("the ladders were not turned within %v", patience)
+			return took, 0, fmt.Errorf("the ladders were not turned within %v", wait.Patience)
 		case <-ctx.Done():
 			return took, 0, context.Cause(ctx)
 		}
 	}
-	return took, b.Lateness(), nil
+	return took, g.Lateness(), nil
 }
 
 // turning is the kernel's word that a ladder leads out by lte first.
@@ -91,13 +93,13 @@ type turning struct {
 }
 
 // watchLadders follows the kernel's messages about routes in the gateway.
-func watchLadders(b *bed) (<-chan turning, func(), error) {
-	link, err := b.Gateway.Netlink().LinkByName(b.Uplinks[lte].Interface)
+func watchLadders(g *lab.Swerve) (<-chan turning, func(), error) {
+	link, err := g.Gateway.Netlink().LinkByName(g.Uplinks[lab.LTE].Interface)
 	if err != nil {
 		return nil, nil, err
 	}
 	updates, done := make(chan netlink.RouteUpdate, 64), make(chan struct{})
-	handle := netns.NsHandle(b.Gateway.Fd())
+	handle := netns.NsHandle(g.Gateway.Fd())
 	if err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{Namespace: &handle}); err != nil {
 		return nil, nil, fmt.Errorf("follow the routes: %w", err)
 	}

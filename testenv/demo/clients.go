@@ -2,11 +2,10 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -33,16 +32,15 @@ type clients struct {
 	sessions []session
 }
 
-func startClients(lab *testenv.Lab) (*clients, error) {
-	servers := [2]netip.Addr{failover.IPv4: testenv.Server4, failover.IPv6: testenv.Server6}
-	server, err := traffic.Serve(lab.Internet, servers[:]...)
+func startClients(l *lab.Lab) (*clients, error) {
+	server, err := traffic.Serve(l.Internet, lab.Servers[:]...)
 	if err != nil {
 		return nil, err
 	}
 	c := &clients{server: server}
 	for _, k := range kinds {
 		for _, f := range failover.Families {
-			client, err := traffic.Start(lab.Client, k.kind, servers[f], traffic.Options{})
+			client, err := traffic.Start(l.Client, k.kind, lab.Servers[f], traffic.Options{})
 			if err != nil {
 				c.stop()
 				return nil, fmt.Errorf("start the client of %s by %s: %w", k.name, f, err)

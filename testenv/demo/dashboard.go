@@ -1,141 +1,177 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/wait"
 )
 
-// whether is a choice of the flag -dashboard.
-type whether string
-
-const (
-	ask whether = "ask" // on a terminal that has room for both
-	yes whether = "yes"
-	no  whether = "no"
-)
-
-func (w *whether) String() string { return string(*w) }
-
-func (w *whether) Set(text string) error {
-	switch whether(text) {
-	case ask, yes, no:
-		*w = whether(text)
-		return nil
-	}
-	return fmt.Errorf("%q is none of ask, yes and no", text)
-}
-
-// answerTime is how long the question stands; nobody may be there.
+// answerTime is how long the question waits for an answer.
 const answerTime = 8 * time.Second
 
-// wanted reports whether to show the dashboard. What keeps it from being shown is
-// an error only where it was asked for.
-func (w whether) wanted(ctx context.Context, t terminal, limit time.Duration) (bool, error) {
-	obstacle := t.obstacle()
-	switch {
-	case w == no:
+// wanted reports whether to show the dashboard, by the flag's value: yes, no, or ask
+// on a terminal that has room for it. What makes it impossible is an error only where
+// it was asked for.
+func wanted(ctx context.Context, flag string) (bool, error) {
+	if flag == "no" {
 		return false, nil
-	case w == yes && obstacle != nil:
-		return false, fmt.Errorf("show the dashboard: %w", obstacle)
-	case w == yes:
-		return true, nil
+	}
+	columns, rows, obstacle := terminal()
+	switch {
+	case flag == "yes":
+		return obstacle == nil, obstacle
+	case flag != "ask":
+		return false, fmt.Errorf("-dashboard is %q, none of ask, yes and no", flag)
 	case obstacle != nil:
 		return false, nil
 	}
-	if _, _, roomy := t.layout(); !roomy {
+	if _, _, roomy := split(columns, rows); !roomy {
 		return false, nil
 	}
-	return t.question(ctx, limit), nil
+	fmt.Printf("Show the dashboard (swerve tui) beside the timeline? [y/N, no in %.0f s] ", answerTime.Seconds())
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return isYes(ctx, os.Stdin), nil
 }
 
-// terminal is where the demo is shown and may be answered.
-type terminal struct{ in, out *os.File }
-
-// obstacle is why no dashboard can be shown on the terminal; nil: it can.
-func (t terminal) obstacle() error {
-	switch {
-	case !isTerminal(t.in):
-		return errors.New("standard input is not a terminal")
-	case !isTerminal(t.out):
-		return errors.New("standard output is not a terminal")
+// terminal returns the terminal's size, or why no dashboard can be shown on it.
+func terminal() (columns, rows int, obstacle error) {
+	for _, f := range []*os.File{os.Stdin, os.Stdout} {
+		ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+		if err != nil {
+			return 0, 0, fmt.Errorf("show the dashboard: %s is not a terminal", f.Name())
+		}
+		columns, rows = int(ws.Col), int(ws.Row)
 	}
 	if kind := os.Getenv("TERM"); kind == "" || kind == "dumb" {
-		return fmt.Errorf("the terminal's kind is %q", kind)
+		return 0, 0, fmt.Errorf("show the dashboard: the terminal's kind is %q", kind)
 	}
 	if _, err := exec.LookPath("tmux"); err != nil {
-		return errors.New("tmux is missing; sudo apt-get install tmux")
+		return 0, 0, errors.New("show the dashboard: tmux is missing; sudo apt-get install tmux")
 	}
-	return nil
+	return columns, rows, nil
 }
 
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
-
-// Room for both: a line of the timeline seldom has more than 120 columns, and the
-// dashboard wants 80 by 24.
-const (
-	besideColumns  = 200
-	belowRows      = 40
-	leastColumns   = 80
-	dashboardRows  = 24
-	dashboardWidth = 80
-)
-
-// layout is how tmux(1) is told to split the terminal, and to what size of the
-// dashboard. It is not roomy where one of the two would be cramped.
-func (t terminal) layout() (direction string, size int, roomy bool) {
-	ws, err := unix.IoctlGetWinsize(int(t.out.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return "-v", dashboardRows, false
+// isYes reads one line. None before ctx ends is a no.
+func isYes(ctx context.Context, in io.Reader) bool {
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n') // half a line is no answer
+		answer <- line
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Print("\n\n")
+		return false
+	case line := <-answer:
+		fmt.Println()
+		word, whole := strings.CutSuffix(strings.ToLower(line), "\n")
+		word = strings.TrimSpace(word)
+		return whole && (word == "y" || word == "yes")
 	}
-	return split(int(ws.Col), int(ws.Row))
 }
 
+// split is how tmux(1) has to split a terminal, and the size of the dashboard then.
+// It is not roomy where one of the two panes would be cramped: a line of the timeline
+// seldom has more than 120 columns, and the dashboard wants 80 by 24.
 func split(columns, rows int) (direction string, size int, roomy bool) {
-	if columns >= besideColumns {
-		return "-h", max(dashboardWidth, columns/2-20), rows >= dashboardRows
+	if columns >= 200 {
+		return "-h", max(80, columns/2-20), rows >= 24
 	}
-	return "-v", max(dashboardRows, rows/2), columns >= leastColumns && rows >= belowRows
+	return "-v", max(24, rows/2), columns >= 80 && rows >= 40
 }
 
-// question asks once. No answer is a no.
-func (t terminal) question(ctx context.Context, limit time.Duration) bool {
-	fmt.Fprintf(t.out, "Show the dashboard (swerve tui) beside the timeline? [y/N, no in %.0f s] ", limit.Seconds())
-	answer := t.line(ctx, limit)
-	if !strings.HasSuffix(answer, "\n") {
-		fmt.Fprintln(t.out)
-	}
-	fmt.Fprintln(t.out)
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return true
-	}
-	return false
+// panes are a tmux server of the demo's own, which shows the timeline in one pane and
+// the dashboard in another. It ends with its terminal and with this process.
+type panes struct {
+	timeline *os.File // what the one pane shows
+	client   *exec.Cmd
+	ended    chan struct{} // closed when the client has ended
 }
 
-// line reads a line that comes in time.
-func (t terminal) line(ctx context.Context, limit time.Duration) string {
-	const step = 50 // ms; a signal does not always end a poll
-	var buf [128]byte
-	for end := time.Now().Add(limit); ctx.Err() == nil && time.Now().Before(end); {
-		fds := []unix.PollFd{{Fd: int32(t.in.Fd()), Events: unix.POLLIN}}
-		if n, err := unix.Poll(fds, step); n <= 0 || err != nil {
-			continue
-		}
-		n, err := unix.Read(int(t.in.Fd()), buf[:])
-		if err != nil {
-			return ""
-		}
-		return string(buf[:n])
+// panesConf has nothing but the panes on the terminal. The server ends with the
+// terminal, and with the first pane, which has the timeline.
+const panesConf = `set -g destroy-unattached on
+set -g status off
+set -g set-clipboard off
+set -g escape-time 0
+set-hook -g pane-exited 'if -F "#{==:#{hook_pane},%0}" kill-server'
+`
+
+// openPanes starts tmux on this terminal, with its files in a folder. It calls closed
+// when tmux has ended: the user ended it, or it failed.
+func openPanes(folder string, closed func()) (*panes, error) {
+	conf := filepath.Join(folder, "conf")
+	if err := os.WriteFile(conf, []byte(panesConf), 0o600); err != nil {
+		return nil, fmt.Errorf("show the dashboard: %w", err)
 	}
-	return ""
+	f, err := os.Create(filepath.Join(folder, "timeline"))
+	if err != nil {
+		return nil, fmt.Errorf("show the dashboard: %w", err)
+	}
+	p := &panes{timeline: f, ended: make(chan struct{})}
+	p.client = p.tmux("-f", conf, "new-session", "tail", "-n", "+1", "-f", f.Name())
+	p.client.Stdin, p.client.Stdout, p.client.Stderr = os.Stdin, os.Stdout, os.Stderr
+	p.client.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the kernel sends the signal when this thread ends
+		err := p.client.Start()
+		started <- err
+		if err == nil {
+			_ = p.client.Wait() // it says on standard error what was wrong
+			close(p.ended)
+			closed()
+		}
+	}()
+	if err := <-started; err != nil {
+		f.Close()
+		return nil, fmt.Errorf("show the dashboard: %w", err)
+	}
+	return p, nil
+}
+
+// tmux prepares a command for the server, which may run in a pane of another.
+func (p *panes) tmux(args ...string) *exec.Cmd {
+	socket := filepath.Join(filepath.Dir(p.timeline.Name()), "tmux")
+	cmd := exec.Command("tmux", append([]string{"-u", "-S", socket}, args...)...)
+	cmd.Env = append(os.Environ(), "TMUX=")
+	return cmd
+}
+
+// add shows swerve tui beside or under the timeline.
+func (p *panes) add(ctx context.Context, binary, socket string) error {
+	columns, rows, err := terminal()
+	if err != nil {
+		return err
+	}
+	direction, size, _ := split(columns, rows)
+	return wait.Until(ctx, "tmux to show the dashboard", func() bool {
+		return p.tmux("-N", "split-window", "-d", direction, "-l", fmt.Sprint(size), binary, "tui", "--socket", socket).Run() == nil
+	})
+}
+
+// close ends tmux and prints the timeline on the terminal, which shows nothing of
+// what tmux drew any more.
+func (p *panes) close() {
+	_ = p.tmux("-N", "kill-server").Run() // it may have ended
+	_ = p.client.Process.Signal(syscall.SIGTERM)
+	<-p.ended
+	if _, err := p.timeline.Seek(0, io.SeekStart); err == nil {
+		_, _ = io.Copy(os.Stdout, p.timeline) // to the terminal, if that is still there
+	}
+	p.timeline.Close()
 }

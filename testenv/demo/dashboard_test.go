@@ -1,120 +1,47 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"swerve/testenv/lab"
+	"swerve/testenv/netns"
+	"swerve/testenv/tmux"
+	"swerve/testenv/wait"
 )
-
-// keyboard is the other end of a terminal: what is typed, and what was shown.
-type keyboard struct{ *os.File }
-
-// newTerminal makes a terminal of a size.
-func newTerminal(t *testing.T, columns, rows uint16) (terminal, keyboard) {
-	t.Helper()
-	t.Setenv("TERM", "xterm-256color")
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := keyboard{os.NewFile(uintptr(fd), "ptmx")}
-	t.Cleanup(func() { k.Close() })
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tty.Close() })
-	return terminal{tty, tty}, k
-}
-
-// shown is what the terminal shows when nobody has it any more.
-func (k keyboard) shown(t terminal) string {
-	t.in.Close()
-	text, _ := io.ReadAll(k) // EIO: the end
-	return string(text)
-}
 
 func TestAnswers(t *testing.T) {
 	for typed, want := range map[string]bool{"y\n": true, " YES \n": true, "\n": false, "n\n": false, "": false, "y": false} {
-		term, k := newTerminal(t, 220, 50)
-		if _, err := k.WriteString(typed); err != nil {
-			t.Fatal(err)
-		}
-		limit := time.Minute
-		if !strings.HasSuffix(typed, "\n") {
-			limit = 200 * time.Millisecond // nothing will come
-		}
-		got, err := ask.wanted(t.Context(), term, limit)
-		if err != nil || got != want {
-			t.Errorf("typed %q: %v, %v; want %v", typed, got, err, want)
-		}
-		if text := k.shown(term); strings.Count(text, "swerve tui") != 1 {
-			t.Errorf("typed %q: the terminal shows %q, want one question", typed, text)
+		if got := isYes(t.Context(), strings.NewReader(typed)); got != want {
+			t.Errorf("typed %q: %v, want %v", typed, got, want)
 		}
 	}
-}
-
-// Ctrl-C ends the question as all else.
-func TestInterruptedQuestion(t *testing.T) {
-	term, _ := newTerminal(t, 220, 50)
+	nobody, _ := io.Pipe()
+	defer nobody.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if got, err := ask.wanted(ctx, term, time.Hour); got || err != nil {
-		t.Errorf("%v, %v", got, err)
+	cancel() // Ctrl-C ends the question as it ends all else
+	if isYes(ctx, nobody) {
+		t.Error("an interrupted question is answered by yes")
 	}
 }
 
-// Nobody is asked where there is no room, or no terminal; then nothing is printed
-// that was not printed before.
-func TestNoQuestion(t *testing.T) {
-	small, k := newTerminal(t, 100, 30)
-	if got, err := ask.wanted(t.Context(), small, time.Hour); got || err != nil {
-		t.Errorf("without room: %v, %v", got, err)
-	}
-	if got, err := yes.wanted(t.Context(), small, time.Hour); !got || err != nil {
-		t.Errorf("without room, but told to: %v, %v", got, err)
-	}
-	if text := k.shown(small); text != "" {
-		t.Errorf("without room it prints %q", text)
-	}
-	file, err := os.Create(t.TempDir() + "/out")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	tty, k := newTerminal(t, 220, 50)
-	if got, err := no.wanted(t.Context(), tty, time.Hour); got || err != nil {
-		t.Errorf("told not to: %v, %v", got, err)
-	}
-	for _, term := range []terminal{{file, file}, {tty.in, file}, {file, tty.out}} {
-		if got, err := ask.wanted(t.Context(), term, time.Hour); got || err != nil {
-			t.Errorf("without a terminal: %v, %v", got, err)
+// The terminal is not looked at where the user said no, and has to be one where the
+// user said yes. The tests' standard input is none.
+func TestWanted(t *testing.T) {
+	for flag, want := range map[string]string{"no": "", "ask": "", "yes": "is not a terminal", "perhaps": "none of ask, yes and no"} {
+		show, err := wanted(t.Context(), flag)
+		if show || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v; want an error with %q", flag, show, err, want)
 		}
-		if _, err := yes.wanted(t.Context(), term, time.Hour); err == nil || !strings.Contains(err.Error(), "not a terminal") {
-			t.Errorf("without a terminal, but told to: %v", err)
-		}
-	}
-	if text := k.shown(tty); text != "" {
-		t.Errorf("half a terminal shows %q", text)
-	}
-	if info, err := file.Stat(); err != nil || info.Size() != 0 {
-		t.Errorf("it wrote %d bytes into a file (%v)", info.Size(), err)
 	}
 }
 
@@ -140,12 +67,155 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestWhether(t *testing.T) {
-	w := ask
-	if err := w.Set("no"); err != nil || w != no {
-		t.Errorf("no: %v, %v", w, err)
+// multiplexer is a tmux server of the test's own, with the demo in its one window.
+type multiplexer struct {
+	*testing.T
+	*tmux.Server
+	folder string // of its socket, of the programs, and of all that the demo makes
+}
+
+// programs builds the demo and the daemon into a folder, which it returns.
+func programs(t *testing.T) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	for _, command := range []string{"testenv/demo", "cmd/swerve"} {
+		if _, err := lab.Build(folder, command); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := w.Set("perhaps"); err == nil || w != no {
-		t.Errorf("perhaps: %v, %v", w, err)
+	return folder
+}
+
+// startDemo starts the demo in a window of 220 by 50, with more in its environment,
+// and answers its question by yes.
+func startDemo(t *testing.T, environment string) *multiplexer {
+	t.Helper()
+	folder := programs(t)
+	if err := os.Mkdir(folder+"/tmp", 0o700); err != nil {
+		t.Fatal(err)
 	}
+	m := &multiplexer{t, tmux.Start(t, netns.New(t), folder), folder}
+	m.Open("stage", 220, 50, fmt.Sprintf("env %s TMPDIR=%[2]s/tmp %[2]s/demo -swerve %[2]s/swerve", environment, folder))
+	m.Shows("stage", "beside the timeline?")
+	m.Press("stage", "y", "Enter")
+	return m
+}
+
+// processes are the command lines of the demo and all that it started, by process.
+func (m *multiplexer) processes() map[int]string {
+	found := map[int]string{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		args := strings.ReplaceAll(string(line), "\x00", " ")
+		for _, program := range []string{"", "tmux -u -S ", "tail -n +1 -f "} {
+			if err == nil && strings.HasPrefix(args, program+m.folder) {
+				found[pid] = args
+			}
+		}
+	}
+	return found
+}
+
+// noFileStays wants the demo to have deleted its files.
+func (m *multiplexer) noFileStays() {
+	m.Helper()
+	if files, err := os.ReadDir(m.folder + "/tmp"); err != nil || len(files) > 0 {
+		m.Errorf("files stay: %v, %v", files, err)
+	}
+}
+
+// The dashboard is shown also where the demo is in a tmux. After Ctrl-C the timeline
+// stands on the terminal, and nothing else is left.
+func TestDashboardBesideTheTimeline(t *testing.T) {
+	for name, environment := range map[string]string{"in tmux": "", "on a terminal": "-u TMUX -u TMUX_PANE"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := startDemo(t, environment)
+			m.Shows("stage", "swerve run, pid", "UPLINKS", "POLICIES", "── carrier lost")
+			if n := len(m.processes()); n < 5 {
+				t.Errorf("%d processes, want the demo, tmux with its client, the timeline, the daemon and the dashboard: %v", n, m.processes())
+			}
+			m.Press("stage", "C-c")
+			m.Shows("stage", "exit code 1")
+			for _, want := range []string{"swerve run, pid", "── carrier lost", "demo: ended early; nothing is left behind"} {
+				if text := m.All("stage"); strings.Count(text, want) != 1 {
+					t.Errorf("afterwards the terminal does not show %q once:\n%s", want, text)
+				}
+			}
+			wait.For(t, "all processes to end", func() bool { return len(m.processes()) == 0 })
+			m.noFileStays()
+		})
+	}
+}
+
+// Without a terminal the output is the timeline, and reads well in a file.
+func TestTimelineInAFile(t *testing.T) {
+	folder := programs(t)
+	cmd := exec.Command(folder+"/demo", "-swerve", folder+"/swerve")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
+	var text strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		fmt.Fprintln(&text, lines.Text())
+		if strings.Contains(lines.Text(), "── carrier lost") {
+			_ = cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("the demo that was interrupted ended with %v", err)
+	}
+	if got := text.String(); !strings.HasPrefix(got, intro) || !strings.Contains(got, "── carrier lost") || strings.ContainsAny(got, "\x1b\r?") {
+		t.Errorf("the file has\n%q", got)
+	}
+}
+
+// However a part of it is killed, the rest ends as well.
+func TestKilledDemo(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(*multiplexer)
+		killed bool // the demo itself had no time to delete its files
+	}{
+		"the demo":         {end: func(m *multiplexer) { m.kill(m.folder+"/demo ", syscall.SIGTERM) }},
+		"the demo at once": {end: func(m *multiplexer) { m.kill(m.folder+"/demo ", syscall.SIGKILL) }, killed: true},
+		"the timeline":     {end: func(m *multiplexer) { m.kill("tail ", syscall.SIGKILL) }},
+		"the terminal":     {end: func(m *multiplexer) { m.Tmux("respawn-pane", "-k", "-t", "stage", "sleep 1000") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := startDemo(t, "-u TMUX -u TMUX_PANE")
+			m.Shows("stage", "swerve run, pid", "UPLINKS")
+			c.end(m)
+			wait.For(t, "all processes to end", func() bool { return len(m.processes()) == 0 })
+			if !c.killed {
+				m.noFileStays()
+			}
+		})
+	}
+}
+
+// kill sends a signal to the process whose command line begins so.
+func (m *multiplexer) kill(beginning string, signal syscall.Signal) {
+	m.Helper()
+	for pid, args := range m.processes() {
+		if strings.HasPrefix(args, beginning) {
+			if err := syscall.Kill(pid, signal); err != nil {
+				m.Fatalf("kill %s: %v", args, err)
+			}
+			return
+		}
+	}
+	m.Fatalf("no such process among %v", m.processes())
 }

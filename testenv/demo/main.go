@@ -9,13 +9,12 @@
 //   - clients.go: who is on the phone while the line is cut
 //   - story.go: the timeline
 //   - table.go: what it cost
-//   - dashboard.go: whether swerve tui is shown beside it
-//   - session.go: how, in panes of tmux
-//   - timeline.go: how the story gets out of there
+//   - dashboard.go: swerve tui beside it, in panes of tmux
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,46 +24,37 @@ import (
 	"syscall"
 	"time"
 
-	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/realtime"
 )
 
 // shortConfig makes the demo take about a minute. What it changes is how soon an
 // uplink is forgiven and a degraded one seen, hardly how fast a loss is found.
-const shortConfig = `uplinks:
-  - {name: fiber, interface: wan0}
-  - {name: lte, interface: wan1}
-probe: {interval: 400ms}
+const shortConfig = lab.TwoUplinks + `probe: {interval: 400ms}
 health:
   window: 5s
   damping: {half_life: 5s, suppress: 12, reuse: 6}
 failback: {after: 3s, min_interval: 2s}
 `
 
-// defaultConfig has nothing but the uplinks.
-const defaultConfig = `uplinks:
-  - {name: fiber, interface: wan0}
-  - {name: lte, interface: wan1}
-`
-
 // options are the command line's.
 type options struct {
 	binary    string
 	defaults  bool
-	dashboard whether
-	timeline  string
+	dashboard string
 }
 
 func main() {
-	o := options{dashboard: ask}
+	var o options
 	flag.StringVar(&o.binary, "swerve", "./bin/swerve", "the daemon's `BINARY`")
 	flag.BoolVar(&o.defaults, "defaults", false, "configure nothing but the uplinks (takes a minute or two more)")
-	flag.Var(&o.dashboard, "dashboard", "show swerve tui beside the timeline, with tmux: `WHETHER` is ask, yes or no")
-	flag.StringVar(&o.timeline, "timeline", "", "also tell the timeline to a unix `SOCKET` (for the demo itself)")
+	flag.StringVar(&o.dashboard, "dashboard", "ask", "show swerve tui beside the timeline, with tmux: `WHETHER` is ask, yes or no")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, o)
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("ended early; nothing is left behind")
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -72,57 +62,61 @@ func main() {
 	}
 }
 
-// run plays the demo here, or in a terminal of its own that can be split.
-func run(ctx context.Context, o options) (err error) {
-	here := terminal{os.Stdin, os.Stdout}
-	show, err := o.dashboard.wanted(ctx, here, answerTime)
+// run plays the demo on standard output, or with the dashboard in a session of tmux.
+func run(ctx context.Context, o options) error {
+	var err error
+	if o.binary, err = filepath.Abs(o.binary); err != nil {
+		return err
+	}
+	show, err := wanted(ctx, o.dashboard)
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !show:
+		return perform(ctx, o, os.Stdout, func(string) error { return nil })
+	}
+	folder, err := os.MkdirTemp("", "swerve-demo-")
+	if err != nil {
+		return fmt.Errorf("show the dashboard: make a folder: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p, err := openPanes(folder, cancel)
 	if err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		return errEnded
-	}
-	if show && !inTmux() {
-		return inSession(ctx, os.Args[1:])
-	}
-	out, err := openTimeline(o.timeline)
-	if err != nil {
-		return err
-	}
-	defer func() { out.close(err) }()
-	return perform(ctx, o, out, func(binary, socket string) (func(), error) {
-		if !show {
-			return func() {}, nil
-		}
-		return openDashboard(here, binary, socket)
-	})
+	defer p.close()
+	return perform(ctx, o, p.timeline, func(socket string) error { return p.add(ctx, o.binary, socket) })
 }
 
 // perform builds the stage and plays on it. The dashboard, if any, is opened as
-// soon as it has something to look at.
-func perform(ctx context.Context, o options, out io.Writer, dashboard func(binary, socket string) (func(), error)) error {
-	binary, err := filepath.Abs(o.binary)
-	if err != nil {
-		return err
-	}
+// soon as it has a socket to ask.
+func perform(ctx context.Context, o options, out io.Writer, openDashboard func(socket string) error) error {
 	fmt.Fprint(out, intro)
-	lab, err := testenv.New(testenv.Options{})
+	l, err := lab.New(lab.Options{})
 	if err != nil {
 		return err
 	}
-	defer lab.Close()
+	defer l.Close()
 	if realtime.Refused() {
 		fmt.Fprint(out, ordinaryPriority)
 	}
-	s, err := newStage(lab, binary, o.defaults, out)
+	config, patience := shortConfig, time.Minute
+	if o.defaults {
+		config, patience = lab.TwoUplinks, 5*time.Minute
+	}
+	fmt.Fprintf(out, "Its configuration:\n\n%s\n", indent(config))
+	swerve, err := l.NewSwerve(lab.Setup{Binary: o.binary, Config: config})
 	if err != nil {
 		return err
 	}
-	closeDashboard, err := dashboard(binary, s.socket())
-	if err != nil {
+	if err := openDashboard(swerve.Socket()); err != nil {
 		return err
 	}
-	defer closeDashboard()
+	s := &stage{out: out, lab: l, gateway: swerve, clients: new(clients), story: newStory(out), patience: patience}
 	defer func() { s.clients.stop() }() // whoever they are by then
 	return s.play(ctx)
 }
@@ -144,37 +138,11 @@ machine with all else: a busy one shows in the figures.
 // stage is what the acts play on.
 type stage struct {
 	out     io.Writer
-	lab     *testenv.Lab
-	daemon  *testenv.Daemon
-	client  *control.Client
+	lab     *lab.Lab
+	gateway lab.Gateway
 	clients *clients
 	story   *story
 	table   table
 	// patience bounds each wait of an act.
 	patience time.Duration
-}
-
-// socketName is the daemon's socket in its folder.
-const socketName = "swerve.sock"
-
-func (s *stage) socket() string { return filepath.Join(s.daemon.Dir, socketName) }
-
-func newStage(lab *testenv.Lab, binary string, defaults bool, out io.Writer) (*stage, error) {
-	daemon, err := lab.NewDaemon(binary, "run", "-c", "{dir}/swerve.yaml", "--socket", "{dir}/"+socketName)
-	if err != nil {
-		return nil, err
-	}
-	text, patience := shortConfig, time.Minute
-	if defaults {
-		text, patience = defaultConfig, 5*time.Minute
-	}
-	fmt.Fprintf(out, "Its configuration:\n\n%s\n", indent(text))
-	text += fmt.Sprintf("state: %s/state\ncontrol: {group: \"\"}\n", daemon.Dir)
-	if err := os.WriteFile(filepath.Join(daemon.Dir, "swerve.yaml"), []byte(text), 0o644); err != nil {
-		return nil, err
-	}
-	return &stage{
-		lab: lab, daemon: daemon, clients: new(clients), patience: patience, story: newStory(out), out: out,
-		client: control.Dial(filepath.Join(daemon.Dir, socketName)),
-	}, nil
 }

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
-
-// The uplinks by their number in the lab.
-const fiber = 0
 
 // play plays all acts.
 func (s *stage) play(ctx context.Context) error {
@@ -30,23 +27,12 @@ func (s *stage) play(ctx context.Context) error {
 		s.carrierWithoutDaemon,
 	} {
 		if err := act(ctx); err != nil {
-			return s.blame(err)
+			return fmt.Errorf("%w\nthe daemon's log:\n%s", err, s.gateway.Log())
 		}
 	}
 	s.table.print(s.out)
 	fmt.Fprint(s.out, "\nThe lab is gone with all that was in it; this machine is as it was.\n")
 	return nil
-}
-
-// errEnded is the user's Ctrl-C.
-var errEnded = errors.New("ended early; nothing is left behind")
-
-// blame adds the daemon's log to an error that is not the user's Ctrl-C.
-func (s *stage) blame(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return errEnded
-	}
-	return fmt.Errorf("%w\nthe daemon's log:\n%s", err, s.daemon.Log())
 }
 
 // opening starts the daemon and shows steady state.
@@ -55,14 +41,14 @@ func (s *stage) opening(ctx context.Context) error {
 	if err := s.startDaemon(ctx); err != nil {
 		return err
 	}
-	if err := s.await(ctx, "fiber to carry both families", carriedBy("fiber")); err != nil {
+	if err := s.await(ctx, "fiber"); err != nil {
 		return err
 	}
 	if err := s.freshSessions(ctx); err != nil {
 		return err
 	}
 	onset := time.Now()
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	return s.measure("steady state", onset)
@@ -78,18 +64,19 @@ func (s *stage) freshSessions(ctx context.Context) error {
 		return err
 	}
 	s.story.tell(time.Now(), "client", "new sessions at 100 a second, one UDP and one TCP session, in both families")
-	return sleep(ctx, time.Second)
+	return wait.Sleep(ctx, time.Second)
 }
 
 func (s *stage) startDaemon(ctx context.Context) error {
-	if err := s.daemon.Start(); err != nil {
+	if err := s.gateway.Start(); err != nil {
 		return err
 	}
-	s.story.tell(time.Now(), "do", "swerve run, pid %d", s.daemon.Pid())
-	if err := s.await(ctx, "the daemon to answer", func(*control.Status) bool { return true }); err != nil {
+	s.story.tell(time.Now(), "do", "swerve run, pid %d", s.gateway.Pid())
+	answers := func(*control.Status) bool { return true }
+	if _, err := lab.Await(ctx, s.gateway, "the daemon to answer", answers); err != nil {
 		return err
 	}
-	go s.story.follow(ctx, s.client)
+	go s.story.follow(ctx, s.gateway.API())
 	return nil
 }
 
@@ -100,15 +87,15 @@ func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 	if err := s.freshSessions(ctx); err != nil {
 		return err
 	}
-	fault, err := s.lab.Fault(fiber, spec)
+	fault, err := s.gateway.Fault(lab.Fiber, spec)
 	if err != nil {
 		return err
 	}
 	s.story.tell(fault.Onset, "do", "%s", what)
-	if err := s.await(ctx, "lte to carry both families", carriedBy("lte")); err != nil {
+	if err := s.await(ctx, "lte"); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 2*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	if err := s.measure(name, fault.Onset); err != nil {
@@ -118,16 +105,16 @@ func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 }
 
 // mend repairs a fault and waits for the failback, which it measures too.
-func (s *stage) mend(ctx context.Context, name string, fault *testenv.Fault) error {
+func (s *stage) mend(ctx context.Context, name string, fault *lab.Fault) error {
 	mended := time.Now()
 	if err := fault.Undo(); err != nil {
 		return err
 	}
 	s.story.tell(mended, "do", "fiber is mended")
-	if err := s.await(ctx, "fiber to carry both families again", carriedBy("fiber")); err != nil {
+	if err := s.await(ctx, "fiber"); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil {
+	if err := wait.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	return s.measure("failback after "+name, mended)
@@ -140,20 +127,20 @@ func (s *stage) killAndRestart(ctx context.Context) error {
 		return err
 	}
 	onset := time.Now()
-	if err := s.daemon.Kill(); err != nil {
+	if err := s.gateway.Kill(); err != nil {
 		return err
 	}
 	s.story.tell(onset, "do", "kill -9 of the daemon")
-	if err := sleep(ctx, 2*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	if err := s.startDaemon(ctx); err != nil {
 		return err
 	}
-	if err := s.await(ctx, "fiber to carry both families", carriedBy("fiber")); err != nil {
+	if err := s.await(ctx, "fiber"); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 2*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	return s.measure("kill -9, restart", onset)
@@ -165,25 +152,25 @@ func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 	if err := s.freshSessions(ctx); err != nil {
 		return err
 	}
-	if err := s.daemon.Kill(); err != nil {
+	if err := s.gateway.Kill(); err != nil {
 		return err
 	}
 	s.story.tell(time.Now(), "do", "kill -9 of the daemon")
-	if err := sleep(ctx, time.Second); err != nil {
+	if err := wait.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
-	fault, err := s.lab.Fault(fiber, "carrier")
+	fault, err := s.gateway.Fault(lab.Fiber, "carrier")
 	if err != nil {
 		return err
 	}
 	s.story.tell(fault.Onset, "do", "the plug is pulled from fiber; the kernel steps down the ladder by itself")
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := wait.Sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	return s.measure("carrier lost, no daemon", fault.Onset)
 }
 
-// measure tells and keeps what the clients felt since onset.
+// measure prints what the clients felt since onset, and adds it to the table.
 func (s *stage) measure(name string, onset time.Time) error {
 	end := time.Now()
 	felt := s.clients.felt(onset, end)
@@ -206,33 +193,10 @@ func kindName(s session) string {
 	return string(s.kind)
 }
 
-// carriedBy is the condition that an uplink carries both families and answers.
-func carriedBy(uplink string) func(*control.Status) bool {
-	return func(s *control.Status) bool {
-		p := s.Policies[0]
-		return len(p.IPv4) == 1 && p.IPv4[0].Uplink == uplink && len(p.IPv6) == 1 && p.IPv6[0].Uplink == uplink
-	}
-}
-
-// await polls the daemon's status until a condition holds.
-func (s *stage) await(ctx context.Context, what string, holds func(*control.Status) bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.patience, fmt.Errorf("waited %v for %s", s.patience, what))
+// await waits until an uplink, and no other, carries both families.
+func (s *stage) await(ctx context.Context, uplink string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	for {
-		if status, err := s.client.Status(ctx); err == nil && holds(status) {
-			return nil
-		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
+	_, err := lab.Await(ctx, s.gateway, uplink+" to carry both families", lab.CarriedBy(uplink))
+	return err
 }

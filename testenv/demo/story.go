@@ -29,18 +29,18 @@ func (s *story) chapter(title string) {
 	fmt.Fprintf(s.w, "\n── %s\n", title)
 }
 
-// tell prints one line with the instant at which it happened.
+// tell prints one line with the time at which it happened.
 func (s *story) tell(at time.Time, who, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.w, "%9.3fs  %-7s %s\n", at.Sub(s.begin).Seconds(), who, fmt.Sprintf(format, args...))
 }
 
-// follow tells the daemon's events until ctx ends or the daemon does.
+// follow prints the daemon's events until ctx ends or the daemon does.
 func (s *story) follow(ctx context.Context, c *control.Client) {
 	for event, err := range c.Events(ctx, s.begin, true) {
 		if err != nil {
-			return // the daemon was killed; the next one is followed anew
+			return // the daemon was killed; the next one is followed again
 		}
 		if line := sentence(event); line != "" {
 			s.tell(event.Time.Time, "swerve", "%s", line)

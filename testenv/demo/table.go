@@ -43,7 +43,7 @@ func (t *table) print(w io.Writer) {
 			fmt.Fprintln(out)
 		}
 	}
-	_ = out.Flush() // to the terminal; there is nobody else to tell
+	_ = out.Flush() // to the terminal; an error has no other place to go
 	if slices.ContainsFunc(t.rows, row.void) {
 		fmt.Fprint(w, "\n* This machine paused a client for more than 25 ms meanwhile: do not count the row.\n")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
 
 func TestNamespacesAreApart(t *testing.T) {
@@ -94,7 +95,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("the child outlived its namespace")
 	}
-	waitFor(t, "the namespace to go", func() bool { return holders(t, inode) == 0 })
+	wait.For(t, "the namespace to go", func() bool { return holders(t, inode) == 0 })
 	if after := openFiles(t); after > before {
 		t.Errorf("%d files are open, %d were before", after, before)
 	}
@@ -327,7 +328,7 @@ func connectPair(t *testing.T, a *netns.NS, addrA string, b *netns.NS, addrB str
 		}
 	}
 	// IPv6 needs both carriers before an address works.
-	waitFor(t, "carrier", func() bool {
+	wait.For(t, "carrier", func() bool {
 		la, errA := a.Netlink().LinkByName("veth-a")
 		lb, errB := b.Netlink().LinkByName("veth-b")
 		return errA == nil && errB == nil && operUp(la) && operUp(lb)
@@ -369,14 +370,4 @@ func run(t *testing.T, ns *netns.NS, name string, args ...string) string {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// waitFor polls until cond holds, for at most 10 s.
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }

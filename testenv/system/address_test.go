@@ -5,6 +5,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv/lab"
 )
 
 // The uplink's link or its addresses go. The kernel throws away what it knew of
@@ -15,9 +16,9 @@ func TestAddressesGo(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, forgiving)
 				p := g.party(fiber)
-				f := g.fault(fiber, spec)
+				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
-				s := g.status()
+				s := g.Status()
 				for _, h := range []control.FamilyStatus{s.Uplinks[fiber].IPv4, s.Uplinks[fiber].IPv6} {
 					if h.State != control.Down || h.Reason == "" {
 						t.Errorf("fiber is %s, %q; want down with a reason", h.State, h.Reason)
@@ -35,11 +36,11 @@ func TestAddressChange(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, forgiving)
 		p := g.party(fiber)
-		f := g.fault(fiber, "address-change")
+		f := g.Break(fiber, "address-change")
 		g.goFrom(g.Uplinks[fiber].Other4, p.fresh[failover.IPv4])
 		g.goFrom(g.Uplinks[fiber].Other6, p.fresh[failover.IPv6])
 		g.goOn(p.long()...)
-		g.await("fiber to carry, and to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Await("fiber to carry, and to be up", lab.Settled)
 		settle()
 		for _, s := range p.all() {
 			s.felt("address-change", f.Onset)
@@ -47,7 +48,7 @@ func TestAddressChange(t *testing.T) {
 		for _, s := range p.tcp {
 			s.wasReset("address-change", f.Onset)
 		}
-		g.mend(f)
+		g.Mend(f)
 		g.goBy(fiber, p.fresh[:]...)
 		g.goOn(p.long()...)
 	})

@@ -6,7 +6,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // The plug of the uplink that carries is pulled. With a daemon or without, the
@@ -24,10 +24,10 @@ func TestCarrierLoss(t *testing.T) {
 				g := startGateway(t, usual, forgiving)
 				p := g.party(fiber)
 				if tc.dead {
-					g.kill()
+					g.Kill()
 					time.Sleep(300 * time.Millisecond)
 				}
-				f := g.fault(fiber, "carrier")
+				f := g.Break(fiber, "carrier")
 				g.leaves("carrier lost", p, f.Onset)
 				if tc.dead {
 					g.adoptsLoss(p)
@@ -59,9 +59,9 @@ func (g *gateway) leaves(what string, p *party, onset time.Time) {
 func (g *gateway) adoptsLoss(p *party) {
 	g.Helper()
 	started := time.Now()
-	g.start()
-	g.await("lte to carry, and fiber to be down", func(s *control.Status) bool {
-		return carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
+	g.Start()
+	g.Await("lte to carry, and fiber to be down", func(s *control.Status) bool {
+		return lab.Carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
 	})
 	settle()
 	for _, s := range p.all() {
@@ -73,10 +73,10 @@ func (g *gateway) adoptsLoss(p *party) {
 
 // comesBack mends fiber and wants it to be used again, by what is new; what began
 // on lte stays there until it is done.
-func (g *gateway) comesBack(fault *testenv.Fault, p *party) {
+func (g *gateway) comesBack(fault *lab.Fault, p *party) {
 	g.Helper()
-	g.mend(fault)
-	g.await("fiber to carry again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+	g.Mend(fault)
+	g.Await("fiber to carry again", lab.Settled)
 	g.goBy(fiber, p.fresh[:]...)
 	g.goBy(lte, p.udp[:]...)
 	g.kernelGoesBy(fiber)

@@ -11,15 +11,15 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // Each command's exit code is as the contract says, and an error is one line.
 func TestExitCodes(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, twoUplinks)
-		file := g.file("swerve.yaml")
-		bad := g.file("bad.yaml")
+		file := g.daemon.Config()
+		bad := g.daemon.File("bad.yaml")
 		if err := os.WriteFile(bad, []byte("uplinks: [{name: fiber, interface: wan0, colour: red}]\nfail: back\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -40,19 +40,19 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("swerve %v: exit code %d, %q, %q; want 2 and both problems with file and line", args, code, out, errs)
 			}
 		}
-		g.start()
-		g.await("all to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Start()
+		g.Await("all to be up", lab.Settled)
 		g.exits(0, "status")
 		g.exits(0, "events")
 		g.exits(0, "reload")
 		g.exits(1, "run", "-c", file)
 		g.exits(1, "teardown", "-c", file)
 		g.tearsDownBy(bad, 1)
-		g.fault(lte, "carrier")
-		g.await("a warning", func(s *control.Status) bool { return s.Overall == control.Warning })
+		g.Break(lte, "carrier")
+		g.Await("a warning", func(s *control.Status) bool { return s.Overall == control.Warning })
 		g.exits(1, "status")
 		g.exits(1, "status", "--json")
-		g.stop()
+		g.Stop()
 		g.exits(3, "status")
 		g.tearsDownBy(bad, 0)
 		if left, err := g.Gateway.Run("ip", "route", "show", "table", "all", "proto", "83"); err != nil || left != "" {
@@ -90,16 +90,16 @@ func TestBadReload(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
 		before := g.ours()
-		g.configure(twoUplinks + "probe: {interval: 1parsec}\n")
+		g.Configure(twoUplinks + "probe: {interval: 1parsec}\n")
 		_, errs, code := g.swerve("reload")
 		if code != 2 || !strings.Contains(errs, "probe.interval: ") {
 			t.Errorf("exit code %d, %q; want 2 and the problem", code, errs)
 		}
 		g.differ("a refused reload changed something", before, g.ours())
-		if n := g.status().Daemon.Generation; n != 1 {
+		if n := g.Status().Daemon.Generation; n != 1 {
 			t.Errorf("generation %d after a refused reload", n)
 		}
-		refused := slices.ContainsFunc(g.events(), func(e control.Event) bool {
+		refused := slices.ContainsFunc(g.Events(), func(e control.Event) bool {
 			d, ok := e.Detail.(control.ConfigDetail)
 			return ok && d.Action == "refused" && len(d.Problems) > 0
 		})
@@ -232,10 +232,10 @@ func (g *gateway) statusJSON(wantCode int) map[string]any {
 // an uplink that is not there, of one that has no IPv6, and after a switch.
 func TestStatusJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := newGateway(t, testenv.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
-		g.start()
-		g.await("fiber to carry", func(s *control.Status) bool {
-			return carries(s, "fiber") && s.Uplinks[lte].IPv4.State == control.Up && s.Uplinks[2].IPv4.State == control.Down
+		g := newGateway(t, lab.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
+		g.Start()
+		g.Await("fiber to carry", func(s *control.Status) bool {
+			return lab.Carries(s, "fiber") && s.Uplinks[lte].IPv4.State == control.Up && s.Uplinks[2].IPv4.State == control.Down
 		})
 		got := g.statusJSON(1)
 		uplinks := got["uplinks"].([]any)
@@ -255,9 +255,9 @@ func TestStatusJSON(t *testing.T) {
 		if reason := four["reason"].(string); !strings.Contains(reason, "interface") {
 			t.Errorf("the reason %q does not tell that the interface is missing", reason)
 		}
-		g.fault(fiber, "carrier")
-		g.await("lte to carry IPv4", func(s *control.Status) bool {
-			return carriesFamily(s, "lte", failover.IPv4) && s.LastSwitch != nil
+		g.Break(fiber, "carrier")
+		g.Await("lte to carry IPv4", func(s *control.Status) bool {
+			return lab.CarriesFamily(s, "lte", failover.IPv4) && s.LastSwitch != nil
 		})
 		last := g.statusJSON(1)["last_switch"].(map[string]any)
 		if last["kind"] != "failover" || fmt.Sprint(last["from"], last["to"]) != "[fiber] [lte]" || last["switch_ms"] == nil {
@@ -271,12 +271,12 @@ func TestStatusJSON(t *testing.T) {
 func TestEventsJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, forgiving)
-		f := g.fault(fiber, "carrier")
-		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-		g.mend(f)
-		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") })
-		g.fault(fiber, "delete-rules")
-		g.eventually("a repair", func() bool { return len(g.repairs()) > 0 })
+		f := g.Break(fiber, "carrier")
+		g.Await("lte to carry", lab.CarriedBy("lte"))
+		g.Mend(f)
+		g.Await("fiber to carry", lab.CarriedBy("fiber"))
+		g.Break(fiber, "delete-rules")
+		g.Until("a repair", func() bool { return len(g.repairs()) > 0 })
 		g.exits(0, "reload")
 		out, errs, code := g.swerve("events", "--json")
 		if code != 0 || errs != "" {

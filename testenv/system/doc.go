@@ -1,6 +1,6 @@
 // Package system holds no code: its tests run the real daemon in whole labs and
 // look at it from the outside. They build cmd/swerve once, start it in the gateway
-// of a lab (package testenv), put clients on both sides of it (package traffic),
+// of a lab (package lab), put clients on both sides of it (package traffic),
 // break things by name, and assert what a client's packets met, what ip(8), nft(8)
 // and conntrack(8) say of the kernel, and what the command line tells a person.
 //
@@ -16,7 +16,7 @@
 //
 //   - main_test.go: the binaries, built once
 //   - trial_test.go: playing a scenario, and whether it counts
-//   - gateway_test.go: a lab with a daemon in it, and waiting for what it does
+//   - gateway_test.go: a lab with a daemon in it, and what holds at its end
 //   - sessions_test.go: the clients, and what can be asked of them
 //   - witness_test.go: what other programs say of the kernel
 //   - the rest: one scenario, or one family of them, in each file

@@ -4,8 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // Sessions that began on the second uplink stay there when the first one is back;
@@ -13,23 +12,23 @@ import (
 func TestFailback(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		opts testenv.Options
+		opts lab.Options
 	}{
 		{"plain", usual},
 		// The answers of sessions on lte come in by a link that main would not
 		// send them to.
-		{"strict rp_filter", testenv.Options{RPFilter: 1}},
+		{"strict rp_filter", lab.Options{RPFilter: 1}},
 		{"the owner masquerades", masqueraded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, tc.opts, forgiving)
-				f := g.fault(fiber, "carrier")
-				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+				f := g.Break(fiber, "carrier")
+				g.Await("lte to carry", lab.CarriedBy("lte"))
 				p := g.party(lte)
 				mended := time.Now()
-				g.mend(f)
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Mend(f)
+				g.Await("fiber to carry", lab.Settled)
 				g.goBy(fiber, p.fresh[:]...)
 				g.goBy(lte, p.long()...)
 				for _, s := range p.all() {

@@ -38,9 +38,9 @@ func TestForeignDeletion(t *testing.T) {
 func (g *gateway) deletedAndRepaired(spec string, p *party, before string) {
 	g.Helper()
 	repairs := len(g.repairs())
-	f := g.fault(fiber, spec)
-	g.eventually("the kernel to be as it was", func() bool { return g.tryOurs() == before })
-	g.eventually("an event about the repair", func() bool { return len(g.repairs()) > repairs })
+	f := g.Break(fiber, spec)
+	g.Until("the kernel to be as it was", func() bool { return g.tryOurs() == before })
+	g.Until("an event about the repair", func() bool { return len(g.repairs()) > repairs })
 	g.Logf("%s: whole again after at most %v", spec, time.Since(f.Onset))
 	g.goBy(fiber, p.all()...)
 	settle()
@@ -57,7 +57,7 @@ func (g *gateway) deletedAndRepaired(spec string, p *party, before string) {
 // repairs are the events about repairs so far.
 func (g *gateway) repairs() []control.Event {
 	g.Helper()
-	return slices.DeleteFunc(g.events(), func(e control.Event) bool { return e.Type() != control.EventRepair })
+	return slices.DeleteFunc(g.Events(), func(e control.Event) bool { return e.Type() != control.EventRepair })
 }
 
 // Somebody who deletes again and again is answered, but not at any rate: two
@@ -67,9 +67,9 @@ func TestRepairsAreBounded(t *testing.T) {
 		g := startGateway(t, usual, twoUplinks)
 		const span = 4 * time.Second
 		for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			g.fault(fiber, "delete-rules")
+			g.Break(fiber, "delete-rules")
 		}
-		g.eventually("plan to find nothing more to do", func() bool { return g.script() == "" })
+		g.Until("plan to find nothing more to do", func() bool { return g.script() == "" })
 		n := len(g.repairs())
 		t.Logf("%d repairs in %v of deletions each 10 ms", n, span)
 		if n < 2 || n > 40 {

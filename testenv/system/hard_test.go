@@ -16,6 +16,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 )
 
@@ -27,27 +28,27 @@ func TestStopped(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
 		p := g.party(fiber)
-		before, since := len(g.events()), time.Now()
+		before, since := len(g.Events()), time.Now()
 		g.signal(syscall.SIGSTOP)
 		time.Sleep(*stopped)
 		g.signal(syscall.SIGCONT)
-		g.await("every target to have answered since", func(s *control.Status) bool {
+		g.Await("every target to have answered since", func(s *control.Status) bool {
 			return s.Now.Sub(since) > *stopped && answeredSince(s, since.Add(*stopped))
 		})
 		settle()
-		for _, e := range g.events()[before:] {
+		for _, e := range g.Events()[before:] {
 			h, health := e.Detail.(control.HealthDetail)
 			if e.Type() == control.EventSwitch || health && h.To != control.Suspect && h.To != control.Up {
 				t.Errorf("after the stop: %+v", e.Detail)
 			}
 		}
-		if s := g.status(); !carries(s, "fiber") || !allUp(s) || s.SwitchesTotal != 0 {
-			t.Errorf("after the stop: %s", brief(s))
+		if s := g.Status(); !lab.Settled(s) || s.SwitchesTotal != 0 {
+			t.Errorf("after the stop: %s", lab.Brief(s))
 		}
 		for _, s := range p.all() {
 			s.undisturbed("the stop", since)
 		}
-		f := g.fault(fiber, "black-hole") // it sees again
+		f := g.Break(fiber, "black-hole") // it sees again
 		g.leaves("black-hole", p, f.Onset)
 	})
 }
@@ -58,15 +59,15 @@ func TestStoppedInDoubt(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks+"health: {patience: 2s}\n")
 		p := g.party(fiber)
-		f := g.fault(fiber, "black-hole")
-		g.await("doubt of fiber in both families", func(s *control.Status) bool {
+		f := g.Break(fiber, "black-hole")
+		g.Await("doubt of fiber in both families", func(s *control.Status) bool {
 			return s.Uplinks[fiber].IPv4.State != control.Up && s.Uplinks[fiber].IPv6.State != control.Up
 		})
 		g.signal(syscall.SIGSTOP)
-		g.mend(f)
+		g.Mend(f)
 		time.Sleep(5 * time.Second)
 		g.signal(syscall.SIGCONT)
-		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Await("fiber to carry", lab.Settled)
 		for _, f := range failover.Families {
 			if states := g.entered(fiber, f); slices.Contains(states, control.Down) {
 				t.Errorf("%s of fiber entered %v: the stop was taken for silence", f, states)
@@ -100,13 +101,13 @@ func answeredSince(s *control.Status, at time.Time) bool {
 func TestOwnTarget(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, forgiving+"probe: {targets: [192.168.10.1, 1.1.1.1, \"fd00:10::1\", \"2606:4700:4700::1111\"]}\n")
-		g.await("it to be told", func(s *control.Status) bool {
+		g.Await("it to be told", func(s *control.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
 				return p.Code == "own-target" && strings.HasSuffix(p.Text, ": 192.168.10.1 fd00:10::1")
 			})
 		})
 		p := g.party(fiber)
-		f := g.fault(fiber, "black-hole")
+		f := g.Break(fiber, "black-hole")
 		g.leaves("black-hole", p, f.Onset)
 		g.comesBack(f, p)
 	})
@@ -123,13 +124,13 @@ func TestStorm(t *testing.T) {
 		over := make(chan error, 1)
 		go func() { over <- storm(g.Gateway, 10_000) }()
 		time.Sleep(100 * time.Millisecond)
-		f := g.fault(fiber, "carrier")
+		f := g.Break(fiber, "carrier")
 		g.goBy(lte, p.all()...)
 		if err := <-over; err != nil {
 			t.Fatal(err)
 		}
-		g.mend(f)
-		g.await("fiber to carry again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Mend(f)
+		g.Await("fiber to carry again", lab.Settled)
 		g.goBy(fiber, p.fresh[:]...)
 		g.inPlace()
 		if n := len(g.switches()); n != 2*len(failover.Families) {
@@ -176,9 +177,9 @@ func storm(ns *netns.NS, events int) error {
 func (g *gateway) inPlace() {
 	g.Helper()
 	var script, said string
-	g.eventually("a plan of nothing", func() bool {
+	g.Until("a plan of nothing", func() bool {
 		var code int
-		script, said, code = g.swerve("plan", "-c", g.file("swerve.yaml"))
+		script, said, code = g.swerve("plan", "-c", g.daemon.Config())
 		if code != 0 || script != "" {
 			g.Logf("the plan: %s%s", script, said)
 		}

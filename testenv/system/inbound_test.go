@@ -6,8 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -29,45 +28,46 @@ EOF`
 func TestInbound(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		opts testenv.Options
+		opts lab.Options
 	}{
 		{"plain", usual},
-		{"strict rp_filter", testenv.Options{RPFilter: 1}},
+		{"strict rp_filter", lab.Options{RPFilter: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := newGateway(t, tc.opts, forgiving)
 				g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
-				g.start()
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Start()
+				g.Await("fiber to carry", lab.Settled)
 				host, err := traffic.Serve(g.Client, lanClient[:]...)
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(host.Close)
-				callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-				f := g.fault(fiber, "carrier")
-				g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-				g.mend(f)
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-				for _, c := range callers {
-					c.allAnswered()
-				}
+				g.answersCallers()
 			})
 		})
 	}
 }
 
-// callers are clients in the internet that talk to addresses of the gateway.
-func (g *gateway) callers(to ...netip.Addr) (all []*session) {
+// answersCallers has clients in the internet talk to the gateway's addresses of lte
+// while fiber fails and comes back, and wants every request to be answered.
+func (g *gateway) answersCallers() {
 	g.Helper()
-	for _, addr := range to {
+	var callers []*session
+	for _, to := range []netip.Addr{g.Uplinks[lte].Address4, g.Uplinks[lte].Address6} {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
-			all = append(all, g.session(g.Internet, kind, addr, 50))
+			callers = append(callers, g.session(g.Internet, kind, to, 50))
 		}
 	}
-	g.goOn(all...)
-	return all
+	g.goOn(callers...)
+	f := g.Break(fiber, "carrier")
+	g.Await("lte to carry", lab.CarriedBy("lte"))
+	g.Mend(f)
+	g.Await("fiber to carry", lab.Settled)
+	for _, c := range callers {
+		c.allAnswered()
+	}
 }
 
 // allAnswered wants every request of a session to have been answered.
@@ -94,13 +94,6 @@ func TestInboundToTheGateway(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(own.Close)
-		callers := g.callers(g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
-		f := g.fault(fiber, "carrier")
-		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-		g.mend(f)
-		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
-		for _, c := range callers {
-			c.allAnswered()
-		}
+		g.answersCallers()
 	})
 }

@@ -4,12 +4,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"swerve/testenv/lab"
 )
 
-var seed = flag.Uint64("seed", 1, "of all that is drawn by lot")
+var seed = flag.Uint64("seed", 1, "of all random choices")
 
 // The paths of cmd/swerve as TestMain built it: for the daemon, with the race
 // detector where the tests have it, and for commands, which need not be so slow.
@@ -28,27 +29,16 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	commandBinary = filepath.Join(folder, "swerve")
+	commandBinary, err = lab.Build(folder, "cmd/swerve")
 	daemonBinary = commandBinary
-	err = build(commandBinary)
 	if err == nil && raced {
-		daemonBinary = filepath.Join(folder, "swerve-raced")
 		// At its end a raced program sleeps a second, for reports of threads that still run.
 		os.Setenv("GORACE", "atexit_sleep_ms=50")
-		err = build(daemonBinary, "-race")
+		daemonBinary, err = lab.Build(filepath.Join(folder, "raced"), "cmd/swerve", "-race")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "system:", err)
 		return 1
 	}
 	return m.Run()
-}
-
-func build(to string, flags ...string) error {
-	args := append([]string{"build", "-o", to}, flags...)
-	out, err := exec.Command("go", append(args, "swerve/cmd/swerve")...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build swerve: %w\n%s", err, out)
-	}
-	return nil
 }

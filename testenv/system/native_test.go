@@ -3,9 +3,8 @@ package system
 import (
 	"testing"
 
-	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // native says which prefixes the ISPs have.
@@ -22,11 +21,11 @@ func TestNativeIPv6(t *testing.T) {
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, testenv.Options{Delegate: true}, native)
-				_, _, client := testenv.ClientAddresses(0)
+				g := startGateway(t, lab.Options{Delegate: true}, native)
+				_, _, client := lab.ClientAddresses(0)
 				p := g.newParty()
 				g.goFrom(client, p.of(failover.IPv6)...)
-				f := g.fault(fiber, spec)
+				f := g.Break(fiber, spec)
 				g.goBy(lte, p.of(failover.IPv6)...)
 				settle()
 				for _, s := range p.of(failover.IPv6) {
@@ -34,8 +33,8 @@ func TestNativeIPv6(t *testing.T) {
 				}
 				p.tcp[failover.IPv6].wasReset(spec, f.Onset)
 				p.udp[failover.IPv6].moved(spec, client, g.Uplinks[lte].Address6)
-				g.mend(f)
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Mend(f)
+				g.Await("fiber to carry", lab.Settled)
 				g.goFrom(client, p.fresh[failover.IPv6])
 				g.goBy(lte, p.udp[failover.IPv6])
 			})

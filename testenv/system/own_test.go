@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -20,11 +20,11 @@ func TestOwnSockets(t *testing.T) {
 				var all []*session
 				for _, f := range failover.Families {
 					for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
-						all = append(all, g.session(g.Gateway, kind, servers[f], 50))
+						all = append(all, g.session(g.Gateway, kind, lab.Servers[f], 50))
 					}
 				}
 				g.goBy(fiber, all...)
-				f := g.fault(fiber, spec)
+				f := g.Break(fiber, spec)
 				g.goBy(lte, all...)
 				settle()
 				for _, s := range all {
@@ -33,8 +33,8 @@ func TestOwnSockets(t *testing.T) {
 						s.endedAtOnce(spec, f.Onset)
 					}
 				}
-				g.mend(f)
-				g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Mend(f)
+				g.Await("fiber to carry", lab.Settled)
 				for _, s := range all {
 					if s.Kind == traffic.UDPSessions || s.Kind == traffic.TCPSessions {
 						g.goBy(fiber, s)

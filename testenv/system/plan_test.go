@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 )
 
 // What plan prints, run by a shell, makes the same of the kernel as the daemon
@@ -15,12 +15,12 @@ import (
 func TestPlan(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		opts   testenv.Options
+		opts   lab.Options
 		config string
 	}{
 		{"two uplinks", usual, twoUplinks},
-		{"three uplinks, one without IPv6", testenv.Options{Uplinks: 3, IPv4Only: []int{2}}, "uplinks: auto\n"},
-		{"strict rp_filter", testenv.Options{RPFilter: 1}, twoUplinks},
+		{"three uplinks, one without IPv6", lab.Options{Uplinks: 3, IPv4Only: []int{2}}, "uplinks: auto\n"},
+		{"strict rp_filter", lab.Options{RPFilter: 1}, twoUplinks},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
@@ -33,21 +33,21 @@ func TestPlan(t *testing.T) {
 					t.Errorf("after its own script plan still has routes and rules\n%s", again)
 				}
 				byScript := g.ours()
-				g.start()
-				g.await("the first uplink to carry", firstCarries)
+				g.Start()
+				g.Await("the first uplink to carry", firstCarries)
 				if rest := g.plan(); rest != "" {
 					t.Errorf("beside the daemon plan prints\n%s", rest)
 				}
 				g.differ("the daemon found something to change", byScript, g.ours())
-				g.stop()
-				if _, errs, code := g.swerve("teardown", "-c", g.file("swerve.yaml")); code != 0 {
+				g.Stop()
+				if _, errs, code := g.swerve("teardown", "-c", g.daemon.Config()); code != 0 {
 					t.Fatalf("teardown: %s", errs)
 				}
-				if err := os.RemoveAll(g.file("state")); err != nil {
+				if err := os.RemoveAll(g.daemon.File("state")); err != nil {
 					t.Fatal(err)
 				}
-				g.start()
-				g.await("the first uplink to carry", firstCarries)
+				g.Start()
+				g.Await("the first uplink to carry", firstCarries)
 				g.differ("daemon and script differ", byScript, g.ours())
 			})
 		})
@@ -57,7 +57,7 @@ func TestPlan(t *testing.T) {
 // firstCarries reports whether the first uplink carries both families, and all is
 // well.
 func firstCarries(s *control.Status) bool {
-	return s.Overall == control.OK && len(s.Uplinks) > 1 && carries(s, s.Uplinks[0].Name)
+	return s.Overall == control.OK && len(s.Uplinks) > 1 && lab.Carries(s, s.Uplinks[0].Name)
 }
 
 // plan is what swerve plan prints, which has to be the same as JSON. Nothing may
@@ -65,7 +65,7 @@ func firstCarries(s *control.Status) bool {
 func (g *gateway) plan() string {
 	g.Helper()
 	script := g.script()
-	text, errs, code := g.swerve("plan", "-c", g.file("swerve.yaml"), "--json")
+	text, errs, code := g.swerve("plan", "-c", g.daemon.Config(), "--json")
 	if code != 0 || errs != "" || !json.Valid([]byte(text)) {
 		g.Errorf("plan --json: exit code %d: %s%s", code, errs, text)
 	}
@@ -78,7 +78,7 @@ func (g *gateway) plan() string {
 // script is what swerve plan prints.
 func (g *gateway) script() string {
 	g.Helper()
-	out, errs, code := g.swerve("plan", "-c", g.file("swerve.yaml"))
+	out, errs, code := g.swerve("plan", "-c", g.daemon.Config())
 	if code != 0 || errs != "" {
 		g.Fatalf("plan: exit code %d: %s", code, errs)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/testenv/lab"
 )
 
 // An uplink that loses most of its packets is left, whether for its silences or
@@ -15,9 +16,9 @@ func TestHeavyLoss(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, nimble)
 		p := g.party(fiber)
-		f := g.fault(fiber, "loss=60%")
-		g.await("lte to carry, and fiber to be in doubt", func(s *control.Status) bool {
-			return carries(s, "lte") && s.Uplinks[fiber].IPv4.State != control.Up && s.Uplinks[fiber].IPv6.State != control.Up
+		f := g.Break(fiber, "loss=60%")
+		g.Await("lte to carry, and fiber to be in doubt", func(s *control.Status) bool {
+			return lab.Carries(s, "lte") && s.Uplinks[fiber].IPv4.State != control.Up && s.Uplinks[fiber].IPv6.State != control.Up
 		})
 		g.goBy(lte, p.fresh[:]...)
 		settle()
@@ -27,8 +28,8 @@ func TestHeavyLoss(t *testing.T) {
 				t.Errorf("%s of fiber entered %v, want degraded, shunned or down", family, states)
 			}
 		}
-		g.mend(f)
-		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Mend(f)
+		g.Await("fiber to carry", lab.Settled)
 		g.goBy(fiber, p.fresh[:]...)
 	})
 }
@@ -45,7 +46,7 @@ func TestStall(t *testing.T) {
 		p := g.party(fiber)
 		onset := time.Now()
 		for range 6 {
-			g.fault(fiber, "stall=150ms")
+			g.Break(fiber, "stall=150ms")
 			time.Sleep(1200 * time.Millisecond)
 		}
 		for _, s := range p.all() {
@@ -66,15 +67,15 @@ func TestTargetDead(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, nimble)
 		p := g.party(fiber)
-		f := g.fault(fiber, "target-dead=1.1.1.1")
-		s := g.await("1.1.1.1, and no other, to be set aside", func(s *control.Status) bool {
+		f := g.Break(fiber, "target-dead=1.1.1.1")
+		s := g.Await("1.1.1.1, and no other, to be set aside", func(s *control.Status) bool {
 			return slices.Equal(setAside(s), []string{"1.1.1.1", "1.1.1.1"})
 		})
-		if s.Overall == control.Critical || !carries(s, "fiber") {
-			t.Errorf("%s; %s", s.Overall, brief(s))
+		if s.Overall == control.Critical || !lab.Carries(s, "fiber") {
+			t.Errorf("%s; %s", s.Overall, lab.Brief(s))
 		}
-		g.mend(f)
-		g.await("1.1.1.1 to count again", func(s *control.Status) bool { return len(setAside(s)) == 0 })
+		g.Mend(f)
+		g.Await("1.1.1.1 to count again", func(s *control.Status) bool { return len(setAside(s)) == 0 })
 		if n := len(g.switches()); n > 0 {
 			t.Errorf("%d switches: %+v", n, g.switches())
 		}
@@ -109,12 +110,12 @@ func TestFlap(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, unsteady)
 		p := g.party(fiber)
-		f := g.fault(fiber, "flap=5x1s")
-		s := g.await("fiber to be held", func(s *control.Status) bool { return !s.Uplinks[fiber].HeldUntil.IsZero() })
-		if !carries(s, "lte") {
-			t.Errorf("a held uplink carries: %s", brief(s))
+		f := g.Break(fiber, "flap=5x1s")
+		s := g.Await("fiber to be held", func(s *control.Status) bool { return !s.Uplinks[fiber].HeldUntil.IsZero() })
+		if !lab.Carries(s, "lte") {
+			t.Errorf("a held uplink carries: %s", lab.Brief(s))
 		}
-		g.mend(f)
+		g.Mend(f)
 		g.goBy(lte, p.fresh[:]...)
 		settle()
 		for _, s := range p.fresh {
@@ -123,7 +124,7 @@ func TestFlap(t *testing.T) {
 				t.Errorf("%s: %.0f %% of the new sessions failed: %v", s, part*100, o)
 			}
 		}
-		g.await("fiber to be forgiven", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Await("fiber to be forgiven", lab.Settled)
 		g.goBy(fiber, p.fresh[:]...)
 	})
 }

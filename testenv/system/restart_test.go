@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/testenv/lab"
 )
 
 // turnedRound has the same uplinks in the other order, and the same preference.
@@ -24,13 +25,13 @@ func TestLanesOutliveTheStateFolder(t *testing.T) {
 		g := startGateway(t, usual, twoUplinks)
 		p := g.party(fiber)
 		before, stopped := g.ours(), time.Now()
-		g.stop()
-		if err := os.RemoveAll(g.file("state")); err != nil {
+		g.Stop()
+		if err := os.RemoveAll(g.daemon.File("state")); err != nil {
 			t.Fatal(err)
 		}
-		g.configure(turnedRound)
-		g.start()
-		g.await("all to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Configure(turnedRound)
+		g.Start()
+		g.Await("all to be up", lab.Settled)
 		g.differ("other lanes", before, g.ours())
 		g.goBy(fiber, p.all()...)
 		for _, s := range p.all() {
@@ -47,23 +48,23 @@ func TestLanesOutliveTheStateFolder(t *testing.T) {
 func TestRestartAwayFromTheFirstUplink(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		f := g.fault(fiber, "black-hole")
-		g.await("lte to carry, and fiber to be down", func(s *control.Status) bool {
-			return carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
+		f := g.Break(fiber, "black-hole")
+		g.Await("lte to carry, and fiber to be down", func(s *control.Status) bool {
+			return lab.Carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
 		})
 		p := g.party(lte)
-		g.kill()
+		g.Kill()
 		restarted := time.Now()
-		g.start()
+		g.Start()
 		time.Sleep(3 * time.Second)
-		if s := g.status(); !carries(s, "lte") {
-			t.Errorf("it moved: %s", brief(s))
+		if s := g.Status(); !lab.Carries(s, "lte") {
+			t.Errorf("it moved: %s", lab.Brief(s))
 		}
 		for _, s := range p.all() {
 			s.undisturbed("restart", restarted)
 		}
-		g.mend(f)
-		g.await("fiber to answer", func(s *control.Status) bool { return s.Uplinks[fiber].IPv4.State.Answering() })
+		g.Mend(f)
+		g.Await("fiber to answer", func(s *control.Status) bool { return s.Uplinks[fiber].IPv4.State.Answering() })
 	})
 }
 
@@ -75,18 +76,18 @@ func TestTwoLabs(t *testing.T) {
 		there := startGateway(t, usual, forgiving)
 		mine, theirs := here.party(fiber), there.party(fiber)
 		before := there.ours()
-		f := here.fault(fiber, "carrier")
+		f := here.Break(fiber, "carrier")
 		here.leaves("carrier lost here", mine, f.Onset)
 		there.differ("the other lab changed", before, there.ours())
 		for _, s := range theirs.all() {
 			s.undisturbed("carrier lost elsewhere", f.Onset)
 		}
-		if a, b := here.status().Daemon.PID, there.status().Daemon.PID; a == b {
+		if a, b := here.Status().Daemon.PID, there.Status().Daemon.PID; a == b {
 			t.Errorf("one process, %d, answers for both", a)
 		}
-		here.kill()
-		if s := there.status(); !carries(s, "fiber") {
-			t.Errorf("the other lab's daemon: %s", brief(s))
+		here.Kill()
+		if s := there.Status(); !lab.Carries(s, "fiber") {
+			t.Errorf("the other lab's daemon: %s", lab.Brief(s))
 		}
 	})
 }

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // session is a client of one kind in one family.
@@ -52,9 +54,9 @@ func (g *gateway) newParty() *party {
 	g.Helper()
 	p := new(party)
 	for _, f := range failover.Families {
-		p.fresh[f] = g.session(g.Client, traffic.UDPSessions, servers[f], 100)
-		p.udp[f] = g.session(g.Client, traffic.UDPStream, servers[f], 100)
-		p.tcp[f] = g.session(g.Client, traffic.TCPStream, servers[f], 100)
+		p.fresh[f] = g.session(g.Client, traffic.UDPSessions, lab.Servers[f], 100)
+		p.udp[f] = g.session(g.Client, traffic.UDPStream, lab.Servers[f], 100)
+		p.tcp[f] = g.session(g.Client, traffic.TCPStream, lab.Servers[f], 100)
 	}
 	return p
 }
@@ -126,11 +128,12 @@ const inARow = 20
 func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, all []*session) {
 	g.Helper()
 	since := time.Now()
+	ctx, cancel := wait.Bounded(g.Context())
+	defer cancel()
 	for _, s := range all {
-		for end := since.Add(patience); !s.wasAnswered(since, wanted); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(end) {
-				g.Fatalf("waited %v in vain for %s to be answered %s; it had %s", patience, s, how, s.latest())
-			}
+		what := fmt.Sprintf("%s to be answered %s", s, how)
+		if err := wait.Until(ctx, what, func() bool { return s.wasAnswered(since, wanted) }); err != nil {
+			g.Fatalf("%v; it had %s", err, s.latest())
 		}
 	}
 }

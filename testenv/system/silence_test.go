@@ -8,7 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
 
@@ -19,12 +19,12 @@ func TestSilence(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, twoUplinks)
 				p := g.party(fiber)
-				f := g.fault(fiber, spec)
+				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
 				g.wentDown(fiber)
 				g.conntrackHasMoved()
-				g.mend(f)
-				g.await("fiber to answer", func(s *control.Status) bool {
+				g.Mend(f)
+				g.Await("fiber to answer", func(s *control.Status) bool {
 					return s.Uplinks[fiber].IPv4.State.Answering() && s.Uplinks[fiber].IPv6.State.Answering()
 				})
 			})
@@ -69,7 +69,7 @@ func TestSilenceInOneFamily(t *testing.T) {
 		g := startGateway(t, usual, twoUplinks)
 		p := g.party(fiber)
 		const what = "black-hole=ipv6"
-		f := g.fault(fiber, what)
+		f := g.Break(fiber, what)
 		g.goBy(lte, p.of(failover.IPv6)...)
 		settle()
 		for _, s := range p.of(failover.IPv6) {
@@ -80,9 +80,9 @@ func TestSilenceInOneFamily(t *testing.T) {
 		for _, s := range p.of(failover.IPv4) {
 			s.undisturbed(what, f.Onset)
 		}
-		s := g.status()
-		if !carriesFamily(s, "fiber", failover.IPv4) || !carriesFamily(s, "lte", failover.IPv6) {
-			t.Errorf("want IPv4 by fiber and IPv6 by lte; %s", brief(s))
+		s := g.Status()
+		if !lab.CarriesFamily(s, "fiber", failover.IPv4) || !lab.CarriesFamily(s, "lte", failover.IPv6) {
+			t.Errorf("want IPv4 by fiber and IPv6 by lte; %s", lab.Brief(s))
 		}
 		if got := g.wayOf(failover.IPv4); got != "wan0" {
 			t.Errorf("ip route get: IPv4 goes by %s", got)
@@ -99,10 +99,10 @@ func TestEverythingDown(t *testing.T) {
 				g := startGateway(t, usual, forgiving)
 				p := g.party(fiber)
 				before := g.ladders()
-				faults := []*testenv.Fault{g.fault(fiber, spec), g.fault(lte, spec)}
-				s := g.await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
-				if !carries(s, "fiber") {
-					t.Errorf("it moved: %s", brief(s))
+				faults := []*lab.Fault{g.Break(fiber, spec), g.Break(lte, spec)}
+				s := g.Await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
+				if !lab.Carries(s, "fiber") {
+					t.Errorf("it moved: %s", lab.Brief(s))
 				}
 				time.Sleep(2 * time.Second)
 				g.differ("the ladders were touched", before, g.ladders())
@@ -111,13 +111,13 @@ func TestEverythingDown(t *testing.T) {
 					t.Errorf("swerve status: exit code %d, want 1", code)
 				}
 				for _, f := range faults {
-					g.mend(f)
+					g.Mend(f)
 				}
 				g.goBy(fiber, p.all()...)
 				for _, s := range p.long() {
 					s.livedOn(spec)
 				}
-				g.await("all to be well again", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+				g.Await("all to be well again", lab.Settled)
 			})
 		})
 	}
@@ -139,15 +139,15 @@ func (g *gateway) keepsFlowsOfFiber() {
 func TestEveryCarrierLost(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, forgiving)
-		first, second := g.fault(fiber, "carrier"), g.fault(lte, "carrier")
-		g.await("all to be down", func(s *control.Status) bool {
+		first, second := g.Break(fiber, "carrier"), g.Break(lte, "carrier")
+		g.Await("all to be down", func(s *control.Status) bool {
 			return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
 		})
-		g.mend(second)
-		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
+		g.Mend(second)
+		g.Await("lte to carry", lab.CarriedBy("lte"))
 		p := g.party(lte)
-		g.mend(first)
-		g.await("fiber to carry", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+		g.Mend(first)
+		g.Await("fiber to carry", lab.Settled)
 		g.goBy(fiber, p.fresh[:]...)
 		for _, s := range p.long() {
 			s.livedOn("failback")
@@ -159,10 +159,10 @@ func TestEveryCarrierLost(t *testing.T) {
 func TestStartsWithoutItsFirstUplink(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, twoUplinks)
-		g.fault(fiber, "black-hole")
-		g.start()
-		g.await("lte to carry", func(s *control.Status) bool { return carries(s, "lte") })
-		for _, server := range servers {
+		g.Break(fiber, "black-hole")
+		g.Start()
+		g.Await("lte to carry", lab.CarriedBy("lte"))
+		for _, server := range lab.Servers {
 			g.goBy(lte, g.session(g.Client, traffic.TCPSessions, server, 100))
 		}
 	})

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/wire"
 )
 
@@ -16,22 +16,22 @@ ping -c1 -W2 -I %[4]s %[2]s || echo no answer
 ip -%[1]d route del %[2]s via %[3]s dev wan1`
 
 // mislead does so in both families.
-func mislead(lab *testenv.Lab) (out string, err error) {
-	up, other := lab.Uplinks[lte], lab.Uplinks[fiber]
-	four := fmt.Sprintf(misled, 4, testenv.Server4, up.Router4, other.Address4)
-	six := fmt.Sprintf(misled, 6, testenv.Server6, up.Router6, other.Address6)
-	return lab.Gateway.Run("sh", "-c", four+"\n"+six)
+func mislead(l *lab.Lab) (out string, err error) {
+	up, other := l.Uplinks[lte], l.Uplinks[fiber]
+	four := fmt.Sprintf(misled, 4, lab.Server4, up.Router4, other.Address4)
+	six := fmt.Sprintf(misled, 6, lab.Server6, up.Router6, other.Address6)
+	return l.Gateway.Run("sh", "-c", four+"\n"+six)
 }
 
 // What noStrays looks at does tell: without a daemon such packets arrive at the
 // wrong ISP.
 func TestStraysAreSeen(t *testing.T) {
 	scenario(t, func(t *trial) {
-		lab := testenv.NewTest(t, usual)
-		if out, err := mislead(lab); err != nil {
+		l := lab.NewTest(t, usual)
+		if out, err := mislead(l); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		if n := lab.Wire[lte].Counters(wire.ToISP).Foreign; n != 2 {
+		if n := l.Wire[lte].Counters(wire.ToISP).Foreign; n != 2 {
 			t.Errorf("%d packets with a foreign source at lte's ISP, want 2", n)
 		}
 	})

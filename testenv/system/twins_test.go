@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/control"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // twins is a lab whose uplinks are two modems of one make: in IPv4 they have the
 // same network, the same router, and give the gateway the same address.
-var twins = testenv.Options{Twins: true}
+var twins = lab.Options{Twins: true}
 
 // Twins are told apart by their devices alone, and that is enough: probes go by
 // their own, a silent one is found and left, sessions move, answers reach.
@@ -30,15 +31,15 @@ func TestTwins(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, twins, forgiving)
 				p := g.party(fiber)
-				g.await("the limits of twins to be told", func(s *control.Status) bool {
+				g.Await("the limits of twins to be told", func(s *control.Status) bool {
 					return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
 						return p.Code == "same-network" && p.Object == "lte" && strings.Contains(p.Text, "both have the address 192.168.8.100")
 					})
 				})
-				spared := g.dialBy("wan1", testenv.Server4)
-				f := g.fault(fiber, spec)
+				spared := g.dialBy("wan1", lab.Server4)
+				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
-				if s := g.status(); s.Uplinks[lte].IPv4.State != control.Up {
+				if s := g.Status(); s.Uplinks[lte].IPv4.State != control.Up {
 					t.Errorf("the twin is %s", s.Uplinks[lte].IPv4.State)
 				}
 				g.lives(spared)
@@ -57,18 +58,18 @@ func TestTwinsAndRPFilter(t *testing.T) {
 	}{"strict": {1, control.Warning}, "loose": {2, control.Info}} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, testenv.Options{Twins: true, RPFilter: c.filter}, forgiving)
-				g.start()
-				g.await("the limits of twins to be told", func(s *control.Status) bool {
+				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, forgiving)
+				g.Start()
+				g.Await("the limits of twins to be told", func(s *control.Status) bool {
 					i := slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "same-network" })
 					return i >= 0 && s.Problems[i].Severity == c.severity
 				})
 				if c.severity == control.Warning {
 					return
 				}
-				g.await("both to be up", allUp)
+				g.Await("both to be up", lab.AllUp)
 				p := g.party(fiber)
-				f := g.fault(fiber, "black-hole")
+				f := g.Break(fiber, "black-hole")
 				g.leaves("black-hole", p, f.Onset)
 			})
 		})
@@ -78,7 +79,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 // dialBy opens a TCP connection of the gateway's own, bound to a device.
 func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
 	g.Helper()
-	d := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+	d := net.Dialer{Timeout: wait.Patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		failed := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) })
 		return errors.Join(failed, err)
 	}}

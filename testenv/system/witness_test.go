@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 )
 
 // out runs a witness in the gateway.
@@ -98,7 +99,7 @@ var device = regexp.MustCompile(` dev (\S+)`)
 // server, were it new.
 func (g *gateway) wayOf(f failover.Family) string {
 	g.Helper()
-	line := fmt.Sprintf("ip -%d route get %s from %s iif lan0", []int{4, 6}[f], servers[f], lanClient[f])
+	line := fmt.Sprintf("ip -%d route get %s from %s iif lan0", []int{4, 6}[f], lab.Servers[f], lanClient[f])
 	found := device.FindStringSubmatch(g.out(line))
 	if found == nil {
 		g.Fatalf("%s: no device", line)

@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"swerve/control"
 	"swerve/failover"
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wire"
 )
@@ -18,7 +17,7 @@ import (
 func TestNothingIsLost(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		opts  testenv.Options
+		opts  lab.Options
 		first bool // there was no daemon before
 		do    func(*gateway)
 	}{
@@ -32,8 +31,8 @@ func TestNothingIsLost(t *testing.T) {
 			serial(t, func(t *trial) {
 				g := newGateway(t, tc.opts, twoUplinks)
 				if !tc.first {
-					g.start()
-					g.await("all to be up", func(s *control.Status) bool { return carries(s, "fiber") && allUp(s) })
+					g.Start()
+					g.Await("all to be up", lab.Settled)
 				}
 				g.countsAll(func() { tc.do(g) })
 				if n := len(g.switches()); n > 0 {
@@ -52,12 +51,12 @@ func (g *gateway) reloads(times int) {
 		if i%2 == 0 {
 			text = forgiving
 		}
-		g.configure(text)
-		before := g.status().Daemon.Generation
+		g.Configure(text)
+		before := g.Status().Daemon.Generation
 		if out, errs, code := g.swerve("reload"); code != 0 {
 			g.Errorf("swerve reload: exit code %d: %s%s", code, out, errs)
 		}
-		if now := g.status().Daemon.Generation; now != before+1 {
+		if now := g.Status().Daemon.Generation; now != before+1 {
 			g.Errorf("generation %d after %d", now, before)
 		}
 	}
@@ -65,10 +64,10 @@ func (g *gateway) reloads(times int) {
 
 func (g *gateway) restarts(times int) {
 	for range times {
-		g.stop()
+		g.Stop()
 		time.Sleep(200 * time.Millisecond)
-		g.start()
-		g.await("all to be up", allUp)
+		g.Start()
+		g.Await("all to be up", lab.AllUp)
 	}
 }
 
@@ -81,19 +80,19 @@ func (g *gateway) kills(times int) {
 			span = 800 * time.Millisecond
 		}
 		time.Sleep(time.Duration(lots.Int64N(int64(span))))
-		g.kill()
+		g.Kill()
 		if err := g.daemon.Start(); err != nil {
 			g.Fatal(err)
 		}
 	}
-	g.await("all to be up", func(s *control.Status) bool { return s.Daemon.PID == g.daemon.Pid() && allUp(s) })
+	g.Await("all to be up", lab.AllUp)
 	time.Sleep(time.Second)
 }
 
 // startsUnder is the very first start.
 func (g *gateway) startsUnder() {
-	g.start()
-	g.await("all to be up", allUp)
+	g.Start()
+	g.Await("all to be up", lab.AllUp)
 	time.Sleep(time.Second)
 }
 
@@ -103,9 +102,9 @@ func (g *gateway) countsAll(do func()) {
 	var all []*session
 	for _, f := range failover.Families {
 		all = append(all,
-			g.session(g.Client, traffic.UDPStream, servers[f], 1000),
-			g.session(g.Client, traffic.UDPSessions, servers[f], 100),
-			g.session(g.Client, traffic.TCPStream, servers[f], 100))
+			g.session(g.Client, traffic.UDPStream, lab.Servers[f], 1000),
+			g.session(g.Client, traffic.UDPSessions, lab.Servers[f], 100),
+			g.session(g.Client, traffic.TCPStream, lab.Servers[f], 100))
 	}
 	g.goBy(fiber, all...)
 	do()

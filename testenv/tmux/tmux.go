@@ -1,25 +1,22 @@
 // Package tmux gives tests a real terminal: a server of tmux(1) of their own, which
-// the kernel ends with the namespace that it runs in, whatever becomes of the test.
+// the kernel ends with the namespace that it runs in, however the test ends.
 package tmux
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/wait"
 )
-
-// startLimit bounds the wait for a server to answer; it only ends tests that fail.
-const startLimit = 40 * time.Second
 
 // Server is a tmux server without a session yet.
 type Server struct {
-	t testing.TB
-	// Folder has the server's socket.
-	Folder string
+	t      testing.TB
+	folder string // of its socket
 }
 
 // Start starts a server in a namespace, with its socket in a folder, and waits until
@@ -36,17 +33,13 @@ func Start(t testing.TB, ns *netns.NS, folder string) *Server {
 		_ = s.Client("kill-server").Run() // or it has ended
 		_ = server.Wait()                 // its exit code is its own affair
 	})
-	for end := time.Now().Add(startLimit); s.Client("start-server").Run() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for tmux to answer", startLimit)
-		}
-	}
+	wait.For(t, "tmux to answer", func() bool { return s.Client("start-server").Run() == nil })
 	return s
 }
 
 // environment is a terminal's that shows UTF-8 and colours.
 func (s *Server) environment() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.Folder}
+	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.folder}
 }
 
 // Client prepares a command of tmux for the server. It never starts a server of its
@@ -67,4 +60,41 @@ func (s *Server) Tmux(args ...string) string {
 		s.t.Fatalf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// Open runs a shell's command line in a terminal of that name and size, which then
+// shows its exit code and stays.
+func (s *Server) Open(name string, width, height int, command string) {
+	s.t.Helper()
+	s.Tmux("new-session", "-d", "-s", name, "-x", fmt.Sprint(width), "-y", fmt.Sprint(height),
+		command+`; echo "exit code $?"; sleep 1000`)
+}
+
+// Press sends keys to a terminal, by tmux's names of them.
+func (s *Server) Press(name string, keys ...string) {
+	s.t.Helper()
+	s.Tmux(append([]string{"send-keys", "-t", name}, keys...)...)
+}
+
+// Page is what a terminal shows, and All what it has shown, too.
+func (s *Server) Page(name string) string { return s.Tmux("capture-pane", "-p", "-t", name) }
+func (s *Server) All(name string) string  { return s.Tmux("capture-pane", "-p", "-S", "-", "-t", name) }
+
+// Shows waits until a terminal's page has all those texts, and returns it.
+func (s *Server) Shows(name string, texts ...string) (page string) {
+	s.t.Helper()
+	missing := ""
+	err := wait.Until(s.t.Context(), fmt.Sprintf("a page with %q", texts), func() bool {
+		page, missing = s.Page(name), ""
+		for _, text := range texts {
+			if !strings.Contains(page, text) {
+				missing = text
+			}
+		}
+		return missing == ""
+	})
+	if err != nil {
+		s.t.Fatalf("%v; %q is not on\n%s", err, missing, page)
+	}
+	return page
 }

@@ -16,13 +16,12 @@ import (
 // Bulk is a one-way UDP stream of numbered packets. The server keeps the numbers
 // that it got: see Server.Received.
 type Bulk struct {
-	stream   uint64
-	conn     *net.UDPConn
-	cancel   context.CancelFunc
-	task     sync.WaitGroup
-	sent     atomic.Uint64
-	failed   atomic.Uint64
-	lateness atomic.Int64
+	stream uint64
+	conn   *net.UDPConn
+	cancel context.CancelFunc
+	task   sync.WaitGroup
+	sent   atomic.Uint64
+	failed atomic.Uint64
 }
 
 // StartBulk sends so many packets a second, 1,000 or more, from a namespace to the
@@ -38,10 +37,9 @@ func StartBulk(ns *netns.NS, to netip.Addr, rate float64) (*Bulk, error) {
 	return b, nil
 }
 
-func (b *Bulk) send(due time.Time) {
+func (b *Bulk) send(time.Time) {
 	var buf [messageLen]byte
 	message{kind: kindBulk, stream: b.stream, seq: b.sent.Load()}.put(buf[:])
-	b.lateness.Store(max(b.lateness.Load(), int64(time.Since(due))))
 	// The number is used up also where the kernel refuses the packet: that is a loss.
 	if _, err := b.conn.Write(buf[:]); err != nil {
 		b.failed.Add(1)
@@ -64,6 +62,3 @@ func (b *Bulk) Sent() uint64 { return b.sent.Load() }
 
 // Refused is how many of them the client's kernel did not take.
 func (b *Bulk) Refused() uint64 { return b.failed.Load() }
-
-// Lateness is the worst of the sending so far.
-func (b *Bulk) Lateness() time.Duration { return time.Duration(b.lateness.Load()) }

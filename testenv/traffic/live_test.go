@@ -1,8 +1,6 @@
 package traffic_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -10,30 +8,31 @@ import (
 
 	"go.uber.org/goleak"
 
-	"swerve/testenv"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const ms = time.Millisecond
 
-var servers = []netip.Addr{testenv.Server4, testenv.Server6}
+var servers = []netip.Addr{lab.Server4, lab.Server6}
 
-func stage(t testing.TB) (*testenv.Lab, *traffic.Server) {
+func stage(t testing.TB) (*lab.Lab, *traffic.Server) {
 	t.Helper()
-	lab := testenv.NewTest(t, testenv.Options{Uplinks: 1, Firewall: testenv.FirewallMasquerade})
-	s, err := traffic.Serve(lab.Internet, servers...)
+	l := lab.NewTest(t, lab.Options{Uplinks: 1, Firewall: lab.FirewallMasquerade})
+	s, err := traffic.Serve(l.Internet, servers...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return lab, s
+	return l, s
 }
 
-func begin(t testing.TB, lab *testenv.Lab, kind traffic.Kind, to netip.Addr) *traffic.Client {
+func begin(t testing.TB, l *lab.Lab, kind traffic.Kind, to netip.Addr) *traffic.Client {
 	t.Helper()
-	c, err := traffic.Start(lab.Client, kind, to, traffic.Options{})
+	c, err := traffic.Start(l.Client, kind, to, traffic.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +43,7 @@ func begin(t testing.TB, lab *testenv.Lab, kind traffic.Kind, to netip.Addr) *tr
 // answers waits until n requests in a row, the latest, have been answered.
 func answers(t testing.TB, c *traffic.Client, n int) {
 	t.Helper()
-	waitFor(t, fmt.Sprintf("%s to have answers", c.Kind), func() bool {
+	wait.For(t, fmt.Sprintf("%s to have answers", c.Kind), func() bool {
 		row := 0
 		for _, r := range c.Log() {
 			if !r.Answered.IsZero() {
@@ -58,12 +57,12 @@ func answers(t testing.TB, c *traffic.Client, n int) {
 }
 
 func TestEveryKindInBothFamilies(t *testing.T) {
-	lab, server := stage(t)
-	up := lab.Uplinks[0]
+	l, server := stage(t)
+	up := l.Uplinks[0]
 	for _, to := range servers {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
 			t.Run(fmt.Sprintf("%s to %s", kind, to), func(t *testing.T) {
-				c := begin(t, lab, kind, to)
+				c := begin(t, l, kind, to)
 				answers(t, c, 50)
 				c.Stop()
 				c.Stop() // harmless
@@ -100,11 +99,11 @@ func checkLog(t *testing.T, c *traffic.Client, via netip.Addr) {
 }
 
 func TestABlackHoleInterruptsNewSessions(t *testing.T) {
-	lab, _ := stage(t)
+	l, _ := stage(t)
 	for _, to := range servers {
-		c := begin(t, lab, traffic.UDPSessions, to)
+		c := begin(t, l, traffic.UDPSessions, to)
 		answers(t, c, 10)
-		f, err := lab.Fault(0, "black-hole")
+		f, err := l.Fault(0, "black-hole")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,10 +123,10 @@ func TestABlackHoleInterruptsNewSessions(t *testing.T) {
 }
 
 func TestAStallIsSlowButInterruptsNothing(t *testing.T) {
-	lab, _ := stage(t)
-	c := begin(t, lab, traffic.UDPStream, testenv.Server4)
+	l, _ := stage(t)
+	c := begin(t, l, traffic.UDPStream, lab.Server4)
 	answers(t, c, 10)
-	f, err := lab.Fault(0, "stall=200ms")
+	f, err := l.Fault(0, "stall=200ms")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,14 +139,14 @@ func TestAStallIsSlowButInterruptsNothing(t *testing.T) {
 func TestAResetBreaksTheStreamAndItDialsAgain(t *testing.T) {
 	for _, to := range servers {
 		t.Run(to.String(), func(t *testing.T) {
-			lab, _ := stage(t)
-			c := begin(t, lab, traffic.TCPStream, to)
+			l, _ := stage(t)
+			c := begin(t, l, traffic.TCPStream, to)
 			answers(t, c, 10)
 			verdict := time.Now()
 
-			shell(t, lab, "nft insert rule inet lab forward meta l4proto tcp ct state established reject with tcp reset")
-			waitFor(t, "the stream to break", func() bool { return len(c.Breaks()) > 0 })
-			shell(t, lab, "nft flush chain inet lab forward")
+			shell(t, l, "nft insert rule inet lab forward meta l4proto tcp ct state established reject with tcp reset")
+			wait.For(t, "the stream to break", func() bool { return len(c.Breaks()) > 0 })
+			shell(t, l, "nft flush chain inet lab forward")
 			answers(t, c, 10)
 			checkBreak(t, c.Breaks()[0], verdict)
 			last := c.Breaks()[len(c.Breaks())-1]
@@ -158,9 +157,9 @@ func TestAResetBreaksTheStreamAndItDialsAgain(t *testing.T) {
 	}
 }
 
-func shell(t *testing.T, lab *testenv.Lab, command string) {
+func shell(t *testing.T, l *lab.Lab, command string) {
 	t.Helper()
-	if _, err := lab.Gateway.Run("sh", "-c", command); err != nil {
+	if _, err := l.Gateway.Run("sh", "-c", command); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,15 +179,15 @@ func checkBreak(t *testing.T, b traffic.Break, verdict time.Time) {
 }
 
 func TestBulkProvesThatNothingIsLost(t *testing.T) {
-	lab, server := stage(t)
+	l, server := stage(t)
 	for _, to := range servers {
-		b, err := traffic.StartBulk(lab.Client, to, 2000)
+		b, err := traffic.StartBulk(l.Client, to, 2000)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(500 * ms)
 		b.Stop()
-		waitFor(t, "all to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
+		wait.For(t, "all to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
 		if r := server.Received(b.Stream()); len(r.Missing) != 0 || r.Next != b.Sent() || b.Sent() < 800 || b.Refused() != 0 {
 			t.Errorf("sent %d (%d refused), the server has %+v", b.Sent(), b.Refused(), r)
 		}
@@ -196,11 +195,11 @@ func TestBulkProvesThatNothingIsLost(t *testing.T) {
 }
 
 func TestBulkTellsWhatIsLost(t *testing.T) {
-	lab, server := stage(t)
-	if _, err := lab.Fault(0, "loss-out=20%"); err != nil {
+	l, server := stage(t)
+	if _, err := l.Fault(0, "loss-out=20%"); err != nil {
 		t.Fatal(err)
 	}
-	b, err := traffic.StartBulk(lab.Client, testenv.Server4, 2000)
+	b, err := traffic.StartBulk(l.Client, lab.Server4, 2000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,43 +213,5 @@ func TestBulkTellsWhatIsLost(t *testing.T) {
 	}
 	if r.Count+missing != b.Sent() || missing == 0 || r.Count == 0 {
 		t.Errorf("sent %d; %d arrived, %d are missing", b.Sent(), r.Count, missing)
-	}
-}
-
-func TestJSON(t *testing.T) {
-	lab, _ := stage(t)
-	c := begin(t, lab, traffic.UDPStream, testenv.Server6)
-	answers(t, c, 3)
-	c.Stop()
-	var out bytes.Buffer
-	if err := c.WriteJSON(&out, c.Log()[0].Due); err != nil {
-		t.Fatal(err)
-	}
-	var got struct {
-		Kind, To string
-		Requests []struct {
-			Seq  uint64
-			Due  float64 `json:"due_ms"`
-			Sent float64 `json:"sent_ms"`
-			Via  string
-		}
-	}
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	if got.Kind != "udp-stream" || got.To != "[2001:db8:ffff::10]:7007" || len(got.Requests) != len(c.Log()) {
-		t.Errorf("got %s", out.String())
-	}
-	if r := got.Requests[1]; r.Seq != 1 || r.Due != 10 || r.Sent < 10 || r.Via != "2001:db8:1::2" {
-		t.Errorf("the second request is %+v", r)
-	}
-}
-
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * ms) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"swerve/testenv/netns"
 	"swerve/testenv/packet"
+	"swerve/testenv/wait"
 	"swerve/testenv/wire"
 )
 
@@ -282,7 +283,7 @@ func TestCarrier(t *testing.T) {
 		if err := b.SetCarrier(on); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the carrier to change", func() bool {
+		wait.For(t, "the carrier to change", func() bool {
 			l, err := b.gw.Netlink().LinkByName("wan0")
 			return err == nil && (l.Attrs().OperState.String() == "up") == on
 		})
@@ -352,13 +353,4 @@ func TestLatenessIsKept(t *testing.T) {
 func pings(ns *netns.NS, to string) bool {
 	_, err := ns.Run("ping", "-c1", "-W1", to)
 	return err == nil
-}
-
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(ms) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/testenv/lab"
 )
 
 // terminal returns a new terminal that answers no query, like a serial line with nothing
@@ -41,9 +43,9 @@ func terminal(t *testing.T) (master, slave *os.File) {
 // Commands that draw nothing do not query the terminal nor wait for its answer, and
 // those that draw see the original type of the terminal.
 func TestNoCommandAsksTheTerminal(t *testing.T) {
-	swerve := filepath.Join(t.TempDir(), "swerve")
-	if out, err := exec.Command("go", "build", "-o", swerve, "swerve/cmd/swerve").CombinedOutput(); err != nil {
-		t.Fatalf("build swerve: %v\n%s", err, out)
+	swerve, err := lab.Build(t.TempDir(), "cmd/swerve")
+	if err != nil {
+		t.Fatal(err)
 	}
 	nowhere := filepath.Join(t.TempDir(), "sock")
 	for args, want := range map[string]string{

@@ -1,0 +1,151 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"swerve/control"
+	"swerve/testenv/netns"
+	"swerve/testenv/wait"
+)
+
+// TB is the part of testing.TB that labs in tests need.
+type TB interface {
+	netns.TB
+	Context() context.Context
+	Logf(format string, args ...any)
+	Failed() bool
+}
+
+// Driver drives a gateway in a test. Where one of its operations fails, the test
+// ends.
+type Driver struct {
+	t TB
+	g Gateway
+}
+
+// Drive returns the driver of a gateway. Where the test fails, its log has the
+// daemon's.
+func Drive(t TB, g Gateway) Driver {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the daemon's log:\n%s", g.Log())
+		}
+	})
+	return Driver{t, g}
+}
+
+// Drive is NewSwerve for a test, with the driver of what it makes.
+func (lab *Lab) Drive(t TB, setup Setup) (*Swerve, Driver) {
+	t.Helper()
+	s, err := lab.NewSwerve(setup)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return s, Drive(t, s)
+}
+
+func (d Driver) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatalf("%v", err)
+	}
+}
+
+// Configure writes the daemon's configuration.
+func (d Driver) Configure(config string) {
+	d.t.Helper()
+	d.must(d.g.Configure(config))
+}
+
+// Start starts the daemon and waits until it answers.
+func (d Driver) Start() {
+	d.t.Helper()
+	d.must(d.g.Start())
+	d.Status()
+}
+
+// Stop ends the daemon as systemd would, and wants its exit code to be 0.
+func (d Driver) Stop() {
+	d.t.Helper()
+	ctx, cancel := wait.Bounded(d.t.Context())
+	defer cancel()
+	if err := d.g.Stop(ctx); err != nil {
+		d.t.Fatalf("SIGTERM: %v", err)
+	}
+}
+
+// Kill ends the daemon by SIGKILL.
+func (d Driver) Kill() {
+	d.t.Helper()
+	d.must(d.g.Kill())
+}
+
+// Break breaks an uplink (from 0), as ParseSpec reads it.
+func (d Driver) Break(uplink int, spec string) *Fault {
+	d.t.Helper()
+	f, err := d.g.Fault(uplink, spec)
+	d.must(err)
+	return f
+}
+
+// Mend undoes a fault.
+func (d Driver) Mend(f *Fault) {
+	d.t.Helper()
+	d.must(f.Undo())
+}
+
+// Run runs a command on the gateway, for at most wait.Patience.
+func (d Driver) Run(name string, args ...string) Result {
+	d.t.Helper()
+	ctx, cancel := wait.Bounded(d.t.Context())
+	defer cancel()
+	r, err := d.g.Exec(ctx, name, args...)
+	d.must(err)
+	return r
+}
+
+// Until waits until a condition holds.
+func (d Driver) Until(what string, holds func() bool) {
+	d.t.Helper()
+	wait.For(d.t, what, holds)
+}
+
+// Await waits until the daemon's status meets a condition, and returns that status.
+func (d Driver) Await(what string, holds func(*control.Status) bool) *control.Status {
+	d.t.Helper()
+	s, err := Await(d.t.Context(), d.g, what, holds)
+	d.must(err)
+	return s
+}
+
+// Status is the daemon's status now.
+func (d Driver) Status() *control.Status {
+	d.t.Helper()
+	return d.Await("the daemon to answer", func(*control.Status) bool { return true })
+}
+
+// Events are those of the daemon's present run so far.
+func (d Driver) Events() []control.Event {
+	d.t.Helper()
+	all, err := Events(d.t.Context(), d.g)
+	d.must(err)
+	return all
+}
+
+// Build builds a command of this project, such as cmd/swerve, into a folder, which
+// it makes, with more flags of go build, and returns the program's path.
+func Build(folder, command string, flags ...string) (string, error) {
+	path := filepath.Join(folder, filepath.Base(command))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	args := append([]string{"build", "-o", path}, flags...)
+	if out, err := exec.Command("go", append(args, "swerve/"+command)...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", command, err, out)
+	}
+	return path, nil
+}

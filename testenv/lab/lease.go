@@ -1,0 +1,86 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// lease does for IPv4 what a DHCP client does with its lease: the address, and
+// the default route with it as its source.
+func (lab *Lab) lease(i int, addr netip.Addr) error {
+	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
+	l, err := h.LinkByName(up.Interface)
+	if err != nil {
+		return fmt.Errorf("lease on %s: %w", up.Interface, err)
+	}
+	if err := h.LinkSetUp(l); err != nil {
+		return fmt.Errorf("lease on %s: set up: %w", up.Interface, err)
+	}
+	err = h.AddrReplace(l, &netlink.Addr{IPNet: ipNet(within(addr, up.Prefix4))})
+	if err != nil {
+		return fmt.Errorf("lease on %s: address %s: %w", up.Interface, addr, err)
+	}
+	if lab.Options.Announce == AnnounceNone {
+		return nil
+	}
+	err = h.RouteReplace(&netlink.Route{
+		LinkIndex: l.Attrs().Index,
+		Dst:       ipNet(default4),
+		Gw:        up.Router4.AsSlice(),
+		Src:       addr.AsSlice(),
+		Protocol:  unix.RTPROT_DHCP,
+		Priority:  up.Metric4,
+	})
+	if err != nil {
+		return fmt.Errorf("lease on %s: default via %s: %w", up.Interface, up.Router4, err)
+	}
+	return nil
+}
+
+// staticIPv6 gives an uplink its IPv6 address, if it has not got it, and waits until
+// it is in use.
+func (lab *Lab) staticIPv6(i int, addr netip.Addr) error {
+	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
+	l, err := h.LinkByName(up.Interface)
+	if err == nil {
+		err = h.AddrReplace(l, &netlink.Addr{IPNet: ipNet(within(addr, up.Prefix6)), Flags: unix.IFA_F_NODAD})
+	}
+	if err != nil {
+		return fmt.Errorf("address %s on %s: %w", addr, up.Interface, err)
+	}
+	return lab.settleIPv6(lab.Gateway)
+}
+
+// unlease takes an uplink's addresses of both families away. The kernel drops the
+// routes that use them.
+func (lab *Lab) unlease(i int, addr4, addr6 netip.Addr) error {
+	up := lab.Uplinks[i]
+	if err := lab.Gateway.DelAddr(up.Interface, within(addr4, up.Prefix4)); err != nil {
+		return err
+	}
+	if !lab.HasIPv6(i) {
+		return nil
+	}
+	return lab.Gateway.DelAddr(up.Interface, within(addr6, up.Prefix6))
+}
+
+// restore gives an uplink all that it has at the start, as its clients would after
+// the link came up.
+func (lab *Lab) restore(i int) error {
+	if err := lab.lease(i, lab.Uplinks[i].Address4); err != nil {
+		return err
+	}
+	if !lab.HasIPv6(i) {
+		return nil
+	}
+	if err := lab.staticIPv6(i, lab.Uplinks[i].Address6); err != nil {
+		return err
+	}
+	if i < len(lab.routers) && lab.routers[i] != nil {
+		lab.routers[i].announce()
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package lint
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The bounds on the lengths of functions, in lines from brace to brace.
+const (
+	longest      = 70 // none is longer, tests included
+	ninetieth    = 45 // nine of ten of the product's are under this
+	middleMost   = 14 // the product's median is at most this
+	fewFunctions = 50 // with fewer, the walk is broken
+)
+
+func TestFunctionsAreShort(t *testing.T) {
+	var product []int
+	for _, file := range sources(t) {
+		for name, lines := range functions(t, file) {
+			if lines > longest {
+				t.Errorf("%s: %s has %d lines, more than %d", file, name, lines, longest)
+			}
+			if !strings.HasSuffix(file, "_test.go") {
+				product = append(product, lines)
+			}
+		}
+	}
+	if len(product) < fewFunctions {
+		t.Fatalf("found %d functions: the walk is broken", len(product))
+	}
+	slices.Sort(product)
+	if got := product[len(product)/2]; got > middleMost {
+		t.Errorf("the median function has %d lines, more than %d", got, middleMost)
+	}
+	if got := product[len(product)*9/10]; got >= ninetieth {
+		t.Errorf("the 90th percentile of functions has %d lines, not under %d", got, ninetieth)
+	}
+}
+
+// functions gives the lines of each function of a file.
+func functions(t *testing.T, file string) map[string]int {
+	t.Helper()
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, filepath.Join(root, file), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lengths := map[string]int{}
+	for _, decl := range f.Decls {
+		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Body != nil {
+			name := fset.Position(fn.Pos()).String() + " " + fn.Name.Name
+			lengths[name] = fset.Position(fn.Body.Rbrace).Line - fset.Position(fn.Body.Lbrace).Line
+		}
+	}
+	return lengths
+}
+
+// TestNothingIsSkipped holds that a test which cannot run fails: a skip where
+// privilege is promised would prove nothing and look green.
+func TestNothingIsSkipped(t *testing.T) {
+	for _, file := range sources(t) {
+		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "testenv/lint/") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(line, "t.Skip") || strings.Contains(line, "testing.Short()") {
+				t.Errorf("%s:%d: skips: %s", file, n+1, strings.TrimSpace(line))
+			}
+		}
+	}
+}

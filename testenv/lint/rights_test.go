@@ -1,0 +1,61 @@
+package lint
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestRightsNameTests holds that what an ordinary user's `make test` leaves out is
+// there, and nowhere else by the same name: tests are left out by their names alone.
+func TestRightsNameTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "testenv/rights"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := testsByName(t)
+	explained := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if right, _, ok := strings.Cut(strings.TrimPrefix(line, "# "), ": "); ok {
+			explained[right] = true
+		}
+		f := strings.Fields(line)
+		if len(f) == 0 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(f) != 3 || !explained[f[0]] {
+			t.Errorf("%q is not an explained right, a package and a test", line)
+			continue
+		}
+		name, _, _ := strings.Cut(f[2], "/")
+		if got := where[name]; len(got) != 1 || got[0] != f[1] {
+			t.Errorf("%s is in %v, want it in %s alone", name, got, f[1])
+		}
+	}
+	if len(explained) == 0 {
+		t.Error("no right is explained: the reading is broken")
+	}
+}
+
+var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// testsByName gives the packages that have a test of a name.
+func testsByName(t *testing.T) map[string][]string {
+	t.Helper()
+	where := map[string][]string{}
+	for _, file := range sources(t) {
+		if !strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range testFunc.FindAllStringSubmatch(string(text), -1) {
+			where[found[1]] = append(where[found[1]], filepath.Dir(file))
+		}
+	}
+	return where
+}
