@@ -14,6 +14,7 @@ import (
 
 	"swerve/failover"
 	"swerve/lane"
+	"swerve/target"
 	"swerve/testenv/netns"
 )
 
@@ -44,8 +45,10 @@ type report struct {
 // childMain sends what standard input orders until its end.
 func childMain() int {
 	out := newOutbox()
-	pinger := newBing()
-	p := newProber(clockFrom(time.Now()), out, pinger)
+	clock := clockFrom(time.Now())
+	echo := newICMP(clock)
+	p := newProber(clock, out, notOwn,
+		map[target.Method]method{target.ICMP: echo.probe, target.Gateway: echo.probe})
 	reports := gob.NewEncoder(os.Stdout)
 	finished := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -66,7 +69,7 @@ func childMain() int {
 	p.close()
 	cancel()
 	<-finished
-	over := report{Kind: "over", Raw: [2]bool{pinger.raw[0].Load(), pinger.raw[1].Load()}}
+	over := report{Kind: "over", Raw: [2]bool{echo.raw[0].Load(), echo.raw[1].Load()}}
 	if err := goleak.Find(); err != nil {
 		over.Cause = err.Error()
 	}
@@ -149,7 +152,7 @@ func (c *child) read(output io.Reader) {
 func (c *child) send(f failover.Family, target string, path Path) failover.ProbeID {
 	c.t.Helper()
 	c.last++
-	o := order{Probe: failover.Probe{ID: c.last, Uplink: path.Link.Interface, Family: f, Target: target}, Path: path}
+	o := order{Probe: failover.Probe{ID: c.last, Uplink: path.Link.Interface, Family: f, Target: target}, Path: path.to(target)}
 	if err := c.orders.Encode(o); err != nil {
 		c.t.Fatal(err)
 	}

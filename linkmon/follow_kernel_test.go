@@ -86,17 +86,17 @@ func TestSetUplinks(t *testing.T) {
 		t.Errorf("a was told %d times, want twice: at the start and down", n)
 	}
 	var names string
-	for _, s := range o.m.Snapshot() {
-		names += s.Uplink
-		if !s.Link.Equal(o.links[s.Uplink]) {
-			t.Errorf("snapshot of %s: %+v, told %+v", s.Uplink, s.Link, o.links[s.Uplink])
+	for _, l := range o.m.watch.currentLinks() {
+		names += l.uplink
+		if !l.link.Equal(o.links[l.uplink]) {
+			t.Errorf("%s is now %+v, reported as %+v", l.uplink, l.link, o.links[l.uplink])
 		}
 	}
 	if names != "bac" {
-		t.Errorf("snapshot in order %s, want b, a, c", names)
+		t.Errorf("links in order %s, want b, a, c", names)
 	}
 	o.m.SetUplinks(nil)
-	waitFor(t, "no uplinks", func() bool { return len(o.m.Snapshot()) == 0 })
+	waitFor(t, "no uplinks", func() bool { return len(o.m.watch.currentLinks()) == 0 })
 }
 
 func TestDefaults(t *testing.T) {
@@ -118,10 +118,10 @@ func TestDefaults(t *testing.T) {
 			d[2].Interface == "w1" && d[2].Family == failover.IPv4 && d[2].Metric == 200
 	})
 	await(t, "a hint", o.m.DefaultsChanged())
-	o.settle(ns)
+	o.catchUp(ns)
 	drain(o.m.DefaultsChanged())
 	runIP(t, ns, "addr add 10.0.0.77/24 dev w0")
-	o.settle(ns)
+	o.catchUp(ns)
 	if drain(o.m.DefaultsChanged()) {
 		t.Error("a hint although the defaults are as they were")
 	}
@@ -322,7 +322,7 @@ func TestMissedFailureIsAskedFor(t *testing.T) {
 func TestUplinkThatIsGoneIsForgotten(t *testing.T) {
 	ns, _ := wan(t)
 	w := unattended(t, ns, uplink("a", "w0"), uplink("b", "w1"))
-	w.set([]Uplink{uplink("b", "w1")})
+	w.setUplinks([]Uplink{uplink("b", "w1")})
 	w.handle(t.Context(), w.box.take())
 	got := w.out.take()
 	if len(got) != 1 || got[0].Event.(failover.LinkChanged).Uplink != "b" {

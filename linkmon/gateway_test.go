@@ -77,7 +77,7 @@ func TestTaught(t *testing.T) {
 		{"an unknown maker", ethernet, false, []route{via4("10.0.0.1", by(99))}, gatewayOf("10.0.0.1", "protocol 99")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := taught(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6); got != tc.want {
+			if got := learn(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6); got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 		})
@@ -86,7 +86,7 @@ func TestTaught(t *testing.T) {
 
 func TestTaughtSource(t *testing.T) {
 	r := via4("10.0.0.1", func(r *route) { r.source = addr("10.0.0.5") })
-	if got := taught([]route{r}, device{index: 7, flags: ethernet}, false).source; got != addr("10.0.0.5") {
+	if got := learn([]route{r}, device{index: 7, flags: ethernet}, false).source; got != addr("10.0.0.5") {
 		t.Errorf("source %v, want the route's", got)
 	}
 }

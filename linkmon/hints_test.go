@@ -108,7 +108,7 @@ func TestMailbox(t *testing.T) {
 	if drain(b.wake) {
 		t.Error("woken without a reason")
 	}
-	b.note(func(h *hints) { h.look(5) })
+	b.note(func(h *hints) { h.requestRead(5) })
 	if !drain(b.wake) {
 		t.Error("not woken")
 	}

@@ -66,7 +66,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 				if command != "" {
 					runIP(t, ns, command)
 				}
-				o.settle(ns)
+				o.catchUp(ns)
 				o.untilGateway("a", failover.IPv4, want)
 			}
 		})
@@ -97,13 +97,13 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 
 	runIP(t, ns, "link set w0 down")
 	runIP(t, ns, "link set w0 up")
-	o.settle(ns)
+	o.catchUp(ns)
 	if out := runIP(t, ns, "route show default"); out != "" {
 		t.Fatalf("the kernel kept the route: %s", out)
 	}
 	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	runIP(t, ns, dhcp)
-	o.settle(ns)
+	o.catchUp(ns)
 	runIP(t, ns, "route del default")
 	o.untilGateway("a", failover.IPv4, "")
 
@@ -113,7 +113,7 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 	runIP(t, isps[0], "link set isp down")
 	o.untilLink("a", "no carrier", func(l failover.Link) bool { return !l.Carrier })
 	runIP(t, ns, "addr flush dev w0 scope global")
-	o.settle(ns)
+	o.catchUp(ns)
 	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	runIP(t, isps[0], "link set isp up")
 	runIP(t, ns, "addr add 172.16.0.2/24 dev w0") // on another network
@@ -137,7 +137,7 @@ func TestGatewayOutlivesAFlickOfTheSwitch(t *testing.T) {
 		if err := ns.Netlink().LinkSetUp(link); err != nil {
 			t.Fatal(err)
 		}
-		o.settle(ns)
+		o.catchUp(ns)
 		o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	}
 }

@@ -16,7 +16,7 @@ func TestOwnAddresses(t *testing.T) {
 	probe := func(target string) failover.Event {
 		t.Helper()
 		id := failover.ProbeID(len(o.seen) + 1)
-		o.m.Send(failover.Probe{ID: id, Uplink: "a", Target: target}, Path{Link: o.links["a"], LostAfter: time.Second})
+		o.m.Send(failover.Probe{ID: id, Uplink: "a", Target: target}, Path{Link: o.links["a"], LostAfter: time.Second}.to(target))
 		var outcome failover.Event
 		o.until("an outcome for "+target, func() bool {
 			for _, seen := range o.seen {
