@@ -50,6 +50,6 @@ func TestReceiveBufferWithinTheLimit(t *testing.T) {
 		t.Errorf("the kernel grants %d bytes, want %d (%v)", size, want, err)
 	}
 	if !strings.Contains(log.String(), "net.core.rmem_max") {
-		t.Errorf("the log does not tell the limit's name: %q", log.String())
+		t.Errorf("the log does not name the limit: %q", log.String())
 	}
 }

@@ -20,7 +20,7 @@ import (
 
 // Probes open their sockets on any thread, so a process that probes is in its
 // namespace as a whole. These tests therefore start their own binary once more,
-// inside, as a child that does nothing but send what it is told to and report.
+// inside, as a child that only sends the probes it is ordered to and reports.
 
 // childEnv makes the test binary such a child.
 const childEnv = "LINKMON_TEST_CHILD"
@@ -219,7 +219,7 @@ func (c *child) end() report {
 	}
 }
 
-// pathBy is the way through one of wan's links, with the mark of lane n+1.
+// pathBy is the path by one of wan's links, without a target, with the mark of lane n+1.
 func pathBy(n int) Path {
 	link := failover.Link{Interface: fmt.Sprintf("w%d", n), Present: true, AdminUp: true, Carrier: true}
 	link.Family[0] = failover.FamilyLink{

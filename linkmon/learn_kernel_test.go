@@ -32,7 +32,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 			"10.0.0.1 boot: route add default via 10.0.0.7 dev w0 proto dhcp metric 100",
 			"10.0.0.7 dhcp: route del default via 10.0.0.1 dev w0",
 		},
-		"ours teach nothing": {
+		"ours are ignored": {
 			": route add default via 10.0.0.1 dev w0 proto 83 metric 1",
 			": route add default via 10.0.0.1 dev w0 proto dhcp table 100",
 			"10.0.0.9 static: route add default via 10.0.0.9 dev w0 proto static metric 9",
@@ -86,8 +86,8 @@ func TestConfiguredGateways(t *testing.T) {
 	o.untilGateway("none", failover.IPv6, "none config")
 }
 
-// A gateway outlives its route where the loss of the link took the route away, and
-// only there.
+// A gateway is remembered after its route is gone if that was by the loss of the
+// link, and only then.
 func TestGatewayOutlivesAPurge(t *testing.T) {
 	ns, isps := wan(t)
 	dhcp := "route add default via 10.0.0.1 dev w0 proto dhcp metric 100"
@@ -120,8 +120,8 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 	o.untilGateway("a", failover.IPv4, "")
 }
 
-// The kernel says nothing of the routes that it drops with an interface that is
-// switched off and on again at once; both may lie in one reading.
+// The kernel sends no message about the routes that it removes with an interface that
+// is switched off and on again at once; one reading may cover both.
 func TestGatewayOutlivesAFlickOfTheSwitch(t *testing.T) {
 	ns, _ := wan(t)
 	runIP(t, ns, "route add default via 10.0.0.1 dev w0 proto dhcp metric 100")
@@ -196,7 +196,7 @@ func advertise(t *testing.T, ns *netns.NS, from string, lifetime uint16) {
 	}
 }
 
-// A tun device is to the kernel what PPP's and a raw-IP modem's is.
+// To the kernel a tun device is like that of PPP or of a raw-IP modem.
 func TestPointToPoint(t *testing.T) {
 	ns := netns.New(t)
 	o := observe(t, ns, uplink("a", "ppp0"))
@@ -242,8 +242,8 @@ func addTuntap(t testing.TB, ns *netns.NS, name string, mode netlink.TuntapMode)
 	return tun
 }
 
-// A routing table comes with its first route. Where not even lo is up, as early in
-// a boot, table main is not there: there are no default routes, and that is all.
+// A routing table exists from its first route on. Where not even lo is up, as early
+// in a boot, table main does not exist: then there are no default routes.
 func TestNoMainTableYet(t *testing.T) {
 	ended := make(chan error)
 	go func() {

@@ -17,8 +17,8 @@ import (
 	"swerve/target"
 )
 
-// TestBuiltMethods compares the table of methods with what package target says of
-// each, which the configuration and the daemon go by.
+// TestBuiltMethods compares the table of methods with [target.Method.Built], by which
+// the configuration and the daemon decide.
 func TestBuiltMethods(t *testing.T) {
 	table := newMethods(clockFrom(time.Now()))
 	all := targetMethods(t)
@@ -63,8 +63,8 @@ func targetMethods(t *testing.T) (all []target.Method) {
 	return all
 }
 
-// A method that is not in the table is not sent; one that is gets the target in
-// parts, also a name, of which any address may answer.
+// A method gets the target parsed. If that is a name, any of its addresses may
+// answer. Where the method is not in the table the probe is not sent.
 func TestAnotherMethod(t *testing.T) {
 	clock := func() failover.Instant { return 7 }
 	resolved := func(_ context.Context, r request, report func(outcome)) {
@@ -90,7 +90,7 @@ func TestAnotherMethod(t *testing.T) {
 	}
 }
 
-// What people read of an error does not hide the kernel's reason from programs.
+// An error that is worded for people still unwraps to the kernel's errno.
 func TestRefusalsKeepTheErrno(t *testing.T) {
 	r, err := newRequest(failover.IPv4, pathBy(0).to("192.0.2.1"))
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"swerve/failover"
 )
 
-// What is sent to an address of this machine's own never leaves, so it is not sent;
-// on whatever device the address is, and only while it is there.
+// A probe to an address of this machine would never leave it, so it is not sent: on
+// whichever device the address is, and only while it exists.
 func TestOwnAddresses(t *testing.T) {
 	ns, _ := wan(t)
 	o := observe(t, ns, uplink("a", "w0"))

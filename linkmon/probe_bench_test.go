@@ -17,7 +17,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// BenchmarkAtRest takes the processor time of processes that do nothing but probe,
+// BenchmarkAtRest measures the processor time of processes that do nothing but probe,
 // at the rate of two uplinks with three targets in each of two families and 20 ms
 // of round trip. It says how much of one core that is for the prober (swerve), for
 // bare pro-bing with a pinger for each probe as here (bare), and with pingers that

@@ -119,7 +119,7 @@ func TestProbeOutcomes(t *testing.T) {
 			[]string{"1ms failover.ProbeNotSent {1 network is unreachable}"}},
 		{"fails after sending", scriptedMethod{one: {{}, {after: ms, err: errUnreachable}}},
 			[]string{"0s failover.ProbeSent {1}"}},
-		{"ends without a word", scriptedMethod{},
+		{"ends without an outcome", scriptedMethod{},
 			[]string{"0s failover.ProbeNotSent {1 the sender gave up}"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestTooManyProbes(t *testing.T) {
 	}
 }
 
-// Closing ends the probes that are under way, which come to nothing more.
+// Closing ends the probes in flight, which have no further outcome.
 func TestCloseEndsProbes(t *testing.T) {
 	out := newOutbox()
 	clock := clockFrom(time.Now())

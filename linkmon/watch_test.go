@@ -84,7 +84,7 @@ func (o *observer) untilLink(uplink, what string, cond func(failover.Link) bool)
 }
 
 // untilGateway waits for the gateway of a family, as text: "" for unknown, "none"
-// for a point-to-point link, else the address; then a space and who taught it.
+// for a point-to-point link, else the address; then a space and who made the route.
 func (o *observer) untilGateway(uplink string, f failover.Family, want string) {
 	o.t.Helper()
 	o.untilLink(uplink, fmt.Sprintf("%s gateway %q", f, want), func(l failover.Link) bool {

@@ -27,8 +27,9 @@ const (
 	DNS   Method = "dns"
 )
 
-// Built reports whether this version can probe by the method. The others are
-// understood, so that a file that names them is no mistake, and not asked.
+// Built reports whether this version can probe by the method. Targets of the others
+// are valid, but not asked. Package linkmon has the table of methods that are built,
+// and a test that both agree.
 func (m Method) Built() bool { return m == ICMP || m == Gateway }
 
 // Target is something whose answer proves an uplink, taken apart.
@@ -177,8 +178,8 @@ func (t *Target) setPath(u *url.URL) *Error {
 	return nil
 }
 
-// withHost sets the host in one form: addresses as net/netip writes them, an
-// IPv4 address in IPv6's clothes as IPv4, names in lower case.
+// withHost sets the host in its canonical form: addresses as net/netip writes them,
+// IPv4-mapped IPv6 addresses as IPv4, names in lower case.
 func withHost(t Target, host string) (Target, *Error) {
 	t.Host = strings.TrimSuffix(strings.ToLower(host), ".")
 	a, err := netip.ParseAddr(host)
