@@ -41,15 +41,11 @@ func newCounters(read func(int) (uint64, uint64, error), flows func() (map[lane.
 	}
 }
 
-// probeBytes is what a probe and its answer have on the wire: an IP header, an
-// ICMP header and 24 bytes, both ways.
-var probeBytes = [2]uint64{failover.IPv4: 2 * (20 + 8 + 24), failover.IPv6: 2 * (40 + 8 + 24)}
-
-// probe counts a probe with its answer.
-func (c *counters) probe(p failover.Probe) {
+// probe counts the bytes on the wire of a probe and its answer.
+func (c *counters) probe(uplink string, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.probes[p.Uplink] += probeBytes[p.Family]
+	c.probes[uplink] += uint64(bytes)
 }
 
 // follow says which interfaces and lanes to read, by uplink.

@@ -131,7 +131,7 @@ func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
 		n.put(failover.ProbeNotSent{ID: p.ID, Cause: "the interface is missing"})
 		return
 	}
-	if !path.Link.Equal(l.link) || path.Mark == 0 || path.LostAfter != time.Second {
+	if !path.Link.Equal(l.link) || path.Mark == 0 || path.LostAfter != time.Second || path.Target.Text != p.Target {
 		n.wrong = append(n.wrong, fmt.Sprintf("%s by %+v", p.Uplink, path))
 	}
 	if !n.bound(l.link.Interface) {

@@ -12,6 +12,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/linkmon"
+	"swerve/target"
 )
 
 // readyWithin bounds the wait for a first uplink before the daemon says that it
@@ -223,11 +224,14 @@ func (l *loop) sendProbes() {
 		return
 	}
 	for _, probe := range l.asked {
+		t, known := l.setup.targets[probe.Target] // a reload may have removed it since
 		l.net.Send(probe, linkmon.Path{
-			Link: l.picture.links[probe.Uplink], Mark: l.setup.mark(probe.Uplink),
+			Target: t, Link: l.picture.links[probe.Uplink], Mark: l.setup.mark(probe.Uplink),
 			LostAfter: l.setup.probe(probe.Uplink).LostAfter,
 		})
-		l.reporter.counters.probe(probe)
+		if known {
+			l.reporter.counters.probe(probe.Uplink, target.WireBytes(t, probe.Family))
+		}
 	}
 	l.asked = l.asked[:0]
 }

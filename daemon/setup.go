@@ -26,6 +26,8 @@ type setup struct {
 	lanes      lanes
 	layout     lane.Layout
 	engine     failover.Config
+	// targets has the uplinks' targets by their text, by which the engine names them.
+	targets map[string]target.Target
 	// unbuilt are the targets whose method this version cannot probe by. They
 	// are left out: one that never answers would keep its uplink from being up.
 	unbuilt []string
@@ -42,30 +44,35 @@ func newSetup(cfg *config.Config, defaults []config.DefaultRoute, own []netip.Ad
 		s.uplinks = cfg.Auto(defaults)
 	}
 	s.engine = cfg.Engine(s.uplinks, past.seen)
-	s.unbuilt = dropUnbuilt(s.engine.Uplinks)
-	dropTargets(s.engine.Uplinks, isAmong(own))
+	s.targets = targetsOf(s.uplinks)
+	s.unbuilt = s.dropTargets(func(t target.Target) bool { return !t.Method.Built() })
+	s.dropTargets(isAmong(own))
 	var err error
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	return s, err
 }
 
-// dropUnbuilt removes targets whose probe method is not built in, and returns them,
-// each once.
-func dropUnbuilt(uplinks []failover.Uplink) []string {
-	return dropTargets(uplinks, func(t target.Target) bool { return !t.Method.Built() })
+// targetsOf returns the uplinks' targets by their text.
+func targetsOf(uplinks []config.Uplink) map[string]target.Target {
+	targets := map[string]target.Target{}
+	for _, u := range uplinks {
+		for _, t := range u.Probe.Targets {
+			targets[t.Text] = t
+		}
+	}
+	return targets
 }
 
-// dropTargets removes targets that are not to be asked, and those that cannot be
-// parsed, and returns them, each once. A quorum that the rest cannot reach
-// becomes all of the rest.
-func dropTargets(uplinks []failover.Uplink, unwanted func(target.Target) bool) []string {
+// dropTargets removes targets that are not to be asked from the engine's, and returns
+// their texts, sorted, each once. A quorum that the rest cannot reach becomes all of
+// the rest.
+func (s *setup) dropTargets(unwanted func(target.Target) bool) []string {
 	var dropped []string
-	for i := range uplinks {
-		for f := range uplinks[i].Family {
-			family := &uplinks[i].Family[f]
+	for i := range s.engine.Uplinks {
+		for f := range s.engine.Uplinks[i].Family {
+			family := &s.engine.Uplinks[i].Family[f]
 			family.Targets = slices.DeleteFunc(family.Targets, func(text string) bool {
-				t, err := target.Parse(text)
-				if err == nil && !unwanted(t) {
+				if !unwanted(s.targets[text]) {
 					return false
 				}
 				dropped = append(dropped, text)

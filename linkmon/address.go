@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usable picks the addresses of one family that traffic can have, the best source
-// first:
+// usable returns the addresses of one family that can be the source of traffic, in
+// this order:
 //
-//   - the one that the default route itself names,
-//   - one in the gateway's network,
-//   - IPv6 addresses of the whole internet before unique local ones (RFC 4193),
-//   - lasting addresses before temporary (RFC 8981) and secondary ones,
+//   - the source address of the default route,
+//   - addresses in the gateway's network,
+//   - global IPv6 addresses before unique local ones (RFC 4193),
+//   - temporary (RFC 8981) and secondary addresses last,
 //   - then by number.
 //
 // Link-local, tentative and duplicate addresses are left out. Deprecated ones
-// (RFC 4862, 5.5.4) are only taken where there is no other: no new session
-// should begin with one that is on its way out.
+// (RFC 4862, 5.5.4) are returned only where there is no other, since no new session
+// should use them.
 func usable(all []address, index int, ipv6 bool, gw gateway) []netip.Prefix {
 	var found []address
 	for _, a := range all {
@@ -27,8 +27,8 @@ func usable(all []address, index int, ipv6 bool, gw gateway) []netip.Prefix {
 			found = append(found, a)
 		}
 	}
-	if slices.ContainsFunc(found, address.lasting) {
-		found = slices.DeleteFunc(found, func(a address) bool { return !a.lasting() })
+	if slices.ContainsFunc(found, address.preferred) {
+		found = slices.DeleteFunc(found, func(a address) bool { return !a.preferred() })
 	}
 	slices.SortFunc(found, func(a, b address) int { return betterSource(a, b, gw) })
 	var prefixes []netip.Prefix
@@ -38,8 +38,8 @@ func usable(all []address, index int, ipv6 bool, gw gateway) []netip.Prefix {
 	return prefixes
 }
 
-// works reports whether packets can have the address as their source, and reach
-// more than the link.
+// works reports whether packets with the address as their source are possible, and
+// can leave the link.
 func (a address) works() bool {
 	ip := a.prefix.Addr()
 	switch {
@@ -52,17 +52,17 @@ func (a address) works() bool {
 	return a.flags&unix.IFA_F_TENTATIVE == 0 || a.flags&unix.IFA_F_OPTIMISTIC != 0
 }
 
-// lasting reports whether new sessions may begin with the address.
-func (a address) lasting() bool { return a.flags&unix.IFA_F_DEPRECATED == 0 }
+// preferred reports whether new sessions may use the address (RFC 4862, 5.5.4).
+func (a address) preferred() bool { return a.flags&unix.IFA_F_DEPRECATED == 0 }
 
 func betterSource(a, b address, gw gateway) int {
-	// One bit says temporary in IPv6 and secondary in IPv4.
+	// One bit means temporary in IPv6 and secondary in IPv4.
 	const second = unix.IFA_F_TEMPORARY
 	return cmp.Or(
-		yesFirst(a.prefix.Addr() == gw.source, b.prefix.Addr() == gw.source),
-		yesFirst(a.prefix.Contains(gw.addr), b.prefix.Contains(gw.addr)),
-		yesFirst(!a.prefix.Addr().IsPrivate() || a.prefix.Addr().Is4(), !b.prefix.Addr().IsPrivate() || b.prefix.Addr().Is4()),
-		yesFirst(a.flags&second == 0, b.flags&second == 0),
+		trueFirst(a.prefix.Addr() == gw.source, b.prefix.Addr() == gw.source),
+		trueFirst(a.prefix.Contains(gw.addr), b.prefix.Contains(gw.addr)),
+		trueFirst(!a.prefix.Addr().IsPrivate() || a.prefix.Addr().Is4(), !b.prefix.Addr().IsPrivate() || b.prefix.Addr().Is4()),
+		trueFirst(a.flags&second == 0, b.flags&second == 0),
 		a.prefix.Addr().Compare(b.prefix.Addr()),
 		cmp.Compare(a.prefix.Bits(), b.prefix.Bits()),
 	)

@@ -14,12 +14,13 @@ import (
 
 	"swerve/failover"
 	"swerve/lane"
+	"swerve/target"
 	"swerve/testenv/netns"
 )
 
 // Probes open their sockets on any thread, so a process that probes is in its
 // namespace as a whole. These tests therefore start their own binary once more,
-// inside, as a child that does nothing but send what it is told to and report.
+// inside, as a child that only sends the probes it is ordered to and reports.
 
 // childEnv makes the test binary such a child.
 const childEnv = "LINKMON_TEST_CHILD"
@@ -44,8 +45,10 @@ type report struct {
 // childMain sends what standard input orders until its end.
 func childMain() int {
 	out := newOutbox()
-	pinger := newBing()
-	p := newProber(clockFrom(time.Now()), out, pinger)
+	clock := clockFrom(time.Now())
+	echo := newICMP(clock)
+	p := newProber(clock, out, notOwn,
+		map[target.Method]method{target.ICMP: echo.probe, target.Gateway: echo.probe})
 	reports := gob.NewEncoder(os.Stdout)
 	finished := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -66,7 +69,7 @@ func childMain() int {
 	p.close()
 	cancel()
 	<-finished
-	over := report{Kind: "over", Raw: [2]bool{pinger.raw[0].Load(), pinger.raw[1].Load()}}
+	over := report{Kind: "over", Raw: [2]bool{echo.raw[0].Load(), echo.raw[1].Load()}}
 	if err := goleak.Find(); err != nil {
 		over.Cause = err.Error()
 	}
@@ -149,7 +152,7 @@ func (c *child) read(output io.Reader) {
 func (c *child) send(f failover.Family, target string, path Path) failover.ProbeID {
 	c.t.Helper()
 	c.last++
-	o := order{Probe: failover.Probe{ID: c.last, Uplink: path.Link.Interface, Family: f, Target: target}, Path: path}
+	o := order{Probe: failover.Probe{ID: c.last, Uplink: path.Link.Interface, Family: f, Target: target}, Path: path.to(target)}
 	if err := c.orders.Encode(o); err != nil {
 		c.t.Fatal(err)
 	}
@@ -216,7 +219,7 @@ func (c *child) end() report {
 	}
 }
 
-// pathBy is the way through one of wan's links, with the mark of lane n+1.
+// pathBy is the path by one of wan's links, without a target, with the mark of lane n+1.
 func pathBy(n int) Path {
 	link := failover.Link{Interface: fmt.Sprintf("w%d", n), Present: true, AdminUp: true, Carrier: true}
 	link.Family[0] = failover.FamilyLink{

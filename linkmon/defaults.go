@@ -8,24 +8,24 @@ import (
 )
 
 // Default is an interface that holds a default route of another program in table
-// main: what `uplinks: auto` takes for an uplink.
+// main. `uplinks: auto` makes an uplink of it.
 type Default struct {
 	Interface string
 	Index     int
 	Family    failover.Family
 	// Metric of the interface's best default of the family; lower is better.
 	Metric uint32
-	// Source tells who made it, as in [failover.FamilyLink].
+	// Source names who made the route, as in [failover.FamilyLink].
 	Source string
 }
 
-// defaultsOf lists each interface once a family, in the order of metric, family
-// and index. Defaults that could not teach a gateway are left out.
+// defaultsOf lists each interface once per family, in the order of metric, family
+// and index. Defaults from which no gateway can be learnt are left out.
 func defaultsOf(s state) []Default {
 	var found []Default
 	for _, d := range s.devices {
 		for _, family := range failover.Families {
-			if best, ok := bestLesson(s.defaults, d, family == failover.IPv6); ok {
+			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok {
 				found = append(found, Default{
 					Interface: d.name,
 					Index:     d.index,

@@ -19,8 +19,8 @@ import (
 func TestUplinkComesAndGoes(t *testing.T) {
 	ns := netns.New(t)
 	o := observe(t, ns, uplink("a", "w0"))
-	if l, told := o.links["a"]; !told || l.Present || l.Index != 0 || l.Interface != "" {
-		t.Fatalf("at the start: %+v, told %v; want it told as missing", l, told)
+	if l, reported := o.links["a"]; !reported || l.Present || l.Index != 0 || l.Interface != "" {
+		t.Fatalf("at the start: %+v, reported %v; want it reported as missing", l, reported)
 	}
 	runIP(t, ns, "link add w0 type veth peer p0")
 	first := o.untilLink("a", "present", func(l failover.Link) bool { return l.Present && l.Interface == "w0" && !l.AdminUp })
@@ -53,12 +53,12 @@ func TestRenamedUplink(t *testing.T) {
 	for name, want := range map[string]string{"name": "old0", "alt": "old1", "mac": "old1"} {
 		o.untilLink(name, "renamed", func(l failover.Link) bool { return l.Interface == want && l.Index == index[name] })
 	}
-	// A new device takes the configured name: it is meant from now on.
+	// A new device takes the configured name: it is the uplink's from now on.
 	runIP(t, ns, "link add w0 type veth peer p0")
 	o.untilLink("name", "the new device", func(l failover.Link) bool { return l.Interface == "w0" && l.Index != index["name"] })
 }
 
-// What another device taught is worth nothing for the one that takes its name.
+// What was learnt from one device is not used for another one that takes its name.
 func TestTakenNameForgetsTheGateway(t *testing.T) {
 	ns, _ := wan(t)
 	runIP(t, ns, "route add default via 10.0.0.1 dev w0 proto dhcp")
@@ -78,25 +78,25 @@ func TestSetUplinks(t *testing.T) {
 	changed := uplink("b", "w1")
 	changed.IPv6 = false
 	o.m.SetUplinks([]Uplink{changed, uplink("a", "w0"), uplink("c", "w1")})
-	o.untilLink("c", "told", func(l failover.Link) bool { return l.Present })
+	o.untilLink("c", "reported", func(l failover.Link) bool { return l.Present })
 	o.untilLink("b", "without IPv6", func(l failover.Link) bool { return len(l.Family[1].Addresses) == 0 })
-	// What stays as it was is not told again, and keeps what it remembers.
+	// An uplink that stays as it was is not reported again, and its gateway is kept.
 	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	if n := o.changes("a"); n != 2 {
-		t.Errorf("a was told %d times, want twice: at the start and down", n)
+		t.Errorf("a was reported %d times, want twice: at the start and down", n)
 	}
 	var names string
-	for _, s := range o.m.Snapshot() {
-		names += s.Uplink
-		if !s.Link.Equal(o.links[s.Uplink]) {
-			t.Errorf("snapshot of %s: %+v, told %+v", s.Uplink, s.Link, o.links[s.Uplink])
+	for _, l := range o.m.watch.currentLinks() {
+		names += l.uplink
+		if !l.link.Equal(o.links[l.uplink]) {
+			t.Errorf("%s is now %+v, reported as %+v", l.uplink, l.link, o.links[l.uplink])
 		}
 	}
 	if names != "bac" {
-		t.Errorf("snapshot in order %s, want b, a, c", names)
+		t.Errorf("links in order %s, want b, a, c", names)
 	}
 	o.m.SetUplinks(nil)
-	waitFor(t, "no uplinks", func() bool { return len(o.m.Snapshot()) == 0 })
+	waitFor(t, "no uplinks", func() bool { return len(o.m.watch.currentLinks()) == 0 })
 }
 
 func TestDefaults(t *testing.T) {
@@ -118,10 +118,10 @@ func TestDefaults(t *testing.T) {
 			d[2].Interface == "w1" && d[2].Family == failover.IPv4 && d[2].Metric == 200
 	})
 	await(t, "a hint", o.m.DefaultsChanged())
-	o.settle(ns)
+	o.catchUp(ns)
 	drain(o.m.DefaultsChanged())
 	runIP(t, ns, "addr add 10.0.0.77/24 dev w0")
-	o.settle(ns)
+	o.catchUp(ns)
 	if drain(o.m.DefaultsChanged()) {
 		t.Error("a hint although the defaults are as they were")
 	}
@@ -226,11 +226,11 @@ func touch(t *testing.T, ns *netns.NS, to string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.Write([]byte("?")) // whether it can is not the question
+	c.Write([]byte("?")) // an error does not matter: the kernel has tried
 }
 
-// A storm overruns a small buffer. The watch goes on, and finds in the end what
-// happened during the storm, also a gateway that failed.
+// A storm of messages overruns a small buffer. The watch goes on, and finds what
+// happened during the storm, including a gateway that failed.
 func TestStormAndOverrun(t *testing.T) {
 	ns, _ := wan(t)
 	if err := ns.SetSysctl("net/ipv4/neigh/w0/retrans_time_ms", "10"); err != nil {
@@ -290,8 +290,8 @@ func storm(t testing.TB, ns *netns.NS, events int, during func(i int)) {
 	}
 }
 
-// Where messages were lost, each gateway is asked for.
-func TestMissedFailureIsAskedFor(t *testing.T) {
+// Where messages were lost, the state of each gateway is read.
+func TestMissedFailureIsRead(t *testing.T) {
 	ns, _ := wan(t)
 	if err := ns.SetSysctl("net/ipv4/neigh/w0/retrans_time_ms", "10"); err != nil {
 		t.Fatal(err)
@@ -310,23 +310,23 @@ func TestMissedFailureIsAskedFor(t *testing.T) {
 	w.handle(t.Context(), h)
 	want := []Observation{{5, failover.NeighborFailed{Uplink: "dead", Family: failover.IPv4}}}
 	if got := w.out.take(); !reflect.DeepEqual(got, want) {
-		t.Errorf("told %v, want %v", got, want)
+		t.Errorf("reported %v, want %v", got, want)
 	}
 	w.handle(t.Context(), hints{reread: true})
 	if got := w.out.take(); len(got) != 0 {
-		t.Errorf("told %v although nothing was missed", got)
+		t.Errorf("reported %v although nothing was missed", got)
 	}
 }
 
-// What was not taken yet of an uplink that is gone never is.
+// What was not taken yet of an uplink is discarded when the uplink is removed.
 func TestUplinkThatIsGoneIsForgotten(t *testing.T) {
 	ns, _ := wan(t)
 	w := unattended(t, ns, uplink("a", "w0"), uplink("b", "w1"))
-	w.set([]Uplink{uplink("b", "w1")})
+	w.setUplinks([]Uplink{uplink("b", "w1")})
 	w.handle(t.Context(), w.box.take())
 	got := w.out.take()
 	if len(got) != 1 || got[0].Event.(failover.LinkChanged).Uplink != "b" {
-		t.Errorf("told %v, want b alone, and once", got)
+		t.Errorf("reported %v, want b alone, and once", got)
 	}
 }
 
@@ -345,9 +345,9 @@ func unattended(t *testing.T, ns *netns.NS, uplinks ...Uplink) (w *watch) {
 	return w
 }
 
-// After another change of the link the kernel keeps the news of a lost carrier
-// back for up to a second, from its own routes too. Asked for this one link, it
-// acts at once.
+// After another change of the link the kernel delays the news of a lost carrier by
+// up to a second, for its own routes too. When this link alone is read, it acts at
+// once.
 func TestRereadHastensCarrier(t *testing.T) {
 	ns := netns.New(t)
 	tap := addTuntap(t, ns, "tap0", netlink.TUNTAP_MODE_TAP)
@@ -366,13 +366,13 @@ func TestRereadHastensCarrier(t *testing.T) {
 				late++
 			}
 			if down := strings.Contains(runIP(t, ns, "route show default"), "linkdown"); down == on {
-				t.Errorf("carrier %v is told, but the kernel's route is linkdown: %v", on, down)
+				t.Errorf("carrier %v is reported, but the kernel's route is linkdown: %v", on, down)
 			}
 		}
 	}
 	// This machine may pause as well, but not every time.
 	if late > rounds/2 {
-		t.Errorf("%d of %d changes were told late", late, 2*rounds)
+		t.Errorf("%d of %d changes were reported late", late, 2*rounds)
 	}
 }
 

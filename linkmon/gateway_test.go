@@ -45,7 +45,7 @@ func gatewayOf(a, from string) gateway { return gateway{addr: addr(a), from: fro
 
 var unknown gateway
 
-func TestTaught(t *testing.T) {
+func TestLearn(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		flags    uint32
@@ -77,16 +77,16 @@ func TestTaught(t *testing.T) {
 		{"an unknown maker", ethernet, false, []route{via4("10.0.0.1", by(99))}, gatewayOf("10.0.0.1", "protocol 99")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := taught(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6); got != tc.want {
+			if got := learn(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6); got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 		})
 	}
 }
 
-func TestTaughtSource(t *testing.T) {
+func TestLearntSource(t *testing.T) {
 	r := via4("10.0.0.1", func(r *route) { r.source = addr("10.0.0.5") })
-	if got := taught([]route{r}, device{index: 7, flags: ethernet}, false).source; got != addr("10.0.0.5") {
+	if got := learn([]route{r}, device{index: 7, flags: ethernet}, false).source; got != addr("10.0.0.5") {
 		t.Errorf("source %v, want the route's", got)
 	}
 }
@@ -107,17 +107,17 @@ func TestMemory(t *testing.T) {
 		readings []reading
 		want     gateway
 	}{
-		{"never taught", []reading{{unknown, home, up}}, unknown},
-		{"taught", []reading{{a, home, up}}, a},
-		{"taught otherwise", []reading{{a, home, up}, {b, abroad, up}}, b},
+		{"never learnt", []reading{{unknown, home, up}}, unknown},
+		{"learnt", []reading{{a, home, up}}, a},
+		{"learnt otherwise", []reading{{a, home, up}, {b, abroad, up}}, b},
 		{"deleted while up", []reading{{a, home, up}, {unknown, home, up}}, unknown},
 		{"purged while down", []reading{{a, home, up}, {unknown, home, lost}}, a},
 		{"purged, then up again", []reading{{a, home, up}, {unknown, home, lost}, {unknown, home, up}, {unknown, home, up}}, a},
-		{"taught again, then deleted", []reading{{a, home, up}, {unknown, home, lost}, {a, home, up}, {unknown, home, up}}, unknown},
+		{"learnt again, then deleted", []reading{{a, home, up}, {unknown, home, lost}, {a, home, up}, {unknown, home, up}}, unknown},
 		{"purged with its addresses, back with them", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, nil, up}, {unknown, home, up}}, a},
 		{"back in another network", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, abroad, up}}, unknown},
 		{"back in a network more", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, both, up}}, a},
-		{"back, taught by another", []reading{{a, home, up}, {unknown, nil, lost}, {b, abroad, up}}, b},
+		{"back, learnt from another route", []reading{{a, home, up}, {unknown, nil, lost}, {b, abroad, up}}, b},
 		{"lost, but the route stays", []reading{{a, home, up}, {a, home, lost}, {unknown, home, up}}, unknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

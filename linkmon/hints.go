@@ -8,24 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
-// hints gather what the kernel's messages say since the watch last looked. A
+// hints gather what the kernel's messages say until the watch handles them. A
 // burst of any length merges into one value of bounded size.
 type hints struct {
 	// reread: links, addresses or foreign defaults may be other than they were.
 	reread bool
-	// at is the instant of the first message that made reread so.
+	// at is the instant of the first message that set reread.
 	at failover.Instant
 	// repair: routes or rules of ours, or the defaults beside them, may be other
 	// than they were.
 	repair bool
-	// lost are the devices that were seen switched off or without signal, even if
-	// only for a moment.
+	// lost are the devices that were switched off or without carrier, even if only
+	// for a moment.
 	lost map[int]bool
 	// failed are the neighbours that could not be resolved, with the instant.
 	failed map[nextHop]failover.Instant
-	// carrier names the uplinks whose carrier somebody wants to be read now.
+	// carrier names the uplinks whose carrier is to be read by itself.
 	carrier map[string]bool
 	// missed: messages were dropped, so anything may have happened.
 	missed bool
@@ -37,8 +38,8 @@ type nextHop struct {
 	ip    netip.Addr
 }
 
-// hintLimit bounds each set in hints. What is over it counts as missed, and is
-// asked for.
+// hintLimit bounds each set in hints. What exceeds it counts as missed, and is
+// read from the kernel.
 const hintLimit = 1024
 
 func newHints() hints {
@@ -49,19 +50,20 @@ func (h *hints) empty() bool {
 	return !h.reread && !h.repair && !h.missed && len(h.failed) == 0 && len(h.carrier) == 0
 }
 
-func (h *hints) look(at failover.Instant) {
+// requestRead requests a reading of the kernel's state.
+func (h *hints) requestRead(at failover.Instant) {
 	if !h.reread {
 		h.reread, h.at = true, at
 	}
 }
 
-// miss notes that messages were lost.
+// miss records that messages were lost.
 func (h *hints) miss(at failover.Instant) {
-	h.look(at)
+	h.requestRead(at)
 	h.missed, h.repair = true, true
 }
 
-// add notes what one message says.
+// add records what one message says.
 func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 	switch kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
@@ -69,13 +71,13 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		// With an address the kernel deletes routes that used it, silently in IPv4.
 		h.repair = h.repair || kind == unix.RTM_DELADDR
-		h.look(at)
+		h.requestRead(at)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		h.addRoute(body, at)
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
-		h.look(at)
+		h.requestRead(at)
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		h.repair = h.repair || ruleProtocol(body) == ourProtocol
+		h.repair = h.repair || ruleProtocol(body) == lane.Protocol
 	case unix.RTM_NEWNEIGH:
 		h.addNeighbor(body, at)
 	}
@@ -86,7 +88,7 @@ func (h *hints) addLink(kind uint16, body []byte, at failover.Instant) {
 	if !ok {
 		return
 	}
-	h.look(at)
+	h.requestRead(at)
 	if kind == unix.RTM_NEWLINK && d.adminUp() && d.carrier() {
 		return
 	}
@@ -103,11 +105,11 @@ func (h *hints) addRoute(body []byte, at failover.Instant) {
 	r, ok := decodeRouteHead(body)
 	switch {
 	case !ok:
-	case r.protocol == ourProtocol:
+	case r.protocol == lane.Protocol:
 		h.repair = true
 	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
 		h.repair = true
-		h.look(at)
+		h.requestRead(at)
 	}
 }
 
@@ -122,7 +124,7 @@ func (h *hints) addNeighbor(body []byte, at failover.Instant) {
 	}
 }
 
-// mailbox hands hints from those who note them to the watch.
+// mailbox passes hints to the goroutine that handles them.
 type mailbox struct {
 	mu    sync.Mutex
 	hints hints
@@ -134,7 +136,7 @@ func newMailbox() *mailbox {
 	return &mailbox{hints: newHints(), wake: make(chan struct{}, 1)}
 }
 
-// note changes the hints under the lock and wakes the watch where there are any.
+// note changes the hints under the lock, and wakes the watch if there are any.
 func (b *mailbox) note(change func(*hints)) {
 	b.mu.Lock()
 	change(&b.hints)
@@ -145,7 +147,7 @@ func (b *mailbox) note(change func(*hints)) {
 	}
 }
 
-// messages notes a batch of the kernel's messages.
+// messages adds a batch of the kernel's messages.
 func (b *mailbox) messages(batch []syscall.NetlinkMessage, at failover.Instant) {
 	b.note(func(h *hints) {
 		for _, m := range batch {
@@ -163,7 +165,7 @@ func (b *mailbox) take() hints {
 	return h
 }
 
-// signal puts a token into a channel of length 1; one that is there is enough.
+// signal puts a token into a channel of length 1, unless it holds one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel's messages, as far as hints look at them.
+// The kernel's messages, as far as hints decode them.
 
 func linkMessage(family uint8, index int, flags uint32) []byte {
 	b := make([]byte, unix.SizeofIfInfomsg)
@@ -51,7 +51,7 @@ func TestHints(t *testing.T) {
 		{"link without signal", unix.RTM_NEWLINK, linkMessage(0, 7, unix.IFF_UP), true, false, 1, 0},
 		{"link off", unix.RTM_NEWLINK, linkMessage(0, 7, 0), true, true, 1, 0},
 		{"link gone", unix.RTM_DELLINK, linkMessage(0, 7, running), true, true, 1, 0},
-		{"a bridge's word about a port", unix.RTM_DELLINK, linkMessage(unix.AF_BRIDGE, 7, 0), false, false, 0, 0},
+		{"a bridge's message about a port", unix.RTM_DELLINK, linkMessage(unix.AF_BRIDGE, 7, 0), false, false, 0, 0},
 		{"address", unix.RTM_NEWADDR, nil, true, false, 0, 0},
 		{"address gone", unix.RTM_DELADDR, nil, true, true, 0, 0},
 		{"foreign default", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, main), true, true, 0, 0},
@@ -108,7 +108,7 @@ func TestMailbox(t *testing.T) {
 	if drain(b.wake) {
 		t.Error("woken without a reason")
 	}
-	b.note(func(h *hints) { h.look(5) })
+	b.note(func(h *hints) { h.requestRead(5) })
 	if !drain(b.wake) {
 		t.Error("not woken")
 	}

@@ -10,16 +10,18 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"swerve/lane"
 )
 
-// kernel asks the kernel about links, addresses, default routes and neighbours
-// over one socket of its own, which stays in the namespace where it was opened.
+// kernel reads links, addresses, default routes and neighbours over one rtnetlink
+// socket, which stays in the namespace where it was opened.
 type kernel struct {
 	socket   *nl.NetlinkSocket
 	sequence *nl.SocketHandle
 }
 
-// state is all that the watch looks at, read in one go.
+// state is all that the watch reads of the kernel at once.
 type state struct {
 	devices   []device
 	addresses []address
@@ -28,22 +30,20 @@ type state struct {
 }
 
 const (
-	// ourProtocol marks every route and rule that Swerve makes.
-	ourProtocol = 83
 	// dumpTries bounds the repeats of a listing during which the kernel's list
 	// changed.
 	dumpTries = 5
 	// answerLimit ends the wait for an answer that does not come. The kernel
-	// answers while it handles the request, after it has got the lock that all
+	// answers while it handles the request, for which it needs the lock that all
 	// of rtnetlink shares.
 	answerLimit = 10 * time.Second
-	// withoutStatistics is RTEXT_FILTER_SKIP_STATS: a link's counters are most of
-	// its message and are not wanted.
+	// withoutStatistics is RTEXT_FILTER_SKIP_STATS: a link's counters, which are
+	// most of its message, are not needed.
 	withoutStatistics = 1 << 3
 )
 
 func openKernel() (*kernel, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: for requests
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: for requests only
 	if err != nil {
 		return nil, fmt.Errorf("linkmon: open rtnetlink: %w", err)
 	}
@@ -53,16 +53,16 @@ func openKernel() (*kernel, error) {
 		return nil, fmt.Errorf("linkmon: set up rtnetlink: %w", err)
 	}
 	// Strict checking makes the kernel select by table, protocol and device.
-	// Where it does not know the option, it lists all, and we select.
+	// A kernel that does not know the option lists all, and the decoders select.
 	_ = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	return &kernel{socket: s, sequence: &nl.SocketHandle{Socket: s}}, nil
 }
 
 func (k *kernel) close() { k.socket.Close() }
 
-// read reads everything. The parts are read one after the other, so they may be
-// of different moments; the kernel's message about what changed in between then
-// makes the watch read again.
+// read reads the whole state. Its parts are read one after the other, so they may
+// be of different moments; the kernel's message about a change in between makes the
+// watch read again.
 func (k *kernel) read() (s state, err error) {
 	if s.devices, err = dump(k, unix.RTM_GETLINK, linkRequest(0), decodeDevice); err != nil {
 		return s, fmt.Errorf("linkmon: list links: %w", err)
@@ -74,7 +74,7 @@ func (k *kernel) read() (s state, err error) {
 		}
 		s.addresses = append(s.addresses, found...)
 		routes, err := dump(k, unix.RTM_GETROUTE, routeRequest(family), decodeForeignDefault)
-		// A table comes with its first route: early in a boot there is no main.
+		// A table exists from its first route on: early in a boot there is no main.
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return s, fmt.Errorf("linkmon: list routes: %w", err)
 		}
@@ -83,15 +83,15 @@ func (k *kernel) read() (s state, err error) {
 	return s, nil
 }
 
-// decodeForeignDefault takes only what can teach a gateway.
+// decodeForeignDefault accepts only routes from which a gateway can be learnt.
 func decodeForeignDefault(b []byte) (route, bool) {
 	r, ok := decodeDefault(b)
-	return r, ok && r.table == unix.RT_TABLE_MAIN && r.protocol != ourProtocol && r.kind == unix.RTN_UNICAST
+	return r, ok && r.table == unix.RT_TABLE_MAIN && r.protocol != lane.Protocol && r.kind == unix.RTN_UNICAST
 }
 
 // dump lists everything of a kind. A listing that the kernel calls inconsistent
-// is repeated; if it stays so, its last form is taken, since whatever disturbs it
-// also sends the messages that make the watch read again.
+// is repeated. If it stays inconsistent the last one is returned, since the changes
+// that interrupt it also send the messages that make the watch read again.
 func dump[T any](k *kernel, kind int, body []byte, decode func([]byte) (T, bool)) (found []T, err error) {
 	for range dumpTries {
 		found = found[:0]
@@ -107,8 +107,9 @@ func dump[T any](k *kernel, kind int, body []byte, decode func([]byte) (T, bool)
 	return found, nil
 }
 
-// device reads one device by itself. Unlike in a listing, the kernel first brings
-// up to date what it tells of the carrier (linkwatch), and its routes with it.
+// device reads one device by itself. Other than for a listing, the kernel first
+// processes pending changes of the carrier (linkwatch), and updates its routes with
+// them.
 func (k *kernel) device(index int) (d device, ok bool, err error) {
 	err = k.request(unix.RTM_GETLINK, 0, linkRequest(index), func(b []byte) { d, ok = decodeDevice(b) })
 	if errors.Is(err, unix.ENODEV) {
@@ -197,8 +198,8 @@ var watched = [...]uint{
 	unix.RTNLGRP_NEXTHOP, // routes vanish silently with the nexthop that they use
 }
 
-// subscribe opens a socket for messages, with a receive buffer as large as we
-// may have, and says how large it became.
+// subscribe opens a socket for messages with a receive buffer of bufferSize, or as
+// much of it as is permitted, and returns its size.
 func subscribe(bufferSize int) (s *nl.NetlinkSocket, size int, err error) {
 	if s, err = nl.Subscribe(unix.NETLINK_ROUTE, watched[:]...); err != nil {
 		return nil, 0, fmt.Errorf("linkmon: subscribe to rtnetlink: %w", err)

@@ -32,7 +32,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 			"10.0.0.1 boot: route add default via 10.0.0.7 dev w0 proto dhcp metric 100",
 			"10.0.0.7 dhcp: route del default via 10.0.0.1 dev w0",
 		},
-		"ours teach nothing": {
+		"ours are ignored": {
 			": route add default via 10.0.0.1 dev w0 proto 83 metric 1",
 			": route add default via 10.0.0.1 dev w0 proto dhcp table 100",
 			"10.0.0.9 static: route add default via 10.0.0.9 dev w0 proto static metric 9",
@@ -66,7 +66,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 				if command != "" {
 					runIP(t, ns, command)
 				}
-				o.settle(ns)
+				o.catchUp(ns)
 				o.untilGateway("a", failover.IPv4, want)
 			}
 		})
@@ -86,8 +86,8 @@ func TestConfiguredGateways(t *testing.T) {
 	o.untilGateway("none", failover.IPv6, "none config")
 }
 
-// A gateway outlives its route where the loss of the link took the route away, and
-// only there.
+// A gateway is remembered after its route is gone if that was by the loss of the
+// link, and only then.
 func TestGatewayOutlivesAPurge(t *testing.T) {
 	ns, isps := wan(t)
 	dhcp := "route add default via 10.0.0.1 dev w0 proto dhcp metric 100"
@@ -97,13 +97,13 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 
 	runIP(t, ns, "link set w0 down")
 	runIP(t, ns, "link set w0 up")
-	o.settle(ns)
+	o.catchUp(ns)
 	if out := runIP(t, ns, "route show default"); out != "" {
 		t.Fatalf("the kernel kept the route: %s", out)
 	}
 	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	runIP(t, ns, dhcp)
-	o.settle(ns)
+	o.catchUp(ns)
 	runIP(t, ns, "route del default")
 	o.untilGateway("a", failover.IPv4, "")
 
@@ -113,15 +113,15 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 	runIP(t, isps[0], "link set isp down")
 	o.untilLink("a", "no carrier", func(l failover.Link) bool { return !l.Carrier })
 	runIP(t, ns, "addr flush dev w0 scope global")
-	o.settle(ns)
+	o.catchUp(ns)
 	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	runIP(t, isps[0], "link set isp up")
 	runIP(t, ns, "addr add 172.16.0.2/24 dev w0") // on another network
 	o.untilGateway("a", failover.IPv4, "")
 }
 
-// The kernel says nothing of the routes that it drops with an interface that is
-// switched off and on again at once; both may lie in one reading.
+// The kernel sends no message about the routes that it removes with an interface that
+// is switched off and on again at once; one reading may cover both.
 func TestGatewayOutlivesAFlickOfTheSwitch(t *testing.T) {
 	ns, _ := wan(t)
 	runIP(t, ns, "route add default via 10.0.0.1 dev w0 proto dhcp metric 100")
@@ -137,7 +137,7 @@ func TestGatewayOutlivesAFlickOfTheSwitch(t *testing.T) {
 		if err := ns.Netlink().LinkSetUp(link); err != nil {
 			t.Fatal(err)
 		}
-		o.settle(ns)
+		o.catchUp(ns)
 		o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
 	}
 }
@@ -196,7 +196,7 @@ func advertise(t *testing.T, ns *netns.NS, from string, lifetime uint16) {
 	}
 }
 
-// A tun device is to the kernel what PPP's and a raw-IP modem's is.
+// To the kernel a tun device is like that of PPP or of a raw-IP modem.
 func TestPointToPoint(t *testing.T) {
 	ns := netns.New(t)
 	o := observe(t, ns, uplink("a", "ppp0"))
@@ -242,8 +242,8 @@ func addTuntap(t testing.TB, ns *netns.NS, name string, mode netlink.TuntapMode)
 	return tun
 }
 
-// A routing table comes with its first route. Where not even lo is up, as early in
-// a boot, table main is not there: there are no default routes, and that is all.
+// A routing table exists from its first route on. Where not even lo is up, as early
+// in a boot, table main does not exist: then there are no default routes.
 func TestNoMainTableYet(t *testing.T) {
 	ended := make(chan error)
 	go func() {

@@ -1,26 +1,22 @@
 package linkmon
 
-import (
-	"net/netip"
-
-	"swerve/failover"
-)
+import "swerve/failover"
 
 // follower is an uplink as the watch follows it from reading to reading.
 type follower struct {
 	uplink Uplink
-	// device that it was at the last reading; index 0 while there is none.
+	// device as of the last reading; index 0 while there is none.
 	device device
 	// memory of the gateways that are learnt.
 	memory [2]memory
-	// link as it was published last; told is false before the first time.
-	link failover.Link
-	told bool
+	// link as it was last reported; reported is false before the first time.
+	link     failover.Link
+	reported bool
 }
 
-// look finds the uplink's link in a fresh reading. lost says that the device was
-// seen without signal, or switched off, since the last reading.
-func (f *follower) look(s state, lost bool) failover.Link {
+// linkIn finds the uplink's link in a new state. lost says that the device was
+// without carrier, or switched off, since the last reading.
+func (f *follower) linkIn(s state, lost bool) failover.Link {
 	d, ok := f.uplink.find(s.devices, f.device)
 	if !ok || d.index != f.device.index {
 		f.memory = [2]memory{} // another device is another network
@@ -38,17 +34,17 @@ func (f *follower) look(s state, lost bool) failover.Link {
 	}
 	lost = lost || !link.AdminUp || !link.Carrier
 	for _, family := range failover.Families {
-		link.Family[family] = f.lookFamily(s, family, lost)
+		link.Family[family] = f.familyIn(s, family, lost)
 	}
 	return link
 }
 
-func (f *follower) lookFamily(s state, family failover.Family, lost bool) failover.FamilyLink {
+func (f *follower) familyIn(s state, family failover.Family, lost bool) failover.FamilyLink {
 	ipv6 := family == failover.IPv6
 	if ipv6 && !f.uplink.IPv6 {
 		return failover.FamilyLink{}
 	}
-	gw := f.gateway(s, family, lost).withoutOwn(s)
+	gw := f.gatewayIn(s, family, lost).withoutOwn(s)
 	return failover.FamilyLink{
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,
@@ -57,8 +53,8 @@ func (f *follower) lookFamily(s state, family failover.Family, lost bool) failov
 	}
 }
 
-// gateway is the configured one, or else the one that is learnt.
-func (f *follower) gateway(s state, family failover.Family, lost bool) gateway {
+// gatewayIn is the configured gateway, or else the one that is learnt.
+func (f *follower) gatewayIn(s state, family failover.Family, lost bool) gateway {
 	switch spec := f.uplink.Gateway[family]; {
 	case spec.None:
 		return gateway{pointToPoint: true, from: "config"}
@@ -66,16 +62,16 @@ func (f *follower) gateway(s state, family failover.Family, lost bool) gateway {
 		return gateway{addr: spec.Addr.WithZone(""), from: "config"}
 	}
 	ipv6 := family == failover.IPv6
-	now := taught(s.defaults, f.device, ipv6)
+	now := learn(s.defaults, f.device, ipv6)
 	addresses := usable(s.addresses, f.device.index, ipv6, gateway{})
 	f.memory[family] = f.memory[family].next(now, addresses, lost)
 	return f.memory[family].gateway
 }
 
-// waitsFor reports whether a neighbour is the gateway of one of the uplink's families.
-func (f *follower) waitsFor(index int, ip netip.Addr) (failover.Family, bool) {
+// gatewayFamily returns the family whose gateway a neighbour is.
+func (f *follower) gatewayFamily(hop nextHop) (failover.Family, bool) {
 	for _, family := range failover.Families {
-		if f.link.Present && f.link.Index == index && f.link.Family[family].Gateway == ip {
+		if f.link.Present && f.link.Index == hop.index && f.link.Family[family].Gateway == hop.ip {
 			return family, true
 		}
 	}

@@ -14,34 +14,25 @@ import (
 type Options struct {
 	// Uplinks to watch, each name once. SetUplinks replaces them later.
 	Uplinks []Uplink
-	// Clock tells the present instant. It must be safe for many goroutines.
+	// Clock returns the present instant. It must be safe for many goroutines.
 	Clock func() failover.Instant
-	// Log takes what disturbs the watch; nil for nowhere.
+	// Log takes what goes wrong with the watch; nil for nowhere.
 	Log *slog.Logger
 }
 
-// Status is how an uplink's link stands.
-type Status struct {
-	Uplink string
-	Link   failover.Link
-}
-
-// Counters count what a monitor did since it was made.
+// Counters count what a monitor did since it was made and does not report as an
+// observation.
 type Counters struct {
-	// Messages of the kernel that were received, and Overruns: how often the
-	// kernel dropped some because the buffer was full.
-	Messages, Overruns uint64
-	// Readings of the kernel's state, and Failures to receive or to read.
-	Readings, Failures uint64
-	// ReceiveBuffer is the size in bytes that the kernel grants for messages.
-	ReceiveBuffer int
-	// Sent, Answered and NotSent count outcomes of probes; InFlight is the
-	// number of probes that are under way now.
-	Sent, Answered, NotSent uint64
-	InFlight                int
-	// Foreign counts answers that came from somebody else than was asked.
+	// Messages of the kernel that were received.
+	Messages uint64
+	// Overruns is how often the kernel dropped messages because the receive buffer
+	// was full.
+	Overruns uint64
+	// Readings of the kernel's whole state.
+	Readings uint64
+	// Foreign answers to probes: from another address than the one that was asked.
 	Foreign uint64
-	// Dropped counts outcomes that nobody took in time.
+	// Dropped outcomes of probes, which nobody took in time.
 	Dropped uint64
 }
 
@@ -56,7 +47,7 @@ type Monitor struct {
 
 // New opens the sockets on the calling thread, so in its namespace, and reads the
 // links for the first time: a [failover.LinkChanged] for each uplink can be taken
-// at once. Call [Monitor.Run] then, once; it also frees what New took.
+// at once. Call [Monitor.Run] afterwards, once; it also frees what New opened.
 func New(o Options) (*Monitor, error) {
 	return newMonitor(o, receiveBuffer)
 }
@@ -73,13 +64,16 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	prober := newProber(o.Clock, out, newBing())
-	prober.own = w.isOwn
-	return &Monitor{watch: w, prober: prober, traffic: openTraffic(o, w.snapshot, out), out: out}, nil
+	return &Monitor{
+		watch:   w,
+		prober:  newProber(o.Clock, out, w.isOwn, newMethods(o.Clock)),
+		traffic: openTraffic(o, w.currentLinks, out),
+		out:     out,
+	}, nil
 }
 
-// Run watches until ctx ends. It then ends the probes that are under way, closes
-// the sockets, waits for all goroutines and returns nil.
+// Run watches until ctx ends. It then ends the probes in flight, closes the
+// sockets, waits for all goroutines and returns nil.
 func (m *Monitor) Run(ctx context.Context) error {
 	defer m.traffic.close()
 	var hints sync.WaitGroup
@@ -93,21 +87,22 @@ func (m *Monitor) Run(ctx context.Context) error {
 // Ready yields a token while there may be something to Take.
 func (m *Monitor) Ready() <-chan struct{} { return m.out.ready }
 
-// Take hands over what was seen since the last Take, oldest first. An observation
-// of the watch may be older than one of a probe that was taken before: the instant
-// is the kernel's message's, and the reading takes some tenths of a millisecond.
+// Take returns what was observed since the last Take, oldest first. An observation
+// of the watch may be older than one of a probe that was taken before: its instant
+// is that of the kernel's message, and the reading takes some tenths of a
+// millisecond.
 func (m *Monitor) Take() []Observation { return m.out.take() }
 
 // Repair yields a token when routes or rules of Swerve, or the default routes
-// beside them, may have been changed, by whomever, also by this daemon: a reason
-// to compare the kernel with the goal.
+// beside them, may have been changed, by anyone including this daemon: a reason to
+// compare the kernel with the goal.
 func (m *Monitor) Repair() <-chan struct{} { return m.watch.repair }
 
 // DefaultsChanged yields a token when Defaults returns something else.
 func (m *Monitor) DefaultsChanged() <-chan struct{} { return m.watch.defaultsChanged }
 
 // Defaults lists the interfaces that hold a default route of another program in
-// table main, once a family, best first.
+// table main, once per family, best first.
 func (m *Monitor) Defaults() []Default { return m.watch.defaultRoutes() }
 
 // OwnChanged yields a token when Own returns something else.
@@ -117,39 +112,29 @@ func (m *Monitor) OwnChanged() <-chan struct{} { return m.watch.ownChanged }
 // sorted. A probe to one of them is never sent: it would always be answered.
 func (m *Monitor) Own() []netip.Addr { return m.watch.ownAddresses() }
 
-// Snapshot lists how each uplink's link stands, in their order, as it was last
-// read.
-func (m *Monitor) Snapshot() []Status { return m.watch.snapshot() }
+// SetUplinks replaces the uplinks. What is known of an uplink that stays as it was
+// is kept; the link of every other one is soon reported by a
+// [failover.LinkChanged].
+func (m *Monitor) SetUplinks(uplinks []Uplink) { m.watch.setUplinks(uplinks) }
 
-// SetUplinks replaces the uplinks. What is known of one that stays as it was is
-// kept; each other's link is told by a [failover.LinkChanged] soon.
-func (m *Monitor) SetUplinks(uplinks []Uplink) { m.watch.set(uplinks) }
-
-// Reread has an uplink's carrier read now, without waiting for the kernel to tell
-// of it: after another change of the link it may hold the news back for a second,
-// from its own routes too. Being asked, it acts at once. What is found comes as a
-// [failover.LinkChanged], where it is news.
+// Reread has an uplink's carrier read now, without waiting for the kernel's
+// message: after another change of the link the kernel may delay the news by a
+// second, for its own routes too, but acts at once when it is asked. A carrier
+// that has changed is reported by a [failover.LinkChanged].
 func (m *Monitor) Reread(uplink string) { m.watch.readCarrier(uplink) }
 
-// Send sends a probe now, without waiting for it. It comes to exactly one
-// [failover.ProbeSent] or [failover.ProbeNotSent], and after a ProbeSent to at
-// most one [failover.ProbeAnswered].
+// Send sends a probe now, without waiting for it. Exactly one
+// [failover.ProbeSent] or [failover.ProbeNotSent] comes of it, and after a
+// ProbeSent at most one [failover.ProbeAnswered].
 func (m *Monitor) Send(p failover.Probe, path Path) { m.prober.send(p, path) }
 
-// Counters tells what was done so far.
+// Counters returns what was counted so far.
 func (m *Monitor) Counters() Counters {
-	w, p := &m.watch.count, &m.prober.count
 	return Counters{
-		Messages:      w.messages.Load(),
-		Overruns:      w.overruns.Load(),
-		Readings:      w.readings.Load(),
-		Failures:      w.failures.Load(),
-		ReceiveBuffer: w.bufferSize,
-		Sent:          p.sent.Load(),
-		Answered:      p.answered.Load(),
-		NotSent:       p.notSent.Load(),
-		Foreign:       p.foreign.Load(),
-		InFlight:      m.prober.underWay(),
-		Dropped:       m.out.droppedCount(),
+		Messages: m.watch.received.Load(),
+		Overruns: m.watch.overruns.Load(),
+		Readings: m.watch.readings.Load(),
+		Foreign:  m.prober.foreign.Load(),
+		Dropped:  m.out.droppedCount(),
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"swerve/failover"
 )
 
-// Observation is one thing that was seen, with the instant at which it happened.
+// Observation is one event, with the instant at which it happened.
 type Observation struct {
 	At failover.Instant
 	// Event is one of [failover.LinkChanged], [failover.NeighborFailed],
@@ -18,11 +18,10 @@ type Observation struct {
 }
 
 // outboxLimit bounds the outcomes of probes that wait to be taken. With at most
-// 1024 probes under way it is not reached by a caller that takes what there
-// is before it sends more.
+// maxInFlight probes in flight, a caller that takes before it sends never reaches it.
 const outboxLimit = 8 * maxInFlight
 
-// outbox keeps observations until they are taken. Putting never blocks.
+// outbox keeps observations until they are taken. put never blocks.
 type outbox struct {
 	mu sync.Mutex
 	// outcomes of probes, in the order in which they came.
@@ -30,7 +29,7 @@ type outbox struct {
 	// links and failed hold the newest of each, so they are bounded by the uplinks.
 	links  map[string]Observation
 	failed map[failover.NeighborFailed]Observation
-	// dropped counts the outcomes that found the box full.
+	// dropped counts the outcomes that were discarded because the box was full.
 	dropped uint64
 	// ready holds a token while there is something to take.
 	ready chan struct{}
@@ -44,8 +43,8 @@ func newOutbox() *outbox {
 	}
 }
 
-// put adds an observation. A link's newer state replaces one that still waits; an
-// outcome that finds the box full is dropped and counted.
+// put adds an observation. A link's newer state replaces one that still waits. An
+// outcome is dropped and counted if the box is full.
 func (b *outbox) put(o Observation) {
 	b.mu.Lock()
 	switch event := o.Event.(type) {
@@ -64,7 +63,7 @@ func (b *outbox) put(o Observation) {
 	signal(b.ready)
 }
 
-// forget drops a link's waiting state: its uplink is gone.
+// forget removes what waits of an uplink that is no longer watched.
 func (b *outbox) forget(uplink string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,8 +73,9 @@ func (b *outbox) forget(uplink string) {
 	}
 }
 
-// take hands over everything, oldest first. A probe's answer never comes before
-// its sending, and at one instant links go before neighbours and probes.
+// take empties the box and returns what was in it, oldest first. A probe's answer
+// never precedes its sending; at one instant, links precede neighbours, and these
+// precede probes.
 func (b *outbox) take() []Observation {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -95,8 +95,8 @@ func (b *outbox) take() []Observation {
 	return all
 }
 
-// compareByUplink orders what the watch saw, so that the same always comes out
-// the same way: links by name, then neighbours by name and family.
+// compareByUplink orders what the watch observed, whatever the order of the maps:
+// links by name, then neighbours by name and family.
 func compareByUplink(a, b Observation) int {
 	order := func(o Observation) (kind int, name string, family failover.Family) {
 		switch event := o.Event.(type) {

@@ -6,7 +6,7 @@ import (
 )
 
 // ownOf lists the addresses of this machine on all its devices, sorted, each once.
-// What is sent to one of them never leaves.
+// Packets to them never leave the machine.
 func ownOf(s state) []netip.Addr {
 	var own []netip.Addr
 	for _, a := range s.addresses {
@@ -16,7 +16,7 @@ func ownOf(s state) []netip.Addr {
 	return slices.Compact(own)
 }
 
-// isOwn reports whether an address is this machine's, as it was last read.
+// isOwn reports whether an address was this machine's at the last reading.
 func (w *watch) isOwn(a netip.Addr) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -30,8 +30,8 @@ func (w *watch) ownAddresses() []netip.Addr {
 	return slices.Clone(w.own)
 }
 
-// withoutOwn forgets a next hop that is an address of this machine: the kernel takes
-// no route by it, and it would answer every probe.
+// withoutOwn makes a gateway that is an address of this machine unknown: the kernel
+// rejects routes through it, and it would answer every probe.
 func (g gateway) withoutOwn(s state) gateway {
 	if g.addr.IsValid() && slices.ContainsFunc(s.addresses, func(a address) bool { return a.prefix.Addr() == g.addr }) {
 		return gateway{}

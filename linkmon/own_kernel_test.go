@@ -8,15 +8,15 @@ import (
 	"swerve/failover"
 )
 
-// What is sent to an address of this machine's own never leaves, so it is not sent;
-// on whatever device the address is, and only while it is there.
+// A probe to an address of this machine would never leave it, so it is not sent: on
+// whichever device the address is, and only while it exists.
 func TestOwnAddresses(t *testing.T) {
 	ns, _ := wan(t)
 	o := observe(t, ns, uplink("a", "w0"))
 	probe := func(target string) failover.Event {
 		t.Helper()
 		id := failover.ProbeID(len(o.seen) + 1)
-		o.m.Send(failover.Probe{ID: id, Uplink: "a", Target: target}, Path{Link: o.links["a"], LostAfter: time.Second})
+		o.m.Send(failover.Probe{ID: id, Uplink: "a", Target: target}, Path{Link: o.links["a"], LostAfter: time.Second}.to(target))
 		var outcome failover.Event
 		o.until("an outcome for "+target, func() bool {
 			for _, seen := range o.seen {

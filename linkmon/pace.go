@@ -6,17 +6,17 @@ import (
 	"swerve/failover"
 )
 
-// pace keeps readings of the kernel rare when its messages come in storms: a
-// burst at once, then one each interval. It is the generic cell rate algorithm,
-// whose whole state is the instant at which the allowance would be used up.
+// pace limits the rate of readings when the kernel's messages come in bursts: burst
+// readings at once, then one per interval. It is the generic cell rate algorithm,
+// whose only state is the time up to which the allowance is used.
 type pace struct {
 	interval time.Duration
 	burst    int
 	due      failover.Instant
 }
 
-// wait takes one from the allowance at an instant and returns how long to wait
-// before it may be used; 0 while there is allowance left.
+// wait uses one reading of the allowance at an instant, and returns how long to wait
+// before it; 0 while there is allowance left.
 func (p *pace) wait(now failover.Instant) time.Duration {
 	p.due = max(p.due, now) + p.interval
 	return max(0, p.due-now-time.Duration(p.burst)*p.interval)

@@ -13,33 +13,37 @@ import (
 	"swerve/target"
 )
 
-// Path is the way that a probe takes.
+// Path says where a probe goes, and by which uplink.
 type Path struct {
+	// Target to ask, which is what the text of the probe's target means.
+	Target target.Target
 	// Link of the uplink: its device, its first address of the probe's family
 	// and its gateway are used.
 	Link failover.Link
 	// Mark is the packet mark of the uplink's lane, by which the uplink's own
 	// table routes the probe.
 	Mark uint32
-	// LostAfter is the age at which the engine takes the probe for lost.
+	// LostAfter is the age at which the engine counts the probe as lost.
 	LostAfter time.Duration
 }
 
 const (
-	// maxInFlight bounds the probes under way, each with four goroutines.
+	// maxInFlight bounds the probes in flight, each with four goroutines. One more
+	// is not sent, and reported so.
 	maxInFlight = 1024
 	// lateAnswers is how long after LostAfter an answer still counts: however
-	// late, it shows that the uplink lives.
+	// late, it shows that the uplink works.
 	lateAnswers = 500 * time.Millisecond
 )
 
-// prober sends probes and tells their outcomes.
+// prober sends probes, each in a goroutine of its own, and reports their outcomes
+// as observations.
 type prober struct {
-	clock  func() failover.Instant
-	out    *outbox
-	pinger pinger
-	own    func(netip.Addr) bool // reports this machine's own addresses; nil for none
-	count  probeCounters
+	clock   func() failover.Instant
+	out     *outbox
+	own     func(netip.Addr) bool // reports whether an address is this machine's
+	methods map[target.Method]method
+	foreign atomic.Uint64 // answers from an address that was not asked
 
 	ctx    context.Context // ends at close
 	cancel context.CancelFunc
@@ -50,34 +54,13 @@ type prober struct {
 	done     sync.WaitGroup
 }
 
-type probeCounters struct{ sent, answered, notSent, foreign atomic.Uint64 }
-
-// pinger sends one echo request, waits for its answer, and returns. It calls
-// onSent when the packet has left and onAnswer with the sender of an answer, one
-// at a time, not after it returned. The error says why nothing was sent; after
-// onSent it means nothing.
-type pinger interface {
-	ping(ctx context.Context, r echoRequest, onSent func(), onAnswer func(from netip.Addr)) error
-}
-
-// echoRequest is one ICMP echo request.
-type echoRequest struct {
-	// to has a zone where it is link-local.
-	to, source netip.Addr
-	device     string
-	mark       uint32
-	// wait is how long an answer is waited for.
-	wait time.Duration
-}
-
-func newProber(clock func() failover.Instant, out *outbox, with pinger) *prober {
-	p := &prober{clock: clock, out: out, pinger: with}
+func newProber(clock func() failover.Instant, out *outbox, own func(netip.Addr) bool, methods map[target.Method]method) *prober {
+	p := &prober{clock: clock, out: out, own: own, methods: methods}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
 
-// close ends the probes that are under way and waits for them. Later ones are not
-// sent.
+// close ends the probes in flight and waits for them. Later ones are not sent.
 func (p *prober) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -86,24 +69,38 @@ func (p *prober) close() {
 	p.done.Wait()
 }
 
+// send starts a probe, or reports that it is not sent.
 func (p *prober) send(probe failover.Probe, path Path) {
-	r, err := request(probe, path)
-	if err == nil && p.own != nil && p.own(r.to) {
+	method, err := p.methodFor(path.Target)
+	var r request
+	if err == nil {
+		r, err = newRequest(probe.Family, path)
+	}
+	if err == nil && p.own(r.to) {
 		err = fmt.Errorf("%s is an address of this machine", r.to)
 	}
 	if err == nil {
 		err = p.begin()
 	}
 	if err != nil {
-		p.refuse(probe.ID, err)
+		p.notSent(probe.ID, p.clock(), err)
 		return
 	}
 	go func() {
 		defer p.end()
-		p.run(probe.ID, r)
+		p.run(probe.ID, method, r)
 	}()
 }
 
+func (p *prober) methodFor(t target.Target) (method, error) {
+	m, ok := p.methods[t.Method]
+	if !ok {
+		return nil, fmt.Errorf("method %s is not built in yet", t.Method)
+	}
+	return m, nil
+}
+
+// begin takes one of the places for probes in flight, which end gives back.
 func (p *prober) begin() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,66 +122,62 @@ func (p *prober) end() {
 	p.done.Done()
 }
 
-func (p *prober) underWay() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.inFlight
-}
-
-// run sends a probe and tells what came of it.
-func (p *prober) run(id failover.ProbeID, r echoRequest) {
-	var sent, answered bool
+// run probes, and turns what the method reports into at most one sending and one
+// answer of the address that was asked.
+func (p *prober) run(id failover.ProbeID, probe method, r request) {
+	var sent, answered, refused bool
 	var sentAt failover.Instant
-	err := p.pinger.ping(p.ctx, r, func() {
-		sent, sentAt = true, p.clock()
-		p.count.sent.Add(1)
-		p.out.put(Observation{At: sentAt, Event: failover.ProbeSent{ID: id}})
-	}, func(from netip.Addr) {
-		at := p.clock()
-		switch {
-		case from.WithZone("") != r.to.WithZone(""):
-			p.count.foreign.Add(1) // somebody on the way answers for others
-		case sent && !answered:
-			answered = true
-			p.count.answered.Add(1)
-			event := failover.ProbeAnswered{ID: id, RTT: max(1, at-sentAt)}
-			p.out.put(Observation{At: at, Event: event})
+	probe(p.ctx, r, func(o outcome) {
+		switch o.kind {
+		case probeSent:
+			sent, sentAt = true, o.at
+			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}})
+		case probeAnswered:
+			switch {
+			case r.to.IsValid() && o.by.WithZone("") != r.to.WithZone(""):
+				p.foreign.Add(1) // a router on the way answers for others
+			case sent && !answered:
+				answered = true
+				event := failover.ProbeAnswered{ID: id, RTT: max(1, o.at-sentAt)}
+				p.out.put(Observation{At: o.at, Event: event})
+			}
+		case probeRefused:
+			if !sent {
+				refused = true
+				p.notSent(id, o.at, o.cause)
+			}
+		default:
+			panic(fmt.Sprintf("linkmon: unknown outcome %d", o.kind))
 		}
 	})
-	if !sent {
-		p.refuse(id, err)
+	if !sent && !refused {
+		p.notSent(id, p.clock(), errors.New("the sender gave up"))
 	}
 }
 
-func (p *prober) refuse(id failover.ProbeID, cause error) {
-	if cause == nil {
-		cause = errors.New("the sender gave up")
-	}
-	p.count.notSent.Add(1)
-	p.out.put(Observation{At: p.clock(), Event: failover.ProbeNotSent{ID: id, Cause: cause.Error()}})
+func (p *prober) notSent(id failover.ProbeID, at failover.Instant, cause error) {
+	p.out.put(Observation{At: at, Event: failover.ProbeNotSent{ID: id, Cause: cause.Error()}})
 }
 
-// request works out what to send for a probe. The error says why it cannot be.
-func request(probe failover.Probe, path Path) (echoRequest, error) {
-	target, err := target.Parse(probe.Target)
-	if err != nil {
-		return echoRequest{}, err
-	}
-	family := path.Link.Family[probe.Family]
-	to, err := destination(target, probe.Family, path.Link)
+// newRequest works out what to send by a path in a family. The error says why
+// nothing can be sent.
+func newRequest(f failover.Family, path Path) (request, error) {
+	to, err := destination(path.Target, f, path.Link)
+	family := path.Link.Family[f]
 	switch {
 	case err != nil:
-		return echoRequest{}, err
+		return request{}, err
 	case !path.Link.Present:
-		return echoRequest{}, errors.New("the interface is missing")
+		return request{}, errors.New("the interface is missing")
 	case !path.Link.AdminUp:
-		return echoRequest{}, errors.New("the interface is switched off")
+		return request{}, errors.New("the interface is switched off")
 	case !path.Link.Carrier:
-		return echoRequest{}, errors.New("the interface has no carrier")
+		return request{}, errors.New("the interface has no carrier")
 	case len(family.Addresses) == 0:
-		return echoRequest{}, fmt.Errorf("the interface has no %s address", probe.Family)
+		return request{}, fmt.Errorf("the interface has no %s address", f)
 	}
-	return echoRequest{
+	return request{
+		target: path.Target,
 		to:     to,
 		source: family.Addresses[0].Addr(),
 		device: path.Link.Interface,
@@ -193,26 +186,20 @@ func request(probe failover.Probe, path Path) (echoRequest, error) {
 	}, nil
 }
 
-// destination is the address to ask, with a zone where it is link-local.
+// destination is the address to ask, with a zone where it is link-local. It is
+// invalid where the target is a name.
 func destination(t target.Target, f failover.Family, link failover.Link) (netip.Addr, error) {
 	to := t.Addr
-	switch t.Method {
-	case target.ICMP:
-		if !t.In(f) {
-			return to, fmt.Errorf("%s is no %s address", to, f)
-		}
-	case target.Gateway:
-		to = link.Family[f].Gateway
-		if link.Family[f].PointToPoint {
-			return to, errors.New("there is no gateway on a point-to-point link")
-		}
-		if !to.IsValid() {
-			return to, fmt.Errorf("the %s gateway is unknown", f)
-		}
-	case target.TCP, target.HTTP, target.HTTPS, target.DNS:
-		return to, fmt.Errorf("method %s is not built in yet", t.Method)
-	default:
-		panic(fmt.Sprintf("linkmon: unknown method %q", t.Method))
+	family := link.Family[f]
+	switch {
+	case t.Method == target.Gateway && family.PointToPoint:
+		return to, errors.New("there is no gateway on a point-to-point link")
+	case t.Method == target.Gateway && !family.Gateway.IsValid():
+		return to, fmt.Errorf("the %s gateway is unknown", f)
+	case t.Method == target.Gateway:
+		to = family.Gateway
+	case !t.In(f):
+		return to, fmt.Errorf("%s is no %s address", to, f)
 	}
 	if to.Is6() && to.IsLinkLocalUnicast() {
 		to = to.WithZone(link.Interface)

@@ -17,7 +17,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// BenchmarkAtRest takes the processor time of processes that do nothing but probe,
+// BenchmarkAtRest measures the processor time of processes that do nothing but probe,
 // at the rate of two uplinks with three targets in each of two families and 20 ms
 // of round trip. It says how much of one core that is for the prober (swerve), for
 // bare pro-bing with a pinger for each probe as here (bare), and with pingers that
@@ -82,14 +82,23 @@ func loadMain(kind string) int {
 	switch kind {
 	case "swerve":
 		out := newOutbox()
-		p := newProber(clockFrom(time.Now()), out, newBing())
+		clock := clockFrom(time.Now())
+		p := newProber(clock, out, notOwn, newMethods(clock))
+		take := func() {
+			for _, o := range out.take() {
+				if _, ok := o.Event.(failover.ProbeAnswered); ok {
+					answers.Add(1)
+				}
+			}
+		}
 		all.Go(func() {
+			path := benchPath() // parsed once, as in the daemon
 			each(ctx, func(i int) {
-				p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: benchTarget}, benchPath())
-				out.take()
+				p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: benchTarget}, path)
+				take()
 			})
 			p.close()
-			answers.Add(int64(p.count.answered.Load()))
+			take()
 		})
 	case "bare":
 		all.Go(func() {
@@ -129,11 +138,11 @@ func benchPath() Path {
 	p := pathBy(0)
 	p.Link.Interface = "tun0"
 	p.Link.Family[0].Addresses[0] = prefix("10.0.0.2/24")
-	return p
+	return p.to(benchTarget)
 }
 
 func barePinger(count int, answers *atomic.Int64) *probing.Pinger {
-	r, err := request(failover.Probe{Target: benchTarget}, benchPath())
+	r, err := newRequest(failover.IPv4, benchPath())
 	if err != nil {
 		panic(err)
 	}

@@ -116,9 +116,8 @@ func sockets(t *testing.T, test func(t *testing.T, raw bool)) {
 	}
 }
 
-// permit gives root's group unprivileged sockets, or leaves the raw ones alone: a
-// new namespace gives nobody the others. In a user namespace no group can be named
-// but its own.
+// permit permits root's group unprivileged sockets, unless raw: a new namespace
+// permits them to nobody. In a user namespace no other group can be named.
 func permit(t testing.TB, ns *netns.NS, raw bool) {
 	t.Helper()
 	if !raw {
@@ -172,9 +171,9 @@ func TestProbesLeaveByTheirUplinkOnly(t *testing.T) {
 	})
 }
 
-// Without its table an uplink has no way out: its probes must stay, although main
-// has a default through the other uplink. IPv6 says so; IPv4 takes a destination
-// without a route for a neighbour on the device that the packet asks for.
+// Without its table an uplink has no route: its probes must not leave by the other
+// uplink, although main has a default through that one. In IPv6 sending fails; IPv4
+// treats a destination without a route as a neighbour on the packet's device.
 func TestProbesStayWhereTheirTableIsEmpty(t *testing.T) {
 	sockets(t, func(t *testing.T, raw bool) {
 		ns, isps := multihomed(t)
@@ -183,7 +182,7 @@ func TestProbesStayWhereTheirTableIsEmpty(t *testing.T) {
 		runIP(t, ns, "-6 route flush table 5302")
 		c := startChild(t, ns)
 		if cause := c.refused(failover.IPv6, target6, pathBy(1)); !strings.Contains(cause, "network is unreachable") {
-			t.Errorf("cause %q, want that there is no way", cause)
+			t.Errorf("cause %q, want that there is no route", cause)
 		}
 		if r := c.outcome(c.send(failover.IPv4, target4, pathBy(1)), 1); r.Kind != "sent" {
 			t.Errorf("IPv4 came to %+v, want it sent to the link", r)
@@ -198,7 +197,7 @@ func TestProbesStayWhereTheirTableIsEmpty(t *testing.T) {
 }
 
 // A prohibit rule makes sending fail with EACCES, at which pro-bing by itself
-// would try again for ever. (IPv4 does not say so, as above.)
+// would try again forever. (In IPv4 sending does not fail, as above.)
 func TestProhibitedProbesEnd(t *testing.T) {
 	sockets(t, func(t *testing.T, raw bool) {
 		ns, _ := multihomed(t)
@@ -254,8 +253,8 @@ func TestLinkLocalGateway(t *testing.T) {
 	})
 }
 
-// Where nobody answers, a probe is sent and comes to nothing, and nothing of it
-// stays when the prober is closed meanwhile.
+// Where nobody answers, a probe is sent and has no other outcome, and leaves nothing
+// behind when the prober is closed meanwhile.
 func TestUnansweredProbes(t *testing.T) {
 	ns, isps := multihomed(t)
 	permit(t, ns, false)

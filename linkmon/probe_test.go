@@ -12,47 +12,69 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/target"
 )
 
-// scriptedPinger sends nothing: a script says for each destination what happens,
-// at which age of the request.
-type scriptedPinger map[netip.Addr][]scripted
+// scriptedMethod sends nothing: a script says for each destination what happens, at
+// which age of the request.
+type scriptedMethod map[netip.Addr][]scripted
 
 // scripted is one thing that happens to a request.
 type scripted struct {
 	after time.Duration
-	// from sends an answer; invalid: the request leaves, or fails with err.
+	// from sends an answer; invalid: the request is sent, or refused with err.
 	from netip.Addr
 	err  error
 }
 
 var errUnreachable = errors.New("network is unreachable")
 
-func (s scriptedPinger) ping(_ context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
-	began := time.Now()
-	for _, step := range s[r.to] {
-		time.Sleep(time.Until(began.Add(step.after)))
-		switch {
-		case step.err != nil:
-			return step.err
-		case step.from.IsValid():
-			onAnswer(step.from)
-		default:
-			onSent()
+func (s scriptedMethod) probe(clock func() failover.Instant) method {
+	return func(_ context.Context, r request, report func(outcome)) {
+		began := time.Now()
+		for _, step := range s[r.to] {
+			time.Sleep(time.Until(began.Add(step.after)))
+			switch {
+			case step.err != nil:
+				report(outcome{kind: probeRefused, at: clock(), cause: step.err})
+			case step.from.IsValid():
+				report(outcome{kind: probeAnswered, at: clock(), by: step.from})
+			default:
+				report(outcome{kind: probeSent, at: clock()})
+			}
 		}
 	}
-	return nil
+}
+
+// newTestProber is a prober with one method, for addresses.
+func newTestProber(clock func() failover.Instant, out *outbox, m method) *prober {
+	return newProber(clock, out, notOwn, map[target.Method]method{target.ICMP: m})
+}
+
+// to is a path with a target.
+func (p Path) to(text string) Path {
+	p.Target = parsed(text)
+	return p
+}
+
+func parsed(text string) target.Target {
+	t, err := target.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }
 
 // outcomes runs probes over scripts in a bubble whose clock only these scripts
 // move, and returns what is taken when all is over, as text.
-func outcomes(t *testing.T, scripts scriptedPinger, targets ...string) (got []string) {
+func outcomes(t *testing.T, scripts scriptedMethod, targets ...string) (got []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		out := newOutbox()
-		p := newProber(clockFrom(time.Now()), out, scripts)
+		clock := clockFrom(time.Now())
+		p := newTestProber(clock, out, scripts.probe(clock))
 		for i, target := range targets {
-			p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: target}, pathBy(0))
+			p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: target}, pathBy(0).to(target))
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -74,30 +96,30 @@ func TestProbeOutcomes(t *testing.T) {
 	one, two := addr("192.0.2.1"), addr("192.0.2.2")
 	for _, tc := range []struct {
 		name    string
-		scripts scriptedPinger
+		scripts scriptedMethod
 		want    []string
 	}{
-		{"answered", scriptedPinger{one: {{after: ms}, {after: 21 * ms, from: one}}},
+		{"answered", scriptedMethod{one: {{after: ms}, {after: 21 * ms, from: one}}},
 			[]string{"1ms failover.ProbeSent {1}", "21ms failover.ProbeAnswered {1 20ms}"}},
-		{"answered at once", scriptedPinger{one: {{}, {from: one}}},
+		{"answered at once", scriptedMethod{one: {{}, {from: one}}},
 			[]string{"0s failover.ProbeSent {1}", "0s failover.ProbeAnswered {1 1ns}"}},
-		{"never answered", scriptedPinger{one: {{after: ms}}},
+		{"never answered", scriptedMethod{one: {{after: ms}}},
 			[]string{"1ms failover.ProbeSent {1}"}},
-		{"late", scriptedPinger{one: {{}, {after: 1400 * ms, from: one}}},
+		{"late", scriptedMethod{one: {{}, {after: 1400 * ms, from: one}}},
 			[]string{"0s failover.ProbeSent {1}", "1.4s failover.ProbeAnswered {1 1.4s}"}},
-		{"duplicate", scriptedPinger{one: {{}, {after: ms, from: one}, {after: 2 * ms, from: one}}},
+		{"duplicate", scriptedMethod{one: {{}, {after: ms, from: one}, {after: 2 * ms, from: one}}},
 			[]string{"0s failover.ProbeSent {1}", "1ms failover.ProbeAnswered {1 1ms}"}},
-		{"foreign", scriptedPinger{one: {{}, {after: ms, from: two}}},
+		{"foreign", scriptedMethod{one: {{}, {after: ms, from: two}}},
 			[]string{"0s failover.ProbeSent {1}"}},
-		{"foreign, then true", scriptedPinger{one: {{}, {after: ms, from: two}, {after: 5 * ms, from: one}}},
+		{"foreign, then true", scriptedMethod{one: {{}, {after: ms, from: two}, {after: 5 * ms, from: one}}},
 			[]string{"0s failover.ProbeSent {1}", "5ms failover.ProbeAnswered {1 5ms}"}},
-		{"answered before it was sent", scriptedPinger{one: {{from: one}, {after: ms}}},
+		{"answered before it was sent", scriptedMethod{one: {{from: one}, {after: ms}}},
 			[]string{"1ms failover.ProbeSent {1}"}},
-		{"not sent", scriptedPinger{one: {{after: ms, err: errUnreachable}}},
+		{"not sent", scriptedMethod{one: {{after: ms, err: errUnreachable}}},
 			[]string{"1ms failover.ProbeNotSent {1 network is unreachable}"}},
-		{"fails after sending", scriptedPinger{one: {{}, {after: ms, err: errUnreachable}}},
+		{"fails after sending", scriptedMethod{one: {{}, {after: ms, err: errUnreachable}}},
 			[]string{"0s failover.ProbeSent {1}"}},
-		{"ends without a word", scriptedPinger{},
+		{"ends without an outcome", scriptedMethod{},
 			[]string{"0s failover.ProbeNotSent {1 the sender gave up}"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -112,7 +134,7 @@ func TestProbeOutcomes(t *testing.T) {
 func TestReorderedAnswers(t *testing.T) {
 	const ms = time.Millisecond
 	one, two := addr("192.0.2.1"), addr("192.0.2.2")
-	got := outcomes(t, scriptedPinger{
+	got := outcomes(t, scriptedMethod{
 		one: {{after: 1 * ms}, {after: 30 * ms, from: one}},
 		two: {{after: 2 * ms}, {after: 10 * ms, from: two}},
 	}, one.String(), two.String())
@@ -125,38 +147,43 @@ func TestReorderedAnswers(t *testing.T) {
 	}
 }
 
-// heldPinger sends at once and is answered when it is let go.
-type heldPinger struct{ release chan struct{} }
-
-func (h heldPinger) ping(ctx context.Context, r echoRequest, onSent func(), onAnswer func(netip.Addr)) error {
-	onSent()
-	select {
-	case <-h.release:
-		onAnswer(r.to)
-	case <-ctx.Done():
+// held is a method that sends at once and is answered when release is closed.
+func held(clock func() failover.Instant, release <-chan struct{}) method {
+	return func(ctx context.Context, r request, report func(outcome)) {
+		report(outcome{kind: probeSent, at: clock()})
+		select {
+		case <-release:
+			report(outcome{kind: probeAnswered, at: clock(), by: r.to})
+		case <-ctx.Done():
+		}
 	}
-	return nil
 }
 
 func TestTooManyProbes(t *testing.T) {
 	out := newOutbox()
-	held := heldPinger{make(chan struct{})}
-	p := newProber(clockFrom(time.Now()), out, held)
+	clock := clockFrom(time.Now())
+	release := make(chan struct{})
+	p := newTestProber(clock, out, held(clock, release))
+	underWay := func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.inFlight
+	}
 	send := func() string {
-		p.send(failover.Probe{ID: 1, Target: "192.0.2.1"}, pathBy(0))
+		p.send(failover.Probe{ID: 1, Target: "192.0.2.1"}, pathBy(0).to("192.0.2.1"))
 		waitFor(t, "an outcome", func() bool { return drain(out.ready) })
 		return fmt.Sprintf("%+v", out.take()[0].Event)
 	}
 	for i := range maxInFlight {
-		if got := send(); got != "{ID:1}" || p.underWay() != i+1 {
-			t.Fatalf("probe %d came to %s with %d under way", i+1, got, p.underWay())
+		if got := send(); got != "{ID:1}" || underWay() != i+1 {
+			t.Fatalf("probe %d came to %s with %d under way", i+1, got, underWay())
 		}
 	}
 	if got := send(); got != "{ID:1 Cause:too many probes in flight}" {
 		t.Errorf("one too many came to %s", got)
 	}
-	close(held.release)
-	waitFor(t, "all to be over", func() bool { return p.underWay() == 0 })
+	close(release)
+	waitFor(t, "all to be over", func() bool { return underWay() == 0 })
 	if n := len(out.take()); n != maxInFlight {
 		t.Errorf("%d answers, want %d", n, maxInFlight)
 	}
@@ -172,17 +199,22 @@ func TestTooManyProbes(t *testing.T) {
 	}
 }
 
-// Closing ends the probes that are under way, which come to nothing more.
+// Closing ends the probes in flight, which have no further outcome.
 func TestCloseEndsProbes(t *testing.T) {
 	out := newOutbox()
-	p := newProber(clockFrom(time.Now()), out, heldPinger{})
+	clock := clockFrom(time.Now())
+	p := newTestProber(clock, out, held(clock, nil))
 	for range 10 {
-		p.send(failover.Probe{ID: 1, Target: "192.0.2.1"}, pathBy(0))
+		p.send(failover.Probe{ID: 1, Target: "192.0.2.1"}, pathBy(0).to("192.0.2.1"))
 	}
-	waitFor(t, "the sendings", func() bool { return p.count.sent.Load() == 10 })
+	var got []Observation
+	waitFor(t, "the sendings", func() bool {
+		got = append(got, out.take()...)
+		return len(got) >= 10
+	})
 	p.close()
-	if n := len(out.take()); n != 10 || p.underWay() != 0 {
-		t.Errorf("%d outcomes and %d under way after the end, want 10 and none", n, p.underWay())
+	if got = append(got, out.take()...); len(got) != 10 || p.inFlight != 0 {
+		t.Errorf("%d outcomes and %d under way after the end, want 10 and none", len(got), p.inFlight)
 	}
 }
 
@@ -206,8 +238,7 @@ func TestRequest(t *testing.T) {
 		{"gateway of IPv6", "gateway", v6, asIs, "2001:db8::1", ""},
 		{"link-local gateway", "gateway", v6, func(l *failover.Link) { l.Family[1].Gateway = addr("fe80::1") }, "fe80::1%w0", ""},
 		{"the other family", "192.0.2.1", v6, asIs, "", "192.0.2.1 is no ipv6 address"},
-		{"no target", "nonsense", v4, asIs, "", "is a name without a method"},
-		{"not built in", "dns://9.9.9.9/a", v4, asIs, "", "method dns is not built in yet"},
+		{"name", "tcp://example.org:443", v6, asIs, "", ""},
 		{"unknown gateway", "gateway", v4, func(l *failover.Link) { l.Family[0].Gateway = netip.Addr{} }, "", "the ipv4 gateway is unknown"},
 		{"no gateway to be had", "gateway", v4, func(l *failover.Link) { l.Family[0].PointToPoint = true }, "", "no gateway on a point-to-point link"},
 		{"no address", "2001:db8::9", v6, func(l *failover.Link) { l.Family[1].Addresses = nil }, "", "the interface has no ipv6 address"},
@@ -216,15 +247,18 @@ func TestRequest(t *testing.T) {
 		{"no carrier", "192.0.2.1", v4, func(l *failover.Link) { l.Carrier = false }, "", "no carrier"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, err := request(failover.Probe{Family: tc.family, Target: tc.target}, path(tc.change))
+			r, err := newRequest(tc.family, path(tc.change).to(tc.target))
 			if tc.cause != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.cause) {
 					t.Errorf("got %+v, %v; want an error with %q", r, err, tc.cause)
 				}
 				return
 			}
-			want := echoRequest{to: addr(tc.to), source: addr([2]string{"10.0.0.2", "2001:db8::2"}[tc.family]),
+			want := request{target: parsed(tc.target), source: addr([2]string{"10.0.0.2", "2001:db8::2"}[tc.family]),
 				device: "w0", mark: 1 << 24, wait: time.Second + lateAnswers}
+			if tc.to != "" {
+				want.to = addr(tc.to)
+			}
 			if err != nil || r != want {
 				t.Errorf("got %+v, %v; want %+v", r, err, want)
 			}
@@ -247,12 +281,13 @@ func TestKernelRelease(t *testing.T) {
 func TestManyProbesAtOnce(t *testing.T) {
 	one := addr("192.0.2.1")
 	out := newOutbox()
-	p := newProber(clockFrom(time.Now()), out, scriptedPinger{one: {{}, {after: 2 * time.Millisecond, from: one}}})
+	clock := clockFrom(time.Now())
+	p := newTestProber(clock, out, scriptedMethod{one: {{}, {after: 2 * time.Millisecond, from: one}}}.probe(clock))
 	const probes = 500
 	sent, answered := 0, 0
 	seen := map[failover.ProbeID]int{}
 	for i := range probes {
-		p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: one.String()}, pathBy(0))
+		p.send(failover.Probe{ID: failover.ProbeID(i + 1), Target: one.String()}, pathBy(0).to(one.String()))
 	}
 	waitFor(t, "all answers", func() bool {
 		for _, o := range out.take() {

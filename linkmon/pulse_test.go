@@ -40,14 +40,13 @@ func (f *passing) play(span time.Duration, each func(ms int) (came, left uint64)
 	return hints, waits
 }
 
-// evenly is traffic of so many packets a second each way, 20 ms from question to
-// answer.
+// evenly is traffic of so many packets per second in each direction.
 func evenly(came, left int) func(int) (uint64, uint64) {
 	at := func(ms, rate int) uint64 { return uint64((ms+1)*rate/1000 - ms*rate/1000) }
 	return func(ms int) (uint64, uint64) { return at(ms, came), at(ms, left) }
 }
 
-func TestPulseTellsASilence(t *testing.T) {
+func TestPulseDetectsSilence(t *testing.T) {
 	tests := []struct {
 		name       string
 		came, left int
@@ -76,7 +75,7 @@ func TestPulseTellsASilence(t *testing.T) {
 	}
 }
 
-func TestPulseHoldsItsPeace(t *testing.T) {
+func TestPulseGivesNoFalseHint(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	poisson := func(rate float64) func(int) (uint64, uint64) {
 		one := func() uint64 {
@@ -125,7 +124,7 @@ func inBursts(period int) func(int) (uint64, uint64) {
 	}
 }
 
-// TestPulseLearns has answers come so rarely that the first silence is strange.
+// TestPulseLearns has answers come so rarely that the first silence is unusual.
 func TestPulseLearns(t *testing.T) {
 	f := newPassing()
 	if hints, _ := f.play(time.Second, inBursts(500)); len(hints) == 0 {
@@ -137,7 +136,7 @@ func TestPulseLearns(t *testing.T) {
 }
 
 // TestPulseSurvivesPauses has the reader of the counters held up for a while, in
-// which nothing comes since nobody runs.
+// which nothing is received because the whole machine pauses.
 func TestPulseSurvivesPauses(t *testing.T) {
 	f := newPassing()
 	f.play(10*time.Second, evenly(1000, 1000))

@@ -22,33 +22,33 @@ import (
 const trafficFile = "/proc/thread-self/net/dev"
 
 const (
-	// trafficBuffer holds about forty interfaces at first; it grows to the limit,
-	// beyond which the last interfaces are not looked at.
+	// trafficBuffer holds about forty interfaces. It grows up to the limit; what
+	// the table has beyond that is ignored.
 	trafficBuffer      = 8 << 10
 	trafficBufferLimit = 1 << 20
-	// trafficShare is how many times as long as a reading the pause after it is at
-	// least, where there are very many interfaces.
+	// trafficShare is the least ratio of the pause after a reading to the time that
+	// the reading took, for machines with very many interfaces.
 	trafficShare = 20
 )
 
-// traffic looks at the packets that pass the uplinks, and gives a hint where they
-// leave one and nothing comes back.
+// traffic samples the packet counters of the uplinks' interfaces, and reports a
+// [failover.Traffic] where packets leave and nothing comes back.
 type traffic struct {
 	file   *os.File
 	buffer []byte
 	clock  func() failover.Instant
-	links  func() []Status
+	links  func() []uplinkLink
 	out    *outbox
 	log    *slog.Logger
 	pulses map[string]*pulse // by interface
 }
 
 // openTraffic opens the counters in the calling thread's namespace. Where that
-// fails there are no hints, and probes alone tell of a silence.
-func openTraffic(o Options, links func() []Status, out *outbox) *traffic {
+// fails there are no hints, and only probes detect a silence.
+func openTraffic(o Options, links func() []uplinkLink, out *outbox) *traffic {
 	file, err := os.Open(trafficFile)
 	if err != nil {
-		o.Log.Warn("passing traffic gives no hints", "err", err)
+		o.Log.Warn("open the interfaces' counters; traffic gives no hints", "err", err)
 	}
 	return &traffic{
 		file: file, buffer: make([]byte, trafficBuffer), clock: o.Clock, links: links, out: out, log: o.Log,
@@ -62,7 +62,7 @@ func (t *traffic) close() {
 	}
 }
 
-// run looks until ctx ends.
+// run samples until ctx ends.
 func (t *traffic) run(ctx context.Context) {
 	if t.file == nil {
 		return
@@ -75,18 +75,18 @@ func (t *traffic) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		pause, err := t.look()
+		pause, err := t.sampleAll()
 		if err != nil {
-			t.log.Warn("passing traffic gives no hints for a while", "err", err)
+			t.log.Warn("traffic gives no hints for now", "err", err)
 			pause = retryAfter
 		}
 		timer.Reset(pause)
 	}
 }
 
-// look takes a sample of each uplink's interface, and returns the pause until the
-// next.
-func (t *traffic) look() (time.Duration, error) {
+// sampleAll samples each uplink's interface, and returns the pause until the next
+// time.
+func (t *traffic) sampleAll() (time.Duration, error) {
 	at := t.clock()
 	table, err := t.read()
 	if err != nil {
@@ -94,41 +94,36 @@ func (t *traffic) look() (time.Duration, error) {
 	}
 	pause := idleEvery
 	links := t.links()
-	for _, s := range links {
-		if now, ok := packetsOf(table, s.Link.Interface); ok && t.feel(s.Uplink, s.Link.Interface, at, now) {
+	for _, l := range links {
+		if now, ok := packetsOf(table, l.link.Interface); ok && t.sample(l, at, now) {
 			pause = busyEvery
 		}
 	}
-	t.forget(links)
+	maps.DeleteFunc(t.pulses, func(name string, _ *pulse) bool {
+		return !slices.ContainsFunc(links, func(l uplinkLink) bool { return l.link.Interface == name })
+	})
 	return max(pause, trafficShare*(t.clock()-at)), nil
 }
 
-// feel takes in an uplink's sample, gives the hint where there is one, and reports
-// whether the interface is busy.
-func (t *traffic) feel(uplink, name string, at failover.Instant, now packets) bool {
-	p := t.pulses[name]
+// sample adds a sample of an uplink's interface, reports its silence if there is
+// one, and returns whether the interface is busy.
+func (t *traffic) sample(l uplinkLink, at failover.Instant, now packets) bool {
+	p := t.pulses[l.link.Interface]
 	if p == nil {
 		p = newPulse(at, now)
-		t.pulses[name] = p
+		t.pulses[l.link.Interface] = p
 	}
 	if unanswered, silent := p.sample(at, now); silent {
 		for _, family := range failover.Families {
 			t.out.put(Observation{At: at, Event: failover.Traffic{
-				Uplink: uplink, Family: family, Unanswered: unanswered, Received: -1,
+				Uplink: l.uplink, Family: family, Unanswered: unanswered, Received: -1,
 			}})
 		}
 	}
 	return p.busy()
 }
 
-// forget drops what is known of interfaces that are no uplink's any more.
-func (t *traffic) forget(links []Status) {
-	maps.DeleteFunc(t.pulses, func(name string, _ *pulse) bool {
-		return !slices.ContainsFunc(links, func(s Status) bool { return s.Link.Interface == name })
-	})
-}
-
-// read returns the table of counters as text, good until the next read.
+// read returns the table of counters as text, valid until the next read.
 func (t *traffic) read() ([]byte, error) {
 	for {
 		n, err := t.file.ReadAt(t.buffer, 0)
@@ -142,9 +137,9 @@ func (t *traffic) read() ([]byte, error) {
 	}
 }
 
-// packetsOf finds an interface's packet counters in the table: after its name and a
-// colon come sixteen numbers, of which the second is the packets received and the
-// tenth those sent.
+// packetsOf finds an interface's packet counters in the table: its name and a colon
+// are followed by sixteen numbers, of which the second counts the packets received
+// and the tenth those sent.
 func packetsOf(table []byte, name string) (packets, bool) {
 	for line := range bytes.Lines(table) {
 		label, numbers, ok := bytes.Cut(bytes.TrimLeft(line, " "), []byte(":"))

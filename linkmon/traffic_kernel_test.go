@@ -69,7 +69,7 @@ func TestTrafficThatIsNotAnswered(t *testing.T) {
 			case !ok:
 			case event.Uplink != "fiber":
 				t.Fatalf("a hint for %s, where nothing passes", event.Uplink)
-			case seen.At-event.Unanswered < waits*usualWait || seen.At-event.Unanswered > time.Second:
+			case seen.At-event.Unanswered < waits*leastWait || seen.At-event.Unanswered > time.Second:
 				t.Fatalf("at %v a hint that nothing came since %v", seen.At, event.Unanswered)
 			default:
 				hinted[event.Family] = event

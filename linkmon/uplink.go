@@ -9,12 +9,12 @@ import (
 
 // Uplink says what to watch.
 type Uplink struct {
-	// Name is what observations call it.
+	// Name by which observations refer to the uplink.
 	Name string
-	// Interface is an interface's name, its altname, or its MAC address. It may
-	// be absent now and come later.
+	// Interface is an interface's name, its altname, or its MAC address. The
+	// interface need not exist yet.
 	Interface string
-	// Gateway says for each family where the next hop is known from.
+	// Gateway says for each family where the next hop comes from.
 	Gateway [2]GatewaySpec
 	// IPv6 is false where the uplink carries no IPv6, whatever the kernel says.
 	IPv6 bool
@@ -23,15 +23,15 @@ type Uplink struct {
 // GatewaySpec is where an uplink's next hop comes from. The zero value learns it
 // from the default routes of other programs.
 type GatewaySpec struct {
-	// None: the device alone is the way; Addr is not looked at.
+	// None: there is no next hop, the device suffices. Addr is ignored.
 	None bool
-	// Addr is the next hop, where it is valid.
+	// Addr is the next hop, if it is valid.
 	Addr netip.Addr
 }
 
-// find looks for the uplink's device. The present name goes first, so a new
-// device that takes the configured name is meant from then on; then altnames;
-// then the device that was ours before (last), which was renamed meanwhile.
+// find finds the uplink's device: by its present name, so that a new device with
+// the configured name replaces the former one; then by an altname; then the device
+// of the last reading, which was renamed since.
 func (u Uplink) find(devices []device, last device) (device, bool) {
 	if mac, err := net.ParseMAC(u.Interface); err == nil {
 		return findMAC(devices, string(mac))
@@ -48,9 +48,9 @@ func (u Uplink) find(devices []device, last device) (device, bool) {
 	return device{}, false
 }
 
-// findMAC finds the device that a MAC address means. VLANs, bridges and macvlans
-// have the address of a device below them: the one that was made with it is
-// meant, else one that stands on no other, else the oldest.
+// findMAC finds the device that a MAC address stands for. VLANs, bridges and macvlans
+// share the address of a device below them: the device with that permanent address
+// is preferred, then one that is on top of no other, then the oldest.
 func findMAC(devices []device, mac string) (device, bool) {
 	var found []device
 	for _, d := range devices {
@@ -63,15 +63,15 @@ func findMAC(devices []device, mac string) (device, bool) {
 	}
 	return slices.MinFunc(found, func(a, b device) int {
 		return cmp.Or(
-			yesFirst(a.permMAC == mac, b.permMAC == mac),
-			yesFirst(a.parent == 0, b.parent == 0),
+			trueFirst(a.permMAC == mac, b.permMAC == mac),
+			trueFirst(a.parent == 0, b.parent == 0),
 			cmp.Compare(a.index, b.index),
 		)
 	}), true
 }
 
-// yesFirst orders what has a property before what has not.
-func yesFirst(a, b bool) int {
+// trueFirst compares two bools, true before false.
+func trueFirst(a, b bool) int {
 	switch {
 	case a == b:
 		return 0

@@ -24,10 +24,10 @@ const (
 	// reading takes 0.1 ms with a few links and 1 ms with two hundred.
 	readBurst    = 20
 	readInterval = 5 * time.Millisecond
-	// resyncInterval is how often it reads without being told to, because the
-	// kernel is silent about some of what it does.
+	// resyncInterval is how often it reads without a message, because the kernel
+	// is silent about some of what it does.
 	resyncInterval = time.Minute
-	// retryAfter is the pause after a reading or receiving that failed.
+	// retryAfter is the pause after a failure to read or to receive.
 	retryAfter = time.Second
 )
 
@@ -40,9 +40,12 @@ type watch struct {
 	out      *outbox
 	clock    func() failover.Instant
 	log      *slog.Logger
-	count    watchCounters
 
-	// repair, defaultsChanged and ownChanged hold a token while the hint was not taken.
+	// received counts messages; all three are for Counters.
+	received, overruns, readings atomic.Uint64
+
+	// repair, defaultsChanged and ownChanged hold a token from the change until it
+	// is received.
 	repair, defaultsChanged, ownChanged chan struct{}
 
 	// followers and state belong to the goroutine that reads, and to New before it.
@@ -50,19 +53,20 @@ type watch struct {
 	state     state
 
 	mu       sync.Mutex
-	wanted   []Uplink     // set by SetUplinks, nil once it was taken over
-	seen     []Status     // what Snapshot returns
+	wanted   []Uplink     // set by SetUplinks, nil once they are followed
+	links    []uplinkLink // as of the last reading, in the order of the uplinks
 	defaults []Default    // what Defaults returns
 	own      []netip.Addr // what Own returns
 }
 
-type watchCounters struct {
-	messages, overruns, readings, failures atomic.Uint64
-	bufferSize                             int
+// uplinkLink is the link of an uplink.
+type uplinkLink struct {
+	uplink string
+	link   failover.Link
 }
 
 // openWatch opens the sockets on the calling thread and reads for the first time.
-// It subscribes before it reads, so nothing can happen in between unseen.
+// It subscribes before it reads, so no change in between is missed.
 func openWatch(o Options, out *outbox, bufferSize int) (*watch, error) {
 	messages, size, err := subscribe(bufferSize)
 	if err != nil {
@@ -79,9 +83,8 @@ func openWatch(o Options, out *outbox, bufferSize int) (*watch, error) {
 		repair: make(chan struct{}, 1), defaultsChanged: make(chan struct{}, 1), ownChanged: make(chan struct{}, 1),
 		wanted: slices.Clone(o.Uplinks),
 	}
-	w.count.bufferSize = size
 	if size < bufferSize {
-		o.Log.Info("small receive buffer for the kernel's messages; what does not fit is read anew",
+		o.Log.Info("small receive buffer for the kernel's messages; after an overflow the state is read again",
 			"bytes", size, "wanted", bufferSize, "limit", "net.core.rmem_max")
 	}
 	if err := w.read(hints{at: w.clock()}); err != nil {
@@ -108,7 +111,7 @@ func (w *watch) run(ctx context.Context) error {
 	return err
 }
 
-// receive notes the kernel's messages until ctx ends.
+// receive puts the kernel's messages into the mailbox until ctx ends.
 func (w *watch) receive(ctx context.Context) {
 	for {
 		batch, _, err := w.messages.Receive()
@@ -117,12 +120,12 @@ func (w *watch) receive(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			w.count.messages.Add(uint64(len(batch)))
+			w.received.Add(uint64(len(batch)))
 			w.box.messages(batch, at)
 			continue
 		case errors.Is(err, unix.ENOBUFS):
 			// The kernel dropped messages; the socket goes on.
-			w.count.overruns.Add(1)
+			w.overruns.Add(1)
 		default:
 			w.failed("receive", err)
 			sleep(ctx, retryAfter)
@@ -141,17 +144,17 @@ func (w *watch) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-resync.C:
-			w.box.note(func(h *hints) { h.look(w.clock()) })
+			w.box.note(func(h *hints) { h.requestRead(w.clock()) })
 		case <-w.box.wake:
 			if wait := allowance.wait(w.clock()); wait > 0 {
-				sleep(ctx, wait) // what comes meanwhile is covered by the same reading
+				sleep(ctx, wait) // the reading covers what arrives meanwhile
 			}
 			w.handle(ctx, w.box.take())
 		}
 	}
 }
 
-// handle acts on what was noted.
+// handle acts on what the mailbox held.
 func (w *watch) handle(ctx context.Context, h hints) {
 	if len(h.carrier) > 0 {
 		w.readCarriers(&h)
@@ -163,26 +166,29 @@ func (w *watch) handle(ctx context.Context, h hints) {
 			w.box.note(func(again *hints) { again.miss(w.clock()) })
 		}
 	}
-	w.tellFailed(h)
+	if h.missed {
+		w.readNeighbors(&h)
+	}
+	w.reportFailed(h)
 	if h.repair {
 		signal(w.repair)
 	}
 }
 
-// read reads the kernel and tells what changed.
+// read reads the kernel's state and reports what changed.
 func (w *watch) read(h hints) error {
-	w.count.readings.Add(1)
+	w.readings.Add(1)
 	s, err := w.kernel.read()
 	if err != nil {
 		return err
 	}
 	w.state = s
-	w.tell(h)
+	w.report(h)
 	return nil
 }
 
-// readCarriers reads the devices of uplinks whose carrier somebody doubts, and
-// sees to it that all is read where one is not as it was told.
+// readCarriers reads the devices of the uplinks in h.carrier, and requests a full
+// reading where one differs from what was reported.
 func (w *watch) readCarriers(h *hints) {
 	for _, f := range w.followers {
 		if !h.carrier[f.uplink.Name] || f.device.index == 0 {
@@ -194,29 +200,37 @@ func (w *watch) readCarriers(h *hints) {
 		case err != nil:
 			w.failed("read", err)
 		case !ok || d.adminUp() != f.link.AdminUp || d.carrier() != f.link.Carrier:
-			h.look(at)
+			h.requestRead(at)
 		}
 	}
 }
 
-// tell compares the links with those that were told last and tells the changed,
-// after it has put them where Snapshot and Defaults find them.
-func (w *watch) tell(h hints) {
-	w.takeOver()
+// report compares the state with what was reported last, and reports the links,
+// defaults and own addresses that changed.
+func (w *watch) report(h hints) {
+	w.followWanted()
 	var changed []failover.LinkChanged
-	seen := make([]Status, 0, len(w.followers))
+	links := make([]uplinkLink, 0, len(w.followers))
 	for _, f := range w.followers {
-		link := f.look(w.state, h.missed || h.lost[f.device.index])
-		if link.Present && f.told && link.Carrier != f.link.Carrier {
-			w.hasten(link.Index)
+		link := f.linkIn(w.state, h.missed || h.lost[f.device.index])
+		if link.Present && f.reported && link.Carrier != f.link.Carrier {
+			// A listing may show a change of carrier before the kernel acts on it. Its
+			// routes follow the carrier at once when the device is read by itself.
+			if _, _, err := w.kernel.device(link.Index); err != nil {
+				w.failed("read", err)
+			}
 		}
-		if !f.told || !link.Equal(f.link) {
-			f.link, f.told = link, true
+		if !f.reported || !link.Equal(f.link) {
+			f.link, f.reported = link, true
 			changed = append(changed, failover.LinkChanged{Uplink: f.uplink.Name, Link: link})
 		}
-		seen = append(seen, Status{Uplink: f.uplink.Name, Link: link})
+		links = append(links, uplinkLink{uplink: f.uplink.Name, link: link})
 	}
-	defaultsChanged, ownChanged := w.keep(seen, defaultsOf(w.state), ownOf(w.state))
+	defaults, own := defaultsOf(w.state), ownOf(w.state)
+	w.mu.Lock()
+	defaultsChanged, ownChanged := !slices.Equal(defaults, w.defaults), !slices.Equal(own, w.own)
+	w.links, w.defaults, w.own = links, defaults, own
+	w.mu.Unlock()
 	if defaultsChanged {
 		signal(w.defaultsChanged)
 	}
@@ -228,27 +242,9 @@ func (w *watch) tell(h hints) {
 	}
 }
 
-// hasten has the kernel act on a change of carrier that a listing showed before the
-// kernel's own notice: its routes follow the carrier only then.
-func (w *watch) hasten(index int) {
-	if _, _, err := w.kernel.device(index); err != nil {
-		w.failed("read", err)
-	}
-}
-
-// keep keeps what Snapshot, Defaults and Own return, and reports whether the
-// defaults and the machine's own addresses are other ones than before.
-func (w *watch) keep(seen []Status, defaults []Default, own []netip.Addr) (defaultsChanged, ownChanged bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defaultsChanged, ownChanged = !slices.Equal(defaults, w.defaults), !slices.Equal(own, w.own)
-	w.seen, w.defaults, w.own = seen, defaults, own
-	return defaultsChanged, ownChanged
-}
-
-// takeOver follows the uplinks that SetUplinks wants. One that stays as it was
-// keeps what is known of it.
-func (w *watch) takeOver() {
+// followWanted follows the uplinks that SetUplinks was given. One that stays as it
+// was keeps what is known of it.
+func (w *watch) followWanted() {
 	w.mu.Lock()
 	wanted := w.wanted
 	w.wanted = nil
@@ -273,22 +269,8 @@ func (w *watch) takeOver() {
 	}
 }
 
-// tellFailed tells of gateways that could not be resolved. Where messages were
-// lost, it asks for the state of each.
-func (w *watch) tellFailed(h hints) {
-	if h.missed {
-		w.askNeighbors(&h)
-	}
-	for hop, at := range h.failed {
-		for _, f := range w.followers {
-			if family, ok := f.waitsFor(hop.index, hop.ip); ok {
-				w.out.put(Observation{At: at, Event: failover.NeighborFailed{Uplink: f.uplink.Name, Family: family}})
-			}
-		}
-	}
-}
-
-func (w *watch) askNeighbors(h *hints) {
+// readNeighbors adds the gateways to h that are unreachable now.
+func (w *watch) readNeighbors(h *hints) {
 	for _, f := range w.followers {
 		for _, family := range failover.Families {
 			gw := f.link.Family[family].Gateway
@@ -305,9 +287,20 @@ func (w *watch) askNeighbors(h *hints) {
 	}
 }
 
-func (w *watch) failed(what string, err error) {
-	w.count.failures.Add(1)
-	w.log.Warn("watching links is disturbed", "action", what, "err", err)
+// reportFailed reports the gateways among the neighbours that could not be
+// resolved.
+func (w *watch) reportFailed(h hints) {
+	for hop, at := range h.failed {
+		for _, f := range w.followers {
+			if family, ok := f.gatewayFamily(hop); ok {
+				w.out.put(Observation{At: at, Event: failover.NeighborFailed{Uplink: f.uplink.Name, Family: family}})
+			}
+		}
+	}
+}
+
+func (w *watch) failed(action string, err error) {
+	w.log.Warn("rtnetlink failed; trying again", "action", action, "err", err)
 }
 
 // sleep waits, but not longer than ctx.
@@ -318,29 +311,30 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set replaces the uplinks, in their order.
-func (w *watch) set(uplinks []Uplink) {
+// setUplinks replaces the uplinks, in their order.
+func (w *watch) setUplinks(uplinks []Uplink) {
 	w.mu.Lock()
 	w.wanted = append(make([]Uplink, 0, len(uplinks)), uplinks...)
 	w.mu.Unlock()
-	w.box.note(func(h *hints) { h.look(w.clock()) })
+	w.box.note(func(h *hints) { h.requestRead(w.clock()) })
 }
 
-// readCarrier asks for an uplink's carrier to be read now.
+// readCarrier requests a reading of an uplink's carrier.
 func (w *watch) readCarrier(uplink string) {
 	w.box.note(func(h *hints) {
 		if len(h.carrier) >= hintLimit {
-			h.look(w.clock()) // not ours to name so many; a full reading it is
+			h.requestRead(w.clock()) // full: one reading of everything instead
 			return
 		}
 		h.carrier[uplink] = true
 	})
 }
 
-func (w *watch) snapshot() []Status {
+// currentLinks returns the uplinks' links as of the last reading.
+func (w *watch) currentLinks() []uplinkLink {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.seen)
+	return slices.Clone(w.links)
 }
 
 func (w *watch) defaultRoutes() []Default {

@@ -12,7 +12,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// observer runs a monitor in a namespace and keeps what it told.
+// observer runs a monitor in a namespace and keeps what it reported.
 type observer struct {
 	t     testing.TB
 	m     *Monitor
@@ -84,7 +84,7 @@ func (o *observer) untilLink(uplink, what string, cond func(failover.Link) bool)
 }
 
 // untilGateway waits for the gateway of a family, as text: "" for unknown, "none"
-// for a point-to-point link, else the address; then a space and who taught it.
+// for a point-to-point link, else the address; then a space and who made the route.
 func (o *observer) untilGateway(uplink string, f failover.Family, want string) {
 	o.t.Helper()
 	o.untilLink(uplink, fmt.Sprintf("%s gateway %q", f, want), func(l failover.Link) bool {
@@ -102,15 +102,15 @@ func gatewayText(f failover.FamilyLink) string {
 	return f.Source
 }
 
-// settle waits until the watch has seen all that happened before, so that a test
-// can say that something did not change: an address comes and goes on lo.
-func (o *observer) settle(ns *netns.NS) {
+// catchUp waits until the watch has handled all that happened before, so that a
+// test can say that something did not change: an address comes and goes on lo.
+func (o *observer) catchUp(ns *netns.NS) {
 	o.t.Helper()
-	before := o.m.Counters().Readings
+	marker := addr("127.9.9.9")
 	runIP(o.t, ns, "addr add 127.9.9.9/32 dev lo")
+	waitFor(o.t, "a new address", func() bool { return slices.Contains(o.m.Own(), marker) })
 	runIP(o.t, ns, "addr del 127.9.9.9/32 dev lo")
-	waitFor(o.t, "another reading", func() bool { return o.m.Counters().Readings > before })
-	time.Sleep(5 * time.Millisecond) // the second of the two readings, where it takes two
+	waitFor(o.t, "its removal", func() bool { return !slices.Contains(o.m.Own(), marker) })
 	o.take()
 }
 
@@ -177,7 +177,7 @@ func TestCarrierAndSwitch(t *testing.T) {
 	runIP(t, ns, "link set w0 up")
 	o.untilLink("a", "on again", func(l failover.Link) bool { return l.AdminUp && l.Carrier })
 	if changes := o.changes("b"); changes != 1 {
-		t.Errorf("the other uplink was told %d times, want once, at the start", changes)
+		t.Errorf("the other uplink was reported %d times, want once, at the start", changes)
 	}
 }
 

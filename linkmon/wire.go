@@ -9,20 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file takes rtnetlink's messages apart (rtnetlink(7), linux/rtnetlink.h).
-// Only what the watch needs is decoded, because it reads often: from a table
-// with a hundred thousand routes, for instance, only the defaults become values.
-// Each decoder reports false for a message that is too short to be what it says.
+// This file decodes the messages of rtnetlink (rtnetlink(7), linux/rtnetlink.h).
+// Only what the watch needs is decoded, because it reads often: of a table with a
+// hundred thousand routes, for instance, only the defaults become values. Each
+// decoder returns false for a message that is too short for its type.
 
 // device is a network interface.
 type device struct {
 	index int
-	// flags are IFF_… of linux/if.h, in which IFF_LOWER_UP tells the carrier.
+	// flags are IFF_… of linux/if.h, of which IFF_LOWER_UP is the carrier.
 	flags uint32
 	name  string
 	// altNames are further names, in the kernel's order.
 	altNames []string
-	// mac is the present hardware address, permMAC the one it was made with.
+	// mac is the present hardware address, permMAC the permanent one.
 	mac, permMAC string
 	// parent is the device below a VLAN, macvlan and the like, master the bridge
 	// or bond above; 0 where there is none.
@@ -59,8 +59,8 @@ type route struct {
 // hop is one next hop of a route.
 type hop struct {
 	index int
-	// gateway is invalid where the device alone is the way. It may be an IPv6
-	// address in an IPv4 route (RFC 5549).
+	// gateway is invalid where the route names none. It may be an IPv6 address in
+	// an IPv4 route (RFC 5549).
 	gateway netip.Addr
 }
 
@@ -71,10 +71,10 @@ type neighbor struct {
 	ip    netip.Addr
 }
 
-// typeMask takes the nested and byte-order bits off an attribute's type.
+// typeMask removes the nested and byte-order bits from an attribute's type.
 const typeMask = 0x3fff
 
-// attributes walks over the attributes in b and ends at the first broken one.
+// attributes iterates over the attributes in b, up to the first malformed one.
 func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(b) >= unix.SizeofRtAttr {
@@ -94,7 +94,7 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 // aligned rounds up to the four bytes of RTA_ALIGN.
 func aligned(n int) int { return (n + 3) &^ 3 }
 
-// number reads a 32-bit attribute; 0 where it is shorter.
+// number decodes a 32-bit attribute; 0 where it is shorter.
 func number(b []byte) uint32 {
 	if len(b) < 4 {
 		return 0
@@ -102,20 +102,20 @@ func number(b []byte) uint32 {
 	return binary.NativeEndian.Uint32(b)
 }
 
-// text reads a string attribute, which ends with a zero byte.
+// text decodes a string attribute, which ends with a zero byte.
 func text(b []byte) string {
 	s, _, _ := strings.Cut(string(b), "\x00")
 	return s
 }
 
-// ip reads an address attribute; invalid where the length fits no family.
+// ip decodes an address attribute; invalid where the length fits no family.
 func ip(b []byte) netip.Addr {
 	a, _ := netip.AddrFromSlice(b)
 	return a
 }
 
-// decodeDevice reads the payload of RTM_NEWLINK and RTM_DELLINK. Messages of a
-// bridge about its ports have the same type and are not meant.
+// decodeDevice decodes the payload of RTM_NEWLINK and RTM_DELLINK. Messages of a
+// bridge about its ports have the same type and are rejected.
 func decodeDevice(b []byte) (device, bool) {
 	if len(b) < unix.SizeofIfInfomsg || b[0] != unix.AF_UNSPEC {
 		return device{}, false
@@ -152,7 +152,7 @@ func decodeAltNames(b []byte) (names []string) {
 	return names
 }
 
-// decodeAddress reads the payload of RTM_NEWADDR and RTM_DELADDR.
+// decodeAddress decodes the payload of RTM_NEWADDR and RTM_DELADDR.
 func decodeAddress(b []byte) (address, bool) {
 	if len(b) < unix.SizeofIfAddrmsg {
 		return address{}, false
@@ -169,7 +169,7 @@ func decodeAddress(b []byte) (address, bool) {
 			local = ip(value)
 		case unix.IFA_ADDRESS:
 			other = ip(value)
-		case unix.IFA_FLAGS: // all 32 bits; the header has room for eight
+		case unix.IFA_FLAGS: // all 32 bits; the header has eight of them
 			a.flags = number(value)
 		}
 	}
@@ -190,7 +190,7 @@ type routeHead struct {
 	table                               uint32
 }
 
-// decodeRouteHead reads what tells whether a route matters at all.
+// decodeRouteHead decodes what decides whether a route matters.
 func decodeRouteHead(b []byte) (routeHead, bool) {
 	if len(b) < unix.SizeofRtMsg {
 		return routeHead{}, false
@@ -207,8 +207,8 @@ func decodeRouteHead(b []byte) (routeHead, bool) {
 	return h, true
 }
 
-// decodeDefault reads the payload of RTM_NEWROUTE and reports false also for
-// what is no default route.
+// decodeDefault decodes the payload of RTM_NEWROUTE. It also returns false for a
+// route that is no default.
 func decodeDefault(b []byte) (route, bool) {
 	h, ok := decodeRouteHead(b)
 	if !ok || h.length != 0 {
@@ -242,7 +242,7 @@ func decodeDefault(b []byte) (route, bool) {
 	return r, true
 }
 
-// via reads a next hop of another family: two bytes of family, then the address.
+// via decodes a next hop of another family: two bytes of family, then the address.
 func via(b []byte) netip.Addr {
 	if len(b) < 2 {
 		return netip.Addr{}
@@ -250,7 +250,8 @@ func via(b []byte) netip.Addr {
 	return ip(b[2:])
 }
 
-// decodeHops reads RTA_MULTIPATH: a row of struct rtnexthop, each with attributes.
+// decodeHops decodes RTA_MULTIPATH: a sequence of struct rtnexthop, each with
+// attributes.
 func decodeHops(b []byte) (hops []hop) {
 	for len(b) >= unix.SizeofRtNexthop {
 		size := int(binary.NativeEndian.Uint16(b))
@@ -272,7 +273,7 @@ func decodeHops(b []byte) (hops []hop) {
 	return hops
 }
 
-// decodeNeighbor reads the payload of RTM_NEWNEIGH.
+// decodeNeighbor decodes the payload of RTM_NEWNEIGH.
 func decodeNeighbor(b []byte) (neighbor, bool) {
 	if len(b) < unix.SizeofNdMsg || (b[0] != unix.AF_INET && b[0] != unix.AF_INET6) {
 		return neighbor{}, false
@@ -289,7 +290,7 @@ func decodeNeighbor(b []byte) (neighbor, bool) {
 	return n, n.ip.IsValid()
 }
 
-// ruleProtocol reads who made a rule from RTM_NEWRULE and RTM_DELRULE. A rule's
+// ruleProtocol decodes who made a rule from RTM_NEWRULE and RTM_DELRULE. A rule's
 // message begins like a route's.
 func ruleProtocol(b []byte) uint8 {
 	if len(b) < unix.SizeofRtMsg {

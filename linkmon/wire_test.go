@@ -9,7 +9,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// decoders are all of them, for the fuzzer: none may panic, whatever it is given.
+// decoders are all decoders, for the fuzzer: none may panic on any input.
 var decoders = []func([]byte){
 	func(b []byte) { decodeDevice(b) },
 	func(b []byte) { decodeAddress(b) },
@@ -40,7 +40,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Messages that were cut short are no messages, and their attributes no values.
+// Truncated messages are rejected, and truncated attributes yield no value.
 func TestDecodeShort(t *testing.T) {
 	whole := appendAttribute(routeMessage(unix.AF_INET, 0, 4, unix.RT_TABLE_MAIN), unix.RTA_OIF, []byte{7, 0})
 	if r, ok := decodeDefault(whole); !ok || len(r.hops) != 0 {
@@ -62,7 +62,7 @@ func TestDecodeShort(t *testing.T) {
 	}
 }
 
-// What ip(8) was told is what the kernel's own messages decode to.
+// The kernel's messages decode to what ip(8) was given.
 func TestDecodeWhatTheKernelSays(t *testing.T) {
 	ns, _ := wan(t)
 	for _, command := range []string{

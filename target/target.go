@@ -28,7 +28,8 @@ const (
 )
 
 // Built reports whether this version can probe by the method. Targets of the other
-// methods are valid, so that a file may name them, but they are not probed.
+// methods are valid, so that a file may name them, but they are not probed. Package
+// linkmon has the table of methods that are built; a test holds both equal.
 func (m Method) Built() bool { return m == ICMP || m == Gateway }
 
 // Target is something whose answers prove that an uplink works, in its parts.
