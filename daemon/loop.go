@@ -332,11 +332,6 @@ func (l *loop) applyIntent() {
 		l.mover.add(heal{*result.unhealed})
 	}
 	l.letGo(result.holds)
-	var refused string
-	if result.err != nil {
-		refused = result.err.Error()
-	}
-	l.step(now, failover.Applied{Generation: l.intent.Generation, Err: refused})
 }
 
 // switched reports a switch that the kernel was read to hold, or did not take.

@@ -48,8 +48,8 @@ func (b *bucket) refill(now Instant) {
 	b.milli = min(b.full, b.milli+int64(n))
 }
 
-// take pays for one probe, and reports whether there was enough.
-func (b *bucket) take(now Instant) bool {
+// spend pays for one probe, and reports whether there was enough.
+func (b *bucket) spend(now Instant) bool {
 	b.refill(now)
 	if b.milli < 1000 {
 		return false

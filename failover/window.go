@@ -183,19 +183,3 @@ func beyondChance(lost, n int, p float64) bool {
 	}
 	return float64(n)*d >= chanceOnce
 }
-
-// sample adds a regular probe's outcome to the path's window; rtt is 0 when the
-// probe was lost.
-func (e *Engine) sample(p *path, target int, rtt time.Duration) {
-	t := &p.targets[target]
-	dev := time.Duration(-1)
-	if rtt > 0 {
-		if t.lastRTT > 0 {
-			dev = (rtt - t.lastRTT).Abs()
-		}
-		t.lastRTT = rtt
-	}
-	if !t.aside {
-		p.window.push(sample{at: e.now, rtt: rtt, dev: dev, target: target}, p.up.cfg.Health.Window)
-	}
-}

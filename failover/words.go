@@ -38,15 +38,3 @@ func percent(v float64) string {
 
 // seconds writes a figure that is kept in seconds.
 func seconds(v float64) string { return span(time.Duration(v * float64(time.Second))) }
-
-// answers writes how many targets answer: "0 of 3 targets answer".
-func answers(n, of int) string {
-	s := strconv.Itoa(n) + " of " + strconv.Itoa(of) + " target"
-	if of != 1 {
-		s += "s"
-	}
-	if n == 1 {
-		return s + " answers"
-	}
-	return s + " answer"
-}
