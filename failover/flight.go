@@ -160,12 +160,12 @@ func (fs *flights) notSent(t *turn, id ProbeID) {
 	}
 	p, kind := f.path, f.kind
 	p.burst.withdraw(f)
-	fs.drop(f)
+	fs.remove(f)
 	p.notSent(t, kind)
 }
 
-// drop forgets a probe that is answered or was not sent.
-func (fs *flights) drop(f *flight) {
+// remove forgets a probe that is answered or was not sent.
+func (fs *flights) remove(f *flight) {
 	f.path.air.remove(f.id)
 	*f = flight{}
 }
@@ -181,9 +181,9 @@ func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 		f.depart(max(f.asked, t.now-ev.RTT))
 	}
 	p := f.path
-	p.burst.count(f)
+	p.burst.conclude(f)
 	tg := p.answer(t, f, ev.RTT)
-	e.flights.drop(f)
+	e.flights.remove(f)
 	t.probed = true
 	if tg.aside && tg.hits >= asideHits {
 		e.uplinks.setAside(t, p.family, tg.name, false)
@@ -210,7 +210,7 @@ func (e *Engine) expire(t *turn, p *path) {
 			continue
 		}
 		if !f.late && t.now >= f.lateAt {
-			p.burst.count(f)
+			p.burst.conclude(f)
 			f.late = true
 			t.probed = true
 			tg, expected := p.miss(f)

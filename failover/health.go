@@ -327,7 +327,7 @@ func (p *path) enterDown(t *turn, from State) {
 	p.burst.close(t.now)
 }
 
-// answersNow writes how many targets have answered since the mark.
+// answersNow formats how many targets have answered since the mark.
 func (p *path) answersNow() string {
 	if len(p.targets) == 0 {
 		return "carrier and address are there"
@@ -335,7 +335,7 @@ func (p *path) answersNow() string {
 	return answers(p.targets.answered(p.mark), p.targets.active())
 }
 
-// answersFor writes how many targets answer, and for how long it has been so.
+// answersFor formats how many targets answer, and for how long it has been so.
 func (p *path) answersFor(now Instant) string {
 	n := p.targets.answered(p.doubted)
 	s := answers(n, p.targets.active())
@@ -346,4 +346,16 @@ func (p *path) answersFor(now Instant) string {
 		s += " for " + span(now-p.silent)
 	}
 	return s
+}
+
+// answers formats how many targets answer: "0 of 3 targets answer".
+func answers(n, of int) string {
+	s := strconv.Itoa(n) + " of " + strconv.Itoa(of) + " target"
+	if of != 1 {
+		s += "s"
+	}
+	if n == 1 {
+		return s + " answers"
+	}
+	return s + " answer"
 }

@@ -212,3 +212,83 @@ func (p *path) routable() bool {
 
 // cut reports whether the kernel itself says that nothing can pass.
 func (p *path) cut() bool { return !p.routable() || !p.up.link.Carrier }
+
+// target is one probe target of a path.
+type target struct {
+	name string
+	rtt  estimate
+	next Instant // of its regular probes
+	// tried: a probe was answered or late. misses counts the late probes since
+	// the last answer, hits the answers since the last miss.
+	tried        bool
+	misses, hits int
+	// fresh is when the newest probe that was answered was sent, answeredAt the
+	// step of the last answer.
+	fresh      Instant
+	answeredAt uint64
+	// lastRTT is that of the previous regular probe; 0 for none.
+	lastRTT time.Duration
+	// aside: it fails by every uplink and counts for nothing meanwhile.
+	aside bool
+	// ask counts the inquiries left to send to it, askNext is when.
+	ask     int
+	askNext Instant
+}
+
+// failing is how many misses in a row make a target one that does not answer.
+const failing = 3
+
+// answering reports whether the target is considered to answer.
+func (t *target) answering() bool { return t.tried && t.fresh != never && t.misses < failing }
+
+// targets are all those of a path. Those set aside count for nothing.
+type targets []target
+
+// find returns the target of a name, or nil.
+func (ts targets) find(name string) *target {
+	for i := range ts {
+		if ts[i].name == name {
+			return &ts[i]
+		}
+	}
+	return nil
+}
+
+// active counts the targets that are not set aside.
+func (ts targets) active() int {
+	n := 0
+	for i := range ts {
+		if !ts[i].aside {
+			n++
+		}
+	}
+	return n
+}
+
+// count counts the targets not set aside for which f holds.
+func (ts targets) count(f func(*target) bool) int {
+	n := 0
+	for i := range ts {
+		if t := &ts[i]; !t.aside && f(t) {
+			n++
+		}
+	}
+	return n
+}
+
+// answered counts the targets that answered after a step and missed nothing since.
+func (ts targets) answered(step uint64) int {
+	return ts.count(func(t *target) bool { return t.answeredAt > step && t.misses == 0 })
+}
+
+// othersAnswer reports whether the path answers apart from one target: another
+// one's latest probe was answered, and not before the silence of this one began.
+func (ts targets) othersAnswer(t *target) bool {
+	for i := range ts {
+		o := &ts[i]
+		if o != t && !o.aside && o.misses == 0 && o.fresh > t.fresh {
+			return true
+		}
+	}
+	return false
+}

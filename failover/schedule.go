@@ -8,15 +8,6 @@ import "time"
 // first, and each uplink a little from the previous one, so that no two probes
 // are sent together and a fault is met soon.
 
-const (
-	// fastRound is the time in which all targets of a shunned path are probed,
-	// slowRound the same for the first seconds of a down.
-	fastRound = 50 * time.Millisecond
-	slowRound = 100 * time.Millisecond
-	// leastFast bounds the rate of fast probing where there are many targets.
-	leastFast = 5 * time.Millisecond
-)
-
 // schedule is when a path is probed.
 type schedule struct {
 	probing  bool
@@ -34,18 +25,6 @@ func (s *schedule) slot(target, n int, after Instant) Instant {
 	at := s.phase + s.interval*time.Duration(target)/time.Duration(n)
 	at %= s.interval
 	return after - (after-at+s.interval)%s.interval + s.interval
-}
-
-// fastRound is the time in which a path in some state is to be probed once; 0 for
-// the schedule alone.
-func (s *schedule) fastRound(now Instant, state State) time.Duration {
-	switch {
-	case state == Shunned:
-		return fastRound
-	case state == Down && now < s.fastUntil:
-		return slowRound
-	}
-	return 0
 }
 
 // setRhythms sets every path's interval, and every uplink's bucket. A metered
@@ -144,85 +123,4 @@ func (p *path) startProbing(now Instant) {
 	}
 	p.schedule.fastNext = now + slowRound
 	p.touched = true
-}
-
-// send requests the probes that are due: the round of a burst, the next fast one,
-// the regular ones, and inquiries. All but the regular ones are limited by the
-// uplink's bucket.
-func (p *path) send(t *turn, fs *flights) {
-	s := &p.schedule
-	if !s.probing {
-		return
-	}
-	if p.burst.roundDue(t.now, p.up.spacing()) {
-		for i := range p.targets {
-			if !p.targets[i].aside && p.up.bucket.spend(t.now) {
-				fs.request(t, p, i, extra)
-			}
-		}
-	}
-	active := p.targets.active()
-	if round := s.fastRound(t.now, p.state); round > 0 && t.now >= s.fastNext && active > 0 {
-		s.fastNext = t.now + max(leastFast, round/time.Duration(active))
-		for range p.targets {
-			s.fastTurn = (s.fastTurn + 1) % len(p.targets)
-			if !p.targets[s.fastTurn].aside {
-				break
-			}
-		}
-		if p.up.bucket.spend(t.now) {
-			fs.request(t, p, s.fastTurn, fast)
-		}
-	}
-	for i := range p.targets {
-		if tg := &p.targets[i]; t.now >= tg.next {
-			tg.next = s.slot(i, len(p.targets), t.now)
-			fs.request(t, p, i, regular)
-		}
-	}
-	for i := range p.targets {
-		tg := &p.targets[i]
-		if tg.ask == 0 || t.now < tg.askNext {
-			continue
-		}
-		tg.ask--
-		tg.askNext = t.now + p.up.spacing()
-		if p.up.bucket.spend(t.now) {
-			fs.request(t, p, i, extra)
-		}
-	}
-}
-
-// plan ends the path's part of a step: it sets when the next probe or verdict is
-// due. deadline is the next one of its probes in flight.
-func (p *path) plan(now, deadline Instant) {
-	p.touched = false
-	due := deadline
-	switch p.state {
-	case Shunned:
-		due = min(due, max(p.downAt(), now+1))
-	case Recovering:
-		due = min(due, max(p.upAt(), now+1))
-	case Down:
-		if p.schedule.probing && now < p.schedule.fastUntil {
-			due = min(due, p.schedule.fastUntil)
-		}
-	case Unknown, Absent, Up, Degraded, Suspect:
-	}
-	if p.schedule.probing {
-		for i := range p.targets {
-			t := &p.targets[i]
-			due = min(due, t.next)
-			if t.ask > 0 {
-				due = min(due, t.askNext)
-			}
-		}
-		if p.burst.open && p.burst.rounds > 0 {
-			due = min(due, p.burst.next)
-		}
-		if p.schedule.fastRound(now, p.state) != 0 && p.targets.active() > 0 {
-			due = min(due, max(p.schedule.fastNext, now+1))
-		}
-	}
-	p.due = due
 }
