@@ -12,7 +12,10 @@ func (e *Engine) configure(t *turn, cfg Config) {
 	for i, c := range cfg.Uplinks {
 		u := old.find(c.Name)
 		if u == nil {
-			u = newUplink()
+			u = &uplink{rereadAt: never}
+			for _, f := range Families {
+				u.paths[f] = newPath(u, f)
+			}
 		}
 		u.configure(i, c, cfg.Failback.After)
 		e.uplinks = append(e.uplinks, u)

@@ -65,7 +65,8 @@ func (t *turn) record(r Record) {
 // New returns an engine that does not know any link yet. The configuration must
 // be valid.
 func New(cfg Config) *Engine {
-	e := &Engine{wake: forever, opened: never, selector: newSelector()}
+	e := &Engine{wake: forever, opened: never}
+	e.selector = selector{operatorAt: never, overrideEnd: forever, due: forever}
 	e.configure(&turn{}, cfg)
 	return e
 }
@@ -77,8 +78,8 @@ func (e *Engine) Step(at Instant, ev Event) Output {
 	t := &turn{now: min(max(at, e.now, 0), lastInstant), step: e.steps}
 	if e.opened == never {
 		e.opened = t.now
-	} else {
-		e.compensatePause(t)
+	} else if late := t.now - e.wake; late > pauseSlack {
+		e.compensatePause(t, late)
 	}
 	e.now = t.now
 	e.handle(t, ev)
@@ -102,11 +103,13 @@ func (e *Engine) handle(t *turn, ev Event) {
 			u.linkChanged(t, ev.Link)
 		}
 	case ProbeSent:
-		e.flights.sent(t, ev.ID)
+		if f := e.flights.get(ev.ID); f != nil && f.sent == never {
+			f.depart(t.now)
+		}
 	case ProbeAnswered:
 		e.probeAnswered(t, ev)
 	case ProbeNotSent:
-		e.flights.notSent(t, ev.ID)
+		e.probeNotSent(t, ev.ID)
 	case Traffic:
 		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
 			p.traffic(t, ev)
@@ -195,6 +198,8 @@ func (e *Engine) finish(t *turn, due Instant) Output {
 	}
 	e.wake = max(e.wake, t.now+1)
 	t.out.Wake = e.wake
-	t.out.Probes = e.flights.handOut(t.out.Probes)
+	if n := len(t.out.Probes); n > 0 {
+		t.out.Probes, e.flights.probeBuffer = t.out.Probes[:n:n], t.out.Probes[n:]
+	}
 	return t.out
 }

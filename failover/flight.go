@@ -46,11 +46,6 @@ type air struct {
 	epoch uint32
 }
 
-func (a *air) void() {
-	a.epoch++
-	a.open = a.open[:0]
-}
-
 func (a *air) remove(id ProbeID) {
 	for i, o := range a.open {
 		if o == id {
@@ -127,47 +122,36 @@ func (fs *flights) request(t *turn, p *path, target int, kind probeKind) {
 	t.out.Probes = append(t.out.Probes, Probe{ID: f.id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name})
 }
 
-// handOut splits a step's probes off the buffer.
-func (fs *flights) handOut(probes []Probe) []Probe {
-	n := len(probes)
-	if n == 0 {
-		return probes
-	}
-	fs.probeBuffer = probes[n:]
-	return probes[:n:n]
-}
-
-// sent starts the deadlines of a probe that has left.
-func (fs *flights) sent(t *turn, id ProbeID) {
-	if f := fs.get(id); f != nil && f.sent == never {
-		f.depart(t.now)
-		f.path.touched = true
-	}
-}
-
 // depart sets the deadlines of a probe by the instant at which it was sent.
 func (f *flight) depart(at Instant) {
 	p := f.path
 	f.sent = at
 	f.lateAt = at + p.targets.deadline(&p.targets[f.target], f.burst != 0, p.up.cfg.Probe.LostAfter)
 	f.lostAt = at + p.up.cfg.Probe.LostAfter
-}
-
-func (fs *flights) notSent(t *turn, id ProbeID) {
-	f := fs.get(id)
-	if f == nil || f.sent != never {
-		return
-	}
-	p, kind := f.path, f.kind
-	p.burst.withdraw(f)
-	fs.remove(f)
-	p.notSent(t, kind)
+	p.touched = true
 }
 
 // remove forgets a probe that is answered or was not sent.
 func (fs *flights) remove(f *flight) {
 	f.path.air.remove(f.id)
 	*f = flight{}
+}
+
+// probeNotSent handles a probe that this machine could not send. It is no evidence
+// about the path, but a reason to read the link and to probe once more.
+func (e *Engine) probeNotSent(t *turn, id ProbeID) {
+	f := e.flights.get(id)
+	if f == nil || f.sent != never {
+		return
+	}
+	p, kind := f.path, f.kind
+	p.burst.withdraw(f)
+	e.flights.remove(f)
+	p.touched = true
+	p.up.reread(t)
+	if kind == regular && !p.state.silent() && t.now-p.burst.ended >= time.Second {
+		p.startBurst(t)
+	}
 }
 
 // probeAnswered counts an answer for its burst, its path and its target. A target

@@ -56,9 +56,6 @@ func (s *selector) undrain(name string) {
 
 // endOverrides ends those whose time has passed, which is a resume.
 func (s *selector) endOverrides(t *turn) {
-	if t.now < s.overrideEnd {
-		return
-	}
 	for _, pol := range s.policies {
 		if pol.pin.ended(t.now) {
 			pol.pin = override{}

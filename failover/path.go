@@ -48,8 +48,8 @@ type path struct {
 	window   window
 	limits   limits
 
-	// touched asks for the path's judgement in this step; due is when it is next
-	// needed anyway.
+	// touched asks for the path to be judged and probed in this step; whoever
+	// changes it sets it. due is when that is next needed anyway.
 	touched bool
 	due     Instant
 }
@@ -121,16 +121,6 @@ func (p *path) neighborFailed(t *turn) {
 	}
 }
 
-// notSent handles a probe that this machine could not send. It is no evidence
-// about the path, but a reason to read the link and to probe once more.
-func (p *path) notSent(t *turn, kind probeKind) {
-	p.touched = true
-	p.up.reread(t)
-	if kind == regular && !p.state.silent() && t.now-p.burst.ended >= time.Second {
-		p.startBurst(t)
-	}
-}
-
 // answer counts an answer for its target, and for the window where it is that of
 // a regular probe and was not lost.
 func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
@@ -177,7 +167,8 @@ func (p *path) sample(now Instant, target int, rtt time.Duration) {
 // flush makes the probes in flight void: the conditions under which they were
 // sent are gone.
 func (p *path) flush() {
-	p.air.void()
+	p.air.epoch++
+	p.air.open = p.air.open[:0]
 	p.cause = ""
 	p.silent = never
 }

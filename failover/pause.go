@@ -13,13 +13,9 @@ const (
 	longPause = 3 * time.Second
 )
 
-// compensatePause moves open deadlines when a step comes later than the last
-// one asked for: nothing was read meanwhile, so the silence is this machine's.
-func (e *Engine) compensatePause(t *turn) {
-	late := t.now - e.wake
-	if late <= pauseSlack {
-		return
-	}
+// compensatePause moves open deadlines when a step comes later than the last one
+// asked for: nothing was read in that time, so the silence is this machine's.
+func (e *Engine) compensatePause(t *turn, late time.Duration) {
 	for _, p := range e.paths {
 		e.flights.postpone(p, t.now, late)
 		p.postpone(t, late)

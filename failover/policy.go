@@ -71,11 +71,13 @@ func (s *selector) configure(cfg Config, us uplinks) {
 	old := s.policies
 	s.policies = make([]*policy, 0, len(cfg.Policies))
 	for _, c := range cfg.Policies {
-		var pol *policy
+		pol := &policy{}
 		if i := slices.IndexFunc(old, func(o *policy) bool { return o.cfg.Name == c.Name }); i >= 0 {
 			pol = old[i]
 		} else {
-			pol = newPolicy()
+			for _, f := range Families {
+				pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, voluntary: never, notBefore: never}
+			}
 		}
 		pol.cfg = c
 		if us.find(pol.pin.uplink) == nil {
@@ -90,14 +92,6 @@ func (s *selector) configure(cfg Config, us uplinks) {
 		}
 	}
 	s.scheduleOverrideEnd()
-}
-
-func newPolicy() *policy {
-	pol := &policy{}
-	for _, f := range Families {
-		pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, voluntary: never, notBefore: never}
-	}
-	return pol
 }
 
 // members appends the uplinks of some tiers that are configured and not yet among
@@ -127,7 +121,13 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 		for _, f := range Families {
 			c := &pol.family[f]
 			if names := ev.Carrying[pol.cfg.Name][f]; len(names) > 0 {
-				c.first = pol.sharesOf(names)
+				c.first = nil
+				for _, name := range names {
+					i := slices.IndexFunc(pol.members, func(m member) bool { return m.up.cfg.Name == name })
+					if i >= 0 {
+						c.first = append(c.first, pol.members[i].share)
+					}
+				}
 				c.adopted = len(c.first) > 0
 				c.begun = c.adopted
 				c.notBefore = t.now + s.failback.After
@@ -141,18 +141,6 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 			}
 		}
 	}
-}
-
-// sharesOf returns those of the named uplinks that the policy may use, with their
-// weights.
-func (pol *policy) sharesOf(names []string) []Share {
-	var shares []Share
-	for _, name := range names {
-		if i := slices.IndexFunc(pol.members, func(m member) bool { return m.up.cfg.Name == name }); i >= 0 {
-			shares = append(shares, pol.members[i].share)
-		}
-	}
-	return shares
 }
 
 // adoptDown makes a path down that was so in an earlier run. How long ago is not

@@ -47,16 +47,6 @@ func (p *path) startBurst(t *turn) {
 	p.touched = true
 }
 
-// roundDue reports whether a round is to be sent now, and plans the next one.
-func (b *burst) roundDue(now Instant, spacing time.Duration) bool {
-	if !b.open || b.rounds == 0 || now < b.next {
-		return false
-	}
-	b.rounds--
-	b.next = now + spacing
-	return true
-}
-
 // include makes a probe one of the burst's.
 func (b *burst) include(f *flight) {
 	f.burst = b.number
@@ -122,7 +112,9 @@ func (p *path) send(t *turn, fs *flights) {
 	if !s.probing {
 		return
 	}
-	if p.burst.roundDue(t.now, p.up.spacing()) {
+	if b := &p.burst; b.open && b.rounds > 0 && t.now >= b.next {
+		b.rounds--
+		b.next = t.now + p.up.spacing()
 		for i := range p.targets {
 			if !p.targets[i].aside && p.up.bucket.spend(t.now) {
 				fs.request(t, p, i, extra)

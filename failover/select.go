@@ -1,8 +1,6 @@
 package failover
 
-import (
-	"slices"
-)
+import "slices"
 
 // selector owns the choice of uplinks: the policies with their ladders, the
 // operator's overrides, and the intent. It reads paths; all that it asks of them
@@ -25,14 +23,12 @@ type selector struct {
 	intent *Intent
 }
 
-func newSelector() selector {
-	return selector{operatorAt: never, overrideEnd: forever, due: forever}
-}
-
 // choose selects the uplinks of each policy and family, and makes the intent. It
 // reports whether it did: it does not where nothing has changed that matters.
 func (s *selector) choose(t *turn) bool {
-	s.endOverrides(t)
+	if t.now >= s.overrideEnd {
+		s.endOverrides(t)
+	}
 	if !t.reselect && !(t.probed && s.awaitsProof) && t.now < s.due {
 		return false
 	}
@@ -116,36 +112,31 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 // and the first rung answers. Once moved they stay so until their uplink answers,
 // or is degraded no more.
 func (s *selector) updateLost(t *turn, c *choice) {
-	elsewhere := s.firstAnswers(c)
+	elsewhere := len(c.first) > 0
+	for _, share := range c.first {
+		elsewhere = elsewhere && rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
+	}
 	var lost []string
 	for _, m := range c.policy.members {
 		p, name := &m.up.paths[c.family], m.up.cfg.Name
 		if contains(c.first, name) {
 			continue
 		}
-		was := slices.Contains(c.lost, name)
+		lose := slices.Contains(c.lost, name)
 		switch {
-		case p.state == Down && s.sessions.MoveOnDown && (was || elsewhere && s.firstCalled(t, c, p)),
-			p.class() == Degraded && s.sessions.MoveOnDegraded && was:
+		case p.state == Down && s.sessions.MoveOnDown:
+			lose = lose || elsewhere && !slices.ContainsFunc(c.first, func(share Share) bool {
+				return !s.lastCallFailed(t, p, s.uplinks.path(share.Uplink, c.family))
+			})
+		case p.class() == Degraded && s.sessions.MoveOnDegraded:
+		default:
+			lose = false
+		}
+		if lose {
 			lost = append(lost, name)
 		}
 	}
 	c.lost = lost
-}
-
-// firstAnswers reports whether the first rung is there and all of it answers.
-func (s *selector) firstAnswers(c *choice) bool {
-	return len(c.first) > 0 && !slices.ContainsFunc(c.first, func(share Share) bool {
-		return !rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
-	})
-}
-
-// firstCalled reports whether a silent path had its last call since the uplinks of
-// the first rung came.
-func (s *selector) firstCalled(t *turn, c *choice, silent *path) bool {
-	return !slices.ContainsFunc(c.first, func(share Share) bool {
-		return !s.lastCallFailed(t, silent, s.uplinks.path(share.Uplink, c.family))
-	})
 }
 
 // lastCallFailed reports whether a silent path has had its last call since another

@@ -24,14 +24,6 @@ type uplink struct {
 	rereadAt Instant
 }
 
-func newUplink() *uplink {
-	u := &uplink{rereadAt: never}
-	for _, f := range Families {
-		u.paths[f] = newPath(u, f)
-	}
-	return u
-}
-
 // linkChanged stores a link as it was read. A family that becomes usable by it is
 // probed at once; one that no longer is has nothing in flight.
 func (u *uplink) linkChanged(t *turn, l Link) {
