@@ -174,7 +174,7 @@ func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 	}
 }
 
-// expire passes the deadlines of a path's probes that have come. A late probe is
+// expire handles the deadlines of a path's probes that have passed. A late probe is
 // a miss of its target, and a reason for suspicion where nothing else on the path
 // has answered since; where the target does not answer by any uplink, it is the
 // target that is at fault. A lost probe is a sample of the window.

@@ -19,8 +19,8 @@ type path struct {
 	since       Instant
 	baseReason  string
 	baseSince   Instant
-	// evidence is where the evidence for the present state starts: the first
-	// unanswered sending, or the kernel's event; never where it has no meaning.
+	// evidence is where the evidence for the present state starts: when the first
+	// unanswered probe was sent, or the kernel's event; never where it has no meaning.
 	evidence Instant
 	// seen: the family is, or once was, offered here.
 	seen bool
@@ -28,12 +28,13 @@ type path struct {
 	proven bool
 	// cause of a suspicion that is yet to be acted on; empty for none.
 	cause string
-	// silent is the first unanswered sending of the present silence.
+	// silent is when the first unanswered probe, or packet, of the present silence
+	// was sent.
 	silent Instant
 	// mark is the step after which answers count for the next judgement,
 	// doubted the same for the whole of a suspicion and what follows it.
 	mark, doubted uint64
-	// lateSent is the newest sending that was late, cameAt when the path last
+	// lateSent is when the newest late probe was sent, cameAt when the path last
 	// began to answer.
 	lateSent, cameAt Instant
 	// suspectAt is when the suspicion, or its latest renewal, began.
@@ -80,8 +81,8 @@ func (p *path) miss(f *flight) (t *target, expected bool) {
 	return t, expected
 }
 
-// suspect takes note that what was sent at an instant has no answer: a reason to
-// probe where nothing indicated a fault so far.
+// suspect records that what was sent at an instant has no answer: a reason for
+// suspicion where nothing indicated a fault so far.
 func (p *path) suspect(sent Instant, cause string) {
 	switch p.state {
 	case Suspect, Shunned:

@@ -92,8 +92,8 @@ const (
 	leastFast = 5 * time.Millisecond
 )
 
-// fastInterval is the time in which each target of a path in some state is probed; 0 for
-// the schedule alone.
+// fastInterval is the time within which each target is probed in a state; 0 where
+// the schedule is enough.
 func (s *schedule) fastInterval(now Instant, state State) time.Duration {
 	switch {
 	case state == Shunned:
@@ -121,17 +121,18 @@ func (p *path) send(t *turn, fs *flights) {
 			}
 		}
 	}
-	active := p.targets.active()
-	if round := s.fastInterval(t.now, p.state); round > 0 && t.now >= s.fastNext && active > 0 {
-		s.fastNext = t.now + max(leastFast, round/time.Duration(active))
-		for range p.targets {
-			s.fastTurn = (s.fastTurn + 1) % len(p.targets)
-			if !p.targets[s.fastTurn].aside {
-				break
+	if round := s.fastInterval(t.now, p.state); round > 0 && t.now >= s.fastNext {
+		if active := p.targets.active(); active > 0 {
+			s.fastNext = t.now + max(leastFast, round/time.Duration(active))
+			for range p.targets {
+				s.fastTurn = (s.fastTurn + 1) % len(p.targets)
+				if !p.targets[s.fastTurn].aside {
+					break
+				}
 			}
-		}
-		if p.up.bucket.spend(t.now) {
-			fs.request(t, p, s.fastTurn, fast)
+			if p.up.bucket.spend(t.now) {
+				fs.request(t, p, s.fastTurn, fast)
+			}
 		}
 	}
 	for i := range p.targets {

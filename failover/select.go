@@ -12,7 +12,7 @@ type selector struct {
 	policies []*policy
 	// drains are the drained uplinks.
 	drains []override
-	// operatorAt is when the operator last did something, or it ended by itself.
+	// operatorAt is when the operator last gave a command, or one ended by itself.
 	operatorAt Instant
 	// overrideEnd is when the next override ends by itself.
 	overrideEnd Instant
@@ -24,7 +24,7 @@ type selector struct {
 }
 
 // choose selects the uplinks of each policy and family, and makes the intent. It
-// reports whether it did: it does not where nothing has changed that matters.
+// reports whether it did, which is only where something has changed that matters.
 func (s *selector) choose(t *turn) bool {
 	if t.now >= s.overrideEnd {
 		s.endOverrides(t)
@@ -109,8 +109,8 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 }
 
 // updateLost keeps the list of uplinks whose sessions have to move: they are down,
-// and the first rung answers. Once moved they stay so until their uplink answers,
-// or is degraded no more.
+// and the first rung answers. Once moved they stay on the list until their uplink
+// answers, or is no longer degraded.
 func (s *selector) updateLost(t *turn, c *choice) {
 	elsewhere := len(c.first) > 0
 	for _, share := range c.first {

@@ -62,8 +62,8 @@ func (u *uplink) interfaceIs(what string) string {
 	return "interface " + u.ifname + " is " + what
 }
 
-// uplinks are all those configured, in their order. Here is what concerns several
-// of them: a path's verdict reaches another path only by these methods.
+// uplinks are all those configured, in their order. Its methods are what concerns
+// several of them at once: what one path shows is compared with the others here.
 type uplinks []*uplink
 
 // find returns the uplink of a name, or nil. There are at most 63.
