@@ -2,23 +2,23 @@ package failover
 
 import "time"
 
-// Each uplink has a bucket of tokens from which every probe beyond the schedule
-// is paid: bursts, inquiries, fast probing. Full, it pays for a whole incident;
-// it refills at the rate of the regular probes, so that in the long run an
-// uplink's volume at most doubles. While it is empty no extra probe is sent: a
-// suspicion is then settled by the regular ones, which takes longer, and the
-// end of an outage is noticed at the regular interval.
+// Each uplink has a bucket of tokens that limits the probes beyond the schedule:
+// bursts, inquiries, fast probing. A full one is enough for a whole incident. It is
+// refilled at the rate of the regular probes, so that in the long run an uplink's
+// volume at most doubles. While it is empty no extra probe is sent: a suspicion is
+// then confirmed by the regular ones, which takes longer, and the end of an outage
+// is noticed at the regular interval.
 
 // incident is the extra probes for each target that one incident may cost: a
 // burst of nine, 2 s of shunning at one each 50 ms, 5 s after the down at one
-// each 100 ms, and some for other uplinks' sake.
+// each 100 ms, and some for the suspicions of other uplinks.
 const incident = 128
 
 // bucket counts in fractions of a token so that its sums are exact.
 type bucket struct {
 	// milli is what it holds, full what it can hold, in thousandths.
 	milli, full int64
-	// every is the time in which a thousandth comes in.
+	// every is the time in which a thousandth is added.
 	every time.Duration
 	at    Instant
 }
@@ -48,8 +48,8 @@ func (b *bucket) refill(now Instant) {
 	b.milli = min(b.full, b.milli+int64(n))
 }
 
-// take pays for one probe, and reports whether there was enough.
-func (b *bucket) take(now Instant) bool {
+// spend pays for one probe, and reports whether there was enough.
+func (b *bucket) spend(now Instant) bool {
 	b.refill(now)
 	if b.milli < 1000 {
 		return false

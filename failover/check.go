@@ -5,18 +5,18 @@ import (
 	"slices"
 )
 
-// Check reports the first invariant that does not hold; nil when all do. It is
-// for tests and simulations: a router goes on with what it has.
+// Check returns an error for the first invariant that does not hold; nil when all
+// do. It is for tests and simulations: a router goes on with what it has.
 func (e *Engine) Check() error {
 	if e.wake <= e.now {
 		return fmt.Errorf("failover: wake %v is not after %v", e.wake, e.now)
 	}
 	for _, u := range e.uplinks {
-		if b := u.bucket; b.milli < 0 || b.milli > b.full {
+		if b := &u.bucket; b.milli < 0 || b.milli > b.full {
 			return fmt.Errorf("failover: %s: bucket holds %d of %d", u.cfg.Name, b.milli, b.full)
 		}
 		for f := range u.paths {
-			if err := e.checkPath(&u.paths[f]); err != nil {
+			if err := checkPath(&u.paths[f], e.now); err != nil {
 				return fmt.Errorf("failover: %s %s: %w", u.cfg.Name, Family(f), err)
 			}
 		}
@@ -24,9 +24,9 @@ func (e *Engine) Check() error {
 	if !e.ready {
 		return nil
 	}
-	for _, pol := range e.policies {
+	for _, pol := range e.selector.policies {
 		for _, f := range Families {
-			if err := e.checkChoice(pol, f); err != nil {
+			if err := e.selector.check(&pol.family[f]); err != nil {
 				return fmt.Errorf("failover: policy %s %s: %w", pol.cfg.Name, f, err)
 			}
 		}
@@ -34,37 +34,37 @@ func (e *Engine) Check() error {
 	return nil
 }
 
-func (e *Engine) checkPath(p *path) error {
+func checkPath(p *path, now Instant) error {
 	v, barred := p.barred()
 	switch {
 	case barred && p.state != v.to:
 		return fmt.Errorf("is %s, but the link says %s", p.state, v.to)
-	case p.probing == (barred || !p.up.known):
-		return fmt.Errorf("probing is %v in state %s", p.probing, p.state)
+	case p.schedule.probing != p.usable():
+		return fmt.Errorf("probing is %v in state %s", p.schedule.probing, p.state)
 	case p.state == Suspect && !slices.Contains([]State{Unknown, Up, Degraded, Recovering}, p.base):
 		return fmt.Errorf("is suspect from %s", p.base)
 	case p.state == Suspect && !p.burst.open:
 		return fmt.Errorf("is suspect without a burst")
-	case p.state == Shunned && e.now >= p.downAt():
+	case p.state == Shunned && now >= p.downAt():
 		return fmt.Errorf("is shunned beyond its patience")
-	case p.due <= e.now:
+	case p.due <= now:
 		return fmt.Errorf("was due at %v", p.due)
 	case p.touched:
 		return fmt.Errorf("was touched after its turn")
 	case p.patience.now < p.patience.least:
 		return fmt.Errorf("patience %v is under %v", p.patience.now, p.patience.least)
-	case len(p.targets) > 0 && p.active() == 0:
+	case len(p.targets) > 0 && p.targets.active() == 0:
 		return fmt.Errorf("all targets are set aside")
-	case len(p.open) > len(e.flights.ring):
-		return fmt.Errorf("%d probes in the air", len(p.open))
-	case p.calm == p.window.version && p.exceeds():
+	case len(p.air.open) > mostFlights:
+		return fmt.Errorf("%d probes in the air", len(p.air.open))
+	case p.limits.calm == p.window.version && exceeds(p):
 		return fmt.Errorf("is taken to be within its limits")
 	}
 	return p.window.check()
 }
 
 // exceeds reports whether any figure is over its limit.
-func (p *path) exceeds() bool {
+func exceeds(p *path) bool {
 	return slices.ContainsFunc(figures[:], func(f figure) bool {
 		v, known := f.of(&p.window)
 		limit := f.limit(&p.up.cfg.Health)
@@ -72,8 +72,8 @@ func (p *path) exceeds() bool {
 	})
 }
 
-// check compares the running sums with the samples, where these are others than at
-// the last check: a simulation checks after every step.
+// check compares the running sums with the samples, unless neither have changed
+// since the last check: a simulation checks after every step.
 func (w *window) check() error {
 	if w.checked == w.version {
 		return nil
@@ -92,24 +92,23 @@ func (w *window) check() error {
 	return nil
 }
 
-func (e *Engine) checkChoice(pol *policy, f Family) error {
-	c := &pol.family[f]
-	cs := e.candidates(pol, f)
+func (s *selector) check(c *choice) error {
+	cs := s.rankCandidates(c)
 	if len(cs) > 0 && len(c.first) == 0 {
 		return fmt.Errorf("%d uplinks are routable and none carries", len(cs))
 	}
-	for _, s := range c.first {
-		if !slices.ContainsFunc(cs, func(k candidate) bool { return k.up.cfg.Name == s.Uplink }) {
-			return fmt.Errorf("%s carries and is not routable", s.Uplink)
+	for _, share := range c.first {
+		if !slices.ContainsFunc(cs, func(k *candidate) bool { return k.up.cfg.Name == share.Uplink }) {
+			return fmt.Errorf("%s carries and is not routable", share.Uplink)
 		}
 	}
 	seen := map[string]bool{}
 	for _, r := range c.ladder.Rungs {
-		for _, s := range r.Shares {
-			if seen[s.Uplink] {
-				return fmt.Errorf("%s is on the ladder twice", s.Uplink)
+		for _, share := range r.Shares {
+			if seen[share.Uplink] {
+				return fmt.Errorf("%s is on the ladder twice", share.Uplink)
 			}
-			seen[s.Uplink] = true
+			seen[share.Uplink] = true
 		}
 	}
 	if len(seen) != len(cs) {
@@ -119,7 +118,7 @@ func (e *Engine) checkChoice(pol *policy, f Family) error {
 		return fmt.Errorf("the ladder begins with %v, not with %v", c.ladder.Rungs[0], c.first)
 	}
 	for _, name := range c.lost {
-		if p := e.path(name, f); p == nil || p.state != Down && p.class() != Degraded {
+		if p := s.uplinks.path(name, c.family); p == nil || p.state != Down && p.class() != Degraded {
 			return fmt.Errorf("%s is lost and not down", name)
 		}
 	}

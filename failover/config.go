@@ -2,8 +2,8 @@ package failover
 
 import "time"
 
-// Config is what the engine has to know of the user's configuration. It is
-// valid by the time it gets here: package config has checked it.
+// Config is the engine's part of the user's configuration. It must be valid:
+// package config has checked it.
 type Config struct {
 	// Uplinks in the user's order of preference.
 	Uplinks []Uplink
@@ -27,11 +27,11 @@ type Uplink struct {
 
 // FamilyConfig says how one family of an uplink is probed.
 type FamilyConfig struct {
-	// Enabled is false where the user turned the family off: it is absent then.
+	// Enabled is false where the user turned the family off; it is then absent.
 	Enabled bool
-	// Seen says that the family was offered on this uplink at some time before,
-	// as the state folder remembers. Such a family is down, not absent, when its
-	// address is gone.
+	// Seen says that the family was offered on this uplink in an earlier run, as
+	// the state file has it. Such a family is down, not absent, when its address
+	// is gone.
 	Seen bool
 	// Targets as the configuration writes them, at most 64. Empty: carrier and
 	// gateway alone are judged.
@@ -40,20 +40,20 @@ type FamilyConfig struct {
 	Quorum int
 }
 
-// ProbeConfig is the rhythm of probes.
+// ProbeConfig is how often probes are sent and how long they are waited for.
 type ProbeConfig struct {
 	// Interval between two probes of one target, 20 ms to 1 h. The targets of a
-	// family are spread evenly over it, the families interleaved.
+	// family are spread evenly over it, those of the two families interleaved.
 	Interval time.Duration
 	// StandbyInterval replaces Interval on a metered uplink that carries nothing.
 	StandbyInterval time.Duration
 	// LostAfter is the age at which a probe without an answer is lost.
 	LostAfter time.Duration
-	// Burst probes go to each target on suspicion, Spacing apart.
+	// Burst is sent on suspicion.
 	Burst Burst
 }
 
-// Burst is the volley of probes that settles a suspicion.
+// Burst is the volley of probes that confirms or ends a suspicion.
 type Burst struct {
 	// Probes to each target, 1 to 20, raised so that there are at least 9 in all.
 	Probes int
@@ -61,29 +61,29 @@ type Burst struct {
 	Spacing time.Duration
 }
 
-// Health are the limits by which a window of probes is judged.
+// Health are the limits by which a path is judged.
 type Health struct {
 	// Patience is the silence, from the first unanswered sending, after which
 	// sessions are moved; 50 ms to 1 min. It is learnt upwards to 2 s.
 	Patience time.Duration
-	// Window over which loss, latency and jitter are taken, 1 s to 10 min.
+	// Window over which loss, latency and jitter are computed, 1 s to 10 min.
 	Window time.Duration
-	// Loss limits are ratios; those of Latency and Jitter seconds.
+	// Loss, Latency and Jitter degrade a path; the unit is as in Limit.
 	Loss, Latency, Jitter Limit
 	Damping               Damping
 }
 
-// Limit has hysteresis: over Degraded is degraded, until under Clear. The unit
-// is a ratio for loss, seconds for latency and jitter.
+// Limit has hysteresis: a figure over Degraded is degraded until it is under Clear.
+// The unit is a ratio for loss, seconds for latency and jitter.
 type Limit struct {
-	// Never switches the limit off.
+	// Never disables the limit.
 	Never           bool
 	Degraded, Clear float64
 }
 
 // Damping is route-flap damping after RFC 2439: one point for each down,
-// halved each HalfLife (1 s to 24 h); over Suppress the uplink is held back until
-// under Reuse. Points are over 0, Reuse < Suppress ≤ Max ≤ 100.
+// halved each HalfLife (1 s to 24 h). Over Suppress points the uplink is held in
+// recovering until it is under Reuse. Points are over 0, Reuse < Suppress ≤ Max ≤ 100.
 type Damping struct {
 	HalfLife             time.Duration
 	Suppress, Reuse, Max float64
@@ -91,10 +91,10 @@ type Damping struct {
 
 // Failback says how traffic returns to a preferred uplink.
 type Failback struct {
-	// Manual keeps traffic where it is until the operator says otherwise.
+	// Manual keeps traffic where it is until the operator switches or resumes.
 	Manual bool
-	// After is how long an uplink must be good before it is up again; after a
-	// short outage, ten times the outage's length is enough. 0 to 24 h.
+	// After is how long an uplink must be good before it is up again, 0 to 24 h.
+	// After a short outage ten times the outage is enough.
 	After time.Duration
 	// MinInterval between two voluntary switches, 0 to 24 h.
 	MinInterval time.Duration
@@ -102,9 +102,10 @@ type Failback struct {
 
 // Sessions says what happens to established sessions.
 type Sessions struct {
-	// MoveOnDown moves them when their uplink is down; otherwise they stay.
+	// MoveOnDown moves them when their uplink is down.
 	MoveOnDown bool
-	// MoveOnDegraded moves them also when their uplink is left as degraded.
+	// MoveOnDegraded also moves them when traffic leaves their uplink because it is
+	// degraded.
 	MoveOnDegraded bool
 }
 
@@ -113,8 +114,8 @@ type Policy struct {
 	Name string
 	// Tiers, best first. The uplinks of one tier share the load by weight.
 	Tiers [][]Share
-	// Block leaves the policy without a way out when its own uplinks are gone;
-	// otherwise it may use those of the default policy.
+	// Block blocks the policy's traffic when its own uplinks are gone; otherwise it
+	// may use those of the default policy.
 	Block bool
 }
 

@@ -6,163 +6,200 @@ import (
 )
 
 // never is an instant before all others, forever one after all others. Both
-// are far enough from the ends of the type that sums with them do not wrap.
+// are far enough from the ends of the type that sums with them do not overflow.
 const (
 	never       Instant = -1 << 62
 	forever     Instant = 1 << 62
 	lastInstant Instant = forever - 1<<60
 )
 
-// idleWake bounds the time between two steps when nothing is due.
-const idleWake = time.Minute
+const (
+	// idleWake bounds the time between two steps when nothing is due.
+	idleWake = time.Minute
+	// linksWithin is how long the first selection waits for the links to be
+	// reported. An intent made from half of them would remove good routes.
+	linksWithin = 2 * time.Second
+)
 
-// Engine is the decision engine. Its methods must not be called at the same
-// time; the values they return are the caller's own.
+// Engine is the decision engine. Its methods must not be called concurrently;
+// the values they return belong to the caller.
+//
+// It owns the sequence of steps and routes events. What is known of an uplink
+// in a family belongs to its path, probes in flight to flights, and the choice
+// of uplinks to the selector.
 type Engine struct {
-	cfg      Config
-	now      Instant
-	seq      uint64 // counts the steps
-	uplinks  []*uplink
+	now      Instant // of the last step
+	steps    uint64
+	uplinks  uplinks
 	paths    []*path // of all uplinks, in their order
-	policies []*policy
 	flights  flights
-	// wake is what the last step asked for, to notice a step that comes late.
+	selector selector
+	// wake is what the last step asked for; a step that comes later follows a pause.
 	wake Instant
-	// opened is the instant of the first step; ready says that the links are
-	// known well enough to ask something of the kernel.
+	// opened is the instant of the first step. ready: the links are known well
+	// enough to ask something of the kernel.
 	opened Instant
 	ready  bool
-	// dirty asks for a new selection; settling for another look at the health
-	// of what one path's verdict touched; awaitProof says that a selection waits
-	// for a candidate's answer.
-	dirty, settling, awaitProof bool
-	// handAt is when the operator last did something, or it ended by itself.
-	handAt Instant
-	// handUntil is when the next of the operator's words ends by itself.
-	handUntil  Instant
-	intent     *Intent
-	switches   uint64
-	lastSwitch *Record
-	out        Output
-	// room is for the probes of the next outputs: memory is taken for many at
-	// once. What was handed out is behind it and the caller's own.
-	room []Probe
 }
 
-// New makes an engine that knows of no link yet. The configuration must be valid.
+// turn is one step in progress. Paths, flights and selector are handed it in
+// place of the engine: the time, the output, and what has to follow in this
+// step. It does not outlive the step.
+type turn struct {
+	now  Instant
+	step uint64 // the number of this step, from 1
+	out  Output
+	// rejudge: a verdict has changed other paths, so all need another look.
+	rejudge bool
+	// reselect: something that the choice of uplinks depends on has changed.
+	reselect bool
+	// probed: a probe was answered or late, which a selection may be waiting for.
+	probed bool
+}
+
+func (t *turn) record(r Record) {
+	r.At = t.now
+	t.out.Records = append(t.out.Records, r)
+}
+
+// New returns an engine that does not know any link yet. The configuration must
+// be valid.
 func New(cfg Config) *Engine {
-	e := &Engine{wake: forever, opened: never, handAt: never}
-	e.configure(cfg)
+	e := &Engine{wake: forever, opened: never}
+	e.selector = selector{operatorAt: never, overrideEnd: forever, due: forever}
+	e.configure(&turn{}, cfg)
 	return e
 }
 
-// Step tells the engine what happened at an instant, and returns what is to be
-// done. An instant before the last step's is taken as the last step's.
+// Step reports to the engine what happened at an instant, and returns what has
+// to be done. An instant before that of the last step is replaced by the latter.
 func (e *Engine) Step(at Instant, ev Event) Output {
-	e.begin(at)
-	e.handle(ev)
-	e.settle()
-	e.choose()
-	return e.end(e.send())
-}
-
-func (e *Engine) begin(at Instant) {
-	e.out = Output{}
-	e.seq++
-	at = min(max(at, e.now, 0), lastInstant)
+	e.steps++
+	t := &turn{now: min(max(at, e.now, 0), lastInstant), step: e.steps}
 	if e.opened == never {
-		e.opened = at
-	} else {
-		e.notePause(at)
+		e.opened = t.now
+	} else if late := t.now - e.wake; late > pauseSlack {
+		e.compensatePause(t, late)
 	}
-	e.now = at
+	e.now = t.now
+	e.handle(t, ev)
+	e.judge(t)
+	e.choose(t)
+	due := e.send(t)
+	return e.finish(t, due)
 }
 
-func (e *Engine) handle(ev Event) {
+// handle routes an event to what it is about. Events about unknown uplinks or
+// probes are ignored.
+func (e *Engine) handle(t *turn, ev Event) {
 	switch ev := ev.(type) {
 	case Tick:
 	case Configure:
-		e.configure(ev.Config)
+		e.configure(t, ev.Config)
 	case Adopt:
-		e.adopt(ev)
+		e.adopt(t, ev)
 	case LinkChanged:
-		e.linkChanged(ev)
+		if u := e.uplinks.find(ev.Uplink); u != nil {
+			u.linkChanged(t, ev.Link)
+		}
 	case ProbeSent:
-		e.probeSent(ev.ID)
+		if f := e.flights.get(ev.ID); f != nil && f.sent == never {
+			f.depart(t.now)
+		}
 	case ProbeAnswered:
-		e.probeAnswered(ev)
+		e.probeAnswered(t, ev)
 	case ProbeNotSent:
-		e.probeNotSent(ev)
+		e.probeNotSent(t, ev.ID)
 	case Traffic:
-		e.traffic(ev)
+		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
+			p.traffic(t, ev)
+		}
 	case NeighborFailed:
-		e.neighborFailed(ev)
-	case Applied:
-		// The kernel's word is for the caller to report and to repair.
+		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
+			p.neighborFailed(t)
+		}
 	case Operator:
-		e.operator(ev)
+		e.selector.operator(t, ev)
 	default:
 		panic(fmt.Sprintf("failover: unknown event %T", ev))
 	}
 }
 
-// settle lets time pass for each path on which something is due, and draws the
-// conclusions. A verdict may touch other paths, hence the passes; four cover
-// any chain, and what remained would be seen by the next step.
-func (e *Engine) settle() {
+// judge expires the probes of each path on which something is due, and draws
+// the conclusions. A verdict may change other paths, so it is done in passes.
+// Four cover any chain; the next step would see what remained.
+func (e *Engine) judge(t *turn) {
 	for range 4 {
-		e.settling = false
+		t.rejudge = false
 		for _, p := range e.paths {
-			if p.touched || p.due <= e.now {
-				p.touched = true
-				e.expire(p)
-				e.judge(p)
+			if !p.touched && t.now < p.due {
+				continue
+			}
+			e.expire(t, p)
+			follow := p.judge(t)
+			if follow.suspected {
+				e.probeAround(t, p)
+			}
+			if follow.answers {
+				e.uplinks.lastCall(t, p)
 			}
 		}
-		if !e.settling {
+		if !t.rejudge {
 			return
 		}
 	}
 }
 
-// end completes the output; due is when the first path is.
-func (e *Engine) end(due Instant) Output {
-	wake := min(e.now+idleWake, due)
-	for _, pol := range e.policies {
-		wake = min(wake, pol.due)
-	}
+// probeAround starts bursts on what a suspicion concerns besides its own path:
+// the other family, which shares the way, and the uplinks that would take over,
+// which have to be proven by the time the verdict falls.
+func (e *Engine) probeAround(t *turn, suspect *path) {
+	suspect.up.paths[suspect.family.Other()].startBurst(t)
+	e.selector.probeSuccessors(t, suspect)
+	t.rejudge = true
+}
+
+// choose selects uplinks once the links are known: each was reported, or the
+// time for it has passed. Metered uplinks are probed by whether they carry.
+func (e *Engine) choose(t *turn) {
 	if !e.ready {
-		wake = min(wake, e.opened+linksWithin)
-	}
-	wake = min(wake, e.handUntil)
-	e.wake = max(wake, e.now+1)
-	out := e.out
-	out.Wake = e.wake
-	if n := len(out.Probes); n > 0 {
-		out.Probes, e.room = out.Probes[:n:n], out.Probes[n:]
-	}
-	return out
-}
-
-func (e *Engine) record(r Record) {
-	r.At = e.now
-	e.out.Records = append(e.out.Records, r)
-}
-
-// find returns the uplink of a name, or nil. There are at most 63.
-func (e *Engine) find(name string) *uplink {
-	for _, u := range e.uplinks {
-		if u.cfg.Name == name {
-			return u
+		e.ready = t.now >= e.opened+linksWithin || e.uplinks.allReported()
+		if !e.ready {
+			return
 		}
+		t.reselect = true
 	}
-	return nil
+	if e.selector.choose(t) {
+		for _, u := range e.uplinks {
+			u.carries = e.selector.carries(u.cfg.Name)
+		}
+		e.uplinks.setRhythms(t)
+	}
 }
 
-// path returns an uplink's path in a family; nil when there is no such thing.
-func (e *Engine) path(name string, f Family) *path {
-	if u := e.find(name); u != nil && f <= IPv6 {
-		return &u.paths[f]
+// send requests the probes that are due, and returns when the next path is due.
+func (e *Engine) send(t *turn) Instant {
+	due := forever
+	for _, p := range e.paths {
+		if p.touched || p.due <= t.now {
+			p.send(t, &e.flights)
+			p.plan(t.now, e.flights.nextDeadline(p))
+		}
+		due = min(due, p.due)
 	}
-	return nil
+	return due
+}
+
+// finish completes the output; due is when the first path is.
+func (e *Engine) finish(t *turn, due Instant) Output {
+	e.wake = min(t.now+idleWake, due, e.selector.due, e.selector.overrideEnd)
+	if !e.ready {
+		e.wake = min(e.wake, e.opened+linksWithin)
+	}
+	e.wake = max(e.wake, t.now+1)
+	t.out.Wake = e.wake
+	if n := len(t.out.Probes); n > 0 {
+		t.out.Probes, e.flights.probeBuffer = t.out.Probes[:n:n], t.out.Probes[n:]
+	}
+	return t.out
 }

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// Family is an address family. Each is judged and routed apart.
+// Family is an address family. Each is judged and routed separately.
 type Family uint8
 
 // The families, usable as an index of the [2] arrays of this package.
@@ -14,7 +14,7 @@ const (
 	IPv6
 )
 
-// Families lists both families in the order in which they are always handled.
+// Families lists both families, in the order in which they are always handled.
 var Families = [2]Family{IPv4, IPv6}
 
 // String returns "ipv4" or "ipv6", as in status and events.
@@ -30,6 +30,14 @@ func (f Family) String() string {
 
 // Other returns the other family.
 func (f Family) Other() Family { return 1 - f }
+
+// title is the family's name in prose.
+func (f Family) title() string {
+	if f == IPv6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
 
 // FamilyOf returns an address's family. An IPv4-mapped IPv6 address is IPv4.
 func FamilyOf(a netip.Addr) Family {
@@ -49,20 +57,20 @@ type State uint8
 const (
 	// Unknown: not yet proven, neither good nor bad.
 	Unknown State = iota
-	// Absent: the family is not offered here, which is no alarm.
+	// Absent: the family is not offered here, which is no fault.
 	Absent
 	// Up: a quorum of targets answers.
 	Up
 	// Degraded: answers, with loss, latency or jitter over its limit.
 	Degraded
-	// Suspect: a probe is late; a burst is on its way to settle it. Traffic stays.
+	// Suspect: a probe is late; a burst is under way to confirm it. Traffic stays.
 	Suspect
 	// Shunned: all of the burst is late. New flows go elsewhere, sessions stay.
 	Shunned
 	// Down: silent for longer than its patience, or without carrier, interface
 	// or address. Sessions move.
 	Down
-	// Recovering: answers again after Down, and has yet to prove itself.
+	// Recovering: answers again after Down, and still has to prove itself.
 	Recovering
 )
 
@@ -79,7 +87,7 @@ func (s State) String() string {
 // MarshalText implements encoding.TextMarshaler by String.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Answering reports whether an uplink in this state has answered lately, so
+// Answering reports whether an uplink in this state has answered recently, so
 // that traffic may be moved to it.
 func (s State) Answering() bool {
 	switch s {
@@ -90,3 +98,6 @@ func (s State) Answering() bool {
 	}
 	panic(fmt.Sprintf("failover: unknown state %d", s))
 }
+
+// silent reports whether no answer is expected in this state.
+func (s State) silent() bool { return s == Absent || s == Shunned || s == Down }

@@ -2,24 +2,24 @@ package failover
 
 import "time"
 
-// probeKind tells why a probe was sent.
+// probeKind is why a probe was sent.
 type probeKind uint8
 
 const (
-	// regular probes follow the schedule; they alone feed the window.
+	// regular probes follow the schedule; only they are samples of the window.
 	regular probeKind = iota
 	// extra probes are those of bursts and inquiries.
 	extra
-	// fast probes look for the end of a silence; many of them may be answered
-	// at once when it ends, so that their times say little.
+	// fast probes detect the end of a silence. Many of them may be answered at
+	// once when it ends, so their round trip times mean little.
 	fast
 )
 
-// unreported is how long the report of a probe's sending is awaited.
+// unreported is how long the report that a probe was sent is waited for.
 const unreported = time.Second
 
 // flight is a probe from its request until it is answered or forgotten. There are
-// thousands, and each is met a few times only: it fills one line of the cache.
+// thousands, each accessed only a few times: it fits into one cache line.
 type flight struct {
 	id     ProbeID
 	path   *path
@@ -28,21 +28,41 @@ type flight struct {
 	lateAt Instant
 	lostAt Instant
 	epoch  uint32
-	// burst is the burst that the probe counts for; 0 for none.
+	// burst is the number of the burst that the probe counts for; 0 for none.
 	burst  uint32
 	target uint8
 	kind   probeKind
 	late   bool
 	lost   bool
-	// spared: it had its extra time after a pause.
+	// spared: it was given extra time after a pause.
 	spared bool
 }
 
+// air lists the probes of one path that are in flight and have a deadline to
+// come. flights adds and removes them; the path makes them void.
+type air struct {
+	open []ProbeID
+	// epoch counts how often what was in flight became void.
+	epoch uint32
+}
+
+func (a *air) remove(id ProbeID) {
+	for i, o := range a.open {
+		if o == id {
+			a.open = append(a.open[:i], a.open[i+1:]...)
+			return
+		}
+	}
+}
+
 // flights holds the latest probes in a ring, by their ID. A probe that is
-// pushed out by newer ones is forgotten, and is evidence of nothing.
+// overwritten by a newer one is forgotten, and is no evidence of anything.
 type flights struct {
 	ring []flight // its length is a power of two
 	last ProbeID
+	// probeBuffer has room for the probes of the next outputs, allocated for many
+	// at a time. What was handed out is behind it and belongs to the caller.
+	probeBuffer []Probe
 }
 
 const (
@@ -50,11 +70,13 @@ const (
 	mostFlights  = 1 << 16
 	// flightsPerTarget covers ten seconds of fast probing.
 	flightsPerTarget = 256
+	// probesAtOnce is how many probes the buffer is allocated for.
+	probesAtOnce = 64
 )
 
-// fit sizes the ring for so many targets. What was in a ring of another size is
-// kept where it has room.
-func (fs *flights) fit(targets int) {
+// resize makes the ring large enough for a number of targets. Flights in a ring
+// of another size are kept where there is room.
+func (fs *flights) resize(targets int) {
 	n := leastFlights
 	for n < targets*flightsPerTarget && n < mostFlights {
 		n *= 2
@@ -76,207 +98,131 @@ func (fs *flights) slot(id ProbeID) *flight { return &fs.ring[uint64(id)&uint64(
 // get returns the flight of an ID, or nil when it is unknown, void or answered.
 func (fs *flights) get(id ProbeID) *flight {
 	f := fs.slot(id)
-	if id == 0 || f.id != id || f.path == nil || f.epoch != f.path.epoch {
+	if id == 0 || f.id != id || f.path == nil || f.epoch != f.path.air.epoch {
 		return nil
 	}
 	return f
 }
 
-// ask requests a probe of the caller.
-func (e *Engine) ask(p *path, target int, kind probeKind) {
-	e.flights.last++
-	id := e.flights.last
-	f := e.flights.slot(id)
-	*f = flight{id: id, path: p, epoch: p.epoch, target: uint8(target), kind: kind, asked: e.now, sent: never}
+// request asks the caller for a probe.
+func (fs *flights) request(t *turn, p *path, target int, kind probeKind) {
+	fs.last++
+	f := fs.slot(fs.last)
+	*f = flight{id: fs.last, path: p, epoch: p.air.epoch, target: uint8(target), kind: kind, asked: t.now, sent: never}
 	if p.burst.open && !p.targets[target].aside {
-		f.burst = p.burst.number
-		p.burst.out++
+		p.burst.include(f)
 	}
-	p.open = append(p.open, id)
-	if e.out.Probes == nil {
-		e.out.Probes = e.roomy()
+	p.air.open = append(p.air.open, f.id)
+	if t.out.Probes == nil {
+		if cap(fs.probeBuffer) == 0 {
+			fs.probeBuffer = make([]Probe, 0, probesAtOnce)
+		}
+		t.out.Probes = fs.probeBuffer
 	}
-	e.out.Probes = append(e.out.Probes, Probe{ID: id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name})
+	t.out.Probes = append(t.out.Probes, Probe{ID: f.id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name})
 }
 
-// roomFor is how many probes memory is taken for at once.
-const roomFor = 64
-
-// roomy returns the room for an output's probes, new where it is used up.
-func (e *Engine) roomy() []Probe {
-	if cap(e.room) == 0 {
-		e.room = make([]Probe, 0, roomFor)
-	}
-	return e.room
+// depart sets the deadlines of a probe by the instant at which it was sent.
+func (f *flight) depart(at Instant) {
+	p := f.path
+	f.sent = at
+	f.lateAt = at + p.targets.deadline(&p.targets[f.target], f.burst != 0, p.up.cfg.Probe.LostAfter)
+	f.lostAt = at + p.up.cfg.Probe.LostAfter
+	p.touched = true
 }
 
-func (e *Engine) probeSent(id ProbeID) {
+// remove forgets a probe that is answered or was not sent.
+func (fs *flights) remove(f *flight) {
+	f.path.air.remove(f.id)
+	*f = flight{}
+}
+
+// probeNotSent handles a probe that this machine could not send. It is no evidence
+// about the path, but a reason to read the link and to probe once more.
+func (e *Engine) probeNotSent(t *turn, id ProbeID) {
 	f := e.flights.get(id)
 	if f == nil || f.sent != never {
 		return
 	}
-	e.depart(f, e.now)
-	f.path.touched = true
-}
-
-// depart starts a flight's deadlines.
-func (e *Engine) depart(f *flight, at Instant) {
-	p := f.path
-	f.sent = at
-	f.lateAt = at + p.deadline(&p.targets[f.target], f.burst != 0)
-	f.lostAt = at + p.up.cfg.Probe.LostAfter
-}
-
-func (e *Engine) probeNotSent(ev ProbeNotSent) {
-	f := e.flights.get(ev.ID)
-	if f == nil || f.sent != never {
-		return
-	}
 	p, kind := f.path, f.kind
-	p.burst.vanish(f)
-	e.close(f)
-	*f = flight{}
+	p.burst.withdraw(f)
+	e.flights.remove(f)
 	p.touched = true
-	e.reread(p.up)
-	if kind == regular && !p.state.silent() && e.now-p.burst.ended >= time.Second {
-		e.look(p)
+	p.up.reread(t)
+	if kind == regular && !p.state.silent() && t.now-p.burst.ended >= time.Second {
+		p.startBurst(t)
 	}
 }
 
-func (e *Engine) probeAnswered(ev ProbeAnswered) {
+// probeAnswered counts an answer for its burst, its path and its target. A target
+// that was set aside is back when it answers steadily.
+func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 	f := e.flights.get(ev.ID)
 	if f == nil || ev.RTT <= 0 {
 		return
 	}
-	p := f.path
 	if f.sent == never {
-		e.depart(f, max(f.asked, e.now-ev.RTT))
+		f.depart(max(f.asked, t.now-ev.RTT))
 	}
-	p.burst.settle(f)
-	t := &p.targets[f.target]
-	t.tried = true
-	t.misses = 0
-	t.hits++
-	t.fresh = max(t.fresh, f.sent)
-	t.answeredAt = e.seq
-	p.answered = e.now
-	if !t.rtt.known() {
-		e.getToKnow(p, t)
-	}
-	if f.kind != fast {
-		t.rtt.add(min(ev.RTT, p.up.cfg.Probe.LostAfter))
-	}
-	if f.kind == regular && !f.lost {
-		e.sample(p, int(f.target), ev.RTT)
-	}
-	e.close(f)
-	*f = flight{}
-	p.touched = true
-	e.dirty = e.dirty || e.awaitProof
-	e.heard(p, t)
-}
-
-// close takes a flight off the list of those that have deadlines.
-func (e *Engine) close(f *flight) {
-	open := f.path.open
-	for i, id := range open {
-		if id == f.id {
-			f.path.open = append(open[:i], open[i+1:]...)
-			return
-		}
+	p := f.path
+	p.burst.conclude(f)
+	tg := p.answer(t, f, ev.RTT)
+	e.flights.remove(f)
+	t.probed = true
+	if tg.aside && tg.hits >= asideHits {
+		e.uplinks.setAside(t, p.family, tg.name, false)
 	}
 }
 
-// expire lets the deadlines pass that are due on a path.
-func (e *Engine) expire(p *path) {
-	kept := p.open[:0]
-	for _, id := range p.open {
+// expire handles the deadlines of a path's probes that have passed. A late probe is
+// a miss of its target, and a reason for suspicion where nothing else on the path
+// has answered since; where the target does not answer by any uplink, it is the
+// target that is at fault. A lost probe is a sample of the window.
+func (e *Engine) expire(t *turn, p *path) {
+	kept := p.air.open[:0]
+	for _, id := range p.air.open {
 		f := e.flights.get(id)
 		if f == nil {
 			continue
 		}
-		if f.sent == never && e.now >= f.asked+p.up.cfg.Probe.LostAfter+unreported {
-			p.burst.vanish(f)
+		if f.sent == never {
+			if t.now >= f.asked+p.up.cfg.Probe.LostAfter+unreported {
+				p.burst.withdraw(f)
+				continue
+			}
+			kept = append(kept, id)
 			continue
 		}
-		if f.sent != never && !f.late && e.now >= f.lateAt {
-			p.burst.settle(f)
+		if !f.late && t.now >= f.lateAt {
+			p.burst.conclude(f)
 			f.late = true
-			e.late(p, f)
+			t.probed = true
+			tg, expected := p.miss(f)
+			if tg.misses >= failing {
+				e.uplinks.compareTarget(t, p, tg)
+			}
+			if !tg.aside && !p.provenSince(f.sent) && expected {
+				p.suspect(f.sent, "no answer from "+tg.name+" within "+span(f.lateAt-f.sent))
+			}
 		}
-		if f.sent != never && e.now >= f.lostAt {
+		if t.now >= f.lostAt {
 			f.lost = true
 			if f.kind == regular {
-				e.sample(p, int(f.target), 0)
+				p.sample(t.now, int(f.target), 0)
 			}
 			continue
 		}
 		kept = append(kept, id)
 	}
-	p.open = kept
+	p.air.open = kept
 }
 
-// late counts a probe as late, and raises a suspicion where nothing else of the
-// path has answered since.
-func (e *Engine) late(p *path, f *flight) {
-	t := &p.targets[f.target]
-	known := t.misses < failing || !p.anyAnswering()
-	if t.fresh < f.sent {
-		t.tried = true
-		t.misses++
-		t.hits = 0
-	}
-	p.lateSent = max(p.lateSent, f.sent)
-	e.dirty = e.dirty || e.awaitProof
-	if t.misses >= failing {
-		e.missed(p, t)
-	}
-	if t.aside || p.provenSince(f.sent) {
-		return
-	}
-	if known || p.state == Suspect || p.state == Shunned {
-		p.suspect(f.sent, "no answer from "+t.name+" within "+span(f.lateAt-f.sent))
-	}
-}
-
-// suspect notes that what was sent at an instant has no answer: a reason to look
-// where nothing spoke against the path so far.
-func (p *path) suspect(sent Instant, cause string) {
-	switch p.state {
-	case Suspect, Shunned:
-		p.fellSilent(sent)
-	case Unknown, Up, Degraded, Recovering:
-		if p.cause == "" {
-			p.fellSilent(sent)
-			p.cause = cause
-		}
-	case Absent, Down:
-	}
-}
-
-// fellSilent notes the first unanswered sending of a silence.
-func (p *path) fellSilent(sent Instant) {
-	if p.silent == never {
-		p.silent = sent
-	}
-}
-
-func (p *path) anyAnswering() bool { return p.count((*target).answering) > 0 }
-
-// flush makes void what is in the air on a path: it was sent under conditions
-// that are gone.
-func (p *path) flush() {
-	p.epoch++
-	p.open = p.open[:0]
-	p.cause = ""
-	p.silent = never
-}
-
-// nextDeadline is when the first open flight of a path is due.
-func (e *Engine) nextDeadline(p *path) Instant {
+// nextDeadline is when the first probe of a path becomes late, lost, or is not
+// waited for any longer.
+func (fs *flights) nextDeadline(p *path) Instant {
 	due := forever
-	for _, id := range p.open {
-		f := e.flights.get(id)
+	for _, id := range p.air.open {
+		f := fs.get(id)
 		switch {
 		case f == nil:
 		case f.sent == never:
@@ -288,4 +234,26 @@ func (e *Engine) nextDeadline(p *path) Instant {
 		}
 	}
 	return due
+}
+
+// postpone moves the deadlines of a path's probes by the length of a pause. The
+// first time each also gets what it takes to read the answers that are queued.
+func (fs *flights) postpone(p *path, now Instant, by time.Duration) {
+	for _, id := range p.air.open {
+		f := fs.get(id)
+		switch {
+		case f == nil:
+			continue
+		case f.sent == never:
+			f.asked += by
+			continue
+		}
+		f.lateAt += by
+		f.lostAt += by
+		if !f.spared {
+			f.spared = true
+			f.lateAt = max(f.lateAt, now+drainTime)
+			f.lostAt = max(f.lostAt, now+drainTime)
+		}
+	}
 }

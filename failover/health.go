@@ -12,40 +12,61 @@ const quickReturn = 5 * time.Second
 // goodFor begins the reason of a recovery.
 const goodFor = "good for "
 
-// verdict is what a path's facts amount to: the state to be in, and why.
+// verdict is what the facts about a path amount to: the state to be in, and why.
 type verdict struct {
 	to     State
 	reason string
 }
 
-// silent reports whether a state is one in which nothing is expected to answer.
-func (s State) silent() bool { return s == Absent || s == Shunned || s == Down }
+// consequences are what a path's verdicts ask of other paths.
+type consequences struct {
+	// suspected: the path's other family and possible successors are to be probed.
+	suspected bool
+	// answers: the path began to answer, so the silent ones of its family get a
+	// last call.
+	answers bool
+}
 
-// judge moves a path through its states until its facts ask for no change. A
+// judge moves the path through its states until the facts ask for no change. A
 // chain is short: suspect, shunned and down can follow at once, no more.
-func (e *Engine) judge(p *path) {
+func (p *path) judge(t *turn) consequences {
+	p.touched = true
+	var all consequences
 	for range 5 {
-		v, changed := e.next(p)
+		v, changed := p.next(t)
 		if !changed {
 			break
 		}
-		e.transition(p, v)
+		c := p.transition(t, v)
+		all.suspected = all.suspected || c.suspected
+		all.answers = all.answers || c.answers
 	}
 	p.cause = ""
-	if p.burst.open && p.state != Suspect && p.answeredSince(p.burst.mark) {
-		e.closeBurst(p)
+	if p.state != Suspect && p.burst.open && p.answeredSince(p.burst.mark) {
+		p.burst.close(t.now)
 	}
-	e.goOn(p)
+	if p.burst.spent() && !p.burst.failed() {
+		// Not all of it could be sent. A suspicion needs the rest; otherwise
+		// nothing more is to be learnt.
+		if p.state == Suspect {
+			p.burst.rounds = 1
+			p.burst.next = t.now + anotherRound
+		} else {
+			p.burst.close(t.now)
+		}
+	}
+	return all
 }
 
-// next is the transition function: it tells the state that follows, if another.
-func (e *Engine) next(p *path) (verdict, bool) {
+// next is the transition function: it returns the state that follows, and
+// whether that is another one.
+func (p *path) next(t *turn) (verdict, bool) {
 	if v, barred := p.barred(); barred {
 		if p.state == v.to && p.reason != v.reason {
 			// The same state for another reason, such as a silence that became a cut.
 			p.reason = v.reason
 			p.recovery.stallUntil = never
-			p.evidence = e.now
+			p.evidence = t.now
 		}
 		return v, p.state != v.to
 	}
@@ -53,100 +74,125 @@ func (e *Engine) next(p *path) (verdict, bool) {
 	case Absent:
 		return verdict{Unknown, "offered now"}, true
 	case Unknown, Up, Degraded, Recovering:
-		return e.nextCarrying(p)
-	case Suspect:
-		return e.nextSuspect(p)
-	case Shunned:
-		return e.nextShunned(p)
+		return p.nextCarrying(t.now)
+	case Suspect, Shunned:
+		return p.nextDoubted(t)
 	case Down:
-		return p.nextDown()
+		if p.answersSinceMark() {
+			return verdict{Recovering, p.answersNow()}, true
+		}
+		return verdict{}, false
 	}
 	panic("failover: unknown state " + strconv.Itoa(int(p.state)))
 }
 
-// nextCarrying judges a path that nothing speaks against so far.
-func (e *Engine) nextCarrying(p *path) (verdict, bool) {
+// barred returns the state that the configuration or the link alone impose on a
+// path, whatever answers; false where they impose none. While the link is not
+// known the path stays what it is.
+func (p *path) barred() (verdict, bool) {
+	l, f := &p.up.link, p.family
+	offered := l.Family[f].Offered()
+	other := &p.up.paths[f.Other()]
+	switch {
+	case !p.cfg.Enabled:
+		return verdict{Absent, f.title() + " is turned off"}, true
+	case !p.up.cfg.Enabled:
+		return verdict{Unknown, "disabled"}, true
+	case !p.up.known:
+		return verdict{p.state, p.reason}, true
+	case !offered && !p.seen && other.seen:
+		return verdict{Absent, "no " + f.title() + " is offered"}, true
+	case !l.Present:
+		return verdict{Down, p.up.interfaceIs("missing")}, true
+	case !l.AdminUp:
+		return verdict{Down, p.up.interfaceIs("switched off")}, true
+	case !l.Carrier:
+		return verdict{Down, "no carrier"}, true
+	case len(l.Family[f].Addresses) == 0:
+		return verdict{Down, "no address"}, true
+	case !offered:
+		return verdict{Down, "no gateway"}, true
+	}
+	return verdict{}, false
+}
+
+// usable reports whether neither the configuration nor the link bar the path, so
+// that it is worth probing.
+func (p *path) usable() bool {
+	_, barred := p.barred()
+	return p.up.known && !barred
+}
+
+// nextCarrying judges a path on which traffic may be.
+func (p *path) nextCarrying(now Instant) (verdict, bool) {
 	if len(p.targets) == 0 {
 		p.cause = ""
 	}
 	if p.cause != "" {
 		return verdict{Suspect, p.cause}, true
 	}
+	health := &p.up.cfg.Health
 	switch p.state {
 	case Unknown:
-		if p.heardFrom() {
+		if p.answersSinceMark() {
 			return verdict{Up, p.answersNow()}, true
 		}
 	case Up:
-		if why := p.over(e.now); why != "" {
+		if why := p.limits.exceeded(&p.window, health, now); why != "" {
 			return verdict{Degraded, why}, true
 		}
 	case Degraded:
-		if why := p.clear(e.now); why != "" {
-			return verdict{p.good(), why}, true
+		if why := p.limits.cleared(&p.window, health, now); why != "" {
+			if p.recovery.owes {
+				return verdict{Recovering, why}, true
+			}
+			return verdict{Up, why}, true
 		}
 	case Recovering:
-		if why := p.over(e.now); why != "" {
+		if why := p.limits.exceeded(&p.window, health, now); why != "" {
 			return verdict{Degraded, why}, true
 		}
-		if e.now >= p.upAt() {
-			return verdict{Up, goodFor + span(e.now-p.recovery.good)}, true
+		if now >= p.upAt() {
+			return verdict{Up, goodFor + span(now-p.recovery.good)}, true
 		}
 	case Absent, Suspect, Shunned, Down:
 	}
 	return verdict{}, false
 }
 
-// heardFrom reports whether the path has answered since its mark; where nothing
-// is probed, the link's being there is the answer.
-func (p *path) heardFrom() bool { return len(p.targets) == 0 || p.answeredSince(p.mark) }
-
-// good is the state of a path without fault: up, or recovering while it owes
-// the proof of that since a down.
-func (p *path) good() State {
-	if p.recovery.owes {
-		return Recovering
+// nextDoubted judges a suspicion, and a silence that may still be a stall: the
+// first answer ends both, a failed burst or the patience makes them worse.
+func (p *path) nextDoubted(t *turn) (verdict, bool) {
+	if p.answersSinceMark() {
+		back := p.base
+		if back == Unknown {
+			back = Up
+		}
+		return verdict{back, p.answersNow()}, true
 	}
-	return Up
-}
-
-// back is the state to which a suspicion or a shunning ends by an answer.
-func (p *path) back() State {
-	if p.base == Unknown {
-		return Up
+	if p.state == Shunned {
+		if t.now >= p.downAt() {
+			return verdict{Down, p.answersFor(t.now)}, true
+		}
+		return verdict{}, false
 	}
-	return p.base
-}
-
-func (e *Engine) nextSuspect(p *path) (verdict, bool) {
-	if p.heardFrom() {
-		return verdict{p.back(), p.answersNow()}, true
-	}
-	if !p.burst.open {
-		e.look(p)
-	}
+	p.startBurst(t)
 	if !p.burst.failed() {
 		return verdict{}, false
 	}
 	if p.received >= p.suspectAt {
-		// Established flows still receive: it may be the targets. Look again.
-		p.suspectAt = e.now
-		e.closeBurst(p)
-		e.look(p)
+		// Established flows still receive: it may be the targets. Probe again.
+		p.suspectAt = t.now
+		p.burst.close(t.now)
+		p.startBurst(t)
 		return verdict{}, false
 	}
-	return verdict{Shunned, p.answersFor(e.now)}, true
+	return verdict{Shunned, p.answersFor(t.now)}, true
 }
 
-func (e *Engine) nextShunned(p *path) (verdict, bool) {
-	switch {
-	case p.heardFrom():
-		return verdict{p.back(), p.answersNow()}, true
-	case e.now >= p.downAt():
-		return verdict{Down, p.answersFor(e.now)}, true
-	}
-	return verdict{}, false
-}
+// answersSinceMark reports whether the path has answered since its mark. Where
+// nothing is probed, that the link is there is the answer.
+func (p *path) answersSinceMark() bool { return len(p.targets) == 0 || p.answeredSince(p.mark) }
 
 // silentSince is the start of the present silence as far as it is known.
 func (p *path) silentSince() Instant {
@@ -161,58 +207,56 @@ func (p *path) downAt() Instant {
 	return max(p.silentSince(), p.received) + p.patience.now
 }
 
-func (p *path) nextDown() (verdict, bool) {
-	if !p.heardFrom() {
-		return verdict{}, false
-	}
-	return verdict{Recovering, p.answersNow()}, true
+// upAt is when a recovering path is up again, unless something else happens.
+func (p *path) upAt() Instant {
+	return max(p.recovery.good+p.recovery.hold, p.damping.heldUntil)
 }
 
-// transition is the one place where a path's state changes.
-func (e *Engine) transition(p *path, v verdict) {
+// transition is the one place where a path's state changes: it ends what belongs
+// to the old state, and begins what belongs to the new one.
+func (p *path) transition(t *turn, v verdict) consequences {
 	from, class := p.state, p.class()
-	e.leave(p, from, v.to)
+	p.cause = ""
+	if v.to != Suspect && v.to != Shunned && v.to != Down {
+		p.silent = never
+		p.evidence = never
+		if from == Suspect || from == Shunned {
+			p.burst.close(t.now)
+		}
+	}
 	if v.to == Suspect {
 		p.baseReason, p.baseSince = p.reason, p.since
 	}
-	if !p.class().Answering() && v.to.Answering() && v.to != Suspect {
-		e.came(p)
+	follow := consequences{
+		suspected: v.to == Suspect,
+		answers:   !class.Answering() && v.to.Answering() && v.to != Suspect,
 	}
-	p.state, p.since, p.reason = v.to, e.now, v.reason
+	if follow.answers {
+		p.cameAt = t.now
+	}
+	p.state, p.since, p.reason = v.to, t.now, v.reason
 	if from == Suspect && v.to == p.base {
 		p.since, p.reason = p.baseSince, p.baseReason
 	}
-	e.enter(p, from)
-	// A mere suspicion ranks as what was before it.
-	e.dirty = e.dirty || p.class() != class
+	p.enter(t, from)
+	// A mere suspicion is ranked as the state before it.
+	t.reselect = t.reselect || p.class() != class
 	evidence := time.Duration(-1)
 	if p.evidence != never {
-		evidence = e.now - p.evidence
+		evidence = t.now - p.evidence
 	}
-	e.record(Record{Health: &HealthChange{
+	t.record(Record{Health: &HealthChange{
 		Uplink: p.up.cfg.Name, Family: p.family, From: from, To: v.to, Reason: v.reason, Evidence: evidence,
 	}})
 	p.touched = true
-}
-
-// leave ends what belongs to the old state.
-func (e *Engine) leave(p *path, from, to State) {
-	p.cause = ""
-	if to == Suspect || to == Shunned || to == Down {
-		return
-	}
-	p.silent = never
-	p.evidence = never
-	if from == Suspect || from == Shunned {
-		e.closeBurst(p)
-	}
+	return follow
 }
 
 // enter begins what belongs to the new state.
-func (e *Engine) enter(p *path, from State) {
+func (p *path) enter(t *turn, from State) {
 	switch p.state {
 	case Unknown, Absent:
-		p.mark = e.seq
+		p.mark = t.step
 		p.recovery = noRecovery
 	case Up:
 		p.proven = true
@@ -220,47 +264,81 @@ func (e *Engine) enter(p *path, from State) {
 	case Degraded:
 		p.proven = true
 	case Suspect:
-		e.enterSuspect(p, from)
+		p.enterSuspect(t, from)
 	case Shunned:
 		p.evidence = p.silent
-		p.mark = e.seq
-		p.fastNext = e.now
-		e.closeBurst(p)
+		p.mark = t.step
+		p.schedule.fastNext = t.now
+		p.burst.close(t.now)
 	case Down:
-		e.enterDown(p, from)
+		p.enterDown(t, from)
 	case Recovering:
-		e.enterRecovering(p, from)
+		switch from {
+		case Down:
+			if stalled := p.recovery.begin(t.now, p.up.failbackAfter); stalled {
+				p.patience.double(t.now)
+			}
+			p.proven = true
+			p.window.reset(len(p.targets))
+		case Suspect:
+		case Unknown, Absent, Up, Degraded, Shunned, Recovering:
+			p.recovery.good = t.now
+		}
 	}
 }
 
-func (e *Engine) enterSuspect(p *path, from State) {
+func (p *path) enterSuspect(t *turn, from State) {
 	p.base = from
-	p.suspectAt = e.now
+	p.suspectAt = t.now
 	p.evidence = p.silent
-	p.mark = e.seq
-	p.patience.forget(e.now)
-	e.look(p)
+	p.mark = t.step
+	p.patience.forget(t.now)
+	p.startBurst(t)
 	if p.burst.open {
 		p.mark = p.burst.mark
 	}
 	p.doubted = p.mark
-	e.lookAround(p)
-	e.settling = true
+	p.up.reread(t)
 }
 
-// answersNow tells how many targets have answered since the mark.
+func (p *path) enterDown(t *turn, from State) {
+	base := from
+	if from == Suspect || from == Shunned {
+		base = p.base
+	}
+	silence := p.usable()
+	p.recovery.owes = true
+	p.recovery.began = t.now
+	p.recovery.stallUntil = never
+	p.evidence = t.now
+	if silence {
+		if p.silent != never {
+			p.recovery.began = p.silent
+			p.evidence = p.silent
+		}
+		p.recovery.stallUntil = t.now + quickReturn
+		p.schedule.fastUntil = t.now + quickReturn
+		p.schedule.fastNext = t.now
+	}
+	if base.Answering() {
+		p.damping.add(t.now, p.up.cfg.Health.Damping)
+	}
+	p.mark = t.step
+	p.burst.close(t.now)
+}
+
+// answersNow formats how many targets have answered since the mark.
 func (p *path) answersNow() string {
 	if len(p.targets) == 0 {
 		return "carrier and address are there"
 	}
-	n := p.count(func(t *target) bool { return t.answeredAt > p.mark && t.misses == 0 })
-	return answers(n, p.active())
+	return answers(p.targets.answered(p.mark), p.targets.active())
 }
 
-// answersFor tells how many targets answer, and for how long it is so.
+// answersFor formats how many targets answer, and for how long it has been so.
 func (p *path) answersFor(now Instant) string {
-	n := p.count(func(t *target) bool { return t.answeredAt > p.doubted && t.misses == 0 })
-	s := answers(n, p.active())
+	n := p.targets.answered(p.doubted)
+	s := answers(n, p.targets.active())
 	if n > 0 {
 		s += ", quorum " + strconv.Itoa(p.quorum()) + ","
 	}
@@ -270,18 +348,14 @@ func (p *path) answersFor(now Instant) string {
 	return s
 }
 
-// nextVerdict is when a path's state may change by the passing of time alone.
-func (e *Engine) nextVerdict(p *path) Instant {
-	switch p.state {
-	case Shunned:
-		return max(p.downAt(), e.now+1)
-	case Recovering:
-		return max(p.upAt(), e.now+1)
-	case Down:
-		if p.probing && e.now < p.fastUntil {
-			return p.fastUntil
-		}
-	case Unknown, Absent, Up, Degraded, Suspect:
+// answers formats how many targets answer: "0 of 3 targets answer".
+func answers(n, of int) string {
+	s := strconv.Itoa(n) + " of " + strconv.Itoa(of) + " target"
+	if of != 1 {
+		s += "s"
 	}
-	return forever
+	if n == 1 {
+		return s + " answers"
+	}
+	return s + " answer"
 }

@@ -5,41 +5,38 @@ import (
 	"slices"
 )
 
-// group is the coarse order of a ladder; within a group the state ranks, and
-// then the preference.
-type group uint8
+// rank orders the states for selection; lower is better.
+type rank uint8
 
 const (
-	pinned group = iota
-	ownLive
-	defaultLive
-	// drainedLive uplinks are better than none.
-	drainedLive
-	ownLost
-	defaultLost
+	rankUp rank = iota
+	rankDegraded
+	rankRecovering
+	rankUnknown
+	rankShunned
+	rankDown
+	// rankCut is a down reported by the kernel: nothing can pass.
+	rankCut
 )
 
-// candidate is a member that can have a place in a ladder now.
-type candidate struct {
-	member
-	path  *path
-	group group
-	rank  int
-}
+// answers reports whether a path of this rank answers.
+func (r rank) answers() bool { return r <= rankRecovering }
 
-// rank orders the states for selection; lower is better.
-func (p *path) rank() int {
+// silent reports whether traffic should leave a path of this rank.
+func (r rank) silent() bool { return r >= rankShunned }
+
+func rankOf(p *path) rank {
 	switch p.class() {
 	case Up:
-		return 0
+		return rankUp
 	case Degraded:
-		return 1
+		return rankDegraded
 	case Recovering:
-		return 2
+		return rankRecovering
 	case Unknown:
-		return 3
+		return rankUnknown
 	case Shunned:
-		return 4
+		return rankShunned
 	case Down, Absent, Suspect:
 		if p.cut() {
 			return rankCut
@@ -49,72 +46,113 @@ func (p *path) rank() int {
 	panic("failover: unknown state " + p.state.String())
 }
 
-// Ranks with a name. Up to rankAnswering a path answers.
+// group is the coarse order of a ladder. Within a group the rank decides, and
+// then the preference.
+type group uint8
+
 const (
-	rankUp        = 0
-	rankDegraded  = 1
-	rankAnswering = 2
-	rankUnknown   = 3
-	rankShunned   = 4
-	rankDown      = 5
-	// rankCut is a down by the kernel's word: nothing can pass.
-	rankCut = 6
+	// pinned is the uplink that the operator switched to, while it answers.
+	pinned group = iota
+	ownLive
+	defaultLive
+	// drainedLive uplinks are better than none.
+	drainedLive
+	ownSilent
+	defaultSilent
 )
 
-// candidates lists the routable members of a policy in a family, best first.
-func (e *Engine) candidates(pol *policy, f Family) []candidate {
-	var cs []candidate
-	for _, m := range pol.members {
-		p := &m.up.paths[f]
+// candidate is a member of a policy that can have a place in a ladder now.
+type candidate struct {
+	member
+	path  *path
+	group group
+	rank  rank
+	// reason, in words, is that of the state from which the rank follows.
+	reason string
+	// standing is why it is in the first rung, or why not.
+	standing standing
+}
+
+// standing is why a candidate is in the first rung, or why not. The set is closed.
+type standing uint8
+
+const (
+	// behind: others come before it by group, rank or preference, or the present
+	// first rung is kept and it is no reason to leave it.
+	behind standing = iota
+	// carrying: it is in the first rung.
+	carrying
+	// unproven: no probe that was sent since the silence began is answered yet,
+	// or none that was sent lately.
+	unproven
+	// awaitsLastCall: it has just come, and the silent ones get a last call first.
+	awaitsLastCall
+	// doubtful: it is suspect, and nothing forces traffic to it.
+	doubtful
+	// notUp: it answers, but a live first rung is left only for one that is up.
+	notUp
+	// tooSoon: the least interval between switches, or the time for which an
+	// adopted first rung is kept, has not passed.
+	tooSoon
+	// onlyByOperator: failback is manual.
+	onlyByOperator
+)
+
+// rankCandidates lists the routable members of a policy in a family, best first.
+func (s *selector) rankCandidates(c *choice) []*candidate {
+	members := c.policy.members
+	all := make([]candidate, 0, len(members))
+	cs := make([]*candidate, 0, len(members))
+	for _, m := range members {
+		p := &m.up.paths[c.family]
 		if !p.routable() {
 			continue
 		}
-		c := candidate{member: m, path: p, rank: p.rank()}
-		c.group = e.groupOf(pol, c)
-		cs = append(cs, c)
+		r := rankOf(p)
+		all = append(all, candidate{member: m, path: p, group: s.groupOf(c.policy, m, r), rank: r, reason: p.reason})
+		cs = append(cs, &all[len(all)-1])
 	}
-	slices.SortStableFunc(cs, func(a, b candidate) int {
+	slices.SortStableFunc(cs, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.rank, b.rank), cmp.Compare(a.tier, b.tier))
 	})
 	return cs
 }
 
-func (e *Engine) groupOf(pol *policy, c candidate) group {
-	answering := c.rank <= rankAnswering
+func (s *selector) groupOf(pol *policy, m member, r rank) group {
 	switch {
-	case answering && pol.pin.set && pol.pin.uplink == c.up.cfg.Name:
+	case r.answers() && pol.pin.set && pol.pin.uplink == m.up.cfg.Name:
 		return pinned
-	case c.rank >= rankShunned && c.own:
-		return ownLost
-	case c.rank >= rankShunned:
-		return defaultLost
-	case c.up.drained.set:
+	case r.silent() && m.own:
+		return ownSilent
+	case r.silent():
+		return defaultSilent
+	case s.drain(m.up.cfg.Name).set:
 		return drainedLive
-	case c.own:
+	case m.own:
 		return ownLive
 	}
 	return defaultLive
 }
 
-// rungs joins the candidates of one tier that are equally good, and live, into
-// one rung each.
-func rungs(cs []candidate) [][]candidate {
-	var rs [][]candidate
-	for _, c := range cs {
-		if n := len(rs); n > 0 {
-			l := rs[n-1][0]
-			if c.group == l.group && c.rank == l.rank && c.tier == l.tier && c.group != pinned && c.rank < rankShunned {
-				rs[n-1] = append(rs[n-1], c)
-				continue
+// rungs joins adjacent candidates into rungs: those of one tier that are equally
+// good, and live, share one.
+func rungs(cs []*candidate) [][]*candidate {
+	rs := make([][]*candidate, 0, len(cs))
+	for len(cs) > 0 {
+		first, n := cs[0], 1
+		if first.group != pinned && !first.rank.silent() {
+			for n < len(cs) && cs[n].group == first.group && cs[n].rank == first.rank && cs[n].tier == first.tier {
+				n++
 			}
 		}
-		rs = append(rs, []candidate{c})
+		rs = append(rs, cs[:n:n])
+		cs = cs[n:]
 	}
 	return rs
 }
 
-// shares lists what a rung's members carry.
-func shares(cs []candidate) []Share {
+// shares lists what the members of a rung carry.
+func shares(cs []*candidate) []Share {
 	var ss []Share
 	for _, c := range cs {
 		ss = append(ss, c.share)
@@ -122,22 +160,27 @@ func shares(cs []candidate) []Share {
 	return ss
 }
 
-// buildLadder puts the first rung, which is sticky, above the others.
-func buildLadder(first []Share, cs []candidate, lost []string, block bool) Ladder {
-	l := Ladder{Lost: lost, Block: block}
-	if len(first) > 0 {
-		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(first)})
+// names lists the uplinks of some shares.
+func names(shares []Share) []string {
+	ns := make([]string, len(shares))
+	for i, s := range shares {
+		ns[i] = s.Uplink
 	}
-	rest := slices.DeleteFunc(slices.Clone(cs), func(c candidate) bool {
-		return Rung{Shares: first}.has(c.up.cfg.Name)
-	})
+	return ns
+}
+
+// contains reports whether an uplink is among those of some shares.
+func contains(shares []Share, name string) bool { return Rung{Shares: shares}.has(name) }
+
+// buildLadder puts the first rung, which is sticky, above the others.
+func buildLadder(c *choice) Ladder {
+	l := Ladder{Lost: slices.Clone(c.lost), Block: c.policy.cfg.Block}
+	if len(c.first) > 0 {
+		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(c.first)})
+	}
+	rest := slices.DeleteFunc(slices.Clone(c.candidates), func(k *candidate) bool { return contains(c.first, k.up.cfg.Name) })
 	for _, r := range rungs(rest) {
 		l.Rungs = append(l.Rungs, Rung{Shares: shares(r)})
 	}
 	return l
-}
-
-func (l Ladder) equal(o Ladder) bool {
-	return l.Block == o.Block && slices.Equal(l.Lost, o.Lost) &&
-		slices.EqualFunc(l.Rungs, o.Rungs, func(a, b Rung) bool { return slices.Equal(a.Shares, b.Shares) })
 }

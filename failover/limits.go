@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// figure is one of a window's figures: how it is called, limited, taken from the
-// window's sums, and told. Where nothing was answered most are unknown.
+// figure is one of a window's figures: its name, its limit, how it is computed
+// from the window's sums, and how it is written. Where nothing was answered most
+// are unknown.
 type figure struct {
 	name  string
 	limit func(*Health) *Limit
@@ -33,12 +34,12 @@ var figures = [...]figure{
 	},
 }
 
-// lossFigure is the place of loss among the figures.
+// lossFigure is the index of loss among the figures.
 const lossFigure = 0
 
 func inSeconds(d time.Duration, known bool) (float64, bool) { return d.Seconds(), known }
 
-// of is a window's figure; false while it has too few samples to tell.
+// of returns a window's figure; false while it has too few samples.
 func (f *figure) of(w *window) (v float64, known bool) {
 	if !w.known() {
 		return 0, false
@@ -46,17 +47,25 @@ func (f *figure) of(w *window) (v float64, known bool) {
 	return f.value(&w.total)
 }
 
-// over tells which figure is over its limit, in words; empty for none. While
-// the window is not full, or stretched, the loss must also be more than chance
-// makes of a loss that would be fine: few samples say little.
-func (p *path) over(now Instant) string {
-	w := &p.window
-	if p.calm == w.version {
+// limits is what was last found when a window was compared with its limits.
+type limits struct {
+	// calm is the version of the window that was found within all limits: it need
+	// not be judged again before it changes.
+	calm uint64
+	// worst is the figure that was last over its limit.
+	worst int
+}
+
+// exceeded returns which figure is over its limit, in words; empty for none.
+// While the window is not full, or stretched, the loss must also be more than
+// chance makes of a loss within the limits: few samples say little.
+func (l *limits) exceeded(w *window, h *Health, now Instant) string {
+	if l.calm == w.version {
 		return ""
 	}
 	calm := true
 	for i := range figures {
-		f, limit := &figures[i], figures[i].limit(&p.up.cfg.Health)
+		f, limit := &figures[i], figures[i].limit(h)
 		if limit.Never {
 			continue
 		}
@@ -65,51 +74,51 @@ func (p *path) over(now Instant) string {
 			continue
 		}
 		calm = false
-		if i == lossFigure && !w.full(now, p.up.cfg.Health.Window) && !beyondChance(w.total.lost, w.n, limit.Clear) {
+		if i == lossFigure && !w.full(now, h.Window) && !beyondChance(w.total.lost, w.n, limit.Clear) {
 			continue
 		}
-		p.worst = i
-		return fmt.Sprintf("%s %s over %s, limit %s", f.name, f.words(v), span(p.reach(now)), f.words(limit.Degraded))
+		l.worst = i
+		return fmt.Sprintf("%s %s over %s, limit %s", f.name, f.words(v), span(covered(w, h, now)), f.words(limit.Degraded))
 	}
 	if calm {
-		p.calm = w.version
+		l.calm = w.version
 	}
 	return ""
 }
 
-// clear tells that all figures are known and under their limits' clear, in
-// words; empty while they are not.
-func (p *path) clear(now Instant) string {
-	if !p.window.known() {
+// cleared returns, in words, that all figures are known and under what clears
+// their limits; empty while they are not.
+func (l *limits) cleared(w *window, h *Health, now Instant) string {
+	if !w.known() {
 		return ""
 	}
-	told := -1
+	named := -1
 	for i := range figures {
-		limit := figures[i].limit(&p.up.cfg.Health)
-		v, known := figures[i].of(&p.window)
+		limit := figures[i].limit(h)
+		v, known := figures[i].of(w)
 		if !known || limit.Never {
 			continue
 		}
 		if v >= limit.Clear && v > 0 {
 			return ""
 		}
-		if told < 0 || i == p.worst {
-			told = i
+		if named < 0 || i == l.worst {
+			named = i
 		}
 	}
-	if told < 0 {
+	if named < 0 {
 		return "no limit is set"
 	}
-	f := &figures[told]
-	v, _ := f.of(&p.window)
-	return fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(p.reach(now)), f.words(f.limit(&p.up.cfg.Health).Clear))
+	f := &figures[named]
+	v, _ := f.of(w)
+	return fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(covered(w, h, now)), f.words(f.limit(h).Clear))
 }
 
-// reach is the time that the window's figures stand for, in steps of a second.
-func (p *path) reach(now Instant) time.Duration {
-	r := p.window.reach(now)
-	if p.window.full(now, p.up.cfg.Health.Window) {
-		r = p.up.cfg.Health.Window
+// covered is the time that the window's figures stand for, in steps of a second.
+func covered(w *window, h *Health, now Instant) time.Duration {
+	r := w.reach(now)
+	if w.full(now, h.Window) {
+		r = h.Window
 	}
 	return max(time.Second, r.Round(time.Second))
 }

@@ -2,9 +2,9 @@ package failover
 
 import "net/netip"
 
-// Link is what the kernel says of an uplink's interface.
+// Link is what the kernel reports of an uplink's interface.
 type Link struct {
-	// Interface is the kernel's present name; Index its number. Empty and 0
+	// Interface is the kernel's present name, Index its number; empty and 0
 	// while there is no such interface.
 	Interface string
 	Index     int
@@ -21,26 +21,26 @@ type FamilyLink struct {
 	Addresses []netip.Prefix
 	// Gateway is the next hop; invalid while unknown, or where there is none.
 	Gateway netip.Addr
-	// PointToPoint: there is no next hop, the device alone is the way.
+	// PointToPoint: there is no next hop, the route names the device alone.
 	PointToPoint bool
-	// Source tells where the gateway is known from, such as "dhcp", "ra",
-	// "static" or "config"; empty while unknown.
+	// Source is where the gateway is known from, such as "dhcp", "ra", "static"
+	// or "config"; empty while unknown.
 	Source string
 }
 
 // Offered reports whether the family has all that a default route needs:
-// an address, and a gateway or none to be had.
+// an address, and a gateway where it needs one.
 func (f *FamilyLink) Offered() bool {
 	return len(f.Addresses) > 0 && (f.Gateway.IsValid() || f.PointToPoint)
 }
 
-// Routable reports whether the kernel takes a default route by this link: the
+// Routable reports whether the kernel accepts a default route by this link: the
 // interface is there and switched on, and the family is offered.
 func (l *Link) Routable(f Family) bool {
 	return l.Present && l.AdminUp && l.Family[f].Offered()
 }
 
-// Equal reports whether both say the same.
+// Equal reports whether two links are the same in all fields.
 func (l Link) Equal(o Link) bool {
 	if l.Interface != o.Interface || l.Index != o.Index || l.Present != o.Present ||
 		l.AdminUp != o.AdminUp || l.Carrier != o.Carrier {

@@ -47,8 +47,8 @@ func TestIndependentLoss(t *testing.T) {
 // TestStalls: 0.1 % of loss in stalls of 200 ms breaks no session.
 func TestStalls(t *testing.T) {
 	count := tallyOf(t, 1, func(n *network, r *rand.Rand) {
-		for _, u := range n.eng.cfg.Uplinks {
-			stalls(n, u.Name, r)
+		for _, u := range n.eng.uplinks {
+			stalls(n, u.cfg.Name, r)
 		}
 	})
 	if count[Down]+count[Degraded] > 0 || count[Shunned] == 0 {

@@ -1,6 +1,8 @@
 package failover
 
-// override is a standing word of the operator.
+import "slices"
+
+// override is a standing command of the operator about one uplink.
 type override struct {
 	set    bool
 	uplink string
@@ -8,93 +10,103 @@ type override struct {
 	until Instant
 }
 
-// over reports whether its time has passed.
-func (o override) over(now Instant) bool { return o.set && o.until != 0 && now >= o.until }
+// ended reports whether its time has passed.
+func (o override) ended(now Instant) bool { return o.set && o.until != 0 && now >= o.until }
 
-// operator follows the operator's hand. Switching to an uplink ends its drain,
-// draining it ends what was switched to it.
-func (e *Engine) operator(ev Operator) {
-	u := e.find(ev.Uplink)
-	if u == nil && (ev.Uplink != "" || ev.Verb != Resume) {
+// operator carries out a command. Switching to an uplink ends its drain, draining
+// it ends what was switched to it.
+func (s *selector) operator(t *turn, ev Operator) {
+	if s.uplinks.find(ev.Uplink) == nil && (ev.Uplink != "" || ev.Verb != Resume) {
 		return
 	}
-	e.dirty = true
-	e.handAt = e.now
+	t.reselect = true
+	s.operatorAt = t.now
 	switch ev.Verb {
 	case Switch:
-		u.drained = override{}
-		for _, pol := range e.policies {
+		s.undrain(ev.Uplink)
+		for _, pol := range s.policies {
 			if ev.Policy == "" || ev.Policy == pol.cfg.Name {
 				pol.pin = override{set: true, uplink: ev.Uplink, until: ev.Until}
 			}
 		}
 	case Drain:
-		e.unpin(ev.Uplink)
-		u.drained = override{set: true, uplink: ev.Uplink, until: ev.Until}
+		s.unpin(ev.Uplink)
+		s.undrain(ev.Uplink)
+		s.drains = append(s.drains, override{set: true, uplink: ev.Uplink, until: ev.Until})
 	case Resume:
-		e.unpin(ev.Uplink)
-		for _, o := range e.uplinks {
-			if ev.Uplink == "" || o == u {
-				o.drained = override{}
-			}
-		}
+		s.unpin(ev.Uplink)
+		s.undrain(ev.Uplink)
 	}
-	e.noteOverrides()
+	s.scheduleOverrideEnd()
 }
 
 // unpin ends switches to an uplink; to any when the name is empty.
-func (e *Engine) unpin(name string) {
-	for _, pol := range e.policies {
+func (s *selector) unpin(name string) {
+	for _, pol := range s.policies {
 		if name == "" || pol.pin.uplink == name {
 			pol.pin = override{}
 		}
 	}
 }
 
+// undrain ends the drain of an uplink; of any when the name is empty.
+func (s *selector) undrain(name string) {
+	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return name == "" || o.uplink == name })
+}
+
 // endOverrides ends those whose time has passed, which is a resume.
-func (e *Engine) endOverrides() {
-	if e.now < e.handUntil {
-		return
-	}
-	for _, pol := range e.policies {
-		if pol.pin.over(e.now) {
+func (s *selector) endOverrides(t *turn) {
+	for _, pol := range s.policies {
+		if pol.pin.ended(t.now) {
 			pol.pin = override{}
-			e.handAt, e.dirty = e.now, true
+			s.operatorAt, t.reselect = t.now, true
 		}
 	}
-	for _, u := range e.uplinks {
-		if u.drained.over(e.now) {
-			u.drained = override{}
-			e.handAt, e.dirty = e.now, true
-		}
+	n := len(s.drains)
+	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return o.ended(t.now) })
+	if len(s.drains) < n {
+		s.operatorAt, t.reselect = t.now, true
 	}
-	e.noteOverrides()
+	s.scheduleOverrideEnd()
 }
 
-// noteOverrides sets when the next override ends by itself. It is called whenever
-// any is set or taken back.
-func (e *Engine) noteOverrides() {
-	e.handUntil = forever
-	add := func(o override) {
-		if o.set && o.until != 0 {
-			e.handUntil = min(e.handUntil, o.until)
+// scheduleOverrideEnd sets when the next override ends by itself. It is called
+// whenever any is set or taken back.
+func (s *selector) scheduleOverrideEnd() {
+	s.overrideEnd = forever
+	for _, pol := range s.policies {
+		if pol.pin.set && pol.pin.until != 0 {
+			s.overrideEnd = min(s.overrideEnd, pol.pin.until)
 		}
 	}
-	for _, pol := range e.policies {
-		add(pol.pin)
-	}
-	for _, u := range e.uplinks {
-		add(u.drained)
+	for _, o := range s.drains {
+		if o.until != 0 {
+			s.overrideEnd = min(s.overrideEnd, o.until)
+		}
 	}
 }
 
-// admin is the operator's word on an uplink, as status names it, and its end.
-func (e *Engine) admin(u *uplink) (string, Instant) {
-	if u.drained.set {
-		return "drained", u.drained.until
+// operatorActed reports whether the operator has just given a command.
+func (s *selector) operatorActed(now Instant) bool { return now-s.operatorAt < operatorTime }
+
+// drain returns the drain of an uplink; not set where it is not drained.
+func (s *selector) drain(name string) override {
+	for _, o := range s.drains {
+		if o.uplink == name {
+			return o
+		}
 	}
-	for _, pol := range e.policies {
-		if pol.pin.set && pol.pin.uplink == u.cfg.Name {
+	return override{}
+}
+
+// admin is what the operator has commanded for an uplink, as status names it, and
+// when that ends.
+func (s *selector) admin(name string) (string, Instant) {
+	if o := s.drain(name); o.set {
+		return "drained", o.until
+	}
+	for _, pol := range s.policies {
+		if pol.pin.set && pol.pin.uplink == name {
 			return "switched", pol.pin.until
 		}
 	}

@@ -1,14 +1,17 @@
 package failover
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// Output is what a step asks of the caller.
+// Output is what a step asks of the caller to do.
 type Output struct {
 	// Probes to send now, in this order.
 	Probes []Probe
 	// Intent is the new goal for the kernel; nil when it did not change.
 	Intent *Intent
-	// Records of what was decided in this step and why, in order.
+	// Records of what was decided in this step and why, in order of decision.
 	Records []Record
 	// Reread names the uplinks whose link should be read from the kernel now.
 	Reread []string
@@ -17,7 +20,7 @@ type Output struct {
 	Wake Instant
 }
 
-// ProbeID tells the probes of one engine apart. It starts at 1.
+// ProbeID identifies a probe of one engine. The first is 1.
 type ProbeID uint64
 
 // Probe is one packet or request to send, by one uplink to one target.
@@ -29,7 +32,7 @@ type Probe struct {
 	Target string
 }
 
-// Intent is the whole goal for the kernel; repeating one changes nothing.
+// Intent is the complete goal for the kernel; applying one again changes nothing.
 type Intent struct {
 	// Generation counts the intents of an engine from 1.
 	Generation uint64
@@ -46,35 +49,66 @@ type PolicyIntent struct {
 // Ladder is a policy's order in one family.
 type Ladder struct {
 	// Rungs, best first. Only uplinks whose link is routable in the family have
-	// a place. Empty: no uplink offers the family.
+	// a place. Empty where no uplink offers the family.
 	Rungs []Rung
 	// Lost names, sorted by preference, the uplinks whose sessions of this
-	// policy have to move, routable or not.
+	// policy have to move, whether routable or not.
 	Lost []string
-	// Block: after the policy's own rungs there is no way out.
+	// Block: where no rung can carry, traffic is blocked instead of using other routes.
 	Block bool
 }
 
 // Rung is one step of a ladder: an uplink, or several that share the load.
 type Rung struct{ Shares []Share }
 
-// SwitchKind is why traffic changed its uplink.
+// clone copies an intent, so that the copy may belong to the caller.
+func (in *Intent) clone() *Intent {
+	c := &Intent{Generation: in.Generation}
+	for _, p := range in.Policies {
+		q := PolicyIntent{Policy: p.Policy}
+		for f, l := range p.Family {
+			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Block: l.Block}
+			for _, r := range l.Rungs {
+				q.Family[f].Rungs = append(q.Family[f].Rungs, Rung{Shares: slices.Clone(r.Shares)})
+			}
+		}
+		c.Policies = append(c.Policies, q)
+	}
+	return c
+}
+
+func (l Ladder) equal(o Ladder) bool {
+	return l.Block == o.Block && slices.Equal(l.Lost, o.Lost) &&
+		slices.EqualFunc(l.Rungs, o.Rungs, func(a, b Rung) bool { return slices.Equal(a.Shares, b.Shares) })
+}
+
+// has reports whether the rung holds an uplink.
+func (r Rung) has(name string) bool {
+	for _, s := range r.Shares {
+		if s.Uplink == name {
+			return true
+		}
+	}
+	return false
+}
+
+// SwitchKind is why the uplinks of new flows changed.
 type SwitchKind uint8
 
 // The kinds of a switch.
 const (
-	// Failover: forced, the uplink before was no longer viable.
+	// Failover: forced, since the previous uplink was no longer viable.
 	Failover SwitchKind = iota
 	// Return: the failback to a preferred uplink.
 	Return
-	// Switchover: planned, by the operator or a better state.
+	// Switchover: planned, by the operator or because of a better state.
 	Switchover
 )
 
-// Record is one thing that happened, with its evidence.
+// Record is one decision, with its evidence.
 type Record struct {
 	At Instant
-	// Health or Switch is set, the other nil.
+	// Exactly one of Health and Switch is set.
 	Health *HealthChange
 	Switch *SwitchChange
 }

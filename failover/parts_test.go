@@ -129,14 +129,14 @@ func TestBucket(t *testing.T) {
 	var b bucket
 	b.tune(0, 6, 6)
 	n := 0
-	for n <= 6*incident && b.take(0) {
+	for n <= 6*incident && b.spend(0) {
 		n++
 	}
 	if n != 6*incident {
 		t.Errorf("%d tokens at first, want %d", n, 6*incident)
 	}
 	for at := Instant(0); at < 10*time.Second; at += time.Millisecond {
-		if b.take(at) {
+		if b.spend(at) {
 			n++
 		}
 	}
@@ -154,8 +154,8 @@ func TestScheduleIsEven(t *testing.T) {
 		for f := range u.paths {
 			p := &u.paths[f]
 			for i := range p.targets {
-				first := p.slot(i, 10*time.Second)
-				if next := p.slot(i, first); next-first != time.Second {
+				first := p.schedule.slot(i, len(p.targets), 10*time.Second)
+				if next := p.schedule.slot(i, len(p.targets), first); next-first != time.Second {
 					t.Errorf("%s %s: %v between two probes", u.cfg.Name, Family(f), next-first)
 				}
 				times = append(times, first-10*time.Second)
@@ -309,8 +309,9 @@ func TestConfigureKeepsTargets(t *testing.T) {
 		t.Errorf("after a reload: %s, %+v, %d samples", p.state, p.targets, p.window.n)
 	}
 	n.run(n.now + 30*time.Second)
-	if n.eng.switches != 0 || p.state != Up || !p.targets[0].rtt.known() {
-		t.Errorf("later: %s, %d switches", p.state, n.eng.switches)
+	switched := n.eng.selector.policies[0].family[IPv4].switched || n.eng.selector.policies[0].family[IPv6].switched
+	if switched || p.state != Up || !p.targets[0].rtt.known() {
+		t.Errorf("later: %s, switched: %v", p.state, switched)
 	}
 }
 
@@ -320,9 +321,9 @@ func TestSetAsideLeavesTheWindow(t *testing.T) {
 	n := started(t)
 	p := &n.eng.uplinks[0].paths[IPv4]
 	all := p.window.n
-	n.eng.setAside(IPv4, "8.8.8.8", true)
-	if p.window.n != all*2/3 || p.window.target[1].n != 0 || p.quorum() != 1 || p.active() != 2 {
-		t.Errorf("%d of %d samples left, %d targets", p.window.n, all, p.active())
+	n.eng.uplinks.setAside(&turn{}, IPv4, "8.8.8.8", true)
+	if p.window.n != all*2/3 || p.window.target[1].n != 0 || p.quorum() != 1 || p.targets.active() != 2 {
+		t.Errorf("%d of %d samples left, %d targets", p.window.n, all, p.targets.active())
 	}
 }
 
@@ -368,7 +369,7 @@ func TestPauseAtTheBrink(t *testing.T) {
 	if p.state != Shunned || n.wake != brink {
 		t.Fatalf("%s, wake %v, down at %v", p.state, n.wake, brink)
 	}
-	id := p.open[len(p.open)-1]
+	id := p.air.open[len(p.air.open)-1]
 	e.Step(brink+200*time.Millisecond, Tick{})
 	if p.state != Shunned {
 		t.Fatalf("%s by a pause", p.state)
@@ -385,7 +386,7 @@ func TestUnsentLookEnds(t *testing.T) {
 	n := started(t)
 	n.wire[wireKey{"lte", IPv4, ""}].noSend = true
 	p := &n.eng.uplinks[1].paths[IPv4]
-	n.eng.look(p)
+	p.startBurst(&turn{now: n.now, step: n.eng.steps})
 	n.run(n.now + 300*time.Millisecond)
 	if p.burst.open || p.state != Up {
 		t.Errorf("the burst is open: %v, the path %s", p.burst.open, p.state)

@@ -2,7 +2,7 @@ package failover
 
 import "slices"
 
-// policy is what the engine holds of one policy.
+// policy is what the selector holds of one policy.
 type policy struct {
 	cfg Policy
 	// members are the uplinks that it may use, in order of preference. They follow
@@ -11,14 +11,27 @@ type policy struct {
 	family  [2]choice
 	// pin is the operator's switch.
 	pin override
-	due Instant
+}
+
+// member is an uplink's place in a policy's order of preference.
+type member struct {
+	up    *uplink
+	share Share
+	// own: it belongs to the policy, not only to the default policy. tier counts on
+	// from the policy's own tiers to those of the default policy.
+	own  bool
+	tier int
 }
 
 // choice is a policy's ladder in one family, and how it came about.
 type choice struct {
+	policy *policy
+	family Family
 	// first is the first rung; empty while nothing can carry.
 	first  []Share
 	ladder Ladder
+	// candidates are those of the last selection, best first.
+	candidates []*candidate
 	// begun: it had a first rung at some time.
 	begun bool
 	// adopted: the first rung was found in the kernel and is not proven yet;
@@ -31,12 +44,11 @@ type choice struct {
 	switched bool
 	// voluntary is the last switch that nothing forced.
 	voluntary Instant
-	// shunned is the first rung that was left by a shunning alone, so that the
-	// way back is no failback; empty for none.
-	shunned []string
+	// leftShunned is the first rung that was left only because it was shunned, so
+	// that the way back is no failback; empty for none.
+	leftShunned []string
 	// lost are the uplinks whose sessions were moved.
 	lost []string
-	due  Instant
 }
 
 // lose marks an uplink's sessions as moved.
@@ -46,75 +58,99 @@ func (c *choice) lose(name string) {
 	}
 }
 
-// names lists the uplinks of some shares.
-func names(shares []Share) []string {
-	ns := make([]string, len(shares))
-	for i, s := range shares {
-		ns[i] = s.Uplink
-	}
-	return ns
+// starting reports whether a ladder is still finding its place: the first answer
+// came a moment ago, and no switch has been made.
+func (c *choice) starting(now Instant) bool {
+	return !c.switched && c.firstAnswer != never && now <= c.firstAnswer+quickStart
 }
 
-// configurePolicies takes the policies of the configuration, and keeps what is
-// known of those that stay.
-func (e *Engine) configurePolicies() {
-	old := e.policies
-	e.policies = make([]*policy, 0, len(e.cfg.Policies))
-	for _, c := range e.cfg.Policies {
-		pol := &policy{due: forever}
-		for _, f := range Families {
-			pol.family[f] = choice{firstAnswer: never, voluntary: never, notBefore: never, due: forever}
-		}
-		for _, o := range old {
-			if o.cfg.Name == c.Name {
-				pol = o
+// configure replaces the policies, and keeps what is known of those that stay.
+func (s *selector) configure(cfg Config, us uplinks) {
+	s.failback, s.sessions, s.uplinks = cfg.Failback, cfg.Sessions, us
+	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return us.find(o.uplink) == nil })
+	old := s.policies
+	s.policies = make([]*policy, 0, len(cfg.Policies))
+	for _, c := range cfg.Policies {
+		pol := &policy{}
+		if i := slices.IndexFunc(old, func(o *policy) bool { return o.cfg.Name == c.Name }); i >= 0 {
+			pol = old[i]
+		} else {
+			for _, f := range Families {
+				pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, voluntary: never, notBefore: never}
 			}
 		}
 		pol.cfg = c
-		if e.find(pol.pin.uplink) == nil {
+		if us.find(pol.pin.uplink) == nil {
 			pol.pin = override{}
 		}
-		e.policies = append(e.policies, pol)
+		s.policies = append(s.policies, pol)
 	}
-	for _, pol := range e.policies {
-		pol.members = e.membersOf(pol)
+	for _, pol := range s.policies {
+		pol.members = us.members(nil, pol.cfg.Tiers, true)
+		if !pol.cfg.Block && pol != s.policies[0] {
+			pol.members = us.members(pol.members, s.policies[0].cfg.Tiers, false)
+		}
 	}
+	s.scheduleOverrideEnd()
 }
 
-// member is an uplink's place in a policy's order of preference.
-type member struct {
-	up    *uplink
-	share Share
-	// own: it is the policy's, not only the default policy's. tier counts on
-	// from the policy's own to the default policy's.
-	own  bool
-	tier int
-}
-
-// membersOf lists the uplinks that a policy may use, in order of preference.
-func (e *Engine) membersOf(pol *policy) []member {
-	ms := e.tiers(nil, pol.cfg.Tiers, true)
-	if !pol.cfg.Block && pol != e.policies[0] {
-		ms = e.tiers(ms, e.policies[0].cfg.Tiers, false)
-	}
-	return ms
-}
-
-func (e *Engine) tiers(ms []member, tiers [][]Share, own bool) []member {
+// members appends the uplinks of some tiers that are configured and not yet among
+// the members.
+func (us uplinks) members(ms []member, tiers [][]Share, own bool) []member {
 	base := 0
 	if len(ms) > 0 {
 		base = ms[len(ms)-1].tier + 1
 	}
 	for i, tier := range tiers {
-		for _, s := range tier {
-			u := e.find(s.Uplink)
-			known := slices.ContainsFunc(ms, func(m member) bool { return m.up == u })
-			if u == nil || known {
+		for _, share := range tier {
+			u := us.find(share.Uplink)
+			if u == nil || slices.ContainsFunc(ms, func(m member) bool { return m.up == u }) {
 				continue
 			}
-			s.Weight = max(1, s.Weight)
-			ms = append(ms, member{up: u, share: s, own: own, tier: base + i})
+			share.Weight = max(1, share.Weight)
+			ms = append(ms, member{up: u, share: share, own: own, tier: base + i})
 		}
 	}
 	return ms
+}
+
+// adopt continues with the first rungs and lost uplinks of an earlier run. The
+// sessions of an uplink that it lost had been moved, so the uplink is down.
+func (s *selector) adopt(t *turn, ev Adopt) {
+	for _, pol := range s.policies {
+		for _, f := range Families {
+			c := &pol.family[f]
+			if names := ev.Carrying[pol.cfg.Name][f]; len(names) > 0 {
+				c.first = nil
+				for _, name := range names {
+					i := slices.IndexFunc(pol.members, func(m member) bool { return m.up.cfg.Name == name })
+					if i >= 0 {
+						c.first = append(c.first, pol.members[i].share)
+					}
+				}
+				c.adopted = len(c.first) > 0
+				c.begun = c.adopted
+				c.notBefore = t.now + s.failback.After
+				c.firstAnswer = t.now - quickStart - 1
+			}
+			for _, name := range ev.Lost[pol.cfg.Name][f] {
+				if p := s.uplinks.path(name, f); p != nil {
+					c.lose(name)
+					p.adoptDown(t)
+				}
+			}
+		}
+	}
+}
+
+// adoptDown makes a path down that was so in an earlier run. How long ago is not
+// known, so it owes a whole proof.
+func (p *path) adoptDown(t *turn) {
+	if p.state != Unknown {
+		return
+	}
+	p.state, p.since, p.reason = Down, t.now, "was down before the restart"
+	p.recovery = recovery{owes: true, good: never, began: never, stallUntil: never}
+	p.mark = t.step
+	p.touched = true
 }

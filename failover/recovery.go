@@ -15,7 +15,7 @@ type recovery struct {
 	// began is the start of the outage; never where it is not known.
 	began Instant
 	// stallUntil is until when an answer shows that the path had only stalled, and
-	// teaches patience; never where the down did not come by silence.
+	// raises patience; never where the down was not caused by silence.
 	stallUntil Instant
 }
 
@@ -25,59 +25,19 @@ var noRecovery = recovery{good: never, began: never, stallUntil: never}
 // outageFactor makes a short outage owe a short proof.
 const outageFactor = 10
 
-func (e *Engine) enterDown(p *path, from State) {
-	base := from
-	if from == Suspect || from == Shunned {
-		base = p.base
-	}
-	silence := p.up.known && !p.isBarred()
-	p.recovery.began = e.now
-	p.evidence = e.now
-	if silence && p.silent != never {
-		p.recovery.began = p.silent
-		p.evidence = p.silent
-	}
-	p.recovery.owes = true
-	p.recovery.stallUntil = never
-	if base.Answering() {
-		p.damping.add(e.now, p.up.cfg.Health.Damping)
-	}
-	p.mark = e.seq
-	e.closeBurst(p)
-	if silence {
-		p.recovery.stallUntil = e.now + quickReturn
-		p.fastUntil = e.now + quickReturn
-		p.fastNext = e.now
-	}
-}
-
-func (e *Engine) enterRecovering(p *path, from State) {
-	r := &p.recovery
-	if from != Down {
-		if from != Suspect {
-			r.good = e.now
-		}
-		return
-	}
-	after := e.cfg.Failback.After
+// begin starts the proof: the path has to be good for the failback time, or for
+// ten times the outage where that is shorter, but no shorter than what an earlier
+// proof was interrupted in. It reports whether the path had only stalled.
+func (r *recovery) begin(now Instant, after time.Duration) (stalled bool) {
 	hold := after
 	if r.began != never {
-		hold = min(after, outageFactor*(e.now-r.began))
+		hold = min(after, outageFactor*(now-r.began))
 	}
-	if unfinished := r.hold; r.good != never {
-		hold = max(hold, min(unfinished, after))
+	if r.good != never {
+		hold = max(hold, min(r.hold, after))
 	}
-	r.good, r.hold = e.now, hold
-	if e.now <= r.stallUntil {
-		p.patience.double(e.now)
-	}
-	p.proven = true
-	p.window.reset(len(p.targets))
-}
-
-// upAt is when a recovering path is up again, if nothing comes between.
-func (p *path) upAt() Instant {
-	return max(p.recovery.good+p.recovery.hold, p.damping.heldUntil)
+	r.good, r.hold = now, hold
+	return now <= r.stallUntil
 }
 
 // damping is the penalty for downs (RFC 2439): a point for each, halved each
@@ -92,7 +52,8 @@ func (d *damping) add(now Instant, c Damping) {
 	if c.HalfLife <= 0 || c.Suppress <= 0 {
 		return
 	}
-	d.points = min(d.decayed(now, c)+1, max(c.Max, 1))
+	decayed := d.points * math.Exp2(-float64(now-d.at)/float64(c.HalfLife))
+	d.points = min(decayed+1, max(c.Max, 1))
 	d.at = now
 	if d.points <= c.Suppress && now >= d.heldUntil {
 		return
@@ -103,19 +64,15 @@ func (d *damping) add(now Instant, c Damping) {
 	}
 }
 
-func (d *damping) decayed(now Instant, c Damping) float64 {
-	return d.points * math.Exp2(-float64(now-d.at)/float64(c.HalfLife))
-}
-
 const (
-	// mostPatience bounds what patience can learn.
+	// mostPatience bounds what patience can be raised to.
 	mostPatience = 2 * time.Second
 	// forgetting is the time without a stall after which patience halves.
 	forgetting = 30 * 24 * time.Hour
 )
 
-// patience is the silence after which a shunned path is down. It is learnt
-// upwards from the configured one by stalls, and forgotten by their absence.
+// patience is the silence after which a shunned path is down. Stalls raise it
+// above the configured one; without stalls it falls back.
 type patience struct {
 	least, now time.Duration
 	changed    Instant
@@ -130,7 +87,7 @@ func (p *patience) configure(least time.Duration) {
 	p.now = max(p.now, least)
 }
 
-// restore takes over what was learnt before a restart.
+// restore continues with what was learnt before a restart.
 func (p *patience) restore(now Instant, learnt time.Duration) {
 	if learnt > p.now {
 		p.now = max(p.least, min(learnt, mostPatience))

@@ -3,15 +3,20 @@ package failover
 import "time"
 
 const (
-	// leastDeadline keeps the machine's own delays from looking like loss.
+	// leastDeadline keeps delays within this machine from looking like loss.
 	leastDeadline = 40 * time.Millisecond
-	// granularity is G of RFC 6298: how exactly instants are known here.
+	// granularity is G of RFC 6298: how precisely instants are known here.
 	granularity = 10 * time.Millisecond
-	// firstDeadline holds before any answer: above the RTT of almost any
+	// firstDeadline applies before any answer: above the RTT of almost any
 	// terrestrial path, mobile networks included, and short enough that an
 	// uplink that is dead from the start is noticed soon. It only raises a
 	// suspicion: the burst that follows then waits for lost_after.
 	firstDeadline = 250 * time.Millisecond
+	// acquaintance is how many extra probes a target gets when it first answers.
+	// RFC 6298 starts with a deviation of half the RTT, which each answer reduces
+	// by a quarter: with the regular probes alone the deadline of a new path would
+	// be too long for its first ten seconds.
+	acquaintance = 4
 )
 
 // estimate is the smoothed round trip time of RFC 6298, section 2.
@@ -23,9 +28,10 @@ type estimate struct {
 
 func (r *estimate) known() bool { return r.samples > 0 }
 
-// add takes a sample. The first answers may have waited for what is over: a
-// neighbour's address, a radio that slept. By the RFC that would be remembered for
-// dozens of samples, so among the first ones a clearly shorter one begins anew.
+// add adds a sample. The first answers may have waited for something that is done
+// by now: resolving a neighbor's address, waking a radio. By the RFC that would
+// affect dozens of samples, so among the first ones a clearly shorter one starts
+// the estimate afresh.
 func (r *estimate) add(rtt time.Duration) {
 	r.samples = min(r.samples+1, acquaintance+2)
 	if r.samples == 1 || r.samples <= acquaintance+1 && rtt < r.srtt*3/4 {
@@ -42,17 +48,17 @@ func (r *estimate) deadline(lost time.Duration) time.Duration {
 	return min(max(d, leastDeadline), lost)
 }
 
-// deadline is the age at which a probe to a target is late. A target that never
-// answered is judged by the slowest other one; without any answer on the path,
-// by a guess, and burst probes, whose lateness is a verdict, by lost_after.
-func (p *path) deadline(t *target, burst bool) time.Duration {
-	lost := p.up.cfg.Probe.LostAfter
+// deadline is the age at which a probe to a target is late, at most lost. For a
+// target that never answered it is that of the slowest other one. Without any
+// answer on the path it is a guess, or lost itself for the probes of a burst,
+// whose lateness is a verdict.
+func (ts targets) deadline(t *target, burst bool, lost time.Duration) time.Duration {
 	if t.rtt.known() {
 		return t.rtt.deadline(lost)
 	}
 	var slowest time.Duration
-	for i := range p.targets {
-		if o := &p.targets[i]; o.rtt.known() {
+	for i := range ts {
+		if o := &ts[i]; o.rtt.known() {
 			slowest = max(slowest, o.rtt.deadline(lost))
 		}
 	}
@@ -63,4 +69,13 @@ func (p *path) deadline(t *target, burst bool) time.Duration {
 		return lost
 	}
 	return min(firstDeadline, lost)
+}
+
+// slowest is the longest deadline of all targets, at least the least one.
+func (ts targets) slowest(lost time.Duration) time.Duration {
+	d := leastDeadline
+	for i := range ts {
+		d = max(d, ts.deadline(&ts[i], false, lost))
+	}
+	return d
 }

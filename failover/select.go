@@ -1,209 +1,184 @@
 package failover
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
-// quickStart is how long after the first answer a more preferred uplink that
-// answers takes over at once.
-const quickStart = 2 * time.Second
+// selector owns the choice of uplinks: the policies with their ladders, the
+// operator's overrides, and the intent. It reads paths; all that it asks of them
+// is a burst where a choice waits for proof.
+type selector struct {
+	failback Failback
+	sessions Sessions
+	uplinks  uplinks
+	policies []*policy
+	// drains are the drained uplinks.
+	drains []override
+	// operatorAt is when the operator last gave a command, or one ended by itself.
+	operatorAt Instant
+	// overrideEnd is when the next override ends by itself.
+	overrideEnd Instant
+	// awaitsProof: a choice waits for a probe of some path to be answered or late.
+	awaitsProof bool
+	// due is when a choice that had to wait is to be made again.
+	due    Instant
+	intent *Intent
+}
 
-// freshProof is how long ago, beyond a path's own deadline, a probe may have
-// left whose answer proves the target of a switch that nothing forces. At the
-// default interval this needs no extra probe.
-const freshProof = 500 * time.Millisecond
-
-// choose selects for each policy and family, and makes the intent.
-func (e *Engine) choose() {
-	if !e.awaitLinks() {
-		return
+// choose selects the uplinks of each policy and family, and makes the intent. It
+// reports whether it did, which is only where something has changed that matters.
+func (s *selector) choose(t *turn) bool {
+	if t.now >= s.overrideEnd {
+		s.endOverrides(t)
 	}
-	e.endOverrides()
-	for _, pol := range e.policies {
-		e.dirty = e.dirty || pol.due <= e.now
+	if !t.reselect && !(t.probed && s.awaitsProof) && t.now < s.due {
+		return false
 	}
-	if !e.dirty {
-		return
-	}
-	e.dirty, e.awaitProof = false, false
-	for _, pol := range e.policies {
-		pol.due = forever
+	s.awaitsProof, s.due = false, forever
+	for _, pol := range s.policies {
 		for _, f := range Families {
-			e.chooseFirst(pol, f)
-			pol.due = min(pol.due, pol.family[f].due)
+			s.chooseFirst(t, &pol.family[f])
 		}
 	}
-	e.noteCarrying()
-	e.updateIntent()
+	s.updateIntent(t)
+	return true
 }
 
-// chooseFirst selects one ladder's first rung, and builds the ladder.
-func (e *Engine) chooseFirst(pol *policy, f Family) {
-	c := &pol.family[f]
-	c.due = forever
-	cs := e.candidates(pol, f)
-	e.noteFirstAnswer(c, cs)
-	e.forgetShunned(c, f)
-	m := e.pick(pol, f, cs)
-	e.move(pol, f, m)
-	e.noteLost(pol, f, cs)
-	c.ladder = buildLadder(c.first, cs, slices.Clone(c.lost), pol.cfg.Block)
-}
-
-func (e *Engine) noteFirstAnswer(c *choice, cs []candidate) {
-	if c.firstAnswer != never {
-		return
+// chooseFirst selects the first rung of one ladder, and builds the ladder.
+func (s *selector) chooseFirst(t *turn, c *choice) {
+	c.candidates = s.rankCandidates(c)
+	if c.firstAnswer == never && slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.rank.answers() }) {
+		c.firstAnswer = t.now
 	}
-	for _, k := range cs {
-		if k.rank <= rankAnswering {
-			c.firstAnswer = e.now
+	// The way back to uplinks that were left as shunned is a failback once one of
+	// them is down: it was more than a stall.
+	if slices.ContainsFunc(c.leftShunned, func(name string) bool {
+		p := s.uplinks.path(name, c.family)
+		return p == nil || p.class() == Down
+	}) {
+		c.leftShunned = nil
+	}
+	s.carryOut(t, c, s.decide(t, c))
+	for _, k := range c.candidates {
+		if contains(c.first, k.up.cfg.Name) {
+			k.standing = carrying
 		}
 	}
+	s.updateLost(t, c)
+	c.ladder = buildLadder(c)
 }
 
-// forgetShunned makes the way back a failback once what was left is down: it
-// was more than a stall.
-func (e *Engine) forgetShunned(c *choice, f Family) {
-	for _, name := range c.shunned {
-		if p := e.path(name, f); p == nil || p.class() == Down {
-			c.shunned = nil
-			return
-		}
+// carryOut makes a decision the first rung, and records the switch where it is one.
+func (s *selector) carryOut(t *turn, c *choice, d decision) {
+	from := c.first
+	if d.kind != stayed {
+		c.first = d.to
+		c.adopted = false
+		c.begun = true
 	}
-}
-
-// move carries a picked first rung out, and records it.
-func (e *Engine) move(pol *policy, f Family, m pick) {
-	c := &pol.family[f]
-	if slices.Equal(m.to, c.first) {
+	var kind SwitchKind
+	switch d.kind {
+	case stayed, reweighed, placed:
 		return
-	}
-	from := names(c.first)
-	c.first = m.to
-	c.adopted = false
-	c.begun = c.begun || len(m.to) > 0
-	if m.silent {
-		return
+	case emptied, forced, fledShunned:
+		kind = Failover
+	case leftUnproven:
+		kind = Switchover
+	case failedBack:
+		kind = Return
+		c.voluntary = t.now
+	case switchedOver:
+		kind = Switchover
+		c.voluntary = t.now
+	default:
+		panic("failover: unknown decision")
 	}
 	c.switched = true
-	if m.voluntary {
-		c.voluntary = e.now
+	c.leftShunned = nil
+	if d.kind == fledShunned {
+		c.leftShunned = names(from)
 	}
-	c.shunned = nil
-	if m.shunned {
-		c.shunned = from
-	}
-	e.leaveDegraded(c, f, from)
-	e.switches++
-	r := Record{At: e.now, Switch: &SwitchChange{
-		Policy: pol.cfg.Name, Family: f, Kind: m.kind, From: from, To: names(m.to),
-		Reason: m.reason, Evidence: m.evidence, Generation: e.nextGeneration(),
-	}}
-	e.record(r)
-	e.lastSwitch = &r
-}
-
-// leaveDegraded marks the sessions of a rung's degraded uplinks for moving, as
-// they are left.
-func (e *Engine) leaveDegraded(c *choice, f Family, from []string) {
-	for _, name := range from {
-		if p := e.path(name, f); e.cfg.Sessions.MoveOnDegraded && p != nil && p.class() == Degraded {
-			c.lose(name)
+	for _, share := range from {
+		p := s.uplinks.path(share.Uplink, c.family)
+		if s.sessions.MoveOnDegraded && p != nil && p.class() == Degraded {
+			c.lose(share.Uplink)
 		}
 	}
+	t.record(Record{Switch: &SwitchChange{
+		Policy: c.policy.cfg.Name, Family: c.family, Kind: kind, From: names(from), To: names(d.to),
+		Reason: d.reason, Evidence: d.evidence, Generation: s.nextGeneration(),
+	}})
 }
 
-// noteLost keeps the list of uplinks whose sessions have to move: they are down,
-// and the first rung answers. Once moved they stay so until their uplink
-// answers, or is degraded no more.
-func (e *Engine) noteLost(pol *policy, f Family, cs []candidate) {
-	c := &pol.family[f]
-	elsewhere := e.firstAnswers(c, f)
+// updateLost keeps the list of uplinks whose sessions have to move: they are down,
+// and the first rung answers. Once moved they stay on the list until their uplink
+// answers, or is no longer degraded.
+func (s *selector) updateLost(t *turn, c *choice) {
+	elsewhere := len(c.first) > 0
+	for _, share := range c.first {
+		elsewhere = elsewhere && rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
+	}
 	var lost []string
-	for _, m := range pol.members {
-		p, name := &m.up.paths[f], m.up.cfg.Name
-		if (Rung{Shares: c.first}).has(name) {
+	for _, m := range c.policy.members {
+		p, name := &m.up.paths[c.family], m.up.cfg.Name
+		if contains(c.first, name) {
 			continue
 		}
-		was := slices.Contains(c.lost, name)
+		lose := slices.Contains(c.lost, name)
 		switch {
-		case p.state == Down && e.cfg.Sessions.MoveOnDown && (was || elsewhere && e.calledAll(c, f, p)),
-			p.class() == Degraded && e.cfg.Sessions.MoveOnDegraded && was:
+		case p.state == Down && s.sessions.MoveOnDown:
+			lose = lose || elsewhere && !slices.ContainsFunc(c.first, func(share Share) bool {
+				return !s.lastCallFailed(t, p, s.uplinks.path(share.Uplink, c.family))
+			})
+		case p.class() == Degraded && s.sessions.MoveOnDegraded:
+		default:
+			lose = false
+		}
+		if lose {
 			lost = append(lost, name)
 		}
 	}
 	c.lost = lost
 }
 
-// calledAll reports whether a silent path had its last call since the first
-// rung's uplinks came.
-func (e *Engine) calledAll(c *choice, f Family, p *path) bool {
-	for _, s := range c.first {
-		if !e.stillSilent(c, p, e.path(s.Uplink, f)) {
-			return false
-		}
+// lastCallFailed reports whether a silent path has had its last call since another
+// one came, and did not answer (see uplinks.lastCall). If not, the choice has to
+// be made again when it has.
+func (s *selector) lastCallFailed(t *turn, silent, other *path) bool {
+	if silent.cut() || len(silent.targets) == 0 || silent.lateSent >= other.cameAt || t.now >= other.cameAt+lastCallTime {
+		return true
 	}
-	return true
+	s.awaitsProof = true
+	s.due = min(s.due, other.cameAt+lastCallTime)
+	return false
 }
 
-// firstAnswers reports whether the first rung is there and answers.
-func (e *Engine) firstAnswers(c *choice, f Family) bool {
-	return len(c.first) > 0 && e.firstRank(c, f) <= rankAnswering
-}
-
-// firstRank is the rank of the first rung's worst member.
-func (e *Engine) firstRank(c *choice, f Family) int {
-	rank := 0
-	for _, s := range c.first {
-		rank = max(rank, e.path(s.Uplink, f).rank())
-	}
-	return rank
-}
-
-// noteCarrying tells the uplinks whether they carry, which sets the rhythm of
-// the metered ones.
-func (e *Engine) noteCarrying() {
-	for _, u := range e.uplinks {
-		u.carries = false
-		for _, pol := range e.policies {
-			for _, f := range Families {
-				u.carries = u.carries || Rung{Shares: pol.family[f].first}.has(u.cfg.Name)
-			}
-		}
-	}
-	e.rhythms()
-}
-
-func (e *Engine) nextGeneration() uint64 {
-	if e.intent == nil {
-		return 1
-	}
-	return e.intent.Generation + 1
-}
-
-// updateIntent hands a new intent out when any ladder changed.
-func (e *Engine) updateIntent() {
-	if !e.intentChanged() {
+// updateIntent outputs a new intent when any ladder has changed.
+func (s *selector) updateIntent(t *turn) {
+	if !s.intentChanged() {
 		return
 	}
-	in := &Intent{Generation: e.nextGeneration()}
-	for _, pol := range e.policies {
-		in.Policies = append(in.Policies, PolicyIntent{
+	s.intent = &Intent{Generation: s.nextGeneration()}
+	for _, pol := range s.policies {
+		s.intent.Policies = append(s.intent.Policies, PolicyIntent{
 			Policy: pol.cfg.Name,
 			Family: [2]Ladder{pol.family[IPv4].ladder, pol.family[IPv6].ladder},
 		})
 	}
-	e.intent = in
-	e.out.Intent = in.clone()
+	t.out.Intent = s.intent.clone()
 }
 
-func (e *Engine) intentChanged() bool {
-	if e.intent == nil || len(e.intent.Policies) != len(e.policies) {
+func (s *selector) nextGeneration() uint64 {
+	if s.intent == nil {
+		return 1
+	}
+	return s.intent.Generation + 1
+}
+
+func (s *selector) intentChanged() bool {
+	if s.intent == nil || len(s.intent.Policies) != len(s.policies) {
 		return true
 	}
-	for i, pol := range e.policies {
-		old := &e.intent.Policies[i]
+	for i, pol := range s.policies {
+		old := &s.intent.Policies[i]
 		if old.Policy != pol.cfg.Name || !old.Family[IPv4].equal(pol.family[IPv4].ladder) ||
 			!old.Family[IPv6].equal(pol.family[IPv6].ladder) {
 			return true
@@ -212,18 +187,39 @@ func (e *Engine) intentChanged() bool {
 	return false
 }
 
-// clone copies an intent, so that the caller's use of it is the caller's own.
-func (in *Intent) clone() *Intent {
-	c := &Intent{Generation: in.Generation}
-	for _, p := range in.Policies {
-		q := PolicyIntent{Policy: p.Policy}
-		for f, l := range p.Family {
-			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Block: l.Block}
-			for _, r := range l.Rungs {
-				q.Family[f].Rungs = append(q.Family[f].Rungs, Rung{Shares: slices.Clone(r.Shares)})
+// carries reports whether an uplink is in the first rung of any ladder.
+func (s *selector) carries(name string) bool {
+	for _, pol := range s.policies {
+		for _, f := range Families {
+			if contains(pol.family[f].first, name) {
+				return true
 			}
 		}
-		c.Policies = append(c.Policies, q)
 	}
-	return c
+	return false
+}
+
+// successors is how many of the best candidates are probed for each suspicion.
+const successors = 2
+
+// probeSuccessors starts bursts on the best uplinks that would follow a suspected
+// one, in each ladder that it carries.
+func (s *selector) probeSuccessors(t *turn, suspect *path) {
+	for _, pol := range s.policies {
+		rungs := pol.family[suspect.family].ladder.Rungs
+		if len(rungs) == 0 || !rungs[0].has(suspect.up.cfg.Name) {
+			continue
+		}
+		left := successors
+		for _, r := range rungs {
+			for _, share := range r.Shares {
+				p := s.uplinks.path(share.Uplink, suspect.family)
+				if left == 0 || p == nil || p == suspect || !p.class().Answering() && p.class() != Unknown {
+					continue
+				}
+				p.startBurst(t)
+				left--
+			}
+		}
+	}
 }

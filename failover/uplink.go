@@ -1,12 +1,17 @@
 package failover
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// uplink is what the engine holds of one uplink.
+// uplink is what the engine holds of one uplink, apart from its health.
 type uplink struct {
-	index int
+	index int // in the configuration
 	cfg   Uplink
-	// known: its link was told at least once.
+	// failbackAfter is Failback.After, for how long its paths must prove themselves.
+	failbackAfter time.Duration
+	// known: its link was reported at least once.
 	known bool
 	link  Link
 	// ifname is the interface's last known name, for the reason when it is gone.
@@ -15,156 +20,174 @@ type uplink struct {
 	bucket bucket
 	// carries: it is in the first rung of some ladder.
 	carries bool
-	drained override
-	reread  Instant
+	// rereadAt is when its link was last asked for.
+	rereadAt Instant
 }
 
-// path is one uplink in one family: what is probed and judged. The themes of
-// its fields have their own files: flight.go, burst.go, window.go, health.go.
-type path struct {
-	up      *uplink
-	family  Family
-	cfg     FamilyConfig
-	targets []target
-	// epoch counts the times that what was in the air became void.
-	epoch uint32
-	open  []ProbeID
-
-	// The schedule.
-	interval time.Duration
-	phase    time.Duration
-	probing  bool
-	fastNext Instant
-	fastTurn int
-	// fastUntil ends the fast probing that follows a down.
-	fastUntil Instant
-
-	// Health.
-	state, base State
-	reason      string
-	since       Instant
-	// baseReason and baseSince are those of base: a suspicion that comes to
-	// nothing leaves them as they were.
-	baseReason string
-	baseSince  Instant
-	// evidence is where the evidence of the present state starts: the first
-	// unanswered sending, or the kernel's event; never where it has no meaning.
-	evidence Instant
-	seen     bool
-	// proven: a quorum has answered at some time since the start.
-	proven bool
-	// cause of a suspicion that is yet to be acted on; empty for none.
-	cause string
-	// silent is the first unanswered sending of the present silence.
-	silent Instant
-	// mark is the step after which answers count for the next judgement,
-	// doubted the same for the whole of a suspicion and what follows it.
-	mark, doubted uint64
-	// lateSent is the newest sending that was late, cameAt when the path last
-	// began to answer.
-	lateSent, cameAt Instant
-	// suspectAt is when the suspicion, or its latest renewal, began.
-	suspectAt Instant
-	answered  Instant
-	burst     burst
-	recovery  recovery
-	patience  patience
-	damping   damping
-	window    window
-	// calm is the version of the window that was found within all limits: it need
-	// not be judged again before it changes.
-	calm uint64
-	// worst is the figure that was last over its limit.
-	worst int
-	// received is when established flows last received.
-	received Instant
-
-	touched bool
-	due     Instant
+// linkChanged stores a link as it was read. A family that becomes usable by it is
+// probed at once; one that no longer is has nothing in flight.
+func (u *uplink) linkChanged(t *turn, l Link) {
+	if u.known && u.link.Equal(l) {
+		return
+	}
+	before := u.link
+	u.known, u.link = true, l
+	if l.Interface != "" {
+		u.ifname = l.Interface
+	}
+	for _, f := range Families {
+		u.paths[f].seen = u.paths[f].seen || l.Family[f].Offered()
+	}
+	for _, f := range Families {
+		u.paths[f].attend(t, before.Index != l.Index || !before.Family[f].equal(l.Family[f]))
+	}
+	t.reselect = true
 }
 
-// target is one probe target of a path.
-type target struct {
-	name string
-	rtt  estimate
-	next Instant
-	// tried: a probe was answered or late. misses counts the late probes since
-	// the last answer, hits the answers since the last miss.
-	tried        bool
-	misses, hits int
-	// fresh is the newest sending that was answered, answeredAt the step of the
-	// last answer.
-	fresh      Instant
-	answeredAt uint64
-	// lastRTT is that of the regular probe before; 0 for none.
-	lastRTT time.Duration
-	aside   bool
-	// ask counts the probes still to send because another uplink misses it.
-	ask     int
-	askNext Instant
+// reread asks the caller to read the link again, at most once each 100 ms.
+func (u *uplink) reread(t *turn) {
+	if t.now-u.rereadAt >= 100*time.Millisecond {
+		u.rereadAt = t.now
+		t.out.Reread = append(t.out.Reread, u.cfg.Name)
+	}
 }
 
-// failing is how many misses in a row make a target one that does not answer.
-const failing = 3
+// spacing is the time between two extra probes to a target.
+func (u *uplink) spacing() time.Duration { return max(u.cfg.Probe.Burst.Spacing, time.Millisecond) }
 
-// answering reports whether the target is taken to answer.
-func (t *target) answering() bool { return t.tried && t.fresh != never && t.misses < failing }
+func (u *uplink) interfaceIs(what string) string {
+	if u.ifname == "" {
+		return "interface is " + what
+	}
+	return "interface " + u.ifname + " is " + what
+}
 
-// active counts the targets that are not set aside.
-func (p *path) active() int {
-	n := 0
-	for i := range p.targets {
-		if !p.targets[i].aside {
-			n++
+// uplinks are all those configured, in their order. Its methods are what concerns
+// several of them at once: what one path shows is compared with the others here.
+type uplinks []*uplink
+
+// find returns the uplink of a name, or nil. There are at most 63.
+func (us uplinks) find(name string) *uplink {
+	for _, u := range us {
+		if u.cfg.Name == name {
+			return u
 		}
 	}
-	return n
+	return nil
 }
 
-// quorum is how many targets must answer, among those not set aside.
-func (p *path) quorum() int { return max(1, min(p.cfg.Quorum, p.active())) }
+// path returns an uplink's path in a family, or nil when there is none.
+func (us uplinks) path(name string, f Family) *path {
+	if u := us.find(name); u != nil && f <= IPv6 {
+		return &u.paths[f]
+	}
+	return nil
+}
 
-// count counts the targets not set aside for which f holds.
-func (p *path) count(f func(*target) bool) int {
-	n := 0
-	for i := range p.targets {
-		if t := &p.targets[i]; !t.aside && f(t) {
-			n++
+// allReported reports whether the link of each enabled uplink is known.
+func (us uplinks) allReported() bool {
+	return !slices.ContainsFunc(us, func(u *uplink) bool { return !u.known && u.cfg.Enabled })
+}
+
+// anotherAnswers reports whether an uplink other than one answers in a family.
+func (us uplinks) anotherAnswers(u *uplink, f Family) bool {
+	for _, o := range us {
+		if o != u && o.cfg.Enabled && o.paths[f].class().Answering() {
+			return true
 		}
 	}
-	return n
+	return false
 }
 
-// answeredSince reports whether a quorum of targets answered after a step.
-func (p *path) answeredSince(seq uint64) bool {
-	n := p.count(func(t *target) bool { return t.answeredAt > seq && t.misses == 0 })
-	return n >= p.quorum()
-}
+// lastCallTime is how long an uplink that has just begun to answer waits for the
+// last call of the others at most, in case they cannot even send.
+const lastCallTime = time.Second
 
-// provenSince reports whether a quorum answered probes sent at or after an
-// instant. Where nothing is probed the link's word is all there is.
-func (p *path) provenSince(at Instant) bool {
-	if len(p.targets) == 0 {
-		return true
+// lastCall probes the silent paths of a family at once when one begins to answer:
+// what failed together returns at about the same time. Before traffic leaves a
+// silent path for one that has just come, a probe that was sent after the latter's
+// first answer must be late (see selector.lastCallFailed).
+func (us uplinks) lastCall(t *turn, came *path) {
+	for _, u := range us {
+		if p := &u.paths[came.family]; p != came && p.state == Down && p.schedule.probing {
+			p.probeFast(t.now, t.now+lastCallTime)
+		}
 	}
-	return p.count(func(t *target) bool { return t.fresh >= at }) >= p.quorum()
 }
 
-// class is the state by which the path is ranked: a suspicion changes nothing.
-func (p *path) class() State {
-	if p.state == Suspect {
-		return p.base
+// probeFast probes the path fast from now until an instant, unless it already is
+// for as long.
+func (p *path) probeFast(now, until Instant) {
+	if p.schedule.fastUntil < until {
+		p.schedule.fastUntil = until
+		p.schedule.fastNext = now
+		p.touched = true
 	}
-	return p.state
 }
 
-// live reports whether traffic may be on the path as far as is known.
-func (p *path) live() bool { return p.class().Answering() || p.class() == Unknown }
+// A target that fails by every uplink that otherwise answers is itself at fault.
+// It is set aside: it counts neither for the quorum nor for the window, until it
+// answers again.
 
-// routable reports whether the path can have a place in a ladder.
-func (p *path) routable() bool {
-	return p.up.cfg.Enabled && p.cfg.Enabled && p.up.known && p.up.link.Routable(p.family)
+const (
+	// asideMisses is how many misses in a row it takes, on all uplinks together.
+	asideMisses = 6
+	// asideHits is how many answers in a row bring a target back.
+	asideHits = 3
+)
+
+// compareTarget handles a target that does not answer by one path: the other
+// uplinks are asked about it, and when it fails by all of them it is set aside.
+func (us uplinks) compareTarget(t *turn, p *path, tg *target) {
+	if tg.aside || !p.schedule.probing || !p.targets.othersAnswer(tg) {
+		return
+	}
+	total := 0
+	for _, u := range us {
+		q := &u.paths[p.family]
+		o := q.targets.find(tg.name)
+		if o == nil || !q.schedule.probing || !q.class().Answering() {
+			continue
+		}
+		if alone := q.targets.active() < 2 && o.misses >= failing; alone {
+			continue
+		}
+		if o.misses < failing || !q.targets.othersAnswer(o) {
+			if q != p && (tg.misses == failing || tg.misses == asideMisses) {
+				q.inquire(t, o)
+			}
+			return
+		}
+		total += o.misses
+	}
+	if total >= asideMisses {
+		us.setAside(t, p.family, tg.name, true)
+	}
 }
 
-// cut reports whether the kernel itself says that nothing can pass.
-func (p *path) cut() bool { return !p.routable() || !p.up.link.Carrier }
+// inquire probes one target of the path, and the others to compare it with.
+func (p *path) inquire(t *turn, tg *target) {
+	tg.ask = failing
+	tg.askNext = t.now
+	p.startBurst(t)
+	p.touched = true
+}
+
+// setAside sets a target aside on all uplinks, or brings it back. What is in the
+// windows of it is removed.
+func (us uplinks) setAside(t *turn, f Family, name string, aside bool) {
+	for _, u := range us {
+		u.paths[f].setAside(name, aside)
+	}
+	t.rejudge = true
+}
+
+func (p *path) setAside(name string, aside bool) {
+	for i := range p.targets {
+		if tg := &p.targets[i]; tg.name == name && tg.aside != aside {
+			tg.aside = aside
+			p.window.drop(i)
+			p.touched = true
+		}
+	}
+}

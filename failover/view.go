@@ -1,14 +1,14 @@
 package failover
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// View is a copy of what the engine holds to be so, for people to look at.
+// View is a copy of what the engine knows and has decided, for people to look at.
 type View struct {
 	Uplinks  []UplinkView
 	Policies []PolicyView
-	// Switches counts the switches since the start; Last is the newest one.
-	Switches uint64
-	Last     *Record
 }
 
 // UplinkView is one uplink, in configuration order.
@@ -20,7 +20,7 @@ type UplinkView struct {
 	// Admin is "auto", "drained" or "switched"; Until ends it, 0 for never.
 	Admin string
 	Until Instant
-	// HeldUntil is when damping is expected to let go; 0 when it does not hold.
+	// HeldUntil is when damping is expected to end; 0 when the uplink is not held.
 	HeldUntil Instant
 	// Proven is the last answer in any family; negative when there was none.
 	Proven Instant
@@ -60,4 +60,77 @@ type TargetView struct {
 type PolicyView struct {
 	Name   string
 	Family [2][]Share
+}
+
+// View returns a copy of what the engine knows and has decided after the last step.
+func (e *Engine) View() View {
+	var v View
+	for _, u := range e.uplinks {
+		v.Uplinks = append(v.Uplinks, e.viewUplink(u))
+	}
+	for _, pol := range e.selector.policies {
+		pv := PolicyView{Name: pol.cfg.Name}
+		for _, f := range Families {
+			pv.Family[f] = slices.Clone(pol.family[f].first)
+		}
+		v.Policies = append(v.Policies, pv)
+	}
+	return v
+}
+
+func (e *Engine) viewUplink(u *uplink) UplinkView {
+	v := UplinkView{Name: u.cfg.Name, Enabled: u.cfg.Enabled, Metered: u.cfg.Metered, Link: u.link, Proven: -1}
+	v.Admin, v.Until = e.selector.admin(u.cfg.Name)
+	for _, f := range Families {
+		p := &u.paths[f]
+		v.Link.Family[f].Addresses = slices.Clone(u.link.Family[f].Addresses)
+		v.Family[f] = viewPath(p, e.now)
+		v.Proven = max(v.Proven, p.answered)
+		if p.recovery.owes && p.damping.heldUntil > e.now {
+			v.HeldUntil = max(v.HeldUntil, p.damping.heldUntil)
+		}
+	}
+	return v
+}
+
+// leastOfTarget is how many samples the figures of a single target need.
+const leastOfTarget = 10
+
+func viewPath(p *path, now Instant) FamilyView {
+	patience := p.patience
+	patience.forget(now)
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now}
+	if p.state == Up {
+		v.Reason = ""
+	}
+	if p.schedule.probing && p.window.known() {
+		v.Loss = ptr(p.window.total.loss())
+		v.RTT = ifKnown(p.window.total.latency())
+		v.Jitter = ifKnown(p.window.total.jitter())
+	}
+	for i := range p.targets {
+		t := &p.targets[i]
+		tv := TargetView{Target: t.name}
+		if p.schedule.probing {
+			tv.SetAside = t.aside
+			if t.tried {
+				tv.Answering = ptr(t.answering())
+			}
+			if sum := &p.window.target[i]; sum.n >= leastOfTarget {
+				tv.Loss = ptr(sum.loss())
+				tv.RTT = ifKnown(sum.latency())
+			}
+		}
+		v.Targets = append(v.Targets, tv)
+	}
+	return v
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func ifKnown(d time.Duration, ok bool) *time.Duration {
+	if !ok {
+		return nil
+	}
+	return &d
 }

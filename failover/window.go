@@ -10,8 +10,8 @@ const (
 	leastSamples = 30
 	// longestWindow bounds the stretching of a window where probes are rare.
 	longestWindow = 10 * time.Minute
-	// mostSamples bounds a window's memory. Beyond it the oldest fall out, and
-	// the window is shorter than it was meant.
+	// mostSamples bounds a window's memory. Beyond it the oldest are dropped, and
+	// the window is shorter than configured.
 	mostSamples = 1 << 13
 )
 
@@ -25,7 +25,7 @@ type sample struct {
 	target int
 }
 
-// tally sums samples up. The sums are of whole nanoseconds and therefore exact.
+// tally is a sum of samples. It counts whole nanoseconds and is therefore exact.
 type tally struct {
 	n, lost, devs int
 	rtt, dev      time.Duration
@@ -127,7 +127,7 @@ func (w *window) grow() {
 	w.ring, w.head = ring, 0
 }
 
-// drop takes one target's samples out.
+// drop removes one target's samples.
 func (w *window) drop(target int) {
 	kept := window{
 		ring: make([]sample, len(w.ring)), start: w.start, target: make([]tally, len(w.target)), version: w.version + 1,
@@ -156,14 +156,14 @@ func (w *window) reach(now Instant) time.Duration {
 	return now - w.ring[w.head].at
 }
 
-// full reports whether the window has its whole span behind it, and no more.
+// full reports whether the samples cover the window's whole span, and no more.
 func (w *window) full(now Instant, span time.Duration) bool {
 	return now-w.start >= span && w.reach(now) <= span
 }
 
 // chanceOnce is the negative logarithm of the probability up to which a count
-// of losses is put down to chance: 10^-10, about one in a hundred years of
-// judging at three probes a second.
+// of losses is attributed to chance: 10^-10, about once in a hundred years at
+// three probes a second.
 const chanceOnce = 23
 
 // beyondChance reports whether so many losses among n probes are more than
@@ -182,20 +182,4 @@ func beyondChance(lost, n int, p float64) bool {
 		d += (1 - q) * math.Log((1-q)/(1-p))
 	}
 	return float64(n)*d >= chanceOnce
-}
-
-// sample adds a regular probe's outcome to the path's window; rtt is 0 when the
-// probe was lost.
-func (e *Engine) sample(p *path, target int, rtt time.Duration) {
-	t := &p.targets[target]
-	dev := time.Duration(-1)
-	if rtt > 0 {
-		if t.lastRTT > 0 {
-			dev = (rtt - t.lastRTT).Abs()
-		}
-		t.lastRTT = rtt
-	}
-	if !t.aside {
-		p.window.push(sample{at: e.now, rtt: rtt, dev: dev, target: target}, p.up.cfg.Health.Window)
-	}
 }

@@ -133,21 +133,21 @@ func TestOverIsJudgedAnew(t *testing.T) {
 		}
 	}
 	push(30, 100*time.Millisecond)
-	if why := p.over(0); why != "" {
+	if why := p.limits.exceeded(&p.window, &p.up.cfg.Health, 0); why != "" {
 		t.Fatalf("100 ms of latency: %s", why)
 	}
 	p.up.cfg.Health.Latency.Degraded = 0.05
 	p.configure(targets)
-	if why := p.over(0); why == "" {
+	if why := p.limits.exceeded(&p.window, &p.up.cfg.Health, 0); why == "" {
 		t.Error("a lower limit changes nothing")
 	}
 	p.up.cfg.Health.Latency.Degraded = 0.5
 	p.configure(targets)
-	if why := p.over(0); why != "" {
+	if why := p.limits.exceeded(&p.window, &p.up.cfg.Health, 0); why != "" {
 		t.Fatalf("100 ms of latency: %s", why)
 	}
 	push(30, time.Second)
-	if why := p.over(0); why == "" {
+	if why := p.limits.exceeded(&p.window, &p.up.cfg.Health, 0); why == "" {
 		t.Error("other samples change nothing")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// span writes a duration as people read it: 182ms, 1.2s, 30s, 2m5s.
+// span formats a duration for people: 182ms, 1.2s, 30s, 2m5s.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -27,7 +27,7 @@ func span(d time.Duration) string {
 	return s
 }
 
-// percent writes a ratio: 34%, 4.2%.
+// percent formats a ratio: 34%, 4.2%.
 func percent(v float64) string {
 	v *= 100
 	if v >= 10 || v == math.Trunc(v) {
@@ -36,17 +36,5 @@ func percent(v float64) string {
 	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) + "%"
 }
 
-// seconds writes a figure that is kept in seconds.
+// seconds formats a figure that is in seconds.
 func seconds(v float64) string { return span(time.Duration(v * float64(time.Second))) }
-
-// answers writes how many targets answer: "0 of 3 targets answer".
-func answers(n, of int) string {
-	s := strconv.Itoa(n) + " of " + strconv.Itoa(of) + " target"
-	if of != 1 {
-		s += "s"
-	}
-	if n == 1 {
-		return s + " answers"
-	}
-	return s + " answer"
-}

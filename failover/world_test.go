@@ -197,20 +197,20 @@ func (w *world) check(at Instant, out Output) error {
 // checkSwitch holds a switch against the states that led to it.
 func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 	e := w.net.eng
-	to := 0
+	to := rankUp
 	for _, name := range s.To {
-		to = max(to, e.path(name, s.Family).rank())
+		to = max(to, rankOf(e.uplinks.path(name, s.Family)))
 	}
 	from, cut := rankUp, false
 	for _, name := range s.From {
-		p := e.path(name, s.Family)
-		from = max(from, p.rank())
+		p := e.uplinks.path(name, s.Family)
+		from = max(from, rankOf(p))
 		cut = cut || p.cut()
 	}
 	switch {
 	case len(s.To) == 0 || len(s.From) == 0:
 		return nil
-	case s.Kind == Failover && to > rankAnswering && !cut:
+	case s.Kind == Failover && !to.answers() && !cut:
 		return fmt.Errorf("failover to %v of rank %d from %v of rank %d", s.To, to, s.From, from)
 	case s.Kind == Failover:
 		return nil
@@ -218,15 +218,15 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 		return fmt.Errorf("%s to %v of rank %d from %v of rank %d", s.Kind, s.To, to, s.From, from)
 	}
 	for _, name := range s.To {
-		p := e.path(name, s.Family)
-		if s.Kind == Return && p.state != Up || p.state == Suspect || !p.provenSince(at-freshProof-p.slowest()) {
+		p := e.uplinks.path(name, s.Family)
+		if s.Kind == Return && p.state != Up || p.state == Suspect || !p.provenSince(at-freshProof-p.targets.slowest(p.up.cfg.Probe.LostAfter)) {
 			return fmt.Errorf("%s to %s, which is %s", s.Kind, name, p.state)
 		}
 	}
 	key := s.Policy + s.Family.String()
 	last, ok := w.voluntary[key]
 	w.voluntary[key] = at
-	if ok && !e.handed() && at-last < e.cfg.Failback.MinInterval {
+	if ok && !e.selector.operatorActed(at) && at-last < e.selector.failback.MinInterval {
 		return fmt.Errorf("%s of %s only %v after the last", s.Kind, key, at-last)
 	}
 	return nil
@@ -235,7 +235,7 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 // admined reports whether any override stands.
 func (e *Engine) admined() bool {
 	for _, u := range e.uplinks {
-		if a, _ := e.admin(u); a != "auto" {
+		if a, _ := e.selector.admin(u.cfg.Name); a != "auto" {
 			return true
 		}
 	}
@@ -265,7 +265,7 @@ func (w *world) checkIntent(in *Intent) error {
 				if slices.Contains(w.lost[key], name) {
 					continue
 				}
-				if len(first) == 0 || !e.path(first[0].Shares[0].Uplink, f).class().Answering() {
+				if len(first) == 0 || !e.uplinks.path(first[0].Shares[0].Uplink, f).class().Answering() {
 					return fmt.Errorf("%s is lost with nowhere to go", name)
 				}
 			}

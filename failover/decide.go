@@ -1,0 +1,316 @@
+package failover
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// decisionKind is what a selection does with a first rung. The set is closed.
+type decisionKind uint8
+
+const (
+	// stayed: the first rung stays as it is.
+	stayed decisionKind = iota
+	// reweighed: the same uplinks, by other weights or in another order. No switch.
+	reweighed
+	// placed: the first rung found its place at the start. No switch.
+	placed
+	// leftUnproven: nothing carried for sure, and another one is preferred. It does
+	// not count as a switch by choice.
+	leftUnproven
+	// emptied: no uplink has a place any more.
+	emptied
+	// forced: off uplinks that are silent, cut or gone.
+	forced
+	// fledShunned: the same, off uplinks that are shunned and no more, so that the
+	// way back is no failback.
+	fledShunned
+	// failedBack: back to a preferred uplink, by choice.
+	failedBack
+	// switchedOver: to a better uplink or one that the operator wants, by choice.
+	switchedOver
+)
+
+// decision is the first rung that a selection came to, and why.
+type decision struct {
+	kind   decisionKind
+	to     []Share
+	reason string
+	// evidence is as in SwitchChange.
+	evidence time.Duration
+}
+
+// stay keeps the first rung.
+var stay = decision{kind: stayed}
+
+const (
+	// quickStart is how long after the first answer a more preferred uplink that
+	// answers takes over at once.
+	quickStart = 2 * time.Second
+	// freshProof is how old, beyond a path's own deadline, a probe may be whose
+	// answer proves the destination of a switch that nothing forces. At the default
+	// interval this needs no extra probe.
+	freshProof = 500 * time.Millisecond
+	// operatorTime is how long after the operator's command a switch counts as
+	// caused by it: the uplink may have to be proven first.
+	operatorTime = 2 * time.Second
+)
+
+// decide selects the first rung of a ladder. It keeps the present one unless that
+// can no longer carry, or a better one may replace it.
+func (s *selector) decide(t *turn, c *choice) decision {
+	rs := rungs(c.candidates)
+	if len(rs) == 0 {
+		if len(c.first) == 0 {
+			return stay
+		}
+		reason, evidence := s.causeOf(t.now, c.first, c.family)
+		return decision{kind: emptied, reason: reason, evidence: evidence}
+	}
+	var present []*candidate
+	for _, share := range c.first {
+		for _, k := range c.candidates {
+			if k.up.cfg.Name == share.Uplink {
+				present = append(present, k)
+			}
+		}
+	}
+	switch {
+	case !c.begun:
+		return decision{kind: placed, to: shares(rs[0])}
+	case len(c.first) == 0:
+		return decision{kind: forced, to: shares(rs[0]), reason: "nothing carried before", evidence: -1}
+	case len(present) == 0:
+		reason, evidence := s.causeOf(t.now, c.first, c.family)
+		return decision{kind: forced, to: shares(rs[0]), reason: reason, evidence: evidence}
+	}
+	if len(present) < len(c.first) || slices.ContainsFunc(present, func(k *candidate) bool { return k.rank.silent() }) {
+		return s.flee(t, c, present, rs)
+	}
+	return s.improve(t, c, present, rs)
+}
+
+// causeOf is the reason why uplinks no longer carry, and its evidence.
+func (s *selector) causeOf(now Instant, from []Share, f Family) (string, time.Duration) {
+	var reasons []string
+	evidence := time.Duration(-1)
+	for _, share := range from {
+		p := s.uplinks.path(share.Uplink, f)
+		if p == nil {
+			reasons = append(reasons, share.Uplink+" is not configured any more")
+			continue
+		}
+		reason := p.reason
+		if !p.up.cfg.Enabled {
+			reason = "disabled"
+		}
+		if len(from) > 1 {
+			reason = share.Uplink + ": " + reason
+		}
+		reasons = append(reasons, reason)
+		if p.evidence != never {
+			evidence = max(evidence, now-p.evidence)
+		}
+	}
+	return strings.Join(reasons, "; "), evidence
+}
+
+// flee leaves uplinks that are silent, cut or gone. It needs one that answers now,
+// except where the kernel itself says that nothing can pass.
+func (s *selector) flee(t *turn, c *choice, present []*candidate, rs [][]*candidate) decision {
+	bad := slices.DeleteFunc(slices.Clone(present), func(k *candidate) bool { return !k.rank.silent() })
+	to := s.refuge(t, c, present, bad, rs)
+	if to == nil {
+		return stay
+	}
+	left := slices.DeleteFunc(slices.Clone(c.first), func(share Share) bool { return contains(to, share.Uplink) })
+	reason, evidence := s.causeOf(t.now, left, c.family)
+	kind := fledShunned
+	if slices.ContainsFunc(bad, func(k *candidate) bool { return k.rank != rankShunned }) {
+		kind = forced
+	}
+	return decision{kind: kind, to: to, reason: reason, evidence: evidence}
+}
+
+// refuge finds where to go from a rung some of whose members are bad; nil to stay.
+// The first choice is what is left of the rung, then the best rung, in each the
+// members that have answered since all of the silence began. Where none has, only
+// cut members are left.
+func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]*candidate) []Share {
+	since := never
+	for _, k := range bad {
+		if k.rank != rankCut {
+			since = max(since, k.path.silentSince())
+		}
+	}
+	proven := func(cs []*candidate) []Share {
+		var to []Share
+		for _, k := range cs {
+			switch {
+			case !k.rank.answers():
+			case !k.path.provenSince(since):
+				k.standing = unproven
+			case slices.ContainsFunc(bad, func(b *candidate) bool { return !s.lastCallFailed(t, b.path, k.path) }):
+				k.standing = awaitsLastCall
+			default:
+				to = append(to, k.share)
+			}
+		}
+		return to
+	}
+	if left := proven(present); len(left) > 0 {
+		return left
+	}
+	for _, r := range rs {
+		if to := proven(r); len(to) > 0 {
+			return to
+		}
+	}
+	s.awaitsProof = true
+	uncut := slices.DeleteFunc(slices.Clone(present), func(k *candidate) bool { return k.rank == rankCut })
+	switch {
+	case len(uncut) > 0 && len(uncut) < len(c.first):
+		return shares(uncut)
+	case len(uncut) > 0 || rs[0][0].rank == rankCut:
+		return nil
+	}
+	return shares(rs[0])
+}
+
+// improve leaves a live first rung where a better one may replace it: as the
+// operator wants it, at the start, off a degraded uplink, or back to a preferred one.
+func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*candidate) decision {
+	ideal := rs[0]
+	d := decision{to: shares(ideal), evidence: -1}
+	if sameUplinks(d.to, c.first) {
+		if slices.Equal(d.to, c.first) {
+			return stay
+		}
+		d.kind = reweighed
+		return d
+	}
+	worst := present[0]
+	for _, k := range present {
+		if k.rank > worst.rank {
+			worst = k
+		}
+	}
+	if kind, reason := s.byOperator(t.now, ideal[0], worst); kind != stayed {
+		d.kind, d.reason = kind, reason
+		return s.whenDue(t, c, ideal, d, c.voluntary+s.failback.MinInterval)
+	}
+	name := ideal[0].up.cfg.Name
+	again := sameNames(c.leftShunned, d.to)
+	switch {
+	case worst.rank == rankUnknown && c.adopted && t.now < c.notBefore:
+		s.due = min(s.due, c.notBefore)
+		return keep(ideal, tooSoon)
+	case worst.rank == rankUnknown:
+		d.kind, d.reason = placed, name+" is preferred and nothing answers yet"
+		if ideal[0].rank.answers() {
+			d.reason = name + " answers first"
+		}
+		if worst.path.proven {
+			d.kind = leftUnproven
+		}
+		return d
+	case ideal[0].rank != rankUp:
+		return keep(ideal, notUp)
+	case c.starting(t.now) && preferred(ideal, present):
+		d.kind = placed
+		return d
+	case worst.rank == rankDegraded:
+		d.kind, d.reason = switchedOver, worst.path.reason
+	case !preferred(ideal, present):
+		return stay
+	case s.failback.Manual && !again:
+		return keep(ideal, onlyByOperator)
+	default:
+		d.kind, d.reason = failedBack, returnReason(ideal, again)
+	}
+	return s.whenDue(t, c, ideal, d, max(c.notBefore, c.voluntary+s.failback.MinInterval))
+}
+
+// keep stays, and notes why the candidates of a better rung have to wait.
+func keep(better []*candidate, why standing) decision {
+	for _, k := range better {
+		k.standing = why
+	}
+	return stay
+}
+
+// byOperator is what the operator's overrides want of a first rung: to leave a
+// drained uplink, to go to the one that was switched to, and back; stayed for
+// nothing.
+func (s *selector) byOperator(now Instant, ideal, worst *candidate) (decisionKind, string) {
+	switch {
+	case !ideal.rank.answers():
+	case ideal.group == pinned:
+		return switchedOver, "switched to " + ideal.up.cfg.Name + " by the operator"
+	case worst.group == drainedLive && ideal.group < drainedLive:
+		return switchedOver, worst.up.cfg.Name + " is drained"
+	case s.operatorActed(now) && ideal.rank == rankUp:
+		return failedBack, "resumed by the operator"
+	}
+	return stayed, ""
+}
+
+// whenDue makes a switch by choice if it is due, and if its destination is under
+// no suspicion and has answered lately; otherwise it stays for now, and probes. A
+// switch just commanded by the operator does not wait until it is due; what the
+// command causes later, when uplinks come and go, does.
+func (s *selector) whenDue(t *turn, c *choice, ideal []*candidate, d decision, due Instant) decision {
+	if t.now < due && !s.operatorActed(t.now) {
+		s.due = min(s.due, due)
+		return keep(ideal, tooSoon)
+	}
+	for _, k := range ideal {
+		if k.path.state == Suspect {
+			s.awaitsProof = true
+			return keep([]*candidate{k}, doubtful)
+		}
+		if !k.path.provenSince(t.now - freshProof - k.path.targets.slowest(k.up.cfg.Probe.LostAfter)) {
+			k.path.startBurst(t)
+			s.awaitsProof = true
+			return keep([]*candidate{k}, unproven)
+		}
+	}
+	return d
+}
+
+// returnReason is why an uplink is used again.
+func returnReason(ideal []*candidate, leftShunned bool) string {
+	k := ideal[0]
+	for _, o := range ideal {
+		if o.path.since > k.path.since {
+			k = o
+		}
+	}
+	switch {
+	case leftShunned:
+		return k.up.cfg.Name + " answers again"
+	case strings.HasPrefix(k.path.reason, goodFor):
+		return k.up.cfg.Name + " " + k.path.reason
+	}
+	return k.up.cfg.Name + " is up"
+}
+
+// preferred reports whether a rung is preferred to another: an earlier tier, or
+// more of the same.
+func preferred(a, b []*candidate) bool {
+	ta, tb := a[0].tier, b[0].tier
+	for _, k := range b {
+		tb = min(tb, k.tier)
+	}
+	return ta < tb || ta == tb && len(a) > len(b)
+}
+
+func sameUplinks(a, b []Share) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(s Share) bool { return !contains(b, s.Uplink) })
+}
+
+func sameNames(names []string, to []Share) bool {
+	return len(names) > 0 && len(names) == len(to) &&
+		!slices.ContainsFunc(to, func(s Share) bool { return !slices.Contains(names, s.Uplink) })
+}

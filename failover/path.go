@@ -1,0 +1,286 @@
+package failover
+
+import "time"
+
+// path is one uplink in one family: what is probed and judged. Others read it;
+// only its own methods change it.
+type path struct {
+	up       *uplink
+	family   Family
+	cfg      FamilyConfig
+	targets  targets
+	air      air
+	schedule schedule
+
+	// Health. base is the state in which a suspicion found the path, baseReason
+	// and baseSince are that state's: an unfounded suspicion leaves them unchanged.
+	state, base State
+	reason      string
+	since       Instant
+	baseReason  string
+	baseSince   Instant
+	// evidence is where the evidence for the present state starts: when the first
+	// unanswered probe was sent, or the kernel's event; never where it has no meaning.
+	evidence Instant
+	// seen: the family is, or once was, offered here.
+	seen bool
+	// proven: a quorum has answered at some time since the start.
+	proven bool
+	// cause of a suspicion that is yet to be acted on; empty for none.
+	cause string
+	// silent is when the first unanswered probe, or packet, of the present silence
+	// was sent.
+	silent Instant
+	// mark is the step after which answers count for the next judgement,
+	// doubted the same for the whole of a suspicion and what follows it.
+	mark, doubted uint64
+	// lateSent is when the newest late probe was sent, cameAt when the path last
+	// began to answer.
+	lateSent, cameAt Instant
+	// suspectAt is when the suspicion, or its latest renewal, began.
+	suspectAt Instant
+	answered  Instant // the last time
+	// received is when established flows last received.
+	received Instant
+	burst    burst
+	recovery recovery
+	patience patience
+	damping  damping
+	window   window
+	limits   limits
+
+	// touched asks for the path to be judged and probed in this step; whoever
+	// changes it sets it. due is when that is next needed anyway.
+	touched bool
+	due     Instant
+}
+
+func newPath(u *uplink, f Family) path {
+	p := path{
+		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
+		lateSent: never, cameAt: never, received: never, recovery: noRecovery, touched: true, due: forever,
+	}
+	p.schedule.fastUntil = never
+	p.burst.ended = never
+	p.damping.heldUntil = never
+	return p
+}
+
+// miss counts a late probe, and reports whether an answer was expected: from a
+// target that answers, or where no other one does, or while a suspicion is judged.
+func (p *path) miss(f *flight) (t *target, expected bool) {
+	t = &p.targets[f.target]
+	expected = t.misses < failing || p.state == Suspect || p.state == Shunned ||
+		p.targets.count((*target).answering) == 0
+	if t.fresh < f.sent {
+		t.tried = true
+		t.misses++
+		t.hits = 0
+	}
+	p.lateSent = max(p.lateSent, f.sent)
+	return t, expected
+}
+
+// suspect records that what was sent at an instant has no answer: a reason for
+// suspicion where nothing indicated a fault so far.
+func (p *path) suspect(sent Instant, cause string) {
+	switch p.state {
+	case Suspect, Shunned:
+	case Unknown, Up, Degraded, Recovering:
+		if p.cause != "" {
+			return
+		}
+		p.cause = cause
+	case Absent, Down:
+		return
+	}
+	if p.silent == never {
+		p.silent = sent
+	}
+}
+
+// traffic handles a hint. Traffic that leaves for longer than an answer takes,
+// while nothing is received and no probe is answered either, is a reason for
+// suspicion.
+func (p *path) traffic(t *turn, ev Traffic) {
+	p.received = max(p.received, min(ev.Received, t.now))
+	p.touched = true
+	silence := t.now - ev.Unanswered
+	if ev.Unanswered < 0 || silence <= p.targets.slowest(p.up.cfg.Probe.LostAfter) || !p.schedule.probing ||
+		p.provenSince(ev.Unanswered) {
+		return
+	}
+	p.suspect(ev.Unanswered, "traffic leaves and nothing returns for "+span(silence))
+}
+
+// neighborFailed handles a gateway that does not resolve: a reason for suspicion.
+func (p *path) neighborFailed(t *turn) {
+	p.up.reread(t)
+	p.touched = true
+	if p.schedule.probing && p.cause == "" {
+		p.cause = "the gateway does not resolve"
+	}
+}
+
+// answer counts an answer for its target, and for the window where it is that of
+// a regular probe and was not lost.
+func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
+	tg := &p.targets[f.target]
+	tg.tried = true
+	tg.misses = 0
+	tg.hits++
+	tg.fresh = max(tg.fresh, f.sent)
+	tg.answeredAt = t.step
+	p.answered = t.now
+	p.touched = true
+	if !tg.rtt.known() {
+		tg.ask = acquaintance
+		tg.askNext = t.now + p.up.spacing()
+	}
+	if f.kind != fast {
+		tg.rtt.add(min(rtt, p.up.cfg.Probe.LostAfter))
+	}
+	if f.kind == regular && !f.lost {
+		p.sample(t.now, int(f.target), rtt)
+	}
+	if tg.rtt.samples > acquaintance {
+		tg.ask = 0
+	}
+	return tg
+}
+
+// sample adds a regular probe's outcome to the window; rtt is 0 when the probe
+// was lost.
+func (p *path) sample(now Instant, target int, rtt time.Duration) {
+	t := &p.targets[target]
+	dev := time.Duration(-1)
+	if rtt > 0 {
+		if t.lastRTT > 0 {
+			dev = (rtt - t.lastRTT).Abs()
+		}
+		t.lastRTT = rtt
+	}
+	if !t.aside {
+		p.window.push(sample{at: now, rtt: rtt, dev: dev, target: target}, p.up.cfg.Health.Window)
+	}
+}
+
+// flush makes the probes in flight void: the conditions under which they were
+// sent are gone.
+func (p *path) flush() {
+	p.air.epoch++
+	p.air.open = p.air.open[:0]
+	p.cause = ""
+	p.silent = never
+}
+
+// quorum is how many targets must answer, among those not set aside.
+func (p *path) quorum() int { return max(1, min(p.cfg.Quorum, p.targets.active())) }
+
+// answeredSince reports whether a quorum of targets answered after a step.
+func (p *path) answeredSince(step uint64) bool { return p.targets.answered(step) >= p.quorum() }
+
+// provenSince reports whether a quorum answered probes sent at or after an
+// instant. Where nothing is probed the state of the link is all that is known.
+func (p *path) provenSince(at Instant) bool {
+	if len(p.targets) == 0 {
+		return true
+	}
+	return p.targets.count(func(t *target) bool { return t.fresh >= at }) >= p.quorum()
+}
+
+// class is the state by which the path is ranked: a suspicion changes nothing.
+func (p *path) class() State {
+	if p.state == Suspect {
+		return p.base
+	}
+	return p.state
+}
+
+// routable reports whether the path can have a place in a ladder.
+func (p *path) routable() bool {
+	return p.up.cfg.Enabled && p.cfg.Enabled && p.up.known && p.up.link.Routable(p.family)
+}
+
+// cut reports whether the kernel itself says that nothing can pass.
+func (p *path) cut() bool { return !p.routable() || !p.up.link.Carrier }
+
+// target is one probe target of a path.
+type target struct {
+	name string
+	rtt  estimate
+	next Instant // of its regular probes
+	// tried: a probe was answered or late. misses counts the late probes since
+	// the last answer, hits the answers since the last miss.
+	tried        bool
+	misses, hits int
+	// fresh is when the newest probe that was answered was sent, answeredAt the
+	// step of the last answer.
+	fresh      Instant
+	answeredAt uint64
+	// lastRTT is that of the previous regular probe; 0 for none.
+	lastRTT time.Duration
+	// aside: it fails by every uplink and counts for nothing meanwhile.
+	aside bool
+	// ask counts the inquiries left to send to it, askNext is when.
+	ask     int
+	askNext Instant
+}
+
+// failing is how many misses in a row make a target one that does not answer.
+const failing = 3
+
+// answering reports whether the target is considered to answer.
+func (t *target) answering() bool { return t.tried && t.fresh != never && t.misses < failing }
+
+// targets are all those of a path. Those set aside count for nothing.
+type targets []target
+
+// find returns the target of a name, or nil.
+func (ts targets) find(name string) *target {
+	for i := range ts {
+		if ts[i].name == name {
+			return &ts[i]
+		}
+	}
+	return nil
+}
+
+// active counts the targets that are not set aside.
+func (ts targets) active() int {
+	n := 0
+	for i := range ts {
+		if !ts[i].aside {
+			n++
+		}
+	}
+	return n
+}
+
+// count counts the targets not set aside for which f holds.
+func (ts targets) count(f func(*target) bool) int {
+	n := 0
+	for i := range ts {
+		if t := &ts[i]; !t.aside && f(t) {
+			n++
+		}
+	}
+	return n
+}
+
+// answered counts the targets that answered after a step and missed nothing since.
+func (ts targets) answered(step uint64) int {
+	return ts.count(func(t *target) bool { return t.answeredAt > step && t.misses == 0 })
+}
+
+// othersAnswer reports whether the path answers apart from one target: another
+// one's latest probe was answered, and not before the silence of this one began.
+func (ts targets) othersAnswer(t *target) bool {
+	for i := range ts {
+		o := &ts[i]
+		if o != t && !o.aside && o.misses == 0 && o.fresh > t.fresh {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,189 @@
+package failover
+
+import "time"
+
+// leastBurst is the least number of probes in a burst, however few the targets:
+// at 5 % loss nine in a row are lost by chance once in 10^11 bursts.
+const leastBurst = 9
+
+// anotherRound is the delay before a burst that could not be sent in full is
+// continued.
+const anotherRound = 100 * time.Millisecond
+
+// burst is a volley to all targets of a path. It ends when a quorum answers, or
+// when all of it is late. Any probe that is sent meanwhile counts for it, so
+// that regular probes complete it when the bucket is empty.
+type burst struct {
+	open   bool
+	number uint32
+	// rounds still to send, each to every target; next is when.
+	rounds int
+	next   Instant
+	// out counts its probes in flight.
+	out int
+	// The burst has failed when want probes are late, or were answered without
+	// reaching a quorum; concluded is how many are.
+	want, concluded int
+	// mark is the step after which answers count.
+	mark uint64
+	// ended is when the last one was closed.
+	ended Instant
+}
+
+// startBurst starts a burst, unless one is open or there is nothing to learn.
+func (p *path) startBurst(t *turn) {
+	if p.burst.open || !p.schedule.probing || p.state.silent() {
+		return
+	}
+	active := p.targets.active()
+	if active == 0 {
+		return
+	}
+	rounds := max(p.up.cfg.Probe.Burst.Probes, (leastBurst+active-1)/active)
+	p.burst = burst{
+		open: true, number: p.burst.number + 1, rounds: rounds, next: t.now,
+		want: rounds * active, mark: t.step, ended: p.burst.ended,
+	}
+	p.touched = true
+}
+
+// include makes a probe one of the burst's.
+func (b *burst) include(f *flight) {
+	f.burst = b.number
+	b.out++
+}
+
+// conclude counts a probe of the burst that is late or answered.
+func (b *burst) conclude(f *flight) {
+	if b.open && f.burst == b.number && !f.late {
+		b.concluded++
+		b.out--
+	}
+}
+
+// withdraw takes back a probe of the burst that is evidence of nothing.
+func (b *burst) withdraw(f *flight) {
+	if b.open && f.burst == b.number && !f.late {
+		b.out--
+	}
+}
+
+// failed reports whether all of the burst is concluded; an answering quorum would
+// have closed it before.
+func (b *burst) failed() bool { return b.open && b.concluded >= b.want }
+
+// spent reports whether no probe of the burst is in flight or still to be sent.
+func (b *burst) spent() bool { return b.open && b.rounds == 0 && b.out <= 0 }
+
+// close ends the burst; rounds that were not sent are cancelled.
+func (b *burst) close(now Instant) {
+	if b.open {
+		b.open = false
+		b.ended = now
+	}
+}
+
+const (
+	// fastRound is the time in which all targets of a shunned path are probed,
+	// slowRound the same for the first seconds of a down.
+	fastRound = 50 * time.Millisecond
+	slowRound = 100 * time.Millisecond
+	// leastFast bounds the rate of fast probing where there are many targets.
+	leastFast = 5 * time.Millisecond
+)
+
+// fastInterval is the time within which each target is probed in a state; 0 where
+// the schedule is enough.
+func (s *schedule) fastInterval(now Instant, state State) time.Duration {
+	switch {
+	case state == Shunned:
+		return fastRound
+	case state == Down && now < s.fastUntil:
+		return slowRound
+	}
+	return 0
+}
+
+// send requests the probes that are due: the round of a burst, the next fast one,
+// the regular ones, and inquiries. All but the regular ones are limited by the
+// uplink's bucket.
+func (p *path) send(t *turn, fs *flights) {
+	s := &p.schedule
+	if !s.probing {
+		return
+	}
+	if b := &p.burst; b.open && b.rounds > 0 && t.now >= b.next {
+		b.rounds--
+		b.next = t.now + p.up.spacing()
+		for i := range p.targets {
+			if !p.targets[i].aside && p.up.bucket.spend(t.now) {
+				fs.request(t, p, i, extra)
+			}
+		}
+	}
+	if round := s.fastInterval(t.now, p.state); round > 0 && t.now >= s.fastNext {
+		if active := p.targets.active(); active > 0 {
+			s.fastNext = t.now + max(leastFast, round/time.Duration(active))
+			for range p.targets {
+				s.fastTurn = (s.fastTurn + 1) % len(p.targets)
+				if !p.targets[s.fastTurn].aside {
+					break
+				}
+			}
+			if p.up.bucket.spend(t.now) {
+				fs.request(t, p, s.fastTurn, fast)
+			}
+		}
+	}
+	for i := range p.targets {
+		if tg := &p.targets[i]; t.now >= tg.next {
+			tg.next = s.slot(i, len(p.targets), t.now)
+			fs.request(t, p, i, regular)
+		}
+	}
+	for i := range p.targets {
+		tg := &p.targets[i]
+		if tg.ask == 0 || t.now < tg.askNext {
+			continue
+		}
+		tg.ask--
+		tg.askNext = t.now + p.up.spacing()
+		if p.up.bucket.spend(t.now) {
+			fs.request(t, p, i, extra)
+		}
+	}
+}
+
+// plan ends the path's part of a step: it sets when the next probe or verdict is
+// due. deadline is the next one of its probes in flight.
+func (p *path) plan(now, deadline Instant) {
+	p.touched = false
+	due := deadline
+	switch p.state {
+	case Shunned:
+		due = min(due, max(p.downAt(), now+1))
+	case Recovering:
+		due = min(due, max(p.upAt(), now+1))
+	case Down:
+		if p.schedule.probing && now < p.schedule.fastUntil {
+			due = min(due, p.schedule.fastUntil)
+		}
+	case Unknown, Absent, Up, Degraded, Suspect:
+	}
+	if p.schedule.probing {
+		for i := range p.targets {
+			t := &p.targets[i]
+			due = min(due, t.next)
+			if t.ask > 0 {
+				due = min(due, t.askNext)
+			}
+		}
+		if p.burst.open && p.burst.rounds > 0 {
+			due = min(due, p.burst.next)
+		}
+		if p.schedule.fastInterval(now, p.state) != 0 && p.targets.active() > 0 {
+			due = min(due, max(p.schedule.fastNext, now+1))
+		}
+	}
+	p.due = due
+}
