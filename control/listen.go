@@ -163,7 +163,7 @@ func removeStale(path string) error {
 }
 
 func holderOf(conn net.Conn) string {
-	peer, err := peerOf(conn)
+	peer, err := ReadPeer(conn)
 	if err != nil {
 		return "another process"
 	}

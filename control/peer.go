@@ -26,14 +26,15 @@ func PeerOf(ctx context.Context) (Peer, bool) {
 }
 
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
-	p, err := peerOf(conn)
+	p, err := ReadPeer(conn)
 	if err != nil {
 		return ctx
 	}
 	return context.WithValue(ctx, peerKey{}, p)
 }
 
-func peerOf(conn net.Conn) (Peer, error) {
+// ReadPeer returns the process at the other end of a unix socket connection.
+func ReadPeer(conn net.Conn) (Peer, error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return Peer{}, fmt.Errorf("control: %T has no peer credentials", conn)

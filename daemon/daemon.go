@@ -90,7 +90,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer held.release()
-	return newLoop(o, cfg, path).start(ctx, cfg, socket)
+	return newLoop(o, cfg, path).start(ctx, cfg, socket, held)
 }
 
 // newLoop makes a loop that knows of no network, kernel and listeners yet.
@@ -110,7 +110,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 }
 
 // start opens the kernel, adopts what it holds, and works until ctx ends.
-func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) error {
+func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, held *lock) error {
 	listener, err := control.Listen(socket, cfg.Control.Group)
 	if err != nil {
 		return err
@@ -145,11 +145,16 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string) err
 		return err
 	}
 	server := control.NewServer(listener, hub, l, l.log)
-	return l.work(ctx,
-		task{name: "link monitor", run: monitor.Run},
-		task{name: "packet filter watch", run: watch.Run},
-		task{name: "control server", run: server.Serve},
-	)
+	return l.work(ctx, tasks{
+		vital: []task{
+			{name: "link monitor", run: monitor.Run},
+			{name: "packet filter watch", run: watch.Run},
+			{name: "control server", run: server.Serve},
+		},
+		optional: []task{
+			{name: "namespace lock", run: func(ctx context.Context) error { return held.watch(ctx, l.reporter.problems) }},
+		},
+	})
 }
 
 // openSysctls prepares to set sysctls, or only to report them where what they
@@ -195,21 +200,19 @@ func (l *loop) open(cfg *config.Config) error {
 	return nil
 }
 
-// work runs the loop, all it hands work to, and other vital tasks, until ctx ends
-// or one of them fails.
-func (l *loop) work(ctx context.Context, others ...task) error {
-	all := tasks{
-		vital: append(others,
-			task{name: "decision loop", run: l.run, ready: l.ready},
-			task{name: "session worker", run: l.enforcer.worker.run},
-			task{name: "reload on SIGHUP", run: l.followHangups},
-		),
-		optional: []task{
-			{name: "counters", run: l.reporter.counters.run},
-			{name: "state keeper", run: l.keeper.run},
-		},
-		problems: l.reporter.problems, log: l.log,
-	}
+// work runs the loop, all it hands work to, and other tasks, until ctx ends or a
+// vital one fails.
+func (l *loop) work(ctx context.Context, all tasks) error {
+	all.problems, all.log = l.reporter.problems, l.log
+	all.vital = append(all.vital,
+		task{name: "decision loop", run: l.run, ready: l.ready},
+		task{name: "session worker", run: l.enforcer.worker.run},
+		task{name: "reload on SIGHUP", run: l.followHangups},
+	)
+	all.optional = append(all.optional,
+		task{name: "counters", run: l.reporter.counters.run},
+		task{name: "state keeper", run: l.keeper.run},
+	)
 	var systemd sync.WaitGroup
 	systemd.Go(l.reporter.notify.run)
 	err := all.run(ctx, l.announce)

@@ -2,26 +2,50 @@ package daemon
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"swerve/control"
 )
 
-// lockName is an abstract unix socket. The kernel keeps such names apart by
-// network namespace and frees them with their process, which is just what "one
-// daemon a namespace" means: no file is left over, and none has to be shared.
-const lockName = "@swerve"
+// One daemon runs in a network namespace. What it holds for that is an abstract
+// unix socket: the kernel separates such names by network namespace and frees
+// them with their process, so no file is left over, and none has to be shared.
+//
+// Any local user may take such a name. So there are several, and what a stranger
+// holds counts for nothing: a holder counts if it is root or has our own user, as
+// the kernel says (SO_PEERCRED). A daemon takes the first free name, and then
+// gives way to a holder that counts of any other.
+
+// lockNames is how many names there are; lockName the first.
+const (
+	lockNames = 8
+	lockName  = "@swerve"
+)
+
+func lockAddress(n int) *net.UnixAddr {
+	name := lockName
+	if n > 0 {
+		name += "." + strconv.Itoa(n)
+	}
+	return &net.UnixAddr{Name: name, Net: "unix"}
+}
 
 // lock holds the namespace for as long as the process lives.
 type lock struct {
 	listener *net.UnixListener
 	holder   string
-	done     sync.WaitGroup
+	// number of the name that is held; strangers hold those before it.
+	number int
+	done   sync.WaitGroup
 }
 
 // HeldError says that another daemon runs in this network namespace.
@@ -37,15 +61,33 @@ func (e *HeldError) Error() string {
 
 // hold claims the namespace, or returns a *HeldError that names its holder.
 func hold(socket, config string) (*lock, error) {
-	addr := &net.UnixAddr{Name: lockName, Net: "unix"}
-	listener, err := net.ListenUnix("unix", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, &HeldError{Holder: askHolder(addr)}
+	l := &lock{holder: fmt.Sprintf("pid %d, socket %s, config %s", os.Getpid(), socket, config)}
+	for ; l.number < lockNames; l.number++ {
+		listener, err := net.ListenUnix("unix", lockAddress(l.number))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("daemon: hold the network namespace: %w", err)
+		}
+		l.listener = listener
+		break
 	}
-	if err != nil {
-		return nil, fmt.Errorf("daemon: hold the network namespace: %w", err)
+	for n := range lockNames {
+		if l.listener != nil && n == l.number {
+			continue
+		}
+		if h, there := askHolder(n); there && h.counts() {
+			if l.listener != nil {
+				_ = l.listener.Close()
+			}
+			return nil, &HeldError{Holder: h.text}
+		}
 	}
-	l := &lock{listener: listener, holder: fmt.Sprintf("pid %d, socket %s, config %s", os.Getpid(), socket, config)}
+	if l.listener == nil {
+		return nil, fmt.Errorf("daemon: hold the network namespace: strangers hold all of %s to %s; end them",
+			lockAddress(0).Name, lockAddress(lockNames-1).Name)
+	}
 	l.done.Go(l.answer)
 	return l, nil
 }
@@ -69,31 +111,79 @@ func (l *lock) release() {
 	l.done.Wait()
 }
 
-// askHolder asks the process that has the name who it is.
-func askHolder(addr *net.UnixAddr) string {
-	conn, err := net.DialTimeout("unix", addr.Name, time.Second)
+// squatters describes the strangers that hold names before ours.
+func (l *lock) squatters() []string {
+	var found []string
+	for n := range l.number {
+		if h, there := askHolder(n); there && !h.counts() {
+			found = append(found, lockAddress(n).Name+" is held by "+h.text)
+		}
+	}
+	return found
+}
+
+// squattersAgain is how often names that strangers hold are looked at again.
+const squattersAgain = time.Minute
+
+// watch keeps the problem of strangers that hold our names, until ctx ends.
+func (l *lock) watch(ctx context.Context, p *problems) error {
+	for {
+		var cause error
+		if found := l.squatters(); len(found) > 0 {
+			cause = fmt.Errorf("other users hold the names by which one daemon excludes another, and this one uses the next: %s",
+				strings.Join(found, ", "))
+		}
+		p.set("lock", "lock-squatted", control.Warning, cause, "end the processes that are named, or find out what they are")
+		if cause == nil {
+			return nil // a name before ours is free, and a second daemon asks for ours all the same
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(squattersAgain):
+		}
+	}
+}
+
+// holder is the process that has a name.
+type holder struct {
+	peer control.Peer
+	// text is what it says of itself.
+	text string
+}
+
+// nobody is the user of a holder whose credentials are not known.
+const nobody = ^uint32(0)
+
+// counts reports whether the holder may keep a daemon from running.
+func (h holder) counts() bool { return h.peer.UID == 0 || h.peer.UID == uint32(os.Geteuid()) }
+
+// askHolder asks the process that has a name who it is; false where none has it.
+// One that takes no connection is a stranger: a daemon always does.
+func askHolder(n int) (h holder, there bool) {
+	h.peer.UID = nobody
+	conn, err := net.DialTimeout("unix", lockAddress(n).Name, time.Second)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return h, false
+	}
 	if err != nil {
-		return "which does not answer: " + err.Error()
+		h.text = "a process that takes no connection"
+		return h, true
 	}
 	defer conn.Close()
+	if peer, err := control.ReadPeer(conn); err == nil {
+		h.peer = peer
+	}
+	h.text = fmt.Sprintf("pid %d of user %d", h.peer.PID, h.peer.UID)
+	if !h.counts() {
+		return h, true
+	}
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
-		return "which does not say who it is: " + err.Error()
+		h.text += ", which does not say who it is: " + err.Error()
+		return h, true
 	}
-	return strings.TrimSpace(line)
-}
-
-// Holder reports who runs in this network namespace; empty when nobody does.
-func Holder() string {
-	l, err := hold("", "")
-	var held *HeldError
-	switch {
-	case errors.As(err, &held):
-		return held.Holder
-	case err != nil:
-		return err.Error()
-	}
-	l.release()
-	return ""
+	h.text = strings.TrimSpace(line)
+	return h, true
 }

@@ -1,11 +1,20 @@
 package daemon
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"swerve/testenv/netns"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOneDaemonANamespace(t *testing.T) {
@@ -22,21 +31,141 @@ func TestOneDaemonANamespace(t *testing.T) {
 		if !errors.As(err, &held) || !strings.Contains(err.Error(), "/run/a.sock") || !strings.Contains(err.Error(), "pid ") {
 			t.Errorf("the second daemon got %v, want who holds it", err)
 		}
-		if got := Holder(); !strings.Contains(got, "/etc/a.yaml") {
-			t.Errorf("Holder() = %q", got)
-		}
 	})
-	in(t, other, func() {
-		if got := Holder(); got != "" {
-			t.Errorf("another namespace is held by %q", got)
-		}
-	})
+	free := func(what string, ns *netns.NS) {
+		in(t, ns, func() {
+			l, err := hold("/run/c.sock", "")
+			if err != nil {
+				t.Errorf("%s is held: %v", what, err)
+				return
+			}
+			l.release()
+		})
+	}
+	free("another namespace", other)
 	first.release()
+	free("a namespace that was released", ns)
+}
+
+// What another user holds counts for nothing: the daemon takes the next name, a
+// second daemon is kept out all the same, also where the stranger has gone
+// meanwhile, and a problem names the stranger for as long as it is there.
+func TestStrangersHoldNothing(t *testing.T) {
+	ns := netns.New(t)
+	stranger := squat(t, ns, "hold")
+	var l *lock
 	in(t, ns, func() {
-		if got := Holder(); got != "" {
-			t.Errorf("after release held by %q", got)
+		var err error
+		if l, err = hold("/run/a.sock", "/etc/a.yaml"); err != nil {
+			t.Fatal(err)
 		}
 	})
+	defer l.release()
+	kept := func(when string) {
+		in(t, ns, func() {
+			_, err := hold("/run/b.sock", "")
+			if held := new(HeldError); !errors.As(err, &held) || !strings.Contains(held.Holder, "/run/a.sock") {
+				t.Errorf("%s: a second daemon got %v", when, err)
+			}
+		})
+	}
+	kept("beside a stranger")
+	var found []string
+	in(t, ns, func() { found = l.squatters() })
+	if len(found) != 1 || !strings.Contains(found[0], "@swerve is held by pid "+strconv.Itoa(stranger.Process.Pid)+" of user 65534") {
+		t.Errorf("found %v", found)
+	}
+	stranger.end()
+	kept("after the stranger has gone")
+	in(t, ns, func() { found = l.squatters() })
+	if len(found) != 0 {
+		t.Errorf("still found %v", found)
+	}
+}
+
+// A stranger that has every name keeps a daemon from starting, which says so. One
+// that accepts no connection is a stranger as well.
+func TestStrangersHoldEverything(t *testing.T) {
+	for _, how := range []string{"hold-all", "hold-deaf"} {
+		ns := netns.New(t)
+		squat(t, ns, how)
+		in(t, ns, func() {
+			l, err := hold("/run/a.sock", "")
+			switch {
+			case how == "hold-deaf" && err == nil:
+				if l.number != 1 {
+					t.Errorf("got name %d beside one that is deaf", l.number)
+				}
+				l.release()
+			case how == "hold-deaf" || err == nil || errors.As(err, new(*HeldError)) || !strings.Contains(err.Error(), "strangers hold all"):
+				t.Errorf("%s: %v", how, err)
+			}
+		})
+	}
+}
+
+// squatter is a process of another user that holds names of ours.
+type squatter struct {
+	*exec.Cmd
+	end func()
+}
+
+// squat starts a squatter in a namespace, and waits until it holds what it should.
+func squat(t *testing.T, ns *netns.NS, how string) squatter {
+	t.Helper()
+	s := squatter{Cmd: ns.Command(os.Args[0])}
+	s.Env = append(os.Environ(), insideEnv+"="+how)
+	out, err := s.StdoutPipe()
+	if err == nil {
+		err = ns.Start(s.Cmd)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.end = sync.OnceFunc(func() { _ = s.Process.Kill(); _ = s.Wait() })
+	t.Cleanup(s.end)
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held\n" {
+		t.Fatalf("the squatter said %q, %v", line, err)
+	}
+	return s
+}
+
+// holdAsStranger is the squatter's part of the tests: it holds the first name, all
+// of them, or the first without ever accepting a connection.
+func holdAsStranger(how string) error {
+	if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
+		return err
+	}
+	names, backlog := 1, 16
+	if how == "hold-deaf" {
+		backlog = 0
+	}
+	if how == "hold-all" {
+		names = lockNames
+	}
+	for n := range names {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err == nil {
+			err = unix.Bind(fd, &unix.SockaddrUnix{Name: lockAddress(n).Name})
+		}
+		if err == nil {
+			err = unix.Listen(fd, backlog)
+		}
+		if err != nil {
+			return err
+		}
+		if how == "hold-deaf" { // its queue is full, so nobody gets as far as to ask
+			for range 2 {
+				conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+				if err != nil {
+					return err
+				}
+				_ = unix.Connect(conn, &unix.SockaddrUnix{Name: lockAddress(n).Name})
+			}
+		}
+	}
+	fmt.Println("held")
+	select {} // until it is killed
 }
 
 // in runs f inside the namespace.

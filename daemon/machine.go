@@ -93,7 +93,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 	if err := l.open(cfg); err != nil {
 		return err
 	}
-	return l.work(ctx)
+	return l.work(ctx, tasks{})
 }
 
 // mount gives the loop its machine.

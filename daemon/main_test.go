@@ -38,6 +38,8 @@ func inside(what, path string) int {
 		var c Changes
 		c, err = Plan(o)
 		fmt.Print(c.Script())
+	case "hold", "hold-all", "hold-deaf":
+		err = holdAsStranger(what)
 	case "teardown":
 		err = Teardown(o)
 	case "defaults":

@@ -100,7 +100,7 @@ func (r *rig) start() {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		if err := r.loop.work(ctx); err != nil {
+		if err := r.loop.work(ctx, tasks{}); err != nil {
 			r.t.Errorf("the daemon ended: %v", err)
 		}
 	})
