@@ -38,6 +38,9 @@ type Options struct {
 	Hangup <-chan os.Signal
 	// Log receives the daemon's log. Its level and format are the caller's choice.
 	Log *slog.Logger
+	// LogQueue is the writer behind Log, whose dropped lines are reported as a
+	// problem; nil where there is none.
+	LogQueue *LogQueue
 }
 
 // ConfigError says that the configuration cannot be used, and why in each place.
@@ -96,7 +99,7 @@ func Run(ctx context.Context, o Options) error {
 // newLoop makes a loop that knows of no network, kernel and listeners yet.
 func newLoop(o Options, cfg *config.Config, path string) *loop {
 	l := &loop{
-		clock: clock{start: time.Now(), today: time.Now}, log: o.Log,
+		clock: clock{start: time.Now(), today: time.Now}, log: o.Log, logQueue: o.LogQueue,
 		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
 		begun: cfg, hangup: o.Hangup, picture: newPicture(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
@@ -144,6 +147,12 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	if err := l.open(cfg); err != nil {
 		return err
 	}
+	optional := []task{
+		{name: "namespace lock", run: func(ctx context.Context) error { return held.watch(ctx, l.reporter.problems) }},
+	}
+	if l.logQueue != nil {
+		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})
+	}
 	server := control.NewServer(listener, hub, l, l.log)
 	return l.work(ctx, tasks{
 		vital: []task{
@@ -151,9 +160,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 			{name: "packet filter watch", run: watch.Run},
 			{name: "control server", run: server.Serve},
 		},
-		optional: []task{
-			{name: "namespace lock", run: func(ctx context.Context) error { return held.watch(ctx, l.reporter.problems) }},
-		},
+		optional: optional,
 	})
 }
 

@@ -34,6 +34,7 @@ type loop struct {
 	reporter *reporter
 	keeper   *keeper
 	log      *slog.Logger
+	logQueue *LogQueue
 	// filterChanged yields a token when somebody else changed our nft table.
 	filterChanged <-chan struct{}
 	requests      chan request

@@ -39,7 +39,11 @@ order of their metrics.`,
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}
-			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
+			// Nobody who stops reading the log, or closes it, may end or delay failover.
+			signal.Ignore(syscall.SIGPIPE)
+			options.LogQueue = daemon.NewLogQueue(cmd.ErrOrStderr())
+			defer options.LogQueue.Close()
+			options.Log = newLogger(options.LogQueue, cfg.Log)
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, syscall.SIGHUP)
 			defer signal.Stop(hangups)

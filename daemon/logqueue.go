@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"swerve/control"
+)
+
+// LogQueue is a writer for the daemon's log that never blocks and never fails:
+// lines wait in a bounded queue, and a goroutine writes them. Whoever stops reading
+// the log, or closes it, must not stop failover. Lines beyond the queue are
+// dropped, counted, and reported in the log as soon as it takes lines again.
+type LogQueue struct {
+	to    io.Writer
+	lines chan []byte
+	// size is that of the lines in the queue, in bytes.
+	size    atomic.Int64
+	dropped atomic.Uint64
+
+	mu sync.Mutex
+	// failed is why the last line could not be written; nil where it could.
+	failed error
+	done   chan struct{}
+}
+
+// The bounds of the queue: lines, and bytes of all of them.
+const (
+	logLines = 2048
+	logBytes = 1 << 20
+)
+
+// NewLogQueue returns a queue of lines for a writer, and starts its goroutine,
+// which ends with Close.
+func NewLogQueue(to io.Writer) *LogQueue {
+	q := &LogQueue{to: to, lines: make(chan []byte, logLines), done: make(chan struct{})}
+	go q.work()
+	return q
+}
+
+// Write queues one line, or drops it where there is no room. It may be called by
+// several goroutines, but not after Close.
+func (q *LogQueue) Write(line []byte) (int, error) {
+	n := int64(len(line))
+	if q.size.Add(n) <= logBytes {
+		select {
+		case q.lines <- append([]byte(nil), line...):
+			return len(line), nil
+		default:
+		}
+	}
+	q.size.Add(-n)
+	q.dropped.Add(1)
+	return len(line), nil
+}
+
+// work writes the lines.
+func (q *LogQueue) work() {
+	defer close(q.done)
+	for line := range q.lines {
+		_, err := q.to.Write(line)
+		q.size.Add(-int64(len(line)))
+		if err != nil {
+			q.dropped.Add(1)
+		}
+		q.mu.Lock()
+		q.failed = err
+		q.mu.Unlock()
+	}
+}
+
+// Close writes what is queued, for at most a second, and ends the goroutine once
+// the writer returns.
+func (q *LogQueue) Close() {
+	close(q.lines)
+	select {
+	case <-q.done:
+	case <-time.After(time.Second):
+	}
+}
+
+// logCheck is how often the daemon looks whether its log takes lines.
+const logCheck = time.Second
+
+// watch keeps the problem of a log that drops lines until ctx ends: while lines are
+// dropped, and for a minute after the last.
+func (q *LogQueue) watch(ctx context.Context, p *problems, log *slog.Logger) error {
+	tick := time.NewTicker(logCheck)
+	defer tick.Stop()
+	var before, reported uint64
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			n := q.dropped.Load()
+			switch {
+			case n > before:
+				before, last = n, now
+			case n > reported: // it takes lines again
+				log.Warn("lines of the log were dropped", "count", n-reported)
+				reported = n
+			}
+			var cause error
+			if !last.IsZero() && now.Sub(last) < time.Minute {
+				cause = fmt.Errorf("%d lines of the log were dropped: %s", n, q.why())
+			}
+			p.set("log", "log-dropped", control.Warning, cause,
+				"see to it that somebody reads the daemon's standard error; failover goes on without it, and swerve events has what happened")
+		}
+	}
+}
+
+func (q *LogQueue) why() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failed != nil {
+		return q.failed.Error()
+	}
+	return "nobody reads standard error fast enough"
+}
