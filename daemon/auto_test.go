@@ -1,11 +1,12 @@
 package daemon
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 	"swerve/linkmon"
@@ -36,7 +37,7 @@ func TestAutoTouchesNothingForOneUplink(t *testing.T) {
 				r.Routes.Lose(noRule, noRoute)
 				r.after(time.Minute)
 				r.wantQuiet("with less than two uplinks")
-				if p := r.problem("one-uplink"); p == nil || p.Severity != control.Warning {
+				if p := r.problem("one-uplink"); p == nil || p.Severity != control.Info {
 					t.Errorf("problems: %+v", r.status().Problems)
 				}
 				if got := r.status(); len(got.Uplinks) != len(defaults) || got.SwitchesTotal != 0 || got.LastSwitch != nil {
@@ -112,7 +113,6 @@ func TestAutoRestartDuringALoss(t *testing.T) {
 func TestDefaultRoutes(t *testing.T) {
 	huge := ^uint32(0)
 	got := defaultRoutes(
-		[]config.DefaultRoute{{Interface: "gone", Metric: 50}, {Interface: "eth0", Metric: 700}},
 		[]linkmon.Default{leads("eth1", 2, 100), leads("eth0", 1, 300), leads("eth0", 1, 200), leads("odd", 4, huge)},
 	)
 	var order []string
@@ -122,7 +122,129 @@ func TestDefaultRoutes(t *testing.T) {
 			t.Errorf("%s has metric %d", d.Interface, d.Metric)
 		}
 	}
-	if !slices.Equal(order, []string{"gone", "eth1", "eth0", "odd"}) {
+	if !slices.Equal(order, []string{"eth1", "eth0", "odd"}) {
 		t.Errorf("order %v", order)
 	}
+}
+
+// A LAN that holds a default route by mistake, and whose network answers nothing,
+// is no uplink: nothing of ours concerns it, and a problem says why.
+func TestAutoLeavesALANAlone(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.lines["eth2"].black = [2]bool{true, true}
+		r.net.setDefaults(leads("eth2", 3, 10), leads("eth0", 1, 100), leads("eth1", 2, 200))
+		r.start()
+		r.after(time.Minute)
+		r.wantLadder(1, 2)
+		for what, text := range map[string]string{"rules": strings.Join(r.Routes.RuleTexts("eth2"), "; "), "packet filter": r.Packets.Text()} {
+			if strings.Contains(text, "eth2") {
+				t.Errorf("the %s name the LAN: %s", what, text)
+			}
+		}
+		if got := r.status().Uplinks; len(got) != 2 {
+			t.Errorf("uplinks: %+v", got)
+		}
+		for _, e := range ofType(r.take(), control.EventHealth) {
+			if e.Detail.(control.HealthDetail).Uplink == "eth2" {
+				t.Errorf("an event about the LAN: %+v", e)
+			}
+		}
+		if p := r.problem("not-an-uplink"); p == nil || p.Object != "eth2" || p.Severity != control.Info {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		// Once something answers there, it is an uplink after all.
+		r.blackHole("eth2", false, both...)
+		r.after(time.Minute)
+		r.wantLadder(3, 1, 2)
+		if p := r.problem("not-an-uplink"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
+
+// A boot with one of two known uplinks unplugged: the other one is put into use as
+// with both, when the spare is needed most.
+func TestAutoBootWithOneOfTwo(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.setDefaults(leads("eth0", 1, 100), leads("eth1", 2, 200))
+		r.start()
+		r.after(time.Minute)
+		r.stop()
+		r.Reboot()
+		r.net.setDefaults(leads("eth1", 2, 200))
+		r.change("eth0", func(l *line) { l.link = failover.Link{} })
+		r.start()
+		r.after(time.Minute)
+		r.wantLadder(2)
+		if !strings.Contains(r.Packets.Text(), "eth1") {
+			t.Error("the packet filter knows nothing of the uplink that is there")
+		}
+		if p := r.problem("one-uplink"); p != nil {
+			t.Errorf("stands: %+v", p)
+		}
+	})
+}
+
+// Phones that have another name each time they are plugged in do not add up.
+func TestAutoIsBounded(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.setDefaults(leads("eth0", 1, 100))
+		r.start()
+		r.after(time.Minute)
+		for n := range 20 {
+			name := fmt.Sprintf("usb%d", n)
+			r.net.addLine(name, 10+n)
+			r.Routes.Device(10+n, true)
+			r.net.setDefaults(leads("eth0", 1, 100), leads(name, 10+n, 200))
+			r.after(10 * time.Second)
+			if got := r.uplink(name).IPv4.State; got != control.Up {
+				t.Fatalf("%s is %s", name, got)
+			}
+			r.Routes.Device(10+n, false)
+			r.net.setDefaults(leads("eth0", 1, 100))
+			r.change(name, func(l *line) { l.link = failover.Link{} })
+			r.set.Add(int64(26 * time.Hour))
+			r.after(time.Second)
+		}
+		check := func(when string) {
+			got := r.status().Uplinks
+			var names []string
+			for _, u := range got {
+				names = append(names, u.Name)
+			}
+			if len(got) != autoMost || !slices.Contains(names, "eth0") || !slices.Contains(names, "usb19") {
+				t.Errorf("%s: uplinks %v", when, names)
+			}
+		}
+		check("at the end")
+		r.restart()
+		r.after(time.Minute)
+		check("after a restart")
+		// And what is not seen for long is forgotten.
+		r.set.Add(int64(autoAge))
+		r.net.setDefaults(leads("eth0", 1, 101))
+		r.after(time.Minute)
+		if got := r.status().Uplinks; len(got) != 1 || got[0].Name != "eth0" {
+			t.Errorf("after %v: %+v", autoAge, got)
+		}
+	})
+}
+
+// Nine interfaces that lead out are one too many, and that is said.
+func TestAutoIsFull(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		var all []linkmon.Default
+		for n := range autoMost + 1 {
+			name := fmt.Sprintf("wan%d", n)
+			r.net.addLine(name, 10+n)
+			r.Routes.Device(10+n, true)
+			all = append(all, leads(name, 10+n, uint32(100+n)))
+		}
+		r.net.setDefaults(all...)
+		r.start()
+		r.after(time.Minute)
+		if p := r.problem("auto-full"); p == nil || p.Severity != control.Warning || len(r.status().Uplinks) != autoMost {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+	})
 }

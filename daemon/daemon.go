@@ -184,10 +184,13 @@ func (l *loop) open(cfg *config.Config) error {
 		return err
 	}
 	former := have.Lanes(cfg.Layout())
-	l.defaults = defaultRoutes(formerRoutes(former), l.net.Defaults())
+	l.setup.acting = !have.Empty()
+	l.defaults = defaultRoutes(l.net.Defaults())
 	uplinks := cfg.Uplinks
 	if cfg.AutoUplinks {
-		uplinks = cfg.Auto(l.defaults)
+		today := l.clock.today()
+		l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, former, today), l.defaults, today)
+		uplinks, _ = autoUplinks(cfg, l.state.Auto, l.defaults)
 	}
 	l.state.Lanes = l.state.Lanes.adopt(uplinks, former)
 	if err := l.configure(cfg); err != nil {

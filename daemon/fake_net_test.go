@@ -131,7 +131,7 @@ func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
 		n.put(failover.ProbeNotSent{ID: p.ID, Cause: "the interface is missing"})
 		return
 	}
-	if !path.Link.Equal(l.link) || path.Mark == 0 || path.LostAfter != time.Second || path.Target.Text != p.Target {
+	if !path.Link.Equal(l.link) || path.Mark == 0 && n.bound(l.link.Interface) || path.LostAfter != time.Second || path.Target.Text != p.Target {
 		n.wrong = append(n.wrong, fmt.Sprintf("%s by %+v", p.Uplink, path))
 	}
 	if !n.bound(l.link.Interface) {
@@ -166,6 +166,13 @@ func (n *fakeNet) change(name string, how func(*line)) {
 			n.tell(u)
 		}
 	}
+}
+
+// addLine adds an interface.
+func (n *fakeNet) addLine(name string, index int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lines[name] = newLine(name, index)
 }
 
 // setDefaults says which interfaces hold default routes of others.

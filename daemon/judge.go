@@ -24,10 +24,10 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"control, state, metrics, log and kernel.sysctls are as they were at the start",
 			"systemctl restart swerve; traffic goes on meanwhile")
 	}
-	if n := len(s.uplinks); !s.mayAct() {
-		add("one-uplink", control.Warning, "uplinks",
-			fmt.Sprintf("%d interfaces have a default route, and failover needs two", n),
-			"connect a second one or name the uplinks in the configuration; until then nothing is changed")
+	if n := len(s.uplinks); s.cfg.AutoUplinks && n < 2 {
+		add("one-uplink", control.Info, "uplinks",
+			fmt.Sprintf("%d interfaces lead to the internet so far, and failover needs two", n),
+			"connect a second one or name the uplinks in the configuration; until then nothing is changed on this machine")
 	}
 	if n := len(s.cfg.Rules); n > 0 {
 		add("not-built", control.Warning, "rules",

@@ -60,24 +60,24 @@ func free(first, last lane.Lane, taken, kept map[lane.Lane]bool) (lane.Lane, boo
 }
 
 // assignLanes gives lanes to a whole configuration.
-func assignLanes(cfg failover.Config, remembered lanes) (lanes, error) {
-	var uplinks, policies []string
-	for _, u := range cfg.Uplinks {
-		uplinks = append(uplinks, u.Name)
+func assignLanes(uplinks []config.Uplink, policies []failover.Policy, remembered lanes) (lanes, error) {
+	var uplinkNames, policyNames []string
+	for _, u := range uplinks {
+		uplinkNames = append(uplinkNames, u.Name)
 	}
-	for _, p := range cfg.Policies[1:] {
-		policies = append(policies, p.Name)
+	for _, p := range policies[1:] {
+		policyNames = append(policyNames, p.Name)
 	}
 	given := lanes{}
 	var err error
-	if given.Uplinks, err = assign(uplinks, remembered.Uplinks, lane.FirstUplink, lane.LastUplink); err != nil {
+	if given.Uplinks, err = assign(uplinkNames, remembered.Uplinks, lane.FirstUplink, lane.LastUplink); err != nil {
 		return lanes{}, err
 	}
-	given.Policies, err = assign(policies, remembered.Policies, lane.DefaultPolicy+1, lane.LastPolicy)
+	given.Policies, err = assign(policyNames, remembered.Policies, lane.DefaultPolicy+1, lane.LastPolicy)
 	if err != nil {
 		return lanes{}, err
 	}
-	given.Policies[cfg.Policies[0].Name] = lane.DefaultPolicy
+	given.Policies[policies[0].Name] = lane.DefaultPolicy
 	return given, nil
 }
 

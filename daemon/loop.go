@@ -47,9 +47,13 @@ type loop struct {
 	hangup    <-chan os.Signal
 
 	// begun is the first configuration, some parts of which hold to the end.
-	begun    *config.Config
-	setup    setup
+	begun *config.Config
+	setup setup
+	// defaults are the default routes of others in main, by interface, as they were
+	// when the setup was made.
 	defaults []config.DefaultRoute
+	// untaken is a candidate for which there is no room among the uplinks.
+	untaken string
 	// state is what should outlive the daemon; the keeper writes it.
 	state   state
 	engine  *failover.Engine
@@ -110,6 +114,9 @@ func (l *loop) pass() {
 	if now := l.clock.now(); now >= l.wake {
 		l.step(now, failover.Tick{})
 	}
+	if l.changed {
+		l.takeProven()
+	}
 	if l.enforcer.stale && l.intent != nil {
 		l.enforce()
 	}
@@ -160,7 +167,7 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	for _, uplink := range out.Reread {
 		l.net.Reread(uplink)
 	}
-	l.reporter.decided(out.Records, decided)
+	l.reporter.decided(l.ofUplinks(out.Records), decided)
 	l.changed = l.changed || len(out.Records) > 0 || out.Intent != nil
 	if out.Intent != nil {
 		first := l.intent == nil
@@ -170,6 +177,13 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 		}
 	}
 	l.reporter.reportHealth()
+}
+
+// ofUplinks leaves out what the engine finds of candidates, which is nobody's concern.
+func (l *loop) ofUplinks(records []failover.Record) []failover.Record {
+	return slices.DeleteFunc(records, func(r failover.Record) bool {
+		return r.Health != nil && l.setup.isCandidate(r.Health.Uplink)
+	})
 }
 
 // goal is what the kernel should hold now; false while there is none, or where
@@ -241,8 +255,9 @@ func (l *loop) sendProbes() {
 // problems of the setup and its links, what should be remembered, and the line
 // that systemd shows.
 func (l *loop) conclude() {
-	view := l.engine.View()
+	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
+	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))
@@ -250,7 +265,7 @@ func (l *loop) conclude() {
 
 // announce reports that the daemon is at work.
 func (l *loop) announce(ctx context.Context) {
-	_ = l.ask(ctx, func() { l.reporter.started(l.engine.View(), len(l.setup.uplinks), l.setup.generation) })
+	_ = l.ask(ctx, func() { l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation) })
 }
 
 // defaultsChanged has the kernel compared with the goal, which depends on the
@@ -260,14 +275,27 @@ func (l *loop) defaultsChanged() {
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}
-	merged := defaultRoutes(l.defaults, l.net.Defaults())
-	if slices.Equal(merged, l.defaults) {
+	now := defaultRoutes(l.net.Defaults())
+	known := refreshAuto(l.state.Auto, now, l.clock.today())
+	if slices.Equal(now, l.defaults) && slices.Equal(known, l.state.Auto) {
 		return
 	}
-	l.defaults = merged
+	l.defaults, l.state.Auto = now, known
+	l.reconfigure("apply a change of the default routes")
+}
+
+// reconfigure makes the configuration ready again, for a machine that has changed.
+func (l *loop) reconfigure(action string) {
 	if err := l.configure(l.setup.cfg); err != nil {
-		l.log.Error("take over the default routes", "err", err)
+		l.log.Error(action, "err", err)
 	}
+}
+
+// view is what the engine holds of the uplinks, candidates left out.
+func (l *loop) view() failover.View {
+	v := l.engine.View()
+	v.Uplinks = slices.DeleteFunc(v.Uplinks, func(u failover.UplinkView) bool { return l.setup.isCandidate(u.Name) })
+	return v
 }
 
 // ownChanged configures anew where a change of the machine's own addresses makes a
@@ -278,9 +306,7 @@ func (l *loop) ownChanged() {
 		l.setup.own, l.changed = own, true
 		return
 	}
-	if err := l.configure(l.setup.cfg); err != nil {
-		l.log.Error("take over the machine's own addresses", "err", err)
-	}
+	l.reconfigure("apply a change of the machine's own addresses")
 }
 
 var _ control.Backend = (*loop)(nil)

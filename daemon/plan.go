@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"swerve/config"
@@ -81,6 +82,9 @@ func Plan(o Options) (Changes, error) {
 	l.mount(Machine{
 		Network: links, Routes: kernel, Packets: &filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
 	})
+	if cfg.AutoUplinks {
+		l.assumeAnswers(links.Defaults())
+	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
 		return Changes{}, err
 	}
@@ -89,6 +93,17 @@ func Plan(o Options) (Changes, error) {
 	}
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
 	return l.changes()
+}
+
+// assumeAnswers takes all interfaces with a default route for uplinks, as a start
+// does that is answered through each of them.
+func (l *loop) assumeAnswers(defaults []linkmon.Default) {
+	now, today := defaultRoutes(defaults), l.clock.today()
+	for _, d := range now {
+		if !slices.ContainsFunc(l.state.Auto, func(a autoUplink) bool { return a.Interface == d.Interface }) {
+			l.state.Auto, _ = takeAuto(l.state.Auto, d, now, today)
+		}
+	}
 }
 
 // changes compares the kernel with the goal.
@@ -160,7 +175,7 @@ func (n *frozenNetwork) readOnce(uplinks []linkmon.Uplink, read func(*linkmon.Mo
 func DefaultRoutes() ([]config.DefaultRoute, error) {
 	links := new(frozenNetwork)
 	found := links.Defaults()
-	return defaultRoutes(nil, found), links.err
+	return defaultRoutes(found), links.err
 }
 
 // OwnAddresses lists the machine's addresses on all its devices.

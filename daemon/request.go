@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"swerve/config"
 	"swerve/control"
@@ -43,7 +44,7 @@ func (l *loop) ask(ctx context.Context, carryOut func()) error {
 // Status implements control.Backend; nil once the daemon is stopping.
 func (l *loop) Status() *control.Status {
 	var convert func() *control.Status
-	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.engine.View(), l.setup) })
+	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.view(), l.setup) })
 	if err != nil {
 		return nil
 	}
@@ -83,7 +84,7 @@ func (l *loop) followHangups(ctx context.Context) error {
 // reload applies a configuration, or returns why not.
 func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	l.reporter.notify.reloading()
-	defer func() { l.reporter.notify.ready(summary(l.engine.View())) }()
+	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
 		err := refusal(found)
 		l.reporter.configured("refused", err.Error(), err.Problems, l.setup.generation)
@@ -119,9 +120,10 @@ func (l *loop) configure(cfg *config.Config) error {
 			"run swerve teardown and start again")
 	}
 	next.generation = l.setup.generation + 1
+	next.acting = l.setup.acting || l.enforcer.kernel.standing
 	l.setup = next
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)
-	l.picture.retain(next.uplinks)
+	l.picture.retain(slices.Concat(next.uplinks, next.candidates))
 	l.reporter.counters.follow(l.picture.links, next.lanes.Uplinks)
 	l.changed = true
 	if l.engine == nil {

@@ -1,13 +1,9 @@
 package daemon
 
 import (
-	"cmp"
-	"maps"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"swerve/config"
@@ -23,6 +19,8 @@ type setup struct {
 	generation uint64
 	cfg        *config.Config
 	uplinks    []config.Uplink
+	// candidates are probed under `uplinks: auto`, and not used.
+	candidates []config.Uplink
 	lanes      lanes
 	layout     lane.Layout
 	engine     failover.Config
@@ -31,24 +29,27 @@ type setup struct {
 	// unbuilt are the targets whose method this version cannot probe by. They
 	// are left out: one that never answers would keep its uplink from being up.
 	unbuilt []string
+	// acting: this run or an earlier one has changed the kernel.
+	acting bool
 	// own are the addresses of this machine. Targets among them are left out.
 	own []netip.Addr
 }
 
-// newSetup makes a configuration ready. Defaults are the machine's default
-// routes, for `uplinks: auto`; own are its addresses; past is what an earlier run
-// remembers.
-func newSetup(cfg *config.Config, defaults []config.DefaultRoute, own []netip.Addr, past state) (setup, error) {
+// newSetup makes a configuration ready. now are the machine's default routes, for
+// `uplinks: auto`; own are its addresses; past is what is remembered.
+func newSetup(cfg *config.Config, now []config.DefaultRoute, own []netip.Addr, past state) (setup, error) {
 	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout(), own: own}
 	if cfg.AutoUplinks {
-		s.uplinks = cfg.Auto(defaults)
+		s.uplinks, s.candidates = autoUplinks(cfg, past.Auto, now)
 	}
 	s.engine = cfg.Engine(s.uplinks, past.seen)
-	s.targets = targetsOf(s.uplinks)
+	// A policy's uplinks are those that are used; candidates are probed beside them.
+	s.engine.Uplinks = append(s.engine.Uplinks, cfg.Engine(s.candidates, past.seen).Uplinks...)
+	s.targets = targetsOf(slices.Concat(s.uplinks, s.candidates))
 	s.unbuilt = s.dropTargets(func(t target.Target) bool { return !t.Method.Built() })
 	s.dropTargets(isAmong(own))
 	var err error
-	s.lanes, err = assignLanes(s.engine, past.Lanes)
+	s.lanes, err = assignLanes(s.uplinks, s.engine.Policies, past.Lanes)
 	return s, err
 }
 
@@ -110,7 +111,7 @@ func ownTargets(uplinks []config.Uplink, own []netip.Addr) []string {
 // watched is what the monitor has to know of the uplinks.
 func (s setup) watched() []linkmon.Uplink {
 	var out []linkmon.Uplink
-	for _, u := range s.uplinks {
+	for _, u := range slices.Concat(s.uplinks, s.candidates) {
 		out = append(out, linkmon.Uplink{
 			Name: u.Name, Interface: u.Interface, IPv6: u.IPv6,
 			Gateway: [2]linkmon.GatewaySpec{
@@ -122,14 +123,25 @@ func (s setup) watched() []linkmon.Uplink {
 	return out
 }
 
-// mayAct reports whether the kernel may be changed: with `uplinks: auto` and
-// fewer than two uplinks there is nothing to choose, and a machine that was
-// never configured must not be changed for nothing.
-func (s setup) mayAct() bool { return !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
+// isCandidate reports whether a name is a candidate's.
+func (s setup) isCandidate(name string) bool {
+	return slices.ContainsFunc(s.candidates, func(u config.Uplink) bool { return u.Name == name })
+}
 
-// mark is the packet mark of an uplink's lane. Probes bear it, also on a machine
-// that is not touched: a mark that no rule knows does no harm.
-func (s setup) mark(uplink string) uint32 { return s.layout.Mark(s.lanes.Uplinks[uplink]) }
+// mayAct reports whether the kernel may be changed: with `uplinks: auto` and
+// fewer than two uplinks, present or not, there is nothing to choose, and a
+// machine that was never configured must not be changed for nothing. Where ours
+// stands in the kernel already, it is kept right.
+func (s setup) mayAct() bool { return s.acting || !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
+
+// mark is the packet mark of an uplink's lane, which its probes bear. It is 0 for a
+// candidate, which has no lane, and on a machine that must not be changed.
+func (s setup) mark(uplink string) uint32 {
+	if !s.mayAct() {
+		return 0
+	}
+	return s.layout.Mark(s.lanes.Uplinks[uplink])
+}
 
 // probe is how the uplink is probed.
 func (s setup) probe(uplink string) failover.ProbeConfig {
@@ -178,38 +190,4 @@ func configuredName(u config.Uplink) string {
 		return ""
 	}
 	return u.Interface
-}
-
-// defaultRoutes merges the default routes of a moment with those seen before:
-// with `uplinks: auto` an interface that once led out stays an uplink, since the
-// very loss that matters takes its default route away.
-func defaultRoutes(before []config.DefaultRoute, now []linkmon.Default) []config.DefaultRoute {
-	out := slices.Clone(before)
-	seen := map[string]bool{}
-	for _, d := range now {
-		i := slices.IndexFunc(out, func(r config.DefaultRoute) bool { return r.Interface == d.Interface })
-		if i < 0 {
-			i = len(out)
-			out = append(out, config.DefaultRoute{Interface: d.Interface})
-		}
-		metric := min(int64(d.Metric), math.MaxInt32) // an int has 32 bits on some machines
-		if !seen[d.Interface] || int(metric) < out[i].Metric {
-			out[i].Metric = int(metric)
-		}
-		seen[d.Interface] = true
-	}
-	slices.SortStableFunc(out, func(a, b config.DefaultRoute) int {
-		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
-	})
-	return out
-}
-
-// formerRoutes stand for the default routes of an earlier run's uplinks, of which
-// the kernel knows no more than the names. They come after all that lead out now.
-func formerRoutes(byInterface map[string]lane.Lane) []config.DefaultRoute {
-	var out []config.DefaultRoute
-	for _, name := range slices.Sorted(maps.Keys(byInterface)) {
-		out = append(out, config.DefaultRoute{Interface: name, Metric: math.MaxInt32})
-	}
-	return out
 }

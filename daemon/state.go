@@ -30,6 +30,8 @@ type state struct {
 	Lanes   lanes `json:"lanes"`
 	// Seen names, by uplink, the families that it was ever offered in.
 	Seen map[string][]string `json:"seen"`
+	// Auto are the interfaces that `uplinks: auto` took, the preferred first.
+	Auto []autoUplink `json:"auto,omitempty"`
 	// Patience is, by uplink and family, what stalls have taught beyond the
 	// configured patience.
 	Patience map[string]map[string]learnt `json:"patience,omitempty"`
@@ -88,6 +90,9 @@ func decodeState(data []byte) (state, error) {
 		if !n.IsPolicy() {
 			return state{}, fmt.Errorf("lane %d of policy %q is not 64 to 126", n, name)
 		}
+	}
+	if len(s.Auto) > autoMost {
+		return state{}, fmt.Errorf("%d interfaces of uplinks: auto, more than %d", len(s.Auto), autoMost)
 	}
 	for name, families := range s.Patience {
 		for family, p := range families {
