@@ -49,6 +49,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
 			"name targets beyond the uplinks")
 	}
+	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
 	return append(out, s.alikes(links, strict)...)
 }
@@ -69,6 +70,67 @@ func (s setup) translating() []string {
 		}
 	}
 	return names
+}
+
+// uncarried are the problems of default routes that say what our routes cannot.
+func (s setup) uncarried(links map[string]failover.Link) []control.Problem {
+	var out []control.Problem
+	for _, u := range s.uplinks {
+		for _, f := range failover.Families {
+			what := links[u.Name].Family[f].Uncarried
+			if !u.Enabled || what == "" {
+				continue
+			}
+			key, gateway := "route", "gateway"
+			if f == failover.IPv6 {
+				key, gateway = "route6", "gateway6"
+			}
+			out = append(out, control.Problem{
+				Code: "route-not-carried", Severity: control.Warning, Object: u.Name,
+				Text: fmt.Sprintf("the %s default route of %s says what our routes by it cannot have: %s", f, u.Name, what),
+				Remedy: fmt.Sprintf("write under %s or %s of this uplink what holds instead, or take the uplink out of the configuration",
+					key, gateway),
+			})
+		}
+	}
+	return append(out, s.unshared(links)...)
+}
+
+// unshared are the problems of uplinks that share a tier and whose routes say
+// different things: the kernel keeps one shape for a route of several hops. It matters
+// to a flow's first packet alone, since the others go by their uplink's own route.
+func (s setup) unshared(links map[string]failover.Link) []control.Problem {
+	var out []control.Problem
+	for _, p := range s.engine.Policies {
+		for _, tier := range p.Tiers {
+			if text := unsharedBy(tier, links); text != "" {
+				out = append(out, control.Problem{
+					Code: "route-not-shared", Severity: control.Info, Object: p.Name, Text: text,
+					Remedy: "nothing has to be done; to be rid of this, write the same under route and route6 of these uplinks",
+				})
+			}
+		}
+	}
+	return out
+}
+
+// unsharedBy says in what the uplinks of a tier differ; empty for nothing that matters.
+func unsharedBy(tier []failover.Share, links map[string]failover.Link) string {
+	for _, f := range failover.Families {
+		var all []failover.Shape
+		for _, share := range tier {
+			if link := links[share.Uplink]; link.Routable(f) {
+				all = append(all, link.Family[f].Shape)
+			}
+		}
+		for _, shape := range all[min(1, len(all)):] {
+			if a, b := all[0], shape; a.Source != b.Source || a.Congestion != b.Congestion {
+				return fmt.Sprintf("the %s default routes of uplinks that share a tier have different sources or congestion controls, "+
+					"so that the first packet of a flow by them has neither", f)
+			}
+		}
+	}
+	return ""
 }
 
 // ownGateways are the problems of gateways that are this machine.

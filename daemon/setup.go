@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/config"
 	"swerve/failover"
 	"swerve/lane"
@@ -118,6 +120,7 @@ func (s setup) watched() []linkmon.Uplink {
 				failover.IPv4: {None: u.Gateway.None, Addr: u.Gateway.Addr},
 				failover.IPv6: {None: u.Gateway6.None, Addr: u.Gateway6.Addr},
 			},
+			Route: u.Route,
 		})
 	}
 	return out
@@ -184,9 +187,9 @@ func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 }
 
 // configuredName is the interface's name as far as the configuration knows it: a
-// MAC address is none.
+// MAC address is none, and neither is an altname that is too long for a name.
 func configuredName(u config.Uplink) string {
-	if _, err := net.ParseMAC(u.Interface); err == nil {
+	if _, err := net.ParseMAC(u.Interface); err == nil || len(u.Interface) >= unix.IFNAMSIZ {
 		return ""
 	}
 	return u.Interface
