@@ -9,6 +9,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/routing"
 )
 
 // judge returns the problems that follow from a setup and its links alone. begun
@@ -94,6 +95,29 @@ func (s setup) uncarried(links map[string]failover.Link) []control.Problem {
 		}
 	}
 	return append(out, s.unshared(links)...)
+}
+
+// refused are the problems of uplinks that the kernel refuses.
+func (s setup) refused(refusals []routing.Refusal) []control.Problem {
+	var out []control.Problem
+	for _, r := range refusals {
+		name, known := s.uplinkOf(r.Uplink)
+		if !known {
+			continue
+		}
+		p := control.Problem{
+			Code: "uplink-refused", Severity: control.Warning, Object: name,
+			Text:   fmt.Sprintf("the kernel refuses the %s default route by %s, so nothing is routed by it: %v", r.Family, name, r.Err),
+			Remedy: "see its interface and gateway; the other uplinks are used meanwhile, and it is tried again by itself",
+		}
+		if r.Accepted {
+			p.Text = fmt.Sprintf("the kernel refuses what the %s default route by %s should say of its packets, so it is used without: %v",
+				r.Family, name, r.Err)
+			p.Remedy = "see route and route6 of this uplink, congctl and src above all; it is tried again by itself"
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // unshared are the problems of uplinks that share a tier and whose routes say

@@ -205,8 +205,8 @@ func (l *loop) enforce() {
 		return
 	}
 	o := l.enforcer.apply(g)
-	l.reporter.enforced(o)
-	l.reporter.dropped(l.enforcer.release(g, o.holds))
+	l.reporter.enforced(o, g.setup)
+	l.reporter.dropped(l.enforcer.release(g, o))
 	l.changed = true
 }
 

@@ -109,7 +109,7 @@ func healthLevel(h *failover.HealthChange) slog.Level {
 
 // enforced reports what came of bringing the kernel to a goal, and with it the
 // switches that it carried out.
-func (r *reporter) enforced(o outcome) {
+func (r *reporter) enforced(o outcome, s setup) {
 	r.reportHealth()
 	switch {
 	case o.err != nil:
@@ -121,9 +121,15 @@ func (r *reporter) enforced(o outcome) {
 	}
 	r.problems.set("kernel", "kernel-refused", control.Critical, o.err,
 		"see swerve plan for what is missing; it is tried again by itself")
+	for _, refusal := range o.refusals {
+		name, _ := s.uplinkOf(refusal.Uplink)
+		r.log.Warn("the kernel refuses an uplink's default route", "uplink", name, "family", refusal.Family,
+			"used", refusal.Accepted, "err", refusal.Err)
+	}
+	r.problems.replace("refusals", s.refused(o.refusals))
 	r.settings(o.settings)
 	for _, record := range r.switches {
-		r.switched(record, o.applied.refused(record.Switch.Family), o.at)
+		r.switched(record, o.applied.refused(record.Switch.Family, s.lanesOf(record.Switch.To)), o.at)
 	}
 	r.switches = r.switches[:0]
 }

@@ -176,6 +176,15 @@ func (s setup) configuredInterface(uplink string) string {
 	return ""
 }
 
+// lanesOf are the lanes of uplinks.
+func (s setup) lanesOf(uplinks []string) []lane.Lane {
+	var out []lane.Lane
+	for _, name := range uplinks {
+		out = append(out, s.lanes.Uplinks[name])
+	}
+	return out
+}
+
 // uplinkOf finds an uplink's name by its lane.
 func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 	for name, l := range s.lanes.Uplinks {
