@@ -67,6 +67,8 @@ type Uplink struct {
 	Route  [2]failover.Override
 	Probe  Probe
 	Health failover.Health
+	// shared is set by [Config.Auto] alone.
+	shared shared
 }
 
 // Gateway is the source of an uplink's next hop in one family: Addr if it is

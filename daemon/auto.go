@@ -40,23 +40,23 @@ type autoUplink struct {
 	Interface string `json:"interface"`
 	// Metric of its best default route, as it last held one; lower is preferred.
 	Metric int `json:"metric"`
+	// Weight is its share of a default route that several interfaces share, 0 for none.
+	Weight int `json:"weight,omitempty"`
 	// Last is when it last held a default route, to a day, by the wall clock.
 	Last time.Time `json:"last"`
 }
 
 // defaultRoutes are the best default routes of each interface, in order.
 func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
-	best := map[string]int{}
+	best := map[string]config.DefaultRoute{}
 	for _, d := range now {
 		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
-		if before, ok := best[d.Interface]; !ok || metric < before {
-			best[d.Interface] = metric
+		before, ok := best[d.Interface]
+		if !ok || metric < before.Metric || metric == before.Metric && d.Weight > before.Weight {
+			best[d.Interface] = config.DefaultRoute{Interface: d.Interface, Metric: metric, Weight: d.Weight}
 		}
 	}
-	var out []config.DefaultRoute
-	for name, metric := range best {
-		out = append(out, config.DefaultRoute{Interface: name, Metric: metric})
-	}
+	out := slices.Collect(maps.Values(best))
 	slices.SortFunc(out, func(a, b config.DefaultRoute) int {
 		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
 	})
@@ -82,7 +82,7 @@ func refreshAuto(known []autoUplink, now []config.DefaultRoute, today time.Time)
 		i := slices.IndexFunc(now, func(d config.DefaultRoute) bool { return d.Interface == a.Interface })
 		switch {
 		case i >= 0:
-			a.Metric = now[i].Metric
+			a.Metric, a.Weight = now[i].Metric, now[i].Weight
 			if age := today.Sub(a.Last); age < 0 || age >= autoFresh {
 				a.Last = wallDay(today)
 			}
@@ -114,7 +114,7 @@ func takeAuto(known []autoUplink, d config.DefaultRoute, now []config.DefaultRou
 		}
 		out = slices.Delete(out, oldest, oldest+1)
 	}
-	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Last: wallDay(today)}), true
+	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Last: wallDay(today)}), true
 }
 
 // wallDay is a wall time without what the state file does not keep.
@@ -127,7 +127,7 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 	}
 	var all []config.DefaultRoute
 	for _, a := range known {
-		all = append(all, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric})
+		all = append(all, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric, Weight: a.Weight})
 	}
 	for _, d := range now {
 		if !isKnown(d.Interface) {

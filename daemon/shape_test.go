@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,4 +233,18 @@ func hasCode(s *control.Status, code string) bool {
 		}
 	}
 	return false
+}
+
+// Under `uplinks: auto` a default that two interfaces share is one tier, by its weights.
+func TestAutoSharesATier(t *testing.T) {
+	g := newGateway(t)
+	g.sh(`ip -4 route del default; ip -4 route del default; ip -6 route flush default
+		ip -4 route add default proto dhcp metric 100 mtu 1400 nexthop via 203.0.113.1 dev wan0 weight 3 nexthop via 198.51.100.1 dev wan1 weight 1`)
+	g.must(os.WriteFile(g.config(), []byte(fmt.Sprintf("uplinks: auto\nstate: %s/state\n", g.folder)), 0o600))
+	script := g.do("plan", nil)
+	const want = "ip -4 route replace default table 5364 proto 83 metric 1 mtu 1400 " +
+		"nexthop via 203.0.113.1 dev wan0 onlink weight 3 nexthop via 198.51.100.1 dev wan1 onlink weight 1\n"
+	if !strings.Contains(script, want) {
+		t.Errorf("the plan lacks\n%s\nit is\n%s", want, script)
+	}
 }
