@@ -142,6 +142,8 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 		d.route.Metric, err = decodeUint32(value)
 	case unix.RTA_MULTIPATH:
 		d.route.Hops, err = decodeHops(value)
+	case rtaNHID:
+		d.route.object, err = decodeUint32(value)
 	case unix.RTA_METRICS:
 		err = decodeMetrics(value, &d.route.Shape)
 	case unix.RTA_PREFSRC:

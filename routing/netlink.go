@@ -123,6 +123,9 @@ func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 		}
 		s.Routes = append(s.Routes, routes...)
 	}
+	if err := k.resolve(s.Routes); err != nil {
+		return nil, err
+	}
 	s.sort()
 	return s.Routes, nil
 }

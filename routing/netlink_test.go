@@ -354,3 +354,24 @@ func TestCarrierLossWithoutADaemon(t *testing.T) {
 		}
 	}
 }
+
+// The hops of routes by nexthop objects are known whatever nexthop_compat_mode says.
+func TestForeignByNexthopObjects(t *testing.T) {
+	l := newLab(t)
+	l.must(l.gw.SetSysctl("net/ipv4/nexthop_compat_mode", "0"))
+	l.sh(`ip -4 route del default; ip -4 route del default; ip -6 route del default
+		ip nexthop add id 5 via 203.0.113.1 dev wan0; ip nexthop add id 6 via 198.51.100.1 dev wan1
+		ip nexthop add id 7 group 5,3/6,2; ip nexthop add id 8 via 2001:db8:1::1 dev wan0
+		ip -4 route add default nhid 7 metric 9; ip -6 route add default nhid 8 metric 10`)
+	got, err := l.kernel.Foreign(l.goal.Layout)
+	l.must(err)
+	want := "default table main proto 3 metric 9 nexthop via 203.0.113.1 weight 3 nexthop via 198.51.100.1 weight 2\n" +
+		"default table main proto 3 metric 10 via 2001:db8:1::1\n"
+	var b strings.Builder
+	for _, r := range got {
+		fmt.Fprintln(&b, r)
+	}
+	if b.String() != want {
+		t.Errorf("foreign default routes:\n%s\nwant:\n%s", b.String(), want)
+	}
+}

@@ -70,6 +70,8 @@ type Route struct {
 	// Shape is what the route says of the packets that take it; its Realm is unused,
 	// since each hop has its own.
 	Shape failover.Shape
+	// object is the number of the nexthop object that a route of others uses.
+	object uint32
 }
 
 // Hop is one next hop of a route.
