@@ -121,40 +121,44 @@ func (s setup) refused(refusals []routing.Refusal) []control.Problem {
 }
 
 // unshared are the problems of uplinks that share a tier and whose routes say
-// different things: the kernel keeps one shape for a route of several hops. It matters
-// to a flow's first packet alone, since the others go by their uplink's own route.
+// different things: the kernel keeps one shape for a route of several hops.
 func (s setup) unshared(links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, p := range s.engine.Policies {
 		for _, tier := range p.Tiers {
-			if text := unsharedBy(tier, links); text != "" {
+			if words := unsharedBy(tier, links); len(words) > 0 {
 				out = append(out, control.Problem{
-					Code: "route-not-shared", Severity: control.Info, Object: p.Name, Text: text,
-					Remedy: "nothing has to be done; to be rid of this, write the same under route and route6 of these uplinks",
+					Code: "route-not-shared", Severity: control.Info, Object: p.Name,
+					Text: fmt.Sprintf("the default routes of uplinks that share a tier of %s do not agree on %s, so their common route says "+
+						"nothing of it; only a flow's first packet goes by that one", p.Name, strings.Join(words, ", ")),
+					Remedy: "write the same under route and route6 of these uplinks, where it matters",
 				})
+				break
 			}
 		}
 	}
 	return out
 }
 
-// unsharedBy says in what the uplinks of a tier differ; empty for nothing that matters.
-func unsharedBy(tier []failover.Share, links map[string]failover.Link) string {
+// unsharedBy names what the routes of a tier's uplinks do not agree on.
+func unsharedBy(tier []failover.Share, links map[string]failover.Link) []string {
+	var words []string
 	for _, f := range failover.Families {
-		var all []failover.Shape
+		var first *failover.Shape
 		for _, share := range tier {
-			if link := links[share.Uplink]; link.Routable(f) {
-				all = append(all, link.Family[f].Shape)
+			link := links[share.Uplink]
+			if !link.Routable(f) {
+				continue
 			}
-		}
-		for _, shape := range all[min(1, len(all)):] {
-			if a, b := all[0], shape; a.Source != b.Source || a.Congestion != b.Congestion {
-				return fmt.Sprintf("the %s default routes of uplinks that share a tier have different sources or congestion controls, "+
-					"so that the first packet of a flow by them has neither", f)
+			if first == nil {
+				first = &link.Family[f].Shape
+				continue
 			}
+			words = append(words, routing.Unshared(*first, link.Family[f].Shape)...)
 		}
 	}
-	return ""
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 // ownGateways are the problems of gateways that are this machine.

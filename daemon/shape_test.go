@@ -130,7 +130,7 @@ func TestUploadsByASmallMTU(t *testing.T) {
 		for family, server := range servers {
 			for who, ns := range map[string]*netns.NS{"the LAN": lan, "the gateway": g.ns} {
 				if err := upload(t, ns, server, 20*time.Second); err != nil {
-					t.Errorf("%s: an upload of %s by %s: %v", when, who, family, err)
+					t.Fatalf("%s: an upload of %s by %s: %v", when, who, family, err)
 				}
 			}
 		}

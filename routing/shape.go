@@ -55,6 +55,22 @@ func shapeText(s failover.Shape) string {
 	return b.String()
 }
 
+// Unshared names what two uplinks say of which a route by both of them can say nothing,
+// in the words of ip(8).
+func Unshared(a, b failover.Shape) []string {
+	var words []string
+	if a.Source != b.Source {
+		words = append(words, "src")
+	}
+	both := a.Shared(b)
+	for n, word := range metricWords {
+		if word.name != "" && metricText(a, n) != metricText(b, n) && metricText(both, n) == "" {
+			words = append(words, word.name)
+		}
+	}
+	return words
+}
+
 // metricText returns a metric's value, empty where it is not told.
 func metricText(s failover.Shape, n int) string {
 	value := s.Metrics[n]
