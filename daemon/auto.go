@@ -50,6 +50,9 @@ type autoUplink struct {
 func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 	best := map[string]config.DefaultRoute{}
 	for _, d := range now {
+		if d.Encapsulates {
+			continue
+		}
 		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
 		before, ok := best[d.Interface]
 		if !ok || metric < before.Metric || metric == before.Metric && d.Weight > before.Weight {
@@ -191,6 +194,24 @@ func (l *loop) takeProven() {
 	if !slices.Equal(before, l.state.Auto) {
 		l.reconfigure("take an interface for an uplink")
 	}
+}
+
+// encapsulating report the interfaces that are not taken since their default routes
+// encapsulate.
+func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
+	var out []control.Problem
+	for _, d := range defaults {
+		if !s.cfg.AutoUplinks || !d.Encapsulates {
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "route-not-carried", Severity: control.Info, Object: d.Interface,
+			Text: fmt.Sprintf("the %s default route of %s encapsulates packets (encap), which routes of Swerve cannot, so it is not taken for an uplink",
+				d.Family, d.Interface),
+			Remedy: "nothing, if it is to stay as it is; else let it lead by an interface of its own, such as a tunnel's",
+		})
+	}
+	return out
 }
 
 // candidateProblems report what holds a default route and is no uplink. full names

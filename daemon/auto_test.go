@@ -248,3 +248,20 @@ func TestAutoIsFull(t *testing.T) {
 		}
 	})
 }
+
+// An interface whose default encapsulates is left as it is, and named.
+func TestAutoLeavesAnEncapsulatingDefault(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		tunnel := linkmon.Default{Interface: "eth2", Index: 3, Family: failover.IPv4, Encapsulates: true}
+		r.net.setDefaults(leads("eth0", 1, 100), leads("eth1", 2, 200), tunnel)
+		r.start()
+		r.after(10 * time.Second)
+		p := r.problem("route-not-carried")
+		if p == nil || p.Object != "eth2" || p.Severity != control.Info {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if n := len(r.status().Uplinks); n != 2 {
+			t.Errorf("%d uplinks, want two", n)
+		}
+	})
+}

@@ -21,10 +21,14 @@ type Default struct {
 	// 255; 0 where the default is the interface's alone. Those that share one have the
 	// same metric.
 	Weight int
+	// Encapsulates: the interface's default puts packets into a tunnel header, which
+	// our routes cannot, so that no gateway is learnt. Metric and Source are not set.
+	Encapsulates bool
 }
 
 // defaultsOf lists each interface once per family, in the order of metric, family
-// and index. Defaults from which no gateway can be learnt are left out.
+// and index. Defaults from which no gateway can be learnt are left out, but
+// for those that encapsulate.
 func defaultsOf(s state) []Default {
 	var found []Default
 	for _, d := range s.devices {
@@ -42,6 +46,8 @@ func defaultsOf(s state) []Default {
 					Source:    protocolName(best.route.protocol),
 					Weight:    weight,
 				})
+			} else if encapsulates(s.defaults, d, family == failover.IPv6) {
+				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Encapsulates: true})
 			}
 		}
 	}

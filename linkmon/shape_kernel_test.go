@@ -122,6 +122,11 @@ func TestUncarried(t *testing.T) {
 				text := l.Family[failover.IPv4].Uncarried
 				return strings.Contains(text, step[0]) && (step[0] != "" || text == "" && l.Family[failover.IPv4].Gateway.IsValid())
 			})
+			for _, d := range o.m.Defaults() {
+				if d.Encapsulates != (name == "a tunnel") {
+					t.Errorf("default %+v", d)
+				}
+			}
 		})
 	}
 	ns, _ := wan(t)
