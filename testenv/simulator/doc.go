@@ -25,11 +25,11 @@
 //   - stats.go: what is counted
 //   - all.go: many scripts side by side
 //
-// [PlayHouse] plays it to the daemon's loop on the fake kernel of testenv/fake.
+// [PlayGateway] plays it to the daemon's loop on the fake kernel of testenv/fake.
 // There a simulated second costs a hundred times as much, and what is held
 // is what the kernel has:
 //
-//   - house.go: the loop's machine, and the one who lets things happen
+//   - gateway.go: the loop's machine, and the one who lets things happen
 //   - kernel.go: what must hold after every change of the kernel
 //
 // Traffic hints, the operator's hand, restarts and foreign programs are not played

@@ -25,7 +25,7 @@ type kernelWatch struct {
 
 	mu    sync.Mutex
 	err   error // the first rule that was broken
-	stats HouseStats
+	stats GatewayStats
 	// state of each path, and, of a suspected one, the state before.
 	state, base [][2]failover.State
 	// told are the links as they were told last, known as the loop has dealt with.
@@ -425,8 +425,8 @@ func (w *kernelWatch) behind(r *firstRung, f failover.Family) bool {
 	return (state == failover.Shunned || state == failover.Down) && slices.ContainsFunc(r.members, up)
 }
 
-// HouseStats is what is counted over a script played to the daemon's loop.
-type HouseStats struct {
+// GatewayStats is what is counted over a script played to the daemon's loop.
+type GatewayStats struct {
 	// Length is the simulated time.
 	Length time.Duration
 	// Changes of the kernel's routes and rules, one by one; Moves of first rungs
@@ -440,7 +440,7 @@ type HouseStats struct {
 }
 
 // String tells the figures in a line.
-func (s HouseStats) String() string {
+func (s GatewayStats) String() string {
 	return fmt.Sprintf("%v: %d changes of the kernel, %d moves of a first rung, %d of them by choice, %d ladders emptied, %d times sessions moved, %d downs",
 		s.Length, s.Changes, s.Moves, s.Chosen, s.Emptied, s.Released, s.Entered[failover.Down])
 }
