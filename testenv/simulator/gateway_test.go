@@ -84,26 +84,40 @@ func TestBadGateways(t *testing.T) {
 	}
 }
 
-// kept is a gateway without a daemon, as one would have left it: fiber and lte are
+// keptGateway is a gateway without a daemon, as one would have left it: fiber and lte are
 // up, and fiber carries.
-func kept(t *testing.T) *gateway {
+func keptGateway(t *testing.T) *gateway {
 	t.Helper()
-	g, err := newGateway(Script{Config: TwoUplinks})
+	g, err := newGateway(Script{Config: TwoUplinks}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, l := range g.lines {
-		g.watch.link(i, l.link)
+	g.at(0)
+	for _, l := range g.lines {
+		g.watch.see(failover.LinkChanged{Uplink: l.name, Link: l.link})
 	}
+	g.watch.acknowledge()
 	g.judge("fiber", failover.Unknown, failover.Up)
 	g.judge("lte", failover.Unknown, failover.Up)
 	g.holds(t, "fiber lte", tableOf(0))
 	g.holds(t, "fiber lte", routing.MainTable)
-	if err := g.watch.settled(0); err != nil {
+	g.settled(t)
+	g.at(time.Hour)
+	return g
+}
+
+// at sets the time.
+func (g *gateway) at(now failover.Instant) {
+	g.now = now
+	g.watch.clock = func() failover.Instant { return now }
+}
+
+// settled has the watch see that the loop waits.
+func (g *gateway) settled(t *testing.T) {
+	t.Helper()
+	if err := g.watch.settled(&g.network); err != nil {
 		t.Fatal(err)
 	}
-	g.clock = func() failover.Instant { return time.Hour }
-	return g
 }
 
 // judge tells the watch of a verdict for both families.
@@ -164,13 +178,11 @@ func TestKernelWatchSees(t *testing.T) {
 		{"too soon again", "after the last", func(t *testing.T, g *gateway) {
 			g.holds(t, "lte fiber", policy)
 			g.holds(t, "lte fiber", main)
-			if err := g.watch.settled(g.clock()); err != nil {
-				t.Fatal(err)
-			}
+			g.settled(t)
 			g.holds(t, "fiber lte", policy)
 		}},
 		{"no default route", "lte has a link", func(t *testing.T, g *gateway) {
-			g.watch.device(0, false, 0)
+			g.watch.switchDevice(0, false)
 			g.loses(policy)
 		}},
 		{"main has another order", "main begins with", func(t *testing.T, g *gateway) {
@@ -182,25 +194,24 @@ func TestKernelWatchSees(t *testing.T) {
 			g.judge("fiber", up, shunned)
 			g.holds(t, "lte fiber", policy)
 			g.holds(t, "lte fiber", main)
-			g.watch.released([2][]firewall.Pair{{{Uplink: failover.FirstUplinkLane, Policy: failover.DefaultPolicyLane}}})
+			g.watch.release([2][]firewall.Pair{{{Uplink: failover.FirstUplinkLane, Policy: failover.DefaultPolicyLane}}})
 		}},
 		{"does not follow a verdict", "which is shunned, and another is up", func(t *testing.T, g *gateway) {
 			g.judge("fiber", up, shunned)
-			if err := g.watch.settled(g.clock()); err != nil {
-				t.Fatal(err)
-			}
-			g.clock = func() failover.Instant { return time.Hour + followWithin + 1 }
+			g.settled(t)
+			g.at(time.Hour + followWithin + 1)
 		}},
 		{"stays on what is dead", "still on fiber", func(t *testing.T, g *gateway) {
-			if err := g.apply("fiber dead"); err != nil {
+			if _, err := g.apply("fiber dead"); err != nil {
 				t.Fatal(err)
 			}
-			g.watch.noteTruth(&g.network)
+			g.compare(func(int, failover.Family) {})
+			g.at(time.Hour + leaveWithin)
 		}},
 	} {
-		g := kept(t)
+		g := keptGateway(t)
 		c.do(t, g)
-		err := g.watch.settled(g.clock())
+		err := g.watch.settled(&g.network)
 		if rule := new(brokenRule); err != nil && !errors.As(err, rule) {
 			t.Errorf("%s: %v is no broken rule", c.what, err)
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"swerve/config"
 	"swerve/failover"
 )
 
@@ -108,13 +107,4 @@ func (s Script) until(end failover.Instant) Script {
 	s.Lines = slices.Clone(s.Lines[:n])
 	s.End = end
 	return s
-}
-
-// engine reads the script's configuration as the daemon would.
-func (s Script) engine() (failover.Config, error) {
-	c, problems := config.Parse("script", []byte(s.Config))
-	if len(problems) > 0 {
-		return failover.Config{}, problems[0]
-	}
-	return c.Engine(c.Uplinks, nil), nil
 }

@@ -16,8 +16,8 @@ func settledWorld(t *testing.T) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.run(20 * time.Second); w.err != nil {
-		t.Fatal(w.err)
+	if err := w.Run(20 * time.Second); err != nil {
+		t.Fatal(err)
 	}
 	if first := w.watch.ladders[0][failover.IPv4].first; first != 1 {
 		t.Fatalf("%b carries, and not fiber alone", first)
@@ -72,16 +72,19 @@ func TestWatchSees(t *testing.T) {
 		}},
 		{"a wake in the past", "not later", func(w *World) []failover.Output { return []failover.Output{{Wake: w.now}} }},
 		{"a leap of state", "goes from", func(w *World) []failover.Output { return []failover.Output{tell(w, becomes("fiber", down, up))} }},
-		{"to what is silent", "fails over", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("lte", up, down), goes(failover.Failover, "fiber", "lte"))}
+		{"to what is silent", "to lte: which is down", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, becomes("lte", up, down), becomes("fiber", up, shunned), goes(failover.Failover, "fiber", "lte"))}
 		}},
-		{"to what is worse", "goes by choice", func(w *World) []failover.Output {
+		{"forced by nothing", "a failover from [fiber], which is up", func(w *World) []failover.Output {
+			return []failover.Output{tell(w, goes(failover.Failover, "fiber", "lte"))}
+		}},
+		{"to what is worse", "from up to degraded by choice", func(w *World) []failover.Output {
 			return []failover.Output{tell(w, becomes("lte", up, failover.Degraded), goes(failover.Switchover, "fiber", "lte"))}
 		}},
 		{"to what is suspect", "which is suspect", func(w *World) []failover.Output {
 			return []failover.Output{tell(w, becomes("lte", up, suspect), goes(failover.Switchover, "fiber", "lte"))}
 		}},
-		{"too soon again", "after the last switch", func(w *World) []failover.Output {
+		{"too soon again", "after the last", func(w *World) []failover.Output {
 			return []failover.Output{tell(w, goes(failover.Switchover, "fiber", "lte"), goes(failover.Return, "lte", "fiber"))}
 		}},
 		{"no default route", "no default route", func(w *World) []failover.Output { return []failover.Output{asks(w, "", "")} }},
@@ -118,11 +121,11 @@ func TestWrongMovesAreSeen(t *testing.T) {
 	}{{"", 1}, {"fiber dead", 0}, {"fiber loss=0.2", 0}, {"fiber ipv6 dead", 1}, {"target 1.1.1.1 dead", 0}} {
 		w := settledWorld(t)
 		if c.fault != "" {
-			if err := w.befall(c.fault); err != nil {
+			if err := w.Do(c.fault); err != nil {
 				t.Fatal(err)
 			}
 		}
-		moves := tell(w, goes(failover.Failover, "fiber", "lte"))
+		moves := tell(w, becomes("fiber", failover.Up, failover.Shunned), goes(failover.Failover, "fiber", "lte"))
 		if err := w.watch.step(&moves); err != nil {
 			t.Fatal(err)
 		}
@@ -136,11 +139,11 @@ func TestWrongMovesAreSeen(t *testing.T) {
 // found out: here it never hears of time again.
 func TestStuckCarrierIsSeen(t *testing.T) {
 	w := settledWorld(t)
-	if err := w.befall("fiber dead"); err != nil {
+	if err := w.Do("fiber dead"); err != nil {
 		t.Fatal(err)
 	}
 	w.now += leaveWithin
-	if err := w.truth.review(0, failover.IPv4); err == nil || !strings.Contains(err.Error(), "still on fiber") {
+	if err := w.review(0, failover.IPv4); err == nil || !strings.Contains(err.Error(), "still on fiber") {
 		t.Errorf("the review says %v", err)
 	}
 }

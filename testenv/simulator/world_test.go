@@ -137,7 +137,7 @@ func TestBadLines(t *testing.T) {
 // recordsOf plays a script and returns all that was told.
 func recordsOf(t *testing.T, s Script, lean bool) []failover.Record {
 	var all []failover.Record
-	o := Options{CheckEach: 1000, Lean: lean, Witness: func(_ failover.Instant, _ failover.Event, out failover.Output) {
+	o := Options{CheckEach: 1000, Lean: lean, Witness: func(_ *failover.Engine, _ failover.Instant, _ failover.Event, out failover.Output) {
 		all = append(all, out.Records...)
 	}}
 	mustPlay(t, s, o)
