@@ -75,9 +75,14 @@ func (e *Engine) heard(p *path, t *target) {
 	}
 }
 
+// setAside sets a target aside on every path, or brings it back. The last target of
+// a path stays: without it nothing could show that the path answers again.
 func (e *Engine) setAside(f Family, name string, aside bool) {
 	for _, u := range e.uplinks {
 		p := &u.paths[f]
+		if aside && p.active() < 2 {
+			continue
+		}
 		for i := range p.targets {
 			if t := &p.targets[i]; t.name == name && t.aside != aside {
 				t.aside = aside

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -323,6 +324,25 @@ func TestSetAsideLeavesTheWindow(t *testing.T) {
 	n.eng.setAside(IPv4, "8.8.8.8", true)
 	if p.window.n != all*2/3 || p.window.target[1].n != 0 || p.quorum() != 1 || p.active() != 2 {
 		t.Errorf("%d of %d samples left, %d targets", p.window.n, all, p.active())
+	}
+}
+
+// TestTheLastTargetStays: where the uplinks have different targets, or one was added
+// later, all of a path's targets may be found at fault. One of them stays.
+func TestTheLastTargetStays(t *testing.T) {
+	c := testConfig()
+	c.Uplinks[1].Family[IPv4].Targets = []string{"8.8.8.8", "9.9.9.9"}
+	e := New(c)
+	for _, name := range []string{"8.8.8.8", "9.9.9.9"} {
+		e.setAside(IPv4, name, true)
+	}
+	for i, want := range []int{1, 1} {
+		if n := e.uplinks[i].paths[IPv4].active(); n != want {
+			t.Errorf("%s has %d targets left, want %d", c.Uplinks[i].Name, n, want)
+		}
+	}
+	if err := e.Check(); err != nil && strings.Contains(err.Error(), "aside") {
+		t.Error(err)
 	}
 }
 
