@@ -33,6 +33,7 @@ type judged struct {
 	state, base failover.State
 	suspected   failover.Instant // when the suspicion began
 	received    failover.Instant // when flows last received
+	turned      failover.Instant // when the last verdict was followed
 }
 
 // facts are what is told of an uplink.
@@ -52,7 +53,9 @@ type ladder struct {
 	first, lost mask
 	// answered is when a member first answered, voluntary the last move by choice.
 	answered, voluntary failover.Instant
-	// notBefore is until when a restart's ladder is not left by choice.
+	// adopted is the first rung that a restart found, notBefore until when it is not
+	// left by choice.
+	adopted   mask
 	notBefore failover.Instant
 }
 
@@ -70,7 +73,7 @@ func (m mask) has(i int) bool { return m>>i&1 != 0 }
 
 // What is known at the start.
 var (
-	nothing  = judged{received: never}
+	nothing  = judged{received: never, turned: never}
 	noLadder = ladder{answered: never, voluntary: never, notBefore: never}
 )
 
@@ -141,6 +144,7 @@ func (a *account) adopt(now failover.Instant) {
 		for _, f := range failover.Families {
 			l := &a.ladders[p][f]
 			l.voluntary, l.notBefore, l.answered = never, never, never
+			l.adopted = l.first
 			if l.first != 0 {
 				l.notBefore, l.answered = now+a.cfg.Failback.After, now-startWithin
 			}
@@ -174,7 +178,7 @@ func (a *account) hear(ev failover.Event, now failover.Instant) {
 // ends what was switched to it.
 func (a *account) operate(ev failover.Operator, now failover.Instant) {
 	i := a.lineOf(ev.Uplink)
-	if i < 0 && (ev.Uplink != "" || ev.Verb != failover.Resume) {
+	if a.uplink(i) == nil && (ev.Uplink != "" || ev.Verb != failover.Resume) {
 		return
 	}
 	a.handAt = now
@@ -225,7 +229,7 @@ func (a *account) judge(i int, f failover.Family, from, to failover.State, now f
 	if to == failover.Suspect {
 		p.base, p.suspected = from, now
 	}
-	p.state = to
+	p.state, p.turned = to, now
 }
 
 // uplink is a line's configuration; nil for none.

@@ -249,11 +249,24 @@ func (w *kernelWatch) release(lost [2][]firewall.Pair) {
 			if !slices.Contains(w.released[f], pair) {
 				w.stats.Released++
 				i, p := numbersOf(pair)
-				w.complain(p, f, w.mayLose(i, p, f))
+				w.complain(p, f, w.mayLose(i, p, f, w.destination(p, f)))
 			}
 		}
 	}
 	w.released = lost
+}
+
+// destination is the state of a first rung as sessions were moved to it: what fell
+// silent at this same instant may have done so after that.
+func (w *kernelWatch) destination(policy int, f failover.Family) failover.State {
+	first := w.ladders[policy][f].first
+	for i := range w.names {
+		if first.has(i) && w.paths[i][f].turned == w.clock() {
+			return failover.Up
+		}
+	}
+	to, _ := w.worst(first, f)
+	return to
 }
 
 // settled holds the kernel against the rules when the loop has done what it does

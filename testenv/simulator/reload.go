@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -46,6 +47,61 @@ func overlaid(base, overlay string) (string, error) {
 	}
 	text, err := json.Marshal(all) // which is YAML as well
 	return string(text) + "\n", err
+}
+
+// without is an overlay that takes an uplink out of a configuration, with the
+// policies that have no other, and their rules; empty for the last uplink.
+func without(base, uplink string) (string, error) {
+	var c struct {
+		Uplinks  []map[string]any
+		Policies []map[string]any
+		Rules    []map[string]any
+	}
+	if err := yaml.Unmarshal([]byte(base), &c); err != nil {
+		return "", err
+	}
+	c.Uplinks = slices.DeleteFunc(c.Uplinks, func(u map[string]any) bool { return u["name"] == uplink })
+	c.Policies = slices.DeleteFunc(c.Policies, func(p map[string]any) bool {
+		tiers, _ := p["tiers"].([]any)
+		tiers = slices.DeleteFunc(tiers, func(tier any) bool {
+			shares, ok := tier.(map[string]any)
+			delete(shares, uplink)
+			return tier == any(uplink) || ok && len(shares) == 0
+		})
+		p["tiers"] = tiers
+		gone := len(tiers) == 0
+		if gone {
+			c.Rules = slices.DeleteFunc(c.Rules, func(r map[string]any) bool { return r["use"] == p["name"] })
+		}
+		return gone
+	})
+	if len(c.Uplinks) == 0 {
+		return "", nil
+	}
+	over := map[string]any{"uplinks": c.Uplinks}
+	if c.Policies != nil {
+		over["policies"] = c.Policies
+	}
+	if c.Rules != nil {
+		over["rules"] = c.Rules
+	}
+	text, err := json.Marshal(over)
+	return string(text), err
+}
+
+// disabled is an overlay that disables an uplink of a configuration.
+func disabled(base, uplink string) (string, error) {
+	var c struct{ Uplinks []map[string]any }
+	if err := yaml.Unmarshal([]byte(base), &c); err != nil {
+		return "", err
+	}
+	for _, u := range c.Uplinks {
+		if u["name"] == uplink {
+			u["enabled"] = false
+		}
+	}
+	text, err := json.Marshal(c.Uplinks)
+	return `{"uplinks":` + string(text) + "}", err
 }
 
 // engine reads the script's configuration as the daemon would.

@@ -80,7 +80,7 @@ func (a *account) mayMove(m move) error {
 		}
 	case unknown:
 		// A restart moves nothing: what carried before is kept until a verdict.
-		if m.at < a.ladders[m.policy][m.family].notBefore && !a.handed(m.at) {
+		if l := &a.ladders[m.policy][m.family]; m.from == l.adopted && m.at < l.notBefore && !a.handed(m.at) {
 			err = errors.New("as the restart's doing")
 		}
 	case chosen:
@@ -146,11 +146,10 @@ func (a *account) hasRoute(policy int, f failover.Family, table string) error {
 }
 
 // mayLose: sessions move off what is down alone, or degraded where the
-// configuration wants that, and need somewhere to go. What the operator drains or
+// configuration wants that, and need somewhere to go, which is in the state to. What the operator drains or
 // switches from loses none by that.
-func (a *account) mayLose(i, policy int, f failover.Family) error {
+func (a *account) mayLose(i, policy int, f failover.Family, to failover.State) error {
 	first, state := a.ladders[policy][f].first, a.class(i, f)
-	to, _ := a.worst(first, f)
 	may := state == failover.Down && a.cfg.Sessions.MoveOnDown ||
 		state == failover.Degraded && a.cfg.Sessions.MoveOnDegraded
 	switch {

@@ -199,7 +199,8 @@ func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) 
 		}
 		wa.w.lost(i, f)
 		wa.w.stats.lost(wa.class(i, f))
-		if err := wa.mayLose(i, policy, f); err != nil {
+		to, _ := wa.worst(l.first, f)
+		if err := wa.mayLose(i, policy, f, to); err != nil {
 			return err
 		}
 	}

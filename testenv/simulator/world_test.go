@@ -40,7 +40,7 @@ rules:
 func roughLife(seed uint64) Life {
 	l := Life{
 		Config: TwoUplinks, Uplinks: twoUplinks, Seed: seed, Length: time.Hour, Rough: 2000,
-		Targets: []string{"1.1.1.1", "8.8.8.8", "2620:fe::fe"},
+		Targets: []string{"1.1.1.1", "8.8.8.8", "2620:fe::fe"}, Whole: true,
 	}
 	if seed%2 == 1 {
 		l.Config, l.Uplinks = threeUplinks, []string{"fiber", "cable", "lte"}
