@@ -248,7 +248,9 @@ func (a *account) lineOf(name string) int { return slices.Index(a.names, name) }
 // maskOf is the set of some uplinks.
 func (a *account) maskOf(names []string) (m mask) {
 	for _, name := range names {
-		m |= 1 << a.lineOf(name)
+		if i := a.lineOf(name); i >= 0 {
+			m |= 1 << i
+		}
 	}
 	return m
 }

@@ -11,8 +11,8 @@ import (
 	"swerve/failover"
 )
 
-// plainLink is a link that has all it needs in both families.
-func plainLink(name string, index int) failover.Link {
+// PlainLink is a link that has all it needs in both families.
+func PlainLink(name string, index int) failover.Link {
 	l := failover.Link{Interface: "if-" + name, Index: index + 1, Present: true, AdminUp: true, Carrier: true}
 	for _, f := range failover.Families {
 		l.Family[f] = plainAddress(f, index)
@@ -173,7 +173,7 @@ func (n *network) applyTo(i int, words []string) (order any, err error) {
 	case "unresolved":
 		return failover.NeighborFailed{Uplink: n.lines[i].name, Family: families[0]}, nil
 	}
-	report := time.Duration(0)
+	report, before := time.Duration(-1), n.lines[i].link
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		if key == "report" {
@@ -185,7 +185,9 @@ func (n *network) applyTo(i int, words []string) (order any, err error) {
 			return nil, err
 		}
 	}
-	n.reportLater(i, report)
+	if report >= 0 || !before.Equal(n.lines[i].link) {
+		n.reportLater(i, max(0, report))
+	}
 	return nil, nil
 }
 

@@ -98,7 +98,7 @@ func newGateway(s Script, folder string) (*gateway, error) {
 // clock is the script's: unlike a daemon's it goes on over restarts.
 func (g *gateway) clock() failover.Instant { return time.Since(g.begun) }
 
-// deviceOf is the number of an uplink's device, as plainLink has it.
+// deviceOf is the number of an uplink's device, as PlainLink has it.
 func deviceOf(i int) int { return i + 1 }
 
 func (g *gateway) file() string { return filepath.Join(g.folder, "swerve.yaml") }

@@ -291,6 +291,60 @@ func (w *writer) reconfigure(_ string, from, to time.Duration) {
 	w.line(to, "configure {}")
 }
 
+// RandomLife is a whole life with a random configuration: two or three uplinks,
+// policies that share or block, families, targets and rules of return as they may be.
+func RandomLife(seed uint64, length time.Duration, rough float64) Life {
+	r := rand.New(rand.NewPCG(seed, 10))
+	chance := func(p float64, yes, no string) string {
+		if r.Float64() < p {
+			return yes
+		}
+		return no
+	}
+	names := []string{"fiber", "cable", "lte"}
+	if r.IntN(2) == 0 {
+		names = []string{"fiber", "lte"}
+	}
+	var b strings.Builder
+	b.WriteString("uplinks:\n")
+	ipv6 := chance(0.3, ", ipv6: false", "")
+	for i, name := range names {
+		metered := ", metered: false"
+		if name == "lte" {
+			metered = chance(0.4, ", metered: true", metered)
+		}
+		fmt.Fprintf(&b, "  - {name: %s, interface: eth%d%s%s}\n", name, i, ipv6, metered)
+	}
+	// With one target and the usual 30 s a metered uplink that stands by has too few
+	// samples in its window for a figure, and so stays degraded for ever.
+	probe := chance(0.2, "probe: {targets: [1.1.1.1, '2606:4700:4700::1111'], standby_interval: 15s}\n",
+		chance(0.1, "probe: {targets: []}\n", chance(0.2, "probe: {quorum: 2}\n", "")))
+	b.WriteString(probe)
+	var targets []string // that may fail
+	if !strings.Contains(probe, "[]") {
+		targets = []string{"1.1.1.1"}
+		if ipv6 == "" {
+			targets = append(targets, "2606:4700:4700::1111")
+		}
+	}
+	fmt.Fprintf(&b, "health: {%sdamping: {half_life: 1m}}\n", chance(0.3, "window: 15s, ", ""))
+	fmt.Fprintf(&b, "failback: {mode: %s, after: %s}\n", chance(0.2, "manual", "auto"), chance(0.5, "5s", "30s"))
+	fmt.Fprintf(&b, "sessions: {on_down: %s, on_degraded: %s}\n", chance(0.2, "keep", "move"), chance(0.2, "move", "keep"))
+	tiers := strings.Join(names, ", ")
+	if len(names) == 3 {
+		tiers = chance(0.3, "{fiber: 3, cable: 1}, lte", tiers)
+	}
+	fmt.Fprintf(&b, "policies:\n  - {name: default, tiers: [%s]}\n", tiers)
+	if guests := chance(0.4, "guests", ""); guests != "" {
+		fmt.Fprintf(&b, "  - {name: guests, tiers: [lte]%s}\n", chance(0.5, ", last_resort: block", ""))
+		b.WriteString("rules:\n  - {from: 192.168.20.0/24, use: guests}\n")
+	}
+	return Life{
+		Config: b.String(), Uplinks: names, Targets: targets,
+		Seed: seed, Length: length, Rough: rough, Whole: true,
+	}
+}
+
 // Steady is a script in which one hardship lasts from the start to the end; the
 // words follow each uplink's name, such as "loss=0.05".
 func Steady(cfg string, uplinks []string, seed uint64, length time.Duration, hardships ...string) Script {

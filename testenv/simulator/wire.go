@@ -43,7 +43,7 @@ type line struct {
 
 // newLine makes a plain one. index tells the lines of a world apart.
 func newLine(name string, index int, seed uint64) *line {
-	l := &line{name: name, link: plainLink(name, index)}
+	l := &line{name: name, link: PlainLink(name, index)}
 	base := uint64(index+1) * 16
 	l.stalls.lots, l.bursts.lots = newLots(seed, base), newLots(seed, base+1)
 	for f := range l.wires {

@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"swerve/failover"
@@ -113,6 +114,18 @@ func NewWorld(cfg failover.Config, seed uint64, o Options) *World {
 
 // Now is the present instant.
 func (w *World) Now() failover.Instant { return w.now }
+
+// Link is an uplink's link as it is now.
+func (w *World) Link(uplink string) failover.Link {
+	l := w.lines[w.lineOf(uplink)].link
+	for f := range l.Family {
+		l.Family[f].Addresses = slices.Clone(l.Family[f].Addresses)
+	}
+	return l
+}
+
+// Stats is what was counted so far.
+func (w *World) Stats() Stats { return w.stats }
 
 // Pending is the instant at which the engine wants a step, if nothing happens before.
 func (w *World) Pending() failover.Instant { return w.wake }
