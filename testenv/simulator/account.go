@@ -149,7 +149,7 @@ func (a *account) adopt(now failover.Instant) {
 				l.notBefore, l.answered = now+a.cfg.Failback.After, now-startWithin
 			}
 			for i := range a.names {
-				if l.lost.has(i) {
+				if l.lost.has(i) && a.uplink(i) != nil {
 					a.paths[i][f].state = failover.Down
 				}
 			}

@@ -195,7 +195,10 @@ func (w *kernelWatch) changed() {
 				w.complain(p, f, w.hasRoute(p, f, "the table"))
 			default:
 				at := w.clock()
-				w.moves = append(w.moves, move{p, f, w.kept[p][f].rest, l.first, at, at-l.answered < startWithin})
+				w.moves = append(w.moves, move{
+					policy: p, family: f, from: w.kept[p][f].rest, to: l.first, at: at,
+					starting: at-l.answered < startWithin, late: true,
+				})
 				w.heard = false
 			}
 		}
@@ -227,9 +230,10 @@ func (w *kernelWatch) judgeMoves() {
 		if err := w.mayMove(m); err != nil {
 			w.complain(m.policy, m.family, fmt.Errorf("the kernel's first rung goes %w", err))
 		}
-		if w.reasonOf(m) == chosen && !m.starting {
+		l := &w.ladders[m.policy][m.family]
+		if l.adopted = 0; w.reasonOf(m) == chosen && !m.starting {
 			w.stats.Chosen++
-			w.ladders[m.policy][m.family].voluntary = m.at
+			l.voluntary = m.at
 		}
 	}
 	w.moves = w.moves[:0]

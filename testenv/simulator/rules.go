@@ -40,8 +40,9 @@ type move struct {
 	family   failover.Family
 	from, to mask
 	at       failover.Instant
-	// starting: the ladder is still finding its place.
-	starting bool
+	// starting: the ladder is still finding its place. late: it is judged late, so
+	// that a suspicion of the same instant may be younger than it.
+	starting, late bool
 }
 
 // reason is why a first rung was left, as far as the verdicts tell.
@@ -117,7 +118,11 @@ func (a *account) chosen(m move, to failover.State) error {
 		return errors.New("by choice, to what is drained")
 	}
 	for i := range a.names {
-		state := a.paths[i][m.family].state
+		p := &a.paths[i][m.family]
+		state := p.state
+		if m.late && p.turned == m.at {
+			state = a.class(i, m.family)
+		}
 		if m.to.has(i) && state != failover.Up && (!asked || state == failover.Suspect) {
 			return fmt.Errorf("by choice, to %s, which is %s", a.names[i], state)
 		}

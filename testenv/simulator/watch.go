@@ -192,6 +192,7 @@ func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) 
 				return err
 			}
 		}
+		l.adopted = 0
 	}
 	for i := range wa.names {
 		if !l.lost.has(i) || lostBefore.has(i) {
