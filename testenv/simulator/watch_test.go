@@ -95,6 +95,48 @@ func TestWatchSees(t *testing.T) {
 		{"lost with nowhere to go", "sessions of fiber", func(w *World) []failover.Output {
 			return []failover.Output{tell(w, becomes("fiber", up, down), becomes("lte", up, down)), asks(w, "lte fiber", "fiber")}
 		}},
+		{"back at once, as the operator asks", "", func(w *World) []failover.Output {
+			w.watch.hear(failover.Operator{Verb: failover.Switch, Uplink: "lte"})
+			return []failover.Output{tell(w, goes(failover.Switchover, "fiber", "lte")), tell(w, goes(failover.Return, "lte", "fiber"))}
+		}},
+		{"switched to what is degraded", "", func(w *World) []failover.Output {
+			w.watch.hear(failover.Operator{Verb: failover.Switch, Uplink: "lte"})
+			return []failover.Output{tell(w, becomes("lte", up, failover.Degraded), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"switched to what is dead", "to what is down", func(w *World) []failover.Output {
+			w.watch.hear(failover.Operator{Verb: failover.Switch, Uplink: "lte"})
+			return []failover.Output{tell(w, becomes("lte", up, down), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"to what is drained", "to what is drained", func(w *World) []failover.Output {
+			w.watch.hear(failover.Operator{Verb: failover.Drain, Uplink: "lte"})
+			return []failover.Output{tell(w, goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"a drain that moves sessions", "sessions of fiber are moved, which is up", func(w *World) []failover.Output {
+			w.watch.hear(failover.Operator{Verb: failover.Drain, Uplink: "fiber"})
+			return []failover.Output{tell(w, goes(failover.Switchover, "fiber", "lte")), asks(w, "lte fiber", "fiber")}
+		}},
+		{"a restart that moves traffic", "as the restart's doing", func(w *World) []failover.Output {
+			w.watch.restart()
+			w.watch.hear(failover.Adopt{Carrying: map[string][2][]string{"default": {{"fiber"}, {"fiber"}}}})
+			for _, l := range w.lines {
+				w.watch.hear(failover.LinkChanged{Uplink: l.name, Link: l.link})
+			}
+			return []failover.Output{tell(w, becomes("lte", failover.Unknown, up), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"shunned while flows receive", "flows received", func(w *World) []failover.Output {
+			out := tell(w, becomes("fiber", up, suspect))
+			if err := w.watch.step(&out); err != nil {
+				return nil
+			}
+			w.now += leastBurst / 2
+			w.watch.hear(failover.Traffic{Uplink: "fiber", Received: w.now, Unanswered: -1})
+			return []failover.Output{tell(w, becomes("fiber", suspect, shunned))}
+		}},
+		{"down before its patience", "flows received", func(w *World) []failover.Output {
+			w.watch.hear(failover.Traffic{Uplink: "fiber", Received: w.now, Unanswered: -1})
+			w.now += leastBurst
+			return []failover.Output{tell(w, becomes("fiber", up, suspect), becomes("fiber", suspect, shunned), becomes("fiber", shunned, down))}
+		}},
 	} {
 		w := settledWorld(t)
 		var err error
