@@ -88,7 +88,7 @@ func newGateway(s Script, folder string) (*gateway, error) {
 		fake.Poke(g.repair)
 		g.watch.changed()
 	})
-	g.watch = newKernelWatch(&g.network, g.kernel.Routes, g.clock)
+	g.watch = newKernelWatch(&g.network, g.kernel.Routes, g.clock, func() { fake.Poke(g.woken) })
 	for i := range g.lines {
 		g.kernel.Routes.On[deviceOf(i)] = true
 	}

@@ -19,6 +19,8 @@ import (
 type kernelWatch struct {
 	routes *fake.Routes
 	clock  func() failover.Instant
+	// wake has the player examine the kernel at this instant.
+	wake func()
 
 	mu sync.Mutex
 	account
@@ -53,8 +55,8 @@ type kept struct {
 // daemon's repairs are paced up to ten seconds.
 const mendWithin = 11 * time.Second
 
-func newKernelWatch(n *network, routes *fake.Routes, clock func() failover.Instant) *kernelWatch {
-	w := &kernelWatch{account: newAccount(n), routes: routes, clock: clock, uneasy: never}
+func newKernelWatch(n *network, routes *fake.Routes, clock func() failover.Instant, wake func()) *kernelWatch {
+	w := &kernelWatch{account: newAccount(n), routes: routes, clock: clock, wake: wake, uneasy: never}
 	for range w.policies {
 		w.kept = append(w.kept, [2]kept{{behind: forever}, {behind: forever}})
 	}
@@ -150,6 +152,7 @@ func (w *kernelWatch) Publish(e control.Event) {
 	from, to := stateOf(e.Health.From), stateOf(e.Health.To)
 	w.complain(0, f, w.mayTurn(i, f, to, w.clock()))
 	w.judge(i, f, from, to, w.clock())
+	w.wake()
 	w.stats.Entered[to]++
 }
 
