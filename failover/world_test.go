@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"swerve/config"
 	. "swerve/failover"
 	"swerve/testenv/simulator"
 )
@@ -77,15 +76,14 @@ type step struct {
 func TestReplay(t *testing.T) {
 	for seed := range uint64(20) {
 		s := simulator.RandomLife(seed, 2*time.Minute, rough).Script()
-		c, problems := config.Parse("world", []byte(s.Config))
-		if len(problems) > 0 {
-			t.Fatal(problems)
+		first, err := s.Engine()
+		if err != nil {
+			t.Fatal(err)
 		}
 		var steps []step
 		mustPlay(t, s, simulator.Options{CheckEach: 1000, Witness: func(e *Engine, at Instant, ev Event, out Output) {
 			steps = append(steps, step{at, ev, out, ConfigOf(e)})
 		}})
-		first := c.Engine(c.Uplinks, nil)
 		replay(t, seed, first, steps, nil)
 		replay(t, seed, first, steps, rand.New(rand.NewPCG(seed, 3)))
 	}
@@ -150,9 +148,11 @@ func TestNotSentNeverLowersHealth(t *testing.T) {
 func TestWorldsHeal(t *testing.T) {
 	for seed := range *worlds / 2 {
 		life := simulator.RandomLife(seed+1000, 2*time.Minute, rough)
-		c, _ := config.Parse("world", []byte(life.Config))
-		cfg := c.Engine(c.Uplinks, nil)
 		s := life.Script()
+		cfg, err := s.Engine()
+		if err != nil {
+			t.Fatal(err)
+		}
 		heal := []string{
 			"configure {}", "resume", "all stalls every=0s", "all bursts every=0s",
 			"all alive rtt=20ms jitter=0s loss=0 send=on hold=0s flows=off interface=on admin=on carrier=on address=on gateway=on",

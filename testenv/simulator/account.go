@@ -15,16 +15,16 @@ type account struct {
 	policies []string
 	cfg      failover.Config // in force
 	paths    [][2]judged
-	// told is what was told of each line so far, known that on which there was
+	// reported is what was reported of each line so far, known that on which there was
 	// time to act.
-	told, known []facts
-	// device is false while a line's device is off, whether that was told or not.
+	reported, known []facts
+	// device is false while a line's device is off, whether that was reported or not.
 	device  []bool
 	ladders [][2]ladder
-	// pins are the operator's switches by policy, drains those by line; handAt is
+	// pins are the operator's switches by policy, drains those by line; requestedAt is
 	// when the operator last asked for something, or that ended.
 	pins, drains []override
-	handAt       failover.Instant
+	requestedAt  failover.Instant
 }
 
 // judged is the verdict on a path, and what flows have shown of it.
@@ -36,7 +36,7 @@ type judged struct {
 	turned      failover.Instant // when the last verdict was followed
 }
 
-// facts are what is told of an uplink.
+// facts are what is reported of an uplink.
 type facts struct {
 	enabled [2]bool // by the configuration
 	link    failover.Link
@@ -78,7 +78,7 @@ var (
 )
 
 func newAccount(n *network) account {
-	a := account{handAt: never}
+	a := account{requestedAt: never}
 	a.configure(n)
 	a.acknowledge()
 	return a
@@ -91,7 +91,7 @@ func (a *account) configure(n *network) {
 	for i := len(a.names); i < len(n.lines); i++ {
 		a.names = append(a.names, n.lines[i].name)
 		a.paths = append(a.paths, [2]judged{nothing, nothing})
-		a.told, a.known = append(a.told, facts{}), append(a.known, facts{})
+		a.reported, a.known = append(a.reported, facts{}), append(a.known, facts{})
 		a.drains, a.device = append(a.drains, override{}), append(a.device, true)
 	}
 	for p := len(a.policies); p < len(n.policies); p++ {
@@ -101,11 +101,11 @@ func (a *account) configure(n *network) {
 	for i, u := range n.uplinks {
 		if u == nil {
 			a.paths[i] = [2]judged{nothing, nothing}
-			a.told[i], a.drains[i] = facts{}, override{}
+			a.reported[i], a.drains[i] = facts{}, override{}
 			continue
 		}
 		for _, f := range failover.Families {
-			a.told[i].enabled[f] = u.Enabled && u.Family[f].Enabled
+			a.reported[i].enabled[f] = u.Enabled && u.Family[f].Enabled
 		}
 	}
 	for p := range a.ladders {
@@ -122,18 +122,18 @@ func (a *account) configure(n *network) {
 	}
 }
 
-// acknowledge says that there was time to act on all that was told.
-func (a *account) acknowledge() { copy(a.known, a.told) }
+// acknowledge says that there was time to act on all that was reported.
+func (a *account) acknowledge() { copy(a.known, a.reported) }
 
 // restart forgets what ends with the one who decides. What carries stays.
 func (a *account) restart() {
 	for i := range a.paths {
 		a.paths[i] = [2]judged{nothing, nothing}
-		a.told[i].link = failover.Link{}
+		a.reported[i].link = failover.Link{}
 		a.drains[i] = override{}
 	}
 	clear(a.pins)
-	a.handAt = never
+	a.requestedAt = never
 	a.acknowledge()
 }
 
@@ -157,12 +157,12 @@ func (a *account) adopt(now failover.Instant) {
 	}
 }
 
-// hear follows an event that is handed to the one who decides.
-func (a *account) hear(ev failover.Event, now failover.Instant) {
+// observe follows an event that is handed to the one who decides.
+func (a *account) observe(ev failover.Event, now failover.Instant) {
 	switch ev := ev.(type) {
 	case failover.LinkChanged:
 		if i := a.lineOf(ev.Uplink); a.uplink(i) != nil {
-			a.told[i].link = ev.Link
+			a.reported[i].link = ev.Link
 		}
 	case failover.Traffic:
 		if i := a.lineOf(ev.Uplink); a.uplink(i) != nil {
@@ -181,7 +181,7 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 	if a.uplink(i) == nil && (ev.Uplink != "" || ev.Verb != failover.Resume) {
 		return
 	}
-	a.handAt = now
+	a.requestedAt = now
 	o := override{set: true, line: i, until: ev.Until}
 	if ev.Verb != failover.Switch {
 		for p := range a.pins {
@@ -214,14 +214,14 @@ func (a *account) expire(now failover.Instant) {
 	for _, all := range [2][]override{a.pins, a.drains} {
 		for i, o := range all {
 			if o.set && o.until != 0 && now >= o.until {
-				all[i], a.handAt = override{}, now
+				all[i], a.requestedAt = override{}, now
 			}
 		}
 	}
 }
 
-// handed reports whether the operator has just asked for something.
-func (a *account) handed(at failover.Instant) bool { return at-a.handAt < handWithin }
+// requested reports whether the operator has just asked for something.
+func (a *account) requested(at failover.Instant) bool { return at-a.requestedAt < requestWithin }
 
 // judge follows a verdict.
 func (a *account) judge(i int, f failover.Family, from, to failover.State, now failover.Instant) {
@@ -266,13 +266,13 @@ func (a *account) class(i int, f failover.Family) failover.State {
 // usable reports whether the kernel takes routes by a path, and there was time to
 // act on that.
 func (a *account) usable(i int, f failover.Family) bool {
-	return a.device[i] && a.told[i].routable(f) && a.known[i].routable(f)
+	return a.device[i] && a.reported[i].routable(f) && a.known[i].routable(f)
 }
 
 // cut reports whether nothing can pass by a path, as the kernel or the
 // configuration says.
 func (a *account) cut(i int, f failover.Family) bool {
-	return !a.device[i] || !a.told[i].routable(f) || !a.told[i].link.Carrier
+	return !a.device[i] || !a.reported[i].routable(f) || !a.reported[i].link.Carrier
 }
 
 // answers reports whether a path is usable, not cut, and judged to answer.

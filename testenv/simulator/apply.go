@@ -300,7 +300,7 @@ func (n *network) setEpisodes(i int, families []failover.Family, words []string)
 		}
 	}
 	e := which[0]
-	next := episodes{lots: e.lots, loss: 1, drawn: words[0] == "bursts"}
+	next := episodes{random: e.random, loss: 1, drawn: words[0] == "bursts"}
 	for _, word := range words[1:] {
 		if err := next.set(word); err != nil {
 			return err

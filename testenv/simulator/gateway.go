@@ -42,11 +42,11 @@ type gateway struct {
 	// mu guards what follows: the loop sends probes and takes what was seen.
 	mu sync.Mutex
 	network
-	queue queue
-	box   []linkmon.Observation
-	told  map[string]failover.Link
+	queue    queue
+	box      []linkmon.Observation
+	reported map[string]failover.Link
 	// turn counts the daemons: an answer to an earlier one's probe is not the next
-	// one's. restarting: it was told to end, or killed, and another is to begin.
+	// one's. restarting: it was asked to end, or killed, and another is to begin.
 	turn       int
 	restarting bool
 }
@@ -71,12 +71,12 @@ func PlayGateway(s Script, folder string, settle func()) (GatewayStats, error) {
 }
 
 func newGateway(s Script, folder string) (*gateway, error) {
-	cfg, err := s.engine()
+	cfg, err := s.Engine()
 	if err != nil {
 		return nil, err
 	}
 	g := &gateway{
-		script: s, folder: folder, begun: time.Now(), told: map[string]failover.Link{}, hangup: make(chan os.Signal, 1),
+		script: s, folder: folder, begun: time.Now(), reported: map[string]failover.Link{}, hangup: make(chan os.Signal, 1),
 		woken: make(chan struct{}, 1), ready: make(chan struct{}, 1), repair: make(chan struct{}, 1),
 	}
 	g.network = newNetwork(cfg, s.Seed, func(o occurrence) {
@@ -303,7 +303,7 @@ func (g *gateway) startAgain() error {
 	g.mu.Lock()
 	g.box, g.restarting = nil, false
 	g.turn++
-	clear(g.told)
+	clear(g.reported)
 	g.now = g.clock()
 	g.watch.start(&g.network)
 	g.mu.Unlock()
@@ -319,8 +319,8 @@ func (g *gateway) happen(o occurrence) {
 			g.put(failover.ProbeAnswered{ID: o.id, RTT: o.at - o.sent})
 		}
 	case reportsLink:
-		if before, ok := g.told[l.name]; !ok || !before.Equal(l.link) {
-			g.told[l.name] = l.link
+		if before, ok := g.reported[l.name]; !ok || !before.Equal(l.link) {
+			g.reported[l.name] = l.link
 			g.put(failover.LinkChanged{Uplink: l.name, Link: l.link})
 		}
 	case hints:
@@ -409,11 +409,11 @@ func (g *gateway) SetUplinks(uplinks []linkmon.Uplink) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.now = g.clock()
-	before := g.told
-	g.told = map[string]failover.Link{}
+	before := g.reported
+	g.reported = map[string]failover.Link{}
 	for _, u := range uplinks {
 		if link, ok := before[u.Name]; ok {
-			g.told[u.Name] = link
+			g.reported[u.Name] = link
 		}
 		g.reportLater(g.lineOf(u.Name), 0)
 	}

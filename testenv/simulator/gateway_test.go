@@ -73,7 +73,7 @@ func TestReplayGateway(t *testing.T) {
 	}
 }
 
-// TestBadGateways holds that a mistake in a script is told, and no failure of a rule.
+// TestBadGateways holds that a mistake in a script is an error, and no failure of a rule.
 func TestBadGateways(t *testing.T) {
 	for _, s := range []Script{{Config: "uplinks: []"}, {Config: TwoUplinks, Lines: []Line{{Text: "nobody dead"}}, End: time.Second}} {
 		_, err := playGateway(t, s)
@@ -120,7 +120,7 @@ func (g *gateway) settled(t *testing.T) {
 	}
 }
 
-// judge tells the watch of a verdict for both families.
+// judge reports a verdict to the watch for both families.
 func (g *gateway) judge(name string, from, to failover.State) {
 	for _, f := range failover.Families {
 		g.watch.Publish(control.Event{Type: control.EventHealth, Health: &control.HealthDetail{

@@ -134,7 +134,7 @@ func (w *kernelWatch) switchDevice(i int, on bool) {
 func (w *kernelWatch) see(ev failover.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hear(ev, w.clock())
+	w.observe(ev, w.clock())
 }
 
 // Publish implements daemon.Publisher: verdicts are published after they were acted on.

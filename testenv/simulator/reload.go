@@ -29,7 +29,7 @@ func (n *network) reload(args []string) (reload, error) {
 	if err != nil {
 		return reload{}, err
 	}
-	cfg, err := Script{Config: text}.engine()
+	cfg, err := Script{Config: text}.Engine()
 	return reload{text, cfg}, err
 }
 
@@ -104,8 +104,8 @@ func disabled(base, uplink string) (string, error) {
 	return `{"uplinks":` + string(text) + "}", err
 }
 
-// engine reads the script's configuration as the daemon would.
-func (s Script) engine() (failover.Config, error) {
+// Engine reads the script's configuration as the daemon would.
+func (s Script) Engine() (failover.Config, error) {
 	c, problems := config.Parse("script", []byte(s.Config))
 	if len(problems) > 0 {
 		return failover.Config{}, fmt.Errorf("simulator: %w", problems[0])

@@ -23,9 +23,9 @@ const (
 	leaveWithin = 45 * time.Second
 	// startWithin is for how long after the first answer a ladder finds its place.
 	startWithin = 2100 * time.Millisecond
-	// handWithin is for how long what the operator asks for, or its end, explains a
+	// requestWithin is for how long what the operator asks for, or its end, explains a
 	// move: its target may have to be proven first.
-	handWithin = 2100 * time.Millisecond
+	requestWithin = 2100 * time.Millisecond
 	// followWithin is how long traffic may stay on what was judged silent while
 	// another is up: that has to be proven anew, by a regular probe if need be.
 	followWithin = 10 * time.Second
@@ -81,7 +81,7 @@ func (a *account) mayMove(m move) error {
 		}
 	case unknown:
 		// A restart moves nothing: what carried before is kept until a verdict.
-		if l := &a.ladders[m.policy][m.family]; m.from == l.adopted && m.at < l.notBefore && !a.handed(m.at) {
+		if l := &a.ladders[m.policy][m.family]; m.from == l.adopted && m.at < l.notBefore && !a.requested(m.at) {
 			err = errors.New("as the restart's doing")
 		}
 	case chosen:
@@ -128,7 +128,7 @@ func (a *account) chosen(m move, to failover.State) error {
 		}
 	}
 	l := &a.ladders[m.policy][m.family]
-	if m.starting || a.handed(m.at) {
+	if m.starting || a.requested(m.at) {
 		return nil
 	}
 	if since := m.at - l.voluntary; since < a.cfg.Failback.MinInterval {

@@ -116,7 +116,7 @@ const year = 365 * 24 * time.Hour
 // Years is the simulated time in years of 365 days.
 func (s Stats) Years() float64 { return float64(s.Length) / float64(year) }
 
-// String tells all figures, the counts with what they make a year.
+// String lists all figures, the counts also as rates a year.
 func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%.3f years, %d probes, %d steps, %d of them checked inside\n", s.Years(), s.Probes, s.Steps, s.Checks)
@@ -162,7 +162,7 @@ type GatewayStats struct {
 	Entered [failover.Recovering + 1]int
 }
 
-// String tells the figures in a line.
+// String lists the figures in a line.
 func (s GatewayStats) String() string {
 	return fmt.Sprintf("%v: %d changes of the kernel, %d moves of a first rung, %d of them by choice, %d ladders emptied, %d times sessions moved, %d downs",
 		s.Length, s.Changes, s.Moves, s.Chosen, s.Emptied, s.Released, s.Entered[failover.Down])

@@ -29,15 +29,15 @@ func (wa *watch) restart() {
 	wa.restarted, wa.intent = wa.w.now, nil
 }
 
-// hear follows what is handed to the engine.
-func (wa *watch) hear(ev failover.Event) {
+// observe follows what is handed to the engine.
+func (wa *watch) observe(ev failover.Event) {
 	switch ev := ev.(type) {
 	case failover.Configure:
 		wa.configure(&wa.w.network)
 	case failover.Adopt:
 		wa.adopt(ev)
 	default:
-		wa.account.hear(ev, wa.w.now)
+		wa.account.observe(ev, wa.w.now)
 	}
 	wa.acknowledge()
 	wa.expire(wa.w.now)

@@ -20,7 +20,7 @@ type wire struct {
 	deaf map[string]bool
 	// heldUntil is until when answers are held back.
 	heldUntil failover.Instant
-	lots      lots
+	random    random
 	// stalls and bursts are this family's own, beside those of the uplink.
 	stalls, bursts episodes
 	// changed is when the script last changed a quality of it.
@@ -45,11 +45,11 @@ type line struct {
 func newLine(name string, index int, seed uint64) *line {
 	l := &line{name: name, link: PlainLink(name, index)}
 	base := uint64(index+1) * 16
-	l.stalls.lots, l.bursts.lots = newLots(seed, base), newLots(seed, base+1)
+	l.stalls.random, l.bursts.random = newRandom(seed, base), newRandom(seed, base+1)
 	for f := range l.wires {
 		w := &l.wires[f]
 		at := base + 2 + 3*uint64(f)
-		w.lots, w.stalls.lots, w.bursts.lots = newLots(seed, at), newLots(seed, at+1), newLots(seed, at+2)
+		w.random, w.stalls.random, w.bursts.random = newRandom(seed, at), newRandom(seed, at+1), newRandom(seed, at+2)
 		w.rtt, w.changed, w.received, w.unanswered = plainRTT, never, -1, -1
 		w.deaf = map[string]bool{}
 		w.stalls.begin(0)
@@ -88,17 +88,17 @@ func (l *line) answer(f failover.Family, target string, now failover.Instant) (f
 	if !l.alive(f) || len(w.deaf) > 0 && w.deaf[target] {
 		return 0, false
 	}
-	lost := w.loss > 0 && w.lots.unit() < w.loss
+	lost := w.loss > 0 && w.random.unit() < w.loss
 	at := now + w.rtt
 	if w.jitter > 0 {
-		at += time.Duration(w.lots.unit() * float64(w.jitter))
+		at += time.Duration(w.random.unit() * float64(w.jitter))
 	}
 	at = max(at, w.heldUntil)
 	for _, e := range l.episodesOf(f) {
 		if e.start == forever || !e.on(now) {
 			continue
 		}
-		lost = lost || e.loss > 0 && w.lots.unit() < e.loss
+		lost = lost || e.loss > 0 && w.random.unit() < e.loss
 		if e.hold {
 			at = max(at, e.end)
 		}

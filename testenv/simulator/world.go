@@ -23,7 +23,7 @@ type World struct {
 	adopted failover.Adopt
 	planned int // the script's lines that are played
 	queue   queue
-	// sendings are those that the engine asked for and was not told of yet.
+	// sendings are those that the engine asked for and got no report of yet.
 	sendings []failover.Probe
 	watch    watch
 	stats    Stats
@@ -58,7 +58,7 @@ type Failure struct {
 	Script Script
 }
 
-// Error tells what broke, and prints the script that reproduces it.
+// Error says what broke, and has the script that reproduces it.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("simulator: seed %d at %v: %v\n%s", f.Script.Seed, f.At, f.Broken, f.Script)
 }
@@ -91,7 +91,7 @@ func Playing(o Options) func(Script) error {
 
 // newWorld makes the world of a script, in which all links are about to be reported.
 func newWorld(s Script, o Options) (*World, error) {
-	cfg, err := s.engine()
+	cfg, err := s.Engine()
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +280,7 @@ func (w *World) step(ev failover.Event) failover.Output {
 }
 
 func (w *World) one(ev failover.Event) failover.Output {
-	w.watch.hear(ev)
+	w.watch.observe(ev)
 	out := w.Engine.Step(w.now, ev)
 	w.wake = out.Wake
 	w.stats.Steps++

@@ -116,7 +116,7 @@ func TestScriptText(t *testing.T) {
 	}
 }
 
-// TestBadLines holds that a mistake in a script is told, and no failure of a rule.
+// TestBadLines holds that a mistake in a script is an error, and no failure of a rule.
 func TestBadLines(t *testing.T) {
 	for _, line := range []string{
 		"nobody dead", "fiber", "fiber ipv4", "fiber dying", "fiber rtt=x", "fiber loss=x", "fiber stalls often=1s",
@@ -136,7 +136,7 @@ func TestBadLines(t *testing.T) {
 	}
 }
 
-// recordsOf plays a script and returns all that was told.
+// recordsOf plays a script and returns all records.
 func recordsOf(t *testing.T, s Script, lean bool) []failover.Record {
 	var all []failover.Record
 	o := Options{CheckEach: 1000, Lean: lean, Witness: func(_ *failover.Engine, _ failover.Instant, _ failover.Event, out failover.Output) {
@@ -173,7 +173,7 @@ func TestRunsAreEqual(t *testing.T) {
 
 // TestQueue holds the order of the queue against sorting.
 func TestQueue(t *testing.T) {
-	l := newLots(1, 1)
+	l := newRandom(1, 1)
 	var q queue
 	var want []failover.Instant
 	for range 1000 {
