@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"time"
 )
 
@@ -51,15 +52,14 @@ func (e *Engine) adoptLost(pol *policy, f Family, name string) {
 	p.touched = true
 }
 
-// sharesOf returns those of the names that the policy knows, with their weights.
+// sharesOf returns those of the names that the policy knows, with their weights and
+// in its order: in another one the first selection would take the rung for a new
+// one, which is not protected as an adopted one is.
 func (e *Engine) sharesOf(pol *policy, names []string) []Share {
 	var shares []Share
-	for _, name := range names {
-		for _, m := range pol.members {
-			if m.share.Uplink == name {
-				shares = append(shares, m.share)
-				break
-			}
+	for _, m := range pol.members {
+		if slices.Contains(names, m.share.Uplink) {
+			shares = append(shares, m.share)
 		}
 	}
 	return shares
