@@ -32,7 +32,8 @@ func plainAddress(f failover.Family, index int) failover.FamilyLink {
 
 // restart is an order to end the daemon and start another after a time. kill is
 // how many changes of the kernel it still makes while it ends; negative where it
-// is stopped in order.
+// is stopped in order. Which of the changes that its goroutines make at one instant
+// are among them is the only thing in which two plays of a script may differ.
 type restart struct {
 	after time.Duration
 	kill  int

@@ -203,6 +203,7 @@ func (w *kernelWatch) changed() {
 					starting: at-l.answered < startWithin, late: true,
 				})
 				w.heard = false
+				w.wake()
 			}
 		}
 	}
