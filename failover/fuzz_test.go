@@ -1,8 +1,11 @@
-package failover
+package failover_test
 
 import (
 	"testing"
 	"time"
+
+	. "swerve/failover"
+	"swerve/testenv/simulator"
 )
 
 // FuzzStep turns bytes into events, three bytes each, and holds the invariants.
@@ -10,7 +13,7 @@ func FuzzStep(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 1, 1, 0, 2, 1, 0, 3, 1, 20, 4, 2, 30, 5, 3, 200})
 	f.Add([]byte{1, 0, 0, 2, 1, 0, 3, 1, 20, 1, 4, 255, 6, 0, 1, 7, 1, 2, 8, 2, 3, 9, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e := New(testConfig())
+		e := New(DefaultConfig())
 		now := Instant(0)
 		for ; len(data) >= 3; data = data[3:] {
 			now += Instant(data[2]) * Instant(data[2]) * time.Millisecond / 4
@@ -36,7 +39,7 @@ func fuzzEvent(kind, about byte, now Instant) Event {
 	id := ProbeID(about)
 	switch kind % 10 {
 	case 1:
-		l := testLink(name, int(about>>6))
+		l := simulator.PlainLink(name, int(about>>6))
 		l.Present, l.AdminUp, l.Carrier = about&8 == 0, about&16 == 0, about&32 == 0
 		return LinkChanged{Uplink: name, Link: l}
 	case 2:
@@ -54,7 +57,7 @@ func fuzzEvent(kind, about byte, now Instant) Event {
 	case 8:
 		return Adopt{Carrying: map[string][2][]string{"default": {{name}, {name}}}, Lost: map[string][2][]string{"default": {{"fiber"}, nil}}}
 	case 9:
-		c := testConfig()
+		c := DefaultConfig()
 		c.Uplinks = c.Uplinks[:1+about&1]
 		c.Failback.Manual = about&2 != 0
 		c.Uplinks[0].Enabled = about&4 == 0

@@ -102,7 +102,7 @@ func TestWindowIsBounded(t *testing.T) {
 
 // TestFigures takes the figures of a known series by hand.
 func TestFigures(t *testing.T) {
-	p := &path{up: &uplink{cfg: testUplink("fiber")}}
+	p := &path{up: &uplink{cfg: DefaultUplink("fiber")}}
 	p.window.reset(1)
 	for i := range 29 {
 		p.window.push(sample{at: Instant(i), rtt: 10 * time.Millisecond, dev: 0}, time.Minute)
@@ -124,7 +124,7 @@ func TestFigures(t *testing.T) {
 // TestOverIsJudgedAnew holds that a window found within its limits is judged again
 // when either changes.
 func TestOverIsJudgedAnew(t *testing.T) {
-	p := &path{up: &uplink{cfg: testUplink("fiber")}}
+	p := &path{up: &uplink{cfg: DefaultUplink("fiber")}}
 	targets := FamilyConfig{Enabled: true, Targets: []string{"1.1.1.1"}, Quorum: 1}
 	p.configure(targets)
 	push := func(n int, rtt time.Duration) {

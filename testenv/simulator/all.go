@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// PlayAll plays n scripts side by side, on all processors, and hands on what came
+// PlayAll plays n scripts side by side, on all processors, and passes on what came
 // of each, one at a time and as they end. After the first error, which it returns,
 // and when ctx ends, no more are begun.
 func PlayAll(ctx context.Context, n int, script func(i int) Script, o Options, take func(Stats)) (first error) {

@@ -14,20 +14,20 @@ const (
 	forever failover.Instant = 1 << 62
 )
 
-// lots is a source of chance that is cheap to ask and belongs to one thing.
-type lots struct{ pcg rand.PCG }
+// random is a generator of random numbers that is cheap and belongs to one thing.
+type random struct{ pcg rand.PCG }
 
-func newLots(seed, whose uint64) lots {
-	var l lots
+func newRandom(seed, whose uint64) random {
+	var l random
 	l.pcg.Seed(seed, whose*0x9e3779b97f4a7c15+1)
 	return l
 }
 
 // unit draws from [0, 1).
-func (l *lots) unit() float64 { return float64(l.pcg.Uint64()>>11) / (1 << 53) }
+func (l *random) unit() float64 { return float64(l.pcg.Uint64()>>11) / (1 << 53) }
 
 // wait draws from the exponential distribution with a mean.
-func (l *lots) wait(mean time.Duration) time.Duration {
+func (l *random) wait(mean time.Duration) time.Duration {
 	return time.Duration(-math.Log1p(-l.unit()) * float64(mean))
 }
 
@@ -45,7 +45,7 @@ type episodes struct {
 	loss float64
 	hold bool
 
-	lots lots
+	random random
 	// start and end are those of the present or the next one; ended is the end
 	// of the one before.
 	start, end, ended failover.Instant
@@ -61,10 +61,10 @@ func (e *episodes) begin(now failover.Instant) {
 }
 
 func (e *episodes) draw(after failover.Instant) {
-	e.start = after + e.lots.wait(e.every)
+	e.start = after + e.random.wait(e.every)
 	e.end = e.start + e.length
 	if e.drawn {
-		e.end = e.start + e.lots.wait(e.length)
+		e.end = e.start + e.random.wait(e.length)
 	}
 }
 

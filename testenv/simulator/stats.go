@@ -17,6 +17,8 @@ type Stats struct {
 	// Entered counts the transitions into each state, all paths together, without
 	// the ends of suspicions and shunnings that came to nothing.
 	Entered [failover.Recovering + 1]int
+	// Restarts of the engine.
+	Restarts int
 	// Switches by kind, all policies and families together.
 	Switches [failover.Switchover + 1]int
 	// WrongMoves are forced switches that left an uplink that was truly fine.
@@ -94,6 +96,7 @@ func (s *Stats) Join(o Stats) {
 	s.Steps += o.Steps
 	s.Checks += o.Checks
 	s.Probes += o.Probes
+	s.Restarts += o.Restarts
 	for i, n := range o.Entered {
 		s.Entered[i] += n
 	}
@@ -113,7 +116,7 @@ const year = 365 * 24 * time.Hour
 // Years is the simulated time in years of 365 days.
 func (s Stats) Years() float64 { return float64(s.Length) / float64(year) }
 
-// String tells all figures, the counts with what they make a year.
+// String lists all figures, the counts also as rates a year.
 func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%.3f years, %d probes, %d steps, %d of them checked inside\n", s.Years(), s.Probes, s.Steps, s.Checks)
@@ -141,4 +144,26 @@ func (s Stats) String() string {
 // Rate is how often a state was entered for each of the paths and second.
 func (s Stats) Rate(state failover.State, paths int) float64 {
 	return float64(s.Entered[state]) / s.Length.Seconds() / float64(paths)
+}
+
+// GatewayStats is what is counted over a script played to the daemon's loop.
+type GatewayStats struct {
+	// Length is the simulated time.
+	Length time.Duration
+	// Changes of the kernel's routes and rules, one by one; Moves of first rungs
+	// among them, those Chosen though the one before still answered, and ladders
+	// that were Emptied.
+	Changes, Moves, Chosen, Emptied int
+	// Released are pairs of an uplink and a policy whose sessions were moved.
+	Released int
+	// Restarts of the daemon.
+	Restarts int
+	// Entered counts the transitions into each state.
+	Entered [failover.Recovering + 1]int
+}
+
+// String lists the figures in a line.
+func (s GatewayStats) String() string {
+	return fmt.Sprintf("%v: %d changes of the kernel, %d moves of a first rung, %d of them by choice, %d ladders emptied, %d times sessions moved, %d downs",
+		s.Length, s.Changes, s.Moves, s.Chosen, s.Emptied, s.Released, s.Entered[failover.Down])
 }

@@ -16,13 +16,21 @@ type wire struct {
 	loss        float64
 	// dead by an outage of its own; noSend: this machine cannot even send.
 	dead, noSend bool
-	// deaf are the targets, by number, that do not answer by this wire.
-	deaf uint64
-	lots lots
+	// deaf are the targets that do not answer by this wire.
+	deaf map[string]bool
+	// heldUntil is until when answers are held back.
+	heldUntil failover.Instant
+	random    random
 	// stalls and bursts are this family's own, beside those of the uplink.
 	stalls, bursts episodes
 	// changed is when the script last changed a quality of it.
 	changed failover.Instant
+	// flows is how often flows that use it give a hint; 0 for no flows. turn counts
+	// the settings of it. received is when they last received, unanswered since when
+	// they wait for that; negative for none.
+	flows                time.Duration
+	turn                 int
+	received, unanswered failover.Instant
 }
 
 // line is what an uplink's families share.
@@ -35,14 +43,15 @@ type line struct {
 
 // newLine makes a plain one. index tells the lines of a world apart.
 func newLine(name string, index int, seed uint64) *line {
-	l := &line{name: name, link: plainLink(name, index)}
+	l := &line{name: name, link: PlainLink(name, index)}
 	base := uint64(index+1) * 16
-	l.stalls.lots, l.bursts.lots = newLots(seed, base), newLots(seed, base+1)
+	l.stalls.random, l.bursts.random = newRandom(seed, base), newRandom(seed, base+1)
 	for f := range l.wires {
 		w := &l.wires[f]
 		at := base + 2 + 3*uint64(f)
-		w.lots, w.stalls.lots, w.bursts.lots = newLots(seed, at), newLots(seed, at+1), newLots(seed, at+2)
-		w.rtt, w.changed = plainRTT, never
+		w.random, w.stalls.random, w.bursts.random = newRandom(seed, at), newRandom(seed, at+1), newRandom(seed, at+2)
+		w.rtt, w.changed, w.received, w.unanswered = plainRTT, never, -1, -1
+		w.deaf = map[string]bool{}
 		w.stalls.begin(0)
 		w.bursts.begin(0)
 	}
@@ -62,33 +71,34 @@ func (l *line) alive(f failover.Family) bool {
 	return !l.wires[f].dead && l.link.Routable(f) && l.link.Carrier
 }
 
-// sound reports whether nothing at all is wrong with a wire.
-func (l *line) sound(f failover.Family) bool {
-	w := &l.wires[f]
+// passes reports whether flows get anything back by a wire.
+func (l *line) passes(f failover.Family, now failover.Instant) bool {
 	for _, e := range l.episodesOf(f) {
-		if e.every > 0 {
+		if e.start != forever && e.on(now) && (e.hold || e.loss == 1) {
 			return false
 		}
 	}
-	return l.alive(f) && !w.noSend && w.deaf == 0 && w.loss <= fineLoss
+	w := &l.wires[f]
+	return l.alive(f) && !w.noSend && w.loss < 1 && now >= w.heldUntil
 }
 
 // answer draws the fate of a probe: when its answer is here, or that none comes.
-func (l *line) answer(f failover.Family, target int, now failover.Instant) (failover.Instant, bool) {
+func (l *line) answer(f failover.Family, target string, now failover.Instant) (failover.Instant, bool) {
 	w := &l.wires[f]
-	if !l.alive(f) || w.deaf>>target&1 != 0 {
+	if !l.alive(f) || len(w.deaf) > 0 && w.deaf[target] {
 		return 0, false
 	}
-	lost := w.loss > 0 && w.lots.unit() < w.loss
+	lost := w.loss > 0 && w.random.unit() < w.loss
 	at := now + w.rtt
 	if w.jitter > 0 {
-		at += time.Duration(w.lots.unit() * float64(w.jitter))
+		at += time.Duration(w.random.unit() * float64(w.jitter))
 	}
+	at = max(at, w.heldUntil)
 	for _, e := range l.episodesOf(f) {
 		if e.start == forever || !e.on(now) {
 			continue
 		}
-		lost = lost || e.loss > 0 && w.lots.unit() < e.loss
+		lost = lost || e.loss > 0 && w.random.unit() < e.loss
 		if e.hold {
 			at = max(at, e.end)
 		}

@@ -40,7 +40,7 @@ rules:
 func roughLife(seed uint64) Life {
 	l := Life{
 		Config: TwoUplinks, Uplinks: twoUplinks, Seed: seed, Length: time.Hour, Rough: 2000,
-		Targets: []string{"1.1.1.1", "8.8.8.8", "2620:fe::fe"},
+		Targets: []string{"1.1.1.1", "8.8.8.8", "2620:fe::fe"}, Whole: true,
 	}
 	if seed%2 == 1 {
 		l.Config, l.Uplinks = threeUplinks, []string{"fiber", "cable", "lte"}
@@ -116,11 +116,13 @@ func TestScriptText(t *testing.T) {
 	}
 }
 
-// TestBadLines holds that a mistake in a script is told, and no failure of a rule.
+// TestBadLines holds that a mistake in a script is an error, and no failure of a rule.
 func TestBadLines(t *testing.T) {
 	for _, line := range []string{
 		"nobody dead", "fiber", "fiber ipv4", "fiber dying", "fiber rtt=x", "fiber loss=x", "fiber stalls often=1s",
 		"pause", "pause x", "target 1.1.1.1", "target 192.0.2.1 dead", "fiber report=x",
+		"fiber gateway=x", "fiber hold=x", "fiber flows=x", "switch", "drain nobody", "resume for=x",
+		"restart for=x", "restart kill=x", "restart soon", "configure {", "configure {uplinks: []}", "target 1.1.1.1 dead by",
 	} {
 		s := Script{Config: TwoUplinks, Lines: []Line{{Text: line}}, End: time.Second}
 		_, err := Play(s, Options{})
@@ -134,10 +136,10 @@ func TestBadLines(t *testing.T) {
 	}
 }
 
-// recordsOf plays a script and returns all that was told.
+// recordsOf plays a script and returns all records.
 func recordsOf(t *testing.T, s Script, lean bool) []failover.Record {
 	var all []failover.Record
-	o := Options{CheckEach: 1000, Lean: lean, Witness: func(_ failover.Instant, _ failover.Event, out failover.Output) {
+	o := Options{CheckEach: 1000, Lean: lean, Witness: func(_ *failover.Engine, _ failover.Instant, _ failover.Event, out failover.Output) {
 		all = append(all, out.Records...)
 	}}
 	mustPlay(t, s, o)
@@ -171,7 +173,7 @@ func TestRunsAreEqual(t *testing.T) {
 
 // TestQueue holds the order of the queue against sorting.
 func TestQueue(t *testing.T) {
-	l := newLots(1, 1)
+	l := newRandom(1, 1)
 	var q queue
 	var want []failover.Instant
 	for range 1000 {

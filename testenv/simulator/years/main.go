@@ -1,4 +1,4 @@
-// Command years plays years of link life to the real decision engine, and tells
+// Command years plays years of link life to the real decision engine, and reports
 // what came of it: verdicts and switches a year, how soon a dead uplink was left,
 // and moves that were wrong. A rule that does not hold ends it with a script
 // that leads there, which -play plays again.
@@ -108,7 +108,7 @@ func replay(file string, o simulator.Options) error {
 	return err
 }
 
-// run plays worlds on all processors and tells their sum.
+// run plays worlds on all processors and prints their sum.
 func run(what string, seed uint64, years float64, o simulator.Options) error {
 	script, ok := kinds[what]
 	if !ok {

@@ -1,0 +1,445 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"swerve/daemon"
+	"swerve/failover"
+	"swerve/lane"
+	"swerve/linkmon"
+	"swerve/testenv/fake"
+)
+
+// gateway is the daemon's own loop on a fake kernel, in the network of a script.
+// One goroutine, the player's, lets everything outside the daemon happen.
+type gateway struct {
+	script Script
+	begun  time.Time
+	folder string // of the configuration file and the state
+	kernel *fake.Kernel
+	watch  *kernelWatch
+	// woken has a token when something is to happen that was not planned before.
+	woken, ready, repair chan struct{}
+	hangup               chan os.Signal
+	planned              int // the script's lines that are played
+
+	// work is the daemon that runs; nil while there is none. stop ends it, daemon
+	// is its clock.
+	work   *errgroup.Group
+	stop   context.CancelFunc
+	daemon func() failover.Instant
+
+	// mu guards what follows: the loop sends probes and takes what was seen.
+	mu sync.Mutex
+	network
+	queue    queue
+	box      []linkmon.Observation
+	reported map[string]failover.Link
+	// turn counts the daemons: an answer to an earlier one's probe is not the next
+	// one's. restarting: it was asked to end, or killed, and another is to begin.
+	turn       int
+	restarting bool
+}
+
+// PlayGateway plays a script to the daemon's loop, in a folder of its own, and holds
+// what the kernel has after each change against the rules. It is to be called in
+// the bubble of a synctest; settle waits until all others there wait. The error
+// has a *Failure where a rule does not hold.
+func PlayGateway(s Script, folder string, settle func()) (GatewayStats, error) {
+	g, err := newGateway(s, folder)
+	if err != nil {
+		return GatewayStats{}, err
+	}
+	if err := g.write(s.Config); err != nil {
+		return GatewayStats{}, err
+	}
+	g.start()
+	settle()
+	err = errors.Join(g.play(settle), g.end())
+	g.watch.stats.Length = g.now
+	return g.watch.stats, err
+}
+
+func newGateway(s Script, folder string) (*gateway, error) {
+	cfg, err := s.Engine()
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{
+		script: s, folder: folder, begun: time.Now(), reported: map[string]failover.Link{}, hangup: make(chan os.Signal, 1),
+		woken: make(chan struct{}, 1), ready: make(chan struct{}, 1), repair: make(chan struct{}, 1),
+	}
+	g.network = newNetwork(cfg, s.Seed, func(o occurrence) {
+		g.queue.push(o)
+		fake.Poke(g.woken)
+	})
+	g.base = s.Config
+	g.kernel = fake.NewKernel(func() {
+		fake.Poke(g.repair)
+		g.watch.changed()
+	})
+	g.watch = newKernelWatch(&g.network, g.kernel.Routes, g.clock, func() { fake.Poke(g.woken) })
+	for i := range g.lines {
+		g.kernel.Routes.On[deviceOf(i)] = true
+	}
+	return g, nil
+}
+
+// clock is the script's: unlike a daemon's it goes on over restarts.
+func (g *gateway) clock() failover.Instant { return time.Since(g.begun) }
+
+// deviceOf is the number of an uplink's device, as PlainLink has it.
+func deviceOf(i int) int { return i + 1 }
+
+func (g *gateway) file() string { return filepath.Join(g.folder, "swerve.yaml") }
+
+// write writes the configuration file.
+func (g *gateway) write(text string) error {
+	text, err := overlaid(text, fmt.Sprintf("{state: %q}", filepath.Join(g.folder, "state")))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(g.file(), []byte(text), 0o600)
+}
+
+// start runs a daemon.
+func (g *gateway) start() {
+	var ctx context.Context
+	ctx, g.stop = context.WithCancel(context.Background())
+	g.work = new(errgroup.Group)
+	g.work.Go(func() error {
+		o := daemon.Options{Config: g.file(), Hangup: g.hangup, Log: slog.New(slog.DiscardHandler)}
+		return daemon.Work(ctx, o, g.machine)
+	})
+}
+
+// end ends the daemon, if one runs, and waits for it.
+func (g *gateway) end() error {
+	if g.work == nil {
+		return nil
+	}
+	g.stop()
+	err := g.work.Wait()
+	g.work = nil
+	return err
+}
+
+func (g *gateway) machine(clock func() failover.Instant) daemon.Machine {
+	g.daemon = clock
+	return daemon.Machine{
+		Network: g, Routes: g.kernel.Routes, Packets: g.kernel.Packets, Sysctls: g.kernel.Sysctls, Flows: g.kernel.Flows,
+		HasIPv6:       func() bool { return true },
+		Bytes:         func(int) (rx, tx uint64, err error) { return 0, 0, nil },
+		NewFlows:      func() (map[lane.Lane]uint64, error) { return nil, nil },
+		FilterChanged: g.kernel.Packets.Changed, Events: g.watch,
+	}
+}
+
+// play lets the script happen. After each thing that does, and each time that the
+// loop was at work, the kernel is examined.
+func (g *gateway) play(settle func()) error {
+	for {
+		ended, err := g.happenAll(settle)
+		settle()
+		if err := g.examine(); err != nil {
+			return err
+		}
+		if ended || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(g.next() - g.clock()):
+		case <-g.woken:
+		}
+	}
+}
+
+// examine holds the kernel against the rules while the loop waits.
+func (g *gateway) examine() error {
+	if len(fake.With(g.kernel.Journal.Take(), "nft")) > 0 {
+		held, err := g.kernel.Packets.Observe(lane.DefaultLayout)
+		if err != nil {
+			return err
+		}
+		g.watch.release(held.Lost)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = g.clock()
+	if broken := g.watch.settled(&g.network); broken != nil {
+		return &Failure{At: g.now, Broken: broken, Script: g.script.until(g.now)}
+	}
+	return nil
+}
+
+// next is when the next thing happens, the end of the script at last.
+func (g *gateway) next() failover.Instant {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := min(g.queue.next(), g.script.End)
+	if g.planned < len(g.script.Lines) {
+		next = min(next, g.script.Lines[g.planned].At)
+	}
+	return next
+}
+
+// happenAll lets everything happen that is due, and reports whether that was all.
+func (g *gateway) happenAll(settle func()) (ended bool, err error) {
+	now := g.clock()
+	for ; err == nil && g.planned < len(g.script.Lines) && g.script.Lines[g.planned].At <= now; g.planned++ {
+		err = g.do(g.script.Lines[g.planned].Text, now)
+	}
+	for g.happenNext(now) {
+		err = errors.Join(err, g.startAgain())
+		settle()
+	}
+	for i, l := range g.lines {
+		g.watch.switchDevice(i, l.link.Present && l.link.AdminUp)
+	}
+	return now >= g.script.End, err
+}
+
+// happenNext lets happen what is due, and reports whether it ended at a start.
+func (g *gateway) happenNext(now failover.Instant) (starting bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = now
+	for g.queue.next() <= now {
+		o := g.queue.pop()
+		if o.kind == starts {
+			return true
+		}
+		g.happen(o)
+	}
+	return false
+}
+
+// do carries out a script's line.
+func (g *gateway) do(text string, now failover.Instant) error {
+	g.mu.Lock()
+	g.now = now
+	order, err := g.apply(text)
+	if err != nil {
+		g.mu.Unlock()
+		return err
+	}
+	g.compare(func(int, failover.Family) {})
+	g.watch.pause(g.paused)
+	if ev, ok := order.(failover.Event); ok && !g.restarting {
+		g.put(ev)
+	}
+	g.mu.Unlock()
+	switch order := order.(type) {
+	case restart:
+		return g.restart(order)
+	case reload:
+		return g.reconfigure(order)
+	}
+	return nil
+}
+
+// reconfigure writes another configuration file, and sends the signal to read it.
+func (g *gateway) reconfigure(r reload) error {
+	g.mu.Lock()
+	g.configure(r.cfg)
+	if !g.restarting {
+		g.watch.configure(&g.network)
+	}
+	g.mu.Unlock()
+	if err := g.write(r.text); err != nil {
+		return err
+	}
+	if !g.restarting {
+		select {
+		case g.hangup <- syscall.SIGHUP:
+		default: // the one before was not read yet
+		}
+	}
+	return nil
+}
+
+// restart stops the daemon, or kills it: then the kernel takes some more changes
+// from it and no others, until its time is over.
+func (g *gateway) restart(r restart) error {
+	if g.restarting {
+		return nil
+	}
+	g.restarting = true
+	g.mu.Lock()
+	g.queue.push(occurrence{at: g.now + r.after, kind: starts})
+	g.mu.Unlock()
+	g.watch.stop()
+	if r.kill < 0 {
+		return g.end()
+	}
+	j := g.kernel.Journal
+	j.Lock()
+	j.Dead, j.DeadAfter = true, r.kill
+	j.Unlock()
+	return nil
+}
+
+// startAgain starts another daemon on the same kernel.
+func (g *gateway) startAgain() error {
+	if err := g.end(); err != nil {
+		return err
+	}
+	g.kernel.Journal.Lock()
+	g.kernel.Journal.Dead = false
+	g.kernel.Journal.Unlock()
+	if held, err := g.kernel.Packets.Observe(lane.DefaultLayout); err == nil {
+		g.watch.release(held.Lost)
+	}
+	g.mu.Lock()
+	g.box, g.restarting = nil, false
+	g.turn++
+	clear(g.reported)
+	g.now = g.clock()
+	g.watch.start(&g.network)
+	g.mu.Unlock()
+	g.start()
+	return nil
+}
+
+func (g *gateway) happen(o occurrence) {
+	l := g.lines[o.line]
+	switch o.kind {
+	case answers:
+		if o.turn == g.turn && l.alive(o.family) {
+			g.put(failover.ProbeAnswered{ID: o.id, RTT: o.at - o.sent})
+		}
+	case reportsLink:
+		if before, ok := g.reported[l.name]; !ok || !before.Equal(l.link) {
+			g.reported[l.name] = l.link
+			g.put(failover.LinkChanged{Uplink: l.name, Link: l.link})
+		}
+	case hints:
+		if ev, ok := g.hint(o); ok {
+			g.put(ev)
+		}
+	case starts, reviews: // the player's, and not for the watch on the kernel
+	}
+}
+
+// put leaves something for the loop to see, in the time of its clock.
+func (g *gateway) put(e failover.Event) {
+	now := g.daemon()
+	shift := now - g.clock()
+	switch ev := e.(type) {
+	case failover.Operator:
+		if ev.Until != 0 {
+			ev.Until += shift
+		}
+		e = ev
+	case failover.Traffic:
+		ev.Received, ev.Unanswered = shifted(ev.Received, shift), shifted(ev.Unanswered, shift)
+		e = ev
+	}
+	g.box = append(g.box, linkmon.Observation{At: now, Event: e})
+	fake.Poke(g.ready)
+}
+
+// shifted is an instant by another clock; negative for none.
+func shifted(at, by failover.Instant) failover.Instant {
+	if at < 0 {
+		return -1
+	}
+	return at + by
+}
+
+// Ready implements daemon.Network, as the methods below.
+func (g *gateway) Ready() <-chan struct{} { return g.ready }
+
+// Repair has a token after each change of the kernel's routes.
+func (g *gateway) Repair() <-chan struct{} { return g.repair }
+
+// DefaultsChanged never has a token: nobody else has default routes here.
+func (g *gateway) DefaultsChanged() <-chan struct{} { return nil }
+
+// Defaults are those of others: none.
+func (g *gateway) Defaults() []linkmon.Default { return nil }
+
+// OwnChanged never has a token: this machine's addresses are no targets here.
+func (g *gateway) OwnChanged() <-chan struct{} { return nil }
+
+// Own are this machine's addresses: none that matter.
+func (g *gateway) Own() []netip.Addr { return nil }
+
+// Take returns what was seen. Where the script has this machine pause, the loop
+// stands still here.
+func (g *gateway) Take() []linkmon.Observation {
+	g.mu.Lock()
+	paused := g.paused
+	g.mu.Unlock()
+	time.Sleep(paused - g.clock())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.box
+	g.box = nil
+	shift := g.clock() - g.daemon()
+	for _, o := range all {
+		switch ev := o.Event.(type) {
+		case failover.Operator:
+			if ev.Until != 0 {
+				ev.Until += shift
+			}
+			g.watch.see(ev)
+		case failover.Traffic:
+			ev.Received = shifted(ev.Received, shift)
+			g.watch.see(ev)
+		case failover.LinkChanged:
+			g.watch.see(ev)
+		}
+	}
+	return all
+}
+
+// SetUplinks has the links of all reported.
+func (g *gateway) SetUplinks(uplinks []linkmon.Uplink) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = g.clock()
+	before := g.reported
+	g.reported = map[string]failover.Link{}
+	for _, u := range uplinks {
+		if link, ok := before[u.Name]; ok {
+			g.reported[u.Name] = link
+		}
+		g.reportLater(g.lineOf(u.Name), 0)
+	}
+}
+
+// Reread reports a link if it has changed.
+func (g *gateway) Reread(uplink string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = g.clock()
+	g.reportLater(g.lineOf(uplink), 0)
+}
+
+// Send puts a probe on its wire.
+func (g *gateway) Send(p failover.Probe, _ linkmon.Path) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i, now := g.lineOf(p.Uplink), g.clock()
+	l := g.lines[i]
+	if l.wires[p.Family].noSend || !l.link.Routable(p.Family) {
+		g.put(failover.ProbeNotSent{ID: p.ID, Cause: "no buffer space available"})
+		return
+	}
+	g.put(failover.ProbeSent{ID: p.ID})
+	if at, ok := l.answer(p.Family, p.Target, now); ok {
+		g.plan(occurrence{at: at, kind: answers, line: i, family: p.Family, id: p.ID, sent: now, turn: g.turn})
+	}
+}
