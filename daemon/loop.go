@@ -49,9 +49,8 @@ type loop struct {
 	// begun is the first configuration, some parts of which hold to the end.
 	begun *config.Config
 	setup setup
-	// defaults are the default routes of others in main, by interface, as they were
-	// when the setup was made.
-	defaults []config.DefaultRoute
+	// defaults are as they were when the setup was made.
+	defaults defaults
 	// untaken is a candidate for which there is no room among the uplinks.
 	untaken string
 	// state is what should outlive the daemon; the keeper writes it.
@@ -275,9 +274,9 @@ func (l *loop) defaultsChanged() {
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}
-	now := defaultRoutes(l.net.Defaults())
-	known := refreshAuto(l.state.Auto, now, l.clock.today())
-	if slices.Equal(now, l.defaults) && slices.Equal(known, l.state.Auto) {
+	now := defaultsOf(l.net.Defaults())
+	known := refreshAuto(l.state.Auto, now.best, l.clock.today())
+	if now.equal(l.defaults) && slices.Equal(known, l.state.Auto) {
 		return
 	}
 	l.defaults, l.state.Auto = now, known

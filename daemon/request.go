@@ -111,7 +111,8 @@ func refusal(found []config.Problem) *control.Error {
 // configure makes a configuration the one in force. Everything is prepared before anything
 // is changed, so an error leaves all as it was.
 func (l *loop) configure(cfg *config.Config) error {
-	next, err := newSetup(cfg, l.defaults, l.net.Own(), l.state)
+	acting := l.setup.acting || l.enforcer.kernel.standing
+	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), l.state)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,6 @@ func (l *loop) configure(cfg *config.Config) error {
 			"run swerve teardown and start again")
 	}
 	next.generation = l.setup.generation + 1
-	next.acting = l.setup.acting || l.enforcer.kernel.standing
 	l.setup = next
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)
 	l.picture.retain(slices.Concat(next.uplinks, next.candidates))
