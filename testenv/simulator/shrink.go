@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Shrink leaves lines out of a failing script for as long as some rule is still
-// broken when it is played, at most tries times, and returns the shortest failure
-// found. What breaks may be another rule than at first: each is worth its own look.
+// Shrink removes lines from a failing script for as long as some rule is still broken
+// when it is played, at most tries times, and returns the shortest failure found. The
+// broken rule may be another than at first: each is worth an investigation.
 func Shrink(f *Failure, play func(Script) error, tries int) *Failure {
 	for size := (len(f.Script.Lines) + 1) / 2; size > 0 && tries > 0; {
 		shorter := false
