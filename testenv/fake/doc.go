@@ -1,11 +1,11 @@
-// Package fake is a fake kernel for tests of the daemon: routes and rules,
-// the packet filter, sysctls and flows, as far as the daemon can tell the
-// difference. The daemon's own tests and the simulator work on it.
+// Package fake is a fake kernel for tests of the daemon: routes and rules, the
+// packet filter, sysctls and flows, as far as the daemon can distinguish it from a
+// real one. The daemon's own tests and the simulator use it.
 //
 //   - routes.go: slots, rules and devices, with the kernel's answers
 //   - packets.go: the table of the packet filter, by its text
-//   - sysctls.go, flows.go: what else is asked of the kernel
-//   - journal.go: what was done to all of them, in order
+//   - sysctls.go, flows.go: the other parts of the kernel that the daemon uses
+//   - journal.go: what was done to them, in order
 package fake
 
 import "swerve/routing"
