@@ -17,10 +17,10 @@ import (
 
 var worlds = flag.Uint64("worlds", 40, "how many random worlds to play")
 
-// rough is how often something happens in the random worlds: each few seconds.
+// rough is the rate of events in the random worlds: one every few seconds.
 const rough = 40_000
 
-// mustPlay plays a script in which every rule must hold; a failure is made short.
+// mustPlay plays a script in which every rule must hold; it shortens a failure.
 func mustPlay(t *testing.T, s simulator.Script, o simulator.Options) simulator.Stats {
 	t.Helper()
 	stats, err := simulator.Play(s, o)
@@ -33,8 +33,8 @@ func mustPlay(t *testing.T, s simulator.Script, o simulator.Options) simulator.S
 	return stats
 }
 
-// TestRandomWorlds plays random events and holds the rules after each step, and
-// that who is moved to by choice has just answered.
+// TestRandomWorlds plays random events and checks the rules after each step, and that
+// the target of a switch by choice has just answered.
 func TestRandomWorlds(t *testing.T) {
 	for seed := range *worlds {
 		mustPlay(t, simulator.RandomLife(seed, 3*time.Minute, rough).Script(), simulator.Options{
@@ -49,8 +49,8 @@ func TestRandomWorlds(t *testing.T) {
 	}
 }
 
-// fresh holds that the target of a switch by choice has answered lately, under no
-// suspicion.
+// fresh checks that the target of a switch by choice has answered recently and is not
+// suspected.
 func fresh(e *Engine, s *SwitchChange) error {
 	if s == nil || s.Kind == Failover || len(s.From) == 0 {
 		return nil
@@ -89,8 +89,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// replay feeds recorded steps to new engines, one after each restart, with idle
-// ticks before some of them where a source of chance is given.
+// replay feeds recorded steps to new engines, one after each restart. If idle is not nil,
+// it adds idle ticks before random steps.
 func replay(t *testing.T, seed uint64, cfg Config, steps []step, idle *rand.Rand) {
 	t.Helper()
 	e := New(cfg)
@@ -114,8 +114,8 @@ func replay(t *testing.T, seed uint64, cfg Config, steps []step, idle *rand.Rand
 	}
 }
 
-// TestNotSentNeverLowersHealth has good wires on which sending fails for some
-// time, and fails again.
+// TestNotSentNeverLowersHealth uses good wires on which sending fails for a while,
+// repeatedly.
 func TestNotSentNeverLowersHealth(t *testing.T) {
 	for seed := range uint64(20) {
 		up := map[string]bool{}
@@ -143,7 +143,7 @@ func TestNotSentNeverLowersHealth(t *testing.T) {
 	}
 }
 
-// TestWorldsHeal holds that nothing sticks: after any history, when all is good
+// TestWorldsHeal checks that no state is permanent: after any history, when all is good
 // again, every path is up and each policy uses what it prefers.
 func TestWorldsHeal(t *testing.T) {
 	for seed := range *worlds / 2 {

@@ -12,14 +12,14 @@ import (
 	"swerve/testenv/wait"
 )
 
-// bulkRate is how many packets a second a stream sends; each is answered, so that
-// both ways count.
+// bulkRate is how many packets a second a stream sends; each is answered, so both
+// directions count.
 const bulkRate = 1000
 
-// times is how often a life is taken, or given, in one run.
+// times is how often the daemon is reloaded, restarted or killed in one run.
 const times = 10
 
-// lifePart is something that happens to the daemon and must not disturb traffic.
+// lifePart is an event in the daemon's life that must not disturb traffic.
 type lifePart struct {
 	what string
 	do   func(ctx context.Context, g lab.Gateway, lots *rand.Rand) error
@@ -50,7 +50,7 @@ func (m *measurer) lives(ctx context.Context) error {
 	return nil
 }
 
-// playLife is one run, and returns how many requests had no answer.
+// playLife makes one run, and returns how many requests had no answer.
 func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (lost int, err error) {
 	g, err := startGateway(ctx, m.binary)
 	if err != nil {
@@ -64,7 +64,7 @@ func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (l
 	defer server.Close()
 	var all []*session
 	for _, f := range failover.Families {
-		// An answer that comes late was not lost, this machine was slow.
+		// A late answer is no loss: this machine was slow.
 		c, err := traffic.Start(g.Client, traffic.UDPStream, lab.Servers[f], traffic.Options{Rate: bulkRate, Timeout: 3 * time.Second})
 		if err != nil {
 			return 0, err
@@ -123,7 +123,7 @@ func restarts(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 	return nil
 }
 
-// kills ends the daemon at random instants: half of them while it starts.
+// kills kills the daemon at random instants: half of them while it starts.
 func kills(ctx context.Context, g lab.Gateway, lots *rand.Rand) error {
 	for i := range times {
 		span := 100 * time.Millisecond

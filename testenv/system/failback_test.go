@@ -7,16 +7,16 @@ import (
 	"swerve/testenv/lab"
 )
 
-// Sessions that began on the second uplink stay there when the first one is back;
-// new ones return. The long UDP and TCP sessions notice nothing.
+// Sessions that began on the second uplink stay there when the first one is back; new
+// ones return. The long UDP and TCP sessions are not affected.
 func TestFailback(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		opts lab.Options
 	}{
 		{"plain", usual},
-		// The answers of sessions on lte come in by a link that main would not
-		// send them to.
+		// The answers of sessions on lte arrive on a link that main would not
+		// use for them.
 		{"strict rp_filter", lab.Options{RPFilter: 1}},
 		{"the owner masquerades", masqueraded},
 	} {
@@ -25,14 +25,14 @@ func TestFailback(t *testing.T) {
 				g := startGateway(t, tc.opts, forgiving)
 				f := g.Break(fiber, "carrier")
 				g.Await("lte to carry", lab.CarriedBy("lte"))
-				p := g.party(lte)
-				mended := time.Now()
+				p := g.clients(lte)
+				repaired := time.Now()
 				g.Mend(f)
 				g.Await("fiber to carry", lab.Settled)
 				g.goBy(fiber, p.fresh[:]...)
 				g.goBy(lte, p.long()...)
 				for _, s := range p.all() {
-					s.undisturbed("failback", mended)
+					s.undisturbed("failback", repaired)
 				}
 			})
 		})
