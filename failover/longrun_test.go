@@ -16,7 +16,7 @@ func endure(t *testing.T, hardship string) simulator.Stats {
 	t.Helper()
 	length := time.Duration(*days * 24 * float64(time.Hour))
 	s := simulator.Steady(simulator.TwoUplinks, []string{"fiber", "lte"}, 1, length, hardship)
-	stats := mustPlay(t, s, simulator.Options{CheckEach: 1000, Lean: true})
+	stats := simulator.MustPlay(t, s, simulator.Options{CheckEach: 1000, Lean: true})
 	t.Logf("%v", stats)
 	return stats
 }

@@ -1,7 +1,6 @@
 package failover_test
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -20,24 +19,11 @@ var worlds = flag.Uint64("worlds", 40, "how many random worlds to play")
 // rough is the rate of events in the random worlds: one every few seconds.
 const rough = 40_000
 
-// mustPlay plays a script in which every rule must hold; it shortens a failure.
-func mustPlay(t *testing.T, s simulator.Script, o simulator.Options) simulator.Stats {
-	t.Helper()
-	stats, err := simulator.Play(s, o)
-	if failure := new(simulator.Failure); errors.As(err, &failure) {
-		err = simulator.Shrink(failure, simulator.Playing(simulator.Options{}), 200)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return stats
-}
-
 // TestRandomWorlds plays random events and checks the rules after each step, and that
 // the target of a switch by choice has just answered.
 func TestRandomWorlds(t *testing.T) {
 	for seed := range *worlds {
-		mustPlay(t, simulator.RandomLife(seed, 3*time.Minute, rough).Script(), simulator.Options{
+		simulator.MustPlay(t, simulator.RandomLife(seed, 3*time.Minute, rough).Script(), simulator.Options{
 			Witness: func(e *Engine, at Instant, _ Event, out Output) {
 				for _, r := range out.Records {
 					if err := fresh(e, r.Switch); err != nil {
@@ -81,7 +67,7 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		var steps []step
-		mustPlay(t, s, simulator.Options{CheckEach: 1000, Witness: func(e *Engine, at Instant, ev Event, out Output) {
+		simulator.MustPlay(t, s, simulator.Options{CheckEach: 1000, Witness: func(e *Engine, at Instant, ev Event, out Output) {
 			steps = append(steps, step{at, ev, out, ConfigOf(e)})
 		}})
 		replay(t, seed, first, steps, nil)
@@ -167,7 +153,7 @@ func TestWorldsHeal(t *testing.T) {
 		}
 		s.End = life.Length + 31*time.Minute // a metered uplink is probed rarely while it stands by
 		var last *Engine
-		mustPlay(t, s, simulator.Options{CheckEach: 1000, Lean: true, Witness: func(e *Engine, _ Instant, _ Event, _ Output) { last = e }})
+		simulator.MustPlay(t, s, simulator.Options{CheckEach: 1000, Lean: true, Witness: func(e *Engine, _ Instant, _ Event, _ Output) { last = e }})
 		for _, u := range last.View().Uplinks {
 			for _, f := range Families {
 				if s := u.Family[f].State; s != Up && s != Absent {

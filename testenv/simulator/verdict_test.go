@@ -39,7 +39,7 @@ func TestVerdictsWithoutConfirmation(t *testing.T) {
 		p    float64
 	}{{"loss=0.01", 0.01}, {"loss=0.05", 0.05}, {"loss=0.1", 0.1}} {
 		s := Steady(TwoUplinks, twoUplinks, 11, time.Hour, c.loss)
-		stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+		stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 		near(t, "hasty verdicts a second and path at "+c.loss, stats.Rate(failover.Suspect, 4), 3*c.p)
 		if stats.Entered[failover.Shunned] > 0 {
 			t.Errorf("%s: %d verdicts with confirmation", c.loss, stats.Entered[failover.Shunned])
@@ -70,7 +70,7 @@ func TestConfirmedVerdicts(t *testing.T) {
 	t.Parallel()
 	const p = 0.48
 	s := Steady(oneTarget, twoUplinks[:1], 12, 24*time.Hour, "rtt=15ms loss=0.48")
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	near(t, "suspicions a second", stats.Rate(failover.Suspect, 1), p/0.4)
 	near(t, "verdicts a second", stats.Rate(failover.Shunned, 1), math.Pow(p, 10)/0.4)
 	if n := stats.Entered[failover.Shunned]; n < 100 {
@@ -89,7 +89,7 @@ func TestStallVerdicts(t *testing.T) {
 	t.Parallel()
 	const each = 20 * time.Second
 	s := Steady(TwoUplinks, twoUplinks, 13, 4*time.Hour, "stalls every=19.8s for=200ms")
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	near(t, "shunnings a second and path", stats.Rate(failover.Shunned, 4), 0.72/each.Seconds())
 	if stats.Entered[failover.Down] > 0 || stats.Lost > 0 {
 		t.Errorf("%d downs, %d times sessions moved by stalls of 200 ms", stats.Entered[failover.Down], stats.Lost)
@@ -104,7 +104,7 @@ func TestStallVerdicts(t *testing.T) {
 func TestSilencesAreSeen(t *testing.T) {
 	t.Parallel()
 	s := BlackHoles(TwoUplinks, "fiber", 14, 16*time.Hour)
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	t.Logf("%v", stats)
 	if stats.Leave.N < 50 || stats.Release.N < 50 {
 		t.Fatalf("only %d and %d were timed", stats.Leave.N, stats.Release.N)
@@ -122,7 +122,7 @@ func TestSilencesAreSeen(t *testing.T) {
 func TestNothingOnGoodLinks(t *testing.T) {
 	t.Parallel()
 	s := Steady(TwoUplinks, twoUplinks, 15, 6*time.Hour, "rtt=30ms jitter=5ms loss=0.02")
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	if stats.Switches != [3]int{} || stats.Entered[failover.Shunned]+stats.Entered[failover.Down]+stats.Entered[failover.Degraded] > 0 {
 		t.Errorf("%v", stats)
 	}

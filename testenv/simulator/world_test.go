@@ -48,27 +48,13 @@ func roughLife(seed uint64) Life {
 	return l
 }
 
-// mustPlay plays a script in which every rule must hold; it shortens a failure.
-func mustPlay(t *testing.T, s Script, o Options) Stats {
-	t.Helper()
-	stats, err := Play(s, o)
-	var failure *Failure
-	if errors.As(err, &failure) {
-		err = Shrink(failure, Playing(o), 100)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return stats
-}
-
 // TestRoughLives checks all rules after every step of lives that are far worse than
 // any real network's.
 func TestRoughLives(t *testing.T) {
 	t.Parallel()
 	var sum Stats
 	for seed := range *lives {
-		sum.Join(mustPlay(t, roughLife(*first+seed).Script(), Options{CheckEach: 20}))
+		sum.Join(MustPlay(t, roughLife(*first+seed).Script(), Options{CheckEach: 20}))
 	}
 	t.Logf("%v", sum)
 	for state := failover.Up; state <= failover.Recovering; state++ {
@@ -96,7 +82,7 @@ func TestReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%v", mustPlay(t, s, Options{}))
+	t.Logf("%v", MustPlay(t, s, Options{}))
 }
 
 // TestScriptText checks that a script survives being printed and parsed.
@@ -142,7 +128,7 @@ func recordsOf(t *testing.T, s Script, lean bool) []failover.Record {
 	o := Options{CheckEach: 1000, Lean: lean, Witness: func(_ *failover.Engine, _ failover.Instant, _ failover.Event, out failover.Output) {
 		all = append(all, out.Records...)
 	}}
-	mustPlay(t, s, o)
+	MustPlay(t, s, o)
 	return all
 }
 
