@@ -149,9 +149,9 @@ func TestLateAnswerStaysLost(t *testing.T) {
 	}
 }
 
-// TestMovedLinkVoidsTheAir: a new gateway is probed at once, and answers to probes by
+// TestMovedLinkVoidsOpenProbes: a new gateway is probed at once, and answers to probes by
 // the old one are ignored.
-func TestMovedLinkVoidsTheAir(t *testing.T) {
+func TestMovedLinkVoidsOpenProbes(t *testing.T) {
 	w := started(t)
 	w.do("fiber ipv4 rtt=39ms")
 	w.until(61*time.Second + 10*ms) // a probe left at 61 s
@@ -209,24 +209,24 @@ func TestInstantsAreHeldInRange(t *testing.T) {
 	}
 }
 
-// TestPauseAtTheBrink: the machine pauses when a shunned path is about to be down, and
+// TestPauseBeforeDown: the machine pauses when a shunned path is about to be down, and
 // the answer waits in a queue that is read after the first tick.
-func TestPauseAtTheBrink(t *testing.T) {
+func TestPauseBeforeDown(t *testing.T) {
 	w := started(t)
 	w.do("fiber ipv4 dead")
 	w.untilShunned()
-	brink := w.inside("fiber").DownAt
-	w.until(brink - 1)
+	downAt := w.inside("fiber").DownAt
+	w.until(downAt - 1)
 	p := w.inside("fiber")
-	if p.State != Shunned || w.Pending() != brink {
-		t.Fatalf("%s, wake %v, down at %v", p.State, w.Pending(), brink)
+	if p.State != Shunned || w.Pending() != downAt {
+		t.Fatalf("%s, wake %v, down at %v", p.State, w.Pending(), downAt)
 	}
 	id := p.Open[len(p.Open)-1]
-	w.Engine.Step(brink+200*ms, Tick{})
+	w.Engine.Step(downAt+200*ms, Tick{})
 	if s := w.inside("fiber").State; s != Shunned {
 		t.Fatalf("%s by a pause", s)
 	}
-	w.Engine.Step(brink+210*ms, ProbeAnswered{ID: id, RTT: 210 * ms})
+	w.Engine.Step(downAt+210*ms, ProbeAnswered{ID: id, RTT: 210 * ms})
 	if s := w.inside("fiber").State; s != Up {
 		t.Errorf("%s after the answer", s)
 	}

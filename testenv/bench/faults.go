@@ -104,9 +104,9 @@ func (m *measurer) faults(ctx context.Context, p faultPart) error {
 // repeat runs play until enough runs count, each at a random phase of the probe interval,
 // and returns how many did not count because this machine had paused.
 func (m *measurer) repeat(group string, runs int, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
-	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
+	random := rand.New(rand.NewPCG(m.report.Seed, 7))
 	for good := 0; good < runs; {
-		counts, err := play(time.Duration(lots.Int64N(int64(time.Second))))
+		counts, err := play(time.Duration(random.Int64N(int64(time.Second))))
 		switch {
 		case err != nil:
 			return void, fmt.Errorf("%s: %w", group, err)

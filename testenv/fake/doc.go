@@ -19,8 +19,8 @@ type Kernel struct {
 	Flows   *Flows
 }
 
-// NewKernel makes a kernel of a fresh boot, with no device. It tells of each
-// change of its routes by changed.
+// NewKernel makes a kernel after a boot, with no device. It calls changed after each change
+// of its routes.
 func NewKernel(changed func()) *Kernel {
 	j := new(Journal)
 	return &Kernel{
@@ -32,7 +32,7 @@ func NewKernel(changed func()) *Kernel {
 	}
 }
 
-// Reboot forgets all that was put into the kernel.
+// Reboot discards everything that was put into the kernel.
 func (k *Kernel) Reboot() {
 	k.Routes.Lose(func(routing.Rule) bool { return true }, func(routing.Route) bool { return true })
 	k.Packets.Flush()

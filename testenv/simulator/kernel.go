@@ -114,8 +114,8 @@ func (w *kernelWatch) pause(until failover.Instant) {
 	w.disturbed = max(w.disturbed, min(until, w.clock()+leaveWithin))
 }
 
-// switchDevice removes a device, and its routes with it, or adds it, unless it is so
-// already. The kernel does that by itself: the loop's response to it is judged.
+// switchDevice removes a device, and its routes with it, or adds it, unless that is its
+// state already. The kernel does that by itself: the loop's response to it is judged.
 func (w *kernelWatch) switchDevice(i int, on bool) {
 	w.mu.Lock()
 	if w.device[i] == on {

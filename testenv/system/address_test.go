@@ -14,7 +14,7 @@ func TestAddressesGo(t *testing.T) {
 	for _, spec := range []string{"interface-down", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
+				g := startGateway(t, usual, quickRecovery)
 				p := g.clients(fiber)
 				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
@@ -34,7 +34,7 @@ func TestAddressesGo(t *testing.T) {
 // continue or are reset, and the uplink is used again with the new ones.
 func TestAddressChange(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		p := g.clients(fiber)
 		f := g.Break(fiber, "address-change")
 		g.goFrom(g.Uplinks[fiber].Other4, p.fresh[failover.IPv4])

@@ -21,7 +21,7 @@ func TestCarrierLoss(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
+				g := startGateway(t, usual, quickRecovery)
 				p := g.clients(fiber)
 				if tc.dead {
 					g.Kill()

@@ -270,7 +270,7 @@ func TestStatusJSON(t *testing.T) {
 // from a time on.
 func TestEventsJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		f := g.Break(fiber, "carrier")
 		g.Await("lte to carry", lab.CarriedBy("lte"))
 		g.Mend(f)

@@ -22,7 +22,7 @@ func TestFailback(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, tc.opts, forgiving)
+				g := startGateway(t, tc.opts, quickRecovery)
 				f := g.Break(fiber, "carrier")
 				g.Await("lte to carry", lab.CarriedBy("lte"))
 				p := g.clients(lte)

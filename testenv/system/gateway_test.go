@@ -18,14 +18,14 @@ const (
 
 var uplinkNames = []string{"fiber", "lte", "sat"}
 
-// forgiving is a configuration with short damping, so that a test sees an uplink come
+// quickRecovery is a configuration with short damping, so that a test sees an uplink come
 // back: how fast a loss is detected stays the default.
-const forgiving = twoUplinks + `health: {window: 5s, damping: {half_life: 2s, suppress: 12, reuse: 6}}
+const quickRecovery = twoUplinks + `health: {window: 5s, damping: {half_life: 2s, suppress: 12, reuse: 6}}
 failback: {after: 2s, min_interval: 1s}
 `
 
-// nimble also probes more often, so that a window of five seconds is full.
-const nimble = forgiving + `probe: {interval: 400ms}
+// quickProbes also probes more often, so that a window of five seconds is full.
+const quickProbes = quickRecovery + `probe: {interval: 400ms}
 `
 
 // usual is the usual lab, masqueraded one that works without a daemon.

@@ -74,7 +74,7 @@ func TestStoppedInDoubt(t *testing.T) {
 			}
 		}
 		for _, s := range p.long() {
-			s.livedOn("a stop in doubt")
+			s.livedOn("a stop during a suspicion")
 		}
 	})
 }
@@ -100,7 +100,7 @@ func answeredSince(s *control.Status, at time.Time) bool {
 // not count, so a silent uplink is detected all the same.
 func TestOwnTarget(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving+"probe: {targets: [192.168.10.1, 1.1.1.1, \"fd00:10::1\", \"2606:4700:4700::1111\"]}\n")
+		g := startGateway(t, usual, quickRecovery+"probe: {targets: [192.168.10.1, 1.1.1.1, \"fd00:10::1\", \"2606:4700:4700::1111\"]}\n")
 		g.Await("the target to be reported", func(s *control.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
 				return p.Code == "own-target" && strings.HasSuffix(p.Text, ": 192.168.10.1 fd00:10::1")
@@ -117,7 +117,7 @@ func TestOwnTarget(t *testing.T) {
 // them: the fault is detected, and finally the kernel is as it should be.
 func TestStorm(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		p := g.clients(fiber)
 		g.inPlace()
 		memory := g.memory()

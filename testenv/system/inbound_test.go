@@ -35,7 +35,7 @@ func TestInbound(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, tc.opts, forgiving)
+				g := newGateway(t, tc.opts, quickRecovery)
 				g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
 				g.Start()
 				g.Await("fiber to carry", lab.Settled)
@@ -88,7 +88,7 @@ func (s *session) allAnswered() {
 // answers by it.
 func TestInboundToTheGateway(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		own, err := traffic.Serve(g.Gateway, g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
 		if err != nil {
 			t.Fatal(err)

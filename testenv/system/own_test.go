@@ -16,7 +16,7 @@ func TestOwnSockets(t *testing.T) {
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
+				g := startGateway(t, usual, quickRecovery)
 				var all []*session
 				for _, f := range failover.Families {
 					for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {

@@ -14,7 +14,7 @@ import (
 // measured loss, and used again once it is repaired.
 func TestHeavyLoss(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, nimble)
+		g := startGateway(t, usual, quickProbes)
 		p := g.clients(fiber)
 		f := g.Break(fiber, "loss=60%")
 		g.Await("lte to carry, and fiber not to be up", func(s *control.Status) bool {
@@ -65,7 +65,7 @@ func TestStall(t *testing.T) {
 // A target is silent on every uplink: then the target is at fault.
 func TestTargetDead(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, nimble)
+		g := startGateway(t, usual, quickProbes)
 		p := g.clients(fiber)
 		f := g.Break(fiber, "target-dead=1.1.1.1")
 		s := g.Await("only 1.1.1.1 to be set aside", func(s *control.Status) bool {

@@ -72,8 +72,8 @@ func TestRestartAwayFromTheFirstUplink(t *testing.T) {
 // other.
 func TestTwoLabs(t *testing.T) {
 	scenario(t, func(t *trial) {
-		here := startGateway(t, usual, forgiving)
-		there := startGateway(t, usual, forgiving)
+		here := startGateway(t, usual, quickRecovery)
+		there := startGateway(t, usual, quickRecovery)
 		mine, theirs := here.clients(fiber), there.clients(fiber)
 		before := there.ours()
 		f := here.Break(fiber, "carrier")

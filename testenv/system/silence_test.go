@@ -96,7 +96,7 @@ func TestEverythingDown(t *testing.T) {
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
+				g := startGateway(t, usual, quickRecovery)
 				p := g.clients(fiber)
 				before := g.ladders()
 				faults := []*lab.Fault{g.Break(fiber, spec), g.Break(lte, spec)}
@@ -138,7 +138,7 @@ func (g *gateway) keepsFlowsOfFiber() {
 // again, at first by the uplink that comes back first.
 func TestEveryCarrierLost(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		first, second := g.Break(fiber, "carrier"), g.Break(lte, "carrier")
 		g.Await("all to be down", func(s *control.Status) bool {
 			return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down

@@ -27,7 +27,7 @@ func TestTeardown(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, tc.opts, forgiving)
+				g := newGateway(t, tc.opts, quickRecovery)
 				g.flicker()
 				if tc.opts.RPFilter > 0 {
 					g.shell("sysctl -q -w net.ipv4.conf.wan1.ignore_routes_with_linkdown=1 net.ipv4.conf.wan0.src_valid_mark=1")

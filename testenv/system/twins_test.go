@@ -29,7 +29,7 @@ func TestTwins(t *testing.T) {
 	for _, spec := range []string{"black-hole", "carrier", "interface-down"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, twins, forgiving)
+				g := startGateway(t, twins, quickRecovery)
 				p := g.clients(fiber)
 				g.Await("the limits of twins to be reported", func(s *control.Status) bool {
 					return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
@@ -58,7 +58,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 	}{"strict": {1, control.Warning}, "loose": {2, control.Info}} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, forgiving)
+				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, quickRecovery)
 				g.Start()
 				g.Await("the limits of twins to be reported", func(s *control.Status) bool {
 					i := slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "same-network" })

@@ -48,7 +48,7 @@ func (g *gateway) reloads(times int) {
 	for i := range times {
 		text := twoUplinks
 		if i%2 == 0 {
-			text = forgiving
+			text = quickRecovery
 		}
 		g.Configure(text)
 		before := g.Status().Daemon.Generation
@@ -72,13 +72,13 @@ func (g *gateway) restarts(times int) {
 
 // kills kills the daemon at random instants: half of them while it starts.
 func (g *gateway) kills(times int) {
-	lots := rand.New(rand.NewPCG(*seed, 9))
+	random := rand.New(rand.NewPCG(*seed, 9))
 	for i := range times {
 		span := 100 * time.Millisecond
 		if i%2 == 0 {
 			span = 800 * time.Millisecond
 		}
-		time.Sleep(time.Duration(lots.Int64N(int64(span))))
+		time.Sleep(time.Duration(random.Int64N(int64(span))))
 		g.Kill()
 		if err := g.daemon.Start(); err != nil {
 			g.Fatal(err)
