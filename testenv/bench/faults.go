@@ -152,15 +152,15 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 		return nil, err
 	}
 	run := &Run{Group: p.group, Phase: hundredths(phase)}
-	counts, err := figures.note(ctx, g, c, fault, end, run)
+	counts, err := figures.record(ctx, g, c, fault, end, run)
 	if !counts {
 		return nil, err
 	}
 	return run, err
 }
 
-// note records a run and its figures, and reports whether it counts.
-func (f *faultFigures) note(ctx context.Context, g *lab.Swerve, c *clients, fault *lab.Fault, end time.Time, run *Run) (counts bool, err error) {
+// record records a run and its figures, and reports whether it counts.
+func (f *faultFigures) record(ctx context.Context, g *lab.Swerve, c *clients, fault *lab.Fault, end time.Time, run *Run) (counts bool, err error) {
 	outcomes := map[*session]traffic.Outcome{}
 	void := false
 	for _, s := range c.all() {
@@ -185,7 +185,7 @@ func (f *faultFigures) note(ctx context.Context, g *lab.Swerve, c *clients, faul
 		f.udp[family].addInterruption(outcomes[c.udp[family]], since)
 		f.tcp[family].addInterruption(outcomes[c.tcp[family]], since)
 	}
-	return true, f.noteDaemon(ctx, g, c, known)
+	return true, f.recordDaemon(ctx, g, c, known)
 }
 
 // addInterruption records an interruption, counted from when the fault was known. One
@@ -194,9 +194,9 @@ func (f *Figure) addInterruption(o traffic.Outcome, known time.Duration) {
 	f.add(millis(max(0, o.Interruption-known)))
 }
 
-// noteDaemon records the daemon's report of the switch, and the resets that followed
+// recordDaemon records the daemon's report of the switch, and the resets that followed
 // its verdict; without a daemon the kernel's own report is the verdict.
-func (f *faultFigures) noteDaemon(ctx context.Context, g *lab.Swerve, c *clients, known time.Time) error {
+func (f *faultFigures) recordDaemon(ctx context.Context, g *lab.Swerve, c *clients, known time.Time) error {
 	verdict := [2]time.Time{known, known}
 	if g.Pid() != 0 {
 		events, err := lab.Events(ctx, g)

@@ -54,9 +54,9 @@ type gateway struct {
 
 // PlayGateway plays a script to the daemon's loop, with its files in a folder, and
 // checks the rules against the kernel's state after each change. Call it in a synctest
-// bubble; settle waits until all other goroutines there are blocked. The error has a
+// bubble; idle waits until all other goroutines there are blocked. The error has a
 // *Failure where a rule is broken.
-func PlayGateway(s Script, folder string, settle func()) (GatewayStats, error) {
+func PlayGateway(s Script, folder string, idle func()) (GatewayStats, error) {
 	g, err := newGateway(s, folder)
 	if err != nil {
 		return GatewayStats{}, err
@@ -65,8 +65,8 @@ func PlayGateway(s Script, folder string, settle func()) (GatewayStats, error) {
 		return GatewayStats{}, err
 	}
 	g.start()
-	settle()
-	err = errors.Join(g.play(settle), g.end())
+	idle()
+	err = errors.Join(g.play(idle), g.end())
 	g.watch.stats.Length = g.now
 	return g.watch.stats, err
 }
@@ -148,10 +148,10 @@ func (g *gateway) machine(clock func() failover.Instant) daemon.Machine {
 
 // play runs the script. The kernel is examined after each thing that happens, and
 // each time that the loop has worked.
-func (g *gateway) play(settle func()) error {
+func (g *gateway) play(idle func()) error {
 	for {
-		ended, err := g.happenAll(settle)
-		settle()
+		ended, err := g.happenAll(idle)
+		idle()
 		if err := g.examine(); err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (g *gateway) examine() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.now = g.clock()
-	if broken := g.watch.settled(&g.network); broken != nil {
+	if broken := g.watch.atRest(&g.network); broken != nil {
 		return &Failure{At: g.now, Broken: broken, Script: g.script.until(g.now)}
 	}
 	return nil
@@ -195,14 +195,14 @@ func (g *gateway) next() failover.Instant {
 }
 
 // happenAll runs everything that is due, and reports whether the script has ended.
-func (g *gateway) happenAll(settle func()) (ended bool, err error) {
+func (g *gateway) happenAll(idle func()) (ended bool, err error) {
 	now := g.clock()
 	for ; err == nil && g.planned < len(g.script.Lines) && g.script.Lines[g.planned].At <= now; g.planned++ {
 		err = g.do(g.script.Lines[g.planned].Text, now)
 	}
 	for g.happenNext(now) {
 		err = errors.Join(err, g.startAgain())
-		settle()
+		idle()
 	}
 	for i, l := range g.lines {
 		g.watch.switchDevice(i, l.link.Present && l.link.AdminUp)
@@ -394,12 +394,12 @@ func (g *gateway) Take() []linkmon.Observation {
 			if ev.Until != 0 {
 				ev.Until += shift
 			}
-			g.watch.see(ev)
+			g.watch.handed(ev)
 		case failover.Traffic:
 			ev.Received = shifted(ev.Received, shift)
-			g.watch.see(ev)
+			g.watch.handed(ev)
 		case failover.LinkChanged:
-			g.watch.see(ev)
+			g.watch.handed(ev)
 		}
 	}
 	return all

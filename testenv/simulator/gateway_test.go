@@ -98,7 +98,7 @@ func keptGateway(t *testing.T) *gateway {
 	}
 	g.at(0)
 	for _, l := range g.lines {
-		g.watch.see(failover.LinkChanged{Uplink: l.name, Link: l.link})
+		g.watch.handed(failover.LinkChanged{Uplink: l.name, Link: l.link})
 	}
 	g.watch.acknowledge()
 	g.judge("fiber", failover.Unknown, failover.Up)
@@ -119,7 +119,7 @@ func (g *gateway) at(now failover.Instant) {
 // settled informs the watch that the loop waits.
 func (g *gateway) settled(t *testing.T) {
 	t.Helper()
-	if err := g.watch.settled(&g.network); err != nil {
+	if err := g.watch.atRest(&g.network); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -215,7 +215,7 @@ func TestKernelWatchSees(t *testing.T) {
 	} {
 		g := keptGateway(t)
 		c.do(t, g)
-		err := g.watch.settled(&g.network)
+		err := g.watch.atRest(&g.network)
 		if rule := new(brokenRule); err != nil && !errors.As(err, rule) {
 			t.Errorf("%s: %v is no broken rule", c.what, err)
 		}

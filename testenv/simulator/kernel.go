@@ -132,8 +132,8 @@ func (w *kernelWatch) switchDevice(i int, on bool) {
 	w.mu.Unlock()
 }
 
-// see applies an event that the loop takes.
-func (w *kernelWatch) see(ev failover.Event) {
+// handed applies an event that the loop takes.
+func (w *kernelWatch) handed(ev failover.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.observe(ev, w.clock())
@@ -280,9 +280,9 @@ func (w *kernelWatch) destination(policy int, f failover.Family) failover.State 
 	return to
 }
 
-// settled checks the kernel when the loop has finished its immediate work. It
+// atRest checks the kernel when the loop has finished its immediate work. It
 // returns the first rule that was broken since the start.
-func (w *kernelWatch) settled(n *network) error {
+func (w *kernelWatch) atRest(n *network) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := w.clock()

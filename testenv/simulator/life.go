@@ -94,29 +94,29 @@ func (l Life) Script() Script {
 	for _, who := range l.Uplinks {
 		w.quality(who)
 		for _, f := range faults {
-			w.come(f, who)
+			w.occur(f, who)
 		}
 	}
 	for _, f := range common {
-		w.come(f, "all")
+		w.occur(f, "all")
 	}
 	if l.Whole {
 		w.rand = rand.New(rand.NewPCG(l.Seed, 9))
 		for _, who := range l.Uplinks {
 			for _, f := range usage {
-				w.come(f, who)
+				w.occur(f, who)
 			}
 		}
 		for _, f := range events {
-			w.come(f, "all")
+			w.occur(f, "all")
 		}
 	}
 	slices.SortStableFunc(w.lines, func(a, b Line) int { return int(min(1, max(-1, a.At-b.At))) })
 	return Script{Config: l.Config, Seed: l.Seed, Lines: w.lines, End: l.Length}
 }
 
-// come writes the occurrences of one kind of fault over the whole life.
-func (w *writer) come(f fault, who string) {
+// occur writes the occurrences of one kind of fault over the whole life.
+func (w *writer) occur(f fault, who string) {
 	every := float64(f.every) / max(w.life.Rough, 1e-9)
 	for at := w.exp(every); at < w.life.Length; {
 		to := at + max(time.Millisecond, w.exp(float64(f.mean)))

@@ -191,7 +191,7 @@ func TestReceivedNumbers(t *testing.T) {
 		if i >= 3 {
 			from = b
 		}
-		v.note(seq, from, start.Add(time.Duration(i)*ms))
+		v.record(seq, from, start.Add(time.Duration(i)*ms))
 	}
 	r := v.report()
 	if r.Count != 6 || r.Duplicates != 1 || r.Reordered != 1 || r.Next != 132 || r.Truncated {
@@ -204,7 +204,7 @@ func TestReceivedNumbers(t *testing.T) {
 	if !slices.Equal(r.Sources, want) {
 		t.Errorf("sources %v, want %v", r.Sources, want)
 	}
-	v.note(maxNumber, b, start)
+	v.record(maxNumber, b, start)
 	if !v.report().Truncated {
 		t.Error("a number beyond the bound is not reported")
 	}

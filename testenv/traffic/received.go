@@ -40,7 +40,7 @@ type received struct {
 	sources []Source
 }
 
-func (v *received) note(seq uint64, from netip.Addr, at time.Time) {
+func (v *received) record(seq uint64, from netip.Addr, at time.Time) {
 	v.noteSource(seq, from, at)
 	if seq >= maxNumber {
 		v.r.Truncated = true

@@ -83,7 +83,7 @@ func (s *Server) answerPackets(pc *net.UDPConn) {
 			continue
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		s.note(m, from.Addr(), time.Now())
+		s.record(m, from.Addr(), time.Now())
 		if m.kind == kindRequest {
 			m.from = from
 			m.put(buf)
@@ -141,7 +141,7 @@ func (s *Server) answerStream(c net.Conn) {
 		if !ok {
 			return
 		}
-		s.note(m, from.Addr(), time.Now())
+		s.record(m, from.Addr(), time.Now())
 		m.from = from
 		m.put(buf)
 		if _, err := c.Write(buf); err != nil {
@@ -150,7 +150,7 @@ func (s *Server) answerStream(c net.Conn) {
 	}
 }
 
-func (s *Server) note(m message, from netip.Addr, at time.Time) {
+func (s *Server) record(m message, from netip.Addr, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.streams[m.stream]
@@ -161,7 +161,7 @@ func (s *Server) note(m message, from netip.Addr, at time.Time) {
 		r = &received{}
 		s.streams[m.stream] = r
 	}
-	r.note(m.seq, from, at)
+	r.record(m.seq, from, at)
 }
 
 // Received returns what was recorded of a client's stream so far.

@@ -124,12 +124,12 @@ func (t *tap) run(conn syscall.RawConn, ip4 bool) {
 		if err != nil || !ok || n < header+tcpFlags+1 {
 			continue
 		}
-		t.note(l.Pkttype == unix.PACKET_OUTGOING, buf[header:n], packet.Arrival(control[:nc], time.Now()))
+		t.record(l.Pkttype == unix.PACKET_OUTGOING, buf[header:n], packet.Arrival(control[:nc], time.Now()))
 	}
 }
 
-// note records a segment to or from the server.
-func (t *tap) note(outgoing bool, tcp []byte, at time.Time) {
+// record records a segment to or from the server.
+func (t *tap) record(outgoing bool, tcp []byte, at time.Time) {
 	port := binary.BigEndian.Uint16(tcp[2:])
 	if outgoing {
 		port = binary.BigEndian.Uint16(tcp[0:])
@@ -175,8 +175,8 @@ func (t *tap) of(local net.Addr) *flow {
 	return t.begin(port)
 }
 
-// record returns a copy of what was recorded of a flow.
-func (t *tap) record(f *flow) (segments []time.Time, reset time.Time) {
+// history returns a copy of what was recorded of a flow.
+func (t *tap) history(f *flow) (segments []time.Time, reset time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(f.segments), f.reset

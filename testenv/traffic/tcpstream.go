@@ -206,7 +206,7 @@ func (s *tcpStream) breaksSoFar() []Break {
 	defer s.mu.Unlock()
 	all := slices.Clone(s.breaks)
 	for i := range all {
-		all[i].Segments, all[i].Reset = s.tap.record(all[i].flow)
+		all[i].Segments, all[i].Reset = s.tap.history(all[i].flow)
 	}
 	return all
 }

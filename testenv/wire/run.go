@@ -31,7 +31,7 @@ func (w *Wire) turn(ready [2]bool) bool {
 	defer w.mu.Unlock()
 	for side := range w.fds {
 		if ready[side] {
-			w.take(side)
+			w.receive(side)
 		}
 	}
 	for side := range w.lanes {
@@ -82,8 +82,8 @@ func (w *Wire) wake() {
 	_, _ = unix.Write(w.waker, one[:])
 }
 
-// take receives frames from one side into its lane.
-func (w *Wire) take(side int) {
+// receive receives frames from one side into its lane.
+func (w *Wire) receive(side int) {
 	l := &w.lanes[side]
 	var control [packet.ControlLen]byte
 	for range batch {
@@ -120,13 +120,13 @@ func (w *Wire) release(side int) {
 		}
 		w.late = max(w.late, now.Sub(at))
 		f := l.queue.pop()
-		w.put(side, l, f.data)
+		w.transmit(side, l, f.data)
 		w.recycle(f.data)
 	}
 }
 
-// put sends a frame at the side opposite to the one that it came from.
-func (w *Wire) put(side int, l *lane, data []byte) {
+// transmit sends a frame at the side opposite to the one that it came from.
+func (w *Wire) transmit(side int, l *lane, data []byte) {
 	if side == gatewaySide && !w.admits(l, data) {
 		return
 	}
