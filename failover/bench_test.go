@@ -37,7 +37,7 @@ func BenchmarkStep(b *testing.B) {
 	}
 }
 
-// BenchmarkView is the cost of a snapshot for people to look at.
+// BenchmarkView is the cost of a snapshot for display.
 func BenchmarkView(b *testing.B) {
 	w := started(b)
 	b.ReportAllocs()

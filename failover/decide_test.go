@@ -7,8 +7,8 @@ import (
 	. "swerve/failover"
 )
 
-// TestStandings checks what the candidates of a ladder keep of a selection: why
-// each is in the first rung or not.
+// TestStandings checks what a selection records of a ladder's candidates: why each is
+// in the first rung or not.
 func TestStandings(t *testing.T) {
 	manual := DefaultConfig()
 	manual.Failback.Manual = true

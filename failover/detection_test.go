@@ -9,11 +9,11 @@ import (
 	"swerve/testenv/simulator"
 )
 
-// detection is what a black-hole at one phase of the probe interval led to.
+// detection is the result of a black-hole at one phase of the probe interval.
 type detection struct{ moved, lost time.Duration }
 
-// detect plays a black-hole on fiber, by so much after the twentieth second,
-// and returns when IPv4's new flows and its sessions were moved.
+// detect plays a black-hole on fiber, at phase after the twentieth second, and returns
+// when IPv4's new flows and its sessions were moved.
 func detect(t *testing.T, cfg Config, phase time.Duration) detection {
 	onset := 20*time.Second + phase
 	var d detection
@@ -42,8 +42,8 @@ func detect(t *testing.T, cfg Config, phase time.Duration) detection {
 	return d
 }
 
-// TestDetectionTime holds the times that docs/DECISION.md derives, over all
-// phases of the probe interval: an engine without the machine's own delays.
+// TestDetectionTime compares the times that docs/DECISION.md derives with those over all
+// phases of the probe interval, of an engine without the machine's own delays.
 func TestDetectionTime(t *testing.T) {
 	both, one := DefaultConfig(), DefaultConfig()
 	if err := configure(&one, []string{"ipv4"}); err != nil {

@@ -15,13 +15,13 @@ func newWorld(t testing.TB, cfg Config, seed uint64) *world {
 	return &world{simulator.NewWorld(cfg, seed, simulator.Options{}), t}
 }
 
-// world is the simulator's, with what tests of single steps say.
+// world is the simulator's, with helpers for tests of single steps.
 type world struct {
 	*simulator.World
 	t testing.TB
 }
 
-// do carries out script lines now.
+// do applies script lines now.
 func (w *world) do(lines ...string) {
 	w.t.Helper()
 	for _, line := range lines {
@@ -51,10 +51,10 @@ func (w *world) step(ev Event) Output {
 	return out
 }
 
-// inside is the engine's knowledge of a path.
+// inside returns the engine's internal state of a path.
 func (w *world) inside(uplink string) Inside { return InsideOf(w.Engine, uplink, IPv4) }
 
-// started is a world whose links came at 0, a minute later.
+// started is a world whose links were reported at 0, a minute later.
 func started(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t, DefaultConfig(), 1)
@@ -73,8 +73,8 @@ func (w *world) untilShunned() {
 	}
 }
 
-// A target that answers for the first time is asked again at once, until its
-// deadline is what it stays at.
+// A target that answers for the first time is probed again at once, until its
+// deadline has settled.
 func TestTargetsAreKnownSoon(t *testing.T) {
 	w := newWorld(t, DefaultConfig(), 1)
 	w.step(LinkChanged{Uplink: "fiber", Link: w.Link("fiber")})
@@ -88,7 +88,7 @@ func TestTargetsAreKnownSoon(t *testing.T) {
 	}
 }
 
-// TestForeignAnswers hands in what no probe asked for.
+// TestForeignAnswers steps answers that no probe requested.
 func TestForeignAnswers(t *testing.T) {
 	e := New(DefaultConfig())
 	out := e.Step(0, LinkChanged{Uplink: "fiber", Link: simulator.PlainLink("fiber", 0)})
@@ -114,7 +114,7 @@ func TestForeignAnswers(t *testing.T) {
 	}
 }
 
-// TestViewIsACopy changes what View returned, and takes another.
+// TestViewIsACopy changes what View returned, and calls it again.
 func TestViewIsACopy(t *testing.T) {
 	w := started(t)
 	v := w.Engine.View()
@@ -149,9 +149,9 @@ func TestLateAnswerStaysLost(t *testing.T) {
 	}
 }
 
-// TestMovedLinkVoidsTheAir: a new gateway is probed at once, and answers to
-// what went by the old one are not taken.
-func TestMovedLinkVoidsTheAir(t *testing.T) {
+// TestMovedLinkVoidsOpenProbes: a new gateway is probed at once, and answers to probes by
+// the old one are ignored.
+func TestMovedLinkVoidsOpenProbes(t *testing.T) {
 	w := started(t)
 	w.do("fiber ipv4 rtt=39ms")
 	w.until(61*time.Second + 10*ms) // a probe left at 61 s
@@ -169,7 +169,7 @@ func TestMovedLinkVoidsTheAir(t *testing.T) {
 	}
 }
 
-// TestConfigureKeepsTargets: a target that stays keeps what is known of it.
+// TestConfigureKeepsTargets: a target that stays keeps its measurements.
 func TestConfigureKeepsTargets(t *testing.T) {
 	w := started(t)
 	c := DefaultConfig()
@@ -184,8 +184,8 @@ func TestConfigureKeepsTargets(t *testing.T) {
 	}
 }
 
-// TestSetAsideLeavesTheWindow: what a faulty target lost before it was found
-// out is taken back.
+// TestSetAsideLeavesTheWindow: the losses of a faulty target before it was detected are
+// removed.
 func TestSetAsideLeavesTheWindow(t *testing.T) {
 	w := started(t)
 	all := w.inside("fiber").Samples
@@ -195,7 +195,7 @@ func TestSetAsideLeavesTheWindow(t *testing.T) {
 	}
 }
 
-// TestInstantsAreHeldInRange hands in instants that go back or beyond all use.
+// TestInstantsAreHeldInRange steps instants that go back or are out of range.
 func TestInstantsAreHeldInRange(t *testing.T) {
 	w := started(t)
 	e, last := w.Engine, w.Now()
@@ -209,31 +209,31 @@ func TestInstantsAreHeldInRange(t *testing.T) {
 	}
 }
 
-// TestPauseAtTheBrink: the machine stops when a shunned path is about to be
-// down, and the answer waits in a queue that is read after the first tick.
-func TestPauseAtTheBrink(t *testing.T) {
+// TestPauseBeforeDown: the machine pauses when a shunned path is about to be down, and
+// the answer waits in a queue that is read after the first tick.
+func TestPauseBeforeDown(t *testing.T) {
 	w := started(t)
 	w.do("fiber ipv4 dead")
 	w.untilShunned()
-	brink := w.inside("fiber").DownAt
-	w.until(brink - 1)
+	downAt := w.inside("fiber").DownAt
+	w.until(downAt - 1)
 	p := w.inside("fiber")
-	if p.State != Shunned || w.Pending() != brink {
-		t.Fatalf("%s, wake %v, down at %v", p.State, w.Pending(), brink)
+	if p.State != Shunned || w.Pending() != downAt {
+		t.Fatalf("%s, wake %v, down at %v", p.State, w.Pending(), downAt)
 	}
 	id := p.Open[len(p.Open)-1]
-	w.Engine.Step(brink+200*ms, Tick{})
+	w.Engine.Step(downAt+200*ms, Tick{})
 	if s := w.inside("fiber").State; s != Shunned {
 		t.Fatalf("%s by a pause", s)
 	}
-	w.Engine.Step(brink+210*ms, ProbeAnswered{ID: id, RTT: 210 * ms})
+	w.Engine.Step(downAt+210*ms, ProbeAnswered{ID: id, RTT: 210 * ms})
 	if s := w.inside("fiber").State; s != Up {
 		t.Errorf("%s after the answer", s)
 	}
 }
 
-// TestUnsentLookEnds: a burst on a candidate that cannot be sent is over, and
-// does not stand in the way of the next.
+// TestUnsentLookEnds: a burst on a candidate that cannot be sent ends, and does not
+// prevent the next one.
 func TestUnsentLookEnds(t *testing.T) {
 	w := started(t)
 	w.do("lte ipv4 send=off")
@@ -245,7 +245,7 @@ func TestUnsentLookEnds(t *testing.T) {
 	}
 }
 
-// TestFastProbesTakeTurns: a shunned path asks all its targets, each 50 ms.
+// TestFastProbesTakeTurns: a shunned path probes all its targets, one every 50 ms.
 func TestFastProbesTakeTurns(t *testing.T) {
 	w := started(t)
 	asked := map[string]int{}

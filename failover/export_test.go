@@ -2,9 +2,9 @@ package failover
 
 import "time"
 
-// What the tests of package failover_test examine of the engine's inside.
+// What the tests of package failover_test examine of the engine's internal state.
 
-// Inside is a copy of what the engine knows of a path.
+// Inside is a copy of the engine's internal state of a path.
 type Inside struct {
 	State State
 	// Samples in the window, those of them that are lost, and those by target.
@@ -15,16 +15,16 @@ type Inside struct {
 	Known     []bool
 	// Answered is the last answer, DownAt when a shunned path is down.
 	Answered, DownAt Instant
-	// Open are the probes in the air, Looking says that there is a burst.
+	// Open are the probes in flight, Looking reports whether a burst is open.
 	Open    []ProbeID
 	Looking bool
 	// Active targets, and the quorum of them.
 	Active, Quorum int
-	// Fresh reports whether the path has proven itself for a switch by choice.
+	// Fresh reports whether the path is proven enough for a switch by choice.
 	Fresh bool
 }
 
-// InsideOf looks into a path.
+// InsideOf returns the internal state of a path.
 func InsideOf(e *Engine, uplink string, f Family) Inside {
 	p := e.uplinks.path(uplink, f)
 	in := Inside{
@@ -46,7 +46,7 @@ func Look(e *Engine, uplink string, f Family) {
 }
 func SetAside(e *Engine, f Family, target string) { e.uplinks.setAside(&turn{}, f, target, true) }
 
-// Standing is how a candidate came out of a selection.
+// Standing is the result of a selection for a candidate.
 type Standing = standing
 
 // The standings that tests expect.
@@ -57,7 +57,7 @@ const (
 	OnlyByOperator = onlyByOperator
 )
 
-// Stand is what a candidate of the default policy keeps of a selection.
+// Stand is what a candidate of the default policy records of a selection.
 type Stand struct {
 	Standing Standing
 	// Reason is why it is ranked so, PathReason the reason of its path's state.
@@ -73,14 +73,14 @@ func StandsOf(e *Engine, f Family) map[string]Stand {
 	return stands
 }
 
-// Unpin ends the operator's switches to an uplink as an override's end does not: it
-// is no action of the operator's.
+// Unpin ends the operator's switches to an uplink without the end of an override, which
+// would be an action of the operator's.
 func Unpin(e *Engine, uplink string) { e.selector.unpin(uplink) }
 
 // NowOf is the instant of the engine's last step.
 func NowOf(e *Engine) Instant { return e.now }
 
-// ConfigOf is the configuration in force, as its parts hold it.
+// ConfigOf is the configuration in force, as the engine's parts hold it.
 func ConfigOf(e *Engine) Config {
 	c := Config{Failback: e.selector.failback, Sessions: e.selector.sessions}
 	for _, u := range e.uplinks {
@@ -92,7 +92,7 @@ func ConfigOf(e *Engine) Config {
 	return c
 }
 
-// LeastDeadline and LastInstant bound what the engine takes.
+// LeastDeadline and LastInstant bound what the engine accepts.
 const (
 	LeastDeadline = leastDeadline
 	Never         = never
@@ -100,7 +100,7 @@ const (
 	LastInstant   = lastInstant
 )
 
-// Span, Percent write figures as reasons have them.
+// Span and Percent format figures as reasons have them.
 var (
 	Span    = span
 	Percent = percent

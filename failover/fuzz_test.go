@@ -8,7 +8,7 @@ import (
 	"swerve/testenv/simulator"
 )
 
-// FuzzStep turns bytes into events, three bytes each, and holds the invariants.
+// FuzzStep turns bytes into events, three bytes each, and checks the invariants.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 1, 1, 0, 2, 1, 0, 3, 1, 20, 4, 2, 30, 5, 3, 200})
 	f.Add([]byte{1, 0, 0, 2, 1, 0, 3, 1, 20, 1, 4, 255, 6, 0, 1, 7, 1, 2, 8, 2, 3, 9, 0, 0})
@@ -32,7 +32,7 @@ func FuzzStep(f *testing.F) {
 	})
 }
 
-// fuzzEvent makes an event of two bytes: its kind, and what it is about.
+// fuzzEvent makes an event from two bytes: its kind, and its subject.
 func fuzzEvent(kind, about byte, now Instant) Event {
 	name := []string{"fiber", "lte", "nobody"}[int(about)%3]
 	family := Family(about >> 2 & 1)

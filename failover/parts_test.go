@@ -34,7 +34,7 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// What the first answers waited for is not remembered, once one came sooner.
+// The delay of the first answers is forgotten once one came sooner.
 func TestFirstAnswersWait(t *testing.T) {
 	ms := time.Millisecond
 	for _, tc := range []struct {
@@ -43,8 +43,8 @@ func TestFirstAnswersWait(t *testing.T) {
 		deadline time.Duration
 	}{
 		{"steady", []time.Duration{20 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms}, leastDeadline},
-		{"the first waited", []time.Duration{60 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms}, leastDeadline},
-		{"a little less begins nothing anew", []time.Duration{20 * ms, 16 * ms}, 53500 * time.Microsecond},
+		{"the first was delayed", []time.Duration{60 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms, 20 * ms}, leastDeadline},
+		{"a little less restarts nothing", []time.Duration{20 * ms, 16 * ms}, 53500 * time.Microsecond},
 		{"sooner later on", []time.Duration{60 * ms, 60 * ms, 60 * ms, 60 * ms, 60 * ms, 20 * ms}, 123476564},
 	} {
 		var r estimate
@@ -102,7 +102,7 @@ func TestPatience(t *testing.T) {
 	}
 	p.restore(0, 1500*time.Millisecond)
 	if p.configure(600 * time.Millisecond); p.now != 1500*time.Millisecond {
-		t.Errorf("a new configuration takes what was learnt: %v", p.now)
+		t.Errorf("a new configuration discards what was learnt: %v", p.now)
 	}
 	p.configure(3 * time.Second)
 	if p.double(0); p.now != 3*time.Second {
@@ -130,7 +130,7 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// TestScheduleIsEven takes the regular sendings of one interval, at the default
+// TestScheduleIsEven checks the regular sendings of one interval, at the default
 // configuration.
 func TestScheduleIsEven(t *testing.T) {
 	e := New(DefaultConfig())
@@ -185,8 +185,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestTheLastTargetStays: where the uplinks have different targets, or one was added
-// later, all of a path's targets may be found at fault. One of them stays.
+// TestTheLastTargetStays: if the uplinks have different targets, or one was added later,
+// all of a path's targets may be considered faulty. One of them stays.
 func TestTheLastTargetStays(t *testing.T) {
 	c := DefaultConfig()
 	c.Uplinks[1].Family[IPv4].Targets = []string{"8.8.8.8", "9.9.9.9"}
@@ -204,7 +204,7 @@ func TestTheLastTargetStays(t *testing.T) {
 	}
 }
 
-// TestQuorumIsOfOneTime: answers long apart do not add up to a quorum.
+// TestQuorumIsOfOneTime: answers far apart in time do not add up to a quorum.
 func TestQuorumIsOfOneTime(t *testing.T) {
 	p := &path{cfg: FamilyConfig{Quorum: 2}, targets: []target{
 		{answeredAt: 7}, {answeredAt: 9}, {answeredAt: 3},

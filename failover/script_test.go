@@ -16,9 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what the scripts in testdata expect")
 
-// TestScripts plays the scripts in testdata. A script has the input, then a
-// line of dashes, then the output that is expected. Its format is told in
-// testdata/README.
+// TestScripts plays the scripts in testdata. A script has the input, then a line of
+// dashes, then the expected output. Its format is described in testdata/README.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -102,7 +101,7 @@ func (p *player) line(words []string) error {
 	return p.do(words[1:])
 }
 
-// print writes what a step gave.
+// print formats the output of a step.
 func (p *player) print(_ *Engine, at Instant, _ Event, out Output) {
 	stamp := fmt.Sprintf("%9.3fs  ", at.Seconds())
 	for _, r := range out.Records {

@@ -10,7 +10,7 @@ import (
 	. "swerve/failover"
 )
 
-// tiersOf reads "fiber*3+cable lte" as two tiers.
+// tiersOf parses "fiber*3+cable lte" as two tiers.
 func tiersOf(text string) [][]Share {
 	var tiers [][]Share
 	for _, tier := range strings.Fields(text) {
@@ -28,7 +28,7 @@ func tiersOf(text string) [][]Share {
 	return tiers
 }
 
-// configure carries out a config line: "uplinks fiber cable lte",
+// configure applies a config line: "uplinks fiber cable lte",
 // "policy guests lte", "block guests", "ipv4", "metered lte", "manual",
 // "keep", "targets lte 1", "quorum 2", "window 10s", "failback 5s".
 func configure(c *Config, words []string) error {
@@ -106,7 +106,7 @@ func configureUplinks(c *Config, verb string, args []string) error {
 	return nil
 }
 
-// do carries out one line of a script.
+// do executes one line of a script.
 func (p *player) do(words []string) error {
 	verb, args := words[0], words[1:]
 	switch verb {
@@ -142,7 +142,7 @@ func (p *player) do(words []string) error {
 	return nil
 }
 
-// parseAdopt reads "carrying default ipv4 lte lost default ipv4 fiber".
+// parseAdopt parses "carrying default ipv4 lte lost default ipv4 fiber".
 func parseAdopt(args []string) Adopt {
 	a := Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}}
 	for ; len(args) >= 4; args = args[4:] {
@@ -165,8 +165,8 @@ func familyOf(word string) Family {
 	return IPv4
 }
 
-// link carries out "link fiber", and "link fiber no-carrier", "missing", "off",
-// "no-ipv4", "no-ipv6", "no-gateway", "gateway=…": what is not named is well.
+// link executes "link fiber", and "link fiber no-carrier", "missing", "off",
+// "no-ipv4", "no-ipv6", "no-gateway", "gateway=…": what is not named has no fault.
 func (p *player) link(args []string) error {
 	lines := []string{"interface=on admin=on carrier=on address=on gateway=on"}
 	for _, a := range args[1:] {
@@ -195,9 +195,9 @@ func (p *player) link(args []string) error {
 	return nil
 }
 
-// net carries out "net fiber rtt=20ms loss=0.6 dead", of one family where it is
+// net executes "net fiber rtt=20ms loss=0.6 dead", for one family where it is
 // named, to one target where it is named: "net fiber ipv4 to=1.1.1.1 dead". What is
-// not named is well.
+// not named has no fault.
 func (p *player) net(args []string) error {
 	family, target := "", ""
 	words := []string{"alive", "rtt=20ms", "jitter=0s", "loss=0", "send=on", "hold=0s"}
@@ -210,7 +210,7 @@ func (p *player) net(args []string) error {
 			target = value
 		case "good":
 		case "dead":
-			words = append(words, "loss=1") // what is on its way still arrives
+			words = append(words, "loss=1") // answers in flight still arrive
 		case "no-send":
 			words = append(words, "send=off")
 		case "stall":

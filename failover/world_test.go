@@ -1,7 +1,6 @@
 package failover_test
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -17,27 +16,14 @@ import (
 
 var worlds = flag.Uint64("worlds", 40, "how many random worlds to play")
 
-// rough is how often something happens in the random worlds: each few seconds.
+// rough is the rate of events in the random worlds: one every few seconds.
 const rough = 40_000
 
-// mustPlay plays a script in which every rule must hold; a failure is made short.
-func mustPlay(t *testing.T, s simulator.Script, o simulator.Options) simulator.Stats {
-	t.Helper()
-	stats, err := simulator.Play(s, o)
-	if failure := new(simulator.Failure); errors.As(err, &failure) {
-		err = simulator.Shrink(failure, simulator.Playing(simulator.Options{}), 200)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return stats
-}
-
-// TestRandomWorlds plays random events and holds the rules after each step, and
-// that who is moved to by choice has just answered.
+// TestRandomWorlds plays random events and checks the rules after each step, and that
+// the target of a switch by choice has just answered.
 func TestRandomWorlds(t *testing.T) {
 	for seed := range *worlds {
-		mustPlay(t, simulator.RandomLife(seed, 3*time.Minute, rough).Script(), simulator.Options{
+		simulator.MustPlay(t, simulator.RandomLife(seed, 3*time.Minute, rough).Script(), simulator.Options{
 			Witness: func(e *Engine, at Instant, _ Event, out Output) {
 				for _, r := range out.Records {
 					if err := fresh(e, r.Switch); err != nil {
@@ -49,8 +35,8 @@ func TestRandomWorlds(t *testing.T) {
 	}
 }
 
-// fresh holds that the target of a switch by choice has answered lately, under no
-// suspicion.
+// fresh checks that the target of a switch by choice has answered recently and is not
+// suspected.
 func fresh(e *Engine, s *SwitchChange) error {
 	if s == nil || s.Kind == Failover || len(s.From) == 0 {
 		return nil
@@ -81,7 +67,7 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		var steps []step
-		mustPlay(t, s, simulator.Options{CheckEach: 1000, Witness: func(e *Engine, at Instant, ev Event, out Output) {
+		simulator.MustPlay(t, s, simulator.Options{CheckEach: 1000, Witness: func(e *Engine, at Instant, ev Event, out Output) {
 			steps = append(steps, step{at, ev, out, ConfigOf(e)})
 		}})
 		replay(t, seed, first, steps, nil)
@@ -89,8 +75,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// replay feeds recorded steps to new engines, one after each restart, with idle
-// ticks before some of them where a source of chance is given.
+// replay feeds recorded steps to new engines, one after each restart. If idle is not nil,
+// it adds idle ticks before random steps.
 func replay(t *testing.T, seed uint64, cfg Config, steps []step, idle *rand.Rand) {
 	t.Helper()
 	e := New(cfg)
@@ -114,8 +100,8 @@ func replay(t *testing.T, seed uint64, cfg Config, steps []step, idle *rand.Rand
 	}
 }
 
-// TestNotSentNeverLowersHealth has good wires on which sending fails for some
-// time, and fails again.
+// TestNotSentNeverLowersHealth uses good wires on which sending fails for a while,
+// repeatedly.
 func TestNotSentNeverLowersHealth(t *testing.T) {
 	for seed := range uint64(20) {
 		up := map[string]bool{}
@@ -143,7 +129,7 @@ func TestNotSentNeverLowersHealth(t *testing.T) {
 	}
 }
 
-// TestWorldsHeal holds that nothing sticks: after any history, when all is good
+// TestWorldsHeal checks that no state is permanent: after any history, when all is good
 // again, every path is up and each policy uses what it prefers.
 func TestWorldsHeal(t *testing.T) {
 	for seed := range *worlds / 2 {
@@ -167,7 +153,7 @@ func TestWorldsHeal(t *testing.T) {
 		}
 		s.End = life.Length + 31*time.Minute // a metered uplink is probed rarely while it stands by
 		var last *Engine
-		mustPlay(t, s, simulator.Options{CheckEach: 1000, Lean: true, Witness: func(e *Engine, _ Instant, _ Event, _ Output) { last = e }})
+		simulator.MustPlay(t, s, simulator.Options{CheckEach: 1000, Lean: true, Witness: func(e *Engine, _ Instant, _ Event, _ Output) { last = e }})
 		for _, u := range last.View().Uplinks {
 			for _, f := range Families {
 				if s := u.Family[f].State; s != Up && s != Absent {

@@ -7,36 +7,36 @@ import (
 	"swerve/failover"
 )
 
-// account is what a watch knows at an instant: the verdicts, what the one who
-// decides was told, and what carries. Lines and policies are known by their
-// numbers. The rules of rules.go are about it.
+// account is what a watch knows at an instant: the verdicts, the facts reported to
+// the engine or the daemon, and which uplinks carry traffic. Lines and policies are
+// identified by their numbers. The rules in rules.go read it.
 type account struct {
 	names    []string // of the lines
 	policies []string
 	cfg      failover.Config // in force
 	paths    [][2]judged
-	// reported is what was reported of each line so far, known that on which there was
-	// time to act.
+	// reported holds the last facts reported of each line, known the last that there
+	// was time to act on.
 	reported, known []facts
 	// device is false while a line's device is off, whether that was reported or not.
 	device  []bool
 	ladders [][2]ladder
 	// pins are the operator's switches by policy, drains those by line; requestedAt is
-	// when the operator last asked for something, or that ended.
+	// when the operator last made a request, or one ended.
 	pins, drains []override
 	requestedAt  failover.Instant
 }
 
-// judged is the verdict on a path, and what flows have shown of it.
+// judged is the verdict on a path, and what its flows have shown.
 type judged struct {
-	// state, and, of a suspected or shunned one, the state before.
+	// state is the verdict; base is the state before a suspicion.
 	state, base failover.State
 	suspected   failover.Instant // when the suspicion began
-	received    failover.Instant // when flows last received
-	turned      failover.Instant // when the last verdict was followed
+	received    failover.Instant // when flows last received packets
+	turned      failover.Instant // when the state last changed
 }
 
-// facts are what is reported of an uplink.
+// facts are what is reported about an uplink.
 type facts struct {
 	enabled [2]bool // by the configuration
 	link    failover.Link
@@ -46,20 +46,21 @@ func (f *facts) routable(family failover.Family) bool {
 	return f.enabled[family] && f.link.Routable(family)
 }
 
-// ladder is what is remembered of a policy's ladder in a family.
+// ladder is what is remembered of a policy's ladder in one family.
 type ladder struct {
 	// members are the uplinks that the policy may use; nil where it is not configured.
 	members     []int
 	first, lost mask
-	// answered is when a member first answered, voluntary the last move by choice.
+	// answered is when a member first answered, voluntary when the last move by choice
+	// was made.
 	answered, voluntary failover.Instant
-	// adopted is the first rung that a restart found, notBefore until when it is not
-	// left by choice.
+	// adopted is the first rung that a restart found; it is not left by choice before
+	// notBefore.
 	adopted   mask
 	notBefore failover.Instant
 }
 
-// override is what the operator asked for.
+// override is a request of the operator's.
 type override struct {
 	set   bool
 	line  int
@@ -71,7 +72,7 @@ type mask uint64
 
 func (m mask) has(i int) bool { return m>>i&1 != 0 }
 
-// What is known at the start.
+// The initial values.
 var (
 	nothing  = judged{received: never, turned: never}
 	noLadder = ladder{answered: never, voluntary: never, notBefore: never}
@@ -84,8 +85,8 @@ func newAccount(n *network) account {
 	return a
 }
 
-// configure takes the configuration in force over. What is known of uplinks and
-// policies that it lacks is forgotten.
+// configure applies a new configuration. What is known of uplinks and policies that
+// it lacks is discarded.
 func (a *account) configure(n *network) {
 	a.cfg = n.cfg
 	for i := len(a.names); i < len(n.lines); i++ {
@@ -122,10 +123,10 @@ func (a *account) configure(n *network) {
 	}
 }
 
-// acknowledge says that there was time to act on all that was reported.
+// acknowledge marks everything reported as known: there was time to act on it.
 func (a *account) acknowledge() { copy(a.known, a.reported) }
 
-// restart forgets what ends with the one who decides. What carries stays.
+// restart discards what ends with the engine or the daemon. What carries stays.
 func (a *account) restart() {
 	for i := range a.paths {
 		a.paths[i] = [2]judged{nothing, nothing}
@@ -137,8 +138,8 @@ func (a *account) restart() {
 	a.acknowledge()
 }
 
-// adopt takes over what a new one finds: a ladder that carries is kept for the time
-// after which an uplink returns, and what is lost is down.
+// adopt takes over what a new engine or daemon finds: a ladder that carries is kept
+// for the failback delay, and a lost uplink is down.
 func (a *account) adopt(now failover.Instant) {
 	for p := range a.ladders {
 		for _, f := range failover.Families {
@@ -157,7 +158,7 @@ func (a *account) adopt(now failover.Instant) {
 	}
 }
 
-// observe follows an event that is handed to the one who decides.
+// observe applies an event that is handed to the engine or the daemon.
 func (a *account) observe(ev failover.Event, now failover.Instant) {
 	switch ev := ev.(type) {
 	case failover.LinkChanged:
@@ -174,8 +175,8 @@ func (a *account) observe(ev failover.Event, now failover.Instant) {
 	}
 }
 
-// operate follows the operator. Switching to an uplink ends its drain, draining it
-// ends what was switched to it.
+// operate applies a request of the operator's. Switching to an uplink ends its
+// drain; draining an uplink ends the switches to it.
 func (a *account) operate(ev failover.Operator, now failover.Instant) {
 	i := a.lineOf(ev.Uplink)
 	if a.uplink(i) == nil && (ev.Uplink != "" || ev.Verb != failover.Resume) {
@@ -220,10 +221,10 @@ func (a *account) expire(now failover.Instant) {
 	}
 }
 
-// requested reports whether the operator has just asked for something.
+// requested reports whether the operator made a request recently.
 func (a *account) requested(at failover.Instant) bool { return at-a.requestedAt < requestWithin }
 
-// judge follows a verdict.
+// judge applies a verdict.
 func (a *account) judge(i int, f failover.Family, from, to failover.State, now failover.Instant) {
 	p := &a.paths[i][f]
 	if to == failover.Suspect {
@@ -255,7 +256,7 @@ func (a *account) maskOf(names []string) (m mask) {
 	return m
 }
 
-// class is a path's state as it ranks: a suspicion changes nothing.
+// class is a path's state for ranking: a suspected path ranks as before.
 func (a *account) class(i int, f failover.Family) failover.State {
 	if p := &a.paths[i][f]; p.state == failover.Suspect {
 		return p.base
@@ -263,14 +264,14 @@ func (a *account) class(i int, f failover.Family) failover.State {
 	return a.paths[i][f].state
 }
 
-// usable reports whether the kernel takes routes by a path, and there was time to
+// usable reports whether the kernel accepts routes by a path, and there was time to
 // act on that.
 func (a *account) usable(i int, f failover.Family) bool {
 	return a.device[i] && a.reported[i].routable(f) && a.known[i].routable(f)
 }
 
-// cut reports whether nothing can pass by a path, as the kernel or the
-// configuration says.
+// cut reports whether nothing can pass by a path, according to the kernel or the
+// configuration.
 func (a *account) cut(i int, f failover.Family) bool {
 	return !a.device[i] || !a.reported[i].routable(f) || !a.reported[i].link.Carrier
 }
@@ -288,7 +289,7 @@ var order = [...]failover.State{
 // worse reports whether a state ranks behind another.
 func worse(a, b failover.State) bool { return slices.Index(order[:], a) > slices.Index(order[:], b) }
 
-// worst is the worst state of some uplinks, and whether any is cut off.
+// worst returns the worst state of some uplinks, and whether any of them is cut off.
 func (a *account) worst(m mask, f failover.Family) (worst failover.State, cut bool) {
 	worst = order[0]
 	for i := range a.names {
@@ -321,7 +322,7 @@ func (a *account) drained(m mask) bool {
 	return slices.ContainsFunc(a.drains, func(o override) bool { return o.set && m.has(o.line) })
 }
 
-// sinceWhen is since when something is so; forever where it is not.
+// sinceWhen returns the instant since when something holds; forever if it does not.
 func sinceWhen(so bool, since, now failover.Instant) failover.Instant {
 	if !so {
 		return forever

@@ -11,7 +11,7 @@ import (
 	"swerve/failover"
 )
 
-// PlainLink is a link that has all it needs in both families.
+// PlainLink returns a link that has all it needs in both families.
 func PlainLink(name string, index int) failover.Link {
 	l := failover.Link{Interface: "if-" + name, Index: index + 1, Present: true, AdminUp: true, Carrier: true}
 	for _, f := range failover.Families {
@@ -30,17 +30,17 @@ func plainAddress(f failover.Family, index int) failover.FamilyLink {
 	return failover.FamilyLink{Addresses: []netip.Prefix{netip.PrefixFrom(own, bits)}, Gateway: gateway, Source: "dhcp"}
 }
 
-// restart is an order to end the daemon and start another after a time. kill is
-// how many changes of the kernel it still makes while it ends; negative where it
-// is stopped in order. Which of the changes that its goroutines make at one instant
-// are among them is the only thing in which two plays of a script may differ.
+// restart is an order to end the daemon and start another one after a time. kill is
+// how many more changes of the kernel the daemon makes while it ends; negative for an
+// orderly stop. Which of the changes that its goroutines make at one instant are among
+// them is the only thing that may differ between two plays of a script.
 type restart struct {
 	after time.Duration
 	kill  int
 }
 
-// apply does to the network what a script's line says. What is to be handed to the
-// daemon, a [failover.Event], a restart or a reload, is returned; nil for nothing.
+// apply changes the network as a script's line requests. It returns what is to be
+// handed to the daemon, a [failover.Event], a restart or a reload; nil for nothing.
 func (n *network) apply(text string) (order any, err error) {
 	words := strings.Fields(text)
 	args := words[1:]
@@ -97,9 +97,9 @@ func (n *network) setTarget(words []string) error {
 		for _, f := range failover.Families {
 			if (one < 0 || one == i) && n.hasTarget(i, f, words[0]) {
 				found = true
-				delete(l.wires[f].deaf, words[0])
+				delete(l.wires[f].silent, words[0])
 				if words[1] == "dead" {
-					l.wires[f].deaf[words[0]] = true
+					l.wires[f].silent[words[0]] = true
 				}
 			}
 		}
@@ -110,7 +110,7 @@ func (n *network) setTarget(words []string) error {
 	return nil
 }
 
-// operator reads what the operator asks for.
+// operator parses a request of the operator's.
 func (n *network) operator(verb string, args []string) (failover.Event, error) {
 	verbs := map[string]failover.OperatorVerb{"switch": failover.Switch, "drain": failover.Drain, "resume": failover.Resume}
 	ev := failover.Operator{Verb: verbs[verb]}

@@ -22,41 +22,41 @@ import (
 )
 
 // gateway is the daemon's own loop on a fake kernel, in the network of a script.
-// One goroutine, the player's, lets everything outside the daemon happen.
+// One goroutine, the player's, makes everything outside the daemon happen.
 type gateway struct {
 	script Script
 	begun  time.Time
 	folder string // of the configuration file and the state
 	kernel *fake.Kernel
 	watch  *kernelWatch
-	// woken has a token when something is to happen that was not planned before.
+	// woken has a token when something unplanned is due.
 	woken, ready, repair chan struct{}
 	hangup               chan os.Signal
-	planned              int // the script's lines that are played
+	planned              int // the script's lines played so far
 
-	// work is the daemon that runs; nil while there is none. stop ends it, daemon
-	// is its clock.
+	// work is the running daemon; nil while there is none. stop ends it, daemon is
+	// its clock.
 	work   *errgroup.Group
 	stop   context.CancelFunc
 	daemon func() failover.Instant
 
-	// mu guards what follows: the loop sends probes and takes what was seen.
+	// mu guards the fields below: the loop sends probes and takes observations.
 	mu sync.Mutex
 	network
 	queue    queue
 	box      []linkmon.Observation
 	reported map[string]failover.Link
-	// turn counts the daemons: an answer to an earlier one's probe is not the next
-	// one's. restarting: it was asked to end, or killed, and another is to begin.
+	// turn counts the daemons: an answer to a probe of an earlier one is discarded.
+	// restarting: the daemon was asked to end, or killed, and another one will start.
 	turn       int
 	restarting bool
 }
 
-// PlayGateway plays a script to the daemon's loop, in a folder of its own, and holds
-// what the kernel has after each change against the rules. It is to be called in
-// the bubble of a synctest; settle waits until all others there wait. The error
-// has a *Failure where a rule does not hold.
-func PlayGateway(s Script, folder string, settle func()) (GatewayStats, error) {
+// PlayGateway plays a script to the daemon's loop, with its files in a folder, and
+// checks the rules against the kernel's state after each change. Call it in a synctest
+// bubble; idle waits until all other goroutines there are blocked. The error has a
+// *Failure where a rule is broken.
+func PlayGateway(s Script, folder string, idle func()) (GatewayStats, error) {
 	g, err := newGateway(s, folder)
 	if err != nil {
 		return GatewayStats{}, err
@@ -65,8 +65,8 @@ func PlayGateway(s Script, folder string, settle func()) (GatewayStats, error) {
 		return GatewayStats{}, err
 	}
 	g.start()
-	settle()
-	err = errors.Join(g.play(settle), g.end())
+	idle()
+	err = errors.Join(g.play(idle), g.end())
 	g.watch.stats.Length = g.now
 	return g.watch.stats, err
 }
@@ -96,10 +96,10 @@ func newGateway(s Script, folder string) (*gateway, error) {
 	return g, nil
 }
 
-// clock is the script's: unlike a daemon's it goes on over restarts.
+// clock is the script's clock: unlike a daemon's it continues over restarts.
 func (g *gateway) clock() failover.Instant { return time.Since(g.begun) }
 
-// deviceOf is the number of an uplink's device, as PlainLink has it.
+// deviceOf is the index of an uplink's device, as in PlainLink.
 func deviceOf(i int) int { return i + 1 }
 
 func (g *gateway) file() string { return filepath.Join(g.folder, "swerve.yaml") }
@@ -146,12 +146,12 @@ func (g *gateway) machine(clock func() failover.Instant) daemon.Machine {
 	}
 }
 
-// play lets the script happen. After each thing that does, and each time that the
-// loop was at work, the kernel is examined.
-func (g *gateway) play(settle func()) error {
+// play runs the script. The kernel is examined after each thing that happens, and
+// each time that the loop has worked.
+func (g *gateway) play(idle func()) error {
 	for {
-		ended, err := g.happenAll(settle)
-		settle()
+		ended, err := g.happenAll(idle)
+		idle()
 		if err := g.examine(); err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func (g *gateway) play(settle func()) error {
 	}
 }
 
-// examine holds the kernel against the rules while the loop waits.
+// examine checks the kernel against the rules while the loop waits.
 func (g *gateway) examine() error {
 	if len(fake.With(g.kernel.Journal.Take(), "nft")) > 0 {
 		held, err := g.kernel.Packets.Observe(lane.DefaultLayout)
@@ -177,13 +177,13 @@ func (g *gateway) examine() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.now = g.clock()
-	if broken := g.watch.settled(&g.network); broken != nil {
+	if broken := g.watch.atRest(&g.network); broken != nil {
 		return &Failure{At: g.now, Broken: broken, Script: g.script.until(g.now)}
 	}
 	return nil
 }
 
-// next is when the next thing happens, the end of the script at last.
+// next is when the next thing happens; the end of the script is the last.
 func (g *gateway) next() failover.Instant {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -194,15 +194,15 @@ func (g *gateway) next() failover.Instant {
 	return next
 }
 
-// happenAll lets everything happen that is due, and reports whether that was all.
-func (g *gateway) happenAll(settle func()) (ended bool, err error) {
+// happenAll runs everything that is due, and reports whether the script has ended.
+func (g *gateway) happenAll(idle func()) (ended bool, err error) {
 	now := g.clock()
 	for ; err == nil && g.planned < len(g.script.Lines) && g.script.Lines[g.planned].At <= now; g.planned++ {
 		err = g.do(g.script.Lines[g.planned].Text, now)
 	}
 	for g.happenNext(now) {
 		err = errors.Join(err, g.startAgain())
-		settle()
+		idle()
 	}
 	for i, l := range g.lines {
 		g.watch.switchDevice(i, l.link.Present && l.link.AdminUp)
@@ -210,7 +210,7 @@ func (g *gateway) happenAll(settle func()) (ended bool, err error) {
 	return now >= g.script.End, err
 }
 
-// happenNext lets happen what is due, and reports whether it ended at a start.
+// happenNext runs the next thing that is due, and reports whether it ended at a start.
 func (g *gateway) happenNext(now failover.Instant) (starting bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -249,7 +249,7 @@ func (g *gateway) do(text string, now failover.Instant) error {
 	return nil
 }
 
-// reconfigure writes another configuration file, and sends the signal to read it.
+// reconfigure writes another configuration file and sends the signal to read it.
 func (g *gateway) reconfigure(r reload) error {
 	g.mu.Lock()
 	g.configure(r.cfg)
@@ -263,14 +263,14 @@ func (g *gateway) reconfigure(r reload) error {
 	if !g.restarting {
 		select {
 		case g.hangup <- syscall.SIGHUP:
-		default: // the one before was not read yet
+		default: // the previous signal is still pending
 		}
 	}
 	return nil
 }
 
-// restart stops the daemon, or kills it: then the kernel takes some more changes
-// from it and no others, until its time is over.
+// restart stops the daemon, or kills it: then the kernel accepts a few more changes
+// from it, and none after that.
 func (g *gateway) restart(r restart) error {
 	if g.restarting {
 		return nil
@@ -328,11 +328,11 @@ func (g *gateway) happen(o occurrence) {
 		if ev, ok := g.hint(o); ok {
 			g.put(ev)
 		}
-	case starts, reviews: // the player's, and not for the watch on the kernel
+	case starts, reviews: // handled by the player, not by the kernel's watch
 	}
 }
 
-// put leaves something for the loop to see, in the time of its clock.
+// put queues an event for the loop, in the time of its clock.
 func (g *gateway) put(e failover.Event) {
 	now := g.daemon()
 	shift := now - g.clock()
@@ -350,7 +350,7 @@ func (g *gateway) put(e failover.Event) {
 	fake.Poke(g.ready)
 }
 
-// shifted is an instant by another clock; negative for none.
+// shifted converts an instant to another clock; negative for none.
 func shifted(at, by failover.Instant) failover.Instant {
 	if at < 0 {
 		return -1
@@ -358,26 +358,26 @@ func shifted(at, by failover.Instant) failover.Instant {
 	return at + by
 }
 
-// Ready implements daemon.Network, as the methods below.
+// Ready implements daemon.Network, as do the methods below.
 func (g *gateway) Ready() <-chan struct{} { return g.ready }
 
 // Repair has a token after each change of the kernel's routes.
 func (g *gateway) Repair() <-chan struct{} { return g.repair }
 
-// DefaultsChanged never has a token: nobody else has default routes here.
+// DefaultsChanged never has a token: there are no foreign default routes here.
 func (g *gateway) DefaultsChanged() <-chan struct{} { return nil }
 
-// Defaults are those of others: none.
+// Defaults returns the foreign default routes: none.
 func (g *gateway) Defaults() []linkmon.Default { return nil }
 
-// OwnChanged never has a token: this machine's addresses are no targets here.
+// OwnChanged never has a token: no address of this machine is a target here.
 func (g *gateway) OwnChanged() <-chan struct{} { return nil }
 
-// Own are this machine's addresses: none that matter.
+// Own returns this machine's addresses: none that matter.
 func (g *gateway) Own() []netip.Addr { return nil }
 
-// Take returns what was seen. Where the script has this machine pause, the loop
-// stands still here.
+// Take returns the pending observations. Where the script pauses this machine, the
+// loop blocks here.
 func (g *gateway) Take() []linkmon.Observation {
 	g.mu.Lock()
 	paused := g.paused
@@ -394,18 +394,18 @@ func (g *gateway) Take() []linkmon.Observation {
 			if ev.Until != 0 {
 				ev.Until += shift
 			}
-			g.watch.see(ev)
+			g.watch.handed(ev)
 		case failover.Traffic:
 			ev.Received = shifted(ev.Received, shift)
-			g.watch.see(ev)
+			g.watch.handed(ev)
 		case failover.LinkChanged:
-			g.watch.see(ev)
+			g.watch.handed(ev)
 		}
 	}
 	return all
 }
 
-// SetUplinks has the links of all reported.
+// SetUplinks reports the links of all uplinks.
 func (g *gateway) SetUplinks(uplinks []linkmon.Uplink) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"swerve/routing"
 )
 
-// gatewayLife is a rough life for the daemon's loop. There a probe costs all that
-// the loop does in a pass, so that there are fewer.
+// gatewayLife is a rough life for the daemon's loop. A probe there costs a whole
+// pass of the loop, so there are fewer probes.
 func gatewayLife(seed uint64) Life {
 	l := roughLife(seed)
 	l.Config = strings.Replace(l.Config, "uplinks:\n", "probe: {interval: 5s}\nuplinks:\n", 1)
@@ -32,8 +32,8 @@ func playGateway(t *testing.T, s Script) (stats GatewayStats, err error) {
 	return stats, err
 }
 
-// TestGateways holds all rules for what the kernel has after every change that the
-// daemon's loop makes in rough lives.
+// TestGateways checks all rules after every change of the kernel that the daemon's
+// loop makes in rough lives.
 func TestGateways(t *testing.T) {
 	t.Parallel()
 	for seed := range *lives {
@@ -77,7 +77,7 @@ func TestReplayGateway(t *testing.T) {
 	}
 }
 
-// TestBadGateways holds that a mistake in a script is an error, and no failure of a rule.
+// TestBadGateways checks that a mistake in a script is an error, not a broken rule.
 func TestBadGateways(t *testing.T) {
 	for _, s := range []Script{{Config: "uplinks: []"}, {Config: TwoUplinks, Lines: []Line{{Text: "nobody dead"}}, End: time.Second}} {
 		_, err := playGateway(t, s)
@@ -88,8 +88,8 @@ func TestBadGateways(t *testing.T) {
 	}
 }
 
-// keptGateway is a gateway without a daemon, as one would have left it: fiber and lte are
-// up, and fiber carries.
+// keptGateway is a gateway without a daemon, in the state that one would have left:
+// fiber and lte are up, and fiber carries.
 func keptGateway(t *testing.T) *gateway {
 	t.Helper()
 	g, err := newGateway(Script{Config: TwoUplinks}, t.TempDir())
@@ -98,7 +98,7 @@ func keptGateway(t *testing.T) *gateway {
 	}
 	g.at(0)
 	for _, l := range g.lines {
-		g.watch.see(failover.LinkChanged{Uplink: l.name, Link: l.link})
+		g.watch.handed(failover.LinkChanged{Uplink: l.name, Link: l.link})
 	}
 	g.watch.acknowledge()
 	g.judge("fiber", failover.Unknown, failover.Up)
@@ -116,10 +116,10 @@ func (g *gateway) at(now failover.Instant) {
 	g.watch.clock = func() failover.Instant { return now }
 }
 
-// settled has the watch see that the loop waits.
+// settled informs the watch that the loop waits.
 func (g *gateway) settled(t *testing.T) {
 	t.Helper()
-	if err := g.watch.settled(&g.network); err != nil {
+	if err := g.watch.atRest(&g.network); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -133,8 +133,8 @@ func (g *gateway) judge(name string, from, to failover.State) {
 	}
 }
 
-// holds makes the kernel hold a ladder in both families, rung by rung; nothing
-// takes the rungs beyond it away.
+// holds puts a ladder into the kernel in both families, rung by rung; rungs beyond
+// it are kept.
 func (g *gateway) holds(t *testing.T, rungs string, table int) {
 	t.Helper()
 	for _, f := range failover.Families {
@@ -150,13 +150,13 @@ func (g *gateway) holds(t *testing.T, rungs string, table int) {
 	}
 }
 
-// loses takes a table's routes away.
+// loses deletes a table's routes.
 func (g *gateway) loses(table int) {
 	g.kernel.Routes.Lose(func(routing.Rule) bool { return false }, func(r routing.Route) bool { return r.Table == table })
 }
 
-// TestKernelWatchSees does to the kernel what a broken daemon might, and wants
-// each seen.
+// TestKernelWatchSees changes the kernel as a broken daemon might, and checks that
+// the watch reports each change.
 func TestKernelWatchSees(t *testing.T) {
 	up, down, shunned, degraded := failover.Up, failover.Down, failover.Shunned, failover.Degraded
 	policy, main := tableOf(0), routing.MainTable
@@ -215,7 +215,7 @@ func TestKernelWatchSees(t *testing.T) {
 	} {
 		g := keptGateway(t)
 		c.do(t, g)
-		err := g.watch.settled(&g.network)
+		err := g.watch.atRest(&g.network)
 		if rule := new(brokenRule); err != nil && !errors.As(err, rule) {
 			t.Errorf("%s: %v is no broken rule", c.what, err)
 		}

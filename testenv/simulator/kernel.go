@@ -14,13 +14,13 @@ import (
 	"swerve/testenv/fake"
 )
 
-// kernelWatch holds what the fake kernel has against the rules. It knows the
-// daemon's verdicts from the events that it publishes, and the links as they were
-// reported to it. It is called by the loop and by the player.
+// kernelWatch checks the fake kernel against the rules. It knows the daemon's
+// verdicts from the published events, and the links as they were reported to the
+// daemon. The loop and the player call it.
 type kernelWatch struct {
 	routes *fake.Routes
 	clock  func() failover.Instant
-	// wake has the player examine the kernel at this instant.
+	// wake requests that the player examine the kernel at this instant.
 	wake func()
 
 	mu sync.Mutex
@@ -28,68 +28,69 @@ type kernelWatch struct {
 	err      error // the first rule that was broken
 	stats    GatewayStats
 	dropping bool // the kernel is about to drop routes by itself
-	// idle: no daemon is at work. uneasy is when the kernel last lost routes, this
-	// machine stood still, or no daemon was at work.
-	idle   bool
-	uneasy failover.Instant
+	// idle: no daemon is running. disturbed is when the kernel last lost routes, this
+	// machine was paused, or no daemon was running.
+	idle      bool
+	disturbed failover.Instant
 	// kept is what else is remembered of the ladders, by policy and family.
 	kept [][2]kept
-	// moves of first rungs that are not judged yet: the verdicts that led to them
-	// are published after them, and before the next ones. heard: something was
-	// published since.
-	moves []move
-	heard bool
-	// main are those of the mirror in main, released the pairs whose sessions move.
+	// moves are the moves of first rungs that are not judged yet: the verdicts that
+	// led to them are published after them, and before the next ones. published: an event
+	// was published since.
+	moves     []move
+	published bool
+	// main are the first rungs of the mirror in main, released the pairs whose
+	// sessions move.
 	main     [2]mask
 	released [2][]firewall.Pair
 }
 
 // kept is what is remembered of a ladder in the kernel: rest is its first rung when
-// the loop last waited (where the kernel itself drops a rung, the loop's answer is
-// no move of its own), behind since when it does not follow; forever while it does.
+// the loop last waited (where the kernel itself drops a rung, the loop's response is
+// no move), behind since when it does not follow the verdicts; forever while it does.
 type kept struct {
 	rest   mask
 	behind failover.Instant
 }
 
-// mendWithin is for how long the kernel may lack what it lost by itself: the
-// daemon's repairs are paced up to ten seconds.
-const mendWithin = 11 * time.Second
+// repairWithin is how long the kernel may lack what it lost by itself: the daemon
+// paces its repairs up to ten seconds.
+const repairWithin = 11 * time.Second
 
 func newKernelWatch(n *network, routes *fake.Routes, clock func() failover.Instant, wake func()) *kernelWatch {
-	w := &kernelWatch{account: newAccount(n), routes: routes, clock: clock, wake: wake, uneasy: never}
+	w := &kernelWatch{account: newAccount(n), routes: routes, clock: clock, wake: wake, disturbed: never}
 	for range w.policies {
 		w.kept = append(w.kept, [2]kept{{behind: forever}, {behind: forever}})
 	}
 	return w
 }
 
-// tableOf is a policy's table: a fresh daemon gives lanes in the file's order.
+// tableOf is a policy's table: a new daemon assigns lanes in the file's order.
 func tableOf(policy int) int {
 	return lane.DefaultLayout.Table(lane.DefaultPolicy + lane.Lane(policy))
 }
 
-// configure follows a new configuration.
+// configure applies a new configuration.
 func (w *kernelWatch) configure(n *network) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.account.configure(n)
 }
 
-// stop notes that the daemon ends, or that the kernel takes nothing from it any more.
+// stop records that the daemon ends, or that the kernel accepts no more changes of it.
 func (w *kernelWatch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.idle = true
 }
 
-// start begins to follow another daemon, which finds what the kernel has.
+// start begins to follow another daemon, which finds the kernel as it is.
 func (w *kernelWatch) start(n *network) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := w.clock()
 	w.judgeMoves()
-	w.idle, w.uneasy = false, at
+	w.idle, w.disturbed = false, at
 	w.account.configure(n)
 	w.restart()
 	for p := range w.ladders {
@@ -106,15 +107,15 @@ func (w *kernelWatch) start(n *network) {
 	w.stats.Restarts++
 }
 
-// pause notes until when this machine stands still.
+// pause records until when this machine is paused.
 func (w *kernelWatch) pause(until failover.Instant) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.uneasy = max(w.uneasy, min(until, w.clock()+leaveWithin))
+	w.disturbed = max(w.disturbed, min(until, w.clock()+leaveWithin))
 }
 
-// switchDevice has a device go, and its routes with it, or come, where it is not so
-// already. That is the kernel's own doing: what the loop makes of it counts.
+// switchDevice removes a device, and its routes with it, or adds it, unless that is its
+// state already. The kernel does that by itself: the loop's response to it is judged.
 func (w *kernelWatch) switchDevice(i int, on bool) {
 	w.mu.Lock()
 	if w.device[i] == on {
@@ -122,7 +123,7 @@ func (w *kernelWatch) switchDevice(i int, on bool) {
 		return
 	}
 	w.device[i] = on
-	w.uneasy = max(w.uneasy, w.clock())
+	w.disturbed = max(w.disturbed, w.clock())
 	w.dropping = true
 	w.mu.Unlock()
 	w.routes.Device(deviceOf(i), on)
@@ -131,18 +132,18 @@ func (w *kernelWatch) switchDevice(i int, on bool) {
 	w.mu.Unlock()
 }
 
-// see follows an event that the loop takes.
-func (w *kernelWatch) see(ev failover.Event) {
+// handed applies an event that the loop takes.
+func (w *kernelWatch) handed(ev failover.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.observe(ev, w.clock())
 }
 
-// Publish implements daemon.Publisher: verdicts are published after they were acted on.
+// Publish implements daemon.Publisher: verdicts are published after the loop acted on them.
 func (w *kernelWatch) Publish(e control.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.heard = true
+	w.published = true
 	d, ok := e.Detail.(control.HealthDetail)
 	if !ok {
 		return
@@ -158,7 +159,7 @@ func (w *kernelWatch) Publish(e control.Event) {
 	w.stats.Entered[to]++
 }
 
-// stateOf reads a state's name.
+// stateOf parses a state's name.
 func stateOf(name control.State) failover.State {
 	for s := failover.Unknown; s < failover.Recovering; s++ {
 		if s.String() == string(name) {
@@ -168,7 +169,7 @@ func stateOf(name control.State) failover.State {
 	return failover.Recovering
 }
 
-// firstOf reads a table's first rung; none where there is no way out.
+// firstOf returns a table's first rung; empty where there is no usable route.
 func (w *kernelWatch) firstOf(f failover.Family, table int) (m mask) {
 	rungs := w.routes.Rungs(f, table)
 	if len(rungs) == 0 {
@@ -180,12 +181,12 @@ func (w *kernelWatch) firstOf(f failover.Family, table int) (m mask) {
 	return m
 }
 
-// changed holds the kernel after a single op against what was before it.
+// changed checks the kernel after a single op against its state before.
 func (w *kernelWatch) changed() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Changes++
-	if w.heard {
+	if w.published {
 		w.judgeMoves()
 	}
 	for p := range w.ladders {
@@ -204,7 +205,7 @@ func (w *kernelWatch) changed() {
 					policy: p, family: f, from: w.kept[p][f].rest, to: l.first, at: at,
 					starting: at-l.answered < startWithin, late: true,
 				})
-				w.heard = false
+				w.published = false
 				w.wake()
 			}
 		}
@@ -218,14 +219,14 @@ func (w *kernelWatch) changed() {
 	}
 }
 
-// complain keeps the first complaint of all.
+// complain keeps the first broken rule.
 func (w *kernelWatch) complain(policy int, f failover.Family, err error) {
 	if err != nil && w.err == nil {
 		w.err = broken("policy %s %s: %w", w.policies[policy], f, err)
 	}
 }
 
-// judgeMoves holds the moves since it was last called against the states that led
+// judgeMoves checks the moves since it was last called against the states that led
 // to them.
 func (w *kernelWatch) judgeMoves() {
 	for _, m := range w.moves {
@@ -250,7 +251,7 @@ func numbersOf(pair firewall.Pair) (line, policy int) {
 	return int(pair.Uplink - lane.FirstUplink), int(pair.Policy - lane.DefaultPolicy)
 }
 
-// release holds the pairs whose sessions the packet filter releases against the rules.
+// release checks the pairs whose sessions the packet filter releases.
 func (w *kernelWatch) release(lost [2][]firewall.Pair) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -266,8 +267,8 @@ func (w *kernelWatch) release(lost [2][]firewall.Pair) {
 	w.released = lost
 }
 
-// destination is the state of a first rung as sessions were moved to it: what fell
-// silent at this same instant may have done so after that.
+// destination is the state of a first rung when sessions were moved to it: an uplink
+// that fell silent at this same instant may have done so after that.
 func (w *kernelWatch) destination(policy int, f failover.Family) failover.State {
 	first := w.ladders[policy][f].first
 	for i := range w.names {
@@ -279,16 +280,16 @@ func (w *kernelWatch) destination(policy int, f failover.Family) failover.State 
 	return to
 }
 
-// settled holds the kernel against the rules when the loop has done what it does
-// at once. It returns the first rule that was broken since the start.
-func (w *kernelWatch) settled(n *network) error {
+// atRest checks the kernel when the loop has finished its immediate work. It
+// returns the first rule that was broken since the start.
+func (w *kernelWatch) atRest(n *network) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := w.clock()
 	w.expire(at)
 	w.judgeMoves()
 	if w.idle {
-		w.uneasy = at
+		w.disturbed = at
 	}
 	for p := range w.ladders {
 		for _, f := range failover.Families {
@@ -304,13 +305,13 @@ func (w *kernelWatch) settled(n *network) error {
 	return w.err
 }
 
-// standing: there is a default route, main has the same, and it follows the
-// verdicts, and what is truly so.
+// standing checks that there is a default route, that main has the same one, and that
+// it follows the verdicts and the true state of the paths.
 func (w *kernelWatch) standing(p int, f failover.Family, n *network, at failover.Instant) error {
 	l, k := &w.ladders[p][f], &w.kept[p][f]
 	k.behind = sinceWhen(w.behind(p, f), k.behind, at)
 	switch {
-	case at-w.uneasy < mendWithin:
+	case at-w.disturbed < repairWithin:
 		return nil
 	case p == 0 && w.main[f] != l.first:
 		return fmt.Errorf("main begins with %s, the policy's table with %s", w.list(w.main[f]), w.list(l.first))
@@ -319,7 +320,7 @@ func (w *kernelWatch) standing(p int, f failover.Family, n *network, at failover
 	case at-k.behind > followWithin:
 		state, _ := w.worst(l.first, f)
 		return fmt.Errorf("the kernel is on %s for %v, which is %s, and another is up", w.list(l.first), at-k.behind, state)
-	case at-w.uneasy < leaveWithin:
+	case at-w.disturbed < leaveWithin:
 		return nil
 	}
 	return w.follows(p, f, n)

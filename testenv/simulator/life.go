@@ -8,32 +8,31 @@ import (
 	"time"
 )
 
-// TwoUplinks is the configuration of the whole working example: everything else
-// is a default.
+// TwoUplinks is the smallest complete configuration: everything else is a default.
 const TwoUplinks = `uplinks:
   - {name: fiber, interface: eth0}
   - {name: lte, interface: wwan0, metered: false}
 `
 
-// Life writes scripts by lot.
+// Life describes a random script.
 type Life struct {
 	// Config is the configuration file; its uplinks are named by Uplinks.
 	Config  string
 	Uplinks []string
-	// Targets are those that may fail by themselves.
+	// Targets are those that may fail alone.
 	Targets []string
 	Seed    uint64
 	Length  time.Duration
-	// Rough is how often faults come: at 1 an uplink is dead about once a month,
-	// at 1000 every three quarters of an hour.
+	// Rough scales the rate of faults: at 1 an uplink is dead about once a month, at
+	// 1000 every three quarters of an hour.
 	Rough float64
-	// Whole adds what is no fault of the network: flows that use the uplinks, what
-	// the operator asks for, restarts, and other configurations.
+	// Whole adds what is no fault of the network: flows that use the uplinks, requests
+	// of the operator, restarts, and other configurations.
 	Whole bool
 }
 
-// fault is one kind of trouble: how often at Rough 1, how long in the mean, and
-// what it writes.
+// fault is one kind of trouble: how often it occurs at Rough 1, how long it lasts on
+// average, and the lines it writes.
 type fault struct {
 	every, mean time.Duration
 	write       func(l *writer, who string, from, to time.Duration)
@@ -41,7 +40,7 @@ type fault struct {
 
 const day = 24 * time.Hour
 
-// faults are what befalls each uplink by itself.
+// faults occur on each uplink independently.
 var faults = []fault{
 	{30 * day, 5 * time.Minute, (*writer).dead},
 	{30 * day, 5 * time.Minute, (*writer).familyDead},
@@ -57,14 +56,14 @@ var faults = []fault{
 	{5 * day, time.Hour, (*writer).bursts},
 }
 
-// common are what befalls all at once, or the targets, or this machine.
+// common are faults of all uplinks at once, of the targets, or of this machine.
 var common = []fault{
 	{60 * day, time.Minute, (*writer).allDead},
 	{15 * day, time.Hour, (*writer).target},
 	{15 * day, time.Second, (*writer).pause},
 }
 
-// usage is what else befalls each uplink in a whole life, and events all at once.
+// usage is what also occurs on each uplink in a whole life, events on all at once.
 var (
 	usage = []fault{
 		{3 * day, 20 * time.Second, (*writer).flows},
@@ -95,29 +94,29 @@ func (l Life) Script() Script {
 	for _, who := range l.Uplinks {
 		w.quality(who)
 		for _, f := range faults {
-			w.come(f, who)
+			w.occur(f, who)
 		}
 	}
 	for _, f := range common {
-		w.come(f, "all")
+		w.occur(f, "all")
 	}
 	if l.Whole {
 		w.rand = rand.New(rand.NewPCG(l.Seed, 9))
 		for _, who := range l.Uplinks {
 			for _, f := range usage {
-				w.come(f, who)
+				w.occur(f, who)
 			}
 		}
 		for _, f := range events {
-			w.come(f, "all")
+			w.occur(f, "all")
 		}
 	}
 	slices.SortStableFunc(w.lines, func(a, b Line) int { return int(min(1, max(-1, a.At-b.At))) })
 	return Script{Config: l.Config, Seed: l.Seed, Lines: w.lines, End: l.Length}
 }
 
-// come lets one kind of fault come and go over the whole life.
-func (w *writer) come(f fault, who string) {
+// occur writes the occurrences of one kind of fault over the whole life.
+func (w *writer) occur(f fault, who string) {
 	every := float64(f.every) / max(w.life.Rough, 1e-9)
 	for at := w.exp(every); at < w.life.Length; {
 		to := at + max(time.Millisecond, w.exp(float64(f.mean)))
@@ -140,7 +139,7 @@ func (w *writer) ms(least, most int) time.Duration {
 	return time.Duration(least+w.rand.IntN(most-least)) * time.Millisecond
 }
 
-// quality is what an uplink is like when nothing is wrong.
+// quality writes what an uplink is like without faults.
 func (w *writer) quality(who string) {
 	w.line(0, "%s rtt=%v jitter=%v loss=%.3f", who, w.ms(4, 60), w.ms(0, 12), 0.02*w.rand.Float64())
 }
@@ -203,7 +202,7 @@ func (w *writer) bursts(who string, from, to time.Duration) {
 	w.line(to, "%s bursts every=0s", who)
 }
 
-// allDead is a common cause: all fail together, and come back one after another.
+// allDead is a common cause: all uplinks fail together and recover one after another.
 func (w *writer) allDead(_ string, from, to time.Duration) {
 	w.line(from, "all dead")
 	for _, who := range w.life.Uplinks {
@@ -246,8 +245,8 @@ func (w *writer) held(who string, from, to time.Duration) {
 func (w *writer) drain(who string, from, to time.Duration)    { w.ask("drain", who, from, to) }
 func (w *writer) switchTo(who string, from, to time.Duration) { w.ask("switch", who, from, to) }
 
-// ask writes what the operator asks for: with an end, until it is taken back, or
-// for good.
+// ask writes a request of the operator's: with an end, until it is withdrawn, or
+// without an end.
 func (w *writer) ask(verb, who string, from, to time.Duration) {
 	switch w.rand.IntN(5) {
 	case 0:
@@ -262,7 +261,7 @@ func (w *writer) ask(verb, who string, from, to time.Duration) {
 
 func (w *writer) resume(_ string, from, _ time.Duration) { w.line(from, "resume") }
 
-// restart stops the daemon or kills it, at rest or amid its changes.
+// restart stops the daemon or kills it, idle or in the middle of its changes.
 func (w *writer) restart(_ string, from, to time.Duration) {
 	if w.rand.IntN(2) == 0 {
 		w.line(from, "restart for=%v", to-from)
@@ -271,8 +270,8 @@ func (w *writer) restart(_ string, from, to time.Duration) {
 	w.line(from, "restart for=%v kill=%d", to-from, w.rand.IntN(6))
 }
 
-// reconfigure has the configuration lack an uplink for a time, or disable it, or
-// leave the return to the operator.
+// reconfigure removes an uplink from the configuration for a time, or disables it, or
+// makes failback manual.
 func (w *writer) reconfigure(_ string, from, to time.Duration) {
 	who := w.life.Uplinks[w.rand.IntN(len(w.life.Uplinks))]
 	text, err := "", error(nil)
@@ -292,7 +291,7 @@ func (w *writer) reconfigure(_ string, from, to time.Duration) {
 }
 
 // RandomLife is a whole life with a random configuration: two or three uplinks,
-// policies that share or block, families, targets and rules of return as they may be.
+// policies that share or block, and random families, targets and failback settings.
 func RandomLife(seed uint64, length time.Duration, rough float64) Life {
 	r := rand.New(rand.NewPCG(seed, 10))
 	chance := func(p float64, yes, no string) string {
@@ -315,8 +314,8 @@ func RandomLife(seed uint64, length time.Duration, rough float64) Life {
 		}
 		fmt.Fprintf(&b, "  - {name: %s, interface: eth%d%s%s}\n", name, i, ipv6, metered)
 	}
-	// With one target and the usual 30 s a metered uplink that stands by has too few
-	// samples in its window for a figure, and so stays degraded for ever.
+	// With one target and the usual 30 s a metered uplink on standby has too few
+	// samples in its window to measure loss, and so stays degraded forever.
 	probe := chance(0.2, "probe: {targets: [1.1.1.1, '2606:4700:4700::1111'], standby_interval: 15s}\n",
 		chance(0.1, "probe: {targets: []}\n", chance(0.2, "probe: {quorum: 2}\n", "")))
 	b.WriteString(probe)
@@ -345,8 +344,8 @@ func RandomLife(seed uint64, length time.Duration, rough float64) Life {
 	}
 }
 
-// Steady is a script in which one hardship lasts from the start to the end; the
-// words follow each uplink's name, such as "loss=0.05".
+// Steady is a script in which each hardship lasts from the start to the end; each is
+// the words that follow an uplink's name, such as "loss=0.05".
 func Steady(cfg string, uplinks []string, seed uint64, length time.Duration, hardships ...string) Script {
 	s := Script{Config: cfg, Seed: seed, End: length}
 	for _, who := range uplinks {
@@ -358,8 +357,8 @@ func Steady(cfg string, uplinks []string, seed uint64, length time.Duration, har
 }
 
 // BlackHoles is a script in which an uplink falls silent beyond its gateway at
-// random instants, for 7 to 60 s: too long to teach
-// patience, and rarely enough for damping to let it return.
+// random instants, for 7 to 60 s: too long to be learnt as patience, and rare enough
+// for damping to let the uplink return.
 func BlackHoles(cfg, who string, seed uint64, length time.Duration) Script {
 	w := &writer{life: Life{Length: length}, rand: rand.New(rand.NewPCG(seed, 8))}
 	for at := w.exp(float64(time.Minute)) + time.Minute; at < length; {

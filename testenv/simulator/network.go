@@ -7,21 +7,21 @@ import (
 	"swerve/failover"
 )
 
-// network is the links of a script's uplinks as they are at an instant, and the
-// configuration in force.
+// network is the links of a script's uplinks at an instant, and the configuration in
+// force.
 type network struct {
 	// base is the text of the script's configuration file; empty where there is none.
 	base string
 	seed uint64
 	// cfg is the configuration in force, uplinks its part by line; nil for an uplink
-	// that it lacks. lines and policies are all that there were so far.
+	// that it lacks. lines and policies are all that have existed so far.
 	cfg      failover.Config
 	uplinks  []*failover.Uplink
 	lines    []*line
 	policies []string
 	truth    truth
 	now      failover.Instant
-	// paused is until when this machine stands still.
+	// paused is until when this machine is paused.
 	paused failover.Instant
 	// plan adds an occurrence to the queue.
 	plan func(occurrence)
@@ -96,12 +96,12 @@ func (n *network) membersOf(policy int) []int {
 	return all
 }
 
-// reportLater has a link reported after a time.
+// reportLater schedules a report of a link.
 func (n *network) reportLater(i int, after time.Duration) {
 	n.plan(occurrence{at: n.now + after, kind: reportsLink, line: i})
 }
 
-// hint is what flows that use a path show of it, and when they show more.
+// hint returns what the flows on a path show of it, and schedules the next hint.
 func (n *network) hint(o occurrence) (failover.Traffic, bool) {
 	l := n.lines[o.line]
 	w := &l.wires[o.family]

@@ -2,9 +2,9 @@ package simulator
 
 import "swerve/failover"
 
-// occurrence is something that will happen: an answer, a report of a link, a hint
-// of passing flows, the start after a restart, or a check whether all is as it must
-// be by now.
+// occurrence is a future event: an answer, a report of a link, a hint of passing
+// flows, the start after a restart, or a check whether everything is as it must be by
+// then.
 type occurrence struct {
 	at   failover.Instant
 	seq  uint64
@@ -14,8 +14,8 @@ type occurrence struct {
 	line   int
 	id     failover.ProbeID
 	sent   failover.Instant
-	// turn tells what is over from what is not: the run of the engine that asked for
-	// the probe, or the setting of the flows.
+	// turn identifies outdated occurrences: the run of the engine that sent the
+	// probe, or the setting of the flows.
 	turn int
 }
 

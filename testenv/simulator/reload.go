@@ -13,13 +13,13 @@ import (
 	"swerve/failover"
 )
 
-// reload is an order to take another configuration over.
+// reload is an order to take over another configuration.
 type reload struct {
 	text string // of the configuration file
 	cfg  failover.Config
 }
 
-// reload reads a line such as configure {"failback": {"after": "5s"}}: the script's
+// reload parses a line such as configure {"failback": {"after": "5s"}}: the script's
 // configuration file with some of its keys replaced.
 func (n *network) reload(args []string) (reload, error) {
 	if n.base == "" {
@@ -33,7 +33,7 @@ func (n *network) reload(args []string) (reload, error) {
 	return reload{text, cfg}, err
 }
 
-// overlaid is a configuration file with the keys of a YAML mapping in place of its own.
+// overlaid returns a configuration file with the keys of a YAML mapping replacing its own.
 func overlaid(base, overlay string) (string, error) {
 	var all, over map[string]any
 	if err := yaml.Unmarshal([]byte(base), &all); err != nil {
@@ -49,7 +49,7 @@ func overlaid(base, overlay string) (string, error) {
 	return string(text) + "\n", err
 }
 
-// without is an overlay that takes an uplink out of a configuration, with the
+// without returns an overlay that removes an uplink from a configuration, with the
 // policies that have no other, and their rules; empty for the last uplink.
 func without(base, uplink string) (string, error) {
 	var c struct {
@@ -89,7 +89,7 @@ func without(base, uplink string) (string, error) {
 	return string(text), err
 }
 
-// disabled is an overlay that disables an uplink of a configuration.
+// disabled returns an overlay that disables an uplink of a configuration.
 func disabled(base, uplink string) (string, error) {
 	var c struct{ Uplinks []map[string]any }
 	if err := yaml.Unmarshal([]byte(base), &c); err != nil {

@@ -8,8 +8,7 @@ import (
 	"swerve/failover"
 )
 
-// The rules, each stated once. They only read the account; whoever follows the
-// decisions asks them.
+// The rules, each stated once. They only read the account; the watches call them.
 
 // brokenRule is an invariant that does not hold.
 type brokenRule struct{ error }
@@ -21,13 +20,13 @@ const (
 	// fine all the time. It covers a standby interval, and a verdict by regular
 	// probes where the bucket is empty.
 	leaveWithin = 45 * time.Second
-	// startWithin is for how long after the first answer a ladder finds its place.
+	// startWithin is how long after the first answer a ladder may still be settling.
 	startWithin = 2100 * time.Millisecond
-	// requestWithin is for how long what the operator asks for, or its end, explains a
+	// requestWithin is how long a request of the operator's, or its end, explains a
 	// move: its target may have to be proven first.
 	requestWithin = 2100 * time.Millisecond
-	// followWithin is how long traffic may stay on what was judged silent while
-	// another is up: that has to be proven anew, by a regular probe if need be.
+	// followWithin is how long traffic may stay on an uplink judged silent while
+	// another is up: that one has to be proven anew, by a regular probe if need be.
 	followWithin = 10 * time.Second
 	// leastBurst is the least time from the start of a burst until all of it is
 	// late: three rounds, 20 ms apart, and the least deadline.
@@ -40,12 +39,12 @@ type move struct {
 	family   failover.Family
 	from, to mask
 	at       failover.Instant
-	// starting: the ladder is still finding its place. late: it is judged late, so
-	// that a suspicion of the same instant may be younger than it.
+	// starting: the ladder is still settling. late: the move is judged late, so a
+	// suspicion of the same instant may be more recent than the move.
 	starting, late bool
 }
 
-// reason is why a first rung was left, as far as the verdicts tell.
+// reason is why a first rung was left, as far as the verdicts show.
 type reason uint8
 
 const (
@@ -68,7 +67,7 @@ func (a *account) reasonOf(m move) reason {
 	return silent
 }
 
-// mayMove holds a move of a first rung to another against the states that led to it.
+// mayMove checks a move from one first rung to another against the states that led to it.
 func (a *account) mayMove(m move) error {
 	var err error
 	is, _ := a.worst(m.to, m.family)
@@ -93,7 +92,7 @@ func (a *account) mayMove(m move) error {
 	return nil
 }
 
-// fled: who is cut off goes to one that answers, if any does that is not drained.
+// fled: traffic that is cut off moves to an uplink that answers, unless each is drained.
 func (a *account) fled(m move, to failover.State) error {
 	for _, i := range a.ladders[m.policy][m.family].members {
 		if !to.Answering() && a.answers(i, m.family) && !a.drains[i].set {
@@ -103,8 +102,8 @@ func (a *account) fled(m move, to failover.State) error {
 	return nil
 }
 
-// chosen: what answers is left for what is up and no worse, and not often. The
-// operator may ask for what is worse, though never for what does not answer.
+// chosen: an uplink that answers is left only for one that is up and no worse, and not
+// often. The operator may request a worse one, but never one that does not answer.
 func (a *account) chosen(m move, to failover.State) error {
 	was, _ := a.worst(m.from, m.family)
 	pin := a.pins[m.policy]
@@ -150,9 +149,9 @@ func (a *account) hasRoute(policy int, f failover.Family, table string) error {
 	return nil
 }
 
-// mayLose: sessions move off what is down alone, or degraded where the
-// configuration wants that, and need somewhere to go, which is in the state to. What the operator drains or
-// switches from loses none by that.
+// mayLose: sessions are moved only off an uplink that is down, or degraded where the
+// configuration requests that, and only where there is a destination, which is in the
+// state to. A drain or a switch by the operator moves none.
 func (a *account) mayLose(i, policy int, f failover.Family, to failover.State) error {
 	first, state := a.ladders[policy][f].first, a.class(i, f)
 	may := state == failover.Down && a.cfg.Sessions.MoveOnDown ||
@@ -197,8 +196,8 @@ func (a *account) behind(policy int, f failover.Family) bool {
 	return false
 }
 
-// follows: traffic is not on what was dead for leaveWithin while another uplink was
-// fine all that time, whatever the operator asked for.
+// follows: traffic is not on an uplink that was dead for leaveWithin while another was
+// fine all that time, whatever the operator requested.
 func (a *account) follows(policy int, f failover.Family, n *network) error {
 	l := &a.ladders[policy][f]
 	for _, i := range l.members {

@@ -11,7 +11,7 @@ import (
 	"swerve/failover"
 )
 
-// Script is a world and what befalls it. Its text is a configuration file, a
+// Script is a world and what happens to it. Its text is a configuration file, a
 // line of four dashes, and then lines in any order:
 //
 //	seed 7
@@ -111,7 +111,7 @@ func (s Script) String() string {
 	return b.String()
 }
 
-// until cuts a script off at an instant.
+// until returns a script's part before an instant.
 func (s Script) until(end failover.Instant) Script {
 	n, _ := slices.BinarySearchFunc(s.Lines, end, func(l Line, at failover.Instant) int {
 		return int(min(1, max(-1, l.At-at-1)))

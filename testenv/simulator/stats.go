@@ -12,10 +12,10 @@ import (
 type Stats struct {
 	// Length is the simulated time.
 	Length time.Duration
-	// Steps of the engine, those after which Engine.Check was asked, and probes.
+	// Steps of the engine, those followed by a call of Engine.Check, and probes.
 	Steps, Checks, Probes uint64
 	// Entered counts the transitions into each state, all paths together, without
-	// the ends of suspicions and shunnings that came to nothing.
+	// the returns from suspicions and shunnings that were not confirmed.
 	Entered [failover.Recovering + 1]int
 	// Restarts of the engine.
 	Restarts int
@@ -34,7 +34,7 @@ type Stats struct {
 }
 
 // Times is a distribution of durations, in steps of a millisecond up to two
-// seconds; what is longer counts as the last step, and keeps its worst.
+// seconds; a longer one counts in the last step, and the worst is kept exactly.
 type Times struct {
 	N     int
 	Worst time.Duration
@@ -67,8 +67,8 @@ func (t *Times) join(o *Times) {
 	}
 }
 
-// health counts a transition; a return to the state before a suspicion or a
-// shunning enters nothing.
+// health counts a transition, except a return to the state before a suspicion or a
+// shunning.
 func (s *Stats) health(h *failover.HealthChange) {
 	doubted := h.From == failover.Suspect || h.From == failover.Shunned
 	if !doubted || h.To == failover.Shunned || h.To == failover.Down {
@@ -141,12 +141,12 @@ func (s Stats) String() string {
 	return b.String()
 }
 
-// Rate is how often a state was entered for each of the paths and second.
+// Rate is how often a state was entered, per path and second.
 func (s Stats) Rate(state failover.State, paths int) float64 {
 	return float64(s.Entered[state]) / s.Length.Seconds() / float64(paths)
 }
 
-// GatewayStats is what is counted over a script played to the daemon's loop.
+// GatewayStats is what is counted while a script is played to the daemon's loop.
 type GatewayStats struct {
 	// Length is the simulated time.
 	Length time.Duration

@@ -6,41 +6,41 @@ import (
 	"swerve/failover"
 )
 
-// truth is what is truly so with each path, which no decision can know.
+// truth is the true state of each path, which no decision can know.
 type truth struct {
 	paths [][2]reality
-	// configured is since when the configuration has the line as it does now.
+	// configured is since when the configuration of the line is as it is now.
 	configured []failover.Instant
 }
 
-// reality is that of one path.
+// reality is the true state of one path.
 type reality struct {
 	alive bool
-	// since is when it died, or came to life.
+	// since is when it died or recovered.
 	since failover.Instant
-	// timed: it died while carrying, quiet otherwise, and the engine has not
+	// timed: it died while carrying, with no other fault, and the engine has not
 	// left it yet; pending the same for its sessions.
 	timed, pending bool
 }
 
 const (
-	// aftermath is for how long what is over may still show: a probe is lost
+	// aftermath is how long effects of a fault may outlast it: a probe is lost
 	// after a second, and a burst takes its time.
 	aftermath = 1500 * time.Millisecond
-	// settled is for how long a path must be fine to be counted on.
+	// settled is how long a path must be fine before it counts as reliable.
 	settled = 5 * time.Second
 	// fineLoss is the loss up to which a path is truly fine.
 	fineLoss = 0.05
 )
 
-// add adds a line on which all is well.
+// add adds a line without faults.
 func (t *truth) add(now failover.Instant) {
 	t.paths = append(t.paths, [2]reality{{alive: true, since: never}, {alive: true, since: never}})
 	t.configured = append(t.configured, now)
 }
 
-// compare notes what a line of the script has changed; died is called for each path
-// that is dead from now on.
+// compare updates the truth after a line of the script; it calls died for each path
+// that has just died.
 func (n *network) compare(died func(i int, f failover.Family)) {
 	for i, l := range n.lines {
 		for _, f := range failover.Families {
@@ -72,7 +72,7 @@ func (n *network) fine(i int, f failover.Family, length time.Duration) bool {
 	if u := n.uplinks[i]; u == nil || !u.Enabled || !u.Family[f].Enabled || n.now-n.truth.configured[i] < length {
 		return false
 	}
-	if !r.alive || n.now-r.since < length || n.now-w.changed < length || w.noSend || len(w.deaf) > 0 || w.loss > fineLoss {
+	if !r.alive || n.now-r.since < length || n.now-w.changed < length || w.noSend || len(w.silent) > 0 || w.loss > fineLoss {
 		return false
 	}
 	for _, e := range l.episodesOf(f) {
@@ -83,8 +83,8 @@ func (n *network) fine(i int, f failover.Family, length time.Duration) bool {
 	return true
 }
 
-// fineAll reports whether all of some uplinks were truly fine: who left them
-// was wrong.
+// fineAll reports whether all of some uplinks were truly fine: leaving them was a
+// mistake.
 func (n *network) fineAll(names []string, f failover.Family) bool {
 	for _, name := range names {
 		if !n.fine(n.lineOf(name), f, aftermath) {

@@ -6,14 +6,14 @@ import (
 	"swerve/failover"
 )
 
-// watch holds every step against the rules, from what the engine says alone: it
-// follows the states by the records and knows nothing of the engine's inside.
+// watch checks every step against the rules, by the engine's output alone: it follows
+// the states by the records and knows nothing of the engine's internals.
 type watch struct {
 	account
 	w *World
 	// intent is the engine's last one; nil before the first.
 	intent *failover.Intent
-	// restarted is when the engine began.
+	// restarted is when the engine started.
 	restarted failover.Instant
 	quiet     int
 }
@@ -29,7 +29,7 @@ func (wa *watch) restart() {
 	wa.restarted, wa.intent = wa.w.now, nil
 }
 
-// observe follows what is handed to the engine.
+// observe applies an event handed to the engine.
 func (wa *watch) observe(ev failover.Event) {
 	switch ev := ev.(type) {
 	case failover.Configure:
@@ -43,7 +43,7 @@ func (wa *watch) observe(ev failover.Event) {
 	wa.expire(wa.w.now)
 }
 
-// adopt takes the ladders over that are handed to the engine.
+// adopt applies the ladders handed to the engine.
 func (wa *watch) adopt(ev failover.Adopt) {
 	for p, name := range wa.policies {
 		for _, f := range failover.Families {
@@ -56,7 +56,7 @@ func (wa *watch) adopt(ev failover.Adopt) {
 	wa.account.adopt(wa.w.now)
 }
 
-// step checks what one step gave.
+// step checks the output of one step.
 func (wa *watch) step(out *failover.Output) error {
 	if out.Wake <= wa.w.now {
 		return broken("asks for a step at %v, which is not later", out.Wake)
@@ -122,7 +122,7 @@ func (wa *watch) health(h *failover.HealthChange) error {
 	return nil
 }
 
-// switched holds a switch against the states that led to it.
+// switched checks a switch against the states that led to it.
 func (wa *watch) switched(s *failover.SwitchChange) error {
 	m := move{family: s.Family, from: wa.maskOf(s.From), to: wa.maskOf(s.To), at: wa.w.now}
 	for p, name := range wa.policies {
@@ -148,7 +148,7 @@ func (wa *watch) switched(s *failover.SwitchChange) error {
 	return nil
 }
 
-// newIntent holds an intent against the one before.
+// newIntent checks an intent against the one before.
 func (wa *watch) newIntent(in *failover.Intent) error {
 	if old := wa.intent; old != nil {
 		switch {
@@ -185,7 +185,7 @@ func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) 
 	}
 	if l.first != before {
 		wa.w.moved(before&^l.first, f)
-		// A switch is judged by its record. Nothing is recorded where nothing was known.
+		// A switch is judged by its record. A move from an unknown state has no record.
 		m := move{policy: policy, family: f, from: before, to: l.first, at: wa.w.now}
 		if wa.reasonOf(m) == unknown && m.to != 0 {
 			if err := wa.mayMove(m); err != nil {

@@ -9,7 +9,7 @@ import (
 	"swerve/failover"
 )
 
-// settledWorld is one in which fiber carries and all is up.
+// settledWorld is a world in which fiber carries and all is up.
 func settledWorld(t *testing.T) *World {
 	t.Helper()
 	w, err := newWorld(Script{Config: TwoUplinks, Seed: 1}, Options{})
@@ -25,7 +25,7 @@ func settledWorld(t *testing.T) *World {
 	return w
 }
 
-// recorded makes an output with records of now.
+// recorded makes an output with records at the present instant.
 func recorded(w *World, rs ...failover.Record) failover.Output {
 	for i := range rs {
 		rs[i].At = w.now
@@ -43,7 +43,7 @@ func goes(kind failover.SwitchKind, from, to string) failover.Record {
 	}}
 }
 
-// asks makes an intent that has IPv4's rungs and lost uplinks as given.
+// asks makes an output with an intent that has IPv4's rungs and lost uplinks as given.
 func asks(w *World, rungs, lost string) failover.Output {
 	in := *w.watch.intent
 	in.Generation++
@@ -59,14 +59,14 @@ func asks(w *World, rungs, lost string) failover.Output {
 	return failover.Output{Wake: w.now + 1, Intent: &in}
 }
 
-// breach is what a broken engine might do, with the complaint that is wanted; empty
-// for none.
+// breach is what a broken engine might do, with the expected complaint; empty for
+// none.
 type breach struct {
 	what, want string
 	outs       func(*World) []failover.Output
 }
 
-// check wants the watch to see each.
+// check checks that the watch reports each breach.
 func check(t *testing.T, breaches []breach) {
 	t.Helper()
 	for _, c := range breaches {
@@ -86,7 +86,7 @@ func check(t *testing.T, breaches []breach) {
 	}
 }
 
-// TestWatchSees reports to the watch what a broken engine might, and wants each seen.
+// TestWatchSees hands the watch the output of a broken engine, and expects complaints.
 func TestWatchSees(t *testing.T) {
 	up, down, shunned, suspect := failover.Up, failover.Down, failover.Shunned, failover.Suspect
 	check(t, []breach{
@@ -170,7 +170,7 @@ func TestWatchSeesWhatWasAsked(t *testing.T) {
 	})
 }
 
-// TestWrongMovesAreSeen holds that leaving a fine uplink counts as wrong, and
+// TestWrongMovesAreSeen checks that leaving a fine uplink counts as wrong, and that
 // leaving a dead one does not.
 func TestWrongMovesAreSeen(t *testing.T) {
 	for _, c := range []struct {
@@ -193,8 +193,8 @@ func TestWrongMovesAreSeen(t *testing.T) {
 	}
 }
 
-// TestStuckCarrierIsSeen holds that an engine which stays on a dead uplink is
-// found out: here it never hears of time again.
+// TestStuckCarrierIsSeen checks that an engine which stays on a dead uplink is
+// detected: here it never gets another tick.
 func TestStuckCarrierIsSeen(t *testing.T) {
 	w := settledWorld(t)
 	if err := w.Do("fiber dead"); err != nil {
@@ -206,8 +206,8 @@ func TestStuckCarrierIsSeen(t *testing.T) {
 	}
 }
 
-// TestFailureReplays holds that a failure's script leads to the same failure,
-// and that it is made short.
+// TestFailureReplays checks that a failure's script leads to the same failure, and
+// that it is shortened.
 func TestFailureReplays(t *testing.T) {
 	s := roughLife(2).Script()
 	o := Options{CheckEach: 1000, forbid: failover.Down}
@@ -228,7 +228,7 @@ func TestFailureReplays(t *testing.T) {
 	}
 	short := Shrink(failure, Playing(o), 100)
 	if n, m := len(short.Script.Lines), len(failure.Script.Lines); n == 0 || n > 3 || n >= m {
-		t.Errorf("the script was made %d lines of %d", n, m)
+		t.Errorf("the script was shortened to %d lines of %d", n, m)
 	}
 	t.Logf("%v", short)
 }

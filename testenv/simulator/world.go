@@ -12,43 +12,43 @@ import (
 // World is an engine, the network around it, and virtual time.
 type World struct {
 	network
-	// Engine is the one that decides; nil while it is restarted.
+	// Engine is the one that decides; nil during a restart.
 	Engine *failover.Engine
 	script Script
 	opts   Options
 	wake   failover.Instant
-	// turn counts the engines: an answer to an earlier one's probe is not the next
-	// one's. adopted is what the next one takes over.
+	// turn counts the engines: an answer to a probe of an earlier one is discarded.
+	// adopted is what the next engine takes over.
 	turn    int
 	adopted failover.Adopt
-	planned int // the script's lines that are played
+	planned int // the script's lines played so far
 	queue   queue
-	// sendings are those that the engine asked for and got no report of yet.
+	// sendings are the probes that the engine requested and that are not reported yet.
 	sendings []failover.Probe
 	watch    watch
 	stats    Stats
 	err      error
 }
 
-// Options say how closely a run is watched.
+// Options select how closely a run is checked.
 type Options struct {
-	// CheckEach is how many steps that decide nothing pass between two calls of
-	// Engine.Check, the dearest part of the watch; 0 and 1 call it at each. It is
-	// always called after a step that changes a verdict or the intent; the coming
-	// and going of a mere suspicion is no decision.
+	// CheckEach is how many steps without a decision pass between two calls of
+	// Engine.Check, the most expensive part of the watch; 0 and 1 call it at each. It
+	// is always called after a step that changes a verdict or the intent; the start
+	// and end of a mere suspicion is no decision.
 	CheckEach int
-	// Lean leaves out the report of a sending whose answer is sure to come
-	// before any deadline: the engine takes the answer for it. That saves a
-	// third of the steps and changes no record, which a test holds.
+	// Lean omits the report of a sending whose answer is certain to arrive before
+	// any deadline: the engine takes the answer as the report. That saves a third of
+	// the steps and changes no record, which a test checks.
 	Lean bool
-	// Witness is called after each step, where it is set. An engine that follows
-	// another begins with [failover.Adopt].
+	// Witness, if not nil, is called after each step. An engine that follows another
+	// one starts with [failover.Adopt].
 	Witness func(*failover.Engine, failover.Instant, failover.Event, failover.Output)
-	// forbid is a state that a test takes for a broken rule; Unknown for none.
+	// forbid is a state that a test declares a broken rule; Unknown for none.
 	forbid failover.State
 }
 
-// surely is the age under which no answer can be late: the engine's least deadline.
+// surely is the age below which no answer can be late: the engine's least deadline.
 const surely = 40 * time.Millisecond
 
 // Failure is a rule that did not hold, with the script that leads there.
@@ -58,7 +58,7 @@ type Failure struct {
 	Script Script
 }
 
-// Error says what broke, and has the script that reproduces it.
+// Error returns what broke, and the script that reproduces it.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("simulator: seed %d at %v: %v\n%s", f.Script.Seed, f.At, f.Broken, f.Script)
 }
@@ -89,7 +89,7 @@ func Playing(o Options) func(Script) error {
 	}
 }
 
-// newWorld makes the world of a script, in which all links are about to be reported.
+// newWorld makes the world of a script; the reports of all links are pending.
 func newWorld(s Script, o Options) (*World, error) {
 	cfg, err := s.Engine()
 	if err != nil {
@@ -103,8 +103,8 @@ func newWorld(s Script, o Options) (*World, error) {
 	return w, nil
 }
 
-// NewWorld makes a world in which all is well and no link is reported yet. It is for
-// tests that let things happen step by step; [Play] plays a script.
+// NewWorld makes a world without faults in which no link is reported yet. It is for
+// tests that proceed step by step; [Play] plays a script.
 func NewWorld(cfg failover.Config, seed uint64, o Options) *World {
 	w := &World{opts: o, wake: forever, Engine: failover.New(cfg)}
 	w.network = newNetwork(cfg, seed, w.queue.push)
@@ -124,14 +124,14 @@ func (w *World) Link(uplink string) failover.Link {
 	return l
 }
 
-// Stats is what was counted so far.
+// Stats returns what was counted so far.
 func (w *World) Stats() Stats { return w.stats }
 
 // Pending is the instant at which the engine wants a step, if nothing happens before.
 func (w *World) Pending() failover.Instant { return w.wake }
 
-// Run lets time pass until an instant, or until a rule is broken: the error says
-// which. What was seen is reported before the time is, as the daemon does it.
+// Run lets time pass until an instant, or until a rule is broken, which the error
+// reports. Observations are handed over before ticks, as the daemon does it.
 func (w *World) Run(until failover.Instant) error {
 	for w.err == nil {
 		line := w.nextLine()
@@ -154,7 +154,7 @@ func (w *World) Run(until failover.Instant) error {
 	return w.err
 }
 
-// Do carries out a script's line now. An error of a rule is kept for [World.Run].
+// Do applies a script's line now. The error of a broken rule is kept for [World.Run].
 func (w *World) Do(line string) error {
 	order, err := w.apply(line)
 	if err != nil {
@@ -183,8 +183,8 @@ func (w *World) Do(line string) error {
 	return nil
 }
 
-// Step hands the engine an event now, and does what it asks for. It returns the
-// error of a broken rule.
+// Step hands the engine an event now, and carries out what it requests. It returns
+// the error of a broken rule.
 func (w *World) Step(ev failover.Event) (failover.Output, error) {
 	if c, ok := ev.(failover.Configure); ok {
 		w.configure(c.Config)
@@ -192,8 +192,8 @@ func (w *World) Step(ev failover.Event) (failover.Output, error) {
 	return w.step(ev), w.err
 }
 
-// restart ends the engine. Another one begins after a time, with what the kernel
-// would hold of it and what is remembered of its patience.
+// restart ends the engine. Another one starts after a time, with what the kernel
+// would hold and what is remembered of the learnt patience.
 func (w *World) restart(r restart) {
 	if w.Engine == nil {
 		return
@@ -224,7 +224,7 @@ func (w *World) restart(r restart) {
 	w.queue.push(occurrence{at: w.now + r.after, kind: starts})
 }
 
-// start begins another engine.
+// start starts another engine.
 func (w *World) start() {
 	w.stats.Restarts++
 	w.Engine = failover.New(w.cfg)
@@ -235,7 +235,7 @@ func (w *World) start() {
 	}
 }
 
-// nextLine is when the script goes on.
+// nextLine is the instant of the script's next line.
 func (w *World) nextLine() failover.Instant {
 	if w.planned == len(w.script.Lines) {
 		return forever
@@ -269,7 +269,7 @@ func (w *World) happen(o occurrence) {
 	}
 }
 
-// step hands the engine an event, and does what it asks for.
+// step hands the engine an event, and carries out what it requests.
 func (w *World) step(ev failover.Event) failover.Output {
 	out := w.one(ev)
 	for i := 0; i < len(w.sendings) && w.err == nil; i++ {
@@ -313,7 +313,7 @@ func (w *World) send(p failover.Probe) {
 	}
 }
 
-// died begins to time a silence, and plans to see that it was acted on.
+// died begins to time a silence, and schedules a check that it was acted on.
 func (w *World) died(i int, f failover.Family) {
 	l, r := w.lines[i], &w.truth.paths[i][f]
 	carries := w.watch.ladders[0][f].first.has(i) && w.watch.class(i, f) == failover.Up
@@ -322,8 +322,8 @@ func (w *World) died(i int, f failover.Family) {
 	w.queue.push(occurrence{at: w.now + leaveWithin, kind: reviews, line: i, family: f})
 }
 
-// otherFine reports whether another uplink of the default policy is fine and
-// the engine has it as up.
+// otherFine reports whether another uplink of the default policy is fine and up in
+// the engine's view.
 func (w *World) otherFine(not int, f failover.Family) bool {
 	for _, i := range w.watch.ladders[0][f].members {
 		if i != not && w.fine(i, f, settled) && w.watch.class(i, f) == failover.Up {
@@ -333,7 +333,7 @@ func (w *World) otherFine(not int, f failover.Family) bool {
 	return false
 }
 
-// moved notes that some uplinks have left a first rung.
+// moved records that some uplinks have left a first rung.
 func (w *World) moved(left mask, f failover.Family) {
 	for i := range w.lines {
 		if r := &w.truth.paths[i][f]; left.has(i) {
@@ -345,7 +345,7 @@ func (w *World) moved(left mask, f failover.Family) {
 	}
 }
 
-// lost notes that an uplink's sessions are moved.
+// lost records that an uplink's sessions are moved.
 func (w *World) lost(i int, f failover.Family) {
 	r := &w.truth.paths[i][f]
 	if r.pending && !r.alive {
@@ -357,8 +357,8 @@ func (w *World) lost(i int, f failover.Family) {
 	}
 }
 
-// review is due some time after a path has died: if it is still dead, and
-// another was fine all the time, no policy's traffic may be on it.
+// review is due some time after a path has died: if it is still dead, and another
+// was fine all the time, no policy's traffic may be on it.
 func (w *World) review(i int, f failover.Family) error {
 	if w.deadFor(i, f) < leaveWithin || w.now-w.watch.restarted < 2*leaveWithin || w.Engine == nil ||
 		w.paused > w.now-2*leaveWithin && w.paused > 0 {
