@@ -201,7 +201,8 @@ func (l *loop) takeProven() {
 	if len(l.setup.candidates) == 0 {
 		return
 	}
-	now, before, today := l.defaults.best, l.state.Auto, l.clock.today()
+	now, today := l.defaults.best, l.clock.today()
+	var names []string
 	view := l.engine.View()
 	l.untaken = ""
 	for _, c := range l.setup.candidates {
@@ -216,10 +217,14 @@ func (l *loop) takeProven() {
 			continue
 		}
 		l.state.Auto = taken
-		l.log.Info("an interface with a default route is taken for an uplink: a target answers through it", "interface", c.Interface)
+		names = append(names, c.Interface)
 	}
-	if !slices.Equal(before, l.state.Auto) {
-		l.reconfigure("take an interface for an uplink")
+	if len(names) == 0 {
+		return
+	}
+	l.reconfigure("take an interface for an uplink")
+	for _, name := range names {
+		l.reporter.configured("taken", name, "a target answers through it", nil, l.setup.generation)
 	}
 }
 

@@ -225,9 +225,12 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	)
 	var systemd sync.WaitGroup
 	systemd.Go(l.reporter.notify.run)
-	err := all.run(ctx, l.announce)
+	systemd.Go(func() {
+		<-l.ended // the loop sends nothing any more; other parts may take longer to end
+		l.reporter.notify.stopping()
+	})
+	err := all.run(ctx, l.notifyReady)
 	l.keeper.save() // what the last pass has changed
-	l.reporter.notify.stopping()
 	systemd.Wait()
 	return err
 }

@@ -127,8 +127,10 @@ func (l *loop) pass() {
 		l.changed = false
 		l.conclude()
 	}
-	if !l.isReady && (l.enforcer.kernel.standing || !l.setup.mayAct() || l.clock.now() >= readyWithin) {
+	if idle := !l.setup.mayAct() && len(l.setup.candidates) == 0; !l.isReady &&
+		(idle || l.enforcer.kernel.standing || l.clock.now() >= readyWithin) {
 		l.isReady = true
+		l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation)
 		close(l.ready)
 	}
 }
@@ -262,9 +264,9 @@ func (l *loop) conclude() {
 	l.reporter.notify.status(summary(view))
 }
 
-// announce reports that the daemon is at work.
-func (l *loop) announce(ctx context.Context) {
-	_ = l.ask(ctx, func() { l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation) })
+// notifyReady notifies systemd that the daemon is at work, once all its parts are.
+func (l *loop) notifyReady(ctx context.Context) {
+	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view())) })
 }
 
 // defaultsChanged has the kernel compared with the goal, which depends on the

@@ -87,14 +87,14 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
 		err := refusal(found)
-		l.reporter.configured("refused", err.Error(), err.Problems, l.setup.generation)
+		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {
-		l.reporter.configured("refused", err.Error(), nil, l.setup.generation)
+		l.reporter.configured("refused", "configuration", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
-	l.reporter.configured("reloaded", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
+	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil
 }
 
