@@ -55,6 +55,9 @@ func (e *enforcer) linksChanged() {
 // hint says that the kernel may hold something else than it should.
 func (e *enforcer) hint() { e.repairs.hint(e.now()) }
 
+// foreignChanged says that the default routes of others are not those that were read.
+func (e *enforcer) foreignChanged() { e.repairs.hurry(e.now()) }
+
 // apply brings the kernel to the goal. What it refuses is tried again later.
 func (e *enforcer) apply(g goal) outcome {
 	e.stale = false
@@ -116,6 +119,9 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	err = errors.Join(unread, unseen)
 	unwell := err != nil || len(ops)+len(filter) > 0 || e.refused || e.kernel.settings.err != nil
 	e.repairs.compared(now, unwell)
+	if moved {
+		e.repairs.followed(now)
+	}
 	return unwell || moved, err
 }
 

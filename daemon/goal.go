@@ -23,12 +23,16 @@ type goal struct {
 // routing is the goal for routes and rules. foreign are the default routes of
 // others; ipv6 says whether the kernel has IPv6.
 func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
-	out := routing.Goal{Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6, Foreign: foreign}
+	out := routing.Goal{
+		Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6,
+		Foreign: foreign, KeepForeign: g.cfg.Kernel.KeepForeign,
+	}
 	for _, u := range g.uplinks {
+		link := g.links.links[u.Name]
 		if !u.Enabled {
+			out.Unused = append(out.Unused, link.Index)
 			continue
 		}
-		link := g.links.links[u.Name]
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
 			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))

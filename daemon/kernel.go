@@ -21,6 +21,10 @@ type kernel struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as they were last read.
 	foreign []routing.Route
+	// goal is the last one for routes and rules, and metrics what it remembers of the
+	// uplinks' own defaults.
+	goal    routing.Goal
+	metrics routing.Metrics
 	// table is the packet filter's goal, as it was last computed.
 	table firewall.Table
 	// held is what the packet filter was last made to hold; nil while that is
@@ -75,7 +79,9 @@ func (k *kernel) strict(link string) bool {
 
 // wanted are the routes and rules of the goal.
 func (k *kernel) wanted(g goal) routing.State {
-	return routing.Desired(g.routing(k.foreign, k.facts().ipv6))
+	k.goal = g.routing(k.foreign, k.facts().ipv6)
+	k.metrics = k.goal.RecallMetrics(k.metrics)
+	return routing.Desired(k.goal)
 }
 
 // applied is what came of an apply.

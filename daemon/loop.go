@@ -257,6 +257,9 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
+	goal := l.enforcer.kernel.goal
+	l.reporter.foreign = foreignDefaults(goal)
+	l.reporter.problems.replace("routes", routeProblems(goal, l.setup))
 	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.keeper.keep(l.state)
@@ -271,7 +274,7 @@ func (l *loop) announce(ctx context.Context) {
 // defaultsChanged has the kernel compared with the goal, which depends on the
 // default routes of others. Under `uplinks: auto` new ones become uplinks.
 func (l *loop) defaultsChanged() {
-	l.enforcer.hint()
+	l.enforcer.foreignChanged()
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}

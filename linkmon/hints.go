@@ -107,6 +107,8 @@ func (h *hints) addRoute(body []byte, at failover.Instant) {
 	case !ok:
 	case r.protocol == lane.Protocol:
 		h.repair = true
+	case r.table == unix.RT_TABLE_MAIN && r.length == 1: // half of a VPN's default
+		h.repair = true
 	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
 		h.repair = true
 		h.requestRead(at)
