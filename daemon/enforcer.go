@@ -74,6 +74,9 @@ func (e *enforcer) apply(g goal) outcome {
 	if o.settings.err != nil {
 		e.repairs.hint(o.at)
 	}
+	if e.kernel.pinsUnread(g.lostUplinks()) {
+		e.repairs.hurry(o.at) // not at the switch itself: reading takes time
+	}
 	if o.unhealed != nil {
 		e.worker.add(heal{*o.unhealed})
 	}
@@ -111,7 +114,7 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	e.kernel.tuned = nil
 	e.kernel.tune(g.interfaces())
 	ops, filter, unread := e.kernel.drift(g)
-	moved, unseen := e.kernel.readForeign(g.layout)
+	moved, unseen := e.kernel.readForeign(g.layout, g.lostUplinks())
 	if !e.refused {
 		// Otherwise what is missing may be what the kernel refused.
 		e.missing = missing{lines: missingLines(ops, filter), since: now}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,4 +119,95 @@ func TestForeignDefaultIsOverruled(t *testing.T) {
 		return allUp(s) && a == "" && b == "" && !hasCode(s, "foreign-default")
 	})
 	g.wantWay("wan0", unmarked4, unmarked6)
+}
+
+// hush makes fiber's provider silent, or answer again.
+func (g *gateway) hush(silent bool) {
+	g.t.Helper()
+	script := "nft delete table inet hush"
+	if silent {
+		script = `nft add table inet hush; nft add chain inet hush in '{ type filter hook input priority 0; }'
+			nft add rule inet hush in iifname wan0 icmpv6 type echo-request drop
+			nft add rule inet hush in iifname wan0 icmp type echo-request drop`
+	}
+	_, err := g.isp.Run("sh", "-ec", script)
+	g.must(err)
+}
+
+func lostFiber(s *control.Status) bool {
+	return len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Down && s.Uplinks[0].IPv6.State == control.Down &&
+		s.Uplinks[1].IPv4.State == control.Up && s.Uplinks[1].IPv6.State == control.Up
+}
+
+// Host routes of DHCP and router advertisements to public addresses do not bind
+// them to an uplink that is down, nor does main's default; what a person has written
+// does.
+func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
+	g := newGateway(t)
+	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -6 route add 2001:db8:53::53 via 2001:db8:1::1 dev wan0 proto ra metric 1024
+		ip -4 route add 192.0.2.54 via 203.0.113.1 dev wan0 proto static metric 100
+		ip -4 route add 10.1.1.1 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -4 route add 192.0.2.55 via 203.0.113.1 dev wan0 proto dhcp`)
+	original := g.picture()
+	p := g.run()
+	begun := g.picture()
+	g.hush(true)
+	p.await("fiber is down", lostFiber)
+	g.wantWay("wan1", "192.0.2.53", "2001:db8:53::53")
+	g.wantWay("wan0", "192.0.2.54", "10.1.1.1", "192.0.2.55", "192.0.2.53 oif wan0 mark 0x01000000")
+	p.await("the pin of metric 0 is told", func(s *control.Status) bool {
+		return has(s, "pinned-route", "192.0.2.55") && !has(s, "pinned-route", "192.0.2.53") && !hasCode(s, "main-leads-to-dead")
+	})
+	for _, c := range []struct{ table, dst, way string }{
+		{"-4 route show table main default", "metric 99", "via 198.51.100.1 dev wan1 proto 83 metric 99"},
+		{"-6 route show table main default", "metric 1023", "via 2001:db8:2::1 dev wan1 proto 83 metric 1023"},
+		{"-4 route show 192.0.2.53", "pin", "via 203.0.113.1 dev wan0 proto dhcp metric 100"},
+	} {
+		if got := g.sh("ip " + c.table); !strings.Contains(got, c.way) {
+			t.Errorf("%s: no %q in\n%s", c.dst, c.way, got)
+		}
+	}
+	// A pin that comes during the outage, and one that goes.
+	g.sh(`ip -4 route add 192.0.2.56 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -4 route del 192.0.2.53 proto dhcp`)
+	g.wantWay("wan1", "192.0.2.56")
+	g.eventually("the other is gone", func() bool { return g.sh("ip -4 route show 192.0.2.53") == "" })
+	g.sh(`ip -4 route del 192.0.2.56 proto dhcp; ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100`)
+	g.wantWay("wan1", "192.0.2.53")
+
+	g.hush(false)
+	p.await("fiber is back", func(s *control.Status) bool { return allUp(s) && len(s.Problems) == 0 })
+	g.eventually("all is as before", func() bool { return withoutGrace(g.picture()) == begun })
+
+	g.hush(true)
+	p.await("fiber is down", lostFiber)
+	g.wantWay("wan1", "192.0.2.53")
+	_ = p.end(syscall.SIGKILL)
+	g.wantWay("wan1", "192.0.2.53")
+	g.do("teardown", nil)
+	if got := g.picture(); got != original {
+		t.Errorf("a teardown left\n%s\nwant\n%s", got, original)
+	}
+}
+
+// Where nothing may stand before main's best default, that is told.
+func TestMainLeadsToDead(t *testing.T) {
+	for name, script := range map[string]string{
+		"metric 0":        "ip -4 route del default dev wan0; ip -4 route add default via 203.0.113.1 dev wan0 proto static",
+		"metric 1":        "ip -4 route del default dev wan0; ip -4 route add default via 203.0.113.1 dev wan0 metric 1",
+		"a VPN's between": "ip tuntap add tun0 mode tun; ip link set tun0 up; ip -4 route add default dev tun0 metric 100 tos 8; ip -4 route del default dev wan1; ip -4 route add default dev tun0 metric 150; ip -4 route add default via 198.51.100.1 dev wan1 metric 200",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.sh(script)
+			p := g.run()
+			g.hush(true)
+			p.await("it is told", func(s *control.Status) bool { return lostFiber(s) && has(s, "main-leads-to-dead", "wan0") })
+			g.wantWay("wan1", unmarked4, unmarked6)
+			if got := g.sh("ip -4 route show table main default proto 83"); strings.Count(got, "\n") != 2 {
+				t.Errorf("main has more than the mirror:\n%s", got)
+			}
+		})
+	}
 }

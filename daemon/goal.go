@@ -35,7 +35,9 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		}
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
-			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			lost := slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name)
+			uplink.Family[f] = routing.PathOf(link, f, !lost)
+			uplink.Family[f].Lost = lost
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
 	}
@@ -153,6 +155,14 @@ func (s setup) names(lanes []lane.Lane) []string {
 		}
 	}
 	return out
+}
+
+// lostUplinks are, by family, the uplinks that the default policy's sessions have left.
+func (g goal) lostUplinks() (lost [2][]string) {
+	for _, f := range failover.Families {
+		lost[f] = g.intent.Policies[0].Family[f].Lost
+	}
+	return lost
 }
 
 // lost are the pairs whose flows have to leave, by the intent.

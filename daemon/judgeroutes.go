@@ -38,9 +38,36 @@ func destination(r routing.Route) string {
 }
 
 // routeProblems are the problems that follow from other programs' routes and the
-// goal for ours.
-func routeProblems(g routing.Goal, s setup) []control.Problem {
-	return foreignProblems(g)
+// goal for ours. morePins: there are more pins than are acted on.
+func routeProblems(g routing.Goal, morePins bool) []control.Problem {
+	out := foreignProblems(g)
+	if morePins {
+		out = append(out, control.Problem{
+			Code: "pins-full", Severity: control.Warning, Object: "main",
+			Text:   fmt.Sprintf("main has more than %d host routes of DHCP and router advertisements to public addresses; the rest is not overruled while their uplink is down", routing.MaxPins),
+			Remedy: "have the clients make fewer of them (systemd-networkd: RoutesToDNS=no)",
+		})
+	}
+	for _, f := range failover.Families {
+		if r, dead := g.MainLeadsToDead(f); dead {
+			out = append(out, control.Problem{
+				Code: "main-leads-to-dead", Severity: control.Warning, Object: device(r),
+				Text: fmt.Sprintf("the best %s default route in main, by %s with metric %d, leads to an uplink that is down and cannot be overruled: "+
+					"programs that look only into main, such as tailscale, are offline", f, device(r), r.Metric),
+				Remedy: "give that route a metric of 2 or more that is not better than a VPN's",
+			})
+		}
+		for _, r := range g.Pinned(f) {
+			out = append(out, control.Problem{
+				Code: "pinned-route", Severity: control.Warning, Object: r.Dst.Addr().String(),
+				Text: fmt.Sprintf("%s is reached by %s alone, which is down: a host route of DHCP or router advertisements in main "+
+					"with metric %d cannot be overruled", r.Dst.Addr(), device(r), r.Metric),
+				Remedy: "let the client give it a metric, or none of these routes (systemd-networkd: RoutesToDNS=no); until then: ip route del " +
+					r.Dst.Addr().String() + " via " + r.Hops[0].Gateway.String() + " dev " + device(r),
+			})
+		}
+	}
+	return out
 }
 
 // foreignProblems report the defaults of others that stay in force, one problem for

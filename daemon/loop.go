@@ -259,7 +259,7 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
-	l.reporter.problems.replace("routes", routeProblems(goal, l.setup))
+	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
 	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.keeper.keep(l.state)

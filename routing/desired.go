@@ -31,6 +31,7 @@ func (g Goal) routes(f failover.Family) []Route {
 			out = append(out, fill(f, g.Layout.Table(u.Lane), 1, ways, taken)...)
 		}
 	}
+	out = append(out, g.overruling(f, hops, taken)...)
 	for _, p := range g.Policies {
 		ways := p.Family[f].ways(f, hops)
 		table := g.Layout.Table(p.Lane)

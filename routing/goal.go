@@ -22,6 +22,8 @@ type Goal struct {
 	// Foreign are the default routes of other programs, see [Netlink.Foreign]. Their
 	// slots are not used.
 	Foreign []Route
+	// Pins are host routes of other programs, see [Netlink.Pins].
+	Pins []Route
 	// KeepForeign leaves defaults of main in force that are on no uplink of ours and
 	// better than those of all uplinks; see [Goal.ForeignDefault].
 	KeepForeign bool
@@ -55,6 +57,9 @@ type Path struct {
 	// MainMetric is that of the uplink's own default in main, as last seen while the
 	// path was routable; nil where there was none.
 	MainMetric *uint32
+	// Lost: the default policy's sessions have left the uplink. What else leads to it
+	// is overruled.
+	Lost bool
 	// FromRule: packets of local sockets bound to one of the addresses leave by this
 	// uplink. False while it is lost, or drained permanently.
 	FromRule bool
