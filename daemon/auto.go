@@ -44,10 +44,14 @@ type autoUplink struct {
 	Last time.Time `json:"last"`
 }
 
-// defaultRoutes are the best default routes of each interface, in order.
+// defaultRoutes are the best default routes of each interface, in order. Tunnels are
+// left out: a VPN's default is no uplink, and goes by kernel.foreign_defaults.
 func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 	best := map[string]int{}
 	for _, d := range now {
+		if d.Tunnel {
+			continue
+		}
 		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
 		if before, ok := best[d.Interface]; !ok || metric < before {
 			best[d.Interface] = metric

@@ -1,12 +1,17 @@
 package daemon
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
+	"swerve/routing"
+	"swerve/testenv/fake"
 )
 
 // device of the packet's way, as the kernel tells it.
@@ -210,4 +215,53 @@ func TestMainLeadsToDead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without a configuration a tunnel that holds a default is no uplink: its default
+// stays in force, and nothing of ours concerns what goes by it.
+func TestTunnelIsNoUplinkOfAuto(t *testing.T) {
+	g := newGateway(t)
+	g.must(os.WriteFile(g.config(), fmt.Appendf(nil, "uplinks: auto\nprobe: {targets: [203.0.113.1, 198.51.100.1]}\ncontrol: {socket: %s, group: \"\"}\nstate: %s/state\n",
+		g.socket(), g.folder), 0o600))
+	g.sh("ip tuntap add tun0 mode tun; ip link set tun0 up; ip -4 route add default dev tun0 metric 50")
+	if got := g.do("defaults", nil); got != "wan0 100\nwan1 101\n" {
+		t.Errorf("default routes of uplinks: %q", got)
+	}
+	if got := g.do("plan", nil); strings.Contains(got, "tun0") || strings.Contains(got, "-4 rule add pref 32765") || !strings.Contains(got, "-6 rule add pref 32765") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+// A foreign default that flaps is followed at a bounded rate, and at last.
+func TestForeignDefaultFlaps(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		vpn := routing.Route{Slot: routing.Slot{Family: failover.IPv4, Table: routing.MainTable, Dst: anyIPv4, Metric: 50}, Protocol: 16,
+			Type: routing.Unicast, Hops: []routing.Hop{{Device: "tun0", Index: 99, Weight: 1}}}
+		r.Journal.Take()
+		set := func(there bool) {
+			r.Routes.Lock()
+			r.Routes.Others = nil
+			if there {
+				r.Routes.Others = []routing.Route{vpn}
+			}
+			r.Routes.Unlock()
+			fake.Poke(r.net.repair)
+		}
+		for n := range 200 { // ten seconds
+			set(n%2 == 0)
+			r.after(50 * time.Millisecond)
+		}
+		if changes := len(fake.With(r.Journal.Take(), "32765")); changes < foreignBurst || changes > foreignBurst+2*10+5 {
+			t.Errorf("the rule was changed %d times in 10 s", changes)
+		}
+		for _, there := range []bool{true, false, true} {
+			r.after(time.Minute)
+			set(there)
+			r.until("the rule follows", 100*time.Millisecond, func() bool {
+				return (len(r.Routes.RuleTexts("pref 32765 lookup 5364")) == 1) == there // IPv6 keeps its own
+			})
+		}
+	})
 }
