@@ -265,3 +265,30 @@ func TestForeignDefaultFlaps(t *testing.T) {
 		}
 	})
 }
+
+// Where what is pinned is a probe's target too, its route by another uplink does not
+// take the lost uplink's probes along: it stays down.
+func TestOverruledPinIsATarget(t *testing.T) {
+	g := newGateway(t)
+	text, err := os.ReadFile(g.config())
+	g.must(err)
+	g.must(os.WriteFile(g.config(), []byte(strings.Replace(string(text), "[gateway]", "[192.0.2.53, gateway]", 1)), 0o600))
+	_, err = g.isp.Run("sh", "-ec", "ip addr add 192.0.2.53 dev lo; ip -6 addr add 2001:db8:53::53 dev lo")
+	g.must(err)
+	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -6 route add 2001:db8:53::53 via 2001:db8:1::1 dev wan0 proto ra metric 1024`)
+	p := g.run()
+	g.hush(true)
+	p.await("fiber is down", lostFiber)
+	g.wantWay("wan1", "192.0.2.53", "2001:db8:53::53")
+	began := time.Now()
+	p.await("it is down for a while", func(s *control.Status) bool {
+		if !lostFiber(s) {
+			t.Fatalf("fiber is not down any more: %+v", s.Uplinks[0])
+		}
+		return time.Since(began) > 3*time.Second
+	})
+	g.hush(false)
+	p.await("fiber is back", allUp)
+	g.wantWay("wan0", "192.0.2.53", "2001:db8:53::53")
+}

@@ -35,9 +35,8 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		}
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
-			lost := slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name)
-			uplink.Family[f] = routing.PathOf(link, f, !lost)
-			uplink.Family[f].Lost = lost
+			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			uplink.Family[f].Lost = slices.Contains(g.lostUplinks()[f], u.Name)
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
 	}
@@ -157,10 +156,14 @@ func (s setup) names(lanes []lane.Lane) []string {
 	return out
 }
 
-// lostUplinks are, by family, the uplinks that the default policy's sessions have left.
+// lostUplinks are, by family, the uplinks that a policy's sessions have left, sorted.
 func (g goal) lostUplinks() (lost [2][]string) {
 	for _, f := range failover.Families {
-		lost[f] = g.intent.Policies[0].Family[f].Lost
+		for _, p := range g.intent.Policies {
+			lost[f] = append(lost[f], p.Family[f].Lost...)
+		}
+		slices.Sort(lost[f])
+		lost[f] = slices.Compact(lost[f])
 	}
 	return lost
 }

@@ -57,8 +57,8 @@ type Path struct {
 	// MainMetric is that of the uplink's own default in main, as last seen while the
 	// path was routable; nil where there was none.
 	MainMetric *uint32
-	// Lost: the default policy's sessions have left the uplink. What else leads to it
-	// is overruled.
+	// Lost: a policy's sessions have left the uplink. What else leads to it is
+	// overruled.
 	Lost bool
 	// FromRule: packets of local sockets bound to one of the addresses leave by this
 	// uplink. False while it is lost, or drained permanently.
