@@ -20,6 +20,8 @@ type machine struct {
 	// narrow: main has routes that are narrower than half of everything, other than
 	// those of its networks.
 	narrow bool
+	// halves: main has routes that cover everything by halves.
+	halves bool
 	// others: main has defaults of others than the uplinks.
 	others bool
 }
@@ -117,6 +119,7 @@ func (m *maker) tunnel() {
 		m.others = true
 		m.do("ip -4 route add default via %s.1 dev vpn0 metric 30000", e.v4)
 	case "halves":
+		m.halves = true
 		m.do("ip -4 route add 0.0.0.0/1 via %s.1; ip -4 route add 128.0.0.0/1 via %s.1", e.v4, e.v4)
 		if m.chance(50) {
 			m.do("ip -6 route add ::/1 via %s:1; ip -6 route add 8000::/1 via %s:1", e.v6, e.v6)
@@ -153,11 +156,14 @@ func (m *maker) translation() {
 func (m *maker) details() {
 	way := func() string { e := ends[m.IntN(3)]; return fmt.Sprintf("via %s.1 dev %s", e.v4, e.dev) }
 	m.narrow = m.narrow || m.chance(50)
-	// Rules after our first one lose to main's narrow routes, which is known: the first
-	// rule has to lead what bears a lane to the machine's own networks.
-	free := []string{"100", "5000", "5290", "5301", "5364", "10000", "32000", "32764", "32765"}
-	if m.narrow {
-		free = []string{"100", "200", "300", "5000", "5290"}
+	// Known: rules after our first one lose to main's narrow routes, and those after our
+	// second to halves, since ours have to lead to the machine's own networks first.
+	free := []string{"100", "200", "300", "5000", "5290"}
+	if !m.narrow {
+		free = append(free, "5301", "5364", "10000", "32000", "32764")
+		if !m.halves {
+			free = append(free, "32765")
+		}
 	}
 	m.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] })
 	pref := func() string {
