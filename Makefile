@@ -41,6 +41,11 @@ test: ## run every test with the race detector, on real kernels' namespaces
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 15m $(TESTFLAGS) ./...
 
+.PHONY: test-field
+test-field: ## run the tests on machines that somebody else has set up, 200 of them
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) ./testenv/field -field.machines 200
+
 .PHONY: bench bench-short bench-tables
 bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)
 	@status=0; $(BENCH) -out docs/bench.json || status=$$?; \

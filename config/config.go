@@ -221,6 +221,10 @@ type Kernel struct {
 	// ManageSysctls sets the sysctls that our routes rely on; otherwise they are
 	// only reported.
 	ManageSysctls bool
+	// KeepForeign leaves defaults in main in force that are on no uplink of ours and
+	// better than those of all uplinks, such as a VPN's; otherwise they are
+	// overruled.
+	KeepForeign bool
 }
 
 // Control is the control socket.

@@ -45,6 +45,7 @@ func defaults() *Config {
 			FirstTable:    lane.DefaultLayout.FirstTable,
 			MirrorMain:    true,
 			ManageSysctls: true,
+			KeepForeign:   true,
 		},
 		Control: Control{Socket: "/run/swerve/swerve.sock", Group: "swerve"},
 		State:   "/var/lib/swerve",

@@ -65,6 +65,7 @@ kernel:
   first_table: 0
   main_default: leave
   sysctls: off
+  foreign_defaults: overrule
 sessions:
   on_down: keep
   on_degraded: move
@@ -138,23 +139,23 @@ func TestEveryKey(t *testing.T) {
 	equal(t, "sessions", c.Sessions, Sessions{MoveOnDegraded: true, OnFailback: OnFailback{SessionsDrain, 90 * time.Minute}})
 	equal(t, "failback", c.Failback, failover.Failback{Manual: true, MinInterval: day})
 	equal(t, "rules", c.Rules, []Rule{
-		{Match: rule.Match{From: prefixes("192.168.20.0/24")}, Use: "guests", Line: 19},
+		{Match: rule.Match{From: prefixes("192.168.20.0/24")}, Use: "guests", Line: 20},
 		{Match: rule.Match{
 			In: []string{"lan1"}, To: prefixes("198.51.100.0/24", "2001:db8::1/128"), Proto: 6,
 			Ports:   []rule.PortRange{{First: 443, Last: 443}, {First: 8000, Last: 8200}},
 			HasDSCP: true, DSCP: 46, Mark: rule.Mark{Value: 1, Mask: 0xff},
-		}, Use: "guests", Line: 20},
+		}, Use: "guests", Line: 21},
 		{Match: rule.Match{
 			In: []string{"lan1", "lan2"}, Proto: 50, HasDSCP: true, Mark: rule.Mark{Value: 5, Mask: 0xffff01ff},
-		}, Use: DefaultPolicy, Line: 21},
+		}, Use: DefaultPolicy, Line: 22},
 	})
 	equal(t, "policies", c.Policies, []Policy{
 		{
 			Name:   DefaultPolicy,
 			Tiers:  [][]failover.Share{{{Uplink: "fiber", Weight: 3}, {Uplink: "cable", Weight: 1}}, {{Uplink: "lte", Weight: 1}}},
-			Spread: SpreadFlows, Line: 31,
+			Spread: SpreadFlows, Line: 32,
 		},
-		{Name: "guests", Tiers: [][]failover.Share{{{Uplink: "lte", Weight: 1}}}, Block: true, Spread: SpreadClients, Line: 27},
+		{Name: "guests", Tiers: [][]failover.Share{{{Uplink: "lte", Weight: 1}}}, Block: true, Spread: SpreadClients, Line: 28},
 	})
 }
 

@@ -118,6 +118,8 @@ var kernelFields = fields[Kernel]{
 		either("mirror", "leave")),
 	set("sysctls", func(k *Kernel) *bool { return &k.ManageSysctls },
 		either("manage", "report")),
+	set("foreign_defaults", func(k *Kernel) *bool { return &k.KeepForeign },
+		either("keep", "overrule")),
 }
 
 var controlFields = fields[Control]{

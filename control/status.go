@@ -166,6 +166,24 @@ type Policy struct {
 	Name string      `json:"name"`
 	IPv4 List[Share] `json:"ipv4"`
 	IPv6 List[Share] `json:"ipv6"`
+	// ForeignDefault names the default routes of other programs that stay in force for
+	// the policy: its new flows leave by them, and not by its uplinks.
+	ForeignDefault ForeignDefaults `json:"foreign_default"`
+}
+
+// ForeignDefaults are the defaults of others by family; nil where there is none.
+type ForeignDefaults struct {
+	IPv4 *ForeignDefault `json:"ipv4"`
+	IPv6 *ForeignDefault `json:"ipv6"`
+}
+
+// ForeignDefault is a route of another program in the main table.
+type ForeignDefault struct {
+	// Interface it leads by; empty where it leads nowhere.
+	Interface string `json:"interface"`
+	// Destination is "default", or the first of two halves of it, such as "0.0.0.0/1".
+	Destination string `json:"destination"`
+	Metric      uint32 `json:"metric"`
 }
 
 // Share is an uplink's part in carrying a policy.

@@ -72,11 +72,12 @@ func defaultsOf(now []linkmon.Default) defaults {
 	return d
 }
 
-// defaultRoutes are the best default routes of each interface, in order.
+// defaultRoutes are the best default routes of each interface, in order. Tunnels are
+// left out: a VPN's default is no uplink, and goes by kernel.foreign_defaults.
 func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 	best := map[string]config.DefaultRoute{}
 	for _, d := range now {
-		if d.Encapsulates {
+		if d.Encapsulates || d.Tunnel {
 			continue
 		}
 		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines

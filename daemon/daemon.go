@@ -201,7 +201,8 @@ func (l *loop) open(cfg *config.Config) error {
 		return err
 	}
 	kernel.firstStart, l.enforcer.released = !observed.Exists, observed.Lost
-	if _, err := kernel.readForeign(l.setup.layout); err != nil {
+	// What an earlier run has lost is not known yet: all that may matter is read.
+	if _, err := kernel.readForeign(l.setup.layout, [2][]string{{""}}); err != nil {
 		l.log.Warn("begin without the default routes of others", "err", err)
 	}
 	l.engine = failover.New(l.setup.engine)

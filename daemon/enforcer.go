@@ -55,6 +55,9 @@ func (e *enforcer) linksChanged() {
 // hint says that the kernel may hold something else than it should.
 func (e *enforcer) hint() { e.repairs.hint(e.now()) }
 
+// foreignChanged says that the default routes of others are not those that were read.
+func (e *enforcer) foreignChanged() { e.repairs.hurry(e.now()) }
+
 // apply brings the kernel to the goal. What it refuses is tried again later.
 func (e *enforcer) apply(g goal) outcome {
 	e.stale = false
@@ -70,6 +73,9 @@ func (e *enforcer) apply(g goal) outcome {
 	e.refused = o.err != nil || len(o.refusals) > 0
 	if o.settings.err != nil {
 		e.repairs.hint(o.at)
+	}
+	if e.kernel.pinsUnread(g.lostUplinks()) {
+		e.repairs.hurry(o.at) // not at the switch itself: reading takes time
 	}
 	if o.unhealed != nil {
 		e.worker.add(heal{*o.unhealed})
@@ -111,7 +117,7 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	e.kernel.tuned = nil
 	e.kernel.tune(g.interfaces())
 	ops, filter, unread := e.kernel.drift(g)
-	moved, unseen := e.kernel.readForeign(g.layout)
+	moved, unseen := e.kernel.readForeign(g.layout, g.lostUplinks())
 	if !e.refused {
 		// Otherwise what is missing may be what the kernel refused.
 		e.missing = missing{lines: missingLines(ops, filter), since: now}
@@ -119,6 +125,9 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	err = errors.Join(unread, unseen)
 	unwell := err != nil || len(ops)+len(filter) > 0 || e.refused || e.kernel.settings.err != nil
 	e.repairs.compared(now, unwell)
+	if moved {
+		e.repairs.followed(now)
+	}
 	return unwell || moved, err
 }
 

@@ -23,15 +23,20 @@ type goal struct {
 // routing is the goal for routes and rules. foreign are the default routes of
 // others; ipv6 says whether the kernel has IPv6.
 func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
-	out := routing.Goal{Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6, Foreign: foreign}
+	out := routing.Goal{
+		Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6,
+		Foreign: foreign, KeepForeign: g.cfg.Kernel.KeepForeign,
+	}
 	for _, u := range g.uplinks {
+		link := g.links.links[u.Name]
 		if !u.Enabled {
+			out.Unused = append(out.Unused, link.Index)
 			continue
 		}
-		link := g.links.links[u.Name]
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
 			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			uplink.Family[f].Lost = slices.Contains(g.lostUplinks()[f], u.Name)
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
 	}
@@ -149,6 +154,18 @@ func (s setup) names(lanes []lane.Lane) []string {
 		}
 	}
 	return out
+}
+
+// lostUplinks are, by family, the uplinks that a policy's sessions have left, sorted.
+func (g goal) lostUplinks() (lost [2][]string) {
+	for _, f := range failover.Families {
+		for _, p := range g.intent.Policies {
+			lost[f] = append(lost[f], p.Family[f].Lost...)
+		}
+		slices.Sort(lost[f])
+		lost[f] = slices.Compact(lost[f])
+	}
+	return lost
 }
 
 // lost are the pairs whose flows have to leave, by the intent.

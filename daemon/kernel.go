@@ -21,6 +21,16 @@ type kernel struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as they were last read.
 	foreign []routing.Route
+	// pins are host routes of others, read while an uplink is lost, or at the start;
+	// morePins: there are more than were read. pinsFor are the lost uplinks at the
+	// last reading.
+	pins     []routing.Route
+	morePins bool
+	pinsFor  [2][]string
+	// goal is the last one for routes and rules, and metrics what it remembers of the
+	// uplinks' own defaults.
+	goal    routing.Goal
+	metrics routing.Metrics
 	// table is the packet filter's goal, as it was last computed.
 	table firewall.Table
 	// held is what the packet filter was last made to hold; nil while that is
@@ -73,10 +83,16 @@ func (k *kernel) strict(link string) bool {
 	return known[link]
 }
 
-// wanted are the routes and rules of the goal.
-func (k *kernel) wanted(g goal) routing.State {
-	return routing.Desired(g.routing(k.foreign, k.facts().ipv6))
+// routingGoal is the goal for routes and rules, beside what is known of others'.
+func (k *kernel) routingGoal(g goal) routing.Goal {
+	k.goal = g.routing(k.foreign, k.facts().ipv6)
+	k.goal.Pins = k.pins
+	k.metrics = k.goal.RecallMetrics(k.metrics)
+	return k.goal
 }
+
+// wanted are the routes and rules of the goal.
+func (k *kernel) wanted(g goal) routing.State { return routing.Desired(k.routingGoal(g)) }
 
 // applied is what came of an apply.
 type applied struct {
@@ -136,7 +152,7 @@ func (k *kernel) apply(g goal) applied {
 
 // route brings the routes and rules to the goal.
 func (k *kernel) route(g goal, out *applied, unrouted *error) {
-	out.routed, out.refusals, *unrouted = routing.Enforce(k.routes, g.routing(k.foreign, k.facts().ipv6), nil)
+	out.routed, out.refusals, *unrouted = routing.Enforce(k.routes, k.routingGoal(g), nil)
 	// With an error and nothing left the kernel could not be read.
 	out.readable = *unrouted == nil || len(out.routed.Left) > 0
 }
@@ -179,7 +195,7 @@ func (k *kernel) prepare(g goal) error {
 	if err != nil {
 		return fmt.Errorf("daemon: read the kernel before the start: %w", err)
 	}
-	_, _, _ = routing.Enforce(k.routes, g.routing(k.foreign, k.facts().ipv6), &held.Rules)
+	_, _, _ = routing.Enforce(k.routes, k.routingGoal(g), &held.Rules)
 	return nil
 }
 
@@ -223,14 +239,26 @@ func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
 	return ops, filter, errors.Join(unread, err)
 }
 
-// readForeign reads the default routes of others again, and reports whether they
-// have changed.
-func (k *kernel) readForeign(layout lane.Layout) (changed bool, err error) {
-	before := k.foreign
+// readForeign reads the default routes of others again, and where uplinks are lost
+// also the host routes that may lead to them, and reports whether they have changed.
+func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool, err error) {
 	foreign, err := k.routes.Foreign(layout)
 	if err != nil {
 		return false, fmt.Errorf("daemon: read the default routes of others: %w", err)
 	}
-	k.foreign = foreign
-	return !reflect.DeepEqual(before, foreign), nil
+	var pins []routing.Route
+	var more bool
+	if len(lost[0])+len(lost[1]) > 0 {
+		if pins, more, err = k.routes.Pins(); err != nil {
+			return false, fmt.Errorf("daemon: read the host routes of others: %w", err)
+		}
+	}
+	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins)
+	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
+	return changed, nil
+}
+
+// pinsUnread reports whether uplinks are lost since the last reading of pins.
+func (k *kernel) pinsUnread(lost [2][]string) bool {
+	return !slices.Equal(k.pinsFor[0], lost[0]) || !slices.Equal(k.pinsFor[1], lost[1])
 }

@@ -259,6 +259,9 @@ func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
+	goal := l.enforcer.kernel.goal
+	l.reporter.foreign = foreignDefaults(goal)
+	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))
@@ -272,7 +275,7 @@ func (l *loop) notifyReady(ctx context.Context) {
 // defaultsChanged has the kernel compared with the goal, which depends on the
 // default routes of others. Under `uplinks: auto` new ones become uplinks.
 func (l *loop) defaultsChanged() {
-	l.enforcer.hint()
+	l.enforcer.foreignChanged()
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}

@@ -52,6 +52,7 @@ type Network interface {
 type Routes interface {
 	routing.Kernel
 	Foreign(lane.Layout) ([]routing.Route, error)
+	Pins() (pins []routing.Route, more bool, err error)
 }
 
 // Packets is the kernel's packet filter, or a test's.

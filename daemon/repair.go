@@ -16,6 +16,13 @@ const (
 	repairCalm  = time.Minute
 )
 
+// The pace at which changes of the default routes of others are followed: so many
+// at once, then one in a while. One that flaps costs no more than that.
+const (
+	foreignBurst = 5
+	foreignEvery = 500 * time.Millisecond
+)
+
 // repairs paces the comparisons with the kernel that hints ask for.
 type repairs struct {
 	// at is when to compare; 0 for no reason to.
@@ -23,13 +30,27 @@ type repairs struct {
 	// last is the last repair, and pause what has to lie between it and the next.
 	last  failover.Instant
 	pause time.Duration
+	// paid is until when the changes of others' defaults that were followed are
+	// paid for; the next comparison waits for it.
+	paid failover.Instant
 }
 
 // hint records that the kernel may hold something else than it should.
 func (r *repairs) hint(now failover.Instant) {
 	if r.at == 0 {
-		r.at = max(now+repairAfter, r.last+r.pause)
+		r.at = max(now+repairAfter, r.last+r.pause, r.paid)
 	}
+}
+
+// hurry is a hint whose comparison should not wait for more of its kind.
+func (r *repairs) hurry(now failover.Instant) {
+	r.hint(now)
+	r.at = min(r.at, max(now, r.last+r.pause, r.paid))
+}
+
+// followed records that a change of the default routes of others was found.
+func (r *repairs) followed(now failover.Instant) {
+	r.paid = max(r.paid, now-foreignBurst*foreignEvery) + foreignEvery
 }
 
 // due reports whether it is time to compare.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 )
@@ -34,6 +35,8 @@ type reporter struct {
 	// total counts the switches that were reported, of which last is the newest.
 	total uint64
 	last  *doneSwitch
+	// foreign are the defaults of others that stay in force for the default policy.
+	foreign control.ForeignDefaults
 }
 
 // doneSwitch is a switch with the time that the kernel took for it; nil where it
@@ -211,7 +214,7 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 // status is what holds now. Converting the view for the wire is the caller's part,
 // in a goroutine of its own: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
-	clock, total, last := r.clock.fixed(), r.total, r.last
+	clock, total, last, foreign := r.clock.fixed(), r.total, r.last, r.foreign
 	now := control.At(r.clock.today())
 	return func() *control.Status {
 		out := &control.Status{
@@ -232,9 +235,14 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
 		for _, p := range view.Policies {
-			if s.mayAct() { // else no policy is in force
-				out.Policies = append(out.Policies, control.PolicyOf(p))
+			if !s.mayAct() {
+				break // no policy is in force
 			}
+			policy := control.PolicyOf(p)
+			if p.Name == config.DefaultPolicy {
+				policy.ForeignDefault = foreign
+			}
+			out.Policies = append(out.Policies, policy)
 		}
 		out.Problems = append(r.problems.list(clock), control.HealthProblems(out.Uplinks, out.Policies)...)
 		control.SortProblems(out.Problems)

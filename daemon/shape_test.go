@@ -226,15 +226,6 @@ func TestAbsentAltnameKeepsNothingBack(t *testing.T) {
 	}
 }
 
-func hasCode(s *control.Status, code string) bool {
-	for _, p := range s.Problems {
-		if p.Code == code {
-			return true
-		}
-	}
-	return false
-}
-
 // Under `uplinks: auto` a default that two interfaces share is one tier, by its weights.
 func TestAutoSharesATier(t *testing.T) {
 	g := newGateway(t)

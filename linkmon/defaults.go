@@ -15,6 +15,8 @@ type Default struct {
 	Family    failover.Family
 	// Metric of the interface's best default of the family; lower is better.
 	Metric uint32
+	// Tunnel: the device leads through another interface, as a VPN's does.
+	Tunnel bool
 	// Source names who made the route, as in [failover.FamilyLink].
 	Source string
 	// Weight is the interface's share of a default that several interfaces share, 1 to
@@ -43,6 +45,7 @@ func defaultsOf(s state) []Default {
 					Index:     d.index,
 					Family:    family,
 					Metric:    best.route.metric,
+					Tunnel:    d.tunnel(),
 					Source:    protocolName(best.route.protocol),
 					Weight:    weight,
 				})

@@ -107,6 +107,10 @@ func (h *hints) addRoute(body []byte, at failover.Instant) {
 	case !ok:
 	case r.protocol == lane.Protocol:
 		h.repair = true
+	case r.table == unix.RT_TABLE_MAIN && r.length == 1: // half of a VPN's default
+		h.repair = true
+	case r.table == unix.RT_TABLE_MAIN && r.length >= 32 && (r.protocol == unix.RTPROT_DHCP || r.protocol == unix.RTPROT_RA):
+		h.repair = true // may bind an address to an uplink
 	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
 		h.repair = true
 		h.requestRead(at)

@@ -209,7 +209,8 @@ func TestPointToPoint(t *testing.T) {
 	o.untilLink("a", "its address", func(l failover.Link) bool {
 		return fmt.Sprint(texts(l.Family[0].Addresses)) == "[10.64.64.64/32]" && l.Routable(failover.IPv4)
 	})
-	if got := fmt.Sprint(o.m.Defaults()); got != fmt.Sprintf("[{ppp0 %d ipv4 3 boot 0 false}]", o.links["a"].Index) {
+	// The test's device is a tun, so a tunnel.
+	if got := fmt.Sprint(o.m.Defaults()); got != fmt.Sprintf("[{ppp0 %d ipv4 3 true boot 0 false}]", o.links["a"].Index) {
 		t.Errorf("defaults: %s", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,18 @@ type device struct {
 	// parent is the device below a VLAN, macvlan and the like, master the bridge
 	// or bond above; 0 where there is none.
 	parent, master int
+	// kind is the kernel's word for a virtual device, such as "vlan"; empty for others.
+	kind string
 }
+
+// tunnels are the kinds of devices that lead through another interface to a far end,
+// as VPNs do.
+var tunnels = [...]string{
+	"tun", "wireguard", "amneziawg", "ovpn", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan",
+	"ipip", "ip6tnl", "sit", "vti", "vti6", "xfrm", "vxlan", "geneve",
+}
+
+func (d device) tunnel() bool { return slices.Contains(tunnels[:], d.kind) }
 
 func (d device) adminUp() bool { return d.flags&unix.IFF_UP != 0 }
 
@@ -149,6 +161,12 @@ func decodeDevice(b []byte) (device, bool) {
 			d.parent = int(number(value))
 		case unix.IFLA_MASTER:
 			d.master = int(number(value))
+		case unix.IFLA_LINKINFO:
+			for kind, value := range attributes(value) {
+				if kind == unix.IFLA_INFO_KIND {
+					d.kind = text(value)
+				}
+			}
 		case unix.IFLA_PROP_LIST:
 			d.altNames = decodeAltNames(value)
 		}

@@ -32,6 +32,7 @@ func (g Goal) routes(f failover.Family) []Route {
 			out = append(out, fill(f, g.Layout.Table(u.Lane), 1, [][]way{{hop}}, taken)...)
 		}
 	}
+	out = append(out, g.overruling(f, hops, taken)...)
 	for _, p := range g.Policies {
 		ways := p.Family[f].ways(f, hops)
 		table := g.Layout.Table(p.Lane)
@@ -76,7 +77,9 @@ func (g Goal) rules(f failover.Family) []Rule {
 		// such as the 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, match at the next rule.
 		rule(f, g.Layout.FirstPriority, Rule{Table: MainTable, Suppress: 1}),
 		{Family: f, Priority: lane.MainAgainPriority, Table: MainTable, Suppress: 0},
-		{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1},
+	}
+	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
+		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
 	for _, u := range g.Uplinks {
 		out = append(out, g.laneRule(f, u.Lane))

@@ -27,8 +27,13 @@
 //
 // Every route and rule of ours has the protocol [lane.Protocol]. Dumps request
 // only that protocol, so that nothing else is ever compared, replaced or deleted.
-// [Netlink.Foreign] reads the routes of other programs for one purpose: to avoid
-// the slots that they use.
+// [Netlink.Foreign] reads the default routes of other programs, to avoid the slots
+// that they use and to keep those in force that come before the uplinks', and
+// [Netlink.Pins] the host routes that may bind an address to one uplink.
+//
+// A better default of another program stays in force ([Goal.ForeignDefault]); what
+// leads to a lost uplink is overruled by routes of ours at a better metric, never
+// replaced or deleted (overrule.go).
 //
 // # Slots
 //

@@ -22,6 +22,14 @@ type Goal struct {
 	// Foreign are the default routes of other programs, see [Netlink.Foreign]. Their
 	// slots are not used.
 	Foreign []Route
+	// Pins are host routes of other programs, see [Netlink.Pins].
+	Pins []Route
+	// KeepForeign leaves defaults of main in force that are on no uplink of ours and
+	// better than those of all uplinks; see [Goal.ForeignDefault].
+	KeepForeign bool
+	// Unused are the devices, by index, of uplinks that are switched off: they are
+	// ours too.
+	Unused []int
 }
 
 // Uplink is what routing needs to know about one uplink.
@@ -48,6 +56,12 @@ type Path struct {
 	Addresses []netip.Addr
 	// Shape is what the routes say of the packets that take them.
 	Shape failover.Shape
+	// MainMetric is that of the uplink's own default in main, as last seen while the
+	// path was routable; nil where there was none.
+	MainMetric *uint32
+	// Lost: a policy's sessions have left the uplink. What else leads to it is
+	// overruled.
+	Lost bool
 	// FromRule: packets of local sockets bound to one of the addresses leave by this
 	// uplink. False while it is lost, or drained permanently.
 	FromRule bool

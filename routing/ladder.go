@@ -66,15 +66,20 @@ func fill(f failover.Family, table int, first uint64, ways [][]way, taken map[Sl
 		if metric > math.MaxUint32 {
 			break
 		}
-		r := Route{Slot: slot, Protocol: lane.Protocol, Type: Unicast, Shape: hops[0].shape}
-		for _, h := range hops {
-			r.Hops = append(r.Hops, h.Hop)
-			r.Shape = r.Shape.Shared(h.shape)
-		}
-		out = append(out, r)
+		out = append(out, routeBy(slot, hops))
 		metric++
 	}
 	return out
+}
+
+// routeBy returns our route in a slot by ways that share the load.
+func routeBy(slot Slot, ways []way) Route {
+	r := Route{Slot: slot, Protocol: lane.Protocol, Type: Unicast, Shape: ways[0].shape}
+	for _, w := range ways {
+		r.Hops = append(r.Hops, w.Hop)
+		r.Shape = r.Shape.Shared(w.shape)
+	}
+	return r
 }
 
 // unreachable returns the route that ends a ladder that blocks.

@@ -3,6 +3,7 @@ package routing
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -108,7 +109,8 @@ func (k *Netlink) Read() (State, error) {
 }
 
 // Foreign returns the default routes that other programs have in the main table and
-// in our tables, sorted. It reads every route of the machine, which takes some
+// in our tables, and the routes of length 1 in main, sorted. The devices of those in
+// main have their names. It reads every route of the machine, which takes some
 // milliseconds where there are tens of thousands: call it after changes, not at
 // each switch.
 func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
@@ -116,7 +118,8 @@ func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 	ours := func(table int) bool { return table == MainTable || l.LaneOf(table) != 0 }
 	for _, f := range failover.Families {
 		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {
-			return r.Protocol != lane.Protocol && r.Dst == anywhere(f) && ours(r.Table)
+			return r.Protocol != lane.Protocol && ours(r.Table) &&
+				(r.Dst.Bits() == 0 || r.Table == MainTable && slices.Contains(halves[f][:], r.Dst))
 		})
 		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return nil, fmt.Errorf("routing: read the %s default routes of others: %w", f, err)
@@ -127,7 +130,52 @@ func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 		return nil, err
 	}
 	s.sort()
+	k.nameDevices(s.Routes)
 	return s.Routes, nil
+}
+
+// pinning are the protocols of pins.
+var pinning = [...]uint8{unix.RTPROT_DHCP, unix.RTPROT_RA}
+
+// Pins returns the host routes in main of DHCP clients, router advertisements and
+// systemd-networkd, to public addresses by a gateway, sorted: MaxPins of them, and
+// whether there are more. The kernel filters by protocol, so that a full table costs
+// little; still, call it after changes, not at each switch.
+func (k *Netlink) Pins() (pins []Route, more bool, err error) {
+	var s State
+	for _, f := range failover.Families {
+		for _, protocol := range pinning {
+			req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f), Table: unix.RT_TABLE_MAIN, Protocol: protocol}}
+			routes, err := k.someRoutes(f, req, func(r Route) bool { return r.Protocol == protocol && isPin(r) })
+			if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOENT) {
+				return nil, false, fmt.Errorf("routing: read the %s host routes of others: %w", f, err)
+			}
+			s.Routes = append(s.Routes, routes...)
+		}
+	}
+	s.sort()
+	if len(s.Routes) > MaxPins {
+		s.Routes, more = s.Routes[:MaxPins], true
+	}
+	k.nameDevices(s.Routes)
+	return s.Routes, more, nil
+}
+
+// nameDevices fills in the names of the devices of routes in main, as far as they
+// are still there.
+func (k *Netlink) nameDevices(routes []Route) {
+	names := make(map[int]string)
+	for _, r := range routes {
+		for i := range r.Hops {
+			index := r.Hops[i].Index
+			if _, known := names[index]; !known && index != 0 && r.Table == MainTable {
+				if link, err := k.write.LinkByIndex(index); err == nil {
+					names[index] = link.Attrs().Name
+				}
+			}
+			r.Hops[i].Device = names[index]
+		}
+	}
 }
 
 // rules returns the rules of our protocol.
@@ -146,9 +194,14 @@ func (k *Netlink) rules(f failover.Family) (out []Rule, err error) {
 // routes returns the routes of a protocol, 0 for all, for which keep returns true.
 func (k *Netlink) routes(f failover.Family, protocol uint8, keep func(Route) bool) (out []Route, err error) {
 	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f), Protocol: protocol}}
+	return k.someRoutes(f, req, keep)
+}
+
+// someRoutes returns the routes that a request selects for which keep returns true.
+func (k *Netlink) someRoutes(f failover.Family, req *nl.RtMsg, keep func(Route) bool) (out []Route, err error) {
 	err = k.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() { out = nil }, func(b []byte) error {
-		if protocol == 0 && len(b) > 1 && b[1] != 0 {
-			return nil // has a destination, so it is not a default route
+		if req.Protocol == 0 && len(b) > 1 && b[1] > 1 {
+			return nil // has a destination, so it is not a default route, nor half of one
 		}
 		r, ok, err := decodeRoute(b)
 		if ok && r.Family == f && keep(r) {

@@ -309,7 +309,8 @@ func TestForeignSlotIsNotTakenOver(t *testing.T) {
 func TestForeign(t *testing.T) {
 	l := newLab(t)
 	l.apply(Desired(l.goal))
-	l.sh("ip -4 route add unreachable default table 5365 metric 7; ip -4 route add default dev wan0 table 77")
+	l.sh("ip -4 route add unreachable default table 5365 metric 7; ip -4 route add default dev wan0 table 77\n" +
+		"ip -4 route add 128.0.0.0/1 dev wan1; ip -4 route add 128.0.0.0/1 dev wan1 table 77; ip -4 route add 64.0.0.0/2 dev wan1")
 	got, err := l.kernel.Foreign(l.goal.Layout)
 	l.must(err)
 	var b strings.Builder
@@ -317,9 +318,10 @@ func TestForeign(t *testing.T) {
 		fmt.Fprintln(&b, r)
 	}
 	want := `unreachable default table 5365 proto 3 metric 7
-default table main proto 16 metric 100 via 203.0.113.1
-default table main proto 16 metric 101 via 198.51.100.1
-default table main proto 9 metric 1024 via 2001:db8:1::1
+default table main proto 16 metric 100 via 203.0.113.1 dev wan0
+default table main proto 16 metric 101 via 198.51.100.1 dev wan1
+128.0.0.0/1 table main proto 3 metric 0 dev wan1
+default table main proto 9 metric 1024 via 2001:db8:1::1 dev wan0
 `
 	if b.String() != want {
 		t.Errorf("foreign default routes:\n%s\nwant:\n%s", b.String(), want)
@@ -365,8 +367,8 @@ func TestForeignByNexthopObjects(t *testing.T) {
 		ip -4 route add default nhid 7 metric 9; ip -6 route add default nhid 8 metric 10`)
 	got, err := l.kernel.Foreign(l.goal.Layout)
 	l.must(err)
-	want := "default table main proto 3 metric 9 nexthop via 203.0.113.1 weight 3 nexthop via 198.51.100.1 weight 2\n" +
-		"default table main proto 3 metric 10 via 2001:db8:1::1\n"
+	want := "default table main proto 3 metric 9 nexthop via 203.0.113.1 dev wan0 weight 3 nexthop via 198.51.100.1 dev wan1 weight 2\n" +
+		"default table main proto 3 metric 10 via 2001:db8:1::1 dev wan0\n"
 	var b strings.Builder
 	for _, r := range got {
 		fmt.Fprintln(&b, r)

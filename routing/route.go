@@ -24,8 +24,8 @@ const BlockMetric = 9999
 type Slot struct {
 	Family failover.Family
 	Table  int
-	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted. Routes with others
-	// are only read, to be deleted.
+	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted, except for those that
+	// overrule pins in main.
 	Dst netip.Prefix
 	// TOS is the type of service; 0 for all routes that are wanted.
 	TOS uint8

@@ -21,6 +21,7 @@ type Routes struct {
 	sync.Mutex
 	routes []routing.Route // ours
 	Others []routing.Route // default routes of other programs
+	Pinned []routing.Route // host routes of other programs
 	rules  []routing.Rule
 	// On are the devices, by index, that exist and are up.
 	On map[int]bool
@@ -53,6 +54,13 @@ func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
 	k.Lock()
 	defer k.Unlock()
 	return slices.Clone(k.Others), nil
+}
+
+// Pins lists the host routes of others.
+func (k *Routes) Pins() ([]routing.Route, bool, error) {
+	k.Lock()
+	defer k.Unlock()
+	return slices.Clone(k.Pinned), false, nil
 }
 
 // Do applies one op.

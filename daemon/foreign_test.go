@@ -1,0 +1,294 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/routing"
+	"swerve/testenv/fake"
+)
+
+// device of the packet's way, as the kernel tells it.
+func (g *gateway) way(what string) string {
+	g.t.Helper()
+	out, err := g.ns.Run("sh", "-c", "ip route get "+what)
+	if err != nil {
+		return "none"
+	}
+	words := strings.Fields(out)
+	for i, w := range words[:len(words)-1] {
+		if w == "dev" {
+			return words[i+1]
+		}
+	}
+	return out
+}
+
+func (g *gateway) wantWay(dev string, what ...string) {
+	g.t.Helper()
+	for _, w := range what {
+		g.eventually(w+" goes by "+dev, func() bool { return g.way(w) == dev })
+	}
+}
+
+func (g *gateway) eventually(what string, so func() bool) {
+	g.t.Helper()
+	for begin := time.Now(); time.Since(begin) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
+		if so() {
+			return
+		}
+	}
+	g.t.Fatalf("not within 30 s: %s\n%s", what, g.picture())
+}
+
+func foreignOf(s *control.Status) (v4, v6 string) {
+	name := func(d *control.ForeignDefault) string {
+		if d == nil {
+			return ""
+		}
+		return d.Interface + " " + d.Destination
+	}
+	return name(s.Policies[0].ForeignDefault.IPv4), name(s.Policies[0].ForeignDefault.IPv6)
+}
+
+const (
+	unmarked4, unmarked6 = "192.0.2.77", "2001:db8:77::1"
+	guests4              = "192.0.2.77 mark 0x41000000"
+	probe4               = "192.0.2.77 oif wan0 mark 0x01000000"
+	probe6               = "2001:db8:77::1 oif wan0 mark 0x01000000 from 2001:db8:1::2"
+)
+
+// A VPN's default that is better than the uplinks' stays in force for the default
+// policy, and for it alone; probes go by their uplinks.
+func TestForeignDefaultIsKept(t *testing.T) {
+	for name, routes := range map[string][2]string{
+		"default": {"ip -4 route add default dev tun0 metric 50; ip -6 route add default dev tun0 metric 50", "default default"},
+		"halves": {`for half in 0.0.0.0/1 128.0.0.0/1; do ip -4 route add $half dev tun0; done
+			for half in ::/1 8000::/1; do ip -6 route add $half dev tun0; done`, "0.0.0.0/1 ::/1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.configure("policies:\n  - {name: guests, tiers: [lte]}\nrules: [{from: 192.0.2.99, use: guests}]\n")
+			g.sh("ip tuntap add tun0 mode tun; ip link set tun0 up; " + routes[0])
+			p := g.start()
+			v4, v6, _ := strings.Cut(routes[1], " ")
+			v4, v6 = "tun0 "+v4, "tun0 "+v6
+			kept := func(s *control.Status) bool {
+				a, b := foreignOf(s)
+				return allUp(s) && a == v4 && b == v6 && hasCode(s, "foreign-default")
+			}
+			p.await("both defaults are kept", kept)
+			g.wantWay("tun0", unmarked4, unmarked6)
+			g.wantWay("wan1", guests4)
+			g.wantWay("wan0", probe4, probe6)
+
+			g.sh("ip link set tun0 down") // and its routes go
+			p.await("nothing is kept", func(s *control.Status) bool {
+				a, b := foreignOf(s)
+				return a == "" && b == "" && !hasCode(s, "foreign-default")
+			})
+			g.wantWay("wan0", unmarked4, unmarked6)
+			if name == "default" && !strings.Contains(g.sh("ip -4 rule; ip -6 rule"), "32765:\tfrom all lookup 5364") {
+				t.Error("the rule for the default policy is not back")
+			}
+			g.sh("ip link set tun0 up; " + routes[0])
+			p.await("both are kept again", kept)
+			g.wantWay("tun0", unmarked4, unmarked6)
+		})
+	}
+}
+
+func hasCode(s *control.Status, code string) bool {
+	for _, p := range s.Problems {
+		if p.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+func TestForeignDefaultIsOverruled(t *testing.T) {
+	g := newGateway(t)
+	g.configure("kernel: {foreign_defaults: overrule}\n")
+	g.sh(`ip tuntap add tun0 mode tun; ip link set tun0 up
+		ip -4 route add default dev tun0 metric 50; ip -6 route add default dev tun0 metric 50`)
+	p := g.start()
+	p.await("the uplinks carry", func(s *control.Status) bool {
+		a, b := foreignOf(s)
+		return allUp(s) && a == "" && b == "" && !hasCode(s, "foreign-default")
+	})
+	g.wantWay("wan0", unmarked4, unmarked6)
+}
+
+// hush makes fiber's provider silent, or answer again.
+func (g *gateway) hush(silent bool) {
+	g.t.Helper()
+	script := "nft delete table inet hush"
+	if silent {
+		script = `nft add table inet hush; nft add chain inet hush in '{ type filter hook input priority 0; }'
+			nft add rule inet hush in iifname wan0 icmpv6 type echo-request drop
+			nft add rule inet hush in iifname wan0 icmp type echo-request drop`
+	}
+	_, err := g.isp.Run("sh", "-ec", script)
+	g.must(err)
+}
+
+func lostFiber(s *control.Status) bool {
+	return len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Down && s.Uplinks[0].IPv6.State == control.Down &&
+		s.Uplinks[1].IPv4.State == control.Up && s.Uplinks[1].IPv6.State == control.Up
+}
+
+// Host routes of DHCP and router advertisements to public addresses do not bind
+// them to an uplink that is down, nor does main's default; what a person has written
+// does.
+func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
+	g := newGateway(t)
+	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -6 route add 2001:db8:53::53 via 2001:db8:1::1 dev wan0 proto ra metric 1024
+		ip -4 route add 192.0.2.54 via 203.0.113.1 dev wan0 proto static metric 100
+		ip -4 route add 10.1.1.1 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -4 route add 192.0.2.55 via 203.0.113.1 dev wan0 proto dhcp`)
+	original := g.picture()
+	p := g.run()
+	begun := g.picture()
+	g.hush(true)
+	p.await("fiber is down", lostFiber)
+	g.wantWay("wan1", "192.0.2.53", "2001:db8:53::53")
+	g.wantWay("wan0", "192.0.2.54", "10.1.1.1", "192.0.2.55", "192.0.2.53 oif wan0 mark 0x01000000")
+	p.await("the pin of metric 0 is told", func(s *control.Status) bool {
+		return has(s, "pinned-route", "192.0.2.55") && !has(s, "pinned-route", "192.0.2.53") && !hasCode(s, "main-leads-to-dead")
+	})
+	for _, c := range []struct{ table, dst, way string }{
+		{"-4 route show table main default", "metric 99", "via 198.51.100.1 dev wan1 proto 83 metric 99"},
+		{"-6 route show table main default", "metric 1023", "via 2001:db8:2::1 dev wan1 proto 83 metric 1023"},
+		{"-4 route show 192.0.2.53", "pin", "via 203.0.113.1 dev wan0 proto dhcp metric 100"},
+	} {
+		if got := g.sh("ip " + c.table); !strings.Contains(got, c.way) {
+			t.Errorf("%s: no %q in\n%s", c.dst, c.way, got)
+		}
+	}
+	// A pin that comes during the outage, and one that goes.
+	g.sh(`ip -4 route add 192.0.2.56 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -4 route del 192.0.2.53 proto dhcp`)
+	g.wantWay("wan1", "192.0.2.56")
+	g.eventually("the other is gone", func() bool { return g.sh("ip -4 route show 192.0.2.53") == "" })
+	g.sh(`ip -4 route del 192.0.2.56 proto dhcp; ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100`)
+	g.wantWay("wan1", "192.0.2.53")
+
+	g.hush(false)
+	p.await("fiber is back", func(s *control.Status) bool { return allUp(s) && len(s.Problems) == 0 })
+	g.eventually("all is as before", func() bool { return withoutGrace(g.picture()) == begun })
+
+	g.hush(true)
+	p.await("fiber is down", lostFiber)
+	g.wantWay("wan1", "192.0.2.53")
+	_ = p.end(syscall.SIGKILL)
+	g.wantWay("wan1", "192.0.2.53")
+	g.do("teardown", nil)
+	if got := g.picture(); got != original {
+		t.Errorf("a teardown left\n%s\nwant\n%s", got, original)
+	}
+}
+
+// Where nothing may stand before main's best default, that is told.
+func TestMainLeadsToDead(t *testing.T) {
+	for name, script := range map[string]string{
+		"metric 0":        "ip -4 route del default dev wan0; ip -4 route add default via 203.0.113.1 dev wan0 proto static",
+		"metric 1":        "ip -4 route del default dev wan0; ip -4 route add default via 203.0.113.1 dev wan0 metric 1",
+		"a VPN's between": "ip tuntap add tun0 mode tun; ip link set tun0 up; ip -4 route add default dev tun0 metric 100 tos 8; ip -4 route del default dev wan1; ip -4 route add default dev tun0 metric 150; ip -4 route add default via 198.51.100.1 dev wan1 metric 200",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.sh(script)
+			p := g.run()
+			g.hush(true)
+			p.await("it is told", func(s *control.Status) bool { return lostFiber(s) && has(s, "main-leads-to-dead", "wan0") })
+			g.wantWay("wan1", unmarked4, unmarked6)
+			if got := g.sh("ip -4 route show table main default proto 83"); strings.Count(got, "\n") != 2 {
+				t.Errorf("main has more than the mirror:\n%s", got)
+			}
+		})
+	}
+}
+
+// Without a configuration a tunnel that holds a default is no uplink: its default
+// stays in force, and nothing of ours concerns what goes by it.
+func TestTunnelIsNoUplinkOfAuto(t *testing.T) {
+	g := newGateway(t)
+	g.must(os.WriteFile(g.config(), fmt.Appendf(nil, "uplinks: auto\nprobe: {targets: [203.0.113.1, 198.51.100.1]}\ncontrol: {socket: %s, group: \"\"}\nstate: %s/state\n",
+		g.socket(), g.folder), 0o600))
+	g.sh("ip tuntap add tun0 mode tun; ip link set tun0 up; ip -4 route add default dev tun0 metric 50")
+	if got := g.do("defaults", nil); got != "wan0 100\nwan1 101\n" {
+		t.Errorf("default routes of uplinks: %q", got)
+	}
+	if got := g.do("plan", nil); strings.Contains(got, "tun0") || strings.Contains(got, "-4 rule add pref 32765") || !strings.Contains(got, "-6 rule add pref 32765") {
+		t.Errorf("plan:\n%s", got)
+	}
+}
+
+// A foreign default that flaps is followed at a bounded rate, and at last.
+func TestForeignDefaultFlaps(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		vpn := routing.Route{Slot: routing.Slot{Family: failover.IPv4, Table: routing.MainTable, Dst: anyIPv4, Metric: 50}, Protocol: 16,
+			Type: routing.Unicast, Hops: []routing.Hop{{Device: "tun0", Index: 99, Weight: 1}}}
+		r.Journal.Take()
+		set := func(there bool) {
+			r.Routes.Lock()
+			r.Routes.Others = nil
+			if there {
+				r.Routes.Others = []routing.Route{vpn}
+			}
+			r.Routes.Unlock()
+			fake.Poke(r.net.repair)
+		}
+		for n := range 200 { // ten seconds
+			set(n%2 == 0)
+			r.after(50 * time.Millisecond)
+		}
+		if changes := len(fake.With(r.Journal.Take(), "32765")); changes < foreignBurst || changes > foreignBurst+2*10+5 {
+			t.Errorf("the rule was changed %d times in 10 s", changes)
+		}
+		for _, there := range []bool{true, false, true} {
+			r.after(time.Minute)
+			set(there)
+			r.until("the rule follows", 100*time.Millisecond, func() bool {
+				return (len(r.Routes.RuleTexts("pref 32765 lookup 5364")) == 1) == there // IPv6 keeps its own
+			})
+		}
+	})
+}
+
+// Where what is pinned is a probe's target too, its route by another uplink does not
+// take the lost uplink's probes along: it stays down.
+func TestOverruledPinIsATarget(t *testing.T) {
+	g := newGateway(t)
+	text, err := os.ReadFile(g.config())
+	g.must(err)
+	g.must(os.WriteFile(g.config(), []byte(strings.Replace(string(text), "[gateway]", "[192.0.2.53, gateway]", 1)), 0o600))
+	_, err = g.isp.Run("sh", "-ec", "ip addr add 192.0.2.53 dev lo; ip -6 addr add 2001:db8:53::53 dev lo")
+	g.must(err)
+	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100
+		ip -6 route add 2001:db8:53::53 via 2001:db8:1::1 dev wan0 proto ra metric 1024`)
+	p := g.run()
+	g.hush(true)
+	p.await("fiber is down", lostFiber)
+	g.wantWay("wan1", "192.0.2.53", "2001:db8:53::53")
+	began := time.Now()
+	p.await("it is down for a while", func(s *control.Status) bool {
+		if !lostFiber(s) {
+			t.Fatalf("fiber is not down any more: %+v", s.Uplinks[0])
+		}
+		return time.Since(began) > 3*time.Second
+	})
+	g.hush(false)
+	p.await("fiber is back", allUp)
+	g.wantWay("wan0", "192.0.2.53", "2001:db8:53::53")
+}

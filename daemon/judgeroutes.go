@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/routing"
+)
+
+// foreignDefaults are the defaults of other programs that stay in force for the
+// default policy.
+func foreignDefaults(g routing.Goal) control.ForeignDefaults {
+	var found [2]*control.ForeignDefault
+	for _, f := range failover.Families {
+		if r, ok := g.ForeignDefault(f); ok {
+			found[f] = &control.ForeignDefault{Interface: device(r), Destination: destination(r), Metric: r.Metric}
+		}
+	}
+	return control.ForeignDefaults{IPv4: found[failover.IPv4], IPv6: found[failover.IPv6]}
+}
+
+// device names the device of a route, empty where it has none.
+func device(r routing.Route) string {
+	if len(r.Hops) == 0 {
+		return ""
+	}
+	return cmp.Or(r.Hops[0].Device, fmt.Sprintf("interface %d", r.Hops[0].Index))
+}
+
+func destination(r routing.Route) string {
+	if r.Dst.Bits() == 0 {
+		return "default"
+	}
+	return r.Dst.String()
+}
+
+// routeProblems are the problems that follow from other programs' routes and the
+// goal for ours. morePins: there are more pins than are acted on.
+func routeProblems(g routing.Goal, morePins bool) []control.Problem {
+	out := foreignProblems(g)
+	if morePins {
+		out = append(out, control.Problem{
+			Code: "pins-full", Severity: control.Warning, Object: "main",
+			Text:   fmt.Sprintf("main has more than %d host routes of DHCP and router advertisements to public addresses; the rest is not overruled while their uplink is down", routing.MaxPins),
+			Remedy: "have the clients make fewer of them (systemd-networkd: RoutesToDNS=no)",
+		})
+	}
+	for _, f := range failover.Families {
+		if r, dead := g.MainLeadsToDead(f); dead {
+			out = append(out, control.Problem{
+				Code: "main-leads-to-dead", Severity: control.Warning, Object: device(r),
+				Text: fmt.Sprintf("the best %s default route in main, by %s with metric %d, leads to an uplink that is down and cannot be overruled: "+
+					"programs that look only into main, such as tailscale, are offline", f, device(r), r.Metric),
+				Remedy: "give that route a metric of 2 or more that is not better than a VPN's",
+			})
+		}
+		for _, r := range g.Pinned(f) {
+			out = append(out, control.Problem{
+				Code: "pinned-route", Severity: control.Warning, Object: r.Dst.Addr().String(),
+				Text: fmt.Sprintf("%s is reached by %s alone, which is down: a host route of DHCP or router advertisements in main "+
+					"with metric %d cannot be overruled", r.Dst.Addr(), device(r), r.Metric),
+				Remedy: "let the client give it a metric, or none of these routes (systemd-networkd: RoutesToDNS=no); until then: ip route del " +
+					r.Dst.Addr().String() + " via " + r.Hops[0].Gateway.String() + " dev " + device(r),
+			})
+		}
+	}
+	return out
+}
+
+// foreignProblems report the defaults of others that stay in force, one problem for
+// each device.
+func foreignProblems(g routing.Goal) []control.Problem {
+	var out []control.Problem
+	for _, f := range failover.Families {
+		r, ok := g.ForeignDefault(f)
+		if !ok {
+			continue
+		}
+		p := control.Problem{Code: "foreign-default", Severity: control.Info, Object: device(r)}
+		if r.Type != routing.Unicast {
+			p.Severity, p.Object = control.Warning, r.Type.String()
+		}
+		route := fmt.Sprintf("%s %s, metric %d", f, destination(r), r.Metric)
+		if n := len(out); n > 0 && out[n-1].Object == p.Object {
+			out[n-1].Text += "; " + route
+			continue
+		}
+		p.Text = fmt.Sprintf("%s has a default route in main that is better than those of all uplinks, so the traffic of policy default goes by it: %s",
+			p.Object, route)
+		p.Remedy = "nothing, if that is a VPN that should carry it; else delete that route, or give it a metric above the uplinks' own"
+		if r.Dst.Bits() == 0 {
+			p.Remedy += ", or set kernel.foreign_defaults: overrule"
+		}
+		if r.Type != routing.Unicast {
+			p.Text = fmt.Sprintf("an %s default route in main is better than those of all uplinks, so the traffic of policy default is stopped by it: %s",
+				strings.TrimSpace(p.Object), route)
+			p.Remedy = "nothing, if that is a VPN's kill switch; else delete that route, or set kernel.foreign_defaults: overrule"
+		}
+		out = append(out, p)
+	}
+	return out
+}
