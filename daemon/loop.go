@@ -259,6 +259,7 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
+	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))
 }

@@ -34,6 +34,9 @@ type reporter struct {
 	// total counts the switches that were reported, of which last is the newest.
 	total uint64
 	last  *doneSwitch
+	// kept is the last switch for the state file, with the time as it was read then;
+	// at first it is that of an earlier run.
+	kept *control.Switch
 }
 
 // doneSwitch is a switch with the time that the kernel took for it; nil where it
@@ -143,7 +146,9 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 		took = &d
 	}
 	r.last, r.total = &doneSwitch{record, took}, r.total+1
-	r.events.Publish(control.SwitchEvent(control.SwitchOf(record, took, r.clock.wall)))
+	kept := control.SwitchOf(record, took, r.clock.wall)
+	r.kept = &kept
+	r.events.Publish(control.SwitchEvent(kept))
 	s := record.Switch
 	r.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-record.At)
@@ -204,7 +209,7 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 // status is what holds now. Converting the view for the wire is the caller's part,
 // in a goroutine of its own: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
-	clock, total, last := r.clock.fixed(), r.total, r.last
+	clock, total, last, kept := r.clock.fixed(), r.total, r.last, r.kept
 	now := control.At(r.clock.today())
 	return func() *control.Status {
 		out := &control.Status{
@@ -213,6 +218,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 				PID: os.Getpid(), Since: control.At(clock(0)), Config: r.path, Generation: s.generation,
 			},
 			SwitchesTotal: total,
+			LastSwitch:    kept,
 		}
 		if last != nil {
 			change := control.SwitchOf(last.record, last.took, clock)
