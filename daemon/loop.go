@@ -146,6 +146,8 @@ func (l *loop) nextWake() failover.Instant {
 // the engine.
 func (l *loop) observe(o linkmon.Observation) {
 	if event, ok := o.Event.(failover.LinkChanged); ok {
+		event.Link = l.picture.usable(event.Uplink, event.Link)
+		o.Event = event
 		l.picture.set(event.Uplink, event.Link)
 		l.reporter.counters.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.enforcer.linksChanged()
@@ -258,6 +260,7 @@ func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
+	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
