@@ -13,7 +13,7 @@ func TestInit(t *testing.T) {
 		{{"wwan0", 700}, {"eth0.100", 100}},
 		{{"on", 1}, {"5", 2}, {"null", 3}, {"a#b", 4}, {"0x1", 5}, {"- x", 6}, {`q"\`, 7}, {"y", 8}, {".inf", 9}, {"~", 10}, {"#", 11}},
 	} {
-		c := good(t, string(Init(routes)))
+		c := good(t, string(Init(routes, nil)))
 		want := Default().Auto(routes)
 		if len(routes) == 0 {
 			equal(t, "without routes", c, Default())
@@ -32,7 +32,7 @@ func TestInit(t *testing.T) {
 
 // TestInitComments: the commented lines are a good file too.
 func TestInitComments(t *testing.T) {
-	c := good(t, string(Init([]DefaultRoute{{"eth0", 1}}))+uncommented())
+	c := good(t, string(Init([]DefaultRoute{{"eth0", 1}}, nil))+uncommented())
 	equal(t, "health", c.Health, defaultHealth())
 	equal(t, "probe", c.Probe, defaultProbe())
 }

@@ -145,6 +145,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
 		NewFlows: func() (map[lane.Lane]uint64, error) { return flowsByLane(&counting) },
+		IsModem:  IsModem,
 	})
 	if err := l.open(cfg); err != nil {
 		return err

@@ -115,6 +115,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	next.markModems(l.isModem, l.picture.links)
 	if l.setup.generation > 0 && next.layout != l.setup.layout {
 		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
 			"run swerve teardown and start again")

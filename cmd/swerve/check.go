@@ -39,6 +39,9 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 				routes, _ := daemon.DefaultRoutes()
 				uplinks = cfg.Auto(routes)
 			}
+			for i, u := range uplinks {
+				uplinks[i].Modem = daemon.IsModem(u.Interface)
+			}
 			own, _ := daemon.OwnAddresses() // likewise
 			return cfg.Summary(cmd.OutOrStdout(), uplinks, own)
 		},
