@@ -182,9 +182,10 @@ func (us uplinks) setAside(t *turn, f Family, name string, aside bool) {
 	t.rejudge = true
 }
 
+// A path keeps its last target that counts: without any it would have no witness.
 func (p *path) setAside(name string, aside bool) {
 	for i := range p.targets {
-		if tg := &p.targets[i]; tg.name == name && tg.aside != aside {
+		if tg := &p.targets[i]; tg.name == name && tg.aside != aside && !(aside && p.targets.active() == 1) {
 			tg.aside = aside
 			p.window.drop(i)
 			p.touched = true

@@ -27,6 +27,8 @@ type world struct {
 	net    *network
 	steps  []step
 	intent *Intent
+	// removed are the uplinks that are taken out of the configuration for now.
+	removed map[string]bool
 	// voluntary is the last switch by choice of each policy and family.
 	voluntary map[string]Instant
 	lost      map[string][]string
@@ -35,7 +37,7 @@ type world struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 2)), voluntary: map[string]Instant{},
-		lost: map[string][]string{},
+		lost: map[string][]string{}, removed: map[string]bool{},
 	}
 	w.cfg = w.randomConfig()
 	w.net = newNetwork(w.cfg, seed)
@@ -85,8 +87,48 @@ func (w *world) randomConfig() Config {
 	return c
 }
 
+// reconfigure applies the configuration, without the uplinks that are removed.
+func (w *world) reconfigure() {
+	gone := func(name string) bool { return w.removed[name] }
+	c := w.cfg
+	c.Uplinks = slices.DeleteFunc(slices.Clone(c.Uplinks), func(u Uplink) bool { return gone(u.Name) })
+	c.Policies = slices.Clone(c.Policies)
+	for i := range c.Policies {
+		var tiers [][]Share
+		for _, tier := range c.Policies[i].Tiers {
+			left := slices.DeleteFunc(slices.Clone(tier), func(s Share) bool { return gone(s.Uplink) })
+			if len(left) > 0 {
+				tiers = append(tiers, left)
+			}
+		}
+		c.Policies[i].Tiers = tiers
+	}
+	w.net.step(Configure{Config: c})
+}
+
+// adoptSome has the engine begin with what an earlier run left: any uplinks in the
+// first rungs, several in one too.
+func (w *world) adoptSome() {
+	a := Adopt{Carrying: map[string][2][]string{}}
+	for _, p := range w.cfg.Policies {
+		var both [2][]string
+		for _, f := range Families {
+			for _, u := range w.cfg.Uplinks {
+				if w.chance(0.5) {
+					both[f] = append(both[f], u.Name)
+				}
+			}
+		}
+		a.Carrying[p.Name] = both
+	}
+	w.net.step(a)
+}
+
 // play lets time pass, with a change every now and then.
 func (w *world) play(length time.Duration) {
+	if w.chance(0.3) {
+		w.adoptSome()
+	}
 	for _, u := range w.cfg.Uplinks {
 		if w.chance(0.9) {
 			w.net.step(LinkChanged{Uplink: u.Name, Link: testLink(u.Name, 1)})
@@ -133,7 +175,16 @@ func (w *world) change() {
 
 func (w *world) changeByHand(u Uplink, f Family) {
 	n := w.net
-	switch w.rand.IntN(5) {
+	switch w.rand.IntN(7) {
+	case 5, 6:
+		w.removed[u.Name] = !w.removed[u.Name]
+		if len(w.removed) == len(w.cfg.Uplinks) && !slices.ContainsFunc(w.cfg.Uplinks, func(u Uplink) bool { return !w.removed[u.Name] }) {
+			w.removed[u.Name] = false // one is always left
+		}
+		w.reconfigure()
+		if !w.removed[u.Name] {
+			n.step(LinkChanged{Uplink: u.Name, Link: w.randomLink(u.Name)})
+		}
 	case 0:
 		n.step(Operator{Verb: OperatorVerb(w.rand.IntN(3)), Uplink: u.Name, Until: n.now + time.Duration(w.rand.Int64N(int64(time.Minute)))})
 	case 1:
@@ -145,10 +196,10 @@ func (w *world) changeByHand(u Uplink, f Family) {
 		i := w.rand.IntN(len(w.cfg.Uplinks))
 		w.cfg.Uplinks = slices.Clone(w.cfg.Uplinks)
 		w.cfg.Uplinks[i].Enabled = w.chance(0.7)
-		n.step(Configure{Config: w.cfg})
+		w.reconfigure()
 	case 4:
 		w.cfg.Failback.Manual = !w.cfg.Failback.Manual
-		n.step(Configure{Config: w.cfg})
+		w.reconfigure()
 	}
 }
 
@@ -204,6 +255,10 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 	from, cut := rankUp, false
 	for _, name := range s.From {
 		p := e.uplinks.path(name, s.Family)
+		if p == nil { // removed
+			from, cut = rankCut, true
+			continue
+		}
 		from = max(from, rankOf(p))
 		cut = cut || p.cut()
 	}
@@ -226,7 +281,8 @@ func (w *world) checkSwitch(at Instant, s *SwitchChange) error {
 	key := s.Policy + s.Family.String()
 	last, ok := w.voluntary[key]
 	w.voluntary[key] = at
-	if ok && !e.selector.operatorActed(at) && at-last < e.selector.failback.MinInterval {
+	i := slices.IndexFunc(e.selector.policies, func(p *policy) bool { return p.cfg.Name == s.Policy })
+	if ok && !e.selector.policies[i].operatorActed(at) && at-last < e.selector.failback.MinInterval {
 		return fmt.Errorf("%s of %s only %v after the last", s.Kind, key, at-last)
 	}
 	return nil
@@ -383,7 +439,8 @@ func (w *world) heal() {
 	for i := range w.cfg.Uplinks {
 		w.cfg.Uplinks[i].Enabled = true
 	}
-	n.step(Configure{Config: w.cfg})
+	clear(w.removed)
+	w.reconfigure()
 	n.step(Operator{Verb: Resume})
 	for _, u := range w.cfg.Uplinks {
 		n.step(LinkChanged{Uplink: u.Name, Link: testLink(u.Name, 1)})
@@ -396,6 +453,9 @@ func goodWire(wireKey) *wire { return &wire{rtt: 20 * time.Millisecond} }
 func (w *world) checkPreferred() {
 	for i, p := range w.net.eng.View().Policies {
 		want := w.cfg.Policies[i].Tiers[0]
+		if slices.ContainsFunc(want, func(s Share) bool { return !slices.ContainsFunc(w.cfg.Uplinks, func(u Uplink) bool { return u.Name == s.Uplink }) }) {
+			continue // a policy of an uplink that there never was
+		}
 		for _, f := range Families {
 			if w.cfg.Uplinks[0].Family[f].Enabled && !sameUplinks(p.Family[f], want) {
 				w.t.Errorf("seed %d: %s %s carries by %v, not by %v", w.seed, p.Name, f, p.Family[f], want)
