@@ -35,6 +35,9 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			fmt.Sprintf("%d rules are not acted on by this version: all traffic goes by the policy default", n),
 			"leave the rules out, or wait for a newer version")
 	}
+	for _, u := range s.cfg.Unbuilt() {
+		add("not-built", control.Info, u.Key, u.Text, "leave it out, or wait for a newer version")
+	}
 	if len(s.unbuilt) > 0 {
 		add("not-built", control.Warning, "probe.targets",
 			"this version does not probe by tcp, http or dns, so these targets are left out: "+strings.Join(s.unbuilt, " "),

@@ -196,6 +196,13 @@ func (r *reporter) configured(action, reason string, problems []string, generati
 	}})
 }
 
+// refused keeps the problem of a file that was refused, until a good one is taken: who
+// reloads by a signal gets no answer.
+func (r *reporter) refused(cause error) {
+	r.problems.set("config", "reload-refused", control.Warning, cause,
+		"correct the file (swerve check) and reload; what was in force before still is")
+}
+
 // started reports that the daemon is at work.
 func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	line := summary(view)
@@ -230,7 +237,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			uplink.Counters = r.counters.of(u.Name)
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
-		for _, p := range view.Policies {
+		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt
 			out.Policies = append(out.Policies, control.PolicyOf(p))
 		}
 		out.Problems = append(r.problems.list(clock), control.HealthProblems(out.Uplinks, out.Policies)...)

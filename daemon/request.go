@@ -87,13 +87,16 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
 		err := refusal(found)
+		l.reporter.refused(fmt.Errorf("the configuration file has %d problems, the first: %s", len(found), found[0]))
 		l.reporter.configured("refused", err.Error(), err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {
+		l.reporter.refused(fmt.Errorf("the configuration file cannot be taken over: %w", err))
 		l.reporter.configured("refused", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
+	l.reporter.refused(nil)
 	l.reporter.configured("reloaded", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil
 }

@@ -453,7 +453,9 @@ func goodWire(wireKey) *wire { return &wire{rtt: 20 * time.Millisecond} }
 func (w *world) checkPreferred() {
 	for i, p := range w.net.eng.View().Policies {
 		want := w.cfg.Policies[i].Tiers[0]
-		if slices.ContainsFunc(want, func(s Share) bool { return !slices.ContainsFunc(w.cfg.Uplinks, func(u Uplink) bool { return u.Name == s.Uplink }) }) {
+		if slices.ContainsFunc(want, func(s Share) bool {
+			return !slices.ContainsFunc(w.cfg.Uplinks, func(u Uplink) bool { return u.Name == s.Uplink })
+		}) {
 			continue // a policy of an uplink that there never was
 		}
 		for _, f := range Families {
