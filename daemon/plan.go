@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink"
+
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
@@ -184,4 +186,19 @@ func OwnAddresses() ([]netip.Addr, error) {
 	links := new(frozenNetwork)
 	found := links.Own()
 	return found, links.err
+}
+
+// MissingInterfaces returns the enabled uplinks whose interface, by name, altname or
+// MAC address, this machine does not have now; none where that cannot be read.
+func MissingInterfaces(uplinks []config.Uplink) []config.Uplink {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(uplinks), func(u config.Uplink) bool {
+		return !u.Enabled || slices.ContainsFunc(links, func(l netlink.Link) bool {
+			a := l.Attrs()
+			return a.Name == u.Interface || slices.Contains(a.AltNames, u.Interface) || a.HardwareAddr.String() == u.Interface
+		})
+	})
 }
