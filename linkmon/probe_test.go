@@ -324,7 +324,7 @@ func TestManyProbesAtOnce(t *testing.T) {
 	out := newOutbox()
 	clock := clockFrom(time.Now())
 	p := newTestProber(clock, out, scriptedMethod{one: {{}, {after: 2 * time.Millisecond, from: one}}}.probe(clock))
-	const probes = 500
+	const probes = 400
 	sent, answered := 0, 0
 	seen := map[failover.ProbeID]int{}
 	for i := range probes {
