@@ -88,16 +88,16 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	if len(found) > 0 {
 		err := refusal(found)
 		l.reporter.refused(fmt.Errorf("the configuration file has %d problems, the first: %s", len(found), found[0]))
-		l.reporter.configured("refused", err.Error(), err.Problems, l.setup.generation)
+		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {
 		l.reporter.refused(fmt.Errorf("the configuration file cannot be taken over: %w", err))
-		l.reporter.configured("refused", err.Error(), nil, l.setup.generation)
+		l.reporter.configured("refused", "configuration", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
 	l.reporter.refused(nil)
-	l.reporter.configured("reloaded", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
+	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil
 }
 
@@ -114,7 +114,8 @@ func refusal(found []config.Problem) *control.Error {
 // configure makes a configuration the one in force. Everything is prepared before anything
 // is changed, so an error leaves all as it was.
 func (l *loop) configure(cfg *config.Config) error {
-	next, err := newSetup(cfg, l.defaults, l.net.Own(), l.state)
+	acting := l.setup.acting || l.enforcer.kernel.standing
+	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), l.state)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,6 @@ func (l *loop) configure(cfg *config.Config) error {
 			"run swerve teardown and start again")
 	}
 	next.generation = l.setup.generation + 1
-	next.acting = l.setup.acting || l.enforcer.kernel.standing
 	l.setup = next
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)
 	l.picture.retain(slices.Concat(next.uplinks, next.candidates))

@@ -19,11 +19,11 @@ func TestLogThatTakesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, usual, forgiving, "sh", "-ec", open, "{dir}/log")
+				g := newGateway(t, usual, quickRecovery, "sh", "-ec", open, "{dir}/log")
 				g.Start()
 				g.Await("the first uplink to carry, and all to be up", lab.Settled)
 				// Refusals are long lines: more than the queue has room for.
-				g.Configure(forgiving + manyMistakes(3000))
+				g.Configure(quickRecovery + manyMistakes(3000))
 				for range 20 {
 					if _, stderr, code := g.swerve("reload"); code == 0 || !strings.Contains(stderr, "nobody0") {
 						t.Fatalf("reload of a bad file: exit code %d\n%.300s", code, stderr)
@@ -32,7 +32,7 @@ func TestLogThatTakesNothing(t *testing.T) {
 				g.Await("the problem log-dropped", func(s *control.Status) bool {
 					return slices.ContainsFunc(s.Problems, func(p control.Problem) bool { return p.Code == "log-dropped" })
 				})
-				p := g.party(fiber)
+				p := g.clients(fiber)
 				f := g.Break(fiber, "black-hole")
 				g.leaves("black-hole", p, f.Onset)
 				g.comesBack(f, p)
