@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"swerve/failover"
 	"swerve/target"
@@ -69,8 +70,21 @@ func wrongInterface(s string) string {
 	case strings.ContainsAny(s, "/:") || strings.ContainsFunc(s, unicode.IsSpace):
 		return "contains a space, slash or colon"
 	}
+	if i := strings.IndexFunc(s, unheld); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		return fmt.Sprintf("contains %q (%U), which nftables cannot hold exactly, so that its traffic would go unmasqueraded", r, r)
+	}
 	return ""
 }
+
+// unheld reports whether nft text cannot hold a character in an interface's name as it
+// is: it has no way to write a quote or a backslash, and reads * as any characters and
+// $ as a variable. Characters beyond ASCII can look like others, or like none.
+func unheld(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"\*$`, r) }
+
+// WrongDevice returns why an interface of this name, as the kernel has it, cannot be an
+// uplink: "contains …", as a phrase behind the name. It is empty where it can.
+func WrongDevice(name string) string { return wrongInterface(name) }
 
 // gateway reads the next hop of one family.
 func gateway(f failover.Family) reader[Gateway] {
@@ -111,11 +125,13 @@ func wrongHop(a netip.Addr, f failover.Family) string {
 		return "is an " + familyName(failover.FamilyOf(a)) + " address"
 	case a.Zone() != "":
 		return "names an interface, which the uplink already does"
-	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
+	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == broadcast:
 		return "is not the address of a host"
 	}
 	return ""
 }
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // familyName returns the name of a family as messages write it.
 func familyName(f failover.Family) string {
@@ -194,8 +210,31 @@ func prefix6(d *decoder, n node) (Prefix6, bool) {
 			return Prefix6{}, true
 		}
 	}
-	list, ok := oneOrMany(maxSmallList, prefix(failover.IPv6))(d, n)
+	list, ok := oneOrMany(maxSmallList, nativePrefix)(d, n)
 	return Prefix6{Prefixes: list}, ok
+}
+
+// leastNative is the shortest prefix that can be native on an uplink: the largest
+// blocks that providers hold have 19 bits.
+const leastNative = 16
+
+// nativePrefix reads a prefix whose addresses can be native on an uplink.
+func nativePrefix(d *decoder, n node) (netip.Prefix, bool) {
+	p, ok := prefix(failover.IPv6)(d, n)
+	if !ok {
+		return p, false
+	}
+	wrong := ""
+	switch a := p.Addr(); {
+	case p.Bits() < leastNative:
+		wrong = "is larger than what any provider routes to one customer"
+	case a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast():
+		wrong = "has no addresses that leave by an uplink"
+	default:
+		return p, true
+	}
+	d.wrong(n, show(p.String())+" "+wrong, fmt.Sprintf("a prefix of at least %d bits that the provider routes here, such as 2001:db8:1::/48", leastNative))
+	return p, false
 }
 
 // absolutePath reads the absolute path of a file or folder, at most limit bytes

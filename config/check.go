@@ -19,11 +19,16 @@ func (d *decoder) check(c *Config) {
 	d.checkMasks(c.Kernel)
 }
 
-// checkUplinks finds names and interfaces that are used twice.
+// checkUplinks finds names and interfaces that are used twice, and keys that
+// contradict each other.
 func (d *decoder) checkUplinks(c *Config) {
 	names, interfaces := map[string]int{}, map[string]int{}
 	for i, u := range c.Uplinks {
 		path := indexPath("uplinks", i)
+		if u.SNAT == NoSNAT && len(u.SNATExcept) > 0 {
+			d.wrongAt(keyPath(path, "snat_except"), "excepts addresses from masquerading, and snat: none masquerades none",
+				"snat: masquerade, or no snat_except")
+		}
 		if first, twice := firstUse(names, u.Name, i); twice {
 			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is also the name of uplinks[%d]", show(u.Name), first),
 				"a unique name")

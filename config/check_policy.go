@@ -22,6 +22,10 @@ func (d *decoder) checkPolicies(c *Config) {
 		d.checkTiers(c, i, used)
 	}
 	d.checkUnused(c, used)
+	if n := len(c.Policies); n == maxPolicies && !slices.ContainsFunc(c.Policies, func(p Policy) bool { return p.Name == DefaultPolicy }) {
+		d.wrongAt("policies", fmt.Sprintf("has %d policies beside %s, which always exists", n, DefaultPolicy),
+			fmt.Sprintf("at most %d beside it", maxPolicies-1))
+	}
 }
 
 // checkTiers checks the uplinks that a policy names, and adds them to used.

@@ -12,7 +12,7 @@ import (
 // do. A rule that only several earlier rules cover together is not reported.
 func (d *decoder) checkRules(c *Config) {
 	policies := policyNames(c)
-	var before []rule.Cover
+	var before rule.Index
 	var lines []int // those of before
 	for i := range c.Rules {
 		r, path := &c.Rules[i], indexPath("rules", i)
@@ -23,12 +23,13 @@ func (d *decoder) checkRules(c *Config) {
 			continue
 		}
 		m := rule.NewCover(r.Match)
-		if n := slices.IndexFunc(before, func(b rule.Cover) bool { return b.Covers(m) }); n >= 0 {
+		if n, covered := before.First(m); covered {
 			d.wrongAt(path, fmt.Sprintf("can never match: the rule on line %d matches all of it", lines[n]),
 				"the narrower rule first, or only one of the two")
 			continue
 		}
-		before, lines = append(before, m), append(lines, r.Line)
+		before.Add(m)
+		lines = append(lines, r.Line)
 	}
 }
 

@@ -61,6 +61,9 @@ type Uplink struct {
 	SNAT6      SNAT
 	Prefix6    Prefix6
 	Metered    Metered
+	// Modem: the machine says that the interface is a modem's. It is not from the
+	// file; the caller sets it.
+	Modem bool
 	// DNS are this uplink's own resolvers, always queried through it.
 	DNS []netip.Addr
 	// Route is what the learnt default routes do not tell, or tell wrongly, by family.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,9 @@ func duration(least, most time.Duration) reader[time.Duration] {
 // and what would be right.
 func parseDuration(s string, least, most time.Duration) (v time.Duration, wrong, right string) {
 	v, ok := durationOf(s)
+	if !ok && hugeDuration.MatchString(s) {
+		return 0, show(s) + " is above the maximum", "at most " + FormatDuration(most)
+	}
 	if _, err := strconv.ParseFloat(s, 64); err == nil && !ok {
 		return 0, show(s) + " has no unit", "a duration such as " + s + "s or " + s + "ms"
 	}
@@ -38,6 +42,10 @@ func parseDuration(s string, least, most time.Duration) (v time.Duration, wrong,
 	}
 	return v, "", ""
 }
+
+// hugeDuration matches what is written as a duration, and is too long for one where it
+// cannot be read.
+var hugeDuration = regexp.MustCompile(`^\+?([0-9]{1,9}d)?([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))*$|^\+?[0-9]+d$`)
 
 // durationOf reads a duration in Go's notation, optionally preceded by whole days
 // (d).

@@ -99,7 +99,7 @@ func (u Uplink) GatewayOf(f failover.Family) Gateway {
 }
 
 // IsMetered reports whether the uplink is metered. With metered: auto it is if its
-// interface is named wwan….
+// interface is that of a modem: by its name, or by what the machine says of it.
 func (u Uplink) IsMetered() bool {
 	switch u.Metered {
 	case MeteredYes:
@@ -107,5 +107,9 @@ func (u Uplink) IsMetered() bool {
 	case MeteredNo:
 		return false
 	}
-	return strings.HasPrefix(u.Interface, "wwan")
+	return u.Modem || NamedModem(u.Interface)
 }
+
+// NamedModem reports whether an interface has a name of a modem's: systemd and the
+// kernel name WWAN interfaces ww….
+func NamedModem(device string) bool { return strings.HasPrefix(device, "ww") }

@@ -9,9 +9,13 @@ import (
 
 // Init returns a configuration file for a machine with these default routes. It is
 // valid and commented, and means the same as `uplinks: auto` does now. Without
-// any route it says `uplinks: auto`.
-func Init(routes []DefaultRoute) []byte {
+// any route it says `uplinks: auto`. isModem reports whether an interface is a
+// modem's; nil for by name.
+func Init(routes []DefaultRoute, isModem func(device string) bool) []byte {
 	uplinks := Default().Auto(routes)
+	for i, u := range uplinks {
+		uplinks[i].Modem = isModem != nil && isModem(u.Interface)
+	}
 	var b strings.Builder
 	b.WriteString(initHead)
 	switch len(uplinks) {

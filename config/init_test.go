@@ -14,7 +14,7 @@ func TestInit(t *testing.T) {
 		{{"wan0", 100, 3}, {"wan1", 100, 1}, {"wwan0", 700, 0}},
 		{{"on", 1, 0}, {"5", 2, 0}, {"null", 3, 0}, {"a#b", 4, 0}, {"0x1", 5, 0}, {"- x", 6, 0}, {`q"\`, 7, 0}, {"y", 8, 0}, {".inf", 9, 0}, {"~", 10, 0}, {"#", 11, 0}},
 	} {
-		c := good(t, string(Init(routes)))
+		c := good(t, string(Init(routes, nil)))
 		want := Default().Auto(routes)
 		if len(routes) == 0 {
 			equal(t, "without routes", c, Default())
@@ -34,7 +34,7 @@ func TestInit(t *testing.T) {
 
 // TestInitComments: the commented lines are a good file too.
 func TestInitComments(t *testing.T) {
-	c := good(t, string(Init([]DefaultRoute{{"eth0", 1, 0}}))+uncommented())
+	c := good(t, string(Init([]DefaultRoute{{"eth0", 1, 0}}, nil))+uncommented())
 	equal(t, "health", c.Health, defaultHealth())
 	equal(t, "probe", c.Probe, defaultProbe())
 }

@@ -109,7 +109,6 @@ uplinks:
     gateway6: fe80::1
     ipv6: on
     snat: off
-    snat_except: 10.0.0.0/8
     snat6: npt
     prefix6: "2001:db8:1::/48"
     metered: yes
@@ -125,6 +124,7 @@ uplinks:
     ipv6: false
     prefix6: [2001:db8:2::/48, 2001:db8:3::/48]
     snat6: none
+    snat_except: 10.0.0.0/8
   - {name: lte, interface: wwan0, metered: false}
 ...
 `
@@ -184,7 +184,7 @@ func TestEveryUplinkKey(t *testing.T) {
 	fiber := Uplink{
 		Name: "fiber", Interface: "02:00:5e:00:53:01", Line: lineOf(t, every, "- name: fiber"), Enabled: true, IPv6: true,
 		Gateway: Gateway{Addr: netip.MustParseAddr("192.0.2.1")}, Gateway6: Gateway{Addr: netip.MustParseAddr("fe80::1")},
-		SNAT: NoSNAT, SNATExcept: prefixes("10.0.0.0/8"), SNAT6: NPT, Prefix6: Prefix6{Prefixes: prefixes("2001:db8:1::/48")},
+		SNAT: NoSNAT, SNAT6: NPT, Prefix6: Prefix6{Prefixes: prefixes("2001:db8:1::/48")},
 		Metered: MeteredYes, DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")},
 		Probe: probe, Health: health,
 	}
@@ -202,6 +202,7 @@ func TestEveryUplinkKey(t *testing.T) {
 	}
 	cable := newUplink(probe, health)
 	cable.Name, cable.Interface, cable.Line = "cable", "enx0123456789ab", lineOf(t, every, "- name: cable")
+	cable.SNATExcept = prefixes("10.0.0.0/8")
 	cable.Gateway, cable.Gateway6, cable.IPv6, cable.SNAT6 = Gateway{None: true}, Gateway{None: true}, false, NoSNAT
 	cable.Prefix6 = Prefix6{Prefixes: prefixes("2001:db8:2::/48", "2001:db8:3::/48")}
 	lte := newUplink(probe, health)

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -157,12 +159,23 @@ func (d *decoder) text(n node, want string) (string, bool) {
 		d.wrong(n, "is empty", want)
 		return "", false
 	case *ast.LiteralNode:
-		return strings.TrimRight(v.Value.Value, "\n"), true
+		return d.printable(n, strings.TrimRight(v.Value.Value, "\n"), want)
 	case *ast.StringNode:
-		return v.Value, true
+		return d.printable(n, v.Value, want)
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return v.GetToken().Value, true
 	}
 	d.wrong(n, "is "+kind(n.ast), want)
 	return "", false
+}
+
+// printable returns a text unless it has control characters, which YAML allows as
+// escapes in quotes and which no value has use for.
+func (d *decoder) printable(n node, s, want string) (string, bool) {
+	if i := strings.IndexFunc(s, unicode.IsControl); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		d.wrong(n, fmt.Sprintf("%s contains the control character %U", show(s), r), want)
+		return "", false
+	}
+	return s, true
 }

@@ -24,6 +24,7 @@ func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	list = append(list, sameGateways(enabled)...)
 	list = append(list, grouped(enabled, uplinkWarnings)...)
 	list = append(list, grouped(enabled, func(u Uplink) []string { return ownWarnings(u, own) })...)
+	list = append(list, c.unbuiltWarnings()...)
 	for _, p := range c.Policies[1:] {
 		if !slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Use == p.Name }) {
 			list = append(list, fmt.Sprintf("no rule uses policy %s", p.Name))

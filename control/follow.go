@@ -27,8 +27,8 @@ type Batch struct {
 // A reader may take any time over a batch. It holds up neither the hub nor other
 // readers, and when the log has dropped events that the reader has not had, the next
 // batch says how many. In the order of their numbers, a reader gets each event
-// exactly once or counted in Missed. Numbers begin at 1 with each Hub: a reader that
-// resumes from a number that it has stored asks for events of this Hub only.
+// exactly once or counted in Missed. Numbers begin at 1, or behind those of the events
+// that were restored.
 func (h *Hub) Follow(ctx context.Context, from uint64) iter.Seq[Batch] {
 	return func(yield func(Batch) bool) {
 		next := from

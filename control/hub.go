@@ -70,6 +70,33 @@ func NewHub() *Hub {
 	return h
 }
 
+// Restore begins the log with events of an earlier process, the oldest first, so that
+// readers get them too and the numbers go on. It is for a hub to which nothing was
+// published yet, and that has no readers. The log has numbers without gaps: where the
+// events have some, those before a gap move up.
+func (h *Hub) Restore(lines []Line) {
+	last := uint64(len(lines))
+	for _, l := range lines {
+		last = max(last, l.Event.Seq)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inboxMu.Lock()
+	defer h.inboxMu.Unlock()
+	h.first = last - uint64(len(lines)) + 1
+	h.next.Store(last + 1)
+	for i, l := range lines {
+		if number := last - uint64(len(lines)-1-i); l.Event.Seq != number {
+			l.Event.Seq = number
+			l = encode(l.Event)
+		}
+		h.append(l)
+	}
+}
+
+// Next is the number that the next event will get.
+func (h *Hub) Next() uint64 { return h.seq() }
+
 // Publish appends an event to the log and assigns its Seq; an event without a Time
 // happened now. The hub keeps what the event points to, which must not change
 // afterwards.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -90,4 +91,20 @@ func TestHealthProblems(t *testing.T) {
 	s.Uplinks = append(s.Uplinks, down, drained, bad)
 	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"})
 	golden(t, "problems.json", indented(t, HealthProblems(s.Uplinks, s.Policies)))
+}
+
+// Many uplinks with one trouble are one problem.
+func TestProblemsOfManyAreGrouped(t *testing.T) {
+	var uplinks []Uplink
+	for i := range 60 {
+		u := Uplink{Name: fmt.Sprintf("wan%d", i+1), Enabled: true, Admin: Auto, IPv4: FamilyStatus{State: Down, Reason: "no carrier"}, IPv6: FamilyStatus{State: Absent}}
+		uplinks = append(uplinks, u)
+	}
+	problems := HealthProblems(uplinks, nil)
+	if len(problems) != 1 || problems[0].Code != "uplink-down" || problems[0].Text != "60 uplinks are down: wan1, wan2, wan3 and 57 more" {
+		t.Errorf("problems: %+v", problems)
+	}
+	if few := HealthProblems(uplinks[:3], nil); len(few) != 3 || few[2].Object != "wan3" {
+		t.Errorf("problems of three: %+v", few)
+	}
 }

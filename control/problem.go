@@ -11,19 +11,23 @@ import (
 
 // HealthProblems are the problems that follow from the health of uplinks and
 // policies alone, sorted: "uplink-down", "uplink-shunned" and "uplink-degraded"
-// for each uplink that is in use, and "policy-dead" for each policy without an
-// answering uplink.
+// for each uplink that is in use, or one for all where they are many, and
+// "policy-dead" for each policy without an answering uplink.
 func HealthProblems(uplinks []Uplink, policies []Policy) []Problem {
 	var out []Problem
+	troubled := map[State][]Problem{}
 	for _, u := range uplinks {
 		if !u.watched() {
 			continue
 		}
 		for _, s := range []State{Down, Shunned, Degraded} {
 			if p, ok := uplinkProblem(u, s); ok {
-				out = append(out, p)
+				troubled[s] = append(troubled[s], p)
 			}
 		}
+	}
+	for _, s := range []State{Down, Shunned, Degraded} {
+		out = append(out, together(troubled[s], s)...)
 	}
 	for _, p := range policies {
 		if policyDead(p, uplinks) {
@@ -32,6 +36,32 @@ func HealthProblems(uplinks []Uplink, policies []Policy) []Problem {
 	}
 	SortProblems(out)
 	return out
+}
+
+// From groupFrom uplinks on with the same trouble there is one problem for all, which
+// names the first groupNamed of them.
+const (
+	groupFrom  = 4
+	groupNamed = 3
+)
+
+// together makes one problem of many of one kind.
+func together(all []Problem, s State) []Problem {
+	if len(all) < groupFrom {
+		return all
+	}
+	one := all[0]
+	var names []string
+	for i, p := range all {
+		one.Since = earlier(one.Since, p.Since)
+		if i < groupNamed {
+			names = append(names, p.Object)
+		}
+	}
+	one.Object = "uplinks"
+	one.Text = fmt.Sprintf("%d uplinks are %s: %s and %d more", len(all), s, strings.Join(names, ", "), len(all)-groupNamed)
+	one.Remedy = "see swerve status for each; look first for what they have in common, such as one switch, modem or power supply"
+	return []Problem{one}
 }
 
 // uplinkProblem is one problem for all families in which the uplink is in state s.
@@ -64,14 +94,28 @@ func uplinkRemedy(u Uplink, s State) string {
 	switch {
 	case s == Degraded:
 		return "look for an overloaded line or a weak signal, or widen its limits in the configuration"
+	case strings.Contains(u.IPv4.Reason, switchedOff) || strings.Contains(u.IPv6.Reason, switchedOff):
+		return fmt.Sprintf("switch the interface on: ip link set %s up, or have your network manager do it", u.Interface)
 	case u.Carrier == nil:
 		return fmt.Sprintf("plug in or name the interface %s; it is used as soon as it appears", u.Interface)
 	case !*u.Carrier:
 		return fmt.Sprintf("check the cable or the modem on %s", u.Interface)
-	case s == Down && u.IPv4.Gateway == nil && u.IPv6.Gateway == nil:
-		return fmt.Sprintf("check why %s gets no address and gateway, or set them by hand", u.Interface)
+	case lacks(u, s, "no gateway"):
+		return fmt.Sprintf("swerve knows no gateway there: see ip route show table all dev %s for a default route with via in table main, or name it as gateway: in the configuration (none for a point-to-point link)", u.Interface)
+	case lacks(u, s, "no address"):
+		return fmt.Sprintf("check why %s has no address: its DHCP client or network manager, or the address that you have set", u.Interface)
 	}
 	return fmt.Sprintf("check the modem and the provider behind %s; it is used again when it answers", u.Interface)
+}
+
+// switchedOff is in the engine's reason for an interface that is administratively down.
+const switchedOff = "switched off"
+
+// lacks reports whether an uplink is in a state in some family for a reason.
+func lacks(u Uplink, s State, reason string) bool {
+	return slices.ContainsFunc(failover.Families[:], func(f failover.Family) bool {
+		return u.Family(f).State == s && strings.Contains(u.Family(f).Reason, reason)
+	})
 }
 
 func deadProblem(p Policy, uplinks []Uplink) Problem {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,8 +85,14 @@ func ParseSince(s string, now time.Time) (time.Time, error) {
 	if d, ok := parseSpan(s); ok {
 		return now.Add(-d), nil
 	}
+	if hugeSpan.MatchString(s) {
+		return time.Time{}, fmt.Errorf("since is %s, longer than a span can be; at most 65535d or 2562047h", quote(s))
+	}
 	return time.Time{}, fmt.Errorf("since is %s, neither a span such as 1h or 2d nor a time such as 2026-01-31T08:00:00Z", quote(s))
 }
+
+// hugeSpan matches what is written as a span, and is too long where it cannot be read.
+var hugeSpan = regexp.MustCompile(`^([0-9]+d)?([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^[0-9]+d$`)
 
 // parseSpan is time.ParseDuration with days, without signs.
 func parseSpan(s string) (time.Duration, bool) {

@@ -81,8 +81,8 @@ type Uplink struct {
 	Carrier *bool `json:"carrier"`
 	Metered bool  `json:"metered"`
 	Admin   Admin `json:"admin"`
-	// OverrideUntil ends Admin by itself; HeldUntil is when damping is expected
-	// to end; LastProven is the last answer in any family.
+	// OverrideUntil ends Admin by itself; HeldUntil is when the uplink is
+	// expected to count as up again; LastProven is the last answer in any family.
 	OverrideUntil Time `json:"override_until"`
 	HeldUntil     Time `json:"held_until"`
 	LastProven    Time `json:"last_proven"`

@@ -91,7 +91,7 @@ func (r *rig) flapUntilHeld(name, uplink string) {
 		r.after(3 * time.Second)
 		r.change(name, func(l *line) { l.link.Carrier = true })
 		r.after(3 * time.Second)
-		if !r.uplink(uplink).HeldUntil.IsZero() {
+		if u := r.uplink(uplink); u.HeldUntil.Sub(r.status().Now.Time) > time.Minute { // by damping, not only until it is good for long enough
 			return
 		}
 	}

@@ -109,6 +109,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 		problems: &problems{now: l.clock.now},
 	}
 	l.keeper, l.state = openKeeper(cfg.State, o.Log, l.reporter.problems)
+	l.reporter.kept = l.state.LastSwitch
 	return l
 }
 
@@ -139,16 +140,19 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	defer moving.Close()
 	defer counting.Close()
 	hub := control.NewHub()
+	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
 		NewFlows: func() (map[lane.Lane]uint64, error) { return flowsByLane(&counting) },
+		IsModem:  IsModem,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
 	}
 	optional := []task{
 		{name: "namespace lock", run: func(ctx context.Context) error { return held.watch(ctx, l.reporter.problems) }},
+		{name: "event history", run: history.run},
 	}
 	if l.logQueue != nil {
 		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})

@@ -23,7 +23,8 @@
 //     goroutines, which of them are vital, and what happens when one fails
 //   - machine.go: what the daemon watches, changes and reports to, which tests and
 //     the simulator replace
-//   - keeper.go, state.go: what outlives the daemon, written in the background
+//   - keeper.go, state.go, history.go: what outlives the daemon, written in the
+//     background
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon a network namespace
 //   - plan.go, teardown.go: what there is without a daemon

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,6 +36,9 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			fmt.Sprintf("%d rules are not acted on by this version: all traffic goes by the policy default", n),
 			"leave the rules out, or wait for a newer version")
 	}
+	for _, u := range s.cfg.Unbuilt() {
+		add("not-built", control.Info, u.Key, u.Text, "leave it out, or wait for a newer version")
+	}
 	if len(s.unbuilt) > 0 {
 		add("not-built", control.Warning, "probe.targets",
 			"this version does not probe by tcp, http or dns, so these targets are left out: "+strings.Join(s.unbuilt, " "),
@@ -53,6 +57,31 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
 	return append(out, s.alikes(links, strict)...)
+}
+
+// nameProblems are those of interfaces that cannot be used because of their names:
+// uplinks' by uplink, and under `uplinks: auto` those that hold default routes.
+func nameProblems(s setup, misnamed map[string]string, defaults []config.DefaultRoute) []control.Problem {
+	found := map[string]string{} // by interface, whose
+	for uplink, device := range misnamed {
+		found[device] = "uplink " + uplink
+	}
+	if s.cfg.AutoUplinks {
+		for _, d := range defaults {
+			if d.Interface != "lo" && config.WrongDevice(d.Interface) != "" {
+				found[d.Interface] = "a default route"
+			}
+		}
+	}
+	var out []control.Problem
+	for _, device := range slices.Sorted(maps.Keys(found)) {
+		out = append(out, control.Problem{
+			Code: "interface-name", Severity: control.Warning, Object: device,
+			Text:   fmt.Sprintf("the interface %q of %s %s, so it is left out", device, found[device], config.WrongDevice(device)),
+			Remedy: "give it a name of letters, digits, dots, hyphens and underscores: ip link set dev OLD name NEW, or a .link file of systemd",
+		})
+	}
+	return out
 }
 
 // needsRestart reports whether a configuration differs from the one at the start

@@ -110,6 +110,43 @@ func TestTwoUplinksOnOneDevice(t *testing.T) {
 	})
 }
 
+// An interface whose name nftables cannot hold is as good as absent: routed and not
+// masqueraded, it would send out the LAN's addresses.
+func TestMisnamedInterface(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.change("eth0", func(l *line) { l.link.Interface = "wän0" }) // renamed, and known by a MAC address, say
+		r.after(3 * time.Second)
+		p := r.problem("interface-name")
+		if p == nil || p.Object != "wän0" || p.Severity != control.Warning || !strings.Contains(p.Text, `'ä' (U+00E4)`) {
+			t.Fatalf("problems: %+v", r.status().Problems)
+		}
+		for _, route := range r.Routes.Ladder(failover.IPv4, 5364) {
+			if route == 1 {
+				t.Errorf("traffic goes by it: %v", r.Routes.Ladder(failover.IPv4, 5364))
+			}
+		}
+		r.change("eth0", func(l *line) { l.link.Interface = "eth0" })
+		r.after(time.Minute)
+		if p := r.problem("interface-name"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+		r.wantLadder(1, 2)
+	})
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.setDefaults(leads("eth0", 1, 100), leads("eth1", 2, 200), leads("w*n", 3, 300))
+		r.start()
+		r.after(time.Minute)
+		if p := r.problem("interface-name"); p == nil || p.Object != "w*n" {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if n := len(r.status().Uplinks); n != 2 {
+			t.Errorf("%d uplinks", n)
+		}
+	})
+}
+
 // What our routes cannot have of a learnt default is a problem that names it.
 func TestRouteNotCarried(t *testing.T) {
 	inBubble(t, twoUplinks+"policies: [{name: default, tiers: [{fiber: 1, lte: 1}]}]\n", func(t *testing.T, r *rig) {

@@ -35,6 +35,10 @@ type loop struct {
 	keeper   *keeper
 	log      *slog.Logger
 	logQueue *LogQueue
+	// isModem reports whether an interface is a modem's; arrived: one came, or has
+	// another name, since it was last asked.
+	isModem func(device string) bool
+	arrived bool
 	// filterChanged yields a token when somebody else changed our nft table.
 	filterChanged <-chan struct{}
 	requests      chan request
@@ -114,6 +118,7 @@ func (l *loop) pass() {
 		l.step(now, failover.Tick{})
 	}
 	if l.changed {
+		l.findModems()
 		l.takeProven()
 	}
 	if l.enforcer.stale && l.intent != nil {
@@ -147,6 +152,10 @@ func (l *loop) nextWake() failover.Instant {
 // the engine.
 func (l *loop) observe(o linkmon.Observation) {
 	if event, ok := o.Event.(failover.LinkChanged); ok {
+		event.Link = l.picture.usable(event.Uplink, event.Link)
+		o.Event = event
+		before := l.picture.links[event.Uplink]
+		l.arrived = l.arrived || before.Interface != event.Link.Interface || before.Index != event.Link.Index
 		l.picture.set(event.Uplink, event.Link)
 		l.reporter.counters.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.enforcer.linksChanged()
@@ -262,7 +271,9 @@ func (l *loop) conclude() {
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
+	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
+	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))
 }

@@ -32,6 +32,8 @@ type Machine struct {
 	// where nobody watches.
 	FilterChanged <-chan struct{}
 	Events        Publisher
+	// IsModem reports whether an interface is a modem's; nil where none is known to be.
+	IsModem func(device string) bool
 }
 
 // Network is what watches and probes: *linkmon.Monitor, or a test's.
@@ -99,7 +101,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 
 // mount gives the loop its machine.
 func (l *loop) mount(m Machine) {
-	l.net, l.filterChanged = m.Network, m.FilterChanged
+	l.net, l.filterChanged, l.isModem = m.Network, m.FilterChanged, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},

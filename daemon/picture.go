@@ -15,6 +15,8 @@ type picture struct {
 	// last has, by uplink, the last interface name and addresses that it had:
 	// what an uplink has lost is needed to deal with the flows that used it.
 	last map[string]remembered
+	// misnamed has, by uplink, the interface's name where it cannot be used.
+	misnamed map[string]string
 }
 
 type remembered struct {
@@ -23,7 +25,19 @@ type remembered struct {
 }
 
 func newPicture() picture {
-	return picture{links: map[string]failover.Link{}, last: map[string]remembered{}}
+	return picture{links: map[string]failover.Link{}, last: map[string]remembered{}, misnamed: map[string]string{}}
+}
+
+// usable returns a link as it may be used: one whose interface has a name that cannot
+// be masqueraded on counts as absent, since its traffic would leave with the LAN's
+// addresses.
+func (p picture) usable(uplink string, link failover.Link) failover.Link {
+	delete(p.misnamed, uplink)
+	if link.Interface == "" || config.WrongDevice(link.Interface) == "" {
+		return link
+	}
+	p.misnamed[uplink] = link.Interface
+	return failover.Link{}
 }
 
 // set replaces what is known of an uplink's link.
@@ -47,6 +61,7 @@ func (p picture) retain(uplinks []config.Uplink) {
 		if !slices.ContainsFunc(uplinks, func(u config.Uplink) bool { return u.Name == name }) {
 			delete(p.links, name)
 			delete(p.last, name)
+			delete(p.misnamed, name)
 		}
 	}
 }

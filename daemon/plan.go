@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink"
+
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
@@ -81,6 +83,7 @@ func Plan(o Options) (Changes, error) {
 	l := newLoop(o, cfg, path)
 	l.mount(Machine{
 		Network: links, Routes: kernel, Packets: &filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
+		IsModem: IsModem,
 	})
 	if cfg.AutoUplinks {
 		l.assumeAnswers(links.Defaults())
@@ -183,4 +186,19 @@ func OwnAddresses() ([]netip.Addr, error) {
 	links := new(frozenNetwork)
 	found := links.Own()
 	return found, links.err
+}
+
+// MissingInterfaces returns the enabled uplinks whose interface, by name, altname or
+// MAC address, this machine does not have now; none where that cannot be read.
+func MissingInterfaces(uplinks []config.Uplink) []config.Uplink {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(uplinks), func(u config.Uplink) bool {
+		return !u.Enabled || slices.ContainsFunc(links, func(l netlink.Link) bool {
+			a := l.Attrs()
+			return a.Name == u.Interface || slices.Contains(a.AltNames, u.Interface) || a.HardwareAddr.String() == u.Interface
+		})
+	})
 }

@@ -251,7 +251,7 @@ rules: [{from: 192.168.20.0/24, use: guests}]
 				objects = append(objects, p.Object)
 			}
 		}
-		if got := strings.Join(objects, " "); got != "probe.targets rules snat6" {
+		if got := strings.Join(objects, " "); got != "probe.targets rules snat6 policies" {
 			t.Errorf("not built: %s", got)
 		}
 		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1}\n"); err != nil {
@@ -259,6 +259,28 @@ rules: [{from: 192.168.20.0/24, use: guests}]
 		}
 		r.after(time.Second)
 		if p := r.problem("not-built"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
+
+// A file that was refused is a problem until a good one is taken: who reloads by a
+// signal gets no answer.
+func TestRefusedReloadIsAProblem(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Second)
+		if err := r.reload("uplinks: nothing\n"); err == nil {
+			t.Fatal("a bad file is taken")
+		}
+		p := r.problem("reload-refused")
+		if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, "swerve.yaml:") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if err := r.reload(twoUplinks); err != nil {
+			t.Fatal(err)
+		}
+		if p := r.problem("reload-refused"); p != nil {
 			t.Errorf("stands on: %+v", p)
 		}
 	})

@@ -37,6 +37,9 @@ type reporter struct {
 	last  *doneSwitch
 	// foreign are the defaults of others that stay in force for the default policy.
 	foreign control.ForeignDefaults
+	// kept is the last switch for the state file, with the time as it was read then;
+	// at first it is that of an earlier run.
+	kept *control.Switch
 }
 
 // doneSwitch is a switch with the time that the kernel took for it; nil where it
@@ -152,7 +155,9 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 		took = &d
 	}
 	r.last, r.total = &doneSwitch{record, took}, r.total+1
-	r.events.Publish(control.SwitchEvent(control.SwitchOf(record, took, r.clock.wall)))
+	kept := control.SwitchOf(record, took, r.clock.wall)
+	r.kept = &kept
+	r.events.Publish(control.SwitchEvent(kept))
 	s := record.Switch
 	r.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-record.At)
@@ -201,6 +206,13 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	}})
 }
 
+// refused keeps the problem of a file that was refused, until a good one is taken: who
+// reloads by a signal gets no answer.
+func (r *reporter) refused(cause error) {
+	r.problems.set("config", "reload-refused", control.Warning, cause,
+		"correct the file (swerve check) and reload; what was in force before still is")
+}
+
 // started reports that the loop is at work: the kernel was brought to its goal, or
 // there is none yet.
 func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
@@ -214,7 +226,7 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 // status is what holds now. Converting the view for the wire is the caller's part,
 // in a goroutine of its own: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
-	clock, total, last, foreign := r.clock.fixed(), r.total, r.last, r.foreign
+	clock, total, last, kept, foreign := r.clock.fixed(), r.total, r.last, r.kept, r.foreign
 	now := control.At(r.clock.today())
 	return func() *control.Status {
 		out := &control.Status{
@@ -223,6 +235,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 				PID: os.Getpid(), Since: control.At(clock(0)), Config: r.path, Generation: s.generation,
 			},
 			SwitchesTotal: total,
+			LastSwitch:    kept,
 		}
 		if last != nil {
 			change := control.SwitchOf(last.record, last.took, clock)
@@ -234,7 +247,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			uplink.Counters = r.counters.of(u.Name)
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
-		for _, p := range view.Policies {
+		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt
 			if !s.mayAct() {
 				break // no policy is in force
 			}

@@ -87,13 +87,16 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
 		err := refusal(found)
+		l.reporter.refused(fmt.Errorf("the configuration file has %d problems, the first: %s", len(found), found[0]))
 		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {
+		l.reporter.refused(fmt.Errorf("the configuration file cannot be taken over: %w", err))
 		l.reporter.configured("refused", "configuration", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
+	l.reporter.refused(nil)
 	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil
 }
@@ -116,6 +119,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	next.markModems(l.isModem, l.picture.links)
 	if l.setup.generation > 0 && next.layout != l.setup.layout {
 		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
 			"run swerve teardown and start again")

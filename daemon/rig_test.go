@@ -37,6 +37,8 @@ type rig struct {
 
 	loop *loop
 	stop func()
+	// modem reports whether an interface is a modem's; nil for none.
+	modem func(device string) bool
 	// told looks on as an event is told; nil for nobody.
 	told func(control.Event)
 	log  bytes.Buffer // to be read when the loop waits
@@ -122,7 +124,7 @@ func (r *rig) prepare() {
 	l.mount(Machine{
 		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows,
 		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
-		FilterChanged: r.Packets.Changed, Events: r,
+		FilterChanged: r.Packets.Changed, Events: r, IsModem: r.modem,
 	})
 	r.net.clock = l.clock.now
 	r.net.watched = nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"swerve/control"
 	"swerve/failover"
 )
 
@@ -35,6 +36,8 @@ type state struct {
 	// Patience is, by uplink and family, what stalls have taught beyond the
 	// configured patience.
 	Patience map[string]map[string]learnt `json:"patience,omitempty"`
+	// LastSwitch is the last switch of all runs; nil until there was one.
+	LastSwitch *control.Switch `json:"last_switch,omitempty"`
 }
 
 // learnt is a patience that was learnt.

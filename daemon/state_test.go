@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"swerve/control"
 	"swerve/failover"
 	"swerve/lane"
 )
@@ -21,6 +22,10 @@ func sampleState() state {
 		},
 		Seen:     map[string][]string{"fiber": {"ipv4", "ipv6"}},
 		Patience: map[string]map[string]learnt{"lte": {"ipv4": {MS: 1000, Since: time.Unix(1_900_000_000, 0).UTC()}}},
+		LastSwitch: &control.Switch{
+			Time:         control.At(time.Unix(1_900_000_000, 0).UTC()),
+			SwitchDetail: control.SwitchDetail{Policy: "default", Family: "ipv4", Kind: "failover", From: control.List[string]{"fiber"}, To: control.List[string]{"lte"}},
+		},
 	}
 }
 
@@ -146,6 +151,29 @@ func FuzzDecodeState(f *testing.F) {
 			if !n.IsUplink() {
 				t.Errorf("uplink %q was let in with lane %d", name, n)
 			}
+		}
+	})
+}
+
+// The last switch of all runs is served after a restart; the count is this run's.
+func TestLastSwitchOutlivesTheDaemon(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 10*time.Second, r.isIn("fiber", control.Down))
+		before := r.status().LastSwitch
+		r.restart()
+		r.after(time.Second)
+		s := r.status()
+		if before == nil || s.LastSwitch == nil || s.LastSwitch.Reason != before.Reason || !reflect.DeepEqual(s.LastSwitch.To, before.To) {
+			t.Fatalf("the last switch is %+v, was %+v", s.LastSwitch, before)
+		}
+		if d := s.LastSwitch.Time.Sub(before.Time.Time).Abs(); d > 20*time.Millisecond {
+			t.Errorf("its time moved by %v", d)
+		}
+		if s.SwitchesTotal != 0 {
+			t.Errorf("%d switches of this run", s.SwitchesTotal)
 		}
 	})
 }

@@ -79,6 +79,11 @@ func (p *path) configure(c FamilyConfig) {
 	if same && p.window.target != nil {
 		return
 	}
+	if list.active() == 0 { // those that counted were taken out
+		for i := range list {
+			list[i].aside = false
+		}
+	}
 	p.targets = list
 	p.flush()
 	p.burst.open = false

@@ -172,10 +172,14 @@ func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]
 	switch {
 	case len(uncut) > 0 && len(uncut) < len(c.first):
 		return shares(uncut)
-	case len(uncut) > 0 || rs[0][0].rank == rankCut:
+	case len(uncut) > 0:
 		return nil
+	case rs[0][0].rank != rankCut:
+		return shares(rs[0])
+	case len(present) < len(c.first):
+		return shares(present) // the others are gone
 	}
-	return shares(rs[0])
+	return nil
 }
 
 // improve leaves a live first rung where a better one may replace it: as the
@@ -196,7 +200,7 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 			worst = k
 		}
 	}
-	if kind, reason := s.byOperator(t.now, ideal[0], worst); kind != stayed {
+	if kind, reason := byOperator(t.now, c.policy, ideal, worst); kind != stayed {
 		d.kind, d.reason = kind, reason
 		return s.whenDue(t, c, ideal, d, c.voluntary+s.failback.MinInterval)
 	}
@@ -243,14 +247,14 @@ func keep(better []*candidate, why standing) decision {
 // byOperator is what the operator's overrides want of a first rung: to leave a
 // drained uplink, to go to the one that was switched to, and back; stayed for
 // nothing.
-func (s *selector) byOperator(now Instant, ideal, worst *candidate) (decisionKind, string) {
-	switch {
+func byOperator(now Instant, pol *policy, rung []*candidate, worst *candidate) (decisionKind, string) {
+	switch ideal := rung[0]; {
 	case !ideal.rank.answers():
 	case ideal.group == pinned:
 		return switchedOver, "switched to " + ideal.up.cfg.Name + " by the operator"
 	case worst.group == drainedLive && ideal.group < drainedLive:
 		return switchedOver, worst.up.cfg.Name + " is drained"
-	case s.operatorActed(now) && ideal.rank == rankUp:
+	case pol.isResumed(now, rung) && ideal.rank == rankUp:
 		return failedBack, "resumed by the operator"
 	}
 	return stayed, ""
@@ -261,7 +265,7 @@ func (s *selector) byOperator(now Instant, ideal, worst *candidate) (decisionKin
 // switch just commanded by the operator does not wait until it is due; what the
 // command causes later, when uplinks come and go, does.
 func (s *selector) whenDue(t *turn, c *choice, ideal []*candidate, d decision, due Instant) decision {
-	if t.now < due && !s.operatorActed(t.now) {
+	if t.now < due && !c.policy.operatorActed(t.now) {
 		s.due = min(s.due, due)
 		return keep(ideal, tooSoon)
 	}

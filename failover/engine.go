@@ -66,7 +66,7 @@ func (t *turn) record(r Record) {
 // be valid.
 func New(cfg Config) *Engine {
 	e := &Engine{wake: forever, opened: never}
-	e.selector = selector{operatorAt: never, overrideEnd: forever, due: forever}
+	e.selector = selector{overrideEnd: forever, due: forever}
 	e.configure(&turn{}, cfg)
 	return e
 }

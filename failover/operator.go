@@ -20,7 +20,11 @@ func (s *selector) operator(t *turn, ev Operator) {
 		return
 	}
 	t.reselect = true
-	s.operatorAt = t.now
+	for _, pol := range s.policies {
+		if pol.concerned(ev) {
+			pol.commanded = t.now
+		}
+	}
 	switch ev.Verb {
 	case Switch:
 		s.undrain(ev.Uplink)
@@ -34,10 +38,39 @@ func (s *selector) operator(t *turn, ev Operator) {
 		s.undrain(ev.Uplink)
 		s.drains = append(s.drains, override{set: true, uplink: ev.Uplink, until: ev.Until})
 	case Resume:
+		for _, pol := range s.policies {
+			back := ev.Uplink
+			if pol.pin.set && pol.pin.uplink == back {
+				back = "" // from what was switched to, to whatever is preferred
+			}
+			pol.resume(t.now, back)
+		}
 		s.unpin(ev.Uplink)
 		s.undrain(ev.Uplink)
 	}
 	s.scheduleOverrideEnd()
+}
+
+// concerned reports whether a command is about the policy's uplinks.
+func (pol *policy) concerned(ev Operator) bool {
+	if ev.Verb == Switch {
+		return ev.Policy == "" || ev.Policy == pol.cfg.Name
+	}
+	return ev.Uplink == "" || pol.has(ev.Uplink)
+}
+
+// resume notes that the operator wants an uplink back in its place, or whatever is
+// preferred where it is empty. It is no wish to have another one back.
+func (pol *policy) resume(now Instant, uplink string) {
+	if uplink == "" || pol.has(uplink) {
+		pol.commanded, pol.resumed, pol.backTo = now, now, uplink
+	}
+}
+
+// isResumed reports whether the operator has just resumed what a rung is of.
+func (pol *policy) isResumed(now Instant, rung []*candidate) bool {
+	return now-pol.resumed < operatorTime && (pol.backTo == "" ||
+		slices.ContainsFunc(rung, func(k *candidate) bool { return k.up.cfg.Name == pol.backTo }))
 }
 
 // unpin ends switches to an uplink; to any when the name is empty.
@@ -59,14 +92,19 @@ func (s *selector) endOverrides(t *turn) {
 	for _, pol := range s.policies {
 		if pol.pin.ended(t.now) {
 			pol.pin = override{}
-			s.operatorAt, t.reselect = t.now, true
+			pol.resume(t.now, "")
+			t.reselect = true
 		}
 	}
-	n := len(s.drains)
-	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return o.ended(t.now) })
-	if len(s.drains) < n {
-		s.operatorAt, t.reselect = t.now, true
+	for _, o := range s.drains {
+		if o.ended(t.now) {
+			for _, pol := range s.policies {
+				pol.resume(t.now, o.uplink)
+			}
+			t.reselect = true
+		}
 	}
+	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return o.ended(t.now) })
 	s.scheduleOverrideEnd()
 }
 
@@ -86,8 +124,9 @@ func (s *selector) scheduleOverrideEnd() {
 	}
 }
 
-// operatorActed reports whether the operator has just given a command.
-func (s *selector) operatorActed(now Instant) bool { return now-s.operatorAt < operatorTime }
+// operatorActed reports whether the operator has just given a command that concerns
+// the policy.
+func (pol *policy) operatorActed(now Instant) bool { return now-pol.commanded < operatorTime }
 
 // drain returns the drain of an uplink; not set where it is not drained.
 func (s *selector) drain(name string) override {

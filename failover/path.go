@@ -60,7 +60,7 @@ func newPath(u *uplink, f Family) path {
 		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
 		lateSent: never, cameAt: never, received: never, recovery: noRecovery, touched: true, due: forever,
 	}
-	p.schedule.fastUntil = never
+	p.schedule.fastUntil, p.schedule.movedAt = never, never
 	p.burst.ended = never
 	p.damping.heldUntil = never
 	return p

@@ -11,6 +11,16 @@ type policy struct {
 	family  [2]choice
 	// pin is the operator's switch.
 	pin override
+	// commanded is when the operator last gave a command that concerns the policy, or
+	// one ended by itself. resumed is when that was last a resume, of the uplink that
+	// backTo names, or, where it is empty, of whatever is preferred.
+	commanded, resumed Instant
+	backTo             string
+}
+
+// has reports whether an uplink is a member.
+func (pol *policy) has(uplink string) bool {
+	return slices.ContainsFunc(pol.members, func(m member) bool { return m.up.cfg.Name == uplink })
 }
 
 // member is an uplink's place in a policy's order of preference.
@@ -71,7 +81,7 @@ func (s *selector) configure(cfg Config, us uplinks) {
 	old := s.policies
 	s.policies = make([]*policy, 0, len(cfg.Policies))
 	for _, c := range cfg.Policies {
-		pol := &policy{}
+		pol := &policy{commanded: never, resumed: never}
 		if i := slices.IndexFunc(old, func(o *policy) bool { return o.cfg.Name == c.Name }); i >= 0 {
 			pol = old[i]
 		} else {

@@ -18,6 +18,8 @@ type schedule struct {
 	fastTurn int
 	// fastUntil ends the fast probing that follows a down.
 	fastUntil Instant
+	// movedAt is when probing last began anew because the link had moved.
+	movedAt Instant
 }
 
 // slot is the first regular instant of one of n targets after another instant.
@@ -85,6 +87,10 @@ func (p *path) setRhythm(now Instant, interval, phase time.Duration) {
 	p.touched = true
 }
 
+// moveInterval is the least time between two moves of a link for each of which probing
+// begins anew.
+const moveInterval = time.Second
+
 // attend starts or stops the probing as the link and the configuration require.
 // When the link has moved, probes that were sent by the previous way say nothing
 // about the present one.
@@ -96,10 +102,19 @@ func (p *path) attend(t *turn, moved bool) {
 		p.schedule.probing = false
 		p.flush()
 		p.burst.close(t.now)
+	case probing && moved && t.now-p.schedule.movedAt < moveInterval:
+		// A link that moves all the time is judged as if it stood still: else none of
+		// its probes would ever get old enough to be lost.
 	case probing && moved:
+		p.schedule.movedAt = t.now
 		p.flush()
 		p.burst.close(t.now)
-		p.startProbing(t.now)
+		for i := range p.targets {
+			if p.up.bucket.spend(t.now) {
+				p.targets[i].next = t.now
+			}
+		}
+		p.schedule.fastNext = t.now + slowRound
 	case usable && !probing:
 		p.startProbing(t.now)
 		if p.state != Down {

@@ -12,8 +12,6 @@ type selector struct {
 	policies []*policy
 	// drains are the drained uplinks.
 	drains []override
-	// operatorAt is when the operator last gave a command, or one ended by itself.
-	operatorAt Instant
 	// overrideEnd is when the next override ends by itself.
 	overrideEnd Instant
 	// awaitsProof: a choice waits for a probe of some path to be answered or late.

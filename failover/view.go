@@ -20,7 +20,8 @@ type UplinkView struct {
 	// Admin is "auto", "drained" or "switched"; Until ends it, 0 for never.
 	Admin string
 	Until Instant
-	// HeldUntil is when damping is expected to end; 0 when the uplink is not held.
+	// HeldUntil is when a recovering uplink is expected to count as up again, and when
+	// damping is expected to end; 0 when the uplink is not held.
 	HeldUntil Instant
 	// Proven is the last answer in any family; negative when there was none.
 	Proven Instant
@@ -89,6 +90,9 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 		if p.recovery.owes && p.damping.heldUntil > e.now {
 			v.HeldUntil = max(v.HeldUntil, p.damping.heldUntil)
 		}
+		if p.state == Recovering && p.recovery.good != never && p.upAt() > e.now {
+			v.HeldUntil = max(v.HeldUntil, p.upAt())
+		}
 	}
 	return v
 }
@@ -100,10 +104,14 @@ func viewPath(p *path, now Instant) FamilyView {
 	patience := p.patience
 	patience.forget(now)
 	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now}
-	if p.state == Up {
+	switch {
+	case p.state == Up:
 		v.Reason = ""
+	case p.state == Recovering && p.recovery.good != never && p.upAt() > now:
+		v.Reason = goodFor + span(now-p.recovery.good) + ", back in " + span(p.upAt()-now)
 	}
-	if p.schedule.probing && p.window.known() {
+	// What is known of a path that is down is of the time before.
+	if p.schedule.probing && p.window.known() && p.state != Down {
 		v.Loss = ptr(p.window.total.loss())
 		v.RTT = ifKnown(p.window.total.latency())
 		v.Jitter = ifKnown(p.window.total.jitter())
@@ -116,7 +124,7 @@ func viewPath(p *path, now Instant) FamilyView {
 			if t.tried {
 				tv.Answering = ptr(t.answering())
 			}
-			if sum := &p.window.target[i]; sum.n >= leastOfTarget {
+			if sum := &p.window.target[i]; sum.n >= leastOfTarget && p.state != Down {
 				tv.Loss = ptr(sum.loss())
 				tv.RTT = ifKnown(sum.latency())
 			}

@@ -179,3 +179,65 @@ func checkPreferred(t *testing.T, seed uint64, cfg Config, e *Engine) {
 		}
 	}
 }
+
+// TestRandomAdoption begins with what an earlier run may have left, any uplinks in the
+// first rungs, and reloads without one of them.
+func TestRandomAdoption(t *testing.T) {
+	for seed := range *worlds {
+		r := rand.New(rand.NewPCG(seed, 5))
+		cfg := DefaultConfig()
+		for _, line := range []string{"uplinks fiber cable lte", "policy default fiber*3+cable lte", "policy guests lte fiber"} {
+			if err := configure(&cfg, strings.Fields(line)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := Adopt{Carrying: map[string][2][]string{}}
+		for _, p := range cfg.Policies {
+			var both [2][]string
+			for _, f := range Families {
+				for _, u := range cfg.Uplinks {
+					if r.IntN(2) == 0 {
+						both[f] = append(both[f], u.Name)
+					}
+				}
+			}
+			a.Carrying[p.Name] = both
+		}
+		w := newWorld(t, cfg, seed)
+		w.do("all report=0s")
+		w.step(a)
+		for _, u := range cfg.Uplinks {
+			if r.IntN(2) == 0 {
+				w.do(u.Name + " carrier=off")
+			}
+			if r.IntN(2) == 0 {
+				w.do(u.Name + " dead")
+			}
+			w.step(LinkChanged{Uplink: u.Name, Link: w.Link(u.Name)})
+		}
+		w.after(time.Duration(r.Int64N(int64(time.Minute))))
+		gone := cfg.Uplinks[r.IntN(len(cfg.Uplinks))].Name
+		w.step(Configure{Config: withoutUplink(cfg, gone)})
+		w.after(time.Duration(r.Int64N(int64(time.Minute))))
+		w.step(Configure{Config: cfg})
+		w.step(LinkChanged{Uplink: gone, Link: w.Link(gone)})
+		w.do("all alive carrier=on")
+		w.after(time.Minute)
+	}
+}
+
+// withoutUplink is a configuration without an uplink, in the policies too.
+func withoutUplink(c Config, name string) Config {
+	c.Uplinks = slices.DeleteFunc(slices.Clone(c.Uplinks), func(u Uplink) bool { return u.Name == name })
+	c.Policies = slices.Clone(c.Policies)
+	for i := range c.Policies {
+		var tiers [][]Share
+		for _, tier := range c.Policies[i].Tiers {
+			if left := slices.DeleteFunc(slices.Clone(tier), func(s Share) bool { return s.Uplink == name }); len(left) > 0 {
+				tiers = append(tiers, left)
+			}
+		}
+		c.Policies[i].Tiers = tiers
+	}
+	return c
+}

@@ -29,7 +29,7 @@ type Uplink struct {
 	Name string
 	// Interface is the kernel's name, whether or not such a device exists now.
 	// While it is empty, or has a character that nft cannot write (quote,
-	// backslash, asterisk), the uplink's flows are recognised but none can begin.
+	// backslash, asterisk, dollar), the uplink's flows are recognised but none can begin.
 	Interface string
 	// Addresses are those of the gateway itself on this uplink, in both families: a
 	// packet with one of these as its source never leaves by another uplink.
@@ -119,7 +119,7 @@ func sortedUplinks(in []Uplink) []Uplink {
 // allows names that nft cannot quote.
 func writable(name string) bool {
 	const longest = 15 // IFNAMSIZ - 1
-	return len(name) <= longest && !strings.ContainsAny(name, "\"\\*") &&
+	return len(name) <= longest && !strings.ContainsAny(name, "\"\\*$") &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 

@@ -31,6 +31,12 @@ const (
 	// maxInFlight bounds the probes in flight, each with four goroutines. One more
 	// is not sent, and reported so.
 	maxInFlight = 1024
+	// uplinkShare is how many of them an uplink has whatever the others do: dead ones
+	// have probes in flight for as long as they wait for answers, and must not keep a
+	// healthy one from being probed. What the shares leave, crowded, is for whoever
+	// comes first. 72 are the uplinks and the candidates that there may be.
+	uplinkShare = 8
+	crowded     = maxInFlight - 72*uplinkShare
 	// lateAnswers is how long after LostAfter an answer still counts: however
 	// late, it shows that the uplink works.
 	lateAnswers = 500 * time.Millisecond
@@ -50,12 +56,13 @@ type prober struct {
 
 	mu       sync.Mutex
 	inFlight int
+	of       map[string]int // those in flight by uplink
 	closed   bool
 	done     sync.WaitGroup
 }
 
 func newProber(clock func() failover.Instant, out *outbox, own func(netip.Addr) bool, methods map[target.Method]method) *prober {
-	p := &prober{clock: clock, out: out, own: own, methods: methods}
+	p := &prober{clock: clock, out: out, own: own, methods: methods, of: map[string]int{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -80,14 +87,14 @@ func (p *prober) send(probe failover.Probe, path Path) {
 		err = fmt.Errorf("%s is an address of this machine", r.to)
 	}
 	if err == nil {
-		err = p.begin()
+		err = p.begin(probe.Uplink)
 	}
 	if err != nil {
 		p.notSent(probe.ID, p.clock(), err)
 		return
 	}
 	go func() {
-		defer p.end()
+		defer p.end(probe.Uplink)
 		p.run(probe.ID, method, r)
 	}()
 }
@@ -101,23 +108,27 @@ func (p *prober) methodFor(t target.Target) (method, error) {
 }
 
 // begin takes one of the places for probes in flight, which end gives back.
-func (p *prober) begin() error {
+func (p *prober) begin(uplink string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed:
 		return errors.New("probing has ended")
-	case p.inFlight >= maxInFlight:
+	case p.inFlight >= maxInFlight, p.inFlight >= crowded && p.of[uplink] >= uplinkShare:
 		return errors.New("too many probes in flight")
 	}
 	p.inFlight++
+	p.of[uplink]++
 	p.done.Add(1)
 	return nil
 }
 
-func (p *prober) end() {
+func (p *prober) end(uplink string) {
 	p.mu.Lock()
 	p.inFlight--
+	if p.of[uplink]--; p.of[uplink] == 0 {
+		delete(p.of, uplink)
+	}
 	p.mu.Unlock()
 	p.done.Done()
 }

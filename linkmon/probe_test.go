@@ -174,7 +174,7 @@ func TestTooManyProbes(t *testing.T) {
 		waitFor(t, "an outcome", func() bool { return drain(out.ready) })
 		return fmt.Sprintf("%+v", out.take()[0].Event)
 	}
-	for i := range maxInFlight {
+	for i := range crowded {
 		if got := send(); got != "{ID:1}" || underWay() != i+1 {
 			t.Fatalf("probe %d came to %s with %d under way", i+1, got, underWay())
 		}
@@ -184,8 +184,8 @@ func TestTooManyProbes(t *testing.T) {
 	}
 	close(release)
 	waitFor(t, "all to be over", func() bool { return underWay() == 0 })
-	if n := len(out.take()); n != maxInFlight {
-		t.Errorf("%d answers, want %d", n, maxInFlight)
+	if n := len(out.take()); n != crowded {
+		t.Errorf("%d answers, want %d", n, crowded)
 	}
 	drain(out.ready)
 	if got := send(); got != "{ID:1}" {
@@ -197,6 +197,47 @@ func TestTooManyProbes(t *testing.T) {
 	if got := send(); got != "{ID:1 Cause:probing has ended}" {
 		t.Errorf("a probe after the end came to %s", got)
 	}
+}
+
+// Uplinks whose probes all wait for answers leave room for those of another one, as
+// many as there may be.
+func TestProbesInFlightAreShared(t *testing.T) {
+	out := newOutbox()
+	clock := clockFrom(time.Now())
+	release := make(chan struct{})
+	p := newTestProber(clock, out, held(clock, release))
+	refused := func(uplink string, n int) (count int) {
+		for range n {
+			if err := p.begin(uplink); err != nil {
+				count++
+			}
+		}
+		return count
+	}
+	for i := range 71 {
+		if n := refused(fmt.Sprintf("dead%d", i), 100); n > 100-uplinkShare {
+			t.Fatalf("dead%d has only %d of its share", i, 100-n)
+		}
+	}
+	if n := refused("healthy", uplinkShare); n > 0 {
+		t.Errorf("%d probes of a healthy uplink are refused", n)
+	}
+	if p.inFlight > maxInFlight {
+		t.Errorf("%d probes in flight", p.inFlight)
+	}
+	for i := range 71 {
+		for name := fmt.Sprintf("dead%d", i); p.of[name] > 0; {
+			p.end(name)
+		}
+	}
+	for range uplinkShare {
+		p.end("healthy")
+	}
+	if p.inFlight != 0 || len(p.of) != 0 {
+		t.Errorf("%d are still counted, of %v", p.inFlight, p.of)
+	}
+	close(release)
+	p.close()
 }
 
 // Closing ends the probes in flight, which have no further outcome.
@@ -283,7 +324,7 @@ func TestManyProbesAtOnce(t *testing.T) {
 	out := newOutbox()
 	clock := clockFrom(time.Now())
 	p := newTestProber(clock, out, scriptedMethod{one: {{}, {after: 2 * time.Millisecond, from: one}}}.probe(clock))
-	const probes = 500
+	const probes = 400
 	sent, answered := 0, 0
 	seen := map[failover.ProbeID]int{}
 	for i := range probes {

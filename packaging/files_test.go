@@ -25,6 +25,7 @@ var content = map[string]file{
 	"/usr/share/doc/swerve/OPERATION.md":                {mode: 0o644},
 	"/usr/share/doc/swerve/README.md":                   {mode: 0o644},
 	"/usr/share/doc/swerve/copyright":                   {mode: 0o644},
+	"/usr/share/doc/swerve/networkd.conf":               {mode: 0o644},
 	"/usr/share/doc/swerve/reference.yaml":              {mode: 0o644},
 	"/usr/share/fish/vendor_completions.d/swerve.fish":  {mode: 0o644},
 	"/usr/share/zsh/" + zshOfFormat["deb"] + "/_swerve": {mode: 0o644},

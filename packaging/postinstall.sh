@@ -19,23 +19,30 @@ if command -v deb-systemd-invoke >/dev/null; then
 	services=deb-systemd-invoke
 fi
 
+# The package is installed whether or not the daemon starts, which refuses a bad
+# configuration: a package manager that fails would be stuck with it. Traffic goes on
+# by what is in the kernel.
+failed() {
+	echo "swerve: the daemon did not start; see \"swerve check\" and \"journalctl -u swerve\"" >&2
+}
+
 # Enabling works without a running systemd too, such as when an image is built.
 case "$1" in
 configure) # Debian; $2 is the previous version, if there was one
-	[ -n "${2:-}" ] || systemctl enable swerve.service
+	[ -n "${2:-}" ] || systemctl enable swerve.service || failed
 	if running; then
-		systemctl daemon-reload
-		! systemctl is-enabled --quiet swerve.service || $services restart swerve.service
+		systemctl daemon-reload || true
+		! systemctl is-enabled --quiet swerve.service || $services restart swerve.service || failed
 	fi
 	;;
 1) # rpm, first installation: administrators start services themselves there
 	systemctl preset swerve.service || true
-	! running || systemctl daemon-reload
+	! running || systemctl daemon-reload || true
 	;;
 2) # rpm, upgrade
 	if running; then
-		systemctl daemon-reload
-		systemctl try-restart swerve.service
+		systemctl daemon-reload || true
+		systemctl try-restart swerve.service || failed
 	fi
 	;;
 esac

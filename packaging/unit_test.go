@@ -49,6 +49,7 @@ func TestUnit(t *testing.T) {
 		"ProtectSystem": "strict", "ProtectHome": "yes", "MemoryDenyWriteExecute": "yes",
 		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
 		"SystemCallFilter":        "@system-service", "WantedBy": "multi-user.target",
+		"StartLimitIntervalSec": "0",
 	} {
 		if got := u.last(key); got != want {
 			t.Errorf("%s=%s, want %s", key, got, want)

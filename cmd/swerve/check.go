@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"swerve/config"
@@ -39,8 +42,23 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 				routes, _ := daemon.DefaultRoutes()
 				uplinks = cfg.Auto(routes)
 			}
+			for i, u := range uplinks {
+				uplinks[i].Modem = daemon.IsModem(u.Interface)
+			}
 			own, _ := daemon.OwnAddresses() // likewise
-			return cfg.Summary(cmd.OutOrStdout(), uplinks, own)
+			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own); err != nil {
+				return err
+			}
+			return write(cmd.OutOrStdout(), missingText(daemon.MissingInterfaces(uplinks)))
 		},
 	}
+}
+
+// missingText warns of uplinks whose interface this machine does not have now.
+func missingText(missing []config.Uplink) string {
+	var b strings.Builder
+	for _, u := range missing {
+		fmt.Fprintf(&b, "warning: uplink %s: this machine has no interface %s now: it is used once there is one\n", u.Name, u.Interface)
+	}
+	return b.String()
 }

@@ -23,16 +23,16 @@ func eventsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened, and why",
-		Long: `Events shows what happened since the daemon's start, the oldest first: changes
-of health, switches, what was done to sessions, repairs, requests of the
-operator, configurations applied or refused. Each comes with its evidence:
+		Long: `Events shows what happened, the oldest first: changes of health, switches, what
+was done to sessions, repairs, requests of the operator, configurations applied
+or refused. Each comes with its evidence:
 "decided after" is the time from the first sign, such as the sending of the
 first probe without an answer, to the decision, "done in" from there until the
 kernel was read back.
 
-The daemon keeps the last 4096 events. With -f the command keeps running and
-shows new ones as they happen, until it is interrupted or the daemon ends (exit
-code 3).
+The daemon keeps the last 4096 events, also those of before its start. With -f
+the command keeps running and shows new ones as they happen, until it is
+interrupted or the daemon ends (exit code 3).
 
 With --json each event is one line of JSON; docs/API.md describes the fields.`,
 		Example: `  swerve events --since 1h

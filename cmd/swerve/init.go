@@ -24,7 +24,7 @@ review it, save it, check it.`,
 			if err != nil {
 				return failure("read", "the machine's default routes", err, "run it where netlink is allowed")
 			}
-			return write(cmd.OutOrStdout(), string(config.Init(routes)))
+			return write(cmd.OutOrStdout(), string(config.Init(routes, daemon.IsModem)))
 		},
 	}
 }

@@ -116,7 +116,7 @@ func (b *screen) describe(u control.Uplink) string {
 		parts = append(parts, text)
 	}
 	if !u.HeldUntil.IsZero() {
-		parts = append(parts, "held back for flapping until "+say.Moment(b.status.Now, u.HeldUntil))
+		parts = append(parts, "held back until "+say.Moment(b.status.Now, u.HeldUntil))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"swerve/control"
 	"swerve/failover"
@@ -33,7 +32,11 @@ func Await(ctx context.Context, g Gateway, what string, holds func(*control.Stat
 
 // Events returns the events of the daemon's present run so far.
 func Events(ctx context.Context, g Gateway) (all []control.Event, err error) {
-	for e, err := range g.API().Events(ctx, time.Time{}, false) {
+	status, err := g.API().Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for e, err := range g.API().Events(ctx, status.Daemon.Since.Time, false) {
 		if err != nil {
 			return nil, err
 		}

@@ -21,10 +21,10 @@ type account struct {
 	// device is false while a line's device is off, whether that was reported or not.
 	device  []bool
 	ladders [][2]ladder
-	// pins are the operator's switches by policy, drains those by line; requestedAt is
-	// when the operator last made a request, or one ended.
+	// pins are the operator's switches by policy, drains those by line; requestedAt is,
+	// by policy, when the operator last made a request that concerns it, or one ended.
 	pins, drains []override
-	requestedAt  failover.Instant
+	requestedAt  []failover.Instant
 }
 
 // judged is the verdict on a path, and what its flows have shown.
@@ -79,7 +79,7 @@ var (
 )
 
 func newAccount(n *network) account {
-	a := account{requestedAt: never}
+	var a account
 	a.configure(n)
 	a.acknowledge()
 	return a
@@ -98,6 +98,7 @@ func (a *account) configure(n *network) {
 	for p := len(a.policies); p < len(n.policies); p++ {
 		a.policies = append(a.policies, n.policies[p])
 		a.ladders, a.pins = append(a.ladders, [2]ladder{noLadder, noLadder}), append(a.pins, override{})
+		a.requestedAt = append(a.requestedAt, never)
 	}
 	for i, u := range n.uplinks {
 		if u == nil {
@@ -117,7 +118,7 @@ func (a *account) configure(n *network) {
 			l := &a.ladders[p][f]
 			if l.members = n.membersOf(p); l.members == nil {
 				*l = noLadder
-				a.pins[p] = override{}
+				a.pins[p], a.requestedAt[p] = override{}, never
 			}
 		}
 	}
@@ -134,7 +135,9 @@ func (a *account) restart() {
 		a.drains[i] = override{}
 	}
 	clear(a.pins)
-	a.requestedAt = never
+	for p := range a.requestedAt {
+		a.requestedAt[p] = never
+	}
 	a.acknowledge()
 }
 
@@ -182,7 +185,14 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 	if a.uplink(i) == nil && (ev.Uplink != "" || ev.Verb != failover.Resume) {
 		return
 	}
-	a.requestedAt = now
+	for p, name := range a.policies {
+		switch {
+		case ev.Verb == failover.Switch:
+			a.request(p, ev.Policy == "" || ev.Policy == name, now)
+		default:
+			a.request(p, i < 0 || a.isMember(p, i) || a.pins[p].set && a.pins[p].line == i, now)
+		}
+	}
 	o := override{set: true, line: i, until: ev.Until}
 	if ev.Verb != failover.Switch {
 		for p := range a.pins {
@@ -212,17 +222,40 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 
 // expire ends the overrides whose time has passed.
 func (a *account) expire(now failover.Instant) {
-	for _, all := range [2][]override{a.pins, a.drains} {
-		for i, o := range all {
-			if o.set && o.until != 0 && now >= o.until {
-				all[i], a.requestedAt = override{}, now
+	for p, o := range a.pins {
+		if o.ended(now) {
+			a.pins[p] = override{}
+			a.request(p, true, now)
+		}
+	}
+	for i, o := range a.drains {
+		if o.ended(now) {
+			a.drains[i] = override{}
+			for p := range a.policies {
+				a.request(p, a.isMember(p, i), now)
 			}
 		}
 	}
 }
 
-// requested reports whether the operator made a request recently.
-func (a *account) requested(at failover.Instant) bool { return at-a.requestedAt < requestWithin }
+func (o override) ended(now failover.Instant) bool { return o.set && o.until != 0 && now >= o.until }
+
+// request notes a request of the operator's, or the end of one, if it concerns a policy.
+func (a *account) request(policy int, concerned bool, now failover.Instant) {
+	if concerned {
+		a.requestedAt[policy] = now
+	}
+}
+
+// requested reports whether the operator made a request recently that concerns a policy.
+func (a *account) requested(policy int, at failover.Instant) bool {
+	return at-a.requestedAt[policy] < requestWithin
+}
+
+// isMember reports whether a policy may use a line, in any family.
+func (a *account) isMember(policy, i int) bool {
+	return slices.ContainsFunc(a.ladders[policy][:], func(l ladder) bool { return slices.Contains(l.members, i) })
+}
 
 // judge applies a verdict.
 func (a *account) judge(i int, f failover.Family, from, to failover.State, now failover.Instant) {

@@ -80,7 +80,7 @@ func (a *account) mayMove(m move) error {
 		}
 	case unknown:
 		// A restart moves nothing: what carried before is kept until a verdict.
-		if l := &a.ladders[m.policy][m.family]; m.from == l.adopted && m.at < l.notBefore && !a.requested(m.at) {
+		if l := &a.ladders[m.policy][m.family]; m.from == l.adopted && m.at < l.notBefore && !a.requested(m.policy, m.at) {
 			err = errors.New("as the restart's doing")
 		}
 	case chosen:
@@ -127,7 +127,7 @@ func (a *account) chosen(m move, to failover.State) error {
 		}
 	}
 	l := &a.ladders[m.policy][m.family]
-	if m.starting || a.requested(m.at) {
+	if m.starting || a.requested(m.policy, m.at) {
 		return nil
 	}
 	if since := m.at - l.voluntary; since < a.cfg.Failback.MinInterval {

@@ -1,7 +1,9 @@
 package system
 
 import (
+	"encoding/json"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,50 @@ func TestTwoLabs(t *testing.T) {
 		here.Kill()
 		if s := there.Status(); !lab.Carries(s, "fiber") {
 			t.Errorf("the other lab's daemon: %s", lab.Brief(s))
+		}
+	})
+}
+
+// What happened before a kill is told after it: by the events, whose numbers go on,
+// and as the last switch.
+func TestEventsOutliveTheDaemon(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		g.Break(fiber, "black-hole")
+		g.Await("fiber to be down", func(s *control.Status) bool {
+			return lab.Carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
+		})
+		before := g.Events()
+		last := g.Status().LastSwitch
+		g.Until("the events to be in the file", func() bool {
+			kept, _ := os.ReadFile(g.daemon.File("state/events.ndjson"))
+			return strings.Count(string(kept), "\n") >= len(before)
+		})
+		g.Kill()
+		g.Start()
+		out, _, code := g.swerve("events", "--json", "--since", "1h")
+		if code != 0 {
+			t.Fatalf("swerve events: exit code %d", code)
+		}
+		var seq uint64
+		var events []control.Event
+		for line := range strings.Lines(out) {
+			var e control.Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Seq != seq+1 {
+				t.Errorf("number %d follows %d", e.Seq, seq)
+			}
+			seq = e.Seq
+			events = append(events, e)
+		}
+		if len(events) <= len(before) || !reflect.DeepEqual(events[:len(before)], before) {
+			t.Errorf("%d events, of which %d happened before:\n%s", len(events), len(before), out)
+		}
+		now := g.Status().LastSwitch
+		if last == nil || now == nil || now.Reason != last.Reason || now.Time.Sub(last.Time.Time).Abs() > time.Second {
+			t.Errorf("the last switch is %+v, was %+v", now, last)
 		}
 	})
 }

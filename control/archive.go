@@ -1,0 +1,334 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The files of an archive, in its folder: the one that grows, and its predecessor.
+const (
+	archiveFile = "events.ndjson"
+	archiveOld  = "events.ndjson.1"
+	// MaxArchiveBytes is how large each of the two becomes.
+	MaxArchiveBytes = 1 << 20
+)
+
+// Bounds of what is believed of a file that anybody may have written to.
+const (
+	maxArchiveLine = 64 << 10
+	maxArchiveSeq  = 1 << 53 // what JSON's readers can hold exactly
+)
+
+// The pace of an archive: what was written survives the process at once, and a
+// sudden loss of power after the next sync. Disks of gateways are slow and wear out.
+const (
+	archiveSync       = time.Minute // between two syncs, at least; a switch does not wait for it
+	archiveSwitchSync = time.Second // between two syncs for switches, at least
+	archiveAgain      = 10 * time.Second
+)
+
+// Archive keeps a hub's events in two files of a folder, so that they survive the
+// process. Only one goroutine uses it at a time, and no publisher waits for it.
+type Archive struct {
+	folder string
+	// sync is (*os.File).Sync, or a test's.
+	sync func(*os.File) error
+
+	mu       sync.Mutex // guards the file against the sync that a timer begins
+	file     *os.File
+	size     int64
+	unsynced bool
+	synced   time.Time
+}
+
+// OpenArchive returns the archive of a folder, which need not exist yet. Nothing is
+// read or written before [Archive.Read] and [Archive.Keep].
+func OpenArchive(folder string) *Archive {
+	return &Archive{folder: folder, sync: (*os.File).Sync}
+}
+
+// Read returns the archived events that a hub has room for, the oldest first.
+// An error says what could not be read; the lines are those that could. A last line without its end, which a sudden stop leaves, is no error.
+func (a *Archive) Read() ([]Line, error) {
+	var lines []Line
+	var errs []error
+	for _, name := range []string{archiveOld, archiveFile} {
+		found, err := readArchive(filepath.Join(a.folder, name))
+		if err != nil {
+			errs = append(errs, err)
+		}
+		lines = append(lines, found...)
+	}
+	return latestLines(lines), errors.Join(errs...)
+}
+
+// latestLines returns the last of the lines, as many as a hub has room for.
+func latestLines(lines []Line) []Line {
+	size, from := 0, len(lines)
+	for from > 0 && len(lines)-from < MaxEvents {
+		if size += len(lines[from-1].JSON); size > MaxLogBytes {
+			break
+		}
+		from--
+	}
+	return slices.Clone(lines[from:])
+}
+
+// readArchive reads one file.
+func readArchive(path string) ([]Line, error) {
+	file, err := openArchive(path, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("control: read events: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, 2*MaxArchiveBytes))
+	if err != nil {
+		return nil, fmt.Errorf("control: read events %s: %w", path, err)
+	}
+	var lines []Line
+	broken := 0
+	for len(data) > 0 {
+		line, rest, whole := bytes.Cut(data, []byte{'\n'})
+		data = rest
+		if !whole {
+			break // the end of what a sudden stop has left
+		}
+		if l, ok := decodeArchived(line); ok {
+			lines = append(lines, l)
+		} else {
+			broken++
+		}
+	}
+	if broken > 0 {
+		err = fmt.Errorf("control: read events %s: %d lines are no events and are left out", path, broken)
+	}
+	return lines, err
+}
+
+// decodeArchived reads one line, and refuses what Keep could not have written.
+func decodeArchived(line []byte) (Line, bool) {
+	var e Event
+	if len(line) > maxArchiveLine || json.Unmarshal(line, &e) != nil {
+		return Line{}, false
+	}
+	if e.Type() == "" || e.Time.IsZero() || e.Seq == 0 || e.Seq > maxArchiveSeq {
+		return Line{}, false
+	}
+	return Line{e, append(bytes.Clone(line), '\n')}, true
+}
+
+// openArchive opens a file of the archive, and only a regular one: opening a pipe
+// would wait for its other end.
+func openArchive(path string, flags int) (*os.File, error) {
+	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// Keep writes a hub's events from a number on to the archive until ctx ends. report
+// is called after each attempt with the reason why the events cannot be written, or
+// nil; they stay in the hub meanwhile, and it is tried again.
+func (a *Archive) Keep(ctx context.Context, h *Hub, from uint64, report func(error)) {
+	defer a.close()
+	next := from
+	for {
+		err := a.follow(ctx, h, &next, report)
+		report(err)
+		a.close()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(archiveAgain):
+		}
+	}
+}
+
+// follow writes events until ctx ends or one cannot be written; *next is the number
+// behind the last that was.
+func (a *Archive) follow(ctx context.Context, h *Hub, next *uint64, report func(error)) error {
+	if err := a.open(); err != nil {
+		return err
+	}
+	if h.Next() == *next {
+		report(nil) // there is nothing to write that could fail
+	}
+	stop := a.syncNowAndThen()
+	defer stop()
+	for b := range h.Follow(ctx, *next) {
+		if b.Missed > 0 && *next > 0 {
+			b.Lines = slices.Insert(b.Lines, 0, lostLine(b))
+		}
+		if err := a.write(b.Lines); err != nil {
+			return err
+		}
+		*next = b.Lines[len(b.Lines)-1].Event.Seq + 1
+		report(nil)
+	}
+	return a.flush(0)
+}
+
+// lostLine says in the archive that events before a batch were not written. It takes
+// the number of the last of them.
+func lostLine(b Batch) Line {
+	return encode(Event{Time: At(time.Now()), Seq: b.Lines[0].Event.Seq - 1, Detail: DaemonDetail{
+		Action: "skipped", Missed: b.Missed,
+		Reason: fmt.Sprintf("%d events could not be written to %s", b.Missed, archiveFile),
+	}})
+}
+
+// open opens the file that grows, and removes a last line without its end.
+func (a *Archive) open() error {
+	path := filepath.Join(a.folder, archiveFile)
+	if err := os.MkdirAll(a.folder, 0o755); err != nil {
+		return fmt.Errorf("control: keep events: %w", err)
+	}
+	file, err := openArchive(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return fmt.Errorf("control: keep events: %w", err)
+	}
+	size, err := sizeOfLines(file)
+	if err == nil {
+		err = file.Truncate(size)
+	}
+	if err != nil {
+		file.Close()
+		return fmt.Errorf("control: keep events %s: %w", path, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.file, a.size = file, size
+	return nil
+}
+
+// sizeOfLines is the size of a file without a last line that lacks its end.
+func sizeOfLines(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	from := max(0, info.Size()-maxArchiveLine)
+	tail := make([]byte, info.Size()-from)
+	if _, err := io.ReadFull(io.NewSectionReader(file, from, int64(len(tail))), tail); err != nil {
+		return 0, err
+	}
+	return from + int64(bytes.LastIndexByte(tail, '\n')+1), nil
+}
+
+// write appends lines to the file, to a new one where they have no room. What was
+// half written is taken back.
+func (a *Archive) write(lines []Line) error {
+	var batch []byte
+	urgent := false
+	for _, l := range lines {
+		batch = append(batch, l.JSON...)
+		urgent = urgent || l.Event.Type() == EventSwitch
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.size > 0 && a.size+int64(len(batch)) > MaxArchiveBytes {
+		if err := a.rotate(); err != nil {
+			return err
+		}
+	}
+	n, err := a.file.Write(batch)
+	if err != nil {
+		if n > 0 {
+			err = errors.Join(err, a.file.Truncate(a.size))
+		}
+		return fmt.Errorf("control: keep events: %w", err)
+	}
+	a.size += int64(n)
+	a.unsynced = true
+	if urgent {
+		return a.flushLocked(archiveSwitchSync)
+	}
+	return nil
+}
+
+// rotate makes the file the old one, and begins another.
+func (a *Archive) rotate() error {
+	path := filepath.Join(a.folder, archiveFile)
+	if err := os.Rename(path, filepath.Join(a.folder, archiveOld)); err != nil {
+		return fmt.Errorf("control: keep events: %w", err)
+	}
+	file, err := openArchive(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return fmt.Errorf("control: keep events: %w", err)
+	}
+	a.file.Close()
+	a.file, a.size = file, 0
+	return nil
+}
+
+// syncNowAndThen syncs once a minute, where there is something, until stop is called.
+func (a *Archive) syncNowAndThen() (stop func()) {
+	done := make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		tick := time.NewTicker(archiveSwitchSync)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				_ = a.flush(archiveSync) // the next write reports what is wrong
+			}
+		}
+	})
+	return func() { close(done); ended.Wait() }
+}
+
+// flush syncs the file where something was written since the last sync, and that is
+// so long ago at least.
+func (a *Archive) flush(atLeast time.Duration) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flushLocked(atLeast)
+}
+
+func (a *Archive) flushLocked(atLeast time.Duration) error {
+	now := time.Now()
+	if !a.unsynced || a.file == nil || now.Sub(a.synced) < atLeast {
+		return nil
+	}
+	a.unsynced, a.synced = false, now
+	if err := a.sync(a.file); err != nil {
+		return fmt.Errorf("control: keep events: %w", err)
+	}
+	return nil
+}
+
+func (a *Archive) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file != nil {
+		a.file.Close()
+		a.file = nil
+	}
+}
