@@ -1,6 +1,9 @@
 package failover
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // configure replaces the configuration. Uplinks and policies are identified by
 // name: those that stay keep what is known of them.
@@ -47,6 +50,9 @@ func (e *Engine) adopt(t *turn, ev Adopt) {
 	for _, u := range e.uplinks {
 		for _, f := range Families {
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
+			for _, carrying := range ev.Carrying {
+				u.paths[f].vouched = u.paths[f].vouched || slices.Contains(carrying[f], u.cfg.Name)
+			}
 		}
 	}
 	t.reselect = true

@@ -236,7 +236,8 @@ func familyOf(word string) Family {
 }
 
 // link carries out "link fiber", and "link fiber no-carrier", "missing",
-// "off", "no-ipv4", "no-ipv6", "no-gateway", "gateway=…".
+// "off", "no-ipv4", "no-ipv6", "no-gateway", "gateway=…", and of IPv4 "withdrawn",
+// "no-address", "address=…", of IPv6 "checked" and "borrowed".
 func (p *player) link(args []string) error {
 	index := 1
 	for i, u := range p.cfg.Uplinks {
@@ -250,7 +251,20 @@ func (p *player) link(args []string) error {
 			l.Family[IPv4].Gateway = netip.MustParseAddr(gw)
 			continue
 		}
+		if own, ok := strings.CutPrefix(a, "address="); ok {
+			l.Family[IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix(own)}
+			continue
+		}
 		switch a {
+		case "withdrawn":
+			l.Family[IPv4].Withdrawn = true
+		case "no-address":
+			l.Family[IPv4].Addresses = nil
+		case "checked":
+			l.Family[IPv6].Addresses, l.Family[IPv6].Pending = nil, true
+		case "borrowed":
+			l.Family[IPv6].Addresses = nil
+			l.Family[IPv6].Elsewhere = []netip.Prefix{netip.MustParsePrefix("2001:db8:a::1/64")}
 		case "no-carrier":
 			l.Carrier = false
 		case "missing":
