@@ -89,5 +89,5 @@ func TestHealthProblems(t *testing.T) {
 	bad.Name, bad.IPv4.State, bad.IPv4.Reason = "dsl", Degraded, "loss 31 %, over 20 %"
 	s.Uplinks = append(s.Uplinks, down, drained, bad)
 	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"})
-	golden(t, "problems.json", indented(t, HealthProblems(s.Uplinks, s.Policies)))
+	golden(t, "problems.json", indented(t, HealthProblems(s)))
 }

@@ -31,7 +31,10 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		link := g.links.links[u.Name]
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
-			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			path := routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			// While its address is renewed the kernel holds its routes all the same.
+			path.Routable = path.Routable || link.Lapsed(f) && g.onLadder(u.Name, f)
+			uplink.Family[f] = path
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
 	}
@@ -43,6 +46,20 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		out.Policies = append(out.Policies, policy)
 	}
 	return out
+}
+
+// onLadder reports whether an uplink has a place in any ladder.
+func (g goal) onLadder(uplink string, f failover.Family) bool {
+	for _, p := range g.intent.Policies {
+		for _, rung := range p.Family[f].Rungs {
+			for _, share := range rung.Shares {
+				if share.Uplink == uplink {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func (s setup) ladder(l failover.Ladder) routing.Ladder {
@@ -86,7 +103,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Native6: slices.Clone(u.Prefix6.Prefixes),
 	}
 	for _, f := range failover.Families {
-		for _, a := range g.links.last[u.Name].addresses[f] {
+		for _, a := range g.links.last[u.Name].sources(f) {
 			out.Addresses = append(out.Addresses, a.Addr())
 			if f == failover.IPv6 {
 				out.Native6 = append(out.Native6, a.Masked())

@@ -26,7 +26,7 @@ type path struct {
 	seen bool
 	// proven: a quorum has answered at some time since the start.
 	proven bool
-	// vouched: it carried traffic in an earlier run.
+	// vouched: an earlier run may have left sessions on it.
 	vouched bool
 	// gap is a lapse of its link.
 	gap gap
