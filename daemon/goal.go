@@ -31,10 +31,7 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		link := g.links.links[u.Name]
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
-			path := routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
-			// While its address is renewed the kernel holds its routes all the same.
-			path.Routable = path.Routable || link.Lapsed(f) && g.onLadder(u.Name, f)
-			uplink.Family[f] = path
+			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
 	}
@@ -46,20 +43,6 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		out.Policies = append(out.Policies, policy)
 	}
 	return out
-}
-
-// onLadder reports whether an uplink has a place in any ladder.
-func (g goal) onLadder(uplink string, f failover.Family) bool {
-	for _, p := range g.intent.Policies {
-		for _, rung := range p.Family[f].Rungs {
-			for _, share := range rung.Shares {
-				if share.Uplink == uplink {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 func (s setup) ladder(l failover.Ladder) routing.Ladder {
