@@ -8,6 +8,8 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
 )
 
 // A DHCP client deletes the default route at a renewal and adds it again, a network
@@ -84,4 +86,56 @@ func TestLinkLocalWAN(t *testing.T) {
 		g.Await("fiber to carry", lab.Settled)
 		g.goFrom(client, p.fresh[failover.IPv6])
 	})
+}
+
+// between waits until a request was just answered, and the answer acknowledged: the
+// next segment is some time away. One that leaves in the millisecond between the
+// kernel's removal of an entry and the daemon's reaction goes by the other uplink.
+func (s *session) between() {
+	s.g.Helper()
+	answered := func() (n int) {
+		for _, r := range s.Log() {
+			if !r.Answered.IsZero() {
+				n++
+			}
+		}
+		return n
+	}
+	before := answered()
+	ctx, cancel := wait.Bounded(s.g.Context())
+	defer cancel()
+	if err := wait.Until(ctx, "another answer", func() bool { return answered() > before }); err != nil {
+		s.g.Fatal(err)
+	}
+	time.Sleep(60 * time.Millisecond)
+}
+
+// The address is deleted and added again, as networkctl reconfigure does: TCP
+// sessions live on, and it is no down.
+func TestAddressRenewals(t *testing.T) {
+	for name, script := range map[string]string{
+		"at once":         "$del; $add; $route",
+		"50 ms":           "$del; sleep 0.05; $add; $route",
+		"300 ms":          "$del; sleep 0.3; $add; $route",
+		"route 1 s later": "$del; $add; sleep 1; $route",
+	} {
+		t.Run(name, func(t *testing.T) {
+			serial(t, func(t *trial) {
+				g := startGateway(t, usual, forgiving)
+				tcp := g.session(g.Client, traffic.TCPStream, lab.Servers[failover.IPv4], 4)
+				g.goBy(fiber, tcp)
+				tcp.between()
+				g.shell("del='ip addr del 203.0.113.2/24 dev wan0'\nadd='ip addr add 203.0.113.2/24 dev wan0'\n" +
+					"route='ip route add default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100'\n" + script)
+				g.goBy(fiber, tcp)
+				tcp.livedOn(name)
+				g.Await("fiber to carry", lab.Settled)
+				for _, state := range g.entered(fiber, failover.IPv4) {
+					if state == control.Down || state == control.Recovering {
+						t.Errorf("fiber was %s", state)
+					}
+				}
+			})
+		})
+	}
 }
