@@ -25,7 +25,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 			": ",
 			"10.0.0.1 dhcp: route add default via 10.0.0.1 dev w0 proto dhcp src 10.0.0.2 metric 100",
 			"10.0.0.254 dhcp: route replace default via 10.0.0.254 dev w0 proto dhcp src 10.0.0.2 metric 100",
-			": route del default",
+			"10.0.0.254 withdrawn: route del default",
 		},
 		"a person": {
 			"10.0.0.1 boot: route add default via 10.0.0.1 dev w0",
