@@ -39,6 +39,11 @@ type FamilyLink struct {
 	// Source is where the gateway is known from, such as "dhcp", "ra", "static"
 	// or "config"; empty while unknown.
 	Source string
+	// Shape is what the route that the gateway was learnt from says of its packets,
+	// and the configuration's overrides. Uncarried is what else that route, or the
+	// configuration, says and our routes cannot have; empty for nothing.
+	Shape     Shape
+	Uncarried string
 }
 
 // Sources are the addresses that packets by the uplink can have as their source,
@@ -85,11 +90,12 @@ func (l Link) Equal(o Link) bool {
 }
 
 func (f FamilyLink) equal(o FamilyLink) bool {
-	return f.sameWay(o) && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending
+	return f.sameWay(o) && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending &&
+		f.Shape == o.Shape && f.Uncarried == o.Uncarried
 }
 
 // sameWay reports whether packets by the one go the way of those by the other, and
-// with the same source.
+// with the same source, whatever their shape.
 func (f FamilyLink) sameWay(o FamilyLink) bool {
 	return f.Gateway == o.Gateway && f.PointToPoint == o.PointToPoint &&
 		slices.Equal(f.Addresses, o.Addresses) && slices.Equal(f.Elsewhere, o.Elsewhere)

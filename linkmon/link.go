@@ -1,6 +1,14 @@
 package linkmon
 
-import "swerve/failover"
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
 
 // follower is an uplink as the watch follows it from reading to reading.
 type follower struct {
@@ -50,13 +58,15 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		return failover.FamilyLink{}
 	}
 	gw, withdrawn := f.gatewayIn(s, family)
-	gw = gw.withoutOwn(s)
+	gw = gw.withoutOwn(s).overridden(f.uplink.Route[family]).withSourceOf(s)
 	link := failover.FamilyLink{
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,
 		PointToPoint: gw.pointToPoint,
 		Withdrawn:    withdrawn && gw.known(),
 		Source:       gw.from,
+		Shape:        gw.shape,
+		Uncarried:    gw.uncarried,
 	}
 	if len(link.Addresses) == 0 {
 		link.Pending = pending(s.addresses, f.device.index, ipv6)
@@ -68,28 +78,70 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 }
 
 // gatewayIn is the configured gateway, or else the one that is learnt, and whether
-// the route that it was learnt from is gone.
+// the route that it was learnt from is gone. What shapes the packets is learnt in
+// either case.
 func (f *follower) gatewayIn(s state, family failover.Family) (g gateway, withdrawn bool) {
-	switch spec := f.uplink.Gateway[family]; {
+	spec := f.uplink.Gateway[family]
+	g, withdrawn = f.learntIn(s, family)
+	switch {
 	case spec.None:
-		return gateway{pointToPoint: true, from: "config"}, false
+		g.addr, g.pointToPoint, g.from = netip.Addr{}, true, "config"
+		return g, false
 	case spec.Addr.IsValid():
-		return gateway{addr: spec.Addr.WithZone(""), from: "config"}, false
+		g.addr, g.pointToPoint, g.from = spec.Addr.WithZone(""), false, "config"
+		return g, false
 	}
-	ipv6 := family == failover.IPv6
-	now := learn(s.defaults, f.device, ipv6)
+	return g, withdrawn
+}
+
+// learntIn is what is learnt from the default routes, or remembered of them.
+func (f *follower) learntIn(s state, family failover.Family) (g gateway, withdrawn bool) {
+	ipv6, device, spec := family == failover.IPv6, f.device, f.uplink.Gateway[family]
+	if spec.None {
+		device.flags |= unix.IFF_POINTOPOINT // so that a default without a gateway counts
+	}
+	now := learnBy(s.defaults, device, ipv6, spec.Addr)
 	addresses := usable(s.addresses, f.device.index, ipv6, gateway{})
 	m := f.memory[family].next(now, addresses)
 	f.memory[family] = m
-	return m.gateway, m.withdrawn
+	g = m.gateway
+	if now.uncarried != "" {
+		g.uncarried = now.uncarried // also of a default from which nothing is learnt
+	}
+	return g, m.withdrawn
 }
 
-// gatewayFamily returns the family whose gateway a neighbour is.
-func (f *follower) gatewayFamily(hop nextHop) (failover.Family, bool) {
+// overridden replaces what the configuration tells of the shape.
+func (g gateway) overridden(o failover.Override) gateway {
+	g.shape = g.shape.Overridden(o)
+	return g
+}
+
+// withSourceOf leaves out a preferred source that is no address of this machine: the
+// kernel rejects routes with such a one.
+func (g gateway) withSourceOf(s state) gateway {
+	source := g.shape.Source
+	if !source.IsValid() || slices.ContainsFunc(s.addresses, func(a address) bool {
+		return a.prefix.Addr() == source && (a.flags&unix.IFA_F_TENTATIVE == 0 || a.flags&unix.IFA_F_OPTIMISTIC != 0)
+	}) {
+		return g
+	}
+	g.shape.Source = netip.Addr{}
+	absent := fmt.Sprintf("its source %s is no address of this machine now", source)
+	if g.uncarried != "" {
+		absent = g.uncarried + "; " + absent
+	}
+	g.uncarried = absent
+	return g
+}
+
+// gatewayFamilies returns the families whose gateway a neighbour is. It may be both:
+// IPv4 may have an IPv6 gateway.
+func (f *follower) gatewayFamilies(hop nextHop) (found []failover.Family) {
 	for _, family := range failover.Families {
 		if f.link.Present && f.link.Index == hop.index && f.link.Family[family].Gateway == hop.ip {
-			return family, true
+			found = append(found, family)
 		}
 	}
-	return 0, false
+	return found
 }

@@ -27,13 +27,13 @@ func TestRouteRenewals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
-				p := g.party(fiber)
+				g := startGateway(t, usual, quickRecovery)
+				p := g.clients(fiber)
 				began := time.Now()
 				g.shell("del='ip route del default dev wan0 proto dhcp'\n" +
 					"add='ip route add default via 203.0.113.1 dev wan0 proto dhcp'\n" + script)
 				g.goBy(fiber, p.all()...)
-				settle()
+				awaitResults()
 				for _, s := range p.all() {
 					s.undisturbed(name, began)
 				}
@@ -62,7 +62,7 @@ func (g *gateway) unmoved() {
 // LAN: IPv6 goes by it, with the LAN's own addresses.
 func TestLinkLocalWAN(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := newGateway(t, lab.Options{Delegate: true}, forgiving)
+		g := newGateway(t, lab.Options{Delegate: true}, quickRecovery)
 		ll := strings.TrimSpace(g.shell("ip -6 addr flush dev wan0 scope global\n" +
 			"ip -6 -o addr show dev wan0 scope link | awk '{print $4}' | cut -d/ -f1"))
 		out, err := g.ISP[fiber].Run("ip", "-6", "route", "replace", lab.LANNative.String(), "via", ll, "dev", "cust")
@@ -72,7 +72,7 @@ func TestLinkLocalWAN(t *testing.T) {
 		g.Start()
 		g.Await("fiber to carry, and all to be up", lab.Settled)
 		_, _, client := lab.ClientAddresses(0)
-		p := g.newParty()
+		p := g.newClients()
 		g.goFrom(client, p.of(failover.IPv6)...)
 		g.goBy(fiber, p.of(failover.IPv4)...)
 		if s := g.Status().Uplinks[fiber].IPv6.State; s != control.Up {
@@ -80,7 +80,7 @@ func TestLinkLocalWAN(t *testing.T) {
 		}
 		f := g.Break(fiber, "black-hole")
 		g.goBy(lte, p.of(failover.IPv6)...)
-		settle()
+		awaitResults()
 		p.tcp[failover.IPv6].wasReset("black-hole", f.Onset)
 		g.Mend(f)
 		g.Await("fiber to carry", lab.Settled)
@@ -121,7 +121,7 @@ func TestAddressRenewals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			serial(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
+				g := startGateway(t, usual, quickRecovery)
 				tcp := g.session(g.Client, traffic.TCPStream, lab.Servers[failover.IPv4], 4)
 				g.goBy(fiber, tcp)
 				tcp.between()
