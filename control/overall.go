@@ -1,23 +1,38 @@
 package control
 
-import "swerve/failover"
+import (
+	"time"
+
+	"swerve/failover"
+)
 
 // Overall grades a status as a whole.
 //
-// It is critical when a policy has no answering uplink in any family, or a
-// critical problem stands; a warning when an uplink that is neither disabled nor
+// It is critical when a policy has no answering uplink in any family, but not in the
+// first half minute of the daemon, in which that is a warning: DHCP clients and modems
+// may still be at work. It is critical, too, when a critical problem stands; a warning when an uplink that is neither disabled nor
 // drained is down, shunned or degraded in a family, or a problem of that severity
 // stands; else ok. An uplink counts for a policy when it carries the policy's new
 // flows: one that answers always comes before one that does not, so where those
 // are silent, all are.
 func Overall(s Status) Severity {
 	switch {
-	case anyPolicyDead(s), anyProblem(s.Problems, Critical):
+	case anyPolicyDead(s) && !s.starting(), anyProblem(s.Problems, Critical):
 		return Critical
-	case anyUplinkTroubled(s.Uplinks), anyProblem(s.Problems, Warning):
+	case anyPolicyDead(s), anyUplinkTroubled(s.Uplinks), anyProblem(s.Problems, Warning):
 		return Warning
 	}
 	return OK
+}
+
+// startTime is how long after the daemon's start a policy without an answering
+// uplink is no alarm yet.
+const startTime = 30 * time.Second
+
+// starting reports whether the daemon started so lately that uplinks may be on
+// their way.
+func (s *Status) starting() bool {
+	return !s.Now.IsZero() && !s.Daemon.Since.IsZero() && s.Now.Sub(s.Daemon.Since.Time) < startTime
 }
 
 func anyPolicyDead(s Status) bool {

@@ -90,7 +90,7 @@ func TestHealthProblems(t *testing.T) {
 	bad.Name, bad.IPv4.State, bad.IPv4.Reason = "dsl", Degraded, "loss 31 %, over 20 %"
 	s.Uplinks = append(s.Uplinks, down, drained, bad)
 	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"})
-	golden(t, "problems.json", indented(t, HealthProblems(s.Uplinks, s.Policies)))
+	golden(t, "problems.json", indented(t, HealthProblems(s)))
 }
 
 // Many uplinks with one trouble are one problem.
@@ -100,11 +100,11 @@ func TestProblemsOfManyAreGrouped(t *testing.T) {
 		u := Uplink{Name: fmt.Sprintf("wan%d", i+1), Enabled: true, Admin: Auto, IPv4: FamilyStatus{State: Down, Reason: "no carrier"}, IPv6: FamilyStatus{State: Absent}}
 		uplinks = append(uplinks, u)
 	}
-	problems := HealthProblems(uplinks, nil)
+	problems := HealthProblems(&Status{Uplinks: uplinks})
 	if len(problems) != 1 || problems[0].Code != "uplink-down" || problems[0].Text != "60 uplinks are down: wan1, wan2, wan3 and 57 more" {
 		t.Errorf("problems: %+v", problems)
 	}
-	if few := HealthProblems(uplinks[:3], nil); len(few) != 3 || few[2].Object != "wan3" {
+	if few := HealthProblems(&Status{Uplinks: uplinks[:3]}); len(few) != 3 || few[2].Object != "wan3" {
 		t.Errorf("problems of three: %+v", few)
 	}
 }

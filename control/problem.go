@@ -5,33 +5,44 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"swerve/failover"
 )
 
-// HealthProblems are the problems that follow from the health of uplinks and
-// policies alone, sorted: "uplink-down", "uplink-shunned" and "uplink-degraded"
-// for each uplink that is in use, or one for all where they are many, and
-// "policy-dead" for each policy without an answering uplink.
-func HealthProblems(uplinks []Uplink, policies []Policy) []Problem {
+// HealthProblems are the problems that follow from the health of a status's uplinks
+// and policies alone, sorted: "uplink-down", "uplink-shunned", "uplink-degraded" and
+// "uplink-silent" for each uplink that is in use, or one for all where they are many,
+// and "policy-dead" for each policy without an answering uplink, which is "starting"
+// while the daemon is new.
+func HealthProblems(s *Status) []Problem {
 	var out []Problem
 	troubled := map[State][]Problem{}
-	for _, u := range uplinks {
+	for _, u := range s.Uplinks {
 		if !u.watched() {
 			continue
 		}
-		for _, s := range []State{Down, Shunned, Degraded} {
-			if p, ok := uplinkProblem(u, s); ok {
-				troubled[s] = append(troubled[s], p)
+		for _, state := range []State{Down, Shunned, Degraded} {
+			if p, ok := uplinkProblem(u, state); ok {
+				troubled[state] = append(troubled[state], p)
 			}
 		}
+		if p, ok := silentProblem(u, s.Now); ok {
+			out = append(out, p)
+		}
 	}
-	for _, s := range []State{Down, Shunned, Degraded} {
-		out = append(out, together(troubled[s], s)...)
+	for _, state := range []State{Down, Shunned, Degraded} {
+		out = append(out, together(troubled[state], state)...)
 	}
-	for _, p := range policies {
-		if policyDead(p, uplinks) {
-			out = append(out, deadProblem(p, uplinks))
+	for _, p := range s.Policies {
+		switch {
+		case !policyDead(p, s.Uplinks):
+		case s.starting():
+			out = append(out, Problem{Code: "starting", Severity: Warning, Object: p.Name, Since: s.Daemon.Since,
+				Text:   fmt.Sprintf("no uplink of policy %s answers yet", p.Name),
+				Remedy: "wait: DHCP clients and modems may still be at work, half a minute after the start it is an alarm"})
+		default:
+			out = append(out, deadProblem(p, s.Uplinks))
 		}
 	}
 	SortProblems(out)
@@ -88,6 +99,33 @@ func uplinkProblem(u Uplink, s State) (Problem, bool) {
 	}
 	return Problem{Code: "uplink-" + string(s), Severity: Warning, Object: u.Name,
 		Since: since, Text: text, Remedy: uplinkRemedy(u, s)}, true
+}
+
+// silentAfter is how long an uplink may be unknown until that is a problem.
+const silentAfter = 30 * time.Second
+
+// silentProblem is one problem for all families in which the uplink has not answered
+// since its link came, for too long.
+func silentProblem(u Uplink, now Time) (Problem, bool) {
+	var families []string
+	var since Time
+	for _, f := range failover.Families {
+		fs := u.Family(f)
+		if fs.State != Unknown || fs.Since.IsZero() || now.Sub(fs.Since.Time) < silentAfter {
+			continue
+		}
+		families = append(families, f.String())
+		since = earlier(since, fs.Since)
+	}
+	if families == nil {
+		return Problem{}, false
+	}
+	return Problem{
+		Code: "uplink-silent", Severity: Warning, Object: u.Name, Since: since,
+		Text: fmt.Sprintf("%s has not answered in %s since its link came", u.Name, strings.Join(families, " and ")),
+		Remedy: fmt.Sprintf("check the modem and the provider behind %s, or leave the family out if it is not offered there; "+
+			"it is used as soon as it answers", u.Interface),
+	}, true
 }
 
 func uplinkRemedy(u Uplink, s State) string {

@@ -91,7 +91,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Native6: slices.Clone(u.Prefix6.Prefixes),
 	}
 	for _, f := range failover.Families {
-		for _, a := range g.links.last[u.Name].addresses[f] {
+		for _, a := range g.links.last[u.Name].sources(f) {
 			out.Addresses = append(out.Addresses, a.Addr())
 			if f == failover.IPv6 {
 				out.Native6 = append(out.Native6, a.Masked())

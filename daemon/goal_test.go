@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"swerve/config"
 	"swerve/control"
@@ -174,6 +175,9 @@ type flowsThatFail struct{}
 
 func (flowsThatFail) Heal(firewall.Goal) (int, error) { return 0, errRefused }
 func (flowsThatFail) Grace([]string) error            { return errRefused }
+func (flowsThatFail) Hold([]string, time.Duration) error {
+	return errRefused
+}
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }

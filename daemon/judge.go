@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"swerve/config"
 	"swerve/control"
@@ -79,6 +80,37 @@ func nameProblems(s setup, misnamed map[string]string, defaults []config.Default
 			Code: "interface-name", Severity: control.Warning, Object: device,
 			Text:   fmt.Sprintf("the interface %q of %s %s, so it is left out", device, found[device], config.WrongDevice(device)),
 			Remedy: "give it a name of letters, digits, dots, hyphens and underscores: ip link set dev OLD name NEW, or a .link file of systemd",
+		})
+	}
+	return out
+}
+
+// withdrawnFor is how long a gateway's route may be gone, while the uplink answers all
+// the same, until that is a problem.
+const withdrawnFor = time.Minute
+
+// withdrawnProblems are those of uplinks that answer, though whoever had made the
+// route to their gateway has taken it away for good.
+func withdrawnProblems(view failover.View, now failover.Instant, clock control.Clock) []control.Problem {
+	var out []control.Problem
+	for _, u := range view.Uplinks {
+		var families []string
+		since := now
+		for _, f := range failover.Families {
+			v := u.Family[f]
+			if u.Enabled && u.Admin != "drained" && v.Withdrawn >= 0 && now-v.Withdrawn > withdrawnFor && v.State.Answering() {
+				families = append(families, f.String())
+				since = min(since, v.Withdrawn)
+			}
+		}
+		if families == nil {
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "gateway-withdrawn", Severity: control.Warning, Object: u.Name, Since: control.At(clock(since)),
+			Text: fmt.Sprintf("the default route of %s in %s is gone from table main, but its gateway still answers: it stays in use",
+				u.Link.Interface, strings.Join(families, " and ")),
+			Remedy: fmt.Sprintf("swerve drain %s if it should not be used; otherwise see what took the route away", u.Name),
 		})
 	}
 	return out

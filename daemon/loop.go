@@ -156,6 +156,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		o.Event = event
 		before := l.picture.links[event.Uplink]
 		l.arrived = l.arrived || before.Interface != event.Link.Interface || before.Index != event.Link.Index
+		l.holdFlows(event)
 		l.picture.set(event.Uplink, event.Link)
 		l.reporter.counters.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.enforcer.linksChanged()
@@ -164,6 +165,28 @@ func (l *loop) observe(o linkmon.Observation) {
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
 	}
 	l.step(o.At, o.Event)
+}
+
+// holdFlows keeps the flows of an uplink whose source has gone, and may be back in a
+// moment, from being sent by the others meanwhile.
+func (l *loop) holdFlows(event failover.LinkChanged) {
+	before, known := l.picture.links[event.Uplink]
+	if _, acts := l.goal(); !known || !acts {
+		return
+	}
+	for _, f := range failover.Families {
+		if !before.Routable(f) || !event.Link.Lapsed(f) {
+			continue
+		}
+		var others []string
+		for name, link := range l.picture.links {
+			if name != event.Uplink && link.Present {
+				others = append(others, link.Interface)
+			}
+		}
+		l.enforcer.worker.add(holdBack{others, l.setup.patience(event.Uplink)})
+		return
+	}
 }
 
 // step gives the engine one event, and does what it decides. Its probes leave at

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"swerve/control"
 	"swerve/failover"
@@ -76,6 +77,7 @@ type Sysctls interface {
 type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
+	Hold(interfaces []string, wait time.Duration) error
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }

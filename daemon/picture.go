@@ -20,8 +20,16 @@ type picture struct {
 }
 
 type remembered struct {
-	name      string
+	name string
+	// addresses are those of its own.
 	addresses [2][]netip.Prefix
+	// elsewhere are the addresses on other devices that serve it in place of its own.
+	elsewhere [2][]netip.Prefix
+}
+
+// sources are the addresses that flows by the uplink may have.
+func (r remembered) sources(f failover.Family) []netip.Prefix {
+	return slices.Concat(r.addresses[f], r.elsewhere[f])
 }
 
 func newPicture() picture {
@@ -49,7 +57,9 @@ func (p picture) set(uplink string, link failover.Link) {
 	}
 	for _, f := range failover.Families {
 		if a := link.Family[f].Addresses; len(a) > 0 {
-			last.addresses[f] = a
+			last.addresses[f], last.elsewhere[f] = a, nil
+		} else if a := link.Family[f].Elsewhere; len(a) > 0 {
+			last.elsewhere[f] = a
 		}
 	}
 	p.last[uplink] = last

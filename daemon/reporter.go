@@ -227,7 +227,7 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 // in a goroutine of its own: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 	clock, total, last, kept, foreign := r.clock.fixed(), r.total, r.last, r.kept, r.foreign
-	now := control.At(r.clock.today())
+	now, at := control.At(r.clock.today()), r.clock.now()
 	return func() *control.Status {
 		out := &control.Status{
 			Now: now, Software: r.software,
@@ -257,7 +257,8 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			}
 			out.Policies = append(out.Policies, policy)
 		}
-		out.Problems = append(r.problems.list(clock), control.HealthProblems(out.Uplinks, out.Policies)...)
+		out.Problems = append(r.problems.list(clock), control.HealthProblems(out)...)
+		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
 		control.SortProblems(out.Problems)
 		return out
 	}

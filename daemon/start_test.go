@@ -41,7 +41,7 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 		if n := r.net.unbound; n > 0 {
 			t.Errorf("%d probes were sent before the rules stood that keep them on their uplink", n)
 		}
-		if s := r.status(); s.Daemon.Generation != 1 || len(s.Problems) > 0 && r.problem("policy-dead") == nil {
+		if s := r.status(); s.Daemon.Generation != 1 || len(s.Problems) > 0 && r.problem("starting") == nil {
 			t.Errorf("status after the start: %+v", s)
 		}
 		r.after(time.Minute)

@@ -96,6 +96,16 @@ func (v move) carryOut(w *worker) {
 	}
 }
 
+// holdBack keeps flows of which the kernel has forgotten the entries from being sent by
+// other uplinks for a while.
+type holdBack struct {
+	interfaces []string
+	wait       time.Duration
+}
+
+// carryOut holds. Where that fails, some TCP sessions are reset by their servers.
+func (h holdBack) carryOut(w *worker) { _ = w.flows.Hold(h.interfaces, h.wait) }
+
 // carryOut heals, and reports it where there was something to heal.
 func (h heal) carryOut(w *worker) {
 	begin := time.Now()

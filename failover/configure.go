@@ -41,12 +41,16 @@ func (e *Engine) configure(t *turn, cfg Config) {
 
 // adopt continues with what the kernel holds from an earlier run: uplinks that
 // carried traffic go on carrying it, those whose sessions were moved are down
-// and have to recover.
+// and have to recover. The earlier run may have left sessions on any uplink, so
+// that none is a stranger.
 func (e *Engine) adopt(t *turn, ev Adopt) {
 	e.selector.adopt(t, ev)
 	for _, u := range e.uplinks {
 		for _, f := range Families {
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
+			for _, carrying := range ev.Carrying {
+				u.paths[f].vouched = u.paths[f].vouched || len(carrying[f]) > 0
+			}
 		}
 	}
 	t.reselect = true

@@ -47,7 +47,7 @@ var stay = decision{kind: stayed}
 const (
 	// quickStart is how long after the first answer a more preferred uplink that
 	// answers takes over at once.
-	quickStart = 2 * time.Second
+	quickStart = 10 * time.Second
 	// freshProof is how old, beyond a path's own deadline, a probe may be whose
 	// answer proves the destination of a switch that nothing forces. At the default
 	// interval this needs no extra probe.

@@ -47,7 +47,7 @@
 //
 // Around these, config.go, event.go, family.go, link.go, output.go and view.go are
 // the vocabulary that the caller shares. configure.go, policy.go, operator.go,
-// uplink.go, schedule.go and pause.go handle the other events. Values with rules of
+// uplink.go, gap.go, schedule.go and pause.go handle the other events. Values with rules of
 // their own are in rtt.go, window.go, limits.go, recovery.go and bucket.go.
 package failover
 

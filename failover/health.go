@@ -31,6 +31,7 @@ type consequences struct {
 // chain is short: suspect, shunned and down can follow at once, no more.
 func (p *path) judge(t *turn) consequences {
 	p.touched = true
+	p.look(t.now)
 	var all consequences
 	for range 5 {
 		v, changed := p.next(t)
@@ -61,6 +62,9 @@ func (p *path) judge(t *turn) consequences {
 // next is the transition function: it returns the state that follows, and
 // whether that is another one.
 func (p *path) next(t *turn) (verdict, bool) {
+	if p.gap.open && t.now >= p.gapEnd() {
+		p.gap = gap{}
+	}
 	if v, barred := p.barred(); barred {
 		if p.state == v.to && p.reason != v.reason {
 			// The same state for another reason, such as a silence that became a cut.
@@ -69,6 +73,9 @@ func (p *path) next(t *turn) (verdict, bool) {
 			p.evidence = t.now
 		}
 		return v, p.state != v.to
+	}
+	if p.gap.healed && p.state == Shunned {
+		return verdict{p.base, "the address is back"}, true
 	}
 	switch p.state {
 	case Absent:
@@ -108,12 +115,22 @@ func (p *path) barred() (verdict, bool) {
 		return verdict{Down, p.up.interfaceIs("switched off")}, true
 	case !l.Carrier:
 		return verdict{Down, "no carrier"}, true
-	case len(l.Family[f].Addresses) == 0:
-		return verdict{Down, "no address"}, true
 	case !offered:
-		return verdict{Down, "no gateway"}, true
+		return p.lapsed(), true
 	}
 	return verdict{}, false
+}
+
+// lapsed is the verdict on a path whose link lacks its source or its next hop.
+func (p *path) lapsed() verdict {
+	v := verdict{Down, "no gateway"}
+	if len(p.up.link.Family[p.family].Sources()) == 0 {
+		v.reason = "no address"
+	}
+	if p.gap.open {
+		v.to = Shunned
+	}
+	return v
 }
 
 // usable reports whether neither the configuration nor the link bar the path, so
@@ -204,6 +221,9 @@ func (p *path) silentSince() Instant {
 
 // downAt is when a shunned path's silence outlasts its patience.
 func (p *path) downAt() Instant {
+	if p.gap.open {
+		return p.gapEnd()
+	}
 	return max(p.silentSince(), p.received) + p.patience.now
 }
 
@@ -224,21 +244,23 @@ func (p *path) transition(t *turn, v verdict) consequences {
 			p.burst.close(t.now)
 		}
 	}
-	if v.to == Suspect {
+	doubt := v.to == Suspect || v.to == Shunned && from != Suspect
+	if doubt {
 		p.baseReason, p.baseSince = p.reason, p.since
 	}
 	follow := consequences{
-		suspected: v.to == Suspect,
+		suspected: doubt,
 		answers:   !class.Answering() && v.to.Answering() && v.to != Suspect,
 	}
 	if follow.answers {
 		p.cameAt = t.now
 	}
 	p.state, p.since, p.reason = v.to, t.now, v.reason
-	if from == Suspect && v.to == p.base {
+	if (from == Suspect || p.gap.healed) && v.to == p.base {
 		p.since, p.reason = p.baseSince, p.baseReason
 	}
 	p.enter(t, from)
+	p.gap.healed = false
 	// A mere suspicion is ranked as the state before it.
 	t.reselect = t.reselect || p.class() != class
 	evidence := time.Duration(-1)
@@ -257,6 +279,7 @@ func (p *path) enter(t *turn, from State) {
 	switch p.state {
 	case Unknown, Absent:
 		p.mark = t.step
+		p.vouched = false
 		p.recovery = noRecovery
 	case Up:
 		p.proven = true
@@ -266,10 +289,7 @@ func (p *path) enter(t *turn, from State) {
 	case Suspect:
 		p.enterSuspect(t, from)
 	case Shunned:
-		p.evidence = p.silent
-		p.mark = t.step
-		p.schedule.fastNext = t.now
-		p.burst.close(t.now)
+		p.enterShunned(t, from)
 	case Down:
 		p.enterDown(t, from)
 	case Recovering:
@@ -282,7 +302,9 @@ func (p *path) enter(t *turn, from State) {
 			p.window.reset(len(p.targets))
 		case Suspect:
 		case Unknown, Absent, Up, Degraded, Shunned, Recovering:
-			p.recovery.good = t.now
+			if !p.gap.healed {
+				p.recovery.good = t.now
+			}
 		}
 	}
 }
@@ -301,6 +323,18 @@ func (p *path) enterSuspect(t *turn, from State) {
 	p.up.reread(t)
 }
 
+func (p *path) enterShunned(t *turn, from State) {
+	if from != Suspect {
+		p.base = from
+		p.suspectAt, p.doubted = t.now, t.step
+		p.silent = p.gap.since
+	}
+	p.evidence = p.silent
+	p.mark = t.step
+	p.schedule.fastNext = t.now
+	p.burst.close(t.now)
+}
+
 func (p *path) enterDown(t *turn, from State) {
 	base := from
 	if from == Suspect || from == Shunned {
@@ -311,11 +345,11 @@ func (p *path) enterDown(t *turn, from State) {
 	p.recovery.began = t.now
 	p.recovery.stallUntil = never
 	p.evidence = t.now
+	if p.silent != never {
+		p.recovery.began = p.silent
+		p.evidence = p.silent
+	}
 	if silence {
-		if p.silent != never {
-			p.recovery.began = p.silent
-			p.evidence = p.silent
-		}
 		p.recovery.stallUntil = t.now + quickReturn
 		p.schedule.fastUntil = t.now + quickReturn
 		p.schedule.fastNext = t.now

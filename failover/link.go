@@ -1,6 +1,9 @@
 package failover
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Link is what the kernel reports of an uplink's interface.
 type Link struct {
@@ -19,8 +22,18 @@ type FamilyLink struct {
 	// Addresses are the usable global ones with their prefix lengths, sorted:
 	// no link-local, tentative, failed, or deprecated ones.
 	Addresses []netip.Prefix
+	// Elsewhere are the addresses on devices of this machine that are no uplink's
+	// from which the kernel would choose a packet's source: only where the uplink
+	// itself has none. A provider that gives a link-local address alone and delegates
+	// a prefix to the LAN leaves it so.
+	Elsewhere []netip.Prefix
+	// Pending: the kernel is checking an address for duplicates (RFC 4862), which
+	// will be usable soon.
+	Pending bool
 	// Gateway is the next hop; invalid while unknown, or where there is none.
 	Gateway netip.Addr
+	// Withdrawn: the route from which the gateway was learnt is gone.
+	Withdrawn bool
 	// PointToPoint: there is no next hop, the route names the device alone.
 	PointToPoint bool
 	// Source is where the gateway is known from, such as "dhcp", "ra", "static"
@@ -33,16 +46,33 @@ type FamilyLink struct {
 	Uncarried string
 }
 
-// Offered reports whether the family has all that a default route needs:
-// an address, and a gateway where it needs one.
-func (f *FamilyLink) Offered() bool {
-	return len(f.Addresses) > 0 && (f.Gateway.IsValid() || f.PointToPoint)
+// Sources are the addresses that packets by the uplink can have as their source,
+// the best first: its own, else those elsewhere.
+func (f *FamilyLink) Sources() []netip.Prefix {
+	if len(f.Addresses) > 0 {
+		return f.Addresses
+	}
+	return f.Elsewhere
 }
+
+// Offered reports whether the family has all that a default route needs: a source
+// for the packets that take it, and a way.
+func (f *FamilyLink) Offered() bool { return len(f.Sources()) > 0 && f.hasWay() }
+
+// hasWay reports whether the next hop is known, or none is needed.
+func (f *FamilyLink) hasWay() bool { return f.Gateway.IsValid() || f.PointToPoint }
 
 // Routable reports whether the kernel accepts a default route by this link: the
 // interface is there and switched on, and the family is offered.
 func (l *Link) Routable(f Family) bool {
 	return l.Present && l.AdminUp && l.Family[f].Offered()
+}
+
+// Lapsed reports whether all but a source is there. The kernel accepts a route by
+// such a link, and an address that is renewed may be back in a moment.
+func (l *Link) Lapsed(f Family) bool {
+	family := &l.Family[f]
+	return l.Present && l.AdminUp && l.Carrier && len(family.Sources()) == 0 && family.hasWay()
 }
 
 // Equal reports whether two links are the same in all fields.
@@ -60,19 +90,13 @@ func (l Link) Equal(o Link) bool {
 }
 
 func (f FamilyLink) equal(o FamilyLink) bool {
-	return f.Shape == o.Shape && f.Uncarried == o.Uncarried && f.leadsAs(o)
+	return f.sameWay(o) && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending &&
+		f.Shape == o.Shape && f.Uncarried == o.Uncarried
 }
 
-// leadsAs reports whether packets go the same way by both, whatever their shape.
-func (f FamilyLink) leadsAs(o FamilyLink) bool {
-	if f.Gateway != o.Gateway || f.PointToPoint != o.PointToPoint || f.Source != o.Source ||
-		len(f.Addresses) != len(o.Addresses) {
-		return false
-	}
-	for i, a := range f.Addresses {
-		if a != o.Addresses[i] {
-			return false
-		}
-	}
-	return true
+// sameWay reports whether packets by the one go the way of those by the other, and
+// with the same source, whatever their shape.
+func (f FamilyLink) sameWay(o FamilyLink) bool {
+	return f.Gateway == o.Gateway && f.PointToPoint == o.PointToPoint &&
+		slices.Equal(f.Addresses, o.Addresses) && slices.Equal(f.Elsewhere, o.Elsewhere)
 }

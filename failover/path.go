@@ -26,6 +26,14 @@ type path struct {
 	seen bool
 	// proven: a quorum has answered at some time since the start.
 	proven bool
+	// vouched: an earlier run may have left sessions on it.
+	vouched bool
+	// gap is a lapse of its link.
+	gap gap
+	// withdrawn is since when its gateway's route is gone; never while it stands.
+	// looked: that was a reason for suspicion.
+	withdrawn Instant
+	looked    bool
 	// cause of a suspicion that is yet to be acted on; empty for none.
 	cause string
 	// silent is when the first unanswered probe, or packet, of the present silence
@@ -58,7 +66,7 @@ type path struct {
 func newPath(u *uplink, f Family) path {
 	p := path{
 		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
-		lateSent: never, cameAt: never, received: never, recovery: noRecovery, touched: true, due: forever,
+		lateSent: never, cameAt: never, received: never, withdrawn: never, recovery: noRecovery, touched: true, due: forever,
 	}
 	p.schedule.fastUntil, p.schedule.movedAt = never, never
 	p.burst.ended = never
@@ -87,7 +95,7 @@ func (p *path) suspect(sent Instant, cause string) {
 	switch p.state {
 	case Suspect, Shunned:
 	case Unknown, Up, Degraded, Recovering:
-		if p.cause != "" {
+		if p.cause != "" || p.stranger() {
 			return
 		}
 		p.cause = cause
@@ -117,7 +125,7 @@ func (p *path) traffic(t *turn, ev Traffic) {
 func (p *path) neighborFailed(t *turn) {
 	p.up.reread(t)
 	p.touched = true
-	if p.schedule.probing && p.cause == "" {
+	if p.schedule.probing && p.cause == "" && !p.stranger() {
 		p.cause = "the gateway does not resolve"
 	}
 }
@@ -150,8 +158,11 @@ func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 }
 
 // sample adds a regular probe's outcome to the window; rtt is 0 when the probe
-// was lost.
+// was lost. What a path loses before its first answer is no loss of the line.
 func (p *path) sample(now Instant, target int, rtt time.Duration) {
+	if rtt == 0 && p.stranger() {
+		return
+	}
 	t := &p.targets[target]
 	dev := time.Duration(-1)
 	if rtt > 0 {
@@ -199,7 +210,8 @@ func (p *path) class() State {
 
 // routable reports whether the path can have a place in a ladder.
 func (p *path) routable() bool {
-	return p.up.cfg.Enabled && p.cfg.Enabled && p.up.known && p.up.link.Routable(p.family)
+	return p.up.cfg.Enabled && p.cfg.Enabled && p.up.known &&
+		(p.up.link.Routable(p.family) || p.gap.open && p.up.link.Lapsed(p.family))
 }
 
 // cut reports whether the kernel itself says that nothing can pass.

@@ -27,11 +27,12 @@ func (e *Engine) compensatePause(t *turn, late time.Duration) {
 // starts afresh, and targets on standby are probed at once.
 func (p *path) postpone(t *turn, by time.Duration) {
 	p.touched = true
-	for _, at := range []*Instant{&p.silent, &p.evidence, &p.suspectAt, &p.recovery.good, &p.schedule.fastUntil} {
+	for _, at := range []*Instant{&p.silent, &p.evidence, &p.suspectAt, &p.recovery.good, &p.schedule.fastUntil, &p.withdrawn} {
 		if *at != never {
 			*at += by
 		}
 	}
+	p.gap.since += by
 	if p.state == Shunned {
 		p.silent = max(p.silent, t.now+drainTime-p.patience.now)
 	}

@@ -171,6 +171,9 @@ func (p *path) plan(now, deadline Instant) {
 	case Unknown, Absent, Up, Degraded, Suspect:
 	}
 	if p.schedule.probing {
+		if p.withdrawn != never && !p.looked {
+			due = min(due, max(p.withdrawn+lookAfter, now+1))
+		}
 		for i := range p.targets {
 			t := &p.targets[i]
 			due = min(due, t.next)

@@ -39,7 +39,8 @@ func (u *uplink) linkChanged(t *turn, l Link) {
 		u.paths[f].seen = u.paths[f].seen || l.Family[f].Offered()
 	}
 	for _, f := range Families {
-		u.paths[f].attend(t, before.Index != l.Index || !before.Family[f].leadsAs(l.Family[f]))
+		u.paths[f].followLink(t, &before.Family[f])
+		u.paths[f].attend(t, before.Index != l.Index || !before.Family[f].sameWay(l.Family[f]))
 	}
 	t.reselect = true
 }

@@ -166,15 +166,19 @@ func familyOf(word string) Family {
 }
 
 // link executes "link fiber", and "link fiber no-carrier", "missing", "off",
-// "no-ipv4", "no-ipv6", "no-gateway", "gateway=…": what is not named has no fault.
+// "no-ipv4", "no-ipv6", "no-gateway", "gateway=…", and of IPv4 "withdrawn",
+// "no-address", "address=…", of IPv6 "checked" and "borrowed": what is not named has
+// no fault.
 func (p *player) link(args []string) error {
 	lines := []string{"interface=on admin=on carrier=on address=on gateway=on"}
 	for _, a := range args[1:] {
 		line, ok := map[string]string{
 			"no-carrier": "carrier=off", "missing": "interface=off", "off": "admin=off carrier=off",
 			"no-ipv4": "ipv4 address=off", "no-ipv6": "ipv6 address=off", "no-gateway": "ipv4 gateway=off",
+			"no-address": "ipv4 address=lapsed", "withdrawn": "ipv4 gateway=withdrawn",
+			"checked": "ipv6 address=checked", "borrowed": "ipv6 address=borrowed",
 		}[a]
-		if strings.HasPrefix(a, "gateway=") {
+		if strings.HasPrefix(a, "gateway=") || strings.HasPrefix(a, "address=") {
 			line, ok = "ipv4 "+a, true
 		}
 		if !ok {

@@ -36,6 +36,9 @@ type FamilyView struct {
 	Since Instant
 	// Seen says that the family is, or once was, offered here.
 	Seen bool
+	// Withdrawn is since when the route is gone from which the gateway was learnt;
+	// negative while it stands.
+	Withdrawn Instant
 	// Loss is a ratio over the window; RTT the window's mean; Jitter the mean
 	// deviation of successive RTTs (RFC 3550).
 	Loss        *float64
@@ -85,6 +88,7 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 	for _, f := range Families {
 		p := &u.paths[f]
 		v.Link.Family[f].Addresses = slices.Clone(u.link.Family[f].Addresses)
+		v.Link.Family[f].Elsewhere = slices.Clone(u.link.Family[f].Elsewhere)
 		v.Family[f] = viewPath(p, e.now)
 		v.Proven = max(v.Proven, p.answered)
 		if p.recovery.owes && p.damping.heldUntil > e.now {
@@ -103,7 +107,7 @@ const leastOfTarget = 10
 func viewPath(p *path, now Instant) FamilyView {
 	patience := p.patience
 	patience.forget(now)
-	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now}
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Withdrawn: max(p.withdrawn, -1)}
 	switch {
 	case p.state == Up:
 		v.Reason = ""

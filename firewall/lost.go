@@ -47,6 +47,8 @@ func (b builder) forward() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: append([]rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
+			newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
+				because("its uplink may be back in a moment"),
 			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
 				because("its entry is gone, so it cannot continue"),
 		}, b.deadFlows()...),

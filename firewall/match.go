@@ -183,14 +183,19 @@ var (
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(unix.RTN_LOCAL)},
 	}}
 	// Whether the packet will still be transformed, as by IPsec.
-	ipsecExists  = rtIPsec("exists", 1)
-	ipsecMissing = rtIPsec("missing", 0)
-	// Devices in the grace set.
-	leavesInGrace = piece{text: "oifname @" + graceSet, exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-		&expr.Lookup{SourceRegister: 1, SetName: graceSet},
-	}}
+	ipsecExists   = rtIPsec("exists", 1)
+	ipsecMissing  = rtIPsec("missing", 0)
+	leavesInGrace = leavesIn(graceSet)
+	leavesOnHold  = leavesIn(holdSet)
 )
+
+// leavesIn matches packets that leave by a device in a set.
+func leavesIn(set string) piece {
+	return piece{text: "oifname @" + set, exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: set},
+	}}
+}
 
 func rtIPsec(text string, value byte) piece {
 	const rtXFRM = 4 // NFT_RT_XFRM, linux/netfilter/nf_tables.h

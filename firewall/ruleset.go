@@ -18,6 +18,7 @@ const (
 	strayCounter  = "stray"
 	againMap      = "again"
 	graceSet      = "grace"
+	holdSet       = "hold"
 	arrivals      = "arrivals"
 	departures    = "departures"
 	translated    = "translated"

@@ -20,6 +20,8 @@ func (t Table) String() string {
 	}
 	writeAbout(&b, "For a minute after the kernel itself removed an uplink's entries: the devices that its flows now leave by.")
 	fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
+	writeAbout(&b, "While an uplink's address is renewed: the devices of the others, which its flows must not be sent by.")
+	fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", holdSet, nftDuration(holdTime))
 	for _, m := range t.maps {
 		m.write(&b)
 	}

@@ -55,6 +55,48 @@ func (a address) works() bool {
 // preferred reports whether new sessions may use the address (RFC 4862, 5.5.4).
 func (a address) preferred() bool { return a.flags&unix.IFA_F_DEPRECATED == 0 }
 
+// pending reports whether the kernel is still checking an address of a device for
+// duplicates: it will be usable soon.
+func pending(all []address, index int, ipv6 bool) bool {
+	return slices.ContainsFunc(all, func(a address) bool {
+		checked := a
+		checked.flags &^= unix.IFA_F_TENTATIVE
+		return a.index == index && a.prefix.Addr().Is6() == ipv6 && !a.works() && checked.works()
+	})
+}
+
+// sharedSpace is that of carriers' NAT (RFC 6598).
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// borrowed returns the public addresses of one family on devices that are no
+// uplink's, from which the kernel chooses the source of a packet where the device
+// by which it leaves has none (RFC 6724; for IPv4 it does likewise). Those of tunnels
+// are returned only where there is no other.
+func borrowed(s state, ipv6 bool, isUplink func(index int) bool) []netip.Prefix {
+	var own, tunnels []netip.Prefix
+	for _, a := range s.addresses {
+		ip := a.prefix.Addr()
+		if ip.Is6() != ipv6 || isUplink(a.index) || !a.works() || !a.preferred() || ip.IsPrivate() || sharedSpace.Contains(ip) {
+			continue
+		}
+		i := slices.IndexFunc(s.devices, func(d device) bool { return d.index == a.index })
+		switch {
+		case i < 0 || !s.devices[i].adminUp():
+		case s.devices[i].flags&unix.IFF_POINTOPOINT != 0:
+			tunnels = append(tunnels, a.prefix)
+		default:
+			own = append(own, a.prefix)
+		}
+	}
+	if len(own) == 0 {
+		own = tunnels
+	}
+	slices.SortFunc(own, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	return own
+}
+
 func betterSource(a, b address, gw gateway) int {
 	// One bit means temporary in IPv6 and secondary in IPv4.
 	const second = unix.IFA_F_TEMPORARY

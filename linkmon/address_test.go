@@ -64,3 +64,59 @@ func texts(prefixes []netip.Prefix) (all []string) {
 	}
 	return all
 }
+
+// Where the uplink has no address, the kernel chooses one of another device.
+func TestBorrowedAddresses(t *testing.T) {
+	on := func(index int, p string, flags uint32) address {
+		return address{index: index, prefix: prefix(p), flags: flags}
+	}
+	lan, dummy := device{index: 8, flags: ethernet}, device{index: 9, flags: quiet}
+	tunnel, off := device{index: 10, flags: modem}, device{index: 11}
+	devices := []device{{index: 7, flags: ethernet}, lan, dummy, tunnel, off, {index: 12, flags: ethernet}}
+	isUplink := func(index int) bool { return index == 7 || index == 12 }
+	for _, tc := range []struct {
+		name string
+		ipv6 bool
+		all  []address
+		want []string
+	}{
+		{"none", true, nil, nil},
+		{"the LAN's delegated prefix", true, []address{on(8, "2001:db8:8::1/64", 0), on(8, "fe80::1/64", 0)}, []string{"2001:db8:8::1/64"}},
+		{"several, by number", true, []address{on(9, "2001:db8:9::1/128", 0), on(8, "2001:db8:8::1/64", 0)}, []string{"2001:db8:8::1/64", "2001:db8:9::1/128"}},
+		{"another uplink's", true, []address{on(12, "2001:db8:12::1/64", 0)}, nil},
+		{"unique local", true, []address{on(8, "fd00::1/64", 0)}, nil},
+		{"deprecated", true, []address{on(8, "2001:db8:8::1/64", unix.IFA_F_DEPRECATED)}, nil},
+		{"still checked", true, []address{on(8, "2001:db8:8::1/64", unix.IFA_F_TENTATIVE)}, nil},
+		{"of a device that is off", true, []address{on(11, "2001:db8:11::1/64", 0)}, nil},
+		{"a tunnel's where there is no other", true, []address{on(10, "2001:db8:10::1/64", 0)}, []string{"2001:db8:10::1/64"}},
+		{"a tunnel's beside another", true, []address{on(10, "2001:db8:10::1/64", 0), on(8, "2001:db8:8::1/64", 0)}, []string{"2001:db8:8::1/64"}},
+		{"IPv4 of an unnumbered line", false, []address{on(9, "203.0.113.7/32", 0), on(8, "192.168.1.1/24", 0)}, []string{"203.0.113.7/32"}},
+		{"private IPv4, and that of a carrier", false, []address{on(8, "192.168.1.1/24", 0), on(9, "100.64.0.1/32", 0)}, nil},
+		{"the family's", false, []address{on(8, "2001:db8:8::1/64", 0)}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := texts(borrowed(state{devices: devices, addresses: tc.all}, tc.ipv6, isUplink))
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestPendingAddress(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		all  []address
+		want bool
+	}{
+		{"none", nil, false},
+		{"usable", []address{on7("2001:db8::1/64", 0)}, false},
+		{"checked", []address{on7("2001:db8::1/64", unix.IFA_F_TENTATIVE)}, true},
+		{"a duplicate", []address{on7("2001:db8::1/64", unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED)}, false},
+		{"link-local", []address{on7("fe80::1/64", unix.IFA_F_TENTATIVE)}, false},
+	} {
+		if got := pending(tc.all, 7, true); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}

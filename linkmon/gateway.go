@@ -27,15 +27,14 @@ import (
 //     zeroconf programs leave one on every interface.
 //  4. A point-to-point device without any default needs no gateway either. (pppd is
 //     often configured to make no default route.)
-//  5. A gateway is remembered after its route is gone only if the loss of the link
-//     explains that: the kernel removes IPv4 routes when an interface is switched
-//     off and does not restore them, and network managers remove them when the
-//     carrier is lost. It is remembered until another default route appears, until
-//     the device is another one, or until the device has addresses none of which it
-//     had before, since it is then in another network. When a default is removed
-//     while the link is up, this was intended: the gateway is unknown at once.
-//     (Where messages of the kernel were lost meanwhile, the link may have been lost
-//     too, and the gateway is remembered.)
+//  5. A gateway is remembered after its route is gone, and called withdrawn then:
+//     DHCP clients delete the route at each renewal and add it again, network
+//     managers do when they are restarted, and the kernel removes IPv4 routes when
+//     an interface is switched off and does not restore them. Whether the gateway
+//     still works is for the probes to say. It is remembered until another default
+//     route appears, until the device is another one, or until the device is in
+//     another network: it has addresses, none of which it had before, and the
+//     gateway is in the network of none.
 //
 // Ignored are other tables (VRFs, wg-quick), the pairs of /1 routes that VPNs make
 // in place of a default, defaults for one TOS value, and hops that encapsulate.
@@ -220,29 +219,29 @@ func protocolName(p uint8) string {
 // memory is what is remembered of a gateway between two readings.
 type memory struct {
 	gateway gateway
-	// routed says that the last reading had a route that it was learnt from, so that
-	// the loss of the route since then needs an explanation.
-	routed bool
+	// withdrawn: the route that it was learnt from is gone.
+	withdrawn bool
 	// addresses that the device had when the gateway was learnt.
 	addresses []netip.Prefix
 }
 
 // next is the memory after a reading: now is what was learnt from the routes,
-// addresses are the device's of this family, explained says that the link was lost
-// since the last reading or still is.
-func (m memory) next(now gateway, addresses []netip.Prefix, explained bool) memory {
+// addresses are the device's of this family.
+func (m memory) next(now gateway, addresses []netip.Prefix) memory {
 	switch {
 	case now.known():
-		return memory{gateway: now, routed: true, addresses: addresses}
-	case m.routed && !explained, m.moved(addresses):
+		return memory{gateway: now, addresses: addresses}
+	case m.moved(addresses):
 		return memory{}
 	}
-	m.routed = false
+	m.withdrawn = m.gateway.known()
 	return m
 }
 
-// moved reports whether the device has addresses, and none that it had before.
+// moved reports whether the device is in another network: it has addresses, none
+// that it had before, and none in whose network the gateway is.
 func (m memory) moved(now []netip.Prefix) bool {
-	return len(now) > 0 && len(m.addresses) > 0 &&
-		!slices.ContainsFunc(now, func(p netip.Prefix) bool { return slices.Contains(m.addresses, p) })
+	return len(now) > 0 && len(m.addresses) > 0 && !slices.ContainsFunc(now, func(p netip.Prefix) bool {
+		return slices.Contains(m.addresses, p) || p.Contains(m.gateway.addr)
+	})
 }

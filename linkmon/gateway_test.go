@@ -93,40 +93,40 @@ func TestLearntSource(t *testing.T) {
 
 // Each case is a sequence of readings; the gateway after the last one counts.
 func TestMemory(t *testing.T) {
-	const up, lost = false, true
 	a, b := gatewayOf("10.0.0.1", "dhcp"), gatewayOf("10.9.0.1", "dhcp")
 	home, abroad := []netip.Prefix{prefix("10.0.0.2/24")}, []netip.Prefix{prefix("10.9.0.2/24")}
+	neighbor := []netip.Prefix{prefix("10.0.0.77/24")}
 	both := append(append([]netip.Prefix{}, home...), abroad...)
 	type reading struct {
 		taught    gateway
 		addresses []netip.Prefix
-		explained bool
 	}
 	for _, tc := range []struct {
-		name     string
-		readings []reading
-		want     gateway
+		name      string
+		readings  []reading
+		want      gateway
+		withdrawn bool
 	}{
-		{"never learnt", []reading{{unknown, home, up}}, unknown},
-		{"learnt", []reading{{a, home, up}}, a},
-		{"learnt otherwise", []reading{{a, home, up}, {b, abroad, up}}, b},
-		{"deleted while up", []reading{{a, home, up}, {unknown, home, up}}, unknown},
-		{"purged while down", []reading{{a, home, up}, {unknown, home, lost}}, a},
-		{"purged, then up again", []reading{{a, home, up}, {unknown, home, lost}, {unknown, home, up}, {unknown, home, up}}, a},
-		{"learnt again, then deleted", []reading{{a, home, up}, {unknown, home, lost}, {a, home, up}, {unknown, home, up}}, unknown},
-		{"purged with its addresses, back with them", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, nil, up}, {unknown, home, up}}, a},
-		{"back in another network", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, abroad, up}}, unknown},
-		{"back in a network more", []reading{{a, home, up}, {unknown, nil, lost}, {unknown, both, up}}, a},
-		{"back, learnt from another route", []reading{{a, home, up}, {unknown, nil, lost}, {b, abroad, up}}, b},
-		{"lost, but the route stays", []reading{{a, home, up}, {a, home, lost}, {unknown, home, up}}, unknown},
+		{"never learnt", []reading{{unknown, home}}, unknown, false},
+		{"learnt", []reading{{a, home}}, a, false},
+		{"learnt otherwise", []reading{{a, home}, {b, abroad}}, b, false},
+		{"withdrawn", []reading{{a, home}, {unknown, home}}, a, true},
+		{"withdrawn and back", []reading{{a, home}, {unknown, home}, {a, home}}, a, false},
+		{"withdrawn for long", []reading{{a, home}, {unknown, home}, {unknown, home}, {unknown, home}}, a, true},
+		{"withdrawn with its addresses", []reading{{a, home}, {unknown, nil}}, a, true},
+		{"withdrawn with its addresses, back with them", []reading{{a, home}, {unknown, nil}, {unknown, home}}, a, true},
+		{"back in another network", []reading{{a, home}, {unknown, nil}, {unknown, abroad}}, unknown, false},
+		{"another address in the gateway's network", []reading{{a, home}, {unknown, nil}, {unknown, neighbor}}, a, true},
+		{"back in a network more", []reading{{a, home}, {unknown, nil}, {unknown, both}}, a, true},
+		{"back, learnt from another route", []reading{{a, home}, {unknown, nil}, {b, abroad}}, b, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var m memory
 			for _, r := range tc.readings {
-				m = m.next(r.taught, r.addresses, r.explained)
+				m = m.next(r.taught, r.addresses)
 			}
-			if m.gateway != tc.want {
-				t.Errorf("got %+v, want %+v", m.gateway, tc.want)
+			if m.gateway != tc.want || m.withdrawn != tc.withdrawn {
+				t.Errorf("got %+v, withdrawn %v; want %+v, %v", m.gateway, m.withdrawn, tc.want, tc.withdrawn)
 			}
 		})
 	}

@@ -21,9 +21,9 @@ type hints struct {
 	// repair: routes or rules of ours, or the defaults beside them, may be other
 	// than they were.
 	repair bool
-	// lost are the devices that were switched off or without carrier, even if only
-	// for a moment.
-	lost map[int]bool
+	// purged are the devices that lost an address or were switched off, even if only
+	// for a moment: the kernel has deleted routes with that.
+	purged map[int]bool
 	// failed are the neighbours that could not be resolved, with the instant.
 	failed map[nextHop]failover.Instant
 	// carrier names the uplinks whose carrier is to be read by itself.
@@ -43,7 +43,7 @@ type nextHop struct {
 const hintLimit = 1024
 
 func newHints() hints {
-	return hints{lost: map[int]bool{}, failed: map[nextHop]failover.Instant{}, carrier: map[string]bool{}}
+	return hints{purged: map[int]bool{}, failed: map[nextHop]failover.Instant{}, carrier: map[string]bool{}}
 }
 
 func (h *hints) empty() bool {
@@ -69,9 +69,15 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		h.addLink(kind, body, at)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		// With an address the kernel deletes routes that used it, silently in IPv4.
-		h.repair = h.repair || kind == unix.RTM_DELADDR
 		h.requestRead(at)
+		if kind == unix.RTM_NEWADDR {
+			return
+		}
+		// With an address the kernel deletes routes that used it, silently in IPv4.
+		h.repair = true
+		if a, ok := decodeAddress(body); ok {
+			h.addPurged(a.index, at)
+		}
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		h.addRoute(body, at)
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
@@ -93,12 +99,18 @@ func (h *hints) addLink(kind uint16, body []byte, at failover.Instant) {
 		return
 	}
 	// Routes go with a device that is switched off, silently in IPv4.
-	h.repair = h.repair || !d.adminUp() || kind == unix.RTM_DELLINK
-	if len(h.lost) >= hintLimit {
+	if !d.adminUp() || kind == unix.RTM_DELLINK {
+		h.repair = true
+		h.addPurged(d.index, at)
+	}
+}
+
+func (h *hints) addPurged(index int, at failover.Instant) {
+	if len(h.purged) >= hintLimit {
 		h.miss(at)
 		return
 	}
-	h.lost[d.index] = true
+	h.purged[index] = true
 }
 
 func (h *hints) addRoute(body []byte, at failover.Instant) {

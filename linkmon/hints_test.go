@@ -25,6 +25,13 @@ func routeMessage(family, length, protocol uint8, table uint32) []byte {
 	return appendNumber(b, unix.RTA_TABLE, table)
 }
 
+func addressMessage(index int, ip string) []byte {
+	b := make([]byte, unix.SizeofIfAddrmsg)
+	b[0], b[1] = unix.AF_INET, 24
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	return appendAttribute(b, unix.IFA_LOCAL, addr(ip).AsSlice())
+}
+
 func ruleMessage(protocol uint8) []byte {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0] = unix.AF_INET
@@ -45,15 +52,16 @@ func TestHints(t *testing.T) {
 		kind           uint16
 		body           []byte
 		reread, repair bool
-		lost, failed   int
+		purged, failed int
 	}{
 		{"link", unix.RTM_NEWLINK, linkMessage(0, 7, running), true, false, 0, 0},
-		{"link without signal", unix.RTM_NEWLINK, linkMessage(0, 7, unix.IFF_UP), true, false, 1, 0},
+		{"link without signal", unix.RTM_NEWLINK, linkMessage(0, 7, unix.IFF_UP), true, false, 0, 0},
 		{"link off", unix.RTM_NEWLINK, linkMessage(0, 7, 0), true, true, 1, 0},
 		{"link gone", unix.RTM_DELLINK, linkMessage(0, 7, running), true, true, 1, 0},
 		{"a bridge's message about a port", unix.RTM_DELLINK, linkMessage(unix.AF_BRIDGE, 7, 0), false, false, 0, 0},
 		{"address", unix.RTM_NEWADDR, nil, true, false, 0, 0},
 		{"address gone", unix.RTM_DELADDR, nil, true, true, 0, 0},
+		{"address of 10.0.0.2 gone", unix.RTM_DELADDR, addressMessage(7, "10.0.0.2"), true, true, 1, 0},
 		{"foreign default", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, main), true, true, 0, 0},
 		{"foreign default gone", unix.RTM_DELROUTE, routeMessage(unix.AF_INET6, 0, 9, main), true, true, 0, 0},
 		{"foreign default elsewhere", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, other), false, false, 0, 0},
@@ -77,7 +85,7 @@ func TestHints(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHints()
 			h.add(tc.kind, tc.body, 5)
-			if h.reread != tc.reread || h.repair != tc.repair || len(h.lost) != tc.lost || len(h.failed) != tc.failed || h.missed {
+			if h.reread != tc.reread || h.repair != tc.repair || len(h.purged) != tc.purged || len(h.failed) != tc.failed || h.missed {
 				t.Errorf("got %+v", h)
 			}
 			if h.reread && h.at != 5 {
@@ -102,14 +110,14 @@ func TestHintsAreBounded(t *testing.T) {
 		h.add(unix.RTM_NEWLINK, linkMessage(0, i+1, 0), 5)
 		h.add(unix.RTM_NEWNEIGH, neighborMessage(unix.NUD_FAILED, 7, fmt.Sprintf("10.0.%d.%d", i/256, i%256)), 5)
 	}
-	if len(h.lost) != hintLimit || len(h.failed) != hintLimit || !h.missed {
-		t.Errorf("%d lost, %d failed, missed %v; want %d of each, and that some were missed", len(h.lost), len(h.failed), h.missed, hintLimit)
+	if len(h.purged) != hintLimit || len(h.failed) != hintLimit || !h.missed {
+		t.Errorf("%d purged, %d failed, missed %v; want %d of each, and that some were missed", len(h.purged), len(h.failed), h.missed, hintLimit)
 	}
 }
 
 func TestMailbox(t *testing.T) {
 	b := newMailbox()
-	b.note(func(h *hints) { h.lost[7] = true }) // nothing to do for that alone
+	b.note(func(h *hints) { h.purged[7] = true }) // nothing to do for that alone
 	if drain(b.wake) {
 		t.Error("woken without a reason")
 	}
@@ -117,10 +125,10 @@ func TestMailbox(t *testing.T) {
 	if !drain(b.wake) {
 		t.Error("not woken")
 	}
-	if h := b.take(); !h.reread || !h.lost[7] {
+	if h := b.take(); !h.reread || !h.purged[7] {
 		t.Errorf("took %+v", h)
 	}
-	if h := b.take(); !h.empty() || len(h.lost) != 0 {
+	if h := b.take(); !h.empty() || len(h.purged) != 0 {
 		t.Errorf("took twice: %+v", h)
 	}
 }

@@ -25,7 +25,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 			": ",
 			"10.0.0.1 dhcp: route add default via 10.0.0.1 dev w0 proto dhcp src 10.0.0.2 metric 100",
 			"10.0.0.254 dhcp: route replace default via 10.0.0.254 dev w0 proto dhcp src 10.0.0.2 metric 100",
-			": route del default",
+			"10.0.0.254 withdrawn: route del default",
 		},
 		"a person": {
 			"10.0.0.1 boot: route add default via 10.0.0.1 dev w0",
@@ -54,7 +54,7 @@ func TestGatewayIsLearnt(t *testing.T) {
 		"nexthop object": {
 			": nexthop add id 5 via 10.0.0.1 dev w0",
 			"10.0.0.1 boot: route add default nhid 5",
-			": nexthop del id 5",
+			"10.0.0.1 withdrawn: nexthop del id 5",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,8 +86,8 @@ func TestConfiguredGateways(t *testing.T) {
 	o.untilGateway("none", failover.IPv6, "none config")
 }
 
-// A gateway is remembered after its route is gone if that was by the loss of the
-// link, and only then.
+// A gateway is remembered after its route is gone, until the device is in another
+// network.
 func TestGatewayOutlivesAPurge(t *testing.T) {
 	ns, isps := wan(t)
 	dhcp := "route add default via 10.0.0.1 dev w0 proto dhcp metric 100"
@@ -101,11 +101,11 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 	if out := runIP(t, ns, "route show default"); out != "" {
 		t.Fatalf("the kernel kept the route: %s", out)
 	}
-	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
+	o.untilGateway("a", failover.IPv4, "10.0.0.1 withdrawn")
 	runIP(t, ns, dhcp)
 	o.catchUp(ns)
 	runIP(t, ns, "route del default")
-	o.untilGateway("a", failover.IPv4, "")
+	o.untilGateway("a", failover.IPv4, "10.0.0.1 withdrawn")
 
 	// As networkd does on carrier loss.
 	runIP(t, ns, dhcp)
@@ -114,7 +114,7 @@ func TestGatewayOutlivesAPurge(t *testing.T) {
 	o.untilLink("a", "no carrier", func(l failover.Link) bool { return !l.Carrier })
 	runIP(t, ns, "addr flush dev w0 scope global")
 	o.catchUp(ns)
-	o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
+	o.untilGateway("a", failover.IPv4, "10.0.0.1 withdrawn")
 	runIP(t, isps[0], "link set isp up")
 	runIP(t, ns, "addr add 172.16.0.2/24 dev w0") // on another network
 	o.untilGateway("a", failover.IPv4, "")
@@ -138,7 +138,7 @@ func TestGatewayOutlivesAFlickOfTheSwitch(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.catchUp(ns)
-		o.untilGateway("a", failover.IPv4, "10.0.0.1 dhcp")
+		o.untilGateway("a", failover.IPv4, "10.0.0.1 withdrawn")
 	}
 }
 
@@ -154,7 +154,7 @@ func TestRouterAdvertisement(t *testing.T) {
 		return len(a) == 1 && prefix("2001:db8:aaaa::/64").Contains(a[0].Addr())
 	})
 	advertise(t, isps[0], from, 0) // no router any more
-	o.untilGateway("a", failover.IPv6, "")
+	o.untilGateway("a", failover.IPv6, from+" withdrawn")
 }
 
 // linkLocal waits for a link's own address.

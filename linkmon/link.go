@@ -22,15 +22,21 @@ type follower struct {
 	reported bool
 }
 
-// linkIn finds the uplink's link in a new state. lost says that the device was
-// without carrier, or switched off, since the last reading.
-func (f *follower) linkIn(s state, lost bool) failover.Link {
+// locate finds the uplink's device in a new state, and reports whether there is one.
+func (f *follower) locate(s state) bool {
 	d, ok := f.uplink.find(s.devices, f.device)
 	if !ok || d.index != f.device.index {
 		f.memory = [2]memory{} // another device is another network
 	}
 	f.device = d
-	if !ok {
+	return ok
+}
+
+// linkIn returns the link of the device that was located. isUplink says of a
+// device's index whether it is an uplink's.
+func (f *follower) linkIn(s state, isUplink func(index int) bool) failover.Link {
+	d := f.device
+	if d.index == 0 {
 		return failover.Link{}
 	}
 	link := failover.Link{
@@ -40,55 +46,69 @@ func (f *follower) linkIn(s state, lost bool) failover.Link {
 		AdminUp:   d.adminUp(),
 		Carrier:   d.carrier(),
 	}
-	lost = lost || !link.AdminUp || !link.Carrier
 	for _, family := range failover.Families {
-		link.Family[family] = f.familyIn(s, family, lost)
+		link.Family[family] = f.familyIn(s, family, isUplink)
 	}
 	return link
 }
 
-func (f *follower) familyIn(s state, family failover.Family, lost bool) failover.FamilyLink {
+func (f *follower) familyIn(s state, family failover.Family, isUplink func(index int) bool) failover.FamilyLink {
 	ipv6 := family == failover.IPv6
 	if ipv6 && !f.uplink.IPv6 {
 		return failover.FamilyLink{}
 	}
-	gw := f.gatewayIn(s, family, lost).withoutOwn(s).overridden(f.uplink.Route[family]).withSourceOf(s)
-	return failover.FamilyLink{
+	gw, withdrawn := f.gatewayIn(s, family)
+	gw = gw.withoutOwn(s).overridden(f.uplink.Route[family]).withSourceOf(s)
+	link := failover.FamilyLink{
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,
 		PointToPoint: gw.pointToPoint,
+		Withdrawn:    withdrawn && gw.known(),
 		Source:       gw.from,
 		Shape:        gw.shape,
 		Uncarried:    gw.uncarried,
 	}
+	if len(link.Addresses) == 0 {
+		link.Pending = pending(s.addresses, f.device.index, ipv6)
+		if gw.known() {
+			link.Elsewhere = borrowed(s, ipv6, isUplink)
+		}
+	}
+	return link
 }
 
-// gatewayIn is the configured gateway, or else the one that is learnt. What shapes the
-// packets is learnt in either case.
-func (f *follower) gatewayIn(s state, family failover.Family, lost bool) gateway {
-	spec, learnt := f.uplink.Gateway[family], f.learntIn(s, family, lost)
+// gatewayIn is the configured gateway, or else the one that is learnt, and whether
+// the route that it was learnt from is gone. What shapes the packets is learnt in
+// either case.
+func (f *follower) gatewayIn(s state, family failover.Family) (g gateway, withdrawn bool) {
+	spec := f.uplink.Gateway[family]
+	g, withdrawn = f.learntIn(s, family)
 	switch {
 	case spec.None:
-		learnt.addr, learnt.pointToPoint, learnt.from = netip.Addr{}, true, "config"
+		g.addr, g.pointToPoint, g.from = netip.Addr{}, true, "config"
+		return g, false
 	case spec.Addr.IsValid():
-		learnt.addr, learnt.pointToPoint, learnt.from = spec.Addr.WithZone(""), false, "config"
+		g.addr, g.pointToPoint, g.from = spec.Addr.WithZone(""), false, "config"
+		return g, false
 	}
-	return learnt
+	return g, withdrawn
 }
 
 // learntIn is what is learnt from the default routes, or remembered of them.
-func (f *follower) learntIn(s state, family failover.Family, lost bool) gateway {
+func (f *follower) learntIn(s state, family failover.Family) (g gateway, withdrawn bool) {
 	ipv6, device, spec := family == failover.IPv6, f.device, f.uplink.Gateway[family]
 	if spec.None {
 		device.flags |= unix.IFF_POINTOPOINT // so that a default without a gateway counts
 	}
 	now := learnBy(s.defaults, device, ipv6, spec.Addr)
 	addresses := usable(s.addresses, f.device.index, ipv6, gateway{})
-	f.memory[family] = f.memory[family].next(now, addresses, lost)
-	if !f.memory[family].gateway.known() {
-		return gateway{uncarried: now.uncarried}
+	m := f.memory[family].next(now, addresses)
+	f.memory[family] = m
+	g = m.gateway
+	if now.uncarried != "" {
+		g.uncarried = now.uncarried // also of a default from which nothing is learnt
 	}
-	return f.memory[family].gateway
+	return g, m.withdrawn
 }
 
 // overridden replaces what the configuration tells of the shape.

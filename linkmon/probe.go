@@ -17,7 +17,7 @@ import (
 type Path struct {
 	// Target to ask, which is what the text of the probe's target means.
 	Target target.Target
-	// Link of the uplink: its device, its first address of the probe's family
+	// Link of the uplink: its device, its first source of the probe's family
 	// and its gateway are used.
 	Link failover.Link
 	// Mark is the packet mark of the uplink's lane, by which the uplink's own
@@ -184,13 +184,13 @@ func newRequest(f failover.Family, path Path) (request, error) {
 		return request{}, errors.New("the interface is switched off")
 	case !path.Link.Carrier:
 		return request{}, errors.New("the interface has no carrier")
-	case len(family.Addresses) == 0:
+	case len(family.Sources()) == 0:
 		return request{}, fmt.Errorf("the interface has no %s address", f)
 	}
 	return request{
 		target: path.Target,
 		to:     to,
-		source: family.Addresses[0].Addr(),
+		source: family.Sources()[0].Addr(),
 		device: path.Link.Interface,
 		mark:   path.Mark,
 		wait:   path.LostAfter + lateAnswers,

@@ -211,8 +211,14 @@ func (w *watch) report(h hints) {
 	w.followWanted()
 	var changed []failover.LinkChanged
 	links := make([]uplinkLink, 0, len(w.followers))
+	taken := map[int]bool{}
 	for _, f := range w.followers {
-		link := f.linkIn(w.state, h.missed || h.lost[f.device.index])
+		if f.locate(w.state) {
+			taken[f.device.index] = true
+		}
+	}
+	for _, f := range w.followers {
+		link := f.linkIn(w.state, func(index int) bool { return taken[index] })
 		if link.Present && f.reported && link.Carrier != f.link.Carrier {
 			// A listing may show a change of carrier before the kernel acts on it. Its
 			// routes follow the carrier at once when the device is read by itself.
@@ -220,7 +226,9 @@ func (w *watch) report(h hints) {
 				w.failed("read", err)
 			}
 		}
-		if !f.reported || !link.Equal(f.link) {
+		// With an address, or a device that is switched off, the kernel silently deletes
+		// routes of ours, also where all is as before by now.
+		if !f.reported || !link.Equal(f.link) || h.purged[f.device.index] {
 			f.link, f.reported = link, true
 			changed = append(changed, failover.LinkChanged{Uplink: f.uplink.Name, Link: link})
 		}

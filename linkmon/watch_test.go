@@ -84,7 +84,7 @@ func (o *observer) untilLink(uplink, what string, cond func(failover.Link) bool)
 }
 
 // untilGateway waits for the gateway of a family, as text: "" for unknown, "none"
-// for a point-to-point link, else the address; then a space and who made the route.
+// for a point-to-point link, else the address; then a space and who made the route, or "withdrawn".
 func (o *observer) untilGateway(uplink string, f failover.Family, want string) {
 	o.t.Helper()
 	o.untilLink(uplink, fmt.Sprintf("%s gateway %q", f, want), func(l failover.Link) bool {
@@ -94,6 +94,8 @@ func (o *observer) untilGateway(uplink string, f failover.Family, want string) {
 
 func gatewayText(f failover.FamilyLink) string {
 	switch {
+	case f.Withdrawn:
+		return f.Gateway.String() + " withdrawn"
 	case f.PointToPoint:
 		return "none " + f.Source
 	case f.Gateway.IsValid():

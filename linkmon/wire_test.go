@@ -36,8 +36,8 @@ func FuzzDecode(f *testing.F) {
 		for _, kind := range []uint16{unix.RTM_NEWLINK, unix.RTM_NEWADDR, unix.RTM_NEWROUTE, unix.RTM_NEWRULE, unix.RTM_NEWNEIGH} {
 			h.add(kind, b, 1)
 		}
-		if len(h.lost) > 1 || len(h.failed) > 1 {
-			t.Errorf("one message made %d lost and %d failed", len(h.lost), len(h.failed))
+		if len(h.purged) > 1 || len(h.failed) > 1 {
+			t.Errorf("one message made %d purged and %d failed", len(h.purged), len(h.failed))
 		}
 	})
 }

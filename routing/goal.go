@@ -52,7 +52,7 @@ type Path struct {
 	// Gateway is the next hop; invalid where routes name only the device. IPv4 may
 	// have an IPv6 gateway (RFC 5549).
 	Gateway netip.Addr
-	// Addresses of this machine on the uplink.
+	// Addresses of this machine from which packets leave by the uplink.
 	Addresses []netip.Addr
 	// Shape is what the routes say of the packets that take them.
 	Shape failover.Shape
@@ -73,7 +73,7 @@ func PathOf(l failover.Link, f failover.Family, fromRule bool) Path {
 	if !l.Family[f].PointToPoint {
 		p.Gateway = l.Family[f].Gateway.WithZone("")
 	}
-	for _, a := range l.Family[f].Addresses {
+	for _, a := range l.Family[f].Sources() {
 		p.Addresses = append(p.Addresses, a.Addr())
 	}
 	return p

@@ -107,7 +107,7 @@ func lastSwitch(ago time.Duration, family, reason string, from, to []string) *co
 // finish adds what a daemon derives from the rest of its status.
 func finish(snap *Snapshot) *Snapshot {
 	s := snap.Status
-	s.Problems = append(s.Problems, control.HealthProblems(s.Uplinks, s.Policies)...)
+	s.Problems = append(s.Problems, control.HealthProblems(s)...)
 	control.SortProblems(s.Problems)
 	s.Overall = control.Overall(*s)
 	for i, u := range s.Uplinks {

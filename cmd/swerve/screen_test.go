@@ -57,7 +57,7 @@ func busyStatus() *control.Status {
 			IPv6: control.FamilyStatus{State: control.Absent}})
 	s.Policies = append(s.Policies, control.Policy{Name: "guests", IPv4: []control.Share{
 		{Uplink: "fiber", Weight: 3}, {Uplink: "a-name-that-is-as-long-as-can-be", Weight: 1}}})
-	s.Problems = append(control.HealthProblems(s.Uplinks, s.Policies), control.Problem{Code: "socket-group",
+	s.Problems = append(control.HealthProblems(s), control.Problem{Code: "socket-group",
 		Severity: control.Info, Object: "/run/swerve/swerve.sock", Text: "only its owner may use the socket", Remedy: "groupadd"})
 	s.LastSwitch = &control.Switch{Time: before(192 * time.Second), SwitchDetail: control.SwitchDetail{
 		Policy: "default", Family: "ipv4", Kind: "failover", From: []string{"lte"}, To: []string{"fiber", "spare"},

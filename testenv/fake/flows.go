@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"swerve/failover"
 	"swerve/firewall"
@@ -19,6 +20,11 @@ func (f *Flows) Heal(firewall.Goal) (int, error) { return 3, f.Journal.Note("hea
 // Grace records the interfaces.
 func (f *Flows) Grace(interfaces []string) error {
 	return f.Journal.Note("grace %s", strings.Join(interfaces, " "))
+}
+
+// Hold records the interfaces.
+func (f *Flows) Hold(interfaces []string, _ time.Duration) error {
+	return f.Journal.Note("hold %s", strings.Join(interfaces, " "))
 }
 
 // DeleteFlows records whose flows are deleted.

@@ -208,13 +208,7 @@ func (n *network) set(i int, families []failover.Family, key, value string) erro
 	case "gateway":
 		return l.setGateway(families, i, value)
 	case "address":
-		for _, f := range families {
-			l.link.Family[f] = failover.FamilyLink{}
-			if value != "off" {
-				l.link.Family[f] = plainAddress(f, i)
-			}
-		}
-		return nil
+		return l.setAddress(families, i, value)
 	}
 	for _, f := range families {
 		w := &l.wires[f]
@@ -233,10 +227,49 @@ func (n *network) set(i int, families []failover.Family, key, value string) erro
 	return nil
 }
 
-// setGateway changes the gateway to an address; on is the plain one, off is none.
+// setAddress changes the addresses: on are the plain ones and their gateway, off is
+// neither. Of lapsed, checked and borrowed, the gateway stays: there is no address, one
+// that is checked for duplicates, or another device's.
+func (l *line) setAddress(families []failover.Family, i int, value string) error {
+	for _, f := range families {
+		link := plainAddress(f, i)
+		own := link.Addresses
+		switch value {
+		case "on":
+		case "off":
+			link = failover.FamilyLink{}
+		case "lapsed":
+			link.Addresses = nil
+		case "checked":
+			link.Addresses, link.Pending = nil, true
+		case "borrowed":
+			lan := netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, 1}), 24)
+			if f == failover.IPv6 {
+				lan = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 5: 0x0a, 15: 1}), 64)
+			}
+			link.Addresses, link.Elsewhere = nil, []netip.Prefix{lan}
+		default:
+			prefix, err := netip.ParsePrefix(value)
+			if err != nil {
+				return err
+			}
+			if prefix.Addr().Is4() != (f == failover.IPv4) {
+				continue
+			}
+			own[0] = prefix
+		}
+		l.link.Family[f] = link
+	}
+	return nil
+}
+
+// setGateway changes the gateway to an address; on is the plain one, off is none, and
+// withdrawn the present one without the route from which it was learnt.
 func (l *line) setGateway(families []failover.Family, i int, value string) error {
 	for _, f := range families {
+		l.link.Family[f].Withdrawn = value == "withdrawn"
 		switch value {
+		case "withdrawn":
 		case "on":
 			l.link.Family[f].Gateway = plainAddress(f, i).Gateway
 		case "off":

@@ -26,7 +26,9 @@ import (
 //	2h1m      fiber carrier=on
 //	2h2m      fiber admin=off         the interface is switched off; admin=on
 //	3h        fiber ipv4 address=off  the lease is gone; address=on
+//	3h30s     fiber address=lapsed    the gateway stays; also checked, borrowed, or a prefix
 //	3h1m      fiber gateway=192.0.2.1 another gateway; off for none, on for the plain one
+//	3h2m      fiber gateway=withdrawn the route from which it was learnt is gone
 //	4h        fiber ipv4 send=off     the machine cannot send; send=on
 //	4h1m      fiber hold=300ms        answers are held back for so long
 //	5h        target 1.1.1.1 dead     by every uplink, or "by fiber"; alive

@@ -1,0 +1,141 @@
+package system
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/testenv/lab"
+	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
+)
+
+// A DHCP client deletes the default route at a renewal and adds it again, a network
+// manager does when it is restarted. Sessions feel nothing, and there is no switch.
+func TestRouteRenewals(t *testing.T) {
+	for name, script := range map[string]string{
+		"at once": "$del; $add",
+		"50 ms":   "$del; sleep 0.05; $add",
+		"300 ms":  "$del; sleep 0.3; $add",
+		"7 s":     "$del; sleep 7; $add",
+		"metric":  "$del; sleep 0.1; $add metric 5",
+		"both":    "$del; ip route del default dev wan1 proto dhcp; sleep 0.3; $add",
+		"often":   "for i in 1 2 3 4 5 6 7 8 9 10; do $del; sleep 0.05; $add; done",
+		"IPv6":    "ip -6 route del default dev wan0; sleep 7",
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, quickRecovery)
+				p := g.clients(fiber)
+				began := time.Now()
+				g.shell("del='ip route del default dev wan0 proto dhcp'\n" +
+					"add='ip route add default via 203.0.113.1 dev wan0 proto dhcp'\n" + script)
+				g.goBy(fiber, p.all()...)
+				awaitResults()
+				for _, s := range p.all() {
+					s.undisturbed(name, began)
+				}
+				g.unmoved()
+			})
+		})
+	}
+}
+
+// unmoved wants the first uplink never to have been left.
+func (g *gateway) unmoved() {
+	g.Helper()
+	if n := g.Status().SwitchesTotal; n > 0 {
+		g.Errorf("%d switches: %+v", n, g.switches())
+	}
+	for _, f := range failover.Families {
+		for _, state := range g.entered(fiber, f) {
+			if state == control.Down || state == control.Shunned {
+				g.Errorf("fiber was %s in %s", state, f)
+			}
+		}
+	}
+}
+
+// A provider gives the WAN a link-local address alone and delegates a prefix to the
+// LAN: IPv6 goes by it, with the LAN's own addresses.
+func TestLinkLocalWAN(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, lab.Options{Delegate: true}, quickRecovery)
+		ll := strings.TrimSpace(g.shell("ip -6 addr flush dev wan0 scope global\n" +
+			"ip -6 -o addr show dev wan0 scope link | awk '{print $4}' | cut -d/ -f1"))
+		out, err := g.ISP[fiber].Run("ip", "-6", "route", "replace", lab.LANNative.String(), "via", ll, "dev", "cust")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		g.Start()
+		g.Await("fiber to carry, and all to be up", lab.Settled)
+		_, _, client := lab.ClientAddresses(0)
+		p := g.newClients()
+		g.goFrom(client, p.of(failover.IPv6)...)
+		g.goBy(fiber, p.of(failover.IPv4)...)
+		if s := g.Status().Uplinks[fiber].IPv6.State; s != control.Up {
+			t.Errorf("fiber is %s in IPv6", s)
+		}
+		f := g.Break(fiber, "black-hole")
+		g.goBy(lte, p.of(failover.IPv6)...)
+		awaitResults()
+		p.tcp[failover.IPv6].wasReset("black-hole", f.Onset)
+		g.Mend(f)
+		g.Await("fiber to carry", lab.Settled)
+		g.goFrom(client, p.fresh[failover.IPv6])
+	})
+}
+
+// between waits until a request was just answered, and the answer acknowledged: the
+// next segment is some time away. One that leaves in the millisecond between the
+// kernel's removal of an entry and the daemon's reaction goes by the other uplink.
+func (s *session) between() {
+	s.g.Helper()
+	answered := func() (n int) {
+		for _, r := range s.Log() {
+			if !r.Answered.IsZero() {
+				n++
+			}
+		}
+		return n
+	}
+	before := answered()
+	ctx, cancel := wait.Bounded(s.g.Context())
+	defer cancel()
+	if err := wait.Until(ctx, "another answer", func() bool { return answered() > before }); err != nil {
+		s.g.Fatal(err)
+	}
+	time.Sleep(60 * time.Millisecond)
+}
+
+// The address is deleted and added again, as networkctl reconfigure does: TCP
+// sessions live on, and it is no down.
+func TestAddressRenewals(t *testing.T) {
+	for name, script := range map[string]string{
+		"at once":         "$del; $add; $route",
+		"50 ms":           "$del; sleep 0.05; $add; $route",
+		"300 ms":          "$del; sleep 0.3; $add; $route",
+		"route 1 s later": "$del; $add; sleep 1; $route",
+	} {
+		t.Run(name, func(t *testing.T) {
+			serial(t, func(t *trial) {
+				g := startGateway(t, usual, quickRecovery)
+				tcp := g.session(g.Client, traffic.TCPStream, lab.Servers[failover.IPv4], 4)
+				g.goBy(fiber, tcp)
+				tcp.between()
+				g.shell("del='ip addr del 203.0.113.2/24 dev wan0'\nadd='ip addr add 203.0.113.2/24 dev wan0'\n" +
+					"route='ip route add default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100'\n" + script)
+				g.goBy(fiber, tcp)
+				tcp.livedOn(name)
+				g.Await("fiber to carry", lab.Settled)
+				for _, state := range g.entered(fiber, failover.IPv4) {
+					if state == control.Down || state == control.Recovering {
+						t.Errorf("fiber was %s", state)
+					}
+				}
+			})
+		})
+	}
+}
