@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -33,6 +34,8 @@ type kernel struct {
 	// firstStart: no earlier run has left a table, so flows that are under way have
 	// no lanes yet.
 	firstStart bool
+	// filtered: this run has made the packet filter hold a table, or found it so.
+	filtered bool
 	// tuned are the interfaces whose sysctls were set; nil when they have to be
 	// set again. That is so when the interfaces change and at each reconciliation,
 	// not at each switch, which has to be quick. settings is the result.
@@ -82,8 +85,11 @@ func (k *kernel) wanted(g goal) routing.State {
 type applied struct {
 	// holds says by family whether the kernel has the routes and rules of the goal.
 	holds [2]bool
-	// unhealed: the packet filter was rebuilt, so flows may have begun without it.
+	// unhealed: the packet filter that this run had made was rebuilt, so flows may
+	// have begun without it.
 	unhealed *firewall.Goal
+	// native is what is known of native networks after an adoption; nil after none.
+	native natives
 	// unfiltered is why the packet filter does not hold the goal, err all there is.
 	unfiltered, err error
 }
@@ -103,17 +109,31 @@ func (a applied) refused(f failover.Family) error {
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
 	want := k.wanted(g)
-	filter := g.firewall(k.strict)
-	k.table = k.table.For(filter)
 	k.rebuilt = false
 	if k.standing {
 		result, unrouted := routing.Apply(k.routes, want)
-		return k.summarize(filter, result, unrouted, k.filter(k.table))
+		found, unadopted := k.adopt(&g)
+		out := k.filterAll(g, result, unrouted, unadopted)
+		out.native = found
+		return out
 	}
 	k.standing = true
-	unprepared := errors.Join(k.prepare(want), k.adopt(filter), k.filter(k.table))
+	unprepared := k.prepare(want)
+	found, unadopted := k.adopt(&g)
+	filter := g.firewall(k.strict)
+	k.table = k.table.For(filter)
+	unprepared = errors.Join(unprepared, unadopted, k.filter(k.table))
 	result, unrouted := routing.Apply(k.routes, want)
-	return k.summarize(filter, result, unrouted, unprepared)
+	out := k.summarize(filter, result, unrouted, unprepared)
+	out.native = found
+	return out
+}
+
+// filterAll brings the packet filter to the goal, whose routes were applied.
+func (k *kernel) filterAll(g goal, result routing.Result, unrouted, other error) applied {
+	filter := g.firewall(k.strict)
+	k.table = k.table.For(filter)
+	return k.summarize(filter, result, unrouted, errors.Join(other, k.filter(k.table)))
 }
 
 func (k *kernel) summarize(filter firewall.Goal, result routing.Result, unrouted, other error) applied {
@@ -149,14 +169,29 @@ func (k *kernel) prepare(want routing.State) error {
 	return err
 }
 
-// adopt gives lanes to the flows that were there before the very first start.
-func (k *kernel) adopt(filter firewall.Goal) error {
-	if !k.firstStart {
-		return nil
-	}
+// adopt gives lanes to the flows that were there before the packet filter knew their
+// uplink: of all uplinks where there was no table, else of those that no run has met
+// yet. For the latter it adds to the goal which networks the flows show to be native.
+// It returns all that is known of these then, nil where nothing was adopted. Each
+// uplink is met once, also where the flows could not all be read.
+func (k *kernel) adopt(g *goal) (natives, error) {
+	names, lanes := g.unadopted(k.firstStart)
 	k.firstStart = false
-	_, err := k.packets.AdoptFlows(filter)
-	return err
+	if len(names) == 0 {
+		return nil, nil
+	}
+	adoption, err := k.packets.AdoptFlows(g.firewall(k.strict), lanes...)
+	known := maps.Clone(g.native)
+	if known == nil {
+		known = natives{}
+	}
+	for i, name := range names {
+		if _, done := known[name]; !done {
+			known[name] = bounded(adoption.Native[lanes[i]])
+		}
+	}
+	g.native = known
+	return known, err
 }
 
 // filter makes the packet filter hold the table, as a small change where it can.
@@ -165,14 +200,18 @@ func (k *kernel) filter(table firewall.Table) error {
 	if k.held != nil {
 		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
-		k.rebuilt = true
+		// At a first start there are only flows of others, and after an upgrade the
+		// table before kept them: neither is to be healed.
+		k.rebuilt = k.filtered
 		err = k.packets.Apply(table)
 	}
 	k.held = &table
 	if err != nil {
 		k.held = nil
+		return err
 	}
-	return err
+	k.filtered = true
+	return nil
 }
 
 // drift reports what the kernel lacks of the goal, without changing it.

@@ -205,6 +205,10 @@ func (l *loop) enforce() {
 		return
 	}
 	o := l.enforcer.apply(g)
+	if o.native != nil {
+		l.setup.native, l.state.Native = o.native, o.native
+		l.reporter.native(o.native)
+	}
 	l.reporter.enforced(o)
 	l.reporter.dropped(l.enforcer.release(g, o.holds))
 	l.changed = true

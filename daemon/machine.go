@@ -59,7 +59,7 @@ type Packets interface {
 	Apply(firewall.Table) error
 	Move(from, to firewall.Table) error
 	Drift(firewall.Table) ([]string, error)
-	AdoptFlows(firewall.Goal) (int, error)
+	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
 }
 

@@ -17,7 +17,7 @@ problem a line on standard error:
   FILE:LINE: path: what is wrong; what would be right
 
 The exit code is 2 then. For a valid one it prints the order of preference, the
-native IPv6 prefixes, what the probes of each uplink cost in a month, and
+native prefixes, what the probes of each uplink cost in a month, and
 warnings; the exit code is 0.
 
 Without FILE it reads ` + daemon.DefaultConfig + `.`,
@@ -40,7 +40,7 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 				uplinks = cfg.Auto(routes)
 			}
 			own, _ := daemon.OwnAddresses() // likewise
-			return cfg.Summary(cmd.OutOrStdout(), uplinks, own)
+			return cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Native(cfg))
 		},
 	}
 }
