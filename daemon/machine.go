@@ -102,6 +102,6 @@ func (l *loop) mount(m Machine) {
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
-		worker: newWorker(m.Flows, m.Events), now: l.clock.now,
+		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
 	}
 }
