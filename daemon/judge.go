@@ -9,6 +9,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/routing"
 )
 
 // judge returns the problems that follow from a setup and its links alone. begun
@@ -51,6 +52,28 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	}
 	out = append(out, s.ownGateways()...)
 	return append(out, s.alikes(links, strict)...)
+}
+
+// intruders are the problems of default routes that other programs have in our tables.
+func (s setup) intruders(foreign []routing.Route) []control.Problem {
+	var out []control.Problem
+	for _, r := range foreign {
+		found, first := routing.Intruder(r, s.layout)
+		if !found {
+			continue
+		}
+		p := control.Problem{
+			Code: "foreign-route", Severity: control.Warning, Object: fmt.Sprintf("table %d %s metric %d", r.Table, r.Family, r.Metric),
+			Text:   fmt.Sprintf("another program has a route in a table of Swerve's: %s", r),
+			Remedy: "delete it: " + routing.Op{Action: routing.DeleteRoute, Route: r}.String() + "; and have its owner use another table",
+		}
+		if first {
+			p.Severity = control.Critical
+			p.Text += "; it is met before ours, so traffic goes by it"
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // needsRestart reports whether a configuration differs from the one at the start

@@ -261,6 +261,7 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
+	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.keeper.keep(l.state)
