@@ -45,6 +45,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"prefix translation is not acted on by this version: foreign sources are masqueraded on "+strings.Join(names, " "),
 			"use snat6: foreign or masquerade")
 	}
+	out = append(out, s.unbuiltKeys()...)
 	if found := ownTargets(s.uplinks, s.own); len(found) > 0 {
 		add("own-target", control.Warning, "probe.targets",
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
@@ -52,6 +53,35 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	}
 	out = append(out, s.ownGateways()...)
 	return append(out, s.alikes(links, strict)...)
+}
+
+// unbuiltKeys are the problems of keys that are accepted and not acted on.
+func (s setup) unbuiltKeys() []control.Problem {
+	var out []control.Problem
+	add := func(severity control.Severity, object, text, remedy string) {
+		out = append(out, control.Problem{Code: "not-built", Severity: severity, Object: object, Text: text, Remedy: remedy})
+	}
+	const leave = "leave the key out, or wait for a newer version"
+	if s.cfg.Metrics.Listen != "" {
+		add(control.Warning, "metrics.listen", "this version serves no metrics", leave)
+	}
+	switch s.cfg.Sessions.OnFailback.Mode {
+	case config.SessionsDrain, config.SessionsMove:
+		add(control.Warning, "sessions.on_failback", "this version leaves sessions where they are at a failback", leave)
+	case config.SessionsAuto, config.SessionsKeep:
+	}
+	if slices.ContainsFunc(s.cfg.Policies, func(p config.Policy) bool { return p.Spread != "" && p.Spread != config.SpreadPairs }) {
+		add(control.Warning, "policies.spread", "this version spreads by pairs of source and destination only", leave)
+	}
+	if slices.ContainsFunc(s.uplinks, func(u config.Uplink) bool { return len(u.DNS) > 0 }) {
+		add(control.Warning, "uplinks.dns", "this version does not route resolvers by uplink", leave)
+	}
+	learns := func(u config.Uplink) bool { return u.Enabled && u.IPv6 && u.Prefix6.Auto && u.SNAT6 == config.Foreign }
+	if slices.ContainsFunc(s.uplinks, learns) {
+		add(control.Info, "uplinks.prefix6", "this version does not probe which prefixes are native: prefix6: auto means the link's own "+
+			"and those that flows showed at the first start", "name the LAN's prefixes in prefix6 where they must not be masqueraded")
+	}
+	return out
 }
 
 // intruders are the problems of default routes that other programs have in our tables.
