@@ -55,6 +55,7 @@ type Uplink struct {
 	Gateway, Gateway6 Gateway
 	// IPv6 is false where this uplink carries no IPv6.
 	IPv6 bool
+	// SNAT of IPv4: SNATAuto, Masquerade or NoSNAT.
 	SNAT SNAT
 	// SNATExcept are IPv4 sources or destinations that are never masqueraded.
 	SNATExcept []netip.Prefix
@@ -98,6 +99,9 @@ type SNAT string
 
 // The kinds of source NAT.
 const (
+	// SNATAuto, IPv4 only, masquerades all sources but those found native on the
+	// uplink at the first start.
+	SNATAuto SNAT = "auto"
 	// Masquerade replaces every source with the uplink's own address.
 	Masquerade SNAT = "masquerade"
 	// Foreign, IPv6 only, masquerades only sources that are not native to the

@@ -87,7 +87,7 @@ func newUplink(probe Probe, health failover.Health) Uplink {
 	return Uplink{
 		Enabled: true,
 		IPv6:    true,
-		SNAT:    Masquerade,
+		SNAT:    SNATAuto,
 		SNAT6:   Foreign,
 		Prefix6: Prefix6{Auto: true},
 		Metered: MeteredAuto,

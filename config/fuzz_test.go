@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("config %+v", c)
 		}
 		c.Engine(c.Uplinks, nil)
-		if err := c.Summary(&strings.Builder{}, c.Uplinks, nil); err != nil {
+		if err := c.Summary(&strings.Builder{}, c.Uplinks, nil, noneFound); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -29,7 +29,7 @@ var uplinkFields = fields[Uplink]{
 	set("gateway", func(u *Uplink) *Gateway { return &u.Gateway }, gateway(failover.IPv4)),
 	set("gateway6", func(u *Uplink) *Gateway { return &u.Gateway6 }, gateway(failover.IPv6)),
 	set("ipv6", func(u *Uplink) *bool { return &u.IPv6 }, boolean),
-	set("snat", func(u *Uplink) *SNAT { return &u.SNAT }, words(choice[SNAT]{"masquerade", Masquerade, yes}, choice[SNAT]{noneWord, NoSNAT, no})),
+	set("snat", func(u *Uplink) *SNAT { return &u.SNAT }, words(choice[SNAT]{word: "auto", value: SNATAuto}, choice[SNAT]{"masquerade", Masquerade, yes}, choice[SNAT]{noneWord, NoSNAT, no})),
 	set("snat_except", func(u *Uplink) *[]netip.Prefix { return &u.SNATExcept },
 		oneOrMany(maxList, prefix(failover.IPv4))),
 	set("snat6", func(u *Uplink) *SNAT { return &u.SNAT6 }, words(same(Foreign, Masquerade, NPT, NoSNAT)...)),

@@ -11,15 +11,16 @@ import (
 )
 
 // Summary describes to a person what a good file means: the order of preference,
-// the native IPv6 prefixes, the volume of the probes, and warnings. uplinks are
-// those of [Config.Engine], own the addresses of this machine, nil if they are not
-// known. The error is the writer's.
-func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr) error {
+// the native prefixes, the volume of the probes, and warnings. uplinks are those of
+// [Config.Engine], own the addresses of this machine, nil if they are not known;
+// found returns the networks that a daemon found native on an uplink. The error is
+// the writer's.
+func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found func(Uplink) []netip.Prefix) error {
 	var b strings.Builder
 	c.writeOrder(&b, uplinks)
 	if len(uplinks) > 0 {
-		b.WriteString("native IPv6 prefixes:\n")
-		writeTable(&b, uplinks, nativePrefixes)
+		b.WriteString("native prefixes:\n")
+		writeTable(&b, uplinks, func(u Uplink) string { return nativePrefixes(u, found(u)) })
 		b.WriteString("probe volume per month:\n")
 		writeTable(&b, uplinks, volumeText)
 	}
@@ -83,18 +84,21 @@ func writeTable(b *strings.Builder, uplinks []Uplink, text func(Uplink) string) 
 	t.Flush() // a strings.Builder returns no error
 }
 
-func nativePrefixes(u Uplink) string {
-	switch {
-	case !u.IPv6:
-		return "no IPv6"
-	case u.Prefix6.Auto:
-		return "detected (auto)"
-	case len(u.Prefix6.Prefixes) == 0:
-		return "none"
+// nativePrefixes lists the prefixes whose sources the uplink does not masquerade: those
+// of the file, and those that were found.
+func nativePrefixes(u Uplink, found []netip.Prefix) string {
+	var list []string
+	for _, p := range u.Prefix6.Prefixes {
+		list = append(list, p.String())
 	}
-	list := make([]string, len(u.Prefix6.Prefixes))
-	for i, p := range u.Prefix6.Prefixes {
-		list[i] = p.String()
+	for _, p := range found {
+		list = append(list, p.String()+" (found at the first start)")
+	}
+	if u.Prefix6.Auto && u.IPv6 {
+		list = append(list, "the link's own IPv6 prefix")
+	}
+	if len(list) == 0 {
+		return "none"
 	}
 	return strings.Join(list, ", ")
 }

@@ -31,7 +31,7 @@ func TestSummary(t *testing.T) {
 			uplinks = c.Auto([]DefaultRoute{{"wwan0", 0, 0}})
 		}
 		var b strings.Builder
-		if err := c.Summary(&b, uplinks, own); err != nil {
+		if err := c.Summary(&b, uplinks, own, noneFound); err != nil {
 			t.Fatal(err)
 		}
 		wantFile := strings.TrimSuffix(file, ".yaml") + ".want"
@@ -53,7 +53,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.ErrUnsupported
 
 func TestSummaryReturnsTheWritersError(t *testing.T) {
 	c := good(t, minimal)
-	if err := c.Summary(brokenWriter{}, c.Uplinks, nil); !errors.Is(err, errors.ErrUnsupported) {
+	if err := c.Summary(brokenWriter{}, c.Uplinks, nil, noneFound); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -145,5 +145,23 @@ func TestShow(t *testing.T) {
 		if got := show(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
+	}
+}
+
+func noneFound(Uplink) []netip.Prefix { return nil }
+
+// What was found native is shown beside what the file says.
+func TestSummaryShowsNativeNetworks(t *testing.T) {
+	c := good(t, minimal)
+	found := func(Uplink) []netip.Prefix {
+		return []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")}
+	}
+	var b strings.Builder
+	if err := c.Summary(&b, c.Uplinks, nil, found); err != nil {
+		t.Fatal(err)
+	}
+	want := "192.168.5.0/24 (found at the first start), 2001:db8:5::/64 (found at the first start), the link's own IPv6 prefix\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("the summary lacks %q:\n%s", want, b.String())
 	}
 }

@@ -24,6 +24,7 @@ func UplinkOf(v failover.UplinkView, clock Clock) Uplink {
 		HeldUntil:     clock.unlessZero(v.HeldUntil),
 		IPv4:          familyOf(v.Family[failover.IPv4], v.Link.Family[failover.IPv4], clock),
 		IPv6:          familyOf(v.Family[failover.IPv6], v.Link.Family[failover.IPv6], clock),
+		Native:        []netip.Prefix{},
 	}
 	if u.Admin == "" {
 		u.Admin = Auto

@@ -90,6 +90,10 @@ type Uplink struct {
 	IPv4 FamilyStatus `json:"ipv4"`
 	IPv6 FamilyStatus `json:"ipv6"`
 
+	// Native are the networks that were found native on the uplink, whose sources are
+	// not masqueraded there; never nil.
+	Native []netip.Prefix `json:"native"`
+
 	Counters
 }
 

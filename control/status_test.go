@@ -48,7 +48,8 @@ func fullUplink() Uplink {
 				{Target: "tcp://192.0.2.1:443", Answering: new(false), Loss: new(1.0), SetAside: true},
 				{Target: "9.9.9.9"},
 			}},
-		IPv6: FamilyStatus{State: Absent, Reason: "left out", PatienceMS: 500},
+		IPv6:   FamilyStatus{State: Absent, Reason: "left out", PatienceMS: 500},
+		Native: []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")},
 		Counters: Counters{RxBytes: new(uint64(1 << 40)), TxBytes: new(uint64(2)), RxBPS: new(uint64(3)),
 			TxBPS: new(uint64(0)), NewFlows: new(uint64(5)), ProbeBytes: new(uint64(6))},
 	}
@@ -58,7 +59,7 @@ func missingUplink() Uplink {
 	return Uplink{
 		Name: "lte", Interface: "wwan0", Enabled: true, Metered: true, Admin: Auto,
 		IPv4: FamilyStatus{State: Down, Reason: "no interface wwan0", Since: before(192 * time.Second), PatienceMS: 500},
-		IPv6: FamilyStatus{State: Unknown, Since: before(time.Hour), PatienceMS: 500},
+		IPv6: FamilyStatus{State: Unknown, Since: before(time.Hour), PatienceMS: 500}, Native: []netip.Prefix{},
 	}
 }
 

@@ -135,6 +135,9 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 func missingLines(ops []routing.Op, filter []string) []string {
 	lines := slices.Clone(filter)
 	for _, op := range ops {
+		if op.OfTouch() {
+			continue // read while the worker was at it
+		}
 		lines = append(lines, op.String())
 	}
 	return lines

@@ -182,7 +182,7 @@ func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
 	g.wantWay("wan1", "192.0.2.53")
 
 	g.hush(false)
-	p.await("fiber is back", func(s *control.Status) bool { return allUp(s) && len(s.Problems) == 0 })
+	p.await("fiber is back", func(s *control.Status) bool { return allUp(s) && untroubled(s) })
 	g.eventually("all is as before", func() bool { return withoutGrace(g.picture()) == begun })
 
 	g.hush(true)

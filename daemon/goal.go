@@ -87,8 +87,9 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	name := g.links.name(u)
 	out := firewall.Uplink{
 		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
-		SNAT: u.SNAT == config.Masquerade, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
-		Native6: slices.Clone(u.Prefix6.Prefixes),
+		SNAT: u.SNAT != config.NoSNAT, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
+		Native4: g.nativeSources(u, failover.IPv4),
+		Native6: append(slices.Clone(u.Prefix6.Prefixes), g.nativeSources(u, failover.IPv6)...),
 	}
 	for _, f := range failover.Families {
 		for _, a := range g.links.last[u.Name].sources(f) {

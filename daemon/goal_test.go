@@ -13,6 +13,7 @@ import (
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/linkmon"
+	"swerve/routing"
 )
 
 // goalSetup has an uplink of each kind, and three policies.
@@ -185,10 +186,14 @@ func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, er
 	return 0, errRefused
 }
 
+type routesThatFail struct{ routing.Kernel }
+
+func (routesThatFail) Do(routing.Op) error { return errRefused }
+
 // What could not be done for sessions is told; nothing keeps the rest from being tried.
 func TestWorkerReportsWhatFailed(t *testing.T) {
 	r := &rig{t: t}
-	w := newWorker(flowsThatFail{}, r)
+	w := newWorker(flowsThatFail{}, routesThatFail{}, r)
 	move{uplink: "fiber", policy: "default", parts: []part{
 		{family: failover.IPv4, addresses: make([]netip.Addr, 2)}, {family: failover.IPv6},
 	}}.carryOut(w)
@@ -206,7 +211,7 @@ func TestWorkerReportsWhatFailed(t *testing.T) {
 
 // More moves than there is room for are refused, not waited for.
 func TestWorkerIsBounded(t *testing.T) {
-	w := newWorker(flowsThatFail{}, &rig{t: t})
+	w := newWorker(flowsThatFail{}, nil, &rig{t: t})
 	for n := range workerQueue {
 		if !w.add(move{}) {
 			t.Fatalf("move %d found no room", n)

@@ -50,6 +50,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"prefix translation is not acted on by this version: foreign sources are masqueraded on "+strings.Join(names, " "),
 			"use snat6: foreign or masquerade")
 	}
+	out = append(out, s.unproven()...)
 	if found := ownTargets(s.uplinks, s.own); len(found) > 0 {
 		add("own-target", control.Warning, "probe.targets",
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
@@ -85,6 +86,20 @@ func nameProblems(s setup, misnamed map[string]string, defaults []config.Default
 	return out
 }
 
+// unproven are the problems of prefixes that are accepted as auto and not probed for.
+func (s setup) unproven() []control.Problem {
+	learns := func(u config.Uplink) bool { return u.Enabled && u.IPv6 && u.Prefix6.Auto && u.SNAT6 == config.Foreign }
+	if !slices.ContainsFunc(s.uplinks, learns) {
+		return nil
+	}
+	return []control.Problem{{
+		Code: "not-built", Severity: control.Info, Object: "uplinks[].prefix6",
+		Text: "this version does not probe which prefixes are native: prefix6: auto means the link's own " +
+			"and those that flows showed at the first start",
+		Remedy: "name the LAN's prefixes in prefix6 where they must not be masqueraded",
+	}}
+}
+
 // withdrawnFor is how long a gateway's route may be gone, while the uplink answers all
 // the same, until that is a problem.
 const withdrawnFor = time.Minute
@@ -112,6 +127,28 @@ func withdrawnProblems(view failover.View, now failover.Instant, clock control.C
 				u.Link.Interface, strings.Join(families, " and ")),
 			Remedy: fmt.Sprintf("swerve drain %s if it should not be used; otherwise see what took the route away", u.Name),
 		})
+	}
+	return out
+}
+
+// intruders are the problems of default routes that other programs have in our tables.
+func (s setup) intruders(foreign []routing.Route) []control.Problem {
+	var out []control.Problem
+	for _, r := range foreign {
+		found, first := routing.Intruder(r, s.layout)
+		if !found {
+			continue
+		}
+		p := control.Problem{
+			Code: "foreign-route", Severity: control.Warning, Object: fmt.Sprintf("table %d %s metric %d", r.Table, r.Family, r.Metric),
+			Text:   fmt.Sprintf("another program has a route in a table of Swerve's: %s", r),
+			Remedy: "delete it: " + routing.Op{Action: routing.DeleteRoute, Route: r}.String() + "; and have its owner use another table",
+		}
+		if first {
+			p.Severity = control.Critical
+			p.Text += "; it is met before ours, so traffic goes by it"
+		}
+		out = append(out, p)
 	}
 	return out
 }

@@ -152,7 +152,7 @@ func TestRouteNotCarried(t *testing.T) {
 	inBubble(t, twoUplinks+"policies: [{name: default, tiers: [{fiber: 1, lte: 1}]}]\n", func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		if len(r.status().Problems) > 0 {
+		if !untroubled(r.status()) {
 			t.Fatalf("problems at the start: %+v", r.status().Problems)
 		}
 		r.change("eth0", func(l *line) { l.link.Family[failover.IPv4].Uncarried = "it has an encap" })

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -43,6 +44,8 @@ type kernel struct {
 	// firstStart: no earlier run has left a table, so flows that are under way have
 	// no lanes yet.
 	firstStart bool
+	// filtered: this run has made the packet filter hold a table, or found it so.
+	filtered bool
 	// tuned are the interfaces whose sysctls were set; nil when they have to be
 	// set again. That is so when the interfaces change and at each reconciliation,
 	// not at each switch, which has to be quick. settings is the result.
@@ -103,8 +106,11 @@ type applied struct {
 	readable bool
 	// refusals are the uplinks whose routes the kernel does not accept.
 	refusals []routing.Refusal
-	// unhealed: the packet filter was rebuilt, so flows may have begun without it.
+	// unhealed: the packet filter that this run had made was rebuilt, so flows may
+	// have begun without it.
 	unhealed *firewall.Goal
+	// native is what is known of native networks after an adoption; nil after none.
+	native natives
 	// unfiltered is why the packet filter does not hold the goal, err all there is
 	// beside the refusals.
 	unfiltered, err error
@@ -137,17 +143,20 @@ func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
 	k.rebuilt = false
 	out := applied{layout: g.layout}
-	var unprepared, unrouted error
+	var unrouted, unadopted error
 	if !k.standing {
 		k.standing = true
+		unprepared := k.prepare(g)
+		out.native, unadopted = k.adopt(&g)
 		filter := k.aim(g, nil)
-		unprepared = errors.Join(k.prepare(g), k.adopt(filter), k.filter(k.table))
+		unprepared = errors.Join(unprepared, unadopted, k.filter(k.table))
 		k.route(g, &out, &unrouted)
 		return k.summarize(out, filter, unrouted, unprepared)
 	}
 	k.route(g, &out, &unrouted)
+	out.native, unadopted = k.adopt(&g)
 	filter := k.aim(g, &out)
-	return k.summarize(out, filter, unrouted, k.filter(k.table))
+	return k.summarize(out, filter, unrouted, errors.Join(unadopted, k.filter(k.table)))
 }
 
 // route brings the routes and rules to the goal.
@@ -199,14 +208,29 @@ func (k *kernel) prepare(g goal) error {
 	return nil
 }
 
-// adopt gives lanes to the flows that were there before the very first start.
-func (k *kernel) adopt(filter firewall.Goal) error {
-	if !k.firstStart {
-		return nil
-	}
+// adopt gives lanes to the flows that were there before the packet filter knew their
+// uplink: of all uplinks where there was no table, else of those that no run has met
+// yet. For the latter it adds to the goal which networks the flows show to be native.
+// It returns all that is known of these then, nil where nothing was adopted. Each
+// uplink is met once, also where the flows could not all be read.
+func (k *kernel) adopt(g *goal) (natives, error) {
+	names, lanes := g.unadopted(k.firstStart)
 	k.firstStart = false
-	_, err := k.packets.AdoptFlows(filter)
-	return err
+	if len(names) == 0 {
+		return nil, nil
+	}
+	adoption, err := k.packets.AdoptFlows(g.firewall(k.strict), lanes...)
+	known := maps.Clone(g.native)
+	if known == nil {
+		known = natives{}
+	}
+	for i, name := range names {
+		if _, done := known[name]; !done {
+			known[name] = bounded(adoption.Native[lanes[i]])
+		}
+	}
+	g.native = known
+	return known, err
 }
 
 // filter makes the packet filter hold the table, as a small change where it can.
@@ -215,14 +239,18 @@ func (k *kernel) filter(table firewall.Table) error {
 	if k.held != nil {
 		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
-		k.rebuilt = true
+		// At a first start there are only flows of others, and after an upgrade the
+		// table before kept them: neither is to be healed.
+		k.rebuilt = k.filtered
 		err = k.packets.Apply(table)
 	}
 	k.held = &table
 	if err != nil {
 		k.held = nil
+		return err
 	}
-	return err
+	k.filtered = true
+	return nil
 }
 
 // drift reports what the kernel lacks of the goal, without changing it.

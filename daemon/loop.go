@@ -238,6 +238,10 @@ func (l *loop) enforce() {
 		return
 	}
 	o := l.enforcer.apply(g)
+	if o.native != nil {
+		l.setup.native, l.state.Native = o.native, o.native
+		l.reporter.native(o.native)
+	}
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))
 	l.changed = true
@@ -295,6 +299,7 @@ func (l *loop) conclude() {
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
+	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)

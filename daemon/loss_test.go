@@ -120,10 +120,18 @@ func TestOrderOfAMove(t *testing.T) {
 		did := r.Journal.Take()
 		order := []int{
 			firstOf(did, "route replace default table 5364 proto 83 metric 1 via 192.0.2.102"), lastOf(did, "rule del pref 5451"),
-			firstOf(did, "nft move"), firstOf(did, "grace"), firstOf(did, "delete"), firstOf(did, "destroy"),
+			firstOf(did, "nft move"), firstOf(did, "grace"),
+			firstOf(did, "route add throw 192.0.0.8"), firstOf(did, "route del throw 192.0.0.8"),
+			firstOf(did, "route add throw 100::8"), firstOf(did, "route del throw 100::8"),
+			firstOf(did, "destroy"), firstOf(did, "delete"),
 		}
-		if !slices.IsSorted(order) || order[0] != 0 || len(fake.With(did, "nft")) != 1 || lastOf(did, " route ") > order[2] {
-			t.Errorf("not in the order routes, packet filter, sessions:\n%s", strings.Join(did, "\n"))
+		if !slices.IsSorted(order) || order[0] != 0 || len(fake.With(did, "nft")) != 1 || lastOf(did, "route replace") > order[2] {
+			t.Errorf("not in the order routes, packet filter, grace, touch, sockets, flows:\n%s", strings.Join(did, "\n"))
+		}
+		for _, line := range fake.With(did, "throw") {
+			if !strings.Contains(line, "table 5301 ") {
+				t.Errorf("touched elsewhere: %s", line)
+			}
 		}
 	})
 }

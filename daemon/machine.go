@@ -63,7 +63,7 @@ type Packets interface {
 	Apply(firewall.Table) error
 	Move(from, to firewall.Table) error
 	Drift(firewall.Table) ([]string, error)
-	AdoptFlows(firewall.Goal) (int, error)
+	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
 }
 
@@ -107,6 +107,6 @@ func (l *loop) mount(m Machine) {
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
-		worker: newWorker(m.Flows, m.Events), now: l.clock.now,
+		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
 	}
 }

@@ -236,9 +236,11 @@ func TestNotBuilt(t *testing.T) {
 		all := `
 uplinks:
   - {name: fiber, interface: eth0, snat6: npt, prefix6: [2001:db8:1::/64]}
-  - {name: lte, interface: eth1}
+  - {name: lte, interface: eth1, dns: [192.0.2.53]}
 probe: {targets: [1.1.1.1, "tcp://192.0.2.9:443"]}
-policies: [{name: guests, tiers: [lte]}]
+policies: [{name: guests, tiers: [lte], spread: flows}]
+sessions: {on_failback: move}
+metrics: {listen: "127.0.0.1:9773"}
 rules: [{from: 192.168.20.0/24, use: guests}]
 `
 		if err := r.reload(all); err != nil {
@@ -251,10 +253,10 @@ rules: [{from: 192.168.20.0/24, use: guests}]
 				objects = append(objects, p.Object)
 			}
 		}
-		if got := strings.Join(objects, " "); got != "probe.targets rules snat6 policies" {
+		if got := strings.Join(objects, " "); got != "probe.targets rules snat6 metrics.listen policies policies[].spread sessions.on_failback uplinks[].dns uplinks[].prefix6" {
 			t.Errorf("not built: %s", got)
 		}
-		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1}\n"); err != nil {
+		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1, prefix6: none}\n"); err != nil {
 			t.Fatal(err)
 		}
 		r.after(time.Second)

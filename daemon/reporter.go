@@ -190,6 +190,15 @@ func (r *reporter) settings(s settings) {
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
 }
 
+// native logs the networks that were found native.
+func (r *reporter) native(found natives) {
+	for name, list := range found {
+		if len(list) > 0 {
+			r.log.Info("native networks", "uplink", name, "networks", list)
+		}
+	}
+}
+
 // dropped reports moves for which the worker has no room.
 func (r *reporter) dropped(moves []move) {
 	for _, m := range moves {
@@ -245,6 +254,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			uplink := control.UplinkOf(u, clock)
 			uplink.Interface = cmp.Or(uplink.Interface, s.configuredInterface(u.Name))
 			uplink.Counters = r.counters.of(u.Name)
+			uplink.Native = s.nativeOf(u.Name)
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
 		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt

@@ -31,6 +31,8 @@ type setup struct {
 	// unbuilt are the targets whose method this version cannot probe by. They
 	// are left out: one that never answers would keep its uplink from being up.
 	unbuilt []string
+	// native are the networks that were found native on the uplinks.
+	native natives
 	// acting: this run or an earlier one has changed the kernel.
 	acting bool
 	// own are the addresses of this machine. Targets among them are left out.
@@ -45,6 +47,7 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	if cfg.AutoUplinks {
 		s.uplinks, s.candidates = autoUplinks(cfg, past.Auto, now.best)
 	}
+	s.native = past.Native.retain(s.uplinks)
 	s.engine = cfg.Engine(s.uplinks, past.seen)
 	// A policy's uplinks are those that are used; candidates are probed beside them.
 	s.engine.Uplinks = append(s.engine.Uplinks, cfg.Engine(s.candidates, past.seen).Uplinks...)

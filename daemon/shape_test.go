@@ -80,7 +80,7 @@ func TestShapeComesAlong(t *testing.T) {
 	g.configureUplinks(`route: {mtu: 1280}, route6: {mtu: 1280}`)
 	p.reload()
 	g.awaitShape("wan0", "mtu 1280")
-	p.await("no problem", func(s *control.Status) bool { return len(s.Problems) == 0 })
+	p.await("no problem", func(s *control.Status) bool { return untroubled(s) })
 }
 
 // reload has the daemon read its configuration again.

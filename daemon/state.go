@@ -31,6 +31,8 @@ type state struct {
 	Lanes   lanes `json:"lanes"`
 	// Seen names, by uplink, the families that it was ever offered in.
 	Seen map[string][]string `json:"seen"`
+	// Native are the networks that were found native, by uplink.
+	Native natives `json:"native,omitempty"`
 	// Auto are the interfaces that `uplinks: auto` took, the preferred first.
 	Auto []autoUplink `json:"auto,omitempty"`
 	// Patience is, by uplink and family, what stalls have taught beyond the
@@ -96,6 +98,9 @@ func decodeState(data []byte) (state, error) {
 	}
 	if len(s.Auto) > autoMost {
 		return state{}, fmt.Errorf("%d interfaces of uplinks: auto, more than %d", len(s.Auto), autoMost)
+	}
+	if err := s.Native.check(); err != nil {
+		return state{}, err
 	}
 	for name, families := range s.Patience {
 		for family, p := range families {

@@ -11,6 +11,7 @@ import (
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
+	"swerve/routing"
 )
 
 // move is a pair of lanes that was lost in a switch, with what there is to do.
@@ -42,6 +43,7 @@ type job interface{ carryOut(*worker) }
 // job after the other.
 type worker struct {
 	flows  Flows
+	routes routing.Kernel
 	events Publisher
 	queue  chan job
 }
@@ -51,8 +53,8 @@ type worker struct {
 // beyond are dropped, and the packet filter alone ends their flows.
 const workerQueue = 1024
 
-func newWorker(f Flows, events Publisher) *worker {
-	return &worker{flows: f, events: events, queue: make(chan job, workerQueue)}
+func newWorker(f Flows, routes routing.Kernel, events Publisher) *worker {
+	return &worker{flows: f, routes: routes, events: events, queue: make(chan job, workerQueue)}
 }
 
 // add queues a job and reports whether there was room.
@@ -77,6 +79,8 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
+// carryOut ends what waits for a reset first, and deletes entries last: that takes
+// long where there are many, and nothing waits for it.
 func (v move) carryOut(w *worker) {
 	begin := time.Now()
 	var families []failover.Family
@@ -84,15 +88,22 @@ func (v move) carryOut(w *worker) {
 	for _, p := range v.parts {
 		families, ways = append(families, p.family), append(ways, p.ways...)
 	}
-	failed := errors.Join(w.flows.Grace(ways), w.flows.DeleteFlows(v.layout, v.pair, families...))
+	failed := w.flows.Grace(ways)
+	for _, f := range families {
+		failed = errors.Join(failed, routing.Touch(w.routes, v.layout, v.pair.Uplink, f))
+	}
+	var closed [2]int
+	var open [2]error
 	for _, p := range v.parts {
-		problems, closed := []error{failed}, 0
 		for _, address := range p.addresses {
 			n, err := w.flows.DestroySockets(v.layout, v.pair.Uplink, address)
-			closed += n
-			problems = append(problems, err)
+			closed[p.family] += n
+			open[p.family] = errors.Join(open[p.family], err)
 		}
-		w.events.Publish(v.event(p.family, time.Since(begin), closed, errors.Join(problems...)))
+	}
+	failed = errors.Join(failed, w.flows.DeleteFlows(v.layout, v.pair, families...))
+	for _, p := range v.parts {
+		w.events.Publish(v.event(p.family, time.Since(begin), closed[p.family], errors.Join(failed, open[p.family])))
 	}
 }
 

@@ -2,47 +2,76 @@ package firewall
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
-	"swerve/lane"
+	"slices"
 
-	rtnl "github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+	"swerve/failover"
+	"swerve/lane"
 )
 
-// AdoptFlows gives lanes to flows that are older than our table, based on their
-// translated addresses, and returns how many. It is for the very first start,
-// before the table is applied: afterwards every flow has its lanes.
+// Adoption is what AdoptFlows did and found.
+type Adoption struct {
+	// Flows is how many flows were given lanes or deleted.
+	Flows int
+	// Native are, by uplink, the networks of sources that it carries without NAT.
+	Native map[lane.Lane][]netip.Prefix
+}
+
+// AdoptFlows gives lanes to flows that are older than the rules of these uplinks, and
+// finds the networks that are native on them. It is for uplinks that the table does
+// not have yet, before it is applied: afterwards every flow has its lanes.
 //
 // A flow whose answers are sent to an uplink's address left by that uplink, under
-// the default policy. One that was sent to an uplink's address came in by it.
-// Flows without such an address get their lanes when their next packet leaves.
-func (k *Kernel) AdoptFlows(g Goal) (int, error) {
+// the default policy. One that was sent to an uplink's address came in by it. A
+// forwarded flow without NAT that was answered keeps the uplink by which the kernel
+// sends it now, and shows that its network is native there, unless it goes to a
+// network of its own behind that uplink. One that was not answered, and that the
+// uplink would masquerade, is deleted: it could never be answered. No other flow is
+// deleted. Flows that show no uplink get their lanes when their next packet leaves.
+func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	a := newAdopter(g)
-	n, err := eachFlow(g.Layout.CTMask, a.adopt)
-	if err != nil {
-		return n, fmt.Errorf("firewall: adopt flows: %w", err)
+	fail := func(err error) (Adoption, error) {
+		return Adoption{Flows: a.changed, Native: a.native}, fmt.Errorf("firewall: adopt flows: %w", err)
 	}
-	return n, nil
+	ways, err := newWays(g)
+	if err != nil {
+		return fail(err)
+	}
+	defer ways.handle.Close()
+	a.ways, a.fresh = ways, uplinks
+	if a.changed, err = eachFlow(g.Layout.CTMask, a.adoptOrFind); err != nil {
+		return fail(err)
+	}
+	n, err := deleteFlows(a.unmasqueraded())
+	a.changed += n
+	if err != nil {
+		return fail(err)
+	}
+	return Adoption{Flows: a.changed, Native: a.native}, nil
 }
 
 // Heal corrects flows that began while our table was missing, and returns how many.
-// Those with an uplink's address are adopted. Those that leave by an uplink
-// without any translation are deleted: they began without masquerade, and would
-// stay without it for as long as they exist.
+// It is for a table that this process had applied and others have deleted. Flows
+// with an uplink's address are adopted. Those that leave without any translation by
+// an uplink that masquerades them are deleted: they began without masquerade, and
+// would stay without it for as long as they exist.
 func (k *Kernel) Heal(g Goal) (int, error) {
 	a := newAdopter(g)
-	routes, err := newRouteCache(g)
+	ways, err := newWays(g)
 	if err != nil {
 		return 0, fmt.Errorf("firewall: heal flows: %w", err)
 	}
-	defer routes.handle.Close()
+	defer ways.handle.Close()
+	a.ways = ways
 	n, err := eachFlow(g.Layout.CTMask, func(f flow) (flowChange, uint32) {
 		change, mark := a.adopt(f)
-		if change == keepFlow && a.laneless(f) && !f.translated() && !a.own(f.src) && routes.byUplink(f) {
+		if change != keepFlow || !a.laneless(f) || f.translated() || a.own(f.src) {
+			return change, mark
+		}
+		if u, ok := a.uplink(ways.plain(f.dst)); ok && u.masqueradesFlow(f) {
 			return dropFlow, 0
 		}
-		return change, mark
+		return keepFlow, 0
 	})
 	if err != nil {
 		return n, fmt.Errorf("firewall: heal flows: %w", err)
@@ -65,18 +94,31 @@ func (k *Kernel) ForgetFlows(l lane.Layout) (int, error) {
 	return n, nil
 }
 
-// adopter determines the lanes of flows from the uplinks' addresses.
+// adopter determines the lanes of flows from the uplinks' addresses, and from the
+// routes of flows without NAT.
 type adopter struct {
 	layout  lane.Layout
 	uplinks map[netip.Addr]lane.Lane
 	// ambiguous addresses are on several uplinks; they do not show by which one a
 	// flow goes.
 	ambiguous map[netip.Addr]bool
+	byLane    map[lane.Lane]Uplink
+
+	ways ways
+	// fresh are the uplinks that are adopted; nil for all.
+	fresh   []lane.Lane
+	native  map[lane.Lane][]netip.Prefix
+	pending []flow // not answered, see unmasqueraded
+	changed int
 }
 
-func newAdopter(g Goal) adopter {
-	a := adopter{layout: g.Layout, uplinks: map[netip.Addr]lane.Lane{}, ambiguous: map[netip.Addr]bool{}}
+func newAdopter(g Goal) *adopter {
+	a := &adopter{
+		layout: g.Layout, uplinks: map[netip.Addr]lane.Lane{}, ambiguous: map[netip.Addr]bool{},
+		byLane: map[lane.Lane]Uplink{}, native: map[lane.Lane][]netip.Prefix{},
+	}
 	for _, u := range g.sorted().Uplinks {
+		a.byLane[u.Lane] = u
 		for _, addr := range u.Addresses {
 			if before, ok := a.uplinks[addr]; ok && before != u.Lane {
 				a.ambiguous[addr] = true
@@ -88,74 +130,129 @@ func newAdopter(g Goal) adopter {
 }
 
 // lane returns the uplink that alone has an address.
-func (a adopter) lane(addr netip.Addr) (lane.Lane, bool) {
+func (a *adopter) lane(addr netip.Addr) (lane.Lane, bool) {
 	n, ok := a.uplinks[addr]
 	return n, ok && !a.ambiguous[addr]
 }
 
 // own reports whether an address is on any uplink.
-func (a adopter) own(addr netip.Addr) bool {
+func (a *adopter) own(addr netip.Addr) bool {
 	_, ok := a.uplinks[addr]
 	return ok
 }
 
-func (a adopter) laneless(f flow) bool { return f.mark&a.layout.CTMask == 0 }
+func (a *adopter) laneless(f flow) bool { return f.mark&a.layout.CTMask == 0 }
 
-func (a adopter) adopt(f flow) (flowChange, uint32) {
+func (a *adopter) adopt(f flow) (flowChange, uint32) {
 	if !a.laneless(f) || a.own(f.src) && a.own(f.dst) { // the latter never leave this machine
 		return keepFlow, 0
 	}
-	if n, ok := a.lane(f.dst); ok {
+	if n, ok := a.lane(f.dst); ok && a.adopts(n) {
 		return markFlow, a.layout.CTPair(n, lane.Nobody)
 	}
 	n, ok := a.lane(f.replyDst)
-	if !ok {
+	if !ok || !a.adopts(n) {
 		return keepFlow, 0
 	}
+	return markFlow, a.leaves(f, n)
+}
+
+func (a *adopter) adopts(n lane.Lane) bool { return a.fresh == nil || slices.Contains(a.fresh, n) }
+
+// leaves is the mark of a flow that left by an uplink under the default policy.
+func (a *adopter) leaves(f flow, n lane.Lane) uint32 {
 	mark := a.layout.CTPair(n, lane.DefaultPolicy)
 	if f.established() {
 		mark |= a.layout.CTEstablished()
 	}
-	return markFlow, mark
+	return mark
 }
 
-// routesKept bounds the cache of routes, which is cleared when it is full.
-const routesKept = 4096
+// Bounds of an adoption: the networks that are found for each uplink, and the flows
+// without answers that are remembered until the pass ends.
+const (
+	MostNative  = 64
+	mostPending = 8192
+)
 
-// routeCache looks up, and remembers, whether packets to an address leave by an
-// uplink.
-type routeCache struct {
-	handle  *rtnl.Handle
-	indexes map[int]bool // of the uplinks' devices
-	known   map[netip.Addr]bool
-}
-
-func newRouteCache(g Goal) (routeCache, error) {
-	h, err := rtnl.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return routeCache{}, fmt.Errorf("open netlink: %w", err)
+// adoptOrFind adopts flows by their addresses, and the forwarded ones without NAT by
+// their routes.
+func (a *adopter) adoptOrFind(f flow) (flowChange, uint32) {
+	change, mark := a.adopt(f)
+	if change != keepFlow || f.translated() || a.own(f.src) || a.own(f.dst) {
+		return change, mark
 	}
-	c := routeCache{handle: h, indexes: map[int]bool{}, known: map[netip.Addr]bool{}}
-	for _, u := range g.sorted().Uplinks {
-		if u.Interface == "" {
-			continue
+	if !f.answered() {
+		if a.laneless(f) && len(a.pending) < mostPending {
+			a.pending = append(a.pending, f)
 		}
-		if link, err := h.LinkByName(u.Interface); err == nil { // an absent device carries nothing
-			c.indexes[link.Attrs().Index] = true
-		}
+		return keepFlow, 0
 	}
-	return c, nil
+	n, inbound, found := a.find(f)
+	switch {
+	case !found || !a.laneless(f):
+		return keepFlow, 0
+	case inbound:
+		return markFlow, a.layout.CTPair(n, lane.Nobody)
+	}
+	return markFlow, a.leaves(f, n)
 }
 
-func (c routeCache) byUplink(f flow) bool {
-	if is, ok := c.known[f.dst]; ok {
-		return is
+// find returns the uplink of an answered flow without NAT, and remembers what is
+// native there. Its inner end is the one that no uplink leads to.
+func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
+	inner, outer := f.src, f.dst
+	network := a.ways.plain(inner)
+	if _, ok := a.uplink(network); ok {
+		inner, outer, inbound = f.dst, f.src, true
+		network = a.ways.plain(inner)
 	}
-	if len(c.known) == routesKept {
-		clear(c.known)
+	if _, ok := a.uplink(network); ok || !network.known() || network.to.Bits() == 0 {
+		return 0, false, false // both ends are outside, or the inner one is behind a VPN's default
 	}
-	routes, err := c.handle.RouteGet(net.IP(f.dst.AsSlice()))
-	is := err == nil && len(routes) > 0 && c.indexes[routes[0].LinkIndex]
-	c.known[f.dst] = is
-	return is
+	way := a.ways.from(inner, network.index, outer)
+	u, ok := a.uplink(way)
+	if !ok || !a.adopts(u.Lane) {
+		return 0, false, false
+	}
+	// A flow to a network that is routed there explicitly, such as that of a modem
+	// with a route back to us, says nothing about the internet.
+	if way.to.Bits() <= 1 && len(a.native[u.Lane]) < MostNative {
+		a.native[u.Lane] = distinct(append(a.native[u.Lane], network.to))
+	}
+	return u.Lane, inbound, true
+}
+
+// uplink returns the uplink that a way leads to.
+func (a *adopter) uplink(w way) (Uplink, bool) {
+	n, ok := a.ways.uplinks[w.index]
+	if !ok {
+		return Uplink{}, false
+	}
+	return a.byLane[n], true
+}
+
+// unmasqueraded returns the pending flows that leave by an uplink which would
+// masquerade them. They began before anybody did.
+func (a *adopter) unmasqueraded() []flow {
+	return slices.DeleteFunc(a.pending, func(f flow) bool {
+		network := a.ways.plain(f.src)
+		if _, outside := a.uplink(network); outside || !network.known() {
+			return true
+		}
+		u, ok := a.uplink(a.ways.from(f.src, network.index, f.dst))
+		native := slices.ContainsFunc(a.native[u.Lane], func(p netip.Prefix) bool { return p.Contains(f.src) })
+		return !ok || !a.adopts(u.Lane) || native || !u.masqueradesFlow(f)
+	})
+}
+
+// masqueradesFlow reports whether the uplink would masquerade a forwarded flow.
+func (u Uplink) masqueradesFlow(f flow) bool {
+	in := func(list []netip.Prefix, a netip.Addr) bool {
+		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	if f.family == failover.IPv4 {
+		return u.SNAT && !in(u.SNATExcept, f.src) && !in(u.SNATExcept, f.dst) && !in(u.Native4, f.src)
+	}
+	return u.SNAT6 == Masquerade || u.SNAT6 == Foreign && !in(u.Native6, f.src)
 }

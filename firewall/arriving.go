@@ -22,6 +22,7 @@ func (b builder) arriving() []chain {
 	if len(out) > 0 {
 		out[0].about = "A new flow that comes in by this uplink is always answered by it (policy 127).\n" +
 			"Packets to an address that is no longer ours would be forwarded: they are dropped."
+		out = append(out, b.inner())
 	}
 	return append(out, b.prerouting(), b.output())
 }
@@ -32,25 +33,47 @@ func (b builder) in(u Uplink) chain {
 		c.rules = append(c.rules, newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
 			because("for strict reverse path filtering"))
 	}
-	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
-	c.rules = append(c.rules, newRule(ctMark(pair).is(0), goTo(of("came", u.Lane))))
+	c.rules = append(c.rules,
+		newRule(ctReply, ctMark(b.Layout.CTUplinkMask()).is(b.Layout.Mark(u.Lane)), accept),
+		newRule(ctMark(b.lanesMask()).is(b.Layout.CTPair(u.Lane, lane.Nobody)), accept),
+		newRule(goTo(of("came", u.Lane))))
 	return c
 }
 
-// came is for packets that come in by an uplink and whose flow has no lanes. When
+// lanesMask covers both lanes of a flow's mark.
+func (b builder) lanesMask() uint32 { return b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask() }
+
+// inner gives packets their lane that come in by an uplink without belonging to it:
+// what IPsec has decrypted bears the uplink's device, and is the LAN's traffic; and
+// the answers of a host behind this uplink to a flow that came in by another one
+// leave by that one.
+func (b builder) inner() chain {
+	return chain{name: "inner", about: "Came in by an uplink's device and is not its traffic.", rules: b.laneOrRules()}
+}
+
+// came is for packets that come in by an uplink and do not yet belong to it. When
 // an uplink's address is removed, so are the entries of its flows, and late
 // answers then look like new flows to forward: the kernel would send them back,
 // masqueraded as another uplink, since this one no longer has an address. The same
 // applies to answers to probes.
 func (b builder) came(u Uplink) chain {
-	c := chain{name: of("came", u.Lane)}
+	c := chain{name: of("came", u.Lane), rules: []rule{
+		newRule(decrypted, goTo("inner")).because("by IPsec"),
+		newRule(ctReply, ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), goTo("inner")).
+			because("an answer to another uplink"),
+	}}
 	for _, a := range []address{ipDaddr, ip6Daddr} {
 		if own := ownAddresses(u, a.family); len(own) > 0 {
 			c.rules = append(c.rules, newRule(a.in(own), foreignDestination, count(strayCounter), drop))
 		}
 	}
 	lanes := b.Layout.CTPair(u.Lane, lane.Nobody)
-	c.rules = append(c.rules, newRule(ctStateNew, setCTMark(b.Layout.CTMask, lanes)))
+	c.rules = append(c.rules, newRule(ctStateNew, ctMark(b.lanesMask()).is(0), setCTMark(b.Layout.CTMask, lanes)))
+	// A flow that a helper expects, such as FTP's data, begins with its master's mark.
+	// Errors by ICMP are related as well, and belong to the flow that they are about.
+	for _, p := range []piece{tcp, udp} {
+		c.rules = append(c.rules, newRule(ctStateRelated, p, setCTMark(b.Layout.CTMask, lanes)))
+	}
 	return c
 }
 
@@ -62,12 +85,16 @@ func (b builder) prerouting() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, "prerouting", "mangle + 5", mangleLater),
 		rules: []rule{newRule(arrivesVmap(arrivals))},
 	}
-	c.rules = append(c.rules, b.laneOfFlow()...)
+	c.rules = append(c.rules, b.laneOrRules()...)
+	return c
+}
+
+func (b builder) laneOrRules() []rule {
+	rules := b.laneOfFlow()
 	// Bits that no lane's chain has replaced came with the packet, or from another
 	// program that uses our bits. They must not select a table.
-	c.rules = append(c.rules, newRule(packetMark(b.Layout.MarkMask).isNot(0), setPacketMark(b.Layout.MarkMask, 0)))
-	c.rules = append(c.rules, b.newFlow()...)
-	return c
+	rules = append(rules, newRule(packetMark(b.Layout.MarkMask).isNot(0), setPacketMark(b.Layout.MarkMask, 0)))
+	return append(rules, b.newFlow()...)
 }
 
 // output gives this machine's own packets their lane. Its type, route, makes the

@@ -38,8 +38,9 @@ const (
 	ctaProtoinfoTCPState = 1
 
 	// Bits of an entry's status, linux/netfilter/nf_conntrack_common.h.
-	ctStatusSrcNAT = 1 << 4
-	ctStatusDstNAT = 1 << 5
+	ctStatusAnswered = 1 << 1 // IPS_SEEN_REPLY
+	ctStatusSrcNAT   = 1 << 4
+	ctStatusDstNAT   = 1 << 5
 )
 
 func ctHeader(kind uint16, flags netlink.HeaderFlags) netlink.Header {
@@ -145,6 +146,9 @@ func (f flow) established() bool {
 func (f flow) translated() bool {
 	return !f.hasStatus || f.status&(ctStatusSrcNAT|ctStatusDstNAT) != 0
 }
+
+// answered reports whether packets of both directions were seen.
+func (f flow) answered() bool { return f.status&ctStatusAnswered != 0 }
 
 // errNoFlow: a message from conntrack that is not a complete IPv4 or IPv6 entry.
 var errNoFlow = errors.New("not a conntrack entry")

@@ -30,7 +30,7 @@
 //   - kernel.go, connection.go, apply.go, move.go, grace.go: transactions
 //   - request.go, read.go, elements.go, drift.go, observe.go, watch.go: what the
 //     kernel holds, and changes to it
-//   - conntrack.go, flows.go, adopt.go: conntrack entries
+//   - conntrack.go, flows.go, adopt.go, ways.go: conntrack entries
 //   - sockets.go: this machine's own TCP connections; socketflow.go: the uplinks that
 //     they use
 package firewall

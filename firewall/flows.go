@@ -78,6 +78,23 @@ func eachFlow(mask uint32, decide func(flow) (change flowChange, mark uint32)) (
 	return w.done, errors.Join(err, w.err)
 }
 
+// deleteFlows deletes entries one by one, and returns how many it did.
+func deleteFlows(flows []flow) (int, error) {
+	if len(flows) == 0 {
+		return 0, nil
+	}
+	w, err := openFlowWriter()
+	if err != nil {
+		return 0, err
+	}
+	defer w.conn.Close()
+	for _, f := range flows {
+		w.add(deleteFlow(f))
+	}
+	w.flush()
+	return w.done, w.err
+}
+
 // flowWriter sends changes of entries in batches.
 type flowWriter struct {
 	conn    *netlink.Conn

@@ -184,9 +184,9 @@ func TestAdoption(t *testing.T) {
 	tcp := dialTCP(t, l.client, at(plans[0].host, 5000))
 	askTCP(tcp)
 	inside(t, l.gw, func() error {
-		n, err := l.kernel.AdoptFlows(l.goal)
-		if n != 5 {
-			t.Errorf("adopted %d flows, want 5", n)
+		a, err := l.kernel.AdoptFlows(l.goal, 1, 2)
+		if a.Flows != 5 || len(a.Native) > 0 {
+			t.Errorf("adopted %+v, want 5 flows and no native network", a)
 		}
 		return err
 	})

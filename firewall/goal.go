@@ -42,7 +42,9 @@ type Uplink struct {
 	// SNAT masquerades IPv4, except for sources and destinations in SNATExcept.
 	SNAT       bool
 	SNATExcept []netip.Prefix
-	SNAT6      SNAT6
+	// Native4 are IPv4 sources that are never masqueraded.
+	Native4 []netip.Prefix
+	SNAT6   SNAT6
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
@@ -111,6 +113,7 @@ func sortedUplinks(in []Uplink) []Uplink {
 		taken[u.Interface] = true
 		out[i].Native6 = distinct(ofFamily(u.Native6, failover.IPv6))
 		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
+		out[i].Native4 = distinct(ofFamily(u.Native4, failover.IPv4))
 	}
 	return out
 }

@@ -22,7 +22,7 @@ func (b builder) leaving() []chain {
 		if u.Interface == "" {
 			continue
 		}
-		if len(u.SNATExcept) > 0 && u.SNAT {
+		if len(u.bareSources()) > 0 && u.SNAT {
 			out = append(out, b.bare(u))
 		}
 		out = append(out, b.moved(u), b.out(u))
@@ -107,34 +107,57 @@ func (b builder) strays(u Uplink) []rule {
 		}
 	}
 	out = append(out, newRule(ctMark(b.Layout.CTUplinkMask()).isNot(0), jump(of("moved", u.Lane))))
-	if !u.SNAT {
-		return out
+	// What is not translated although the uplink masquerades began elsewhere, such as
+	// by a VPN's route that is gone.
+	bare := func(match piece, end ...piece) rule {
+		return newRule(append([]piece{match, ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...)
 	}
-	end := []piece{count(strayCounter), drop}
-	if len(u.SNATExcept) > 0 {
-		end = []piece{jump(of("bare", u.Lane))}
+	switch {
+	case u.SNAT && len(u.bareSources()) > 0:
+		out = append(out, bare(nfproto(failover.IPv4), jump(of("bare", u.Lane))))
+	case u.SNAT:
+		out = append(out, bare(nfproto(failover.IPv4), count(strayCounter), drop))
 	}
-	return append(out, newRule(append([]piece{nfproto(failover.IPv4), ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...))
+	if p, ok := u.masqueraded6(); ok {
+		out = append(out, bare(p, count(strayCounter), drop))
+	}
+	return out
 }
 
+// masqueraded6 matches the IPv6 sources that the uplink masquerades; ok is false where
+// it masquerades none.
+func (u Uplink) masqueraded6() (p piece, ok bool) {
+	switch {
+	case u.masqueradesAll()[failover.IPv6]:
+		return nfproto(failover.IPv6), true
+	case u.SNAT6 == Foreign:
+		return ip6Saddr.notIn(u.Native6), true
+	}
+	return piece{}, false
+}
+
+// bareSources are the IPv4 sources that are never masqueraded.
+func (u Uplink) bareSources() []netip.Prefix { return distinct(slices.Concat(u.SNATExcept, u.Native4)) }
+
 // moved handles flows of another uplink. Those with a fixed source would be strays:
-// flows that came in by the other uplink, answers to an address that this machine
-// no longer has, static source NAT, and IPv6 sources that are native there. The
+// answers to flows that came in by the other uplink, static source NAT, and IPv6
+// sources that are native there. What came in by the other uplink and is forwarded
+// to this one, such as to a host in the network of the modem here, is the user's
+// business and keeps its lanes, so that its answers leave by the other one. The
 // others continue, and belong to this uplink from now on. Masqueraded flows need no
 // rule: the kernel itself drops their entry, and this packet.
 func (b builder) moved(u Uplink) chain {
 	c := chain{
 		name:  of("moved", u.Lane),
-		about: "A flow of another uplink. If it is inbound, or has a fixed source or foreign IPv6, it would be a stray.",
-		rules: []rule{
-			newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), count(strayCounter), drop),
-			newRule(ctReply, count(strayCounter), drop),
-			newRule(ctStatusSNAT, count(strayCounter), drop),
-		},
+		about: "A flow of another uplink. Its answers, and with a fixed source or foreign IPv6 the flow, would be strays.",
+		rules: []rule{newRule(ctReply, count(strayCounter), drop)},
 	}
 	if foreign := b.nativeElsewhere(u); len(foreign) > 0 {
 		c.rules = append(c.rules, newRule(ip6Saddr.in(foreign), count(strayCounter), drop))
 	}
+	c.rules = append(c.rules,
+		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"),
+		newRule(ctStatusSNAT, count(strayCounter), drop))
 	return c
 }
 
@@ -144,11 +167,27 @@ func (b builder) bare(u Uplink) chain {
 		name:  of("bare", u.Lane),
 		about: "Without source NAT although the uplink masquerades: only the exceptions may pass.",
 		rules: []rule{
-			newRule(ipSaddr.in(u.SNATExcept), returns),
-			newRule(ipDaddr.in(u.SNATExcept), returns),
 			newRule(count(strayCounter), drop),
 		},
+	}.after(u.exceptions(returns))
+}
+
+// exceptions returns the rules that apply a verdict to IPv4 that is never masqueraded.
+func (u Uplink) exceptions(verdict piece) []rule {
+	var out []rule
+	if sources := u.bareSources(); len(sources) > 0 {
+		out = append(out, newRule(ipSaddr.in(sources), verdict))
 	}
+	if len(u.SNATExcept) > 0 {
+		out = append(out, newRule(ipDaddr.in(u.SNATExcept), verdict))
+	}
+	return out
+}
+
+// after returns the chain with these rules before its own.
+func (c chain) after(first []rule) chain {
+	c.rules = append(first, c.rules...)
+	return c
 }
 
 // ownAddresses returns the gateway's addresses on an uplink, in a family.
@@ -211,16 +250,10 @@ func (b builder) srcnat() []chain {
 func (b builder) snat(u Uplink) chain {
 	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
 	if u.SNAT {
-		if len(u.SNATExcept) > 0 {
-			c.rules = append(c.rules, newRule(ipSaddr.in(u.SNATExcept), accept), newRule(ipDaddr.in(u.SNATExcept), accept))
-		}
-		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), masquerade))
+		c.rules = append(append(c.rules, u.exceptions(accept)...), newRule(nfproto(failover.IPv4), masquerade))
 	}
-	switch {
-	case u.masqueradesAll()[failover.IPv6]:
-		c.rules = append(c.rules, newRule(nfproto(failover.IPv6), masquerade))
-	case u.SNAT6 == Foreign:
-		c.rules = append(c.rules, newRule(ip6Saddr.notIn(u.Native6), masquerade))
+	if p, ok := u.masqueraded6(); ok {
+		c.rules = append(c.rules, newRule(p, masquerade))
 	}
 	return c
 }

@@ -18,24 +18,63 @@ func (b builder) lost() []chain {
 		out = append(out, b.deadFlow(u))
 	}
 	if len(out) > 0 {
-		out[0].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere."
+		out[0].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere.\n" +
+			"What begins anew loses the mark of the established, so that its entry can be deleted."
+	}
+	for i, u := range b.Uplinks {
+		if u.Interface == "" {
+			continue
+		}
+		c := b.ends(u)
+		if i == 0 {
+			c.about = "TCP without NAT of a lost uplink that now leaves by this one, which would not carry its source."
+		}
+		out = append(out, c)
 	}
 	return append(out, b.forward(), b.local(), b.rawOut())
 }
 
 // deadFlow answers the packets of a lost uplink's flows with a reset: the gateway's
-// own, translated ones, and IPv6 that is native to the uplink. Packets that still
-// leave by the uplink are for a neighbour there, such as the modem, whose status
-// page must stay reachable.
+// own, translated ones, and those whose source does not belong on the uplink that
+// they now leave by. Packets that still leave by the uplink are for a neighbour there,
+// such as the modem, whose status page must stay reachable.
+//
+// A segment that begins a connection is never answered. Its entry may be that of an
+// older one between the same ports: before Linux 6.3 an entry stays established when
+// its flow is reset, for five days. Without our bit for the established, the next
+// deletion of the pair's flows ends it. The same applies to what a helper expects
+// (FTP's data, the voice of SIP): it begins with its master's mark, that bit included,
+// and is reset with it if it is TCP, or else deleted.
 func (b builder) deadFlow(u Uplink) chain {
 	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
 	c := chain{name: of("dead", u.Lane)}
 	if u.Interface != "" {
 		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns).because("to a neighbour"))
 	}
-	c.rules = append(c.rules, reset(ownPacket), reset(ctStatusSNAT))
-	if len(u.Native6) > 0 {
-		c.rules = append(c.rules, reset(ip6Saddr.in(u.Native6)))
+	forget := setCTMark(b.Layout.CTEstablished(), 0)
+	c.rules = append(c.rules,
+		newRule(notTCP, forget, returns),
+		newRule(tcp, beginning, forget, returns),
+		reset(ownPacket), reset(ctStatusSNAT), newRule(leavesVmap(endings)))
+	return c
+}
+
+// ends answers TCP without NAT with a reset that an uplink would masquerade if it
+// began now, or whose IPv6 source is native elsewhere: the strays of leaving.go.
+func (b builder) ends(u Uplink) chain {
+	reset := func(match ...piece) rule {
+		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
+	}
+	c := chain{name: of("ends", u.Lane)}
+	if u.SNAT {
+		c.rules = append(u.exceptions(returns), reset(nfproto(failover.IPv4), ipsecMissing))
+	}
+	p, ok := u.masqueraded6()
+	if foreign := b.nativeElsewhere(u); !ok && len(foreign) > 0 {
+		p, ok = ip6Saddr.in(foreign), true
+	}
+	if ok {
+		c.rules = append(c.rules, reset(p, ipsecMissing))
 	}
 	return c
 }

@@ -128,6 +128,7 @@ func ifname(name string) []byte {
 var (
 	ctStateNew         = ctBits("ct state new", expr.CtKeySTATE, expr.CtStateBitNEW, expr.CmpOpNeq)
 	ctStateEstablished = ctBits("ct state established", expr.CtKeySTATE, expr.CtStateBitESTABLISHED, expr.CmpOpNeq)
+	ctStateRelated     = ctBits("ct state related", expr.CtKeySTATE, expr.CtStateBitRELATED, expr.CmpOpNeq)
 	ctStateInvalid     = ctBits("ct state invalid", expr.CtKeySTATE, expr.CtStateBitINVALID, expr.CmpOpNeq)
 	// IPS_SRC_NAT: the flow's source was rewritten.
 	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
@@ -161,16 +162,17 @@ var (
 		&expr.Meta{Key: expr.MetaKeyIIF, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native32(0)},
 	}}
-	tcp = piece{text: "meta l4proto tcp", exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
-	}}
-	// A segment from the middle of a flow: neither SYN nor RST. The flags are
-	// byte 13 of the header, RFC 9293.
-	midFlow = piece{text: "tcp flags & (syn | rst) == 0", exprs: []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x02 | 0x04}, Xor: []byte{0}},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
+	tcp    = protocol("meta l4proto tcp", expr.CmpOpEq, unix.IPPROTO_TCP)
+	notTCP = protocol("meta l4proto != tcp", expr.CmpOpNeq, unix.IPPROTO_TCP)
+	udp    = protocol("meta l4proto udp", expr.CmpOpEq, unix.IPPROTO_UDP)
+	// A segment from the middle of a flow: neither SYN nor RST.
+	midFlow = tcpFlags("0", 0)
+	// A segment that begins a flow.
+	beginning = tcpFlags("syn", 0x02)
+	// Packets that IPsec has decrypted.
+	decrypted = piece{text: "meta ipsec exists", exprs: []expr.Any{
+		&expr.Meta{Key: metaSecpath, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1}},
 	}}
 	// Packets whose source is not an address of this machine.
 	foreignSource = piece{text: "fib saddr type != local", exprs: []expr.Any{
@@ -197,6 +199,23 @@ func leavesIn(set string) piece {
 	}}
 }
 
+func protocol(text string, op expr.CmpOp, number byte) piece {
+	return piece{text: text, exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: op, Register: 1, Data: []byte{number}},
+	}}
+}
+
+// tcpFlags matches a value of the flags SYN and RST, which are in byte 13 of the
+// header, RFC 9293. TCP must have been matched before.
+func tcpFlags(text string, value byte) piece {
+	return piece{text: "tcp flags & (syn | rst) == " + text, exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x02 | 0x04}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
+	}}
+}
+
 func rtIPsec(text string, value byte) piece {
 	const rtXFRM = 4 // NFT_RT_XFRM, linux/netfilter/nf_tables.h
 	return piece{text: "rt ipsec " + text, exprs: []expr.Any{
@@ -204,3 +223,6 @@ func rtIPsec(text string, value byte) piece {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
 	}}
 }
+
+// metaSecpath is NFT_META_SECPATH, linux/netfilter/nf_tables.h.
+const metaSecpath expr.MetaKey = 25

@@ -22,6 +22,7 @@ const (
 	arrivals      = "arrivals"
 	departures    = "departures"
 	translated    = "translated"
+	endings       = "endings"
 	guardChain    = "guarded"
 )
 
@@ -86,8 +87,9 @@ func (b builder) maps() []verdictMap {
 	out := []verdictMap{
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6), b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
+		b.devices(endings, "ends", every),
 	}
-	out[againAt+1].about = "Uplinks by device: for packets that come in, packets that leave, and source NAT."
+	out[againAt+1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
 	for _, u := range b.Uplinks {
 		if m := b.barred(u); len(m.elements) > 0 {
 			out = append(out, m)

@@ -126,6 +126,8 @@ func (h *hints) addRoute(body []byte, at failover.Instant) {
 	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
 		h.repair = true
 		h.requestRead(at)
+	case r.length == 0 && lane.DefaultLayout.LaneOf(int(r.table)) != 0:
+		h.repair = true // tables of another layout are read each minute
 	}
 }
 

@@ -65,6 +65,7 @@ func TestHints(t *testing.T) {
 		{"foreign default", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, main), true, true, 0, 0},
 		{"foreign default gone", unix.RTM_DELROUTE, routeMessage(unix.AF_INET6, 0, 9, main), true, true, 0, 0},
 		{"foreign default elsewhere", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, other), false, false, 0, 0},
+		{"foreign default in a table of ours", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 4, own), false, true, 0, 0},
 		{"foreign route", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 24, 2, main), false, false, 0, 0},
 		{"half of a VPN's default", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET6, 1, 3, main), false, true, 0, 0},
 		{"a half elsewhere", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 1, 3, other), false, false, 0, 0},

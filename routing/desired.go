@@ -29,14 +29,15 @@ func (g Goal) routes(f failover.Family) []Route {
 	hops := g.ways(f)
 	for _, u := range g.Uplinks {
 		if hop, ok := hops[u.Lane]; ok {
-			out = append(out, fill(f, g.Layout.Table(u.Lane), 1, [][]way{{hop}}, taken)...)
+			table := g.Layout.Table(u.Lane)
+			out = append(out, fill(f, table, ahead(f, table, taken), [][]way{{hop}}, taken)...)
 		}
 	}
 	out = append(out, g.overruling(f, hops, taken)...)
 	for _, p := range g.Policies {
 		ways := p.Family[f].ways(f, hops)
 		table := g.Layout.Table(p.Lane)
-		out = append(out, fill(f, table, 1, ways, taken)...)
+		out = append(out, fill(f, table, ahead(f, table, taken), ways, taken)...)
 		if p.Family[f].Block {
 			out = append(out, unreachable(f, table, taken))
 		}

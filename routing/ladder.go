@@ -82,6 +82,30 @@ func routeBy(slot Slot, ways []way) Route {
 	return r
 }
 
+// ahead returns the first metric of one of our tables. It is 1, which leaves room
+// before it for a case of need: another program's default at that metric, such as a
+// blackhole, would be met before ours. IPv6 has no metric below 1.
+func ahead(f failover.Family, table int, taken map[Slot]bool) uint64 {
+	slot := Slot{Family: f, Table: table, Dst: anywhere(f), Metric: 1}
+	if f == failover.IPv4 && taken[slot] {
+		return 0
+	}
+	return 1
+}
+
+// Intruder reports whether a default route of another program is in one of our tables,
+// and whether packets meet it before ours.
+func Intruder(r Route, l lane.Layout) (found, first bool) {
+	if r.Protocol == lane.Protocol || l.LaneOf(r.Table) == 0 || r.TOS != 0 {
+		return false, false
+	}
+	least := uint32(0)
+	if r.Family == failover.IPv6 {
+		least = 1
+	}
+	return true, r.Metric <= least
+}
+
 // unreachable returns the route that ends a ladder that blocks.
 func unreachable(f failover.Family, table int, taken map[Slot]bool) Route {
 	slot := Slot{Family: f, Table: table, Dst: anywhere(f), Metric: BlockMetric}

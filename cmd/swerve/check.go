@@ -20,7 +20,7 @@ problem a line on standard error:
   FILE:LINE: path: what is wrong; what would be right
 
 The exit code is 2 then. For a valid one it prints the order of preference, the
-native IPv6 prefixes, what the probes of each uplink cost in a month, and
+native prefixes, what the probes of each uplink cost in a month, and
 warnings; the exit code is 0.
 
 Without FILE it reads ` + daemon.DefaultConfig + `.`,
@@ -46,7 +46,7 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 				uplinks[i].Modem = daemon.IsModem(u.Interface)
 			}
 			own, _ := daemon.OwnAddresses() // likewise
-			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own); err != nil {
+			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Native(cfg)); err != nil {
 				return err
 			}
 			return write(cmd.OutOrStdout(), missingText(daemon.MissingInterfaces(uplinks)))

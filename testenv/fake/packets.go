@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,6 +22,8 @@ type Packets struct {
 	held string // empty: there is no table
 	// Refuse, if set, is the error of each change.
 	Refuse error
+	// Native is what an adoption finds, by uplink.
+	Native map[lane.Lane][]netip.Prefix
 	// Unadopted, if set, is the error of adopting flows.
 	Unadopted error
 }
@@ -64,11 +67,11 @@ func (p *Packets) Drift(t firewall.Table) ([]string, error) {
 }
 
 // AdoptFlows records the call.
-func (p *Packets) AdoptFlows(firewall.Goal) (int, error) {
+func (p *Packets) AdoptFlows(firewall.Goal, ...lane.Lane) (firewall.Adoption, error) {
 	if p.Unadopted != nil {
-		return 0, p.Unadopted
+		return firewall.Adoption{}, p.Unadopted
 	}
-	return 0, p.Journal.Note("adopt flows")
+	return firewall.Adoption{Native: p.Native}, p.Journal.Note("adopt flows")
 }
 
 // Flush deletes the table, as another program would.

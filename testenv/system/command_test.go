@@ -128,6 +128,7 @@ var (
 		"last_proven": kind("time|null"), "ipv4": family, "ipv6": family,
 		"rx_bytes": kind("number|null"), "tx_bytes": kind("number|null"), "rx_bps": kind("number|null"),
 		"tx_bps": kind("number|null"), "new_flows": kind("number|null"), "probe_bytes": kind("number|null"),
+		"native": []any{kind("string")},
 	}
 	change = map[string]any{
 		"time": kind("time"), "policy": kind("string"), "family": kind("string"), "kind": kind("string"),

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/config"
+	"swerve/lane"
+	"swerve/testenv/fake"
+)
+
+// What is found native at the first start is not masqueraded there, is shown, and is
+// known after a restart, when nothing is looked for again; uplinks that come later
+// are adopted by themselves.
+func TestNativeNetworksAreKept(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		found := []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")}
+		r.Packets.Native = map[lane.Lane][]netip.Prefix{1: found}
+		r.start()
+		want := func(when string) {
+			t.Helper()
+			for _, text := range []string{"ip saddr 192.168.5.0/24 accept", "2001:db8:5::/64"} {
+				if !strings.Contains(r.Packets.Text(), text) {
+					t.Errorf("%s the table lacks %q", when, text)
+				}
+			}
+			if got := r.status().Uplinks[0].Native; !slices.Equal(got, found) {
+				t.Errorf("%s native: %v, want %v", when, got, found)
+			}
+			if got := r.status().Uplinks[1].Native; got == nil || len(got) > 0 {
+				t.Errorf("%s native on the other uplink: %#v, want an empty list", when, got)
+			}
+		}
+		want("after the start")
+		r.after(3 * time.Second)
+		r.Packets.Native = nil
+		r.Journal.Take()
+		r.restart()
+		r.after(3 * time.Second)
+		want("after a restart")
+		if did := fake.With(r.Journal.Take(), "adopt"); len(did) > 0 {
+			t.Errorf("after a restart: %q", did)
+		}
+		if err := r.reload(strings.Replace(twoUplinks, "interface: eth0", "interface: eth0, snat: masquerade, prefix6: none", 1)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(r.Packets.Text(), "192.168.5.0/24") || strings.Contains(r.Packets.Text(), "2001:db8:5::/64") {
+			t.Error("native networks hold against the configuration")
+		}
+	})
+}
+
+// A first start whose packet filter is refused at first heals nothing when it is
+// accepted: nothing of ours was there.
+func TestRefusedFirstStartHealsNothing(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		refuse := func(err error) {
+			r.Packets.Lock()
+			r.Packets.Refuse = err
+			r.Packets.Unlock()
+		}
+		refuse(errors.New("refused"))
+		r.start()
+		r.after(3 * time.Second)
+		refuse(nil)
+		r.after(time.Minute)
+		did := r.Journal.Take()
+		if r.Packets.Text() == "" || len(fake.With(did, "heal")) > 0 || len(fake.With(did, "adopt")) != 1 {
+			t.Errorf("done: %q", did)
+		}
+	})
+}
+
+func TestNativesAreBounded(t *testing.T) {
+	many := make([]netip.Prefix, 65)
+	for i := range many {
+		many[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i)}), 16)
+	}
+	if n := len(bounded(many)); n != 64 {
+		t.Errorf("%d are kept, want 64", n)
+	}
+	for _, n := range []natives{{"fiber": many}, {"fiber": {{}}}} {
+		if n.check() == nil {
+			t.Errorf("accepted %d networks of %v", len(n["fiber"]), n)
+		}
+	}
+	if err := (natives{"fiber": bounded(many), "lte": bounded(nil)}).check(); err != nil {
+		t.Error(err)
+	}
+	kept := natives{"fiber": bounded(many), "gone": nil}.retain([]config.Uplink{{Name: "fiber"}, {Name: "new"}})
+	if _, met := kept["new"]; len(kept) != 1 || met {
+		t.Errorf("kept: %v", kept)
+	}
+}
