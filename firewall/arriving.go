@@ -32,7 +32,7 @@ func (b builder) in(u Uplink) chain {
 		c.rules = append(c.rules, newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
 			because("for strict reverse path filtering"))
 	}
-	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	pair := b.pairMask()
 	c.rules = append(c.rules, newRule(ctMark(pair).is(0), goTo(of("came", u.Lane))))
 	return c
 }
@@ -77,7 +77,7 @@ func (b builder) output() chain {
 		name:  "output",
 		about: "The gateway's own packets. Those of a socket with a mark (WireGuard, tailscale, our probes) keep it.",
 		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
-		rules: []rule{newRule(anyPacketMark, returns)},
+		rules: append(b.lanesOfProbes(), newRule(anyPacketMark, returns)),
 	}
 	c.rules = append(c.rules, b.laneOfFlow()...)
 	c.rules = append(c.rules, b.newFlow()...)
@@ -87,7 +87,7 @@ func (b builder) output() chain {
 // laneOfFlow leads to the lane of the flow's uplink or, if that is lost, to that of
 // its policy.
 func (b builder) laneOfFlow() []rule {
-	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	pair := b.pairMask()
 	var out []rule
 	for _, f := range failover.Families {
 		out = append(out, newRule(nfproto(f), ctMark(pair).vmap(restoreMap(f))))
@@ -98,7 +98,7 @@ func (b builder) laneOfFlow() []rule {
 // newFlow sends flows without lanes through the user's rules. Answers are excluded:
 // those of a flow that came in elsewhere, such as from a VPN, would match too.
 func (b builder) newFlow() []rule {
-	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	pair := b.pairMask()
 	return []rule{
 		newRule(ctMark(pair).isNot(0), returns),
 		newRule(ctReply, returns),
