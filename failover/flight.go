@@ -139,13 +139,14 @@ func (fs *flights) remove(f *flight) {
 
 // probeNotSent handles a probe that this machine could not send. It is no evidence
 // about the path, but a reason to read the link and to probe once more.
-func (e *Engine) probeNotSent(t *turn, id ProbeID) {
-	f := e.flights.get(id)
+func (e *Engine) probeNotSent(t *turn, ev ProbeNotSent) {
+	f := e.flights.get(ev.ID)
 	if f == nil || f.sent != never {
 		return
 	}
 	p, kind := f.path, f.kind
 	p.burst.withdraw(f)
+	p.notSent(t.now, int(f.target), ev)
 	e.flights.remove(f)
 	p.touched = true
 	p.up.reread(t)
@@ -163,6 +164,7 @@ func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 	}
 	if f.sent == never {
 		f.depart(max(f.asked, t.now-ev.RTT))
+		f.path.wasSent(int(f.target))
 	}
 	p := f.path
 	p.burst.conclude(f)

@@ -70,6 +70,9 @@ func (p *path) next(t *turn) (verdict, bool) {
 		}
 		return v, p.state != v.to
 	}
+	if v, changed := p.nextBlind(t); changed {
+		return v, true
+	}
 	switch p.state {
 	case Absent:
 		return verdict{Unknown, "offered now"}, true
@@ -172,11 +175,17 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 	}
 	if p.state == Shunned {
 		if t.now >= p.downAt() {
+			if p.unsent.blind {
+				return verdict{Down, p.reason}, true
+			}
 			return verdict{Down, p.answersFor(t.now)}, true
 		}
 		return verdict{}, false
 	}
 	p.startBurst(t)
+	if p.unsent.blind {
+		return p.nextWitnessed(t)
+	}
 	if !p.burst.failed() {
 		return verdict{}, false
 	}
@@ -257,7 +266,9 @@ func (p *path) enter(t *turn, from State) {
 	switch p.state {
 	case Unknown, Absent:
 		p.mark = t.step
-		p.recovery = noRecovery
+		if !p.unsent.blind || from == Down {
+			p.recovery = noRecovery
+		}
 	case Up:
 		p.proven = true
 		p.recovery = noRecovery

@@ -94,13 +94,13 @@ func (n *network) step(ev Event) Output {
 func (n *network) send(p Probe) {
 	n.sent[p.Uplink]++
 	w := n.wire[wireKey{p.Uplink, p.Family, ""}]
-	if w.noSend {
-		n.at(n.now, func() { n.step(ProbeNotSent{ID: p.ID, Cause: "no buffer space"}) })
+	own := n.wire[wireKey{p.Uplink, p.Family, p.Target}]
+	if w.noSend || own != nil && own.noSend {
+		n.at(n.now, func() { n.step(ProbeNotSent{ID: p.ID, Cause: "send: operation not permitted", Errno: "EPERM"}) })
 		return
 	}
 	sent := n.now
 	n.at(n.now, func() { n.step(ProbeSent{ID: p.ID}) })
-	own := n.wire[wireKey{p.Uplink, p.Family, p.Target}]
 	if w.dead || n.rand.Float64() < w.loss || own != nil && (own.dead || n.rand.Float64() < own.loss) {
 		return
 	}

@@ -42,6 +42,7 @@ type path struct {
 	answered  Instant // the last time
 	// received is when established flows last received.
 	received Instant
+	unsent   unsent
 	burst    burst
 	recovery recovery
 	patience patience
@@ -58,7 +59,7 @@ type path struct {
 func newPath(u *uplink, f Family) path {
 	p := path{
 		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
-		lateSent: never, cameAt: never, received: never, recovery: noRecovery, touched: true, due: forever,
+		lateSent: never, cameAt: never, received: never, recovery: noRecovery, unsent: noneUnsent, touched: true, due: forever,
 	}
 	p.schedule.fastUntil = never
 	p.burst.ended = never
@@ -110,6 +111,9 @@ func (p *path) traffic(t *turn, ev Traffic) {
 		p.provenSince(ev.Unanswered) {
 		return
 	}
+	if silence >= min(p.patience.now, unansweredAfter) {
+		p.unsent.unanswered = t.now
+	}
 	p.suspect(ev.Unanswered, "traffic leaves and nothing returns for "+span(silence))
 }
 
@@ -117,6 +121,7 @@ func (p *path) traffic(t *turn, ev Traffic) {
 func (p *path) neighborFailed(t *turn) {
 	p.up.reread(t)
 	p.touched = true
+	p.unsent.unresolved = t.now
 	if p.schedule.probing && p.cause == "" {
 		p.cause = "the gateway does not resolve"
 	}
@@ -191,10 +196,14 @@ func (p *path) provenSince(at Instant) bool {
 
 // class is the state by which the path is ranked: a suspicion changes nothing.
 func (p *path) class() State {
-	if p.state == Suspect {
-		return p.base
+	state := p.state
+	if state == Suspect {
+		state = p.base
 	}
-	return p.state
+	if state == Unknown && p.unsent.blind {
+		return p.unsent.base
+	}
+	return state
 }
 
 // routable reports whether the path can have a place in a ladder.
@@ -222,6 +231,10 @@ type target struct {
 	lastRTT time.Duration
 	// aside: it fails by every uplink and counts for nothing meanwhile.
 	aside bool
+	// unsent counts the probes that could not be sent since the last one that was, the
+	// latest for the reason in errno and cause.
+	unsent       int
+	errno, cause string
 	// ask counts the inquiries left to send to it, askNext is when.
 	ask     int
 	askNext Instant

@@ -330,6 +330,9 @@ func (p *player) show(args []string) {
 		if u.HeldUntil != 0 {
 			fmt.Fprintf(&p.out, " held until %.0fs", u.HeldUntil.Seconds())
 		}
+		if v.Unsent > 0 {
+			fmt.Fprintf(&p.out, " unsent %d %s", v.Unsent, v.UnsentErrno)
+		}
 		for _, t := range v.Targets {
 			if t.SetAside {
 				fmt.Fprintf(&p.out, " aside %s", t.Target)

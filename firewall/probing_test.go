@@ -34,15 +34,36 @@ func (l *lab) probe(f failover.Family) (answered bool, err error) {
 	return answered, err
 }
 
+// What becomes of a probe.
+const (
+	leaves = iota
+	dropped
+	refused // the kernel has no way for it
+	astray  // it left, and the missing count shows that it did not by its uplink
+)
+
+// probed sends a probe, and holds what comes of it against what is wanted. It reports
+// whether none may have left by the other uplink.
+func (l *lab) probed(f failover.Family, want int) bool {
+	l.t.Helper()
+	answered, err := l.probe(f)
+	c := l.counters()
+	left, elsewhere := c.Probes[1].Packets, c.Elsewhere[1].Packets
+	ok := map[int]bool{
+		leaves:  answered && err == nil && left == 1 && elsewhere == 0,
+		dropped: !answered && errors.Is(err, unix.EPERM) && left == 0 && elsewhere == 1,
+		refused: !answered && err != nil && !errors.Is(err, unix.EPERM) && left == 0,
+		astray:  !answered && err == nil && left == 0 && elsewhere == 0,
+	}
+	if !ok[want] {
+		l.t.Errorf("answered %t, %v, %+v", answered, err, c)
+	}
+	return want != astray
+}
+
 // Whatever other programs do to marks and routes, a probe leaves by its uplink, or it
 // is counted, dropped and known not to have been sent.
 func TestProbesLeaveByTheirUplink(t *testing.T) {
-	const (
-		leaves = iota
-		dropped
-		refused // the kernel has no way for it
-		astray  // it left, and the missing count shows that it did not by its uplink
-	)
 	mangle := func(kind, rule string) func(*lab, plan) {
 		return func(l *lab, _ plan) {
 			loadText(l.t, l.gw, fmt.Sprintf(`table inet other { chain out { type %s hook output priority mangle; %s; }; }`, kind, rule))
@@ -84,25 +105,7 @@ func TestProbesLeaveByTheirUplink(t *testing.T) {
 					}
 				}`)
 				c.disturb(l, p)
-				answered, err := l.probe(f)
-				got := l.counters()
-				switch c.want[f] {
-				case leaves:
-					if !answered || err != nil || got.Probes[1].Packets != 1 || got.Elsewhere[1].Packets != 0 {
-						t.Errorf("answered %t, %v, %+v", answered, err, got)
-					}
-				case dropped:
-					if answered || !errors.Is(err, unix.EPERM) || got.Probes[1].Packets != 0 || got.Elsewhere[1].Packets != 1 {
-						t.Errorf("answered %t, %v, %+v", answered, err, got)
-					}
-				case refused:
-					if answered || err == nil || errors.Is(err, unix.EPERM) || got.Probes[1].Packets != 0 {
-						t.Errorf("answered %t, %v, %+v", answered, err, got)
-					}
-				case astray:
-					if answered || err != nil || got.Probes[1].Packets != 0 || got.Elsewhere[1].Packets != 0 {
-						t.Errorf("answered %t, %v, %+v", answered, err, got)
-					}
+				if !l.probed(f, c.want[f]) {
 					return
 				}
 				if got := run(t, l.net, "nft", "list", "table", "inet", "seen"); strings.Count(got, "packets 0 ") != 2 {

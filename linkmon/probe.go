@@ -7,7 +7,10 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/failover"
 	"swerve/target"
@@ -83,12 +86,12 @@ func (p *prober) send(probe failover.Probe, path Path) {
 		err = p.begin()
 	}
 	if err != nil {
-		p.notSent(probe.ID, p.clock(), err)
+		p.notSent(probe, p.clock(), err)
 		return
 	}
 	go func() {
 		defer p.end()
-		p.run(probe.ID, method, r)
+		p.run(probe, method, r)
 	}()
 }
 
@@ -124,14 +127,15 @@ func (p *prober) end() {
 
 // run probes, and turns what the method reports into at most one sending and one
 // answer of the address that was asked.
-func (p *prober) run(id failover.ProbeID, probe method, r request) {
+func (p *prober) run(asked failover.Probe, probe method, r request) {
+	id := asked.ID
 	var sent, answered, refused bool
 	var sentAt failover.Instant
 	probe(p.ctx, r, func(o outcome) {
 		switch o.kind {
 		case probeSent:
 			sent, sentAt = true, o.at
-			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}})
+			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}, Uplink: asked.Uplink})
 		case probeAnswered:
 			switch {
 			case r.to.IsValid() && o.by.WithZone("") != r.to.WithZone(""):
@@ -139,24 +143,28 @@ func (p *prober) run(id failover.ProbeID, probe method, r request) {
 			case sent && !answered:
 				answered = true
 				event := failover.ProbeAnswered{ID: id, RTT: max(1, o.at-sentAt)}
-				p.out.put(Observation{At: o.at, Event: event})
+				p.out.put(Observation{At: o.at, Event: event, Uplink: asked.Uplink})
 			}
 		case probeRefused:
 			if !sent {
 				refused = true
-				p.notSent(id, o.at, o.cause)
+				p.notSent(asked, o.at, o.cause)
 			}
 		default:
 			panic(fmt.Sprintf("linkmon: unknown outcome %d", o.kind))
 		}
 	})
 	if !sent && !refused {
-		p.notSent(id, p.clock(), errors.New("the sender gave up"))
+		p.notSent(asked, p.clock(), errors.New("the sender gave up"))
 	}
 }
 
-func (p *prober) notSent(id failover.ProbeID, at failover.Instant, cause error) {
-	p.out.put(Observation{At: at, Event: failover.ProbeNotSent{ID: id, Cause: cause.Error()}})
+func (p *prober) notSent(asked failover.Probe, at failover.Instant, cause error) {
+	event := failover.ProbeNotSent{ID: asked.ID, Cause: cause.Error()}
+	if errno, ok := errors.AsType[syscall.Errno](cause); ok {
+		event.Errno = unix.ErrnoName(errno)
+	}
+	p.out.put(Observation{At: at, Event: event, Uplink: asked.Uplink})
 }
 
 // newRequest works out what to send by a path in a family. The error says why
