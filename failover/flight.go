@@ -126,7 +126,7 @@ func (fs *flights) request(t *turn, p *path, target int, kind probeKind) {
 func (f *flight) depart(at Instant) {
 	p := f.path
 	f.sent = at
-	f.lateAt = at + p.targets.deadline(&p.targets[f.target], f.burst != 0, p.up.cfg.Probe.LostAfter)
+	f.lateAt = at + p.deadline(f)
 	f.lostAt = at + p.up.cfg.Probe.LostAfter
 	p.touched = true
 }
@@ -207,14 +207,15 @@ func (e *Engine) expire(t *turn, p *path) {
 				p.suspect(f.sent, "no answer from "+tg.name+" within "+span(f.lateAt-f.sent))
 			}
 		}
-		if t.now >= f.lostAt {
+		if !f.lost && t.now >= f.lostAt {
 			f.lost = true
 			if f.kind == regular {
 				p.sample(t.now, int(f.target), 0)
 			}
-			continue
 		}
-		kept = append(kept, id)
+		if !f.late || !f.lost {
+			kept = append(kept, id)
+		}
 	}
 	p.air.open = kept
 }
@@ -229,10 +230,12 @@ func (fs *flights) nextDeadline(p *path) Instant {
 		case f == nil:
 		case f.sent == never:
 			due = min(due, f.asked+p.up.cfg.Probe.LostAfter+unreported)
-		case !f.late:
+		case f.late:
+			due = min(due, f.lostAt)
+		case f.lost:
 			due = min(due, f.lateAt)
 		default:
-			due = min(due, f.lostAt)
+			due = min(due, f.lateAt, f.lostAt)
 		}
 	}
 	return due

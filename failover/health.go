@@ -189,9 +189,10 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 	if !p.burst.failed() {
 		return verdict{}, false
 	}
-	if p.received >= p.suspectAt {
+	if p.received >= p.suspectAt && t.now < p.silentSince()+mostReceiving {
 		// Established flows still receive: it may be the targets. Probe again.
 		p.suspectAt = t.now
+		p.up.reread(t)
 		p.burst.close(t.now)
 		p.startBurst(t)
 		return verdict{}, false
@@ -213,7 +214,8 @@ func (p *path) silentSince() Instant {
 
 // downAt is when a shunned path's silence outlasts its patience.
 func (p *path) downAt() Instant {
-	return max(p.silentSince(), p.received) + p.patience.now
+	since := p.silentSince()
+	return max(since, min(p.received, since+mostReceiving)) + p.patience.now + p.queueing()
 }
 
 // upAt is when a recovering path is up again, unless something else happens.

@@ -42,6 +42,8 @@ type path struct {
 	answered  Instant // the last time
 	// received is when established flows last received.
 	received Instant
+	// delay is the round trip time of the last answer, however late it was.
+	delay    time.Duration
 	unsent   unsent
 	burst    burst
 	recovery recovery
@@ -137,6 +139,7 @@ func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 	tg.fresh = max(tg.fresh, f.sent)
 	tg.answeredAt = t.step
 	p.answered = t.now
+	p.delay = min(rtt, mostDelay)
 	p.touched = true
 	if !tg.rtt.known() {
 		tg.ask = acquaintance

@@ -34,9 +34,14 @@ const (
 	// maxInFlight bounds the probes in flight, each with four goroutines. One more
 	// is not sent, and reported so.
 	maxInFlight = 1024
-	// lateAnswers is how long after LostAfter an answer still counts: however
-	// late, it shows that the uplink works.
-	lateAnswers = 500 * time.Millisecond
+	// lateAnswers is how long after LostAfter an answer still counts: however late, it
+	// shows that the uplink works. Queues of four seconds are seen. Where very many
+	// probes are in flight, as when many uplinks are dead, it is hurriedAnswers, so
+	// that there is room for those of the others.
+	lateAnswers    = 4 * time.Second
+	hurriedAnswers = 500 * time.Millisecond
+	// crowded is the number of probes in flight from which on it is.
+	crowded = maxInFlight / 4
 )
 
 // prober sends probes, each in a goroutine of its own, and reports their outcomes
@@ -89,6 +94,9 @@ func (p *prober) send(probe failover.Probe, path Path) {
 		p.notSent(probe, p.clock(), err)
 		return
 	}
+	if p.isCrowded() {
+		r.wait = path.LostAfter + hurriedAnswers
+	}
 	go func() {
 		defer p.end()
 		p.run(probe, method, r)
@@ -116,6 +124,14 @@ func (p *prober) begin() error {
 	p.inFlight++
 	p.done.Add(1)
 	return nil
+}
+
+// isCrowded reports whether so many probes are in flight that late answers are not
+// waited for as long.
+func (p *prober) isCrowded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inFlight > crowded
 }
 
 func (p *prober) end() {
