@@ -58,12 +58,20 @@ type prober struct {
 
 	mu       sync.Mutex
 	inFlight int
-	closed   bool
-	done     sync.WaitGroup
+	// open counts, by uplink and family, the probes without an answer so far.
+	open   map[way]int
+	closed bool
+	done   sync.WaitGroup
+}
+
+// way is one uplink in one family.
+type way struct {
+	uplink string
+	family failover.Family
 }
 
 func newProber(clock func() failover.Instant, out *outbox, own func(netip.Addr) bool, methods map[target.Method]method) *prober {
-	p := &prober{clock: clock, out: out, own: own, methods: methods}
+	p := &prober{clock: clock, out: out, own: own, methods: methods, open: map[way]int{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -97,6 +105,7 @@ func (p *prober) send(probe failover.Probe, path Path) {
 	if p.isCrowded() {
 		r.wait = path.LostAfter + hurriedAnswers
 	}
+	r.certain = p.doubts(probe, 1) > 1
 	go func() {
 		defer p.end()
 		p.run(probe, method, r)
@@ -134,6 +143,20 @@ func (p *prober) isCrowded() bool {
 	return p.inFlight > crowded
 }
 
+// doubts adds to the probes of an uplink and family that are without an answer, and
+// returns how many there are.
+func (p *prober) doubts(probe failover.Probe, change int) int {
+	w := way{probe.Uplink, probe.Family}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.open[w] + change
+	p.open[w] = n
+	if n == 0 {
+		delete(p.open, w)
+	}
+	return n
+}
+
 func (p *prober) end() {
 	p.mu.Lock()
 	p.inFlight--
@@ -145,6 +168,8 @@ func (p *prober) end() {
 // answer of the address that was asked.
 func (p *prober) run(asked failover.Probe, probe method, r request) {
 	id := asked.ID
+	settled := sync.OnceFunc(func() { p.doubts(asked, -1) })
+	defer settled()
 	var sent, answered, refused bool
 	var sentAt failover.Instant
 	probe(p.ctx, r, func(o outcome) {
@@ -158,6 +183,7 @@ func (p *prober) run(asked failover.Probe, probe method, r request) {
 				p.foreign.Add(1) // a router on the way answers for others
 			case sent && !answered:
 				answered = true
+				settled()
 				event := failover.ProbeAnswered{ID: id, RTT: max(1, o.at-sentAt)}
 				p.out.put(Observation{At: o.at, Event: event, Uplink: asked.Uplink})
 			}

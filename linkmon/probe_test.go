@@ -309,3 +309,18 @@ func TestManyProbesAtOnce(t *testing.T) {
 		t.Errorf("%d sent, %d answered, %d probes; want %d of each", sent, answered, len(seen), probes)
 	}
 }
+
+// While a probe of an uplink and family is without an answer, the next ones are sent in
+// a way that tells for sure whether they left.
+func TestCertainWhileUnanswered(t *testing.T) {
+	p := newProber(func() failover.Instant { return 0 }, newOutbox(), notOwn, nil)
+	fiber, lte := failover.Probe{Uplink: "fiber"}, failover.Probe{Uplink: "lte"}
+	for i, step := range []struct {
+		probe        failover.Probe
+		change, want int
+	}{{fiber, 1, 1}, {lte, 1, 1}, {fiber, 1, 2}, {fiber, -1, 1}, {fiber, -1, 0}, {fiber, 1, 1}} {
+		if got := p.doubts(step.probe, step.change); got != step.want {
+			t.Errorf("step %d: %d without an answer, want %d", i, got, step.want)
+		}
+	}
+}

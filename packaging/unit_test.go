@@ -47,7 +47,7 @@ func TestUnit(t *testing.T) {
 		"AmbientCapabilities": "CAP_NET_ADMIN CAP_NET_RAW", "CapabilityBoundingSet": "CAP_NET_ADMIN CAP_NET_RAW",
 		"RuntimeDirectory": "swerve", "RuntimeDirectoryPreserve": "yes", "StateDirectory": "swerve",
 		"ProtectSystem": "strict", "ProtectHome": "yes", "MemoryDenyWriteExecute": "yes",
-		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET",
 		"SystemCallFilter":        "@system-service", "WantedBy": "multi-user.target",
 	} {
 		if got := u.last(key); got != want {
