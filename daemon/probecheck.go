@@ -22,42 +22,50 @@ const (
 )
 
 // ProbeCount is what the packet filter counted of an uplink's probes: those that left
-// by it, and those that would have left elsewhere, and were dropped.
-type ProbeCount struct{ Left, Elsewhere uint64 }
+// by it in each family, and those that would have left elsewhere, and were dropped.
+type ProbeCount struct {
+	Left      [2]uint64
+	Elsewhere uint64
+}
 
 // probeCheck compares the probes that were sent with what the packet filter counted.
 // Probes that leave by another way than their uplink are no evidence of it: while
 // that is so they are passed to the engine as not sent. The loop owns it.
 type probeCheck struct {
 	due  failover.Instant
-	sent map[string]uint64 // by uplink
+	sent map[string][2]uint64 // by uplink, in each family
 	from map[string]probeMark
-	// astray has, by uplink, how many of how many probes did not leave by it, kept
-	// how many were kept from leaving elsewhere lately.
-	astray map[string][2]uint64
+	// astray has, by uplink and family, how many of how many probes did not leave by
+	// it, kept by uplink how many were kept from leaving elsewhere lately.
+	astray map[string][2]missed
 	kept   map[string]uint64
 }
 
 // probeMark is where a comparison starts.
 type probeMark struct {
-	sent  uint64
+	sent  [2]uint64
 	count ProbeCount
 }
 
+// missed is how many of how many probes did not leave by their uplink.
+type missed struct{ n, of uint64 }
+
 func newProbeCheck() probeCheck {
 	return probeCheck{
-		sent: map[string]uint64{}, from: map[string]probeMark{}, astray: map[string][2]uint64{}, kept: map[string]uint64{},
+		sent: map[string][2]uint64{}, from: map[string]probeMark{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
 	}
 }
 
 // believed returns the event of an uplink's probe as the engine is to have it.
-func (c *probeCheck) believed(uplink string, event failover.Event) failover.Event {
+func (c *probeCheck) believed(uplink string, f failover.Family, event failover.Event) failover.Event {
 	sent, ok := event.(failover.ProbeSent)
 	if !ok || uplink == "" {
 		return event
 	}
-	c.sent[uplink]++
-	if _, ok := c.astray[uplink]; ok {
+	n := c.sent[uplink]
+	n[f]++
+	c.sent[uplink] = n
+	if c.astray[uplink][f].n > 0 {
 		return failover.ProbeNotSent{ID: sent.ID, Cause: "probes leave by another way than their uplink"}
 	}
 	return event
@@ -68,7 +76,7 @@ func (c *probeCheck) believed(uplink string, event failover.Event) failover.Even
 func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 	now := probeMark{c.sent[uplink], count}
 	before, begun := c.from[uplink]
-	if !known || !begun || count.Left < before.count.Left || count.Elsewhere < before.count.Elsewhere {
+	if !known || !begun || count.before(before.count) {
 		delete(c.astray, uplink)
 		delete(c.kept, uplink)
 		delete(c.from, uplink)
@@ -77,21 +85,35 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 		}
 		return
 	}
-	sent, left := now.sent-before.sent, count.Left-before.count.Left
 	kept := count.Elsewhere - before.count.Elsewhere
-	if sent+kept < leastProbes {
+	var sent, left [2]uint64
+	for f := range sent {
+		sent[f], left[f] = now.sent[f]-before.sent[f], count.Left[f]-before.count.Left[f]
+	}
+	if max(sent[0], sent[1])+kept < leastProbes {
 		return // goes on
 	}
 	c.from[uplink] = now
-	delete(c.astray, uplink)
 	delete(c.kept, uplink)
 	if kept > 0 {
 		c.kept[uplink] = kept
 	}
-	// The two are not read at one instant, so a few may be missing.
-	if left < sent/2 {
-		c.astray[uplink] = [2]uint64{sent - left, sent}
+	var astray [2]missed
+	for f := range sent {
+		// The two are not read at one instant, so a few may be missing.
+		if sent[f] >= leastProbes/2 && left[f] < sent[f]/2 {
+			astray[f] = missed{sent[f] - left[f], sent[f]}
+		}
 	}
+	delete(c.astray, uplink)
+	if astray != [2]missed{} {
+		c.astray[uplink] = astray
+	}
+}
+
+// before reports whether counts are smaller than others, as those of a new table.
+func (n ProbeCount) before(o ProbeCount) bool {
+	return n.Left[0] < o.Left[0] || n.Left[1] < o.Left[1] || n.Elsewhere < o.Elsewhere
 }
 
 // retain forgets uplinks that are no longer used.
@@ -118,7 +140,7 @@ func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem
 	}
 	for name, n := range c.astray {
 		add(name, fmt.Sprintf("%d of %d probes of %s did not leave by %s, so their answers count for nothing",
-			n[0], n[1], name, interfaceOf(name)))
+			n[0].n+n[1].n, n[0].of+n[1].of, name, interfaceOf(name)))
 	}
 	for name, n := range c.kept {
 		if _, both := c.astray[name]; !both {
@@ -166,7 +188,8 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	}
 	c.probes = map[lane.Lane]ProbeCount{}
 	for n, left := range counters.Probes {
-		c.probes[n] = ProbeCount{left.Packets, counters.Elsewhere[n].Packets}
+		six := counters.Probes6[n].Packets
+		c.probes[n] = ProbeCount{[2]uint64{left.Packets - min(six, left.Packets), six}, counters.Elsewhere[n].Packets}
 	}
 	flows := map[lane.Lane]uint64{}
 	for n, count := range counters.Flows {

@@ -12,7 +12,7 @@ func TestProbesElsewhere(t *testing.T) {
 	c := newProbeCheck()
 	send := func(n int) (believed int) {
 		for range n {
-			if _, ok := c.believed("fiber", failover.ProbeSent{ID: 1}).(failover.ProbeSent); ok {
+			if _, ok := c.believed("fiber", failover.IPv6, failover.ProbeSent{ID: 1}).(failover.ProbeSent); ok {
 				believed++
 			}
 		}
@@ -44,7 +44,7 @@ func TestProbesElsewhere(t *testing.T) {
 		{send: 12, unknown: true, believed: 1},                         // none
 	} {
 		send(step.send)
-		c.compare("fiber", ProbeCount{step.left, step.elsewhere}, !step.unknown)
+		c.compare("fiber", ProbeCount{[2]uint64{0, step.left}, step.elsewhere}, !step.unknown)
 		if got := severities(); (len(got) == 1 && got[0] == control.Warning) != step.problem {
 			t.Errorf("step %d: problems of severity %v", i, got)
 		}

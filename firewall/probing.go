@@ -64,6 +64,7 @@ func (b builder) probing() []chain {
 			continue
 		}
 		out = append(out, chain{name: of(askedChain, u.Lane), rules: []rule{
+			newRule(leavesBy(u.Interface), nfproto(failover.IPv6), count(of("probes6", u.Lane))),
 			newRule(leavesBy(u.Interface), count(of("probes", u.Lane)), accept),
 			newRule(count(of("elsewhere", u.Lane)), drop).because("a probe of " + u.Name + " that leaves elsewhere"),
 		}})

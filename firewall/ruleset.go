@@ -77,7 +77,7 @@ type builder struct{ Goal }
 func (b builder) counters() []string {
 	names := []string{resetsCounter, guardCounter, strayCounter}
 	for _, u := range b.Uplinks {
-		names = append(names, of("up", u.Lane), of("flows", u.Lane), of("probes", u.Lane), of("elsewhere", u.Lane))
+		names = append(names, of("up", u.Lane), of("flows", u.Lane), of("probes", u.Lane), of("probes6", u.Lane), of("elsewhere", u.Lane))
 	}
 	return names
 }

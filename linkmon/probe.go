@@ -176,7 +176,7 @@ func (p *prober) run(asked failover.Probe, probe method, r request) {
 		switch o.kind {
 		case probeSent:
 			sent, sentAt = true, o.at
-			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}, Uplink: asked.Uplink})
+			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}, Uplink: asked.Uplink, Family: asked.Family})
 		case probeAnswered:
 			switch {
 			case r.to.IsValid() && o.by.WithZone("") != r.to.WithZone(""):
@@ -185,7 +185,7 @@ func (p *prober) run(asked failover.Probe, probe method, r request) {
 				answered = true
 				settled()
 				event := failover.ProbeAnswered{ID: id, RTT: max(1, o.at-sentAt)}
-				p.out.put(Observation{At: o.at, Event: event, Uplink: asked.Uplink})
+				p.out.put(Observation{At: o.at, Event: event, Uplink: asked.Uplink, Family: asked.Family})
 			}
 		case probeRefused:
 			if !sent {
@@ -206,7 +206,7 @@ func (p *prober) notSent(asked failover.Probe, at failover.Instant, cause error)
 	if errno, ok := errors.AsType[syscall.Errno](cause); ok {
 		event.Errno = unix.ErrnoName(errno)
 	}
-	p.out.put(Observation{At: at, Event: event, Uplink: asked.Uplink})
+	p.out.put(Observation{At: at, Event: event, Uplink: asked.Uplink, Family: asked.Family})
 }
 
 // newRequest works out what to send by a path in a family. The error says why
