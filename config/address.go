@@ -75,6 +75,9 @@ func wrongInterface(s string) string {
 // gateway reads the next hop of one family.
 func gateway(f failover.Family) reader[Gateway] {
 	want := "auto, none (point to point) or an " + familyName(f) + " address"
+	if f == failover.IPv4 {
+		want = "auto, none (point to point), an IPv4 address or a link-local IPv6 one"
+	}
 	return func(d *decoder, n node) (Gateway, bool) {
 		s, ok := d.text(n, want)
 		switch {
@@ -99,9 +102,11 @@ func gateway(f failover.Family) reader[Gateway] {
 }
 
 // wrongHop returns why an address cannot be a next hop of the family, empty if
-// it can.
+// it can. IPv4 may have an IPv6 next hop (RFC 5549).
 func wrongHop(a netip.Addr, f failover.Family) string {
 	switch {
+	case f == failover.IPv4 && a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
+		return ""
 	case failover.FamilyOf(a) != f:
 		return "is an " + familyName(failover.FamilyOf(a)) + " address"
 	case a.Zone() != "":

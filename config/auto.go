@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"swerve/failover"
 )
 
 // DefaultRoute is a default route in the kernel's main table, of either family,
@@ -13,6 +15,9 @@ type DefaultRoute struct {
 	Interface string
 	// Metric of the route; lower is preferred.
 	Metric int
+	// Weight is the interface's share of a route that several interfaces of this metric
+	// share, 1 to 255; 0 for a route of its own.
+	Weight int
 }
 
 // Auto returns the uplinks that `uplinks: auto` stands for: one for each interface
@@ -20,7 +25,8 @@ type DefaultRoute struct {
 // of the interface; at most 63. Each has the file's probe and health sections, and
 // a name derived from its interface. An interface has the same name whatever
 // other routes there are, unless the names of two interfaces differ only in
-// special characters.
+// special characters. Interfaces that share a default route share a tier of the
+// default policy in [Config.Engine], by the same weights.
 func (c *Config) Auto(routes []DefaultRoute) []Uplink {
 	interfaces := inOrder(routes)
 	names := autoNames(interfaces)
@@ -28,9 +34,47 @@ func (c *Config) Auto(routes []DefaultRoute) []Uplink {
 	for _, i := range interfaces[:min(len(interfaces), maxUplinks)] {
 		u := newUplink(c.Probe, c.Health)
 		u.Name, u.Interface = names[i], i
+		u.shared = sharedBy(routes, i)
 		list = append(list, u)
 	}
 	return list
+}
+
+// shared is an uplink's part of a default route that several share.
+type shared struct{ metric, weight int }
+
+// sharedBy returns an interface's part in its best route.
+func sharedBy(routes []DefaultRoute, name string) shared {
+	var best *DefaultRoute
+	for i, r := range routes {
+		if r.Interface == name && (best == nil || r.Metric < best.Metric) {
+			best = &routes[i]
+		}
+	}
+	if best == nil || best.Weight == 0 {
+		return shared{}
+	}
+	return shared{best.Metric, best.Weight}
+}
+
+// autoTiers returns tiers of one uplink each, except that those which share a default
+// route share a tier.
+func autoTiers(uplinks []Uplink) [][]failover.Share {
+	var tiers [][]failover.Share
+	tierOf := map[int]int{} // by metric
+	for _, u := range uplinks {
+		at, known := tierOf[u.shared.metric]
+		switch {
+		case u.shared.weight == 0:
+			tiers = append(tiers, []failover.Share{{Uplink: u.Name, Weight: 1}})
+		case known:
+			tiers[at] = append(tiers[at], failover.Share{Uplink: u.Name, Weight: u.shared.weight})
+		default:
+			tierOf[u.shared.metric] = len(tiers)
+			tiers = append(tiers, []failover.Share{{Uplink: u.Name, Weight: u.shared.weight}})
+		}
+	}
+	return tiers
 }
 
 // inOrder lists the interfaces of routes, each once, the most preferred first.

@@ -62,9 +62,13 @@ type Uplink struct {
 	Prefix6    Prefix6
 	Metered    Metered
 	// DNS are this uplink's own resolvers, always queried through it.
-	DNS    []netip.Addr
+	DNS []netip.Addr
+	// Route is what the learnt default routes do not tell, or tell wrongly, by family.
+	Route  [2]failover.Override
 	Probe  Probe
 	Health failover.Health
+	// shared is set by [Config.Auto] alone.
+	shared shared
 }
 
 // Gateway is the source of an uplink's next hop in one family: Addr if it is

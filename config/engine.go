@@ -26,7 +26,7 @@ func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 	for _, p := range c.Policies {
 		tiers := p.Tiers
 		if len(tiers) == 0 {
-			tiers = eachAlone(uplinks)
+			tiers = autoTiers(uplinks)
 		}
 		e.Policies = append(e.Policies, failover.Policy{Name: p.Name, Tiers: tiers, Block: p.Block})
 	}

@@ -59,7 +59,7 @@ sessions: {on_down: keep}
 
 func TestEngineOfAuto(t *testing.T) {
 	c := Default()
-	uplinks := c.Auto([]DefaultRoute{{"wwan0", 700}, {"eth0", 100}})
+	uplinks := c.Auto([]DefaultRoute{{"wwan0", 700, 0}, {"eth0", 100, 0}})
 	e := c.Engine(uplinks, nil)
 	equal(t, "policies", e.Policies, []failover.Policy{
 		{Name: "default", Tiers: [][]failover.Share{{{Uplink: "eth0", Weight: 1}}, {{Uplink: "wwan0", Weight: 1}}}},
@@ -101,18 +101,18 @@ func TestAuto(t *testing.T) {
 		want   []string
 	}{
 		{"none", nil, nil},
-		{"by metric", []DefaultRoute{{"b", 200}, {"a", 300}, {"c", 0}}, []string{"c c", "b b", "a a"}},
-		{"both families", []DefaultRoute{{"eth0", 1024}, {"wan", 200}, {"eth0", 100}}, []string{"eth0 eth0", "wan wan"}},
-		{"equal metrics", []DefaultRoute{{"b", 0}, {"a", 0}}, []string{"a a", "b b"}},
+		{"by metric", []DefaultRoute{{"b", 200, 0}, {"a", 300, 0}, {"c", 0, 0}}, []string{"c c", "b b", "a a"}},
+		{"both families", []DefaultRoute{{"eth0", 1024, 0}, {"wan", 200, 0}, {"eth0", 100, 0}}, []string{"eth0 eth0", "wan wan"}},
+		{"equal metrics", []DefaultRoute{{"b", 0, 0}, {"a", 0, 0}}, []string{"a a", "b b"}},
 		{
-			"foreign characters", []DefaultRoute{{"eth0.100", 1}, {"WAN_1", 2}, {"4g", 3}, {"ünet", 4}},
+			"foreign characters", []DefaultRoute{{"eth0.100", 1, 0}, {"WAN_1", 2, 0}, {"4g", 3, 0}, {"ünet", 4, 0}},
 			[]string{"eth0-100 eth0.100", "wan-1 WAN_1", "if4g 4g", "if-net ünet"},
 		},
 		{
-			"the same name twice", []DefaultRoute{{"eth0.1", 1}, {"eth0_1", 2}, {"eth0-1", 3}},
+			"the same name twice", []DefaultRoute{{"eth0.1", 1, 0}, {"eth0_1", 2, 0}, {"eth0-1", 3, 0}},
 			[]string{"eth0-1-2 eth0.1", "eth0-1-3 eth0_1", "eth0-1 eth0-1"},
 		},
-		{"no uplink", []DefaultRoute{{"lo", 0}, {"", 1}}, nil},
+		{"no uplink", []DefaultRoute{{"lo", 0, 0}, {"", 1, 0}}, nil},
 	} {
 		var got []string
 		for _, u := range c.Auto(test.routes) {
@@ -130,7 +130,7 @@ func TestAuto(t *testing.T) {
 func TestAutoIsBounded(t *testing.T) {
 	var routes []DefaultRoute
 	for i := range 300 {
-		routes = append(routes, DefaultRoute{"x" + string(rune('A'+i%26)) + "_" + FormatDuration(time.Duration(i)), i})
+		routes = append(routes, DefaultRoute{"x" + string(rune('A'+i%26)) + "_" + FormatDuration(time.Duration(i)), i, 0})
 	}
 	list, names := Default().Auto(routes), map[string]bool{}
 	for _, u := range list {

@@ -27,6 +27,7 @@ func Init(routes []DefaultRoute) []byte {
 	if len(uplinks) == 1 {
 		b.WriteString(initSecond)
 	}
+	writeSharedTiers(&b, uplinks)
 	b.WriteString(initTail)
 	return []byte(b.String())
 }
@@ -35,6 +36,26 @@ func writeUplink(b *strings.Builder, u Uplink) {
 	fmt.Fprintf(b, "  - name: %s\n    interface: %s\n", quoteYAML(u.Name), quoteYAML(u.Interface))
 	if u.IsMetered() {
 		b.WriteString("    metered: true               # probed only every 30s while it carries nothing\n")
+	}
+}
+
+// writeSharedTiers writes the default policy where uplinks share a default route.
+func writeSharedTiers(b *strings.Builder, uplinks []Uplink) {
+	tiers := autoTiers(uplinks)
+	if len(tiers) == len(uplinks) {
+		return
+	}
+	b.WriteString("\n# Uplinks that share a default route now share their tier, by its weights.\npolicies:\n  - name: default\n    tiers:\n")
+	for _, tier := range tiers {
+		if len(tier) == 1 {
+			fmt.Fprintf(b, "      - %s\n", quoteYAML(tier[0].Uplink))
+			continue
+		}
+		var shares []string
+		for _, s := range tier {
+			shares = append(shares, fmt.Sprintf("%s: %d", quoteYAML(s.Uplink), s.Weight))
+		}
+		fmt.Fprintf(b, "      - {%s}\n", strings.Join(shares, ", "))
 	}
 }
 

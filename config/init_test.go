@@ -9,9 +9,10 @@ import (
 func TestInit(t *testing.T) {
 	for _, routes := range [][]DefaultRoute{
 		nil,
-		{{"eth0", 100}},
-		{{"wwan0", 700}, {"eth0.100", 100}},
-		{{"on", 1}, {"5", 2}, {"null", 3}, {"a#b", 4}, {"0x1", 5}, {"- x", 6}, {`q"\`, 7}, {"y", 8}, {".inf", 9}, {"~", 10}, {"#", 11}},
+		{{"eth0", 100, 0}},
+		{{"wwan0", 700, 0}, {"eth0.100", 100, 0}},
+		{{"wan0", 100, 3}, {"wan1", 100, 1}, {"wwan0", 700, 0}},
+		{{"on", 1, 0}, {"5", 2, 0}, {"null", 3, 0}, {"a#b", 4, 0}, {"0x1", 5, 0}, {"- x", 6, 0}, {`q"\`, 7, 0}, {"y", 8, 0}, {".inf", 9, 0}, {"~", 10, 0}, {"#", 11, 0}},
 	} {
 		c := good(t, string(Init(routes)))
 		want := Default().Auto(routes)
@@ -19,8 +20,9 @@ func TestInit(t *testing.T) {
 			equal(t, "without routes", c, Default())
 			continue
 		}
+		equal(t, "tiers", c.Policies[0].Tiers, Default().Engine(want, nil).Policies[0].Tiers)
 		for i := range c.Uplinks {
-			c.Uplinks[i].Line = 0
+			c.Uplinks[i].Line, want[i].shared = 0, shared{}
 			if want[i].IsMetered() {
 				want[i].Metered = MeteredYes
 			}
@@ -32,7 +34,7 @@ func TestInit(t *testing.T) {
 
 // TestInitComments: the commented lines are a good file too.
 func TestInitComments(t *testing.T) {
-	c := good(t, string(Init([]DefaultRoute{{"eth0", 1}}))+uncommented())
+	c := good(t, string(Init([]DefaultRoute{{"eth0", 1, 0}}))+uncommented())
 	equal(t, "health", c.Health, defaultHealth())
 	equal(t, "probe", c.Probe, defaultProbe())
 }

@@ -113,6 +113,8 @@ uplinks:
     prefix6: "2001:db8:1::/48"
     metered: yes
     dns: [192.0.2.53, "2001:db8::53"]
+    route: {mtu: 1400, advmss: 1360, window: 65535, initcwnd: 20, initrwnd: 30, hoplimit: 63, rto_min: 40ms, congctl: bbr, quickack: off, src: 192.0.2.7}
+    route6: {mtu: 1280, quickack: 1, src: "2001:db8::7"}
     probe: {interval: 2s, burst: {spacing: 30ms}}
     health: {loss: {degraded: 3%}, damping: {max: 5}}
   - name: cable
@@ -187,6 +189,16 @@ func TestEveryUplinkKey(t *testing.T) {
 	}
 	fiber.Probe.Interval, fiber.Probe.Burst.Spacing = 2*time.Second, 30*time.Millisecond
 	fiber.Health.Loss, fiber.Health.Damping.Max = failover.Limit{Degraded: 0.03, Clear: 0.015}, 5
+	fiber.Route[failover.IPv4] = failover.Override{
+		Shape: failover.Shape{
+			Metrics:    [18]uint32{2: 1400, 3: 65535, 8: 1360, 10: 63, 11: 20, 13: 40, 14: 30},
+			Congestion: "bbr", Source: netip.MustParseAddr("192.0.2.7"),
+		},
+		Told: 1<<2 | 1<<3 | 1<<8 | 1<<10 | 1<<11 | 1<<13 | 1<<14 | 1<<15,
+	}
+	fiber.Route[failover.IPv6] = failover.Override{
+		Shape: failover.Shape{Metrics: [18]uint32{2: 1280, 15: 1}, Source: netip.MustParseAddr("2001:db8::7")}, Told: 1<<2 | 1<<15,
+	}
 	cable := newUplink(probe, health)
 	cable.Name, cable.Interface, cable.Line = "cable", "enx0123456789ab", lineOf(t, every, "- name: cable")
 	cable.Gateway, cable.Gateway6, cable.IPv6, cable.SNAT6 = Gateway{None: true}, Gateway{None: true}, false, NoSNAT

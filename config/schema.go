@@ -36,6 +36,8 @@ var uplinkFields = fields[Uplink]{
 	set("prefix6", func(u *Uplink) *Prefix6 { return &u.Prefix6 }, prefix6),
 	set("metered", func(u *Uplink) *Metered { return &u.Metered }, metered),
 	set("dns", func(u *Uplink) *[]netip.Addr { return &u.DNS }, oneOrMany(maxSmallList, resolver)),
+	section("route", func(u *Uplink) *failover.Override { return &u.Route[failover.IPv4] }, routeFields(failover.IPv4)),
+	section("route6", func(u *Uplink) *failover.Override { return &u.Route[failover.IPv6] }, routeFields(failover.IPv6)),
 	section("probe", func(u *Uplink) *Probe { return &u.Probe }, probeFields),
 	section("health", func(u *Uplink) *failover.Health { return &u.Health }, healthFields),
 }

@@ -40,23 +40,52 @@ type autoUplink struct {
 	Interface string `json:"interface"`
 	// Metric of its best default route, as it last held one; lower is preferred.
 	Metric int `json:"metric"`
+	// Weight is its share of a default route that several interfaces share, 0 for none.
+	Weight int `json:"weight,omitempty"`
 	// Last is when it last held a default route, to a day, by the wall clock.
 	Last time.Time `json:"last"`
 }
 
-// defaultRoutes are the best default routes of each interface, in order.
-func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
-	best := map[string]int{}
-	for _, d := range now {
-		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
-		if before, ok := best[d.Interface]; !ok || metric < before {
-			best[d.Interface] = metric
+// defaults are the default routes of others in main, as far as a setup depends on them.
+type defaults struct {
+	// best are the best ones of each interface, the preferred first.
+	best []config.DefaultRoute
+	// alone6 is the interface that alone holds IPv6 ones; empty where none does, or
+	// several do.
+	alone6 string
+}
+
+func (d defaults) equal(o defaults) bool { return d.alone6 == o.alone6 && slices.Equal(d.best, o.best) }
+
+func defaultsOf(now []linkmon.Default) defaults {
+	d := defaults{best: defaultRoutes(now)}
+	for _, r := range now {
+		switch {
+		case r.Family != failover.IPv6 || r.Interface == d.alone6:
+		case d.alone6 != "":
+			d.alone6 = ""
+			return d
+		default:
+			d.alone6 = r.Interface
 		}
 	}
-	var out []config.DefaultRoute
-	for name, metric := range best {
-		out = append(out, config.DefaultRoute{Interface: name, Metric: metric})
+	return d
+}
+
+// defaultRoutes are the best default routes of each interface, in order.
+func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
+	best := map[string]config.DefaultRoute{}
+	for _, d := range now {
+		if d.Encapsulates {
+			continue
+		}
+		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
+		before, ok := best[d.Interface]
+		if !ok || metric < before.Metric || metric == before.Metric && d.Weight > before.Weight {
+			best[d.Interface] = config.DefaultRoute{Interface: d.Interface, Metric: metric, Weight: d.Weight}
+		}
 	}
+	out := slices.Collect(maps.Values(best))
 	slices.SortFunc(out, func(a, b config.DefaultRoute) int {
 		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
 	})
@@ -82,7 +111,7 @@ func refreshAuto(known []autoUplink, now []config.DefaultRoute, today time.Time)
 		i := slices.IndexFunc(now, func(d config.DefaultRoute) bool { return d.Interface == a.Interface })
 		switch {
 		case i >= 0:
-			a.Metric = now[i].Metric
+			a.Metric, a.Weight = now[i].Metric, now[i].Weight
 			if age := today.Sub(a.Last); age < 0 || age >= autoFresh {
 				a.Last = wallDay(today)
 			}
@@ -114,7 +143,7 @@ func takeAuto(known []autoUplink, d config.DefaultRoute, now []config.DefaultRou
 		}
 		out = slices.Delete(out, oldest, oldest+1)
 	}
-	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Last: wallDay(today)}), true
+	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Last: wallDay(today)}), true
 }
 
 // wallDay is a wall time without what the state file does not keep.
@@ -127,7 +156,7 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 	}
 	var all []config.DefaultRoute
 	for _, a := range known {
-		all = append(all, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric})
+		all = append(all, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric, Weight: a.Weight})
 	}
 	for _, d := range now {
 		if !isKnown(d.Interface) {
@@ -144,15 +173,23 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 	return uplinks, candidates
 }
 
-// answersBeyond reports whether a target beyond the gateway answers through a
-// candidate. In IPv6 the kernel takes a probe's device as a mere hint while no rule
-// of ours keeps it there, so that an answer proves something only where no other
-// interface has a default route.
-func (s setup) answersBeyond(u failover.UplinkView, onlyIPv6 bool) bool {
-	for _, f := range failover.Families {
-		if f == failover.IPv6 && !onlyIPv6 {
-			continue
+// dropUnbound removes the IPv6 targets of interfaces on which no rule of ours keeps
+// the probes: in IPv6 the kernel takes a probe's device as a mere hint, and it would
+// leave by another interface, with an address that is foreign there. The one that
+// alone leads out needs no rule.
+func (s *setup) dropUnbound(alone6 string) {
+	for i, u := range slices.Concat(s.uplinks, s.candidates) {
+		if (s.isCandidate(u.Name) || !s.mayAct()) && u.Interface != alone6 {
+			family := &s.engine.Uplinks[i].Family[failover.IPv6]
+			family.Targets, family.Quorum = nil, 0
 		}
+	}
+}
+
+// answersBeyond reports whether a target beyond the gateway answers through a
+// candidate.
+func (s setup) answersBeyond(u failover.UplinkView) bool {
+	for _, f := range failover.Families {
 		for _, t := range u.Family[f].Targets {
 			if t.Answering != nil && *t.Answering && s.targets[t.Target].Method != target.Gateway {
 				return true
@@ -167,17 +204,14 @@ func (l *loop) takeProven() {
 	if len(l.setup.candidates) == 0 {
 		return
 	}
-	defaults, today := l.net.Defaults(), l.clock.today()
-	now, before := defaultRoutes(defaults), l.state.Auto
+	now, today := l.defaults.best, l.clock.today()
+	var names []string
 	view := l.engine.View()
 	l.untaken = ""
 	for _, c := range l.setup.candidates {
 		i := slices.IndexFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == c.Name })
 		d := slices.IndexFunc(now, func(d config.DefaultRoute) bool { return d.Interface == c.Interface })
-		onlyIPv6 := !slices.ContainsFunc(defaults, func(d linkmon.Default) bool {
-			return d.Family == failover.IPv6 && d.Interface != c.Interface
-		})
-		if i < 0 || d < 0 || !l.setup.answersBeyond(view.Uplinks[i], onlyIPv6) {
+		if i < 0 || d < 0 || !l.setup.answersBeyond(view.Uplinks[i]) {
 			continue
 		}
 		taken, ok := takeAuto(l.state.Auto, now[d], now, today)
@@ -186,11 +220,33 @@ func (l *loop) takeProven() {
 			continue
 		}
 		l.state.Auto = taken
-		l.log.Info("an interface with a default route is taken for an uplink: a target answers through it", "interface", c.Interface)
+		names = append(names, c.Interface)
 	}
-	if !slices.Equal(before, l.state.Auto) {
-		l.reconfigure("take an interface for an uplink")
+	if len(names) == 0 {
+		return
 	}
+	l.reconfigure("take an interface for an uplink")
+	for _, name := range names {
+		l.reporter.configured("taken", name, "a target answers through it", nil, l.setup.generation)
+	}
+}
+
+// encapsulating report the interfaces that are not taken since their default routes
+// encapsulate.
+func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
+	var out []control.Problem
+	for _, d := range defaults {
+		if !s.cfg.AutoUplinks || !d.Encapsulates {
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "route-not-carried", Severity: control.Info, Object: d.Interface,
+			Text: fmt.Sprintf("the %s default route of %s encapsulates packets (encap), which routes of Swerve cannot, so it is not taken for an uplink",
+				d.Family, d.Interface),
+			Remedy: "nothing, if it is to stay as it is; else let it lead by an interface of its own, such as a tunnel's",
+		})
+	}
+	return out
 }
 
 // candidateProblems report what holds a default route and is no uplink. full names

@@ -248,3 +248,53 @@ func TestAutoIsFull(t *testing.T) {
 		}
 	})
 }
+
+// An interface whose default encapsulates is left as it is, and named.
+func TestAutoLeavesAnEncapsulatingDefault(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		tunnel := linkmon.Default{Interface: "eth2", Index: 3, Family: failover.IPv4, Encapsulates: true}
+		r.net.setDefaults(leads("eth0", 1, 100), leads("eth1", 2, 200), tunnel)
+		r.start()
+		r.after(10 * time.Second)
+		p := r.problem("route-not-carried")
+		if p == nil || p.Object != "eth2" || p.Severity != control.Info {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if n := len(r.status().Uplinks); n != 2 {
+			t.Errorf("%d uplinks, want two", n)
+		}
+	})
+}
+
+// While no rule keeps them on their interface, IPv6 probes would leave by another
+// one: candidates have none, but for an interface that alone leads out.
+func TestAutoSendsNoUnboundIPv6(t *testing.T) {
+	six := leads("eth1", 2, 200)
+	six.Family = failover.IPv6
+	for what, c := range map[string]struct {
+		defaults []linkmon.Default
+		want     string
+	}{
+		"none":            {[]linkmon.Default{leads("eth0", 1, 100)}, ""},
+		"one":             {[]linkmon.Default{leads("eth0", 1, 100), six, six}, "eth1"},
+		"two, and a half": {[]linkmon.Default{six, {Interface: "eth0", Family: failover.IPv6}, six}, ""},
+	} {
+		if got := defaultsOf(c.defaults).alone6; got != c.want {
+			t.Errorf("%s: alone is %q, want %q", what, got, c.want)
+		}
+	}
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.lines["eth2"].black = [2]bool{true, true}
+		r.net.setDefaults(leads("eth2", 3, 10), leads("eth0", 1, 100), six)
+		r.start()
+		r.after(time.Minute)
+		r.net.mu.Lock()
+		defer r.net.mu.Unlock()
+		if n := r.net.asked6["eth2"]; n > 0 {
+			t.Errorf("%d IPv6 probes of a candidate", n)
+		}
+		if r.net.asked6["eth1"] == 0 || r.net.asked["eth2"] == 0 {
+			t.Errorf("probes: %v, in IPv6 %v", r.net.asked, r.net.asked6)
+		}
+	})
+}

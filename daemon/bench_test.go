@@ -41,7 +41,7 @@ func newBed(b *testing.B, uplinks, policies int, index func(device string) int) 
 	if len(found) > 0 {
 		b.Fatal(found)
 	}
-	s, err := newSetup(cfg, nil, nil, state{})
+	s, err := newSetup(cfg, defaults{}, false, nil, state{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -185,12 +185,12 @@ func (l *loop) open(cfg *config.Config) error {
 	}
 	former := have.Lanes(cfg.Layout())
 	l.setup.acting = !have.Empty()
-	l.defaults = defaultRoutes(l.net.Defaults())
+	l.defaults = defaultsOf(l.net.Defaults())
 	uplinks := cfg.Uplinks
 	if cfg.AutoUplinks {
 		today := l.clock.today()
-		l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, former, today), l.defaults, today)
-		uplinks, _ = autoUplinks(cfg, l.state.Auto, l.defaults)
+		l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, former, today), l.defaults.best, today)
+		uplinks, _ = autoUplinks(cfg, l.state.Auto, l.defaults.best)
 	}
 	l.state.Lanes = l.state.Lanes.adopt(uplinks, former)
 	if err := l.configure(cfg); err != nil {
@@ -225,9 +225,12 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	)
 	var systemd sync.WaitGroup
 	systemd.Go(l.reporter.notify.run)
-	err := all.run(ctx, l.announce)
+	systemd.Go(func() {
+		<-l.ended // the loop sends nothing any more; other parts may take longer to end
+		l.reporter.notify.stopping()
+	})
+	err := all.run(ctx, l.notifyReady)
 	l.keeper.save() // what the last pass has changed
-	l.reporter.notify.stopping()
 	systemd.Wait()
 	return err
 }

@@ -60,14 +60,14 @@ func (e *enforcer) apply(g goal) outcome {
 	e.stale = false
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
 	switch {
-	case o.err != nil:
+	case o.err != nil || len(o.refusals) > 0:
 		e.repairs.hint(o.at)
 	case len(e.missing.lines) > 0:
 		o.restored, e.missing = e.missing, missing{}
 	case e.refused:
 		o.accepted = true
 	}
-	e.refused = o.err != nil
+	e.refused = o.err != nil || len(o.refusals) > 0
 	if o.settings.err != nil {
 		e.repairs.hint(o.at)
 	}
@@ -77,21 +77,24 @@ func (e *enforcer) apply(g goal) outcome {
 	return o
 }
 
-// release gives the worker the pairs that were lost since the last time, in the
-// families whose routes the kernel holds: flows are not sent away before there is
-// a way for them. It returns the moves for which the worker has no room.
-func (e *enforcer) release(g goal, holds [2]bool) (dropped []move) {
+// release gives the worker the pairs that were lost since the last time and whose flows
+// the kernel leads elsewhere: they are not sent away before there is a way for them. It
+// returns the moves for which the worker has no room.
+func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 	var moves []move
 	for _, f := range failover.Families {
-		if !holds[f] {
-			continue
-		}
+		var released []firewall.Pair
 		for _, m := range g.moves(f) {
-			if !slices.Contains(e.released[f], m.pair) {
+			before := slices.Contains(e.released[f], m.pair)
+			if !before && !o.holds(f, m.pair) {
+				continue
+			}
+			if !before {
 				moves = together(moves, m)
 			}
+			released = append(released, m.pair)
 		}
-		e.released[f] = g.lost(f)
+		e.released[f] = released
 	}
 	for _, m := range moves {
 		if !e.worker.add(m) {

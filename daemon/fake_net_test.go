@@ -57,6 +57,7 @@ type fakeNet struct {
 	// asked counts probes by uplink; wrong are those with another mark or way
 	// than their uplink's, and unbound counts those that no rule kept there.
 	asked   map[string]int
+	asked6  map[string]int // those of IPv6
 	wrong   []string
 	unbound int
 	// bound reports whether rules keep probes on a device.
@@ -67,7 +68,7 @@ func newFakeNet() *fakeNet {
 	return &fakeNet{
 		ready: make(chan struct{}, 1), repair: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		ownChanged: make(chan struct{}, 1),
-		lines:      map[string]*line{}, asked: map[string]int{},
+		lines:      map[string]*line{}, asked: map[string]int{}, asked6: map[string]int{},
 	}
 }
 
@@ -126,6 +127,9 @@ func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked[p.Uplink]++
+	if p.Family == failover.IPv6 {
+		n.asked6[p.Uplink]++
+	}
 	l := n.lineOf(p.Uplink)
 	if l == nil || !l.link.Present || !l.link.AdminUp || !l.link.Carrier {
 		n.put(failover.ProbeNotSent{ID: p.ID, Cause: "the interface is missing"})

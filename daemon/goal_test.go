@@ -30,7 +30,7 @@ policies:
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	s, err := newSetup(cfg, nil, nil, state{Lanes: lanes{Uplinks: map[string]lane.Lane{"lte": 9}}})
+	s, err := newSetup(cfg, defaults{}, false, nil, state{Lanes: lanes{Uplinks: map[string]lane.Lane{"lte": 9}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ uplinks:
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	s, err := newSetup(cfg, nil, nil, state{})
+	s, err := newSetup(cfg, defaults{}, false, nil, state{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/routing"
 )
 
 // judge returns the problems that follow from a setup and its links alone. begun
@@ -49,6 +50,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
 			"name targets beyond the uplinks")
 	}
+	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
 	return append(out, s.alikes(links, strict)...)
 }
@@ -69,6 +71,94 @@ func (s setup) translating() []string {
 		}
 	}
 	return names
+}
+
+// uncarried are the problems of default routes that say what our routes cannot.
+func (s setup) uncarried(links map[string]failover.Link) []control.Problem {
+	var out []control.Problem
+	for _, u := range s.uplinks {
+		for _, f := range failover.Families {
+			what := links[u.Name].Family[f].Uncarried
+			if !u.Enabled || what == "" {
+				continue
+			}
+			key, gateway := "route", "gateway"
+			if f == failover.IPv6 {
+				key, gateway = "route6", "gateway6"
+			}
+			out = append(out, control.Problem{
+				Code: "route-not-carried", Severity: control.Warning, Object: u.Name,
+				Text: fmt.Sprintf("the %s default route of %s says what our routes by it cannot have: %s", f, u.Name, what),
+				Remedy: fmt.Sprintf("write under %s or %s of this uplink what holds instead, or take the uplink out of the configuration",
+					key, gateway),
+			})
+		}
+	}
+	return append(out, s.unshared(links)...)
+}
+
+// refused are the problems of uplinks that the kernel refuses.
+func (s setup) refused(refusals []routing.Refusal) []control.Problem {
+	var out []control.Problem
+	for _, r := range refusals {
+		name, known := s.uplinkOf(r.Uplink)
+		if !known {
+			continue
+		}
+		p := control.Problem{
+			Code: "uplink-refused", Severity: control.Warning, Object: name,
+			Text:   fmt.Sprintf("the kernel refuses the %s default route by %s, so nothing is routed by it: %v", r.Family, name, r.Err),
+			Remedy: "see its interface and gateway; the other uplinks are used meanwhile, and it is tried again by itself",
+		}
+		if r.Accepted {
+			p.Text = fmt.Sprintf("the kernel refuses what the %s default route by %s should say of its packets, so it is used without: %v",
+				r.Family, name, r.Err)
+			p.Remedy = "see route and route6 of this uplink, congctl and src above all; it is tried again by itself"
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// unshared are the problems of uplinks that share a tier and whose routes say
+// different things: the kernel keeps one shape for a route of several hops.
+func (s setup) unshared(links map[string]failover.Link) []control.Problem {
+	var out []control.Problem
+	for _, p := range s.engine.Policies {
+		for _, tier := range p.Tiers {
+			if words := unsharedBy(tier, links); len(words) > 0 {
+				out = append(out, control.Problem{
+					Code: "route-not-shared", Severity: control.Info, Object: p.Name,
+					Text: fmt.Sprintf("the default routes of uplinks that share a tier of %s do not agree on %s, so their common route says "+
+						"nothing of it; only a flow's first packet goes by that one", p.Name, strings.Join(words, ", ")),
+					Remedy: "write the same under route and route6 of these uplinks, where it matters",
+				})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// unsharedBy names what the routes of a tier's uplinks do not agree on.
+func unsharedBy(tier []failover.Share, links map[string]failover.Link) []string {
+	var words []string
+	for _, f := range failover.Families {
+		var first *failover.Shape
+		for _, share := range tier {
+			link := links[share.Uplink]
+			if !link.Routable(f) {
+				continue
+			}
+			if first == nil {
+				first = &link.Family[f].Shape
+				continue
+			}
+			words = append(words, routing.Unshared(*first, link.Family[f].Shape)...)
+		}
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 // ownGateways are the problems of gateways that are this machine.

@@ -109,3 +109,33 @@ func TestTwoUplinksOnOneDevice(t *testing.T) {
 		}
 	})
 }
+
+// What our routes cannot have of a learnt default is a problem that names it.
+func TestRouteNotCarried(t *testing.T) {
+	inBubble(t, twoUplinks+"policies: [{name: default, tiers: [{fiber: 1, lte: 1}]}]\n", func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		if len(r.status().Problems) > 0 {
+			t.Fatalf("problems at the start: %+v", r.status().Problems)
+		}
+		r.change("eth0", func(l *line) { l.link.Family[failover.IPv4].Uncarried = "it has an encap" })
+		r.after(time.Second)
+		if p := r.problem("route-not-carried"); p == nil || p.Object != "fiber" || !strings.Contains(p.Text, "it has an encap") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		r.change("eth0", func(l *line) {
+			l.link.Family[failover.IPv4].Uncarried = ""
+			l.link.Family[failover.IPv4].Shape.Metrics[failover.MetricHopLimit] = 60
+			l.link.Family[failover.IPv4].Shape.Metrics[failover.MetricMTU] = 1400
+			l.link.Family[failover.IPv4].Shape.Congestion = "bbr"
+		})
+		r.after(time.Second)
+		p := r.problem("route-not-shared")
+		if p == nil || p.Object != "default" || !strings.Contains(p.Text, "hoplimit, congctl") && !strings.Contains(p.Text, "congctl, hoplimit") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if r.problem("route-not-carried") != nil {
+			t.Error("what is over stands on")
+		}
+	})
+}

@@ -97,7 +97,7 @@ func (k *keeper) save() bool {
 	}
 	err := wanted.save(k.folder, k.keepBad)
 	k.problems.set(k.folder, "state-unwritable", control.Warning, err,
-		"make room or give the daemon the folder; it runs on, and a restart may give other numbers")
+		"make room or give the daemon the folder; it runs on, but a restart may give other numbers, and uplinks: auto forgets what it took")
 	if err != nil {
 		k.written = nil // what a half-done write has left is not known
 		return false

@@ -80,17 +80,34 @@ func (k *kernel) wanted(g goal) routing.State {
 
 // applied is what came of an apply.
 type applied struct {
-	// holds says by family whether the kernel has the routes and rules of the goal.
-	holds [2]bool
+	layout lane.Layout
+	// routed is what came of the routes and rules; readable says that the kernel could
+	// be read.
+	routed   routing.Result
+	readable bool
+	// refusals are the uplinks whose routes the kernel does not accept.
+	refusals []routing.Refusal
 	// unhealed: the packet filter was rebuilt, so flows may have begun without it.
 	unhealed *firewall.Goal
-	// unfiltered is why the packet filter does not hold the goal, err all there is.
+	// unfiltered is why the packet filter does not hold the goal, err all there is
+	// beside the refusals.
 	unfiltered, err error
 }
 
-// refused is why a family's part of the goal does not hold; nil where it does.
-func (a applied) refused(f failover.Family) error {
-	if a.holds[f] && a.unfiltered == nil {
+// holds reports whether the kernel leads the flows of a lost pair elsewhere.
+func (a applied) holds(f failover.Family, pair firewall.Pair) bool {
+	return a.readable && a.routed.Holds(a.layout, f, pair.Uplink, pair.Policy)
+}
+
+// refused is why a switch of a family to some uplinks does not hold; nil where it does.
+func (a applied) refused(f failover.Family, to []lane.Lane) error {
+	for _, r := range a.refusals {
+		if r.Family == f && !r.Accepted && slices.Contains(to, r.Uplink) {
+			return r.Err
+		}
+	}
+	left := slices.ContainsFunc(a.routed.Left, func(op routing.Op) bool { return op.Family() == f })
+	if a.readable && !left && a.unfiltered == nil {
 		return nil
 	}
 	return a.err
@@ -102,29 +119,45 @@ func (a applied) refused(f failover.Family) error {
 // marks nobody sets yet.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
-	want := k.wanted(g)
-	filter := g.firewall(k.strict)
-	k.table = k.table.For(filter)
 	k.rebuilt = false
-	if k.standing {
-		result, unrouted := routing.Apply(k.routes, want)
-		return k.summarize(filter, result, unrouted, k.filter(k.table))
+	out := applied{layout: g.layout}
+	var unprepared, unrouted error
+	if !k.standing {
+		k.standing = true
+		filter := k.aim(g, nil)
+		unprepared = errors.Join(k.prepare(g), k.adopt(filter), k.filter(k.table))
+		k.route(g, &out, &unrouted)
+		return k.summarize(out, filter, unrouted, unprepared)
 	}
-	k.standing = true
-	unprepared := errors.Join(k.prepare(want), k.adopt(filter), k.filter(k.table))
-	result, unrouted := routing.Apply(k.routes, want)
-	return k.summarize(filter, result, unrouted, unprepared)
+	k.route(g, &out, &unrouted)
+	filter := k.aim(g, &out)
+	return k.summarize(out, filter, unrouted, k.filter(k.table))
 }
 
-func (k *kernel) summarize(filter firewall.Goal, result routing.Result, unrouted, other error) applied {
-	out := applied{unfiltered: other, err: errors.Join(unrouted, other)}
+// route brings the routes and rules to the goal.
+func (k *kernel) route(g goal, out *applied, unrouted *error) {
+	out.routed, out.refusals, *unrouted = routing.Enforce(k.routes, g.routing(k.foreign, k.facts().ipv6), nil)
+	// With an error and nothing left the kernel could not be read.
+	out.readable = *unrouted == nil || len(out.routed.Left) > 0
+}
+
+// aim computes the packet filter's goal. Flows of lost pairs that have no other way in
+// the kernel, since it refuses the one that they should have, stay where they are.
+func (k *kernel) aim(g goal, routed *applied) firewall.Goal {
+	filter := g.firewall(k.strict)
+	if routed != nil && len(routed.refusals) > 0 {
+		for _, f := range failover.Families {
+			filter.Lost[f] = slices.DeleteFunc(filter.Lost[f], func(p firewall.Pair) bool { return !routed.holds(f, p) })
+		}
+	}
+	k.table = k.table.For(filter)
+	return filter
+}
+
+func (k *kernel) summarize(out applied, filter firewall.Goal, unrouted, other error) applied {
+	out.unfiltered, out.err = other, errors.Join(unrouted, other)
 	if k.rebuilt && other == nil {
 		out.unhealed = &filter
-	}
-	for _, f := range failover.Families {
-		lacks := slices.ContainsFunc(result.Left, func(op routing.Op) bool { return op.Family() == f })
-		// With an error and nothing left the kernel could not be read.
-		out.holds[f] = unrouted == nil || len(result.Left) > 0 && !lacks
 	}
 	return out
 }
@@ -139,14 +172,15 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces)
 }
 
-// prepare puts the routes in and leaves the rules as they are.
-func (k *kernel) prepare(want routing.State) error {
+// prepare puts the routes in and leaves the rules as they are. What the kernel refuses
+// is told when the rules are put in.
+func (k *kernel) prepare(g goal) error {
 	held, err := k.routes.Read()
 	if err != nil {
 		return fmt.Errorf("daemon: read the kernel before the start: %w", err)
 	}
-	_, err = routing.Apply(k.routes, routing.State{Routes: want.Routes, Rules: held.Rules})
-	return err
+	_, _, _ = routing.Enforce(k.routes, g.routing(k.foreign, k.facts().ipv6), &held.Rules)
+	return nil
 }
 
 // adopt gives lanes to the flows that were there before the very first start.

@@ -60,12 +60,12 @@ func free(first, last lane.Lane, taken, kept map[lane.Lane]bool) (lane.Lane, boo
 }
 
 // assignLanes gives lanes to a whole configuration.
-func assignLanes(uplinks []config.Uplink, policies []failover.Policy, remembered lanes) (lanes, error) {
+func assignLanes(cfg failover.Config, remembered lanes) (lanes, error) {
 	var uplinkNames, policyNames []string
-	for _, u := range uplinks {
+	for _, u := range cfg.Uplinks {
 		uplinkNames = append(uplinkNames, u.Name)
 	}
-	for _, p := range policies[1:] {
+	for _, p := range cfg.Policies[1:] {
 		policyNames = append(policyNames, p.Name)
 	}
 	given := lanes{}
@@ -77,7 +77,7 @@ func assignLanes(uplinks []config.Uplink, policies []failover.Policy, remembered
 	if err != nil {
 		return lanes{}, err
 	}
-	given.Policies[policies[0].Name] = lane.DefaultPolicy
+	given.Policies[cfg.Policies[0].Name] = lane.DefaultPolicy
 	return given, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,7 +46,9 @@ type lock struct {
 	holder   string
 	// number of the name that is held; strangers hold those before it.
 	number int
-	done   sync.WaitGroup
+	// settled: all others were asked, and none keeps this one from running.
+	settled atomic.Bool
+	done    sync.WaitGroup
 }
 
 // HeldError says that another daemon runs in this network namespace.
@@ -60,6 +63,9 @@ func (e *HeldError) Error() string {
 }
 
 // hold claims the namespace, or returns a *HeldError that names its holder.
+//
+// Of several daemons that start at once, the one with the lowest name goes on: it
+// ignores those after it that are starting as well, and they give way to it.
 func hold(socket, config string) (*lock, error) {
 	l := &lock{holder: fmt.Sprintf("pid %d, socket %s, config %s", os.Getpid(), socket, config)}
 	for ; l.number < lockNames; l.number++ {
@@ -71,36 +77,47 @@ func hold(socket, config string) (*lock, error) {
 			return nil, fmt.Errorf("daemon: hold the network namespace: %w", err)
 		}
 		l.listener = listener
+		l.done.Go(l.answer)
 		break
 	}
 	for n := range lockNames {
 		if l.listener != nil && n == l.number {
 			continue
 		}
-		if h, there := askHolder(n); there && h.counts() {
-			if l.listener != nil {
-				_ = l.listener.Close()
-			}
-			return nil, &HeldError{Holder: h.text}
+		h, there := askHolder(n)
+		if !there || !h.counts() || h.starting && n > l.number {
+			continue
 		}
+		if l.listener != nil {
+			l.release()
+		}
+		return nil, &HeldError{Holder: h.text}
 	}
 	if l.listener == nil {
 		return nil, fmt.Errorf("daemon: hold the network namespace: strangers hold all of %s to %s; end them",
 			lockAddress(0).Name, lockAddress(lockNames-1).Name)
 	}
-	l.done.Go(l.answer)
+	l.settled.Store(true)
 	return l, nil
 }
 
-// answer names the holder to everyone who asks.
+// startingWord comes before what a holder says of itself while it has not asked all
+// others yet.
+const startingWord = "starting, "
+
+// answer describes the holder to everyone who asks.
 func (l *lock) answer() {
 	for {
 		conn, err := l.listener.Accept()
 		if err != nil {
 			return
 		}
+		text := l.holder
+		if !l.settled.Load() {
+			text = startingWord + text
+		}
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		_, _ = fmt.Fprintln(conn, l.holder)
+		_, _ = fmt.Fprintln(conn, text)
 		_ = conn.Close()
 	}
 }
@@ -150,6 +167,8 @@ type holder struct {
 	peer control.Peer
 	// text is what it says of itself.
 	text string
+	// starting: it has not asked all others yet, and may give way.
+	starting bool
 }
 
 // nobody is the user of a holder whose credentials are not known.
@@ -161,14 +180,25 @@ func (h holder) counts() bool { return h.peer.UID == 0 || h.peer.UID == uint32(o
 // askHolder asks the process that has a name who it is; false where none has it.
 // One that takes no connection is a stranger: a daemon always does.
 func askHolder(n int) (h holder, there bool) {
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		h, there, err := askOnce(n)
+		// A daemon that gives way closes what waits in its queue; the name is free then.
+		if err == nil || time.Since(begin) > time.Second {
+			return h, there
+		}
+	}
+}
+
+// askOnce is askHolder, with an error where a holder that counts did not answer.
+func askOnce(n int) (h holder, there bool, err error) {
 	h.peer.UID = nobody
 	conn, err := net.DialTimeout("unix", lockAddress(n).Name, time.Second)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return h, false
+		return h, false, nil
 	}
 	if err != nil {
 		h.text = "a process that takes no connection"
-		return h, true
+		return h, true, nil
 	}
 	defer conn.Close()
 	if peer, err := control.ReadPeer(conn); err == nil {
@@ -176,14 +206,14 @@ func askHolder(n int) (h holder, there bool) {
 	}
 	h.text = fmt.Sprintf("pid %d of user %d", h.peer.PID, h.peer.UID)
 	if !h.counts() {
-		return h, true
+		return h, true, nil
 	}
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		h.text += ", which does not say who it is: " + err.Error()
-		return h, true
+		return h, true, err
 	}
-	h.text = strings.TrimSpace(line)
-	return h, true
+	h.text, h.starting = strings.CutPrefix(strings.TrimSpace(line), startingWord)
+	return h, true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -102,6 +103,57 @@ func TestStrangersHoldEverything(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of daemons that start at once, one goes on.
+func TestOneOfManyStarts(t *testing.T) {
+	for range 20 {
+		ns := netns.New(t)
+		var starts sync.WaitGroup
+		var mu sync.Mutex
+		var held []*lock
+		for range 6 {
+			starts.Go(func() {
+				in(t, ns, func() {
+					l, err := hold("/run/a.sock", "")
+					if err != nil && !errors.As(err, new(*HeldError)) {
+						t.Errorf("a start: %v", err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
+						held = append(held, l)
+					}
+				})
+			})
+		}
+		starts.Wait()
+		if len(held) != 1 {
+			t.Fatalf("%d of six hold the namespace", len(held))
+		}
+		held[0].release()
+	}
+}
+
+// One that has the first name and is still starting is not stopped by one after it
+// that is starting as well, and stops it.
+func TestTheLowerNameStarts(t *testing.T) {
+	ns := netns.New(t)
+	first := &lock{holder: "pid 1, the first"}
+	in(t, ns, func() {
+		var err error
+		if first.listener, err = net.ListenUnix("unix", lockAddress(0)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	first.done.Go(first.answer)
+	in(t, ns, func() {
+		_, err := hold("/run/b.sock", "")
+		if held := new(HeldError); !errors.As(err, &held) || held.Holder != "pid 1, the first" {
+			t.Errorf("the second got %v", err)
+		}
+	})
+	first.release()
 }
 
 // squatter is a process of another user that holds names of ours.

@@ -26,7 +26,8 @@ type LogQueue struct {
 	mu sync.Mutex
 	// failed is why the last line could not be written; nil where it could.
 	failed error
-	done   chan struct{}
+	// quit is closed to end the goroutine, done when it has ended.
+	quit, done chan struct{}
 }
 
 // The bounds of the queue: lines, and bytes of all of them.
@@ -38,13 +39,13 @@ const (
 // NewLogQueue returns a queue of lines for a writer, and starts its goroutine,
 // which ends with Close.
 func NewLogQueue(to io.Writer) *LogQueue {
-	q := &LogQueue{to: to, lines: make(chan []byte, logLines), done: make(chan struct{})}
+	q := &LogQueue{to: to, lines: make(chan []byte, logLines), quit: make(chan struct{}), done: make(chan struct{})}
 	go q.work()
 	return q
 }
 
 // Write queues one line, or drops it where there is no room. It may be called by
-// several goroutines, but not after Close.
+// several goroutines; what comes after Close is lost.
 func (q *LogQueue) Write(line []byte) (int, error) {
 	n := int64(len(line))
 	if q.size.Add(n) <= logBytes {
@@ -59,25 +60,41 @@ func (q *LogQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// work writes the lines.
+// work writes the lines until Close, and then those that are left.
 func (q *LogQueue) work() {
 	defer close(q.done)
-	for line := range q.lines {
-		_, err := q.to.Write(line)
-		q.size.Add(-int64(len(line)))
-		if err != nil {
-			q.dropped.Add(1)
+	for {
+		select {
+		case line := <-q.lines:
+			q.write(line)
+		case <-q.quit:
+			for {
+				select {
+				case line := <-q.lines:
+					q.write(line)
+				default:
+					return
+				}
+			}
 		}
-		q.mu.Lock()
-		q.failed = err
-		q.mu.Unlock()
 	}
+}
+
+func (q *LogQueue) write(line []byte) {
+	_, err := q.to.Write(line)
+	q.size.Add(-int64(len(line)))
+	if err != nil {
+		q.dropped.Add(1)
+	}
+	q.mu.Lock()
+	q.failed = err
+	q.mu.Unlock()
 }
 
 // Close writes what is queued, for at most a second, and ends the goroutine once
 // the writer returns.
 func (q *LogQueue) Close() {
-	close(q.lines)
+	close(q.quit)
 	select {
 	case <-q.done:
 	case <-time.After(time.Second):

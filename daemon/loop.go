@@ -49,9 +49,8 @@ type loop struct {
 	// begun is the first configuration, some parts of which hold to the end.
 	begun *config.Config
 	setup setup
-	// defaults are the default routes of others in main, by interface, as they were
-	// when the setup was made.
-	defaults []config.DefaultRoute
+	// defaults are as they were when the setup was made.
+	defaults defaults
 	// untaken is a candidate for which there is no room among the uplinks.
 	untaken string
 	// state is what should outlive the daemon; the keeper writes it.
@@ -131,8 +130,10 @@ func (l *loop) pass() {
 		l.changed = false
 		l.conclude()
 	}
-	if !l.isReady && (l.enforcer.kernel.standing || !l.setup.mayAct() || l.clock.now() >= readyWithin) {
+	if idle := !l.setup.mayAct() && len(l.setup.candidates) == 0; !l.isReady &&
+		(idle || l.enforcer.kernel.standing || l.clock.now() >= readyWithin) {
 		l.isReady = true
+		l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation)
 		close(l.ready)
 	}
 }
@@ -208,8 +209,8 @@ func (l *loop) enforce() {
 		return
 	}
 	o := l.enforcer.apply(g)
-	l.reporter.enforced(o)
-	l.reporter.dropped(l.enforcer.release(g, o.holds))
+	l.reporter.enforced(o, g.setup)
+	l.reporter.dropped(l.enforcer.release(g, o))
 	l.changed = true
 }
 
@@ -260,15 +261,15 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
-	l.reporter.problems.replace("candidates", l.setup.candidateProblems(l.untaken))
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))
 }
 
-// announce reports that the daemon is at work.
-func (l *loop) announce(ctx context.Context) {
-	_ = l.ask(ctx, func() { l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation) })
+// notifyReady notifies systemd that the daemon is at work, once all its parts are.
+func (l *loop) notifyReady(ctx context.Context) {
+	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view())) })
 }
 
 // defaultsChanged has the kernel compared with the goal, which depends on the
@@ -278,9 +279,9 @@ func (l *loop) defaultsChanged() {
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}
-	now := defaultRoutes(l.net.Defaults())
-	known := refreshAuto(l.state.Auto, now, l.clock.today())
-	if slices.Equal(now, l.defaults) && slices.Equal(known, l.state.Auto) {
+	now := defaultsOf(l.net.Defaults())
+	known := refreshAuto(l.state.Auto, now.best, l.clock.today())
+	if now.equal(l.defaults) && slices.Equal(known, l.state.Auto) {
 		return
 	}
 	l.defaults, l.state.Auto = now, known

@@ -75,15 +75,28 @@ func (g *gateway) must(err error) {
 // configure writes the configuration, with more at its end.
 func (g *gateway) configure(more string) {
 	g.t.Helper()
+	g.write("- {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1}", more)
+}
+
+// uplinks writes the configuration with other uplinks.
+func (g *gateway) uplinks(list string) { g.t.Helper(); g.write(list, "") }
+
+// configureUplinks writes it with more about the first uplink.
+func (g *gateway) configureUplinks(fiber string) {
+	g.t.Helper()
+	g.write("- {name: fiber, interface: wan0, "+fiber+"}\n  - {name: lte, interface: wan1}", "")
+}
+
+func (g *gateway) write(uplinks, more string) {
+	g.t.Helper()
 	text := fmt.Sprintf(`
 uplinks:
-  - {name: fiber, interface: wan0}
-  - {name: lte, interface: wan1}
+  %s
 probe: {targets: [gateway]}
 failback: {after: 0s, min_interval: 0s}
 control: {socket: %s, group: ""}
 state: %s/state
-%s`, g.socket(), g.folder, more)
+%s`, uplinks, g.socket(), g.folder, more)
 	g.must(os.WriteFile(g.config(), []byte(text), 0o600))
 }
 

@@ -256,3 +256,56 @@ func TestUnreadableKernel(t *testing.T) {
 		}
 	})
 }
+
+// An uplink whose routes the kernel refuses keeps no flows of others from moving: the
+// ladders do without it, and a problem names it.
+func TestRefusedUplink(t *testing.T) {
+	inBubble(t, twoUplinks+"  - {name: sat, interface: eth2}\n", func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.Journal.Take()
+		r.refuseOps("via 192.0.2.102") // lte's, the next in order
+		r.Routes.Lose(func(routing.Rule) bool { return false }, func(o routing.Route) bool {
+			return strings.Contains(o.String(), "via 192.0.2.102")
+		})
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		r.after(10 * time.Second)
+		did := moving(r.Journal.Take())
+		for _, want := range []string{"delete ipv4 flows of 1 by 64", "destroy sockets on 192.0.2.1"} {
+			if !slices.Contains(did, want) {
+				t.Errorf("%q is not among %v", want, did)
+			}
+		}
+		p := r.problem("uplink-refused")
+		if p == nil || p.Object != "lte" || p.Severity != control.Warning || !strings.Contains(p.Text, errRefused.Error()) {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if r.problem("kernel-refused") != nil {
+			t.Errorf("the rest is refused too: %+v", r.status().Problems)
+		}
+		r.refuseNothing()
+		r.until("the kernel takes it", repairMost+time.Second, func() bool { return r.problem("uplink-refused") == nil })
+		r.wantLadder(2, 3, 1)
+	})
+}
+
+// Where the kernel refuses the only uplink that is left, nobody's flows are moved to
+// where they are already.
+func TestRefusedLastUplink(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.Journal.Take()
+		r.refuseOps("via 192.0.2.102")
+		r.Routes.Lose(func(routing.Rule) bool { return false }, func(o routing.Route) bool {
+			return strings.Contains(o.String(), "via 192.0.2.102")
+		})
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
+		r.after(10 * time.Second)
+		if did := moving(r.Journal.Take()); slices.Contains(did, "delete ipv4 flows of 1 by 64") {
+			t.Errorf("with no other way: %v", did)
+		}
+	})
+}

@@ -109,7 +109,7 @@ func healthLevel(h *failover.HealthChange) slog.Level {
 
 // enforced reports what came of bringing the kernel to a goal, and with it the
 // switches that it carried out.
-func (r *reporter) enforced(o outcome) {
+func (r *reporter) enforced(o outcome, s setup) {
 	r.reportHealth()
 	switch {
 	case o.err != nil:
@@ -121,9 +121,15 @@ func (r *reporter) enforced(o outcome) {
 	}
 	r.problems.set("kernel", "kernel-refused", control.Critical, o.err,
 		"see swerve plan for what is missing; it is tried again by itself")
+	for _, refusal := range o.refusals {
+		name, _ := s.uplinkOf(refusal.Uplink)
+		r.log.Warn("the kernel refuses an uplink's default route", "uplink", name, "family", refusal.Family,
+			"used", refusal.Accepted, "err", refusal.Err)
+	}
+	r.problems.replace("refusals", s.refused(o.refusals))
 	r.settings(o.settings)
 	for _, record := range r.switches {
-		r.switched(record, o.applied.refused(record.Switch.Family), o.at)
+		r.switched(record, o.applied.refused(record.Switch.Family, s.lanesOf(record.Switch.To)), o.at)
 	}
 	r.switches = r.switches[:0]
 }
@@ -183,18 +189,19 @@ func (r *reporter) dropped(moves []move) {
 	}
 }
 
-// configured reports what came of a reload.
-func (r *reporter) configured(action, reason string, problems []string, generation uint64) {
-	r.log.Info("configuration "+action, "reason", reason, "problems", problems)
+// configured reports what became of a configuration, or of an interface under
+// `uplinks: auto`.
+func (r *reporter) configured(action, object, reason string, problems []string, generation uint64) {
+	r.log.Info(object+" "+action, "reason", reason, "problems", problems)
 	r.events.Publish(control.Event{Detail: control.ConfigDetail{
-		Action: action, Object: "configuration", Reason: reason, Problems: problems, Generation: generation,
+		Action: action, Object: object, Reason: reason, Problems: problems, Generation: generation,
 	}})
 }
 
-// started reports that the daemon is at work.
+// started reports that the loop is at work: the kernel was brought to its goal, or
+// there is none yet.
 func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	line := summary(view)
-	r.notify.ready(line)
 	r.log.Info("started", "software", r.software, "config", r.path, "uplinks", uplinks)
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: line, Generation: generation,
@@ -225,7 +232,9 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
 		for _, p := range view.Policies {
-			out.Policies = append(out.Policies, control.PolicyOf(p))
+			if s.mayAct() { // else no policy is in force
+				out.Policies = append(out.Policies, control.PolicyOf(p))
+			}
 		}
 		out.Problems = append(r.problems.list(clock), control.HealthProblems(out.Uplinks, out.Policies)...)
 		control.SortProblems(out.Problems)

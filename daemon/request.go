@@ -87,14 +87,14 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
 		err := refusal(found)
-		l.reporter.configured("refused", err.Error(), err.Problems, l.setup.generation)
+		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {
-		l.reporter.configured("refused", err.Error(), nil, l.setup.generation)
+		l.reporter.configured("refused", "configuration", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
-	l.reporter.configured("reloaded", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
+	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil
 }
 
@@ -111,7 +111,8 @@ func refusal(found []config.Problem) *control.Error {
 // configure makes a configuration the one in force. Everything is prepared before anything
 // is changed, so an error leaves all as it was.
 func (l *loop) configure(cfg *config.Config) error {
-	next, err := newSetup(cfg, l.defaults, l.net.Own(), l.state)
+	acting := l.setup.acting || l.enforcer.kernel.standing
+	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), l.state)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,6 @@ func (l *loop) configure(cfg *config.Config) error {
 			"run swerve teardown and start again")
 	}
 	next.generation = l.setup.generation + 1
-	next.acting = l.setup.acting || l.enforcer.kernel.standing
 	l.setup = next
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)
 	l.picture.retain(slices.Concat(next.uplinks, next.candidates))

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/config"
 	"swerve/failover"
 	"swerve/lane"
@@ -36,11 +38,12 @@ type setup struct {
 }
 
 // newSetup makes a configuration ready. now are the machine's default routes, for
-// `uplinks: auto`; own are its addresses; past is what is remembered.
-func newSetup(cfg *config.Config, now []config.DefaultRoute, own []netip.Addr, past state) (setup, error) {
-	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout(), own: own}
+// `uplinks: auto`; acting says whether this run or an earlier one has changed the
+// kernel; own are the machine's addresses; past is what is remembered.
+func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, past state) (setup, error) {
+	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout(), own: own, acting: acting}
 	if cfg.AutoUplinks {
-		s.uplinks, s.candidates = autoUplinks(cfg, past.Auto, now)
+		s.uplinks, s.candidates = autoUplinks(cfg, past.Auto, now.best)
 	}
 	s.engine = cfg.Engine(s.uplinks, past.seen)
 	// A policy's uplinks are those that are used; candidates are probed beside them.
@@ -48,8 +51,13 @@ func newSetup(cfg *config.Config, now []config.DefaultRoute, own []netip.Addr, p
 	s.targets = targetsOf(slices.Concat(s.uplinks, s.candidates))
 	s.unbuilt = s.dropTargets(func(t target.Target) bool { return !t.Method.Built() })
 	s.dropTargets(isAmong(own))
+	if cfg.AutoUplinks {
+		s.dropUnbound(now.alone6)
+	}
 	var err error
-	s.lanes, err = assignLanes(s.uplinks, s.engine.Policies, past.Lanes)
+	// Candidates have a lane reserved, so that lanes are in the order of preference
+	// and not in that of the first answers.
+	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	return s, err
 }
 
@@ -118,6 +126,7 @@ func (s setup) watched() []linkmon.Uplink {
 				failover.IPv4: {None: u.Gateway.None, Addr: u.Gateway.Addr},
 				failover.IPv6: {None: u.Gateway6.None, Addr: u.Gateway6.Addr},
 			},
+			Route: u.Route,
 		})
 	}
 	return out
@@ -135,9 +144,9 @@ func (s setup) isCandidate(name string) bool {
 func (s setup) mayAct() bool { return s.acting || !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
 
 // mark is the packet mark of an uplink's lane, which its probes bear. It is 0 for a
-// candidate, which has no lane, and on a machine that must not be changed.
+// candidate, and on a machine that must not be changed.
 func (s setup) mark(uplink string) uint32 {
-	if !s.mayAct() {
+	if !s.mayAct() || s.isCandidate(uplink) {
 		return 0
 	}
 	return s.layout.Mark(s.lanes.Uplinks[uplink])
@@ -173,6 +182,15 @@ func (s setup) configuredInterface(uplink string) string {
 	return ""
 }
 
+// lanesOf are the lanes of uplinks.
+func (s setup) lanesOf(uplinks []string) []lane.Lane {
+	var out []lane.Lane
+	for _, name := range uplinks {
+		out = append(out, s.lanes.Uplinks[name])
+	}
+	return out
+}
+
 // uplinkOf finds an uplink's name by its lane.
 func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 	for name, l := range s.lanes.Uplinks {
@@ -184,9 +202,9 @@ func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 }
 
 // configuredName is the interface's name as far as the configuration knows it: a
-// MAC address is none.
+// MAC address is none, and neither is an altname that is too long for a name.
 func configuredName(u config.Uplink) string {
-	if _, err := net.ParseMAC(u.Interface); err == nil {
+	if _, err := net.ParseMAC(u.Interface); err == nil || len(u.Interface) >= unix.IFNAMSIZ {
 		return ""
 	}
 	return u.Interface

@@ -1,43 +1,47 @@
-package failover
+package failover_test
 
 import (
 	"testing"
 	"time"
+
+	. "swerve/failover"
+	"swerve/testenv/simulator"
 )
 
 // BenchmarkStep is the mean cost of a step at rest: two uplinks, six targets
 // each, all answering.
 func BenchmarkStep(b *testing.B) {
-	cfg := testConfig()
+	cfg := DefaultConfig()
 	e := New(cfg)
 	now := Instant(0)
 	var probes []Probe
-	for _, u := range cfg.Uplinks {
-		probes = append(probes, e.Step(now, LinkChanged{Uplink: u.Name, Link: testLink(u.Name, 1)}).Probes...)
+	wake := now
+	step := func(ev Event) {
+		out := e.Step(now, ev)
+		probes, wake = append(probes, out.Probes...), out.Wake
+	}
+	for i, u := range cfg.Uplinks {
+		step(LinkChanged{Uplink: u.Name, Link: simulator.PlainLink(u.Name, i)})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if len(probes) == 0 {
-			now = e.wake
-			probes = append(probes, e.Step(now, Tick{}).Probes...)
+			now = wake
+			step(Tick{})
 			continue
 		}
 		id := probes[len(probes)-1].ID
 		probes = probes[:len(probes)-1]
-		e.Step(now, ProbeSent{ID: id})
-		e.Step(now+20*time.Millisecond, ProbeAnswered{ID: id, RTT: 20 * time.Millisecond})
+		step(ProbeSent{ID: id})
+		wake = e.Step(now+20*time.Millisecond, ProbeAnswered{ID: id, RTT: 20 * time.Millisecond}).Wake
 	}
 }
 
-// BenchmarkView is the cost of a snapshot for people to look at.
+// BenchmarkView is the cost of a snapshot for display.
 func BenchmarkView(b *testing.B) {
-	n := newNetwork(testConfig(), 1)
-	for _, name := range []string{"fiber", "lte"} {
-		n.step(LinkChanged{Uplink: name, Link: testLink(name, 1)})
-	}
-	n.run(time.Minute)
+	w := started(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		n.eng.View()
+		w.Engine.View()
 	}
 }

@@ -1,61 +1,59 @@
-package failover
+package failover_test
 
 import (
 	"testing"
 	"time"
+
+	. "swerve/failover"
 )
 
-// TestStandings checks what the candidates of a ladder keep of a selection: why
-// each is in the first rung or not.
+// TestStandings checks what a selection records of a ladder's candidates: why each is
+// in the first rung or not.
 func TestStandings(t *testing.T) {
-	manual := testConfig()
+	manual := DefaultConfig()
 	manual.Failback.Manual = true
 	for _, tc := range []struct {
 		name       string
 		cfg        Config
-		play       func(*network)
-		fiber, lte standing
+		play       func(*world)
+		fiber, lte Standing
 	}{
-		{"at rest", testConfig(), func(*network) {}, carrying, behind},
-		{"both silent", testConfig(), func(n *network) {
-			n.wire[wireKey{"fiber", IPv4, ""}].dead = true
-			n.wire[wireKey{"lte", IPv4, ""}].dead = true
-			n.run(n.now + 5*time.Second)
-		}, carrying, behind},
-		{"after a failover", testConfig(), func(n *network) {
-			n.wire[wireKey{"fiber", IPv4, ""}].dead = true
-			n.run(n.now + 5*time.Second)
-		}, behind, carrying},
-		{"failback is manual", manual, func(n *network) {
-			n.wire[wireKey{"fiber", IPv4, ""}].dead = true
-			n.run(n.now + 5*time.Second)
-			n.wire[wireKey{"fiber", IPv4, ""}].dead = false
-			n.run(n.now + 5*time.Minute)
-		}, onlyByOperator, carrying},
-		{"switched a moment ago", testConfig(), func(n *network) {
-			n.step(Operator{Verb: Switch, Uplink: "lte"})
-			n.run(n.now + 5*time.Second)
-			n.step(Configure{Config: testConfig()})
-			n.eng.selector.unpin("lte")
-			n.step(Configure{Config: testConfig()})
-		}, tooSoon, carrying},
+		{"at rest", DefaultConfig(), func(*world) {}, Carrying, Behind},
+		{"both silent", DefaultConfig(), func(w *world) {
+			w.do("fiber ipv4 dead", "lte ipv4 dead")
+			w.after(5 * time.Second)
+		}, Carrying, Behind},
+		{"after a failover", DefaultConfig(), func(w *world) {
+			w.do("fiber ipv4 dead")
+			w.after(5 * time.Second)
+		}, Behind, Carrying},
+		{"failback is manual", manual, func(w *world) {
+			w.do("fiber ipv4 dead")
+			w.after(5 * time.Second)
+			w.do("fiber ipv4 alive")
+			w.after(5 * time.Minute)
+		}, OnlyByOperator, Carrying},
+		{"switched a moment ago", DefaultConfig(), func(w *world) {
+			w.step(Operator{Verb: Switch, Uplink: "lte"})
+			w.after(5 * time.Second)
+			w.step(Configure{Config: DefaultConfig()})
+			Unpin(w.Engine, "lte")
+			w.step(Configure{Config: DefaultConfig()})
+		}, TooSoon, Carrying},
 	} {
-		n := newNetwork(tc.cfg, 1)
+		w := newWorld(t, tc.cfg, 1)
 		for _, name := range []string{"fiber", "lte"} {
-			n.step(LinkChanged{Uplink: name, Link: testLink(name, 1)})
+			w.step(LinkChanged{Uplink: name, Link: w.Link(name)})
 		}
-		n.run(time.Minute)
-		tc.play(n)
-		for _, k := range n.eng.selector.policies[0].family[IPv4].candidates {
-			want := tc.lte
-			if k.up.cfg.Name == "fiber" {
-				want = tc.fiber
+		w.until(time.Minute)
+		tc.play(w)
+		stands := StandsOf(w.Engine, IPv4)
+		for name, want := range map[string]Standing{"fiber": tc.fiber, "lte": tc.lte} {
+			if got := stands[name]; got.Standing != want {
+				t.Errorf("%s: %s stands as %d, want %d", tc.name, name, got.Standing, want)
 			}
-			if k.standing != want {
-				t.Errorf("%s: %s stands as %d, want %d", tc.name, k.up.cfg.Name, k.standing, want)
-			}
-			if k.reason != k.path.reason {
-				t.Errorf("%s: %s is ranked by %q, its reason is %q", tc.name, k.up.cfg.Name, k.reason, k.path.reason)
+			if got := stands[name]; got.Reason != got.PathReason {
+				t.Errorf("%s: %s is ranked by %q, its reason is %q", tc.name, name, got.Reason, got.PathReason)
 			}
 		}
 	}

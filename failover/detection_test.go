@@ -1,50 +1,51 @@
-package failover
+package failover_test
 
 import (
 	"slices"
 	"testing"
 	"time"
+
+	. "swerve/failover"
+	"swerve/testenv/simulator"
 )
 
-// detection is what a black-hole at one phase of the probe interval led to.
+// detection is the result of a black-hole at one phase of the probe interval.
 type detection struct{ moved, lost time.Duration }
 
-// detect plays a black-hole on fiber, by so much after the twentieth second,
-// and tells when IPv4's new flows and its sessions were moved.
+// detect plays a black-hole on fiber, at phase after the twentieth second, and returns
+// when IPv4's new flows and its sessions were moved.
 func detect(t *testing.T, cfg Config, phase time.Duration) detection {
-	n := newNetwork(cfg, 1)
 	onset := 20*time.Second + phase
 	var d detection
-	n.each = func(at Instant, _ Event, out Output) {
-		if out.Intent == nil || at < onset {
-			return
-		}
-		l := out.Intent.Policies[0].Family[IPv4]
-		if d.moved == 0 && l.Rungs[0].has("lte") {
-			d.moved = at - onset
-		}
-		if d.lost == 0 && slices.Contains(l.Lost, "fiber") {
-			d.lost = at - onset
-		}
-	}
-	for _, u := range cfg.Uplinks {
-		n.step(LinkChanged{Uplink: u.Name, Link: testLink(u.Name, 1)})
-	}
-	n.run(onset)
-	for _, f := range Families {
-		n.wire[wireKey{"fiber", f, ""}].dead = true
-	}
-	n.run(onset + 3*time.Second)
+	w := &world{t: t, World: simulator.NewWorld(cfg, 1, simulator.Options{
+		CheckEach: 1000,
+		Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+			if out.Intent == nil || at < onset {
+				return
+			}
+			l := out.Intent.Policies[0].Family[IPv4]
+			if d.moved == 0 && l.Rungs[0].Shares[0].Uplink == "lte" {
+				d.moved = at - onset
+			}
+			if d.lost == 0 && slices.Contains(l.Lost, "fiber") {
+				d.lost = at - onset
+			}
+		},
+	})}
+	w.do("all report=0s")
+	w.until(onset)
+	w.do("fiber loss=1")
+	w.until(onset + 3*time.Second)
 	if d.moved == 0 || d.lost == 0 {
 		t.Fatalf("phase %v: %+v", phase, d)
 	}
 	return d
 }
 
-// TestDetectionTime holds the times that docs/DECISION.md derives, over all
-// phases of the probe interval: an engine without the machine's own delays.
+// TestDetectionTime compares the times that docs/DECISION.md derives with those over all
+// phases of the probe interval, of an engine without the machine's own delays.
 func TestDetectionTime(t *testing.T) {
-	both, one := testConfig(), testConfig()
+	both, one := DefaultConfig(), DefaultConfig()
 	if err := configure(&one, []string{"ipv4"}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,19 @@
-package failover
+package failover_test
 
 import (
 	"testing"
 	"time"
+
+	. "swerve/failover"
+	"swerve/testenv/simulator"
 )
 
-// FuzzStep turns bytes into events, three bytes each, and holds the invariants.
+// FuzzStep turns bytes into events, three bytes each, and checks the invariants.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 1, 1, 0, 2, 1, 0, 3, 1, 20, 4, 2, 30, 5, 3, 200})
 	f.Add([]byte{1, 0, 0, 2, 1, 0, 3, 1, 20, 1, 4, 255, 6, 0, 1, 7, 1, 2, 8, 2, 3, 9, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e := New(testConfig())
+		e := New(DefaultConfig())
 		now := Instant(0)
 		for ; len(data) >= 3; data = data[3:] {
 			now += Instant(data[2]) * Instant(data[2]) * time.Millisecond / 4
@@ -29,14 +32,14 @@ func FuzzStep(f *testing.F) {
 	})
 }
 
-// fuzzEvent makes an event of two bytes: its kind, and what it is about.
+// fuzzEvent makes an event from two bytes: its kind, and its subject.
 func fuzzEvent(kind, about byte, now Instant) Event {
 	name := []string{"fiber", "lte", "nobody"}[int(about)%3]
 	family := Family(about >> 2 & 1)
 	id := ProbeID(about)
 	switch kind % 10 {
 	case 1:
-		l := testLink(name, int(about>>6))
+		l := simulator.PlainLink(name, int(about>>6))
 		l.Present, l.AdminUp, l.Carrier = about&8 == 0, about&16 == 0, about&32 == 0
 		return LinkChanged{Uplink: name, Link: l}
 	case 2:
@@ -54,7 +57,7 @@ func fuzzEvent(kind, about byte, now Instant) Event {
 	case 8:
 		return Adopt{Carrying: map[string][2][]string{"default": {{name}, {name}}}, Lost: map[string][2][]string{"default": {{"fiber"}, nil}}}
 	case 9:
-		c := testConfig()
+		c := DefaultConfig()
 		c.Uplinks = c.Uplinks[:1+about&1]
 		c.Failback.Manual = about&2 != 0
 		c.Uplinks[0].Enabled = about&4 == 0

@@ -26,6 +26,11 @@ type FamilyLink struct {
 	// Source is where the gateway is known from, such as "dhcp", "ra", "static"
 	// or "config"; empty while unknown.
 	Source string
+	// Shape is what the route that the gateway was learnt from says of its packets,
+	// and the configuration's overrides. Uncarried is what else that route, or the
+	// configuration, says and our routes cannot have; empty for nothing.
+	Shape     Shape
+	Uncarried string
 }
 
 // Offered reports whether the family has all that a default route needs:
@@ -55,6 +60,11 @@ func (l Link) Equal(o Link) bool {
 }
 
 func (f FamilyLink) equal(o FamilyLink) bool {
+	return f.Shape == o.Shape && f.Uncarried == o.Uncarried && f.leadsAs(o)
+}
+
+// leadsAs reports whether packets go the same way by both, whatever their shape.
+func (f FamilyLink) leadsAs(o FamilyLink) bool {
 	if f.Gateway != o.Gateway || f.PointToPoint != o.PointToPoint || f.Source != o.Source ||
 		len(f.Addresses) != len(o.Addresses) {
 		return false

@@ -121,11 +121,12 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 		for _, f := range Families {
 			c := &pol.family[f]
 			if names := ev.Carrying[pol.cfg.Name][f]; len(names) > 0 {
+				// In the policy's order: in another one the first selection would take the
+				// rung for a new one, which is not protected as an adopted one is.
 				c.first = nil
-				for _, name := range names {
-					i := slices.IndexFunc(pol.members, func(m member) bool { return m.up.cfg.Name == name })
-					if i >= 0 {
-						c.first = append(c.first, pol.members[i].share)
+				for _, m := range pol.members {
+					if slices.Contains(names, m.up.cfg.Name) {
+						c.first = append(c.first, m.share)
 					}
 				}
 				c.adopted = len(c.first) > 0

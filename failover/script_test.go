@@ -1,22 +1,23 @@
-package failover
+package failover_test
 
 import (
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	. "swerve/failover"
+	"swerve/testenv/simulator"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts in testdata expect")
 
-// TestScripts plays the scripts in testdata. A script has the input, then a
-// line of dashes, then the output that is expected. Its format is told in
-// testdata/README.
+// TestScripts plays the scripts in testdata. A script has the input, then a line of
+// dashes, then the expected output. Its format is described in testdata/README.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -64,15 +65,14 @@ func firstDifference(got, want string) string {
 
 // player plays one script.
 type player struct {
-	t       *testing.T
+	world
 	cfg     Config
-	net     *network
 	out     strings.Builder
 	ladders map[string]string
 }
 
 func play(t *testing.T, input string) string {
-	p := &player{t: t, cfg: testConfig(), ladders: map[string]string{}}
+	p := &player{world: world{t: t}, cfg: DefaultConfig(), ladders: map[string]string{}}
 	for i, line := range strings.Split(input, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
@@ -94,24 +94,15 @@ func (p *player) line(words []string) error {
 	if err != nil {
 		return err
 	}
-	if p.net == nil {
-		p.start()
+	if p.World == nil {
+		p.World = simulator.NewWorld(p.cfg, 1, simulator.Options{Witness: p.print})
 	}
-	p.net.run(at)
+	p.until(at)
 	return p.do(words[1:])
 }
 
-func (p *player) start() {
-	p.net = newNetwork(p.cfg, 1)
-	p.net.each = func(at Instant, _ Event, out Output) {
-		p.print(at, out)
-		if err := p.net.eng.Check(); err != nil {
-			p.t.Fatalf("at %v: %v", at, err)
-		}
-	}
-}
-
-func (p *player) print(at Instant, out Output) {
+// print formats the output of a step.
+func (p *player) print(_ *Engine, at Instant, _ Event, out Output) {
 	stamp := fmt.Sprintf("%9.3fs  ", at.Seconds())
 	for _, r := range out.Records {
 		p.out.WriteString(stamp + recordText(r) + "\n")
@@ -167,11 +158,4 @@ func ladderText(l Ladder) string {
 		text += "; block"
 	}
 	return text
-}
-
-func testAddress(addr, gateway string) FamilyLink {
-	return FamilyLink{
-		Addresses: []netip.Prefix{netip.MustParsePrefix(addr)},
-		Gateway:   netip.MustParseAddr(gateway), Source: "dhcp",
-	}
 }

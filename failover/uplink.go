@@ -39,7 +39,7 @@ func (u *uplink) linkChanged(t *turn, l Link) {
 		u.paths[f].seen = u.paths[f].seen || l.Family[f].Offered()
 	}
 	for _, f := range Families {
-		u.paths[f].attend(t, before.Index != l.Index || !before.Family[f].equal(l.Family[f]))
+		u.paths[f].attend(t, before.Index != l.Index || !before.Family[f].leadsAs(l.Family[f]))
 	}
 	t.reselect = true
 }
@@ -182,7 +182,12 @@ func (us uplinks) setAside(t *turn, f Family, name string, aside bool) {
 	t.rejudge = true
 }
 
+// setAside sets a target aside, or brings it back. The last target of a path stays:
+// without it nothing could show that the path answers again.
 func (p *path) setAside(name string, aside bool) {
+	if aside && p.targets.active() < 2 {
+		return
+	}
 	for i := range p.targets {
 		if tg := &p.targets[i]; tg.name == name && tg.aside != aside {
 			tg.aside = aside

@@ -1,43 +1,16 @@
-package failover
+package failover_test
 
 import (
 	"fmt"
-	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	. "swerve/failover"
 )
 
-// testConfig is the default configuration for fiber and lte.
-func testConfig() Config {
-	c := Config{
-		Uplinks:  []Uplink{testUplink("fiber"), testUplink("lte")},
-		Policies: []Policy{{Name: "default", Tiers: tiersOf("fiber lte")}},
-		Failback: Failback{After: 30 * time.Second, MinInterval: 10 * time.Second},
-		Sessions: Sessions{MoveOnDown: true},
-	}
-	return c
-}
-
-func testUplink(name string) Uplink {
-	u := Uplink{
-		Name: name, Enabled: true,
-		Probe: ProbeConfig{
-			Interval: time.Second, StandbyInterval: 30 * time.Second, LostAfter: time.Second,
-			Burst: Burst{Probes: 3, Spacing: 20 * time.Millisecond},
-		},
-		Health: Health{
-			Patience: 500 * time.Millisecond, Window: time.Minute,
-			Loss: Limit{Degraded: 0.2, Clear: 0.05}, Latency: Limit{Degraded: 0.5, Clear: 0.3}, Jitter: Limit{Never: true},
-			Damping: Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12},
-		},
-	}
-	u.Family[IPv4] = FamilyConfig{Enabled: true, Quorum: 1, Targets: []string{"1.1.1.1", "8.8.8.8", "9.9.9.9"}}
-	u.Family[IPv6] = FamilyConfig{Enabled: true, Quorum: 1, Targets: []string{"2606:4700:4700::1111", "2001:4860:4860::8888", "2620:fe::fe"}}
-	return u
-}
-
-// tiersOf reads "fiber*3+cable lte" as two tiers.
+// tiersOf parses "fiber*3+cable lte" as two tiers.
 func tiersOf(text string) [][]Share {
 	var tiers [][]Share
 	for _, tier := range strings.Fields(text) {
@@ -55,7 +28,7 @@ func tiersOf(text string) [][]Share {
 	return tiers
 }
 
-// configure carries out a config line: "uplinks fiber cable lte",
+// configure applies a config line: "uplinks fiber cable lte",
 // "policy guests lte", "block guests", "ipv4", "metered lte", "manual",
 // "keep", "targets lte 1", "quorum 2", "window 10s", "failback 5s".
 func configure(c *Config, words []string) error {
@@ -64,7 +37,7 @@ func configure(c *Config, words []string) error {
 	case "uplinks":
 		c.Uplinks = nil
 		for _, name := range args {
-			c.Uplinks = append(c.Uplinks, testUplink(name))
+			c.Uplinks = append(c.Uplinks, DefaultUplink(name))
 		}
 		c.Policies[0].Tiers = tiersOf(strings.Join(args, " "))
 	case "policy":
@@ -133,40 +106,34 @@ func configureUplinks(c *Config, verb string, args []string) error {
 	return nil
 }
 
-// do carries out one line of a script.
+// do executes one line of a script.
 func (p *player) do(words []string) error {
 	verb, args := words[0], words[1:]
-	n := p.net
 	switch verb {
 	case "end":
 	case "link":
 		return p.link(args)
 	case "net":
-		return p.wire(args)
-	case "pause":
-		d, err := time.ParseDuration(args[0])
-		n.paused = n.now + d
-		return err
+		return p.net(args)
+	case "pause", "switch", "drain", "resume":
+		return p.Do(strings.Join(words, " "))
+	case "neighbor-failed":
+		return p.Do(strings.Join(append(args, "unresolved"), " "))
 	case "tick":
-		n.step(Tick{})
+		p.step(Tick{})
 	case "adopt":
-		n.step(parseAdopt(args))
-	case "switch", "drain", "resume":
-		return p.operator(verb, args)
-	case "neighbor-failed", "received", "leaves":
-		return p.hint(verb, args)
+		p.step(parseAdopt(args))
+	case "received":
+		p.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), Unanswered: -1, Received: p.Now()})
+	case "leaves":
+		d, err := time.ParseDuration(args[2])
+		p.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), Unanswered: p.Now() - d, Received: p.Now() - d})
+		return err
 	case "configure":
 		if err := configure(&p.cfg, args); err != nil {
 			return err
 		}
-		for _, u := range p.cfg.Uplinks {
-			for _, f := range Families {
-				if k := (wireKey{u.Name, f, ""}); n.wire[k] == nil {
-					n.wire[k] = &wire{rtt: 20 * time.Millisecond}
-				}
-			}
-		}
-		n.step(Configure{Config: p.cfg})
+		p.step(Configure{Config: p.cfg})
 	case "show":
 		p.show(args)
 	default:
@@ -175,44 +142,7 @@ func (p *player) do(words []string) error {
 	return nil
 }
 
-// hint carries out what comes from the kernel or from traffic.
-func (p *player) hint(verb string, args []string) error {
-	n, u, f := p.net, args[0], familyOf(args[1])
-	switch verb {
-	case "neighbor-failed":
-		n.step(NeighborFailed{Uplink: u, Family: f})
-	case "received":
-		n.step(Traffic{Uplink: u, Family: f, Unanswered: -1, Received: n.now})
-	case "leaves":
-		d, err := time.ParseDuration(args[2])
-		n.step(Traffic{Uplink: u, Family: f, Unanswered: n.now - d, Received: n.now - d})
-		return err
-	}
-	return nil
-}
-
-func (p *player) operator(verb string, args []string) error {
-	ev := Operator{Verb: map[string]OperatorVerb{"switch": Switch, "drain": Drain, "resume": Resume}[verb]}
-	for _, a := range args {
-		key, value, ok := strings.Cut(a, "=")
-		switch {
-		case !ok:
-			ev.Uplink = a
-		case key == "policy":
-			ev.Policy = value
-		case key == "for":
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				return err
-			}
-			ev.Until = p.net.now + d
-		}
-	}
-	p.net.step(ev)
-	return nil
-}
-
-// parseAdopt reads "carrying default ipv4 lte lost default ipv4 fiber".
+// parseAdopt parses "carrying default ipv4 lte lost default ipv4 fiber".
 func parseAdopt(args []string) Adopt {
 	a := Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}}
 	for ; len(args) >= 4; args = args[4:] {
@@ -235,97 +165,87 @@ func familyOf(word string) Family {
 	return IPv4
 }
 
-// link carries out "link fiber", and "link fiber no-carrier", "missing",
-// "off", "no-ipv4", "no-ipv6", "no-gateway", "gateway=…".
+// link executes "link fiber", and "link fiber no-carrier", "missing", "off",
+// "no-ipv4", "no-ipv6", "no-gateway", "gateway=…": what is not named has no fault.
 func (p *player) link(args []string) error {
-	index := 1
-	for i, u := range p.cfg.Uplinks {
-		if u.Name == args[0] {
-			index = i + 1
-		}
-	}
-	l := testLink(args[0], index)
+	lines := []string{"interface=on admin=on carrier=on address=on gateway=on"}
 	for _, a := range args[1:] {
-		if gw, ok := strings.CutPrefix(a, "gateway="); ok {
-			l.Family[IPv4].Gateway = netip.MustParseAddr(gw)
-			continue
+		line, ok := map[string]string{
+			"no-carrier": "carrier=off", "missing": "interface=off", "off": "admin=off carrier=off",
+			"no-ipv4": "ipv4 address=off", "no-ipv6": "ipv6 address=off", "no-gateway": "ipv4 gateway=off",
+		}[a]
+		if strings.HasPrefix(a, "gateway=") {
+			line, ok = "ipv4 "+a, true
 		}
-		switch a {
-		case "no-carrier":
-			l.Carrier = false
-		case "missing":
-			l = Link{}
-		case "off":
-			l.AdminUp, l.Carrier = false, false
-		case "no-ipv4":
-			l.Family[IPv4] = FamilyLink{}
-		case "no-ipv6":
-			l.Family[IPv6] = FamilyLink{}
-		case "no-gateway":
-			l.Family[IPv4] = FamilyLink{Addresses: l.Family[IPv4].Addresses}
-		default:
+		if !ok {
 			return fmt.Errorf("unknown link state %s", a)
 		}
+		lines = append(lines, line)
 	}
-	p.net.step(LinkChanged{Uplink: args[0], Link: l})
-	return nil
-}
-
-// wire carries out "net fiber rtt=20ms loss=0.6 dead", of one family where it
-// is named, to one target where it is named: "net fiber ipv4 to=1.1.1.1 dead".
-func (p *player) wire(args []string) error {
-	families, target := Families[:], ""
-	w := wire{rtt: 20 * time.Millisecond}
-	for _, a := range args[1:] {
-		key, value, _ := strings.Cut(a, "=")
-		var err error
-		switch key {
-		case "ipv4", "ipv6":
-			families = []Family{familyOf(a)}
-		case "to":
-			target = value
-		case "rtt":
-			w.rtt, err = time.ParseDuration(value)
-		case "jitter":
-			w.jitter, err = time.ParseDuration(value)
-		case "loss":
-			w.loss, err = strconv.ParseFloat(value, 64)
-		case "dead":
-			w.dead = true
-		case "good":
-		case "no-send":
-			w.noSend = true
-		case "stall":
-			var d time.Duration
-			d, err = time.ParseDuration(value)
-			w.stalled = p.net.now + d
-		default:
-			err = fmt.Errorf("unknown wire state %s", key)
-		}
-		if err != nil {
+	for _, line := range lines {
+		if err := p.Do(args[0] + " " + line); err != nil {
 			return err
 		}
 	}
-	for _, f := range families {
-		c := w
-		p.net.wire[wireKey{args[0], f, target}] = &c
+	link := p.Link(args[0])
+	if !link.Present {
+		link = Link{}
 	}
+	p.step(LinkChanged{Uplink: args[0], Link: link})
 	return nil
+}
+
+// net executes "net fiber rtt=20ms loss=0.6 dead", for one family where it is
+// named, to one target where it is named: "net fiber ipv4 to=1.1.1.1 dead". What is
+// not named has no fault.
+func (p *player) net(args []string) error {
+	family, target := "", ""
+	words := []string{"alive", "rtt=20ms", "jitter=0s", "loss=0", "send=on", "hold=0s"}
+	for _, a := range args[1:] {
+		key, value, _ := strings.Cut(a, "=")
+		switch key {
+		case "ipv4", "ipv6":
+			family = a
+		case "to":
+			target = value
+		case "good":
+		case "dead":
+			words = append(words, "loss=1") // answers in flight still arrive
+		case "no-send":
+			words = append(words, "send=EPERM")
+		case "stall":
+			words = append(words, "hold="+value)
+		default:
+			words = append(words, a)
+		}
+	}
+	if target != "" {
+		for _, w := range [2]string{
+			map[bool]string{true: "dead", false: "alive"}[slices.Contains(args, "dead")],
+			map[bool]string{true: "send=EPERM", false: "send=on"}[slices.Contains(args, "no-send")],
+		} {
+			if err := p.Do(fmt.Sprintf("target %s %s by %s", target, w, args[0])); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return p.Do(args[0] + " " + family + " " + strings.Join(words, " "))
 }
 
 // show prints what the view says of a path: "show fiber ipv4".
 func (p *player) show(args []string) {
-	for _, u := range p.net.eng.View().Uplinks {
+	for _, u := range p.Engine.View().Uplinks {
 		if u.Name != args[0] {
 			continue
 		}
 		v := u.Family[familyOf(args[1])]
-		fmt.Fprintf(&p.out, "%9.3fs  view    %s %s %s %q patience %s admin %s", p.net.now.Seconds(), u.Name, args[1], v.State, v.Reason, span(v.Patience), u.Admin)
+		fmt.Fprintf(&p.out, "%9.3fs  view    %s %s %s %q patience %s admin %s", p.Now().Seconds(), u.Name, args[1], v.State, v.Reason, Span(v.Patience), u.Admin)
 		if v.Loss != nil {
-			fmt.Fprintf(&p.out, " loss %s", percent(*v.Loss))
+			fmt.Fprintf(&p.out, " loss %s", Percent(*v.Loss))
 		}
 		if v.RTT != nil {
-			fmt.Fprintf(&p.out, " rtt %s", span(*v.RTT))
+			fmt.Fprintf(&p.out, " rtt %s", Span(*v.RTT))
 		}
 		if u.HeldUntil != 0 {
 			fmt.Fprintf(&p.out, " held until %.0fs", u.HeldUntil.Seconds())

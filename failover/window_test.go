@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// reference is a window that keeps everything and sums up when asked.
+// reference is a window that keeps everything and computes sums when asked.
 type reference struct{ all []sample }
 
-// last is when the newest sample came in, which is when the window was trimmed.
+// last is when the newest sample was added, which is when the window was trimmed.
 func (r *reference) last() Instant {
 	if len(r.all) == 0 {
 		return 0
@@ -41,8 +41,7 @@ func (r *reference) sums(now Instant, span time.Duration) tally {
 	return t
 }
 
-// drop takes a target out, and what had left the window before: it does not
-// come back.
+// drop removes a target, and what had left the window before: it does not come back.
 func (r *reference) drop(target int, now Instant, span time.Duration) {
 	var kept []sample
 	for _, s := range r.all[len(r.all)-r.sums(now, span).n:] {
@@ -53,8 +52,8 @@ func (r *reference) drop(target int, now Instant, span time.Duration) {
 	r.all = kept
 }
 
-// TestWindowAgainstReference pushes random samples at random paces, from 50 a
-// second to one in minutes, and takes targets out now and then.
+// TestWindowAgainstReference pushes random samples at random rates, from 50 a second to
+// one in minutes, and removes targets occasionally.
 func TestWindowAgainstReference(t *testing.T) {
 	for seed := range uint64(30) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
@@ -100,9 +99,9 @@ func TestWindowIsBounded(t *testing.T) {
 	}
 }
 
-// TestFigures takes the figures of a known series by hand.
+// TestFigures computes the figures of a known series by hand.
 func TestFigures(t *testing.T) {
-	p := &path{up: &uplink{cfg: testUplink("fiber")}}
+	p := &path{up: &uplink{cfg: DefaultUplink("fiber")}}
 	p.window.reset(1)
 	for i := range 29 {
 		p.window.push(sample{at: Instant(i), rtt: 10 * time.Millisecond, dev: 0}, time.Minute)
@@ -121,10 +120,10 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// TestOverIsJudgedAnew holds that a window found within its limits is judged again
-// when either changes.
+// TestOverIsJudgedAnew checks that a window found within its limits is judged again when
+// either changes.
 func TestOverIsJudgedAnew(t *testing.T) {
-	p := &path{up: &uplink{cfg: testUplink("fiber")}}
+	p := &path{up: &uplink{cfg: DefaultUplink("fiber")}}
 	targets := FamilyConfig{Enabled: true, Targets: []string{"1.1.1.1"}, Quorum: 1}
 	p.configure(targets)
 	push := func(n int, rtt time.Duration) {
@@ -152,8 +151,8 @@ func TestOverIsJudgedAnew(t *testing.T) {
 	}
 }
 
-// TestBeyondChance compares the bound with the exact binomial tail: what the
-// bound lets through is never likelier than it claims.
+// TestBeyondChance compares the bound with the exact binomial tail: a loss that the
+// bound accepts as significant is never more probable than the bound claims.
 func TestBeyondChance(t *testing.T) {
 	for _, n := range []int{30, 60, 100, 180} {
 		for _, p := range []float64{0.01, 0.05, 0.2} {

@@ -59,7 +59,7 @@ func betterSource(a, b address, gw gateway) int {
 	// One bit means temporary in IPv6 and secondary in IPv4.
 	const second = unix.IFA_F_TEMPORARY
 	return cmp.Or(
-		trueFirst(a.prefix.Addr() == gw.source, b.prefix.Addr() == gw.source),
+		trueFirst(a.prefix.Addr() == gw.shape.Source, b.prefix.Addr() == gw.shape.Source),
 		trueFirst(a.prefix.Contains(gw.addr), b.prefix.Contains(gw.addr)),
 		trueFirst(!a.prefix.Addr().IsPrivate() || a.prefix.Addr().Is4(), !b.prefix.Addr().IsPrivate() || b.prefix.Addr().Is4()),
 		trueFirst(a.flags&second == 0, b.flags&second == 0),

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/failover"
 )
 
 func on7(p string, flags uint32) address { return address{index: 7, prefix: prefix(p), flags: flags} }
@@ -38,7 +40,7 @@ func TestUsableAddresses(t *testing.T) {
 			[]string{"2001:db8::1/64", "2001:db8::2/64", "fd00::1/64"}},
 		{"private IPv4 is no worse", false, unknown, []address{on7("203.0.113.2/24", 0), on7("10.0.0.2/24", 0)}, []string{"10.0.0.2/24", "203.0.113.2/24"}},
 		{"the gateway's network first", false, gatewayOf("203.0.113.1", "dhcp"), []address{on7("10.0.0.2/24", 0), on7("203.0.113.2/24", 0)}, []string{"203.0.113.2/24", "10.0.0.2/24"}},
-		{"the route's source first", false, gateway{addr: addr("203.0.113.1"), source: addr("10.0.0.2")},
+		{"the route's source first", false, gateway{addr: addr("203.0.113.1"), shape: failover.Shape{Source: addr("10.0.0.2")}},
 			[]address{on7("203.0.113.2/24", 0), on7("10.0.0.2/32", unix.IFA_F_SECONDARY)}, []string{"10.0.0.2/32", "203.0.113.2/24"}},
 		{"deprecated left out", true, unknown, []address{on7("2001:db8::1/64", unix.IFA_F_DEPRECATED), on7("2001:db8::2/64", 0)}, []string{"2001:db8::2/64"}},
 		{"deprecated as the last resort", true, unknown, []address{on7("2001:db8::1/64", unix.IFA_F_DEPRECATED)}, []string{"2001:db8::1/64"}},

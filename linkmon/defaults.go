@@ -17,22 +17,37 @@ type Default struct {
 	Metric uint32
 	// Source names who made the route, as in [failover.FamilyLink].
 	Source string
+	// Weight is the interface's share of a default that several interfaces share, 1 to
+	// 255; 0 where the default is the interface's alone. Those that share one have the
+	// same metric.
+	Weight int
+	// Encapsulates: the interface's default puts packets into a tunnel header, which
+	// our routes cannot, so that no gateway is learnt. Metric and Source are not set.
+	Encapsulates bool
 }
 
 // defaultsOf lists each interface once per family, in the order of metric, family
-// and index. Defaults from which no gateway can be learnt are left out.
+// and index. Defaults from which no gateway can be learnt are left out, but
+// for those that encapsulate.
 func defaultsOf(s state) []Default {
 	var found []Default
 	for _, d := range s.devices {
 		for _, family := range failover.Families {
 			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok {
+				weight := 0
+				if best.route.shares() {
+					weight = min(best.hop.weight, 255)
+				}
 				found = append(found, Default{
 					Interface: d.name,
 					Index:     d.index,
 					Family:    family,
 					Metric:    best.route.metric,
 					Source:    protocolName(best.route.protocol),
+					Weight:    weight,
 				})
+			} else if encapsulates(s.defaults, d, family == failover.IPv6) {
+				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Encapsulates: true})
 			}
 		}
 	}

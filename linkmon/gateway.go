@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/failover"
 )
 
 // How a gateway is learnt, for each uplink and family:
@@ -17,7 +20,8 @@ import (
 //     through the uplink's device and are not ours, no matter who made them: a DHCP
 //     client, router advertisements, PPP, a routing daemon or a person. The lowest
 //     metric wins (0 is the lowest), then the router's own preference (RFC 4191),
-//     then the lowest address. Each hop of a multipath route counts by itself.
+//     then the lowest address. Of a multipath route the first hop by the device
+//     counts. Nexthop objects are looked up (nexthop.go).
 //  3. A default without a gateway means that none is needed, if the device is
 //     point-to-point or has no ARP. On other devices such a route is ignored:
 //     zeroconf programs leave one on every interface.
@@ -34,9 +38,11 @@ import (
 //     too, and the gateway is remembered.)
 //
 // Ignored are other tables (VRFs, wg-quick), the pairs of /1 routes that VPNs make
-// in place of a default, defaults for one TOS value, and IPv4 routes through an IPv6
-// next hop (RFC 5549). Where those are in use, the configuration has to name the
-// gateway.
+// in place of a default, defaults for one TOS value, and hops that encapsulate.
+// Where those are in use, the configuration has to name the gateway.
+//
+// With the gateway comes the [failover.Shape] of its route, also where the
+// configuration names the gateway. What our routes cannot have of it is told.
 
 // gateway is what is known of the next hop of an uplink in one family.
 type gateway struct {
@@ -45,8 +51,9 @@ type gateway struct {
 	// from names who made the route that it was learnt from, or "config" or
 	// "device"; empty while nothing is known.
 	from string
-	// source is the source address that this route prefers; often invalid.
-	source netip.Addr
+	// shape is what this route says of its packets, and uncarried what else it says.
+	shape     failover.Shape
+	uncarried string
 }
 
 func (g gateway) known() bool { return g.from != "" }
@@ -62,16 +69,37 @@ func learn(defaults []route, d device, ipv6 bool) gateway {
 	best, ok := bestNextHop(defaults, d, ipv6)
 	switch {
 	case ok:
+		shape := best.route.shape
+		shape.Realm = best.hop.realm
 		return gateway{
 			addr:         best.hop.gateway,
 			pointToPoint: !best.hop.gateway.IsValid(),
 			from:         protocolName(best.route.protocol),
-			source:       best.route.source,
+			shape:        shape,
+			uncarried:    best.uncarried(d, ipv6),
 		}
+	case encapsulates(defaults, d, ipv6):
+		return gateway{uncarried: "it encapsulates packets (encap), so no gateway is learnt from it"}
 	case d.flags&unix.IFF_POINTOPOINT != 0:
 		return gateway{pointToPoint: true, from: "device"}
 	}
 	return gateway{}
+}
+
+// learnBy is learn, but by the routes through a gateway that is configured, where
+// there are any.
+func learnBy(defaults []route, d device, ipv6 bool, configured netip.Addr) gateway {
+	var through []route
+	for _, r := range defaults {
+		r.hops = slices.DeleteFunc(slices.Clone(r.hops), func(h hop) bool { return h.gateway != configured })
+		if len(r.hops) > 0 {
+			through = append(through, r)
+		}
+	}
+	if g := learn(through, d, ipv6); configured.IsValid() && g.from != "device" && g != (gateway{}) {
+		return g
+	}
+	return learn(defaults, d, ipv6)
 }
 
 // routeHop is one hop of one default route.
@@ -84,13 +112,8 @@ type routeHop struct {
 func bestNextHop(defaults []route, d device, ipv6 bool) (routeHop, bool) {
 	var found []routeHop
 	for _, r := range defaults {
-		if r.ipv6 != ipv6 || r.tos != 0 {
-			continue
-		}
-		for _, h := range r.hops {
-			if h.index == d.index && h.usableOn(d, ipv6) {
-				found = append(found, routeHop{r, h})
-			}
+		if hops := r.hopsOn(d, ipv6); len(hops) > 0 {
+			found = append(found, routeHop{r, hops[0]})
 		}
 	}
 	if len(found) == 0 {
@@ -99,12 +122,53 @@ func bestNextHop(defaults []route, d device, ipv6 bool) (routeHop, bool) {
 	return slices.MinFunc(found, compareHops), true
 }
 
+// hopsOn returns the hops of a default route from which a gateway of the family can be
+// learnt for a device.
+func (r route) hopsOn(d device, ipv6 bool) (found []hop) {
+	if r.ipv6 != ipv6 || r.tos != 0 {
+		return nil
+	}
+	for _, h := range r.hops {
+		if h.index == d.index && h.usableOn(d, ipv6) {
+			found = append(found, h)
+		}
+	}
+	return found
+}
+
 // usableOn reports whether a gateway of the family can be learnt from a hop.
 func (h hop) usableOn(d device, ipv6 bool) bool {
-	if !h.gateway.IsValid() {
+	switch {
+	case h.encap:
+		return false
+	case !h.gateway.IsValid():
 		return d.needsNoGateway()
 	}
-	return h.gateway.Is6() == ipv6
+	return h.gateway.Is6() || !ipv6
+}
+
+// encapsulates reports whether a default by the device encapsulates its packets.
+func encapsulates(defaults []route, d device, ipv6 bool) bool {
+	return slices.ContainsFunc(defaults, func(r route) bool {
+		return r.ipv6 == ipv6 && slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == d.index && h.encap })
+	})
+}
+
+// uncarried says what of the route our routes cannot have.
+func (b routeHop) uncarried(d device, ipv6 bool) string {
+	var all []string
+	if n := len(b.route.hopsOn(d, ipv6)); n > 1 {
+		all = append(all, fmt.Sprintf("it has %d next hops on the interface, of which only the first, %s, is used", n, b.hop.gateway))
+	}
+	for _, n := range b.route.unknown {
+		all = append(all, fmt.Sprintf("its metric number %d is not known to this version", n))
+	}
+	return strings.Join(all, "; ")
+}
+
+// shares reports whether the route shares its load among several devices.
+func (r route) shares() bool {
+	return slices.ContainsFunc(r.hops, func(h hop) bool { return h.index != r.hops[0].index })
 }
 
 func compareHops(a, b routeHop) int {

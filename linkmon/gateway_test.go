@@ -39,7 +39,7 @@ func preferred(p uint8) func(*route)     { return func(r *route) { r.preference 
 func forTOS(r *route)                    { r.tos = 8 }
 func elsewhere(r *route)                 { r.hops[0].index = 8 }
 func through(hops ...hop) func(r *route) { return func(r *route) { r.hops = hops } }
-func onto(index int, gateway string) hop { return hop{index: index, gateway: addr(gateway)} }
+func onto(index int, gateway string) hop { return hop{index: index, gateway: addr(gateway), weight: 1} }
 
 func gatewayOf(a, from string) gateway { return gateway{addr: addr(a), from: from} }
 
@@ -65,8 +65,8 @@ func TestLearn(t *testing.T) {
 		{"medium before low", ethernet, true, []route{via6("fe80::1", preferred(3)), via6("fe80::2", preferred(0))}, gatewayOf("fe80::2", "ra")},
 		{"alike: the lowest address", ethernet, true, []route{via6("fe80::2"), via6("fe80::1")}, gatewayOf("fe80::1", "ra")},
 		{"multipath", ethernet, false, []route{via4("", through(onto(8, "10.8.0.1"), onto(7, "10.7.0.1")))}, gatewayOf("10.7.0.1", "dhcp")},
-		{"by an IPv6 next hop", ethernet, false, []route{via4("fe80::1")}, unknown},
-		{"by an IPv6 next hop, and a usable one", ethernet, false, []route{via4("fe80::1"), via4("10.0.0.1", metric(900))}, gatewayOf("10.0.0.1", "dhcp")},
+		{"by an IPv6 next hop", ethernet, false, []route{via4("fe80::1")}, gatewayOf("fe80::1", "dhcp")},
+		{"by an IPv6 next hop, and a better one", ethernet, false, []route{via4("fe80::1"), via4("10.0.0.1", metric(90))}, gatewayOf("10.0.0.1", "dhcp")},
 		{"device route on ethernet", ethernet, false, []route{via4("", metric(1002))}, unknown},
 		{"device route without ARP", quiet, false, []route{via4("")}, gateway{pointToPoint: true, from: "dhcp"}},
 		{"device route of ppp", modem, false, []route{via4("", by(unix.RTPROT_BOOT))}, gateway{pointToPoint: true, from: "boot"}},
@@ -85,8 +85,8 @@ func TestLearn(t *testing.T) {
 }
 
 func TestLearntSource(t *testing.T) {
-	r := via4("10.0.0.1", func(r *route) { r.source = addr("10.0.0.5") })
-	if got := learn([]route{r}, device{index: 7, flags: ethernet}, false).source; got != addr("10.0.0.5") {
+	r := via4("10.0.0.1", func(r *route) { r.shape.Source = addr("10.0.0.5") })
+	if got := learn([]route{r}, device{index: 7, flags: ethernet}, false).shape.Source; got != addr("10.0.0.5") {
 		t.Errorf("source %v, want the route's", got)
 	}
 }

@@ -80,7 +80,7 @@ func (k *kernel) read() (s state, err error) {
 		}
 		s.defaults = append(s.defaults, routes...)
 	}
-	return s, nil
+	return s, k.resolve(s.defaults)
 }
 
 // decodeForeignDefault accepts only routes from which a gateway can be learnt.

@@ -45,11 +45,11 @@ func TestGatewayIsLearnt(t *testing.T) {
 		},
 		"unreachable": {
 			": route add unreachable default",
-			"10.0.0.1 boot: route add default via 10.0.0.1 dev w0 metric 5",
+			"10.0.0.1 boot: -4 route add default via 10.0.0.1 dev w0 metric 5",
 		},
 		"through IPv6": {
-			": route add default via inet6 2001:db8::1 dev w0",
-			"10.0.0.1 boot: route add default via 10.0.0.1 dev w0 metric 5",
+			"2001:db8::1 boot: -4 route add default via inet6 2001:db8::1 dev w0 metric 6",
+			"10.0.0.1 boot: -4 route add default via 10.0.0.1 dev w0 metric 5",
 		},
 		"nexthop object": {
 			": nexthop add id 5 via 10.0.0.1 dev w0",
@@ -209,7 +209,7 @@ func TestPointToPoint(t *testing.T) {
 	o.untilLink("a", "its address", func(l failover.Link) bool {
 		return fmt.Sprint(texts(l.Family[0].Addresses)) == "[10.64.64.64/32]" && l.Routable(failover.IPv4)
 	})
-	if got := fmt.Sprint(o.m.Defaults()); got != fmt.Sprintf("[{ppp0 %d ipv4 3 boot}]", o.links["a"].Index) {
+	if got := fmt.Sprint(o.m.Defaults()); got != fmt.Sprintf("[{ppp0 %d ipv4 3 boot 0 false}]", o.links["a"].Index) {
 		t.Errorf("defaults: %s", got)
 	}
 }

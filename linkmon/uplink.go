@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"swerve/failover"
 )
 
 // Uplink says what to watch.
@@ -18,6 +20,14 @@ type Uplink struct {
 	Gateway [2]GatewaySpec
 	// IPv6 is false where the uplink carries no IPv6, whatever the kernel says.
 	IPv6 bool
+	// Route is what the configuration says of the uplink's routes, by family.
+	Route [2]failover.Override
+}
+
+// sameBut reports whether both are the same but for Route.
+func (u Uplink) sameBut(o Uplink) bool {
+	u.Route = o.Route
+	return u == o
 }
 
 // GatewaySpec is where an uplink's next hop comes from. The zero value learns it

@@ -255,8 +255,9 @@ func (w *watch) followWanted() {
 	old := w.followers
 	w.followers = make([]*follower, 0, len(wanted))
 	for _, u := range wanted {
-		i := slices.IndexFunc(old, func(f *follower) bool { return f.uplink == u })
+		i := slices.IndexFunc(old, func(f *follower) bool { return f.uplink.sameBut(u) })
 		if i >= 0 {
+			old[i].uplink = u
 			w.followers = append(w.followers, old[i])
 			continue
 		}
@@ -292,7 +293,7 @@ func (w *watch) readNeighbors(h *hints) {
 func (w *watch) reportFailed(h hints) {
 	for hop, at := range h.failed {
 		for _, f := range w.followers {
-			if family, ok := f.gatewayFamily(hop); ok {
+			for _, family := range f.gatewayFamilies(hop) {
 				w.out.put(Observation{At: at, Event: failover.NeighborFailed{Uplink: f.uplink.Name, Family: family}})
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/failover"
 )
 
 // This file decodes the messages of rtnetlink (rtnetlink(7), linux/rtnetlink.h).
@@ -52,8 +54,13 @@ type route struct {
 	metric   uint32
 	// preference of the router that announced it, RFC 4191: 1 high, 0 medium, 3 low.
 	preference uint8
-	source     netip.Addr // RTA_PREFSRC, invalid where there is none
-	hops       []hop
+	// shape is the same for all hops, except for the realm.
+	shape failover.Shape
+	// object is the number of the nexthop object that the route uses; 0 for none.
+	object uint32
+	// unknown has the numbers of metrics that this version does not know.
+	unknown []uint16
+	hops    []hop
 }
 
 // hop is one next hop of a route.
@@ -62,6 +69,12 @@ type hop struct {
 	// gateway is invalid where the route names none. It may be an IPv6 address in
 	// an IPv4 route (RFC 5549).
 	gateway netip.Addr
+	// weight is the share of a route with several hops, from 1.
+	weight int
+	// realm of an IPv4 route, 0 for none.
+	realm uint32
+	// encap: packets are put into a tunnel header (RTA_ENCAP).
+	encap bool
 }
 
 // neighbor is one entry of the neighbour table.
@@ -215,31 +228,61 @@ func decodeDefault(b []byte) (route, bool) {
 		return route{}, false
 	}
 	r := route{ipv6: h.family == unix.AF_INET6, table: h.table, protocol: h.protocol, kind: h.kind, tos: h.tos}
-	var single hop
+	single := hop{weight: 1}
 	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_OIF:
 			single.index = int(number(value))
-		case unix.RTA_GATEWAY:
-			single.gateway = ip(value)
-		case unix.RTA_VIA:
-			single.gateway = via(value)
 		case unix.RTA_PRIORITY:
 			r.metric = number(value)
 		case unix.RTA_PREFSRC:
-			r.source = ip(value)
+			r.shape.Source = ip(value)
+		case unix.RTA_METRICS:
+			r.addMetrics(value)
 		case unix.RTA_PREF:
 			if len(value) > 0 {
 				r.preference = value[0]
 			}
+		case rtaNHID:
+			r.object = number(value)
 		case unix.RTA_MULTIPATH:
 			r.hops = decodeHops(value)
+		default:
+			single.add(kind, value)
 		}
 	}
 	if single.index != 0 && len(r.hops) == 0 {
 		r.hops = []hop{single}
 	}
 	return r, true
+}
+
+// addMetrics decodes RTA_METRICS.
+func (r *route) addMetrics(b []byte) {
+	for kind, value := range attributes(b) {
+		switch {
+		case kind == unix.RTAX_CC_ALGO:
+			r.shape.Congestion = text(value)
+		case int(kind) < len(r.shape.Metrics):
+			r.shape.Metrics[kind] = number(value)
+		default:
+			r.unknown = append(r.unknown, kind)
+		}
+	}
+}
+
+// add decodes an attribute that a route of one hop and each hop of several may have.
+func (h *hop) add(kind uint16, value []byte) {
+	switch kind {
+	case unix.RTA_GATEWAY:
+		h.gateway = ip(value)
+	case unix.RTA_VIA:
+		h.gateway = via(value)
+	case unix.RTA_FLOW:
+		h.realm = number(value)
+	case unix.RTA_ENCAP_TYPE:
+		h.encap = true
+	}
 }
 
 // via decodes a next hop of another family: two bytes of family, then the address.
@@ -258,14 +301,9 @@ func decodeHops(b []byte) (hops []hop) {
 		if size < unix.SizeofRtNexthop || size > len(b) {
 			return hops
 		}
-		h := hop{index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
+		h := hop{index: int(int32(binary.NativeEndian.Uint32(b[4:]))), weight: int(b[3]) + 1}
 		for kind, value := range attributes(b[unix.SizeofRtNexthop:size]) {
-			switch kind {
-			case unix.RTA_GATEWAY:
-				h.gateway = ip(value)
-			case unix.RTA_VIA:
-				h.gateway = via(value)
-			}
+			h.add(kind, value)
 		}
 		hops = append(hops, h)
 		b = b[min(aligned(size), len(b)):]

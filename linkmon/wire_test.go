@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"swerve/failover"
+
 	"swerve/testenv/netns"
 )
 
@@ -104,7 +106,7 @@ func TestDecodeWhatTheKernelSays(t *testing.T) {
 		t.Errorf("addresses %+v, want %+v", got, wantAddress)
 	}
 	wantDefaults := []route{
-		{table: 254, protocol: unix.RTPROT_STATIC, kind: unix.RTN_UNICAST, metric: 7, source: addr("10.0.0.2"),
+		{table: 254, protocol: unix.RTPROT_STATIC, kind: unix.RTN_UNICAST, metric: 7, shape: failover.Shape{Source: addr("10.0.0.2")},
 			hops: []hop{onto(w0.index, "10.0.0.1"), onto(w1.index, "fe80::1")}},
 		{ipv6: true, table: 254, protocol: unix.RTPROT_RA, kind: unix.RTN_UNICAST, metric: 9, preference: 1,
 			hops: []hop{onto(w0.index, "fe80::2")}},

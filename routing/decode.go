@@ -142,6 +142,12 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 		d.route.Metric, err = decodeUint32(value)
 	case unix.RTA_MULTIPATH:
 		d.route.Hops, err = decodeHops(value)
+	case rtaNHID:
+		d.route.object, err = decodeUint32(value)
+	case unix.RTA_METRICS:
+		err = decodeMetrics(value, &d.route.Shape)
+	case unix.RTA_PREFSRC:
+		d.route.Shape.Source, err = decodeAddr(value)
 	default:
 		err = d.single.attr(kind, value)
 	}
@@ -175,6 +181,8 @@ func (h *Hop) attr(kind uint16, value []byte) (err error) {
 			return fmt.Errorf("%w: gateway of %d bytes", errMalformed, len(value))
 		}
 		h.Gateway, err = decodeAddr(value[2:])
+	case unix.RTA_FLOW:
+		h.Realm, err = decodeUint32(value)
 	}
 	return err
 }

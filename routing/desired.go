@@ -3,6 +3,8 @@ package routing
 import (
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/failover"
 	"swerve/lane"
 )
@@ -24,11 +26,10 @@ func Desired(g Goal) State {
 func (g Goal) routes(f failover.Family) []Route {
 	var out []Route
 	taken := g.taken(f)
-	hops := g.hops(f)
+	hops := g.ways(f)
 	for _, u := range g.Uplinks {
 		if hop, ok := hops[u.Lane]; ok {
-			ways := [][]Hop{{hop}}
-			out = append(out, fill(f, g.Layout.Table(u.Lane), 1, ways, taken)...)
+			out = append(out, fill(f, g.Layout.Table(u.Lane), 1, [][]way{{hop}}, taken)...)
 		}
 	}
 	for _, p := range g.Policies {
@@ -45,17 +46,28 @@ func (g Goal) routes(f failover.Family) []Route {
 	return out
 }
 
-// hops returns the next hop of each uplink that is routable now.
-func (g Goal) hops(f failover.Family) map[lane.Lane]Hop {
-	hops := make(map[lane.Lane]Hop)
+// way is an uplink's next hop, and what routes by it say.
+type way struct {
+	Hop
+	shape failover.Shape
+}
+
+// ways returns the way of each uplink that is routable now.
+func (g Goal) ways(f failover.Family) map[lane.Lane]way {
+	ways := make(map[lane.Lane]way)
 	for _, u := range g.Uplinks {
 		p := u.Family[f]
 		if !p.Routable || u.Index == 0 {
 			continue
 		}
-		hops[u.Lane] = Hop{Device: u.Interface, Index: u.Index, Gateway: p.Gateway, OnLink: p.Gateway.IsValid(), Weight: 1}
+		w := way{shape: p.Shape}
+		w.shape.Realm = 0
+		w.Hop = Hop{
+			Device: u.Interface, Index: u.Index, Gateway: p.Gateway, OnLink: p.Gateway.IsValid(), Weight: 1, Realm: p.Shape.Realm,
+		}
+		ways[u.Lane] = w
 	}
-	return hops
+	return ways
 }
 
 func (g Goal) rules(f failover.Family) []Rule {
@@ -109,8 +121,8 @@ func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 // oifRules keep sockets that are bound to the uplink's device on it, also while it
 // has no route.
 func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
-	if u.Interface == "" {
-		return nil
+	if u.Interface == "" || len(u.Interface) >= unix.IFNAMSIZ {
+		return nil // a rule cannot hold an altname that long, and no device has it for a name
 	}
 	return []Rule{
 		rule(f, g.Layout.OIFPriority(u.Lane), Rule{OIF: u.Interface, Table: g.Layout.Table(u.Lane), Suppress: -1}),

@@ -1,12 +1,14 @@
 package routing
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
@@ -19,13 +21,11 @@ import (
 func (k *Netlink) Do(op Op) error {
 	switch op.Action {
 	case ReplaceRoute:
-		return k.write.RouteReplace(netlinkRoute(op.Route))
+		return k.changeRoute(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, op.Route)
 	case AddRoute:
-		return k.write.RouteAdd(netlinkRoute(op.Route))
+		return k.changeRoute(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, op.Route)
 	case DeleteRoute:
-		r := netlinkRoute(op.Route)
-		r.Scope = netlink.SCOPE_NOWHERE // any
-		return unless(k.write.RouteDel(r), unix.ESRCH)
+		return unless(k.changeRoute(unix.RTM_DELROUTE, 0, op.Route), unix.ESRCH)
 	case AddRule:
 		return unless(k.write.RuleAdd(netlinkRule(op.Rule)), unix.EEXIST)
 	case DeleteRule:
@@ -42,45 +42,84 @@ func unless(err error, harmless unix.Errno) error {
 	return err
 }
 
-func netlinkRoute(r Route) *netlink.Route {
-	out := &netlink.Route{
-		Family:   int(afOf(r.Family)),
-		Dst:      ipNet(r.Dst),
-		Table:    r.Table,
-		Tos:      int(r.TOS),
-		Priority: int(r.Metric),
-		Protocol: netlink.RouteProtocol(r.Protocol),
-		Type:     int(r.Type),
-	}
-	if len(r.Hops) > 1 {
-		for _, h := range r.Hops {
-			out.MultiPath = append(out.MultiPath, netlinkHop(r.Family, h))
-		}
-		return out
-	}
-	for _, h := range r.Hops {
-		hop := netlinkHop(r.Family, h)
-		out.LinkIndex, out.Gw, out.Via, out.Flags = hop.LinkIndex, hop.Gw, hop.Via, hop.Flags
-		if !h.Gateway.IsValid() && r.Family == failover.IPv4 {
-			out.Scope = netlink.SCOPE_LINK
-		}
-	}
-	return out
+// changeRoute sends one message about a route. It is encoded here, since the library
+// knows too few of a route's metrics.
+func (k *Netlink) changeRoute(kind, flags int, r Route) error {
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: k.changes}
+	req.AddRawData(encodeRoute(r, kind == unix.RTM_DELROUTE))
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
-func netlinkHop(f failover.Family, h Hop) *netlink.NexthopInfo {
-	out := &netlink.NexthopInfo{LinkIndex: h.Index, Hops: h.Weight - 1}
+// encodeRoute returns the payload of RTM_NEWROUTE or, to be deleted, RTM_DELROUTE. What
+// a route is deleted by is its slot and its hops.
+func encodeRoute(r Route, deleted bool) []byte {
+	scope := byte(unix.RT_SCOPE_UNIVERSE)
+	switch {
+	case deleted:
+		scope = unix.RT_SCOPE_NOWHERE // any
+	case r.Family == failover.IPv4 && len(r.Hops) == 1 && !r.Hops[0].Gateway.IsValid():
+		scope = unix.RT_SCOPE_LINK
+	}
+	b := []byte{afOf(r.Family), byte(r.Dst.Bits()), 0, r.TOS, unix.RT_TABLE_UNSPEC, r.Protocol, scope, byte(r.Type)}
+	var flags uint32
+	if len(r.Hops) == 1 && r.Hops[0].OnLink {
+		flags = unix.RTNH_F_ONLINK
+	}
+	b = binary.NativeEndian.AppendUint32(b, flags)
+	b = appendAttr(b, unix.RTA_DST, r.Dst.Addr().AsSlice())
+	b = appendAttr(b, unix.RTA_TABLE, binary.NativeEndian.AppendUint32(nil, uint32(r.Table)))
+	if r.Metric != 0 {
+		b = appendAttr(b, unix.RTA_PRIORITY, binary.NativeEndian.AppendUint32(nil, r.Metric))
+	}
+	switch len(r.Hops) {
+	case 0:
+	case 1:
+		b = appendAttr(b, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(r.Hops[0].Index)))
+		b = append(b, r.Hops[0].attrs(r.Family)...)
+	default:
+		b = appendAttr(b, unix.RTA_MULTIPATH, encodeHops(r.Family, r.Hops))
+	}
+	if deleted {
+		return b
+	}
+	if r.Shape.Source.IsValid() {
+		b = appendAttr(b, unix.RTA_PREFSRC, r.Shape.Source.AsSlice())
+	}
+	return appendMetrics(b, r.Shape)
+}
+
+// attrs are a hop's attributes beside the device.
+func (h Hop) attrs(f failover.Family) (b []byte) {
 	switch {
 	case !h.Gateway.IsValid():
-	case h.Gateway.Is6() && f == failover.IPv4:
-		out.Via = &netlink.Via{AddrFamily: unix.AF_INET6, Addr: h.Gateway.AsSlice()}
+	case h.Gateway.Is6() && f == failover.IPv4: // struct rtvia
+		via := binary.NativeEndian.AppendUint16(nil, unix.AF_INET6)
+		b = appendAttr(b, unix.RTA_VIA, append(via, h.Gateway.AsSlice()...))
 	default:
-		out.Gw = h.Gateway.AsSlice()
+		b = appendAttr(b, unix.RTA_GATEWAY, h.Gateway.AsSlice())
 	}
-	if h.OnLink {
-		out.Flags = unix.RTNH_F_ONLINK
+	if h.Realm != 0 {
+		b = appendAttr(b, unix.RTA_FLOW, binary.NativeEndian.AppendUint32(nil, h.Realm))
 	}
-	return out
+	return b
+}
+
+// encodeHops returns the value of RTA_MULTIPATH, a sequence of struct rtnexthop.
+func encodeHops(f failover.Family, hops []Hop) (b []byte) {
+	for _, h := range hops {
+		var flags byte
+		if h.OnLink {
+			flags = unix.RTNH_F_ONLINK
+		}
+		attrs := h.attrs(f)
+		b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtNexthop+len(attrs)))
+		b = append(b, flags, byte(h.Weight-1))
+		b = binary.NativeEndian.AppendUint32(b, uint32(h.Index))
+		b = append(b, attrs...)
+	}
+	return b
 }
 
 func netlinkRule(r Rule) *netlink.Rule {

@@ -12,6 +12,17 @@
 // read. [Teardown] applies the empty state. [Sysctls] manages the few settings of
 // interfaces that the routes rely on.
 //
+// [Enforce] does the same for a Goal, and goes on where the kernel refuses an uplink:
+// its route is tried without its shape, and then left out of every ladder, so that the
+// rest stands as if it was not there.
+//
+// # Shape
+//
+// A [Path] has the [failover.Shape] of the route that its gateway was learnt from, and
+// each of our routes by it has it too: it is part of what is compared, printed and
+// read back. The kernel keeps one shape for a route of several hops, see
+// [failover.Shape.Shared].
+//
 // # What is ours
 //
 // Every route and rule of ours has the protocol [lane.Protocol]. Dumps request

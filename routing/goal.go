@@ -46,6 +46,8 @@ type Path struct {
 	Gateway netip.Addr
 	// Addresses of this machine on the uplink.
 	Addresses []netip.Addr
+	// Shape is what the routes say of the packets that take them.
+	Shape failover.Shape
 	// FromRule: packets of local sockets bound to one of the addresses leave by this
 	// uplink. False while it is lost, or drained permanently.
 	FromRule bool
@@ -53,7 +55,7 @@ type Path struct {
 
 // PathOf returns the path of a link in a family.
 func PathOf(l failover.Link, f failover.Family, fromRule bool) Path {
-	p := Path{Routable: l.Routable(f), FromRule: fromRule}
+	p := Path{Routable: l.Routable(f), Shape: l.Family[f].Shape, FromRule: fromRule}
 	if !l.Family[f].PointToPoint {
 		p.Gateway = l.Family[f].Gateway.WithZone("")
 	}

@@ -14,10 +14,10 @@ import (
 const mirrorBase = 53000
 
 // ways returns the hops of a ladder's routes, best first.
-func (l Ladder) ways(f failover.Family, hops map[lane.Lane]Hop) [][]Hop {
-	var ways [][]Hop
+func (l Ladder) ways(f failover.Family, hops map[lane.Lane]way) [][]way {
+	var ways [][]way
 	for _, rung := range l.Rungs {
-		var all []Hop
+		var all []way
 		for _, share := range rung {
 			if hop, ok := hops[share.Uplink]; ok {
 				hop.Weight = share.Weight
@@ -32,13 +32,13 @@ func (l Ladder) ways(f failover.Family, hops map[lane.Lane]Hop) [][]Hop {
 // combine returns one route's hops for hops that share the load. In IPv6 the kernel
 // accepts no hop without a gateway in a route of several hops: those follow as
 // routes of their own.
-func combine(f failover.Family, hops []Hop) [][]Hop {
-	var shared []Hop
-	var ways [][]Hop
+func combine(f failover.Family, hops []way) [][]way {
+	var shared []way
+	var ways [][]way
 	for _, h := range hops {
 		if f == failover.IPv6 && !h.Gateway.IsValid() {
 			h.Weight = 1
-			ways = append(ways, []Hop{h})
+			ways = append(ways, []way{h})
 			continue
 		}
 		shared = append(shared, h)
@@ -49,12 +49,12 @@ func combine(f failover.Family, hops []Hop) [][]Hop {
 	case 1:
 		shared[0].Weight = 1
 	}
-	return append([][]Hop{shared}, ways...)
+	return append([][]way{shared}, ways...)
 }
 
 // fill returns routes for ways in the free slots of a table, at rising metrics.
 // Ways for which no metric is left are omitted.
-func fill(f failover.Family, table int, first uint64, ways [][]Hop, taken map[Slot]bool) []Route {
+func fill(f failover.Family, table int, first uint64, ways [][]way, taken map[Slot]bool) []Route {
 	var out []Route
 	metric := first
 	for _, hops := range ways {
@@ -66,7 +66,12 @@ func fill(f failover.Family, table int, first uint64, ways [][]Hop, taken map[Sl
 		if metric > math.MaxUint32 {
 			break
 		}
-		out = append(out, Route{Slot: slot, Protocol: lane.Protocol, Type: Unicast, Hops: hops})
+		r := Route{Slot: slot, Protocol: lane.Protocol, Type: Unicast, Shape: hops[0].shape}
+		for _, h := range hops {
+			r.Hops = append(r.Hops, h.Hop)
+			r.Shape = r.Shape.Shared(h.shape)
+		}
+		out = append(out, r)
 		metric++
 	}
 	return out

@@ -21,6 +21,8 @@ type Netlink struct {
 	// read has strict checking enabled: the kernel then sends only what was
 	// requested.
 	read *nl.SocketHandle
+	// changes is a plain socket, for changes of routes.
+	changes *nl.SocketHandle
 }
 
 var _ Kernel = (*Netlink)(nil)
@@ -33,9 +35,14 @@ const dumpTries = 16
 
 // Open opens the sockets in the calling thread's network namespace.
 func Open() (*Netlink, error) {
-	read, err := openStrict()
+	read, err := openSocket(true)
 	if err != nil {
 		return nil, fmt.Errorf("routing: open a netlink socket for reading: %w", err)
+	}
+	changes, err := openSocket(false)
+	if err != nil {
+		read.Close()
+		return nil, fmt.Errorf("routing: open a netlink socket for changes of routes: %w", err)
 	}
 	write, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err == nil {
@@ -45,21 +52,24 @@ func Open() (*Netlink, error) {
 	}
 	if err != nil {
 		read.Close()
+		changes.Close()
 		return nil, fmt.Errorf("routing: open a netlink socket for changes: %w", err)
 	}
-	return &Netlink{write: write, read: read}, nil
+	return &Netlink{write: write, read: read, changes: changes}, nil
 }
 
-func openStrict() (*nl.SocketHandle, error) {
+// openSocket opens a socket for requests. A strict one makes the kernel check them in
+// full.
+func openSocket(strict bool) (*nl.SocketHandle, error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: a plain socket
 	if err != nil {
 		return nil, err
 	}
 	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
-	err = errors.Join(
-		unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1),
-		s.SetExtAck(true), s.SetSendTimeout(&timeout), s.SetReceiveTimeout(&timeout),
-	)
+	if strict {
+		err = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	}
+	err = errors.Join(err, s.SetExtAck(true), s.SetSendTimeout(&timeout), s.SetReceiveTimeout(&timeout))
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -71,6 +81,7 @@ func openStrict() (*nl.SocketHandle, error) {
 func (k *Netlink) Close() {
 	k.write.Close()
 	k.read.Close()
+	k.changes.Close()
 }
 
 // Read returns the routes and rules of our protocol, in any table and at any
@@ -111,6 +122,9 @@ func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 			return nil, fmt.Errorf("routing: read the %s default routes of others: %w", f, err)
 		}
 		s.Routes = append(s.Routes, routes...)
+	}
+	if err := k.resolve(s.Routes); err != nil {
+		return nil, err
 	}
 	s.sort()
 	return s.Routes, nil

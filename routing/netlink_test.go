@@ -53,6 +53,18 @@ func steps(base func() Goal) []struct {
 			g.Uplinks[0].Family[1].Gateway, g.Uplinks[1].Family[1].Gateway = netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::1")
 			g.Policies[0].Family = both(shared)
 		})},
+		{"shaped", change(func(g *Goal) { shapeUplinks(g); g.Mirror = true })},
+		{"shaped and shared", change(func(g *Goal) {
+			shapeUplinks(g)
+			g.Policies[0].Family, g.Policies[1].Family = both(shared), both(shared)
+		})},
+		{"shaped otherwise", change(func(g *Goal) {
+			shapeUplinks(g)
+			for f := range g.Uplinks[0].Family {
+				g.Uplinks[0].Family[f].Shape.Metrics[failover.MetricMTU] = 1300
+				g.Uplinks[0].Family[f].Shape.Congestion = ""
+			}
+		})},
 		{"mirrored", change(func(g *Goal) { g.Mirror = true })},
 		{"mirrored, other order", change(func(g *Goal) { g.Mirror = true; g.Policies[0].Family = both(order(2, 1)) })},
 		{"absent", change(func(g *Goal) {
@@ -63,6 +75,26 @@ func steps(base func() Goal) []struct {
 		{"no IPv6", change(func(g *Goal) { g.NoIPv6 = true })},
 		{"back", base()},
 	}
+}
+
+// shapeUplinks gives the first uplink every metric that there is, and the second few.
+func shapeUplinks(g *Goal) {
+	for _, f := range failover.Families {
+		first, second := &g.Uplinks[0].Family[f].Shape, &g.Uplinks[1].Family[f].Shape
+		for n := failover.MetricMTU; n < len(first.Metrics); n++ {
+			first.Metrics[n] = uint32(100 + n)
+		}
+		first.Metrics[failover.MetricMTU] = 1400
+		first.Metrics[failover.MetricFeatures], first.Metrics[unix.RTAX_QUICKACK] = 1, 1
+		first.Metrics[unix.RTAX_CC_ALGO], first.Metrics[unix.RTAX_FASTOPEN_NO_COOKIE] = 0, 1
+		first.Metrics[unix.RTAX_RTT], first.Metrics[unix.RTAX_RTTVAR] = 803, 404
+		first.Metrics[failover.MetricLock] = 1<<failover.MetricMTU | 1<<failover.MetricRTOMin | 1<<failover.MetricHopLimit | 1<<unix.RTAX_CC_ALGO
+		first.Congestion = "reno"
+		second.Metrics[failover.MetricMTU] = 1350
+		first.Source = g.Uplinks[0].Family[f].Addresses[0]
+	}
+	g.Uplinks[0].Family[failover.IPv4].Shape.Realm = 3<<16 | 7
+	g.Uplinks[1].Family[failover.IPv4].Shape.Realm = 9
 }
 
 // The output of ip(8) is the same whether our ops were done by netlink or their text
@@ -200,6 +232,9 @@ func TestForeignChangesAreRepaired(t *testing.T) {
 		"ip -6 route replace unreachable default table 5364 proto 83 metric 1",
 		"ip -4 route append default table 5364 proto 83 metric 1 via 203.0.113.77 dev wan0 onlink",
 		"ip -6 route append default table 5364 proto 83 metric 1 via 2001:db8:1::77 dev wan0 onlink",
+		"ip -4 route replace default table 5364 proto 83 metric 1 via 203.0.113.1 dev wan0 onlink mtu 1200",
+		"ip -6 route replace default table 5301 proto 83 metric 1 via 2001:db8:1::1 dev wan0 onlink advmss 1000",
+		"ip -4 route replace default table 5302 proto 83 metric 1 via 198.51.100.1 dev wan1 onlink src 203.0.113.2 realm 4",
 		"ip -4 rule add pref 5364 iif lo fwmark 0x40000000/0x7f000000 lookup 5364 protocol 83; ip -6 rule add pref 4000 blackhole protocol 83",
 		"ip -4 rule add pref 32764 not from 10.0.0.1 lookup 5364 protocol 83; ip -4 rule add pref 5301 prohibit protocol 83",
 		"ip -4 route del default table main proto 83; ip -4 route add default tos 4 table 5364 proto 83 metric 1 dev wan1",
@@ -317,5 +352,26 @@ func TestCarrierLossWithoutADaemon(t *testing.T) {
 				l.eventually(fmt.Sprintf("%s %q by %s", f, mark, c.want), func() bool { return l.way(f, mark) == c.want })
 			}
 		}
+	}
+}
+
+// The hops of routes by nexthop objects are known whatever nexthop_compat_mode says.
+func TestForeignByNexthopObjects(t *testing.T) {
+	l := newLab(t)
+	l.must(l.gw.SetSysctl("net/ipv4/nexthop_compat_mode", "0"))
+	l.sh(`ip -4 route del default; ip -4 route del default; ip -6 route del default
+		ip nexthop add id 5 via 203.0.113.1 dev wan0; ip nexthop add id 6 via 198.51.100.1 dev wan1
+		ip nexthop add id 7 group 5,3/6,2; ip nexthop add id 8 via 2001:db8:1::1 dev wan0
+		ip -4 route add default nhid 7 metric 9; ip -6 route add default nhid 8 metric 10`)
+	got, err := l.kernel.Foreign(l.goal.Layout)
+	l.must(err)
+	want := "default table main proto 3 metric 9 nexthop via 203.0.113.1 weight 3 nexthop via 198.51.100.1 weight 2\n" +
+		"default table main proto 3 metric 10 via 2001:db8:1::1\n"
+	var b strings.Builder
+	for _, r := range got {
+		fmt.Fprintln(&b, r)
+	}
+	if b.String() != want {
+		t.Errorf("foreign default routes:\n%s\nwant:\n%s", b.String(), want)
 	}
 }

@@ -67,6 +67,11 @@ type Route struct {
 	Type     Type
 	// Hops of a unicast route, sorted by device; several share the load.
 	Hops []Hop
+	// Shape is what the route says of the packets that take it; its Realm is unused,
+	// since each hop has its own.
+	Shape failover.Shape
+	// object is the number of the nexthop object that a route of others uses.
+	object uint32
 }
 
 // Hop is one next hop of a route.
@@ -83,6 +88,8 @@ type Hop struct {
 	OnLink bool
 	// Weight is the share of a route with several hops, 1 to 256; 1 with one hop.
 	Weight int
+	// Realm of a hop of IPv4; 0 for none.
+	Realm uint32
 }
 
 // key returns the part of a hop that the kernel knows.
@@ -92,12 +99,13 @@ func (h Hop) key() Hop {
 }
 
 func compareHops(a, b Hop) int {
-	return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Weight, b.Weight))
+	return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Weight, b.Weight),
+		cmp.Compare(a.Realm, b.Realm))
 }
 
 // sameAs reports whether both routes have the same effect in the same slot.
 func (r Route) sameAs(o Route) bool {
-	return r.Slot == o.Slot && r.Protocol == o.Protocol && r.Type == o.Type &&
+	return r.Slot == o.Slot && r.Protocol == o.Protocol && r.Type == o.Type && r.Shape == o.Shape &&
 		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool { return a.key() == b.key() })
 }
 
@@ -159,10 +167,10 @@ func (r Route) String() string {
 	case 0:
 		return r.where()
 	case 1:
-		return r.where() + r.Hops[0].text(r.Family)
+		return r.where() + r.Hops[0].text(r.Family) + shapeText(r.Shape)
 	}
 	var b strings.Builder
-	b.WriteString(r.where())
+	b.WriteString(r.where() + shapeText(r.Shape))
 	for _, h := range r.Hops {
 		fmt.Fprintf(&b, " nexthop%s weight %d", h.text(r.Family), h.Weight)
 	}
@@ -183,6 +191,9 @@ func (h Hop) text(f failover.Family) string {
 	}
 	if h.OnLink {
 		b.WriteString(" onlink")
+	}
+	if h.Realm != 0 {
+		b.WriteString(" realm " + realmText(h.Realm))
 	}
 	return b.String()
 }

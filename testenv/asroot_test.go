@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Where an ordinary user may make no namespaces, as-root names the setting that
-// forbids it, and fails. Each user namespace has a limit of its own for those in it.
+// Where an ordinary user may not create namespaces, as-root names the setting that
+// forbids it and fails. Each user namespace limits the number of those inside it.
 func TestAsRootSaysWhatForbids(t *testing.T) {
 	script, err := os.Open("as-root")
 	if err != nil {
@@ -19,7 +19,7 @@ func TestAsRootSaysWhatForbids(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces && "+
 		"exec setpriv --reuid=1000 --regid=1000 --clear-groups sh -s -- echo it ran")
 	cmd.Stdin, cmd.Dir = script, "/"
-	ids := []syscall.SysProcIDMap{{Size: 1}, {ContainerID: 1, HostID: 1, Size: 60000}} // as they are
+	ids := []syscall.SysProcIDMap{{Size: 1}, {ContainerID: 1, HostID: 1, Size: 60000}} // the container's own mapping
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
 	}

@@ -29,7 +29,7 @@ type model struct {
 }
 
 func newModel(back *backend, looks *theme, socket string, now time.Time) *model {
-	return &model{looks: looks, now: now, pages: newPages(back),
+	return &model{looks: looks, now: now, pages: newPages(),
 		connection: connection{back: back, snap: &Snapshot{Socket: socket, trends: trends{}}}}
 }
 

@@ -32,9 +32,8 @@ type page interface {
 }
 
 // newPages returns the pages in the order of the keys that choose them: 1, 2, 3 …
-// The first is the one that the dashboard starts with. The backend is there for the
-// commands of pages that need data of their own.
-func newPages(*backend) []page {
+// The first is the one that the dashboard starts with.
+func newPages() []page {
 	return []page{
 		newOverview(),
 	}

@@ -26,8 +26,8 @@ What an earlier run left in the kernel is adopted: starting moves no traffic.
 Nor does ending: SIGTERM leaves everything in place, and traffic continues.
 "swerve teardown" removes it. SIGHUP reloads the configuration.
 
-Without a file, every interface that holds a default route is an uplink, in the
-order of their metrics.`,
+Without a file, an interface that holds a default route becomes an uplink once a
+target answers through it, in the order of their metrics.`,
 		Example: `  swerve run
   swerve run -c ./test.yaml --socket /tmp/test.sock`,
 		Args: cobra.NoArgs,

@@ -16,12 +16,12 @@ import (
 	"swerve/testenv/lab"
 )
 
-// bareFlag makes this program bare pro-bing, for the lines that follow it: device,
+// bareFlag makes this program bare pro-bing, for the arguments that follow it: device,
 // source, packet mark and target.
 const bareFlag = "-bare-pro-bing"
 
-// bareCommands are this program itself, as bare pro-bing with the probes that the
-// daemon sends: a second's worth spread over the second.
+// bareCommands run this program itself as bare pro-bing with the probes that the daemon
+// sends: a second's probes spread over the second.
 func bareCommands(l *lab.Lab) ([]*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -17,21 +17,21 @@ type session struct {
 	family failover.Family
 }
 
-// clients are what the LAN has under way: new sessions, one UDP and one TCP
-// session, in both families. The index is the family.
+// clients are the usual traffic of the LAN: new sessions, one UDP and one TCP session,
+// in both families. The index is the family.
 type clients struct {
 	server          *traffic.Server
 	fresh, udp, tcp [2]*session
 }
 
-// The rates of requests, a second. New sessions come faster, so that their
-// interruption is measured more finely.
+// The rates of requests, a second. New sessions come faster, so that their interruption
+// is measured more precisely.
 const (
 	freshRate  = 200
 	streamRate = 100
 )
 
-// startClients starts them and waits until each is answered by way of fiber.
+// startClients starts clients and waits until each is answered by fiber.
 func startClients(ctx context.Context, g *lab.Swerve) (*clients, error) {
 	server, err := traffic.Serve(g.Internet, lab.Servers[:]...)
 	if err != nil {

@@ -17,21 +17,21 @@ import (
 	"swerve/testenv/wait"
 )
 
-// crowdOfFlows is how many conntrack entries the gateway has of each uplink, and
-// sampled how many flows at work are among those of the lost one.
+// crowdOfFlows is how many conntrack entries the gateway has of each uplink, and sampled
+// how many active flows are among those of the lost one.
 const (
 	crowdOfFlows = 100_000
 	sampled      = 1000
 )
 
-// maxGrowth in MiB is well under what a copy of the entries would take, and over
-// what the heap of a daemon at work breathes.
+// maxGrowth in MiB is well below the size of a copy of the entries, and above the usual
+// variation of a busy daemon's heap.
 const maxGrowth = 4
 
 const crowdGroup = "1,000 flows among 100,000 of the lost uplink, 200,000 in all"
 
-// crowd measures what a verdict does to many flows: how long after it the last
-// packet of any sampled flow went wrong, and what memory it took.
+// crowd measures the effect of a verdict on many flows: how long after it the last
+// packet of any sampled flow was lost, and the memory it took.
 func (m *measurer) crowd(ctx context.Context) error {
 	wrong := &Figure{Group: crowdGroup, What: "the last unanswered packet, after the verdict", Unit: "ms", Floor: worstAtMost(30)}
 	memory := &Figure{Group: crowdGroup, What: "memory grown", Unit: "MiB", Floor: worstAtMost(maxGrowth)}
@@ -86,7 +86,7 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	// Every flow sends several times, and each packet's fate is known.
+	// Every flow sends several times, and the result of each packet is known.
 	if err := wait.Sleep(ctx, 2*flowPause+answerWithin); err != nil {
 		return 0, 0, 0, err
 	}
@@ -94,7 +94,7 @@ func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration)
 	return flows.lastUnanswered(time.Now().Add(-answerWithin)).Sub(verdict), after - before, g.Lateness(), err
 }
 
-// awaitDown waits until fiber is down in a family, and returns when it was.
+// awaitDown waits until fiber is down in a family, and returns since when.
 func awaitDown(ctx context.Context, g lab.Gateway, f failover.Family) (at time.Time, err error) {
 	err = wait.Until(ctx, "fiber to be down", func() bool {
 		events, err := lab.Events(ctx, g)
@@ -108,9 +108,8 @@ func awaitDown(ctx context.Context, g lab.Gateway, f failover.Family) (at time.T
 	return at, err
 }
 
-// fillConntrack puts entries into a namespace, so many for each uplink: UDP flows
-// that nobody uses, marked as of the default policy. With an error it returns how many
-// it had made.
+// fillConntrack adds conntrack entries to a namespace, each for each uplink: unused UDP
+// flows, marked as of the default policy. With an error it returns how many it had made.
 func fillConntrack(ns *netns.NS, each int) (made int, err error) {
 	for i := range 2 * each {
 		uplink := lane.Lane(lab.Fiber + 1)

@@ -13,18 +13,18 @@ import (
 	"swerve/testenv/wait"
 )
 
-// faultPart is a fault that is played again and again, each time in a lab of its
-// own, at a random instant of the probes' interval.
+// faultPart is a fault that is repeated, each time in a lab of its own, at a random
+// phase of the probe interval.
 type faultPart struct {
 	group string
 	spec  string
 	// dead: the daemon was killed before.
 	dead bool
-	// watch is how long after the onset clients are watched: more than they may be
+	// watch is how long after the onset clients are measured: longer than they may be
 	// interrupted.
 	watch time.Duration
 	fresh Floor
-	// established has the floors of sessions that were there before, too.
+	// established: sessions that existed before the fault have floors too.
 	established bool
 }
 
@@ -34,7 +34,7 @@ const (
 	blackHole    = "black-hole under traffic"
 )
 
-// lead is how long traffic goes on before a fault may come.
+// lead is how long traffic runs before a fault may occur.
 const lead = time.Second
 
 var faultParts = []faultPart{
@@ -69,7 +69,7 @@ func newFaultFigures(p faultPart) *faultFigures {
 	}
 }
 
-// list is all that have values or need some.
+// list returns the figures that have values or a floor.
 func (f *faultFigures) list(p faultPart, void int) (all []*Figure) {
 	kinds := [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset, f.evidence, f.apply}
 	if p.dead {
@@ -84,7 +84,7 @@ func (f *faultFigures) list(p faultPart, void int) (all []*Figure) {
 	return all
 }
 
-// faults plays one fault until enough runs count.
+// faults repeats one fault until enough runs count.
 func (m *measurer) faults(ctx context.Context, p faultPart) error {
 	figures := newFaultFigures(p)
 	void, err := m.repeat(p.group, m.runs, func(phase time.Duration) (counts bool, err error) {
@@ -101,12 +101,12 @@ func (m *measurer) faults(ctx context.Context, p faultPart) error {
 	return nil
 }
 
-// repeat plays until enough runs count, each at a phase of the probes' interval that
-// is random, and returns how many did not: this machine had paused.
+// repeat runs play until enough runs count, each at a random phase of the probe interval,
+// and returns how many did not count because this machine had paused.
 func (m *measurer) repeat(group string, runs int, play func(phase time.Duration) (counts bool, err error)) (void int, err error) {
-	lots := rand.New(rand.NewPCG(m.report.Seed, 7))
+	random := rand.New(rand.NewPCG(m.report.Seed, 7))
 	for good := 0; good < runs; {
-		counts, err := play(time.Duration(lots.Int64N(int64(time.Second))))
+		counts, err := play(time.Duration(random.Int64N(int64(time.Second))))
 		switch {
 		case err != nil:
 			return void, fmt.Errorf("%s: %w", group, err)
@@ -122,7 +122,7 @@ func (m *measurer) repeat(group string, runs int, play func(phase time.Duration)
 	return void, nil
 }
 
-// playFault is one run; nil where it is void.
+// playFault makes one run; it returns nil if the run is void.
 func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Duration, figures *faultFigures) (*Run, error) {
 	g, err := startGateway(ctx, m.binary)
 	if err != nil {
@@ -152,15 +152,15 @@ func (m *measurer) playFault(ctx context.Context, p faultPart, phase time.Durati
 		return nil, err
 	}
 	run := &Run{Group: p.group, Phase: hundredths(phase)}
-	counts, err := figures.note(ctx, g, c, fault, end, run)
+	counts, err := figures.record(ctx, g, c, fault, end, run)
 	if !counts {
 		return nil, err
 	}
 	return run, err
 }
 
-// note takes a run and its figures down, and reports whether it counts.
-func (f *faultFigures) note(ctx context.Context, g *lab.Swerve, c *clients, fault *lab.Fault, end time.Time, run *Run) (counts bool, err error) {
+// record records a run and its figures, and reports whether it counts.
+func (f *faultFigures) record(ctx context.Context, g *lab.Swerve, c *clients, fault *lab.Fault, end time.Time, run *Run) (counts bool, err error) {
 	outcomes := map[*session]traffic.Outcome{}
 	void := false
 	for _, s := range c.all() {
@@ -185,18 +185,18 @@ func (f *faultFigures) note(ctx context.Context, g *lab.Swerve, c *clients, faul
 		f.udp[family].addInterruption(outcomes[c.udp[family]], since)
 		f.tcp[family].addInterruption(outcomes[c.tcp[family]], since)
 	}
-	return true, f.noteDaemon(ctx, g, c, known)
+	return true, f.recordDaemon(ctx, g, c, known)
 }
 
-// addInterruption takes an interruption down, as counted from when the fault was
-// known. One that was not over when watching ended counts as long as it was.
+// addInterruption records an interruption, counted from when the fault was known. One
+// that was not over at the end of the measurement counts as long as it was.
 func (f *Figure) addInterruption(o traffic.Outcome, known time.Duration) {
 	f.add(millis(max(0, o.Interruption-known)))
 }
 
-// noteDaemon records what the daemon reports of the switch, and the resets that
-// followed its verdict; without a daemon the kernel's own report is the verdict.
-func (f *faultFigures) noteDaemon(ctx context.Context, g *lab.Swerve, c *clients, known time.Time) error {
+// recordDaemon records the daemon's report of the switch, and the resets that followed
+// its verdict; without a daemon the kernel's own report is the verdict.
+func (f *faultFigures) recordDaemon(ctx context.Context, g *lab.Swerve, c *clients, known time.Time) error {
 	verdict := [2]time.Time{known, known}
 	if g.Pid() != 0 {
 		events, err := lab.Events(ctx, g)
@@ -225,8 +225,8 @@ func (f *Figure) addTold(ms *float64) {
 	}
 }
 
-// addReset takes down how long after its first packet that followed the verdict a
-// TCP client had its reset.
+// addReset records how long after its first packet that followed the verdict a TCP
+// client was reset.
 func (f *Figure) addReset(breaks []traffic.Break, verdict time.Time) {
 	for _, b := range breaks {
 		if delay, ok := b.ResetDelay(verdict); ok {

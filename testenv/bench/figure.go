@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Figure is one quantity as it was measured in many runs.
+// Figure is one quantity, measured in many runs.
 type Figure struct {
 	// Group is what happened, What is measured, Family "ipv4", "ipv6" or empty.
 	Group  string `json:"group"`
@@ -13,24 +13,24 @@ type Figure struct {
 	Family string `json:"family,omitempty"`
 	Unit   string `json:"unit"`
 	Floor  Floor  `json:"floor"`
-	// Runs counted; Void ones were repeated, since the machine had paused.
+	// Runs counted; Void ones were repeated because the machine had paused.
 	Runs int `json:"runs"`
 	Void int `json:"void"`
-	// Least, Median and Worst of Values; null where there are none. Worst is the
-	// value farthest on the wrong side, so the smallest where more is better.
+	// Least, Median and Worst of Values; null if there are none. Worst is the value
+	// farthest in the wrong direction, so the smallest if more is better.
 	Least  *float64 `json:"least"`
 	Median *float64 `json:"median"`
 	Worst  *float64 `json:"worst"`
-	// Met reports whether the floor is reached; true where there is none.
+	// Met reports whether the floor is reached; true if there is none.
 	Met    bool      `json:"met"`
 	Values []float64 `json:"values"`
 }
 
-// Floor is what a figure has to reach; nil for what is not asked for.
+// Floor is what a figure has to reach; nil fields are not required.
 type Floor struct {
 	Median *float64 `json:"median,omitempty"`
 	Worst  *float64 `json:"worst,omitempty"`
-	// AtLeast: more is better, so the floor is a least value.
+	// AtLeast: more is better, so the floor is a minimum.
 	AtLeast bool `json:"at_least,omitempty"`
 }
 
@@ -39,10 +39,10 @@ func worstAtMost(worst float64) Floor    { return Floor{Worst: &worst} }
 func medianAtMost(median float64) Floor  { return Floor{Median: &median} }
 func medianAtLeast(median float64) Floor { return Floor{Median: &median, AtLeast: true} }
 
-// add takes a value down, rounded to what it can mean.
+// add records a value, rounded to a meaningful precision.
 func (f *Figure) add(v float64) { f.Values = append(f.Values, math.Round(v*1000)/1000) }
 
-// sum works out what the values come to. Values keep their order, which is that of
+// sum computes Least, Median, Worst and Met. Values keep their order, which is that of
 // the runs.
 func (f *Figure) sum() {
 	f.Runs = len(f.Values)
@@ -60,7 +60,7 @@ func (f *Figure) sum() {
 	f.Met = f.Floor.reached(f.Floor.Median, median) && f.Floor.reached(f.Floor.Worst, worst)
 }
 
-// middle is the median of sorted values: of an even number, the mean of both.
+// middle returns the median of sorted values: of an even number, the mean of the middle two.
 func middle(sorted []float64) float64 {
 	n := len(sorted)
 	return (sorted[n/2] + sorted[(n-1)/2]) / 2

@@ -38,7 +38,7 @@ func TestFigureSums(t *testing.T) {
 	}
 }
 
-// What was not measured has not reached its floor.
+// A figure without values has not reached its floor.
 func TestNothingMeasured(t *testing.T) {
 	floored, free := Figure{Floor: worstAtMost(1)}, Figure{}
 	floored.sum()
@@ -48,7 +48,7 @@ func TestNothingMeasured(t *testing.T) {
 	}
 }
 
-// The raw requests are those of the interruption and a little about it.
+// The raw requests are those of the interruption and a few around it.
 func TestStamps(t *testing.T) {
 	onset := time.Now()
 	at := func(ms int) time.Time { return onset.Add(time.Duration(ms) * time.Millisecond) }
@@ -79,7 +79,7 @@ PASS
 	}
 }
 
-// The report can be read again, and has a line for each run.
+// The report can be parsed again, and has a line for each run.
 func TestReportIsReadAgain(t *testing.T) {
 	r := newReport("1.0.0", 7, true)
 	f := &Figure{Group: "carrier lost", What: "new sessions", Unit: "ms", Floor: worstAtMost(20)}

@@ -13,8 +13,8 @@ import (
 	"swerve/testenv/wait"
 )
 
-// flowPause is how often each of many flows sends, and answerWithin how long its
-// packets have for their answers.
+// flowPause is the interval at which each of many flows sends, and answerWithin how long
+// its packets wait for their answers.
 const (
 	flowPause    = 250 * time.Millisecond
 	answerWithin = time.Second
@@ -23,8 +23,8 @@ const (
 // echoPort is where the flows' echo listens.
 const echoPort = 7
 
-// flows are many UDP flows of the client, each with a socket of its own, that send
-// in turn.
+// flows are many UDP flows of the client, each with a socket of its own, that send in
+// turn.
 type flows struct {
 	conns  []*net.UDPConn
 	echo   net.PacketConn
@@ -32,7 +32,7 @@ type flows struct {
 	tasks  sync.WaitGroup
 
 	mu sync.Mutex
-	// sent, by flow and number, and whether it was answered.
+	// sent has the times of sending by flow and number, answered whether an answer came.
 	sent     [][]time.Time
 	answered [][]bool
 }
@@ -71,7 +71,7 @@ func (f *flows) stop() {
 	f.tasks.Wait()
 }
 
-// answer sends every packet back to where it came from, until its socket is closed.
+// answer returns every packet to its sender, until its socket is closed.
 func (f *flows) answer() {
 	buf := make([]byte, 64)
 	for {
@@ -79,11 +79,11 @@ func (f *flows) answer() {
 		if err != nil {
 			return
 		}
-		_, _ = f.echo.WriteTo(buf[:n], from) // a lost answer is what is counted
+		_, _ = f.echo.WriteTo(buf[:n], from) // lost answers are counted
 	}
 }
 
-// send has the flows send one after the other, evenly over flowPause.
+// send makes the flows send one after the other, evenly over flowPause.
 func (f *flows) send(ctx context.Context) {
 	begin := time.Now()
 	for n := 0; ; n++ {
@@ -101,10 +101,10 @@ func (f *flows) sendOne(i int) {
 	f.sent[i] = append(f.sent[i], time.Now())
 	f.answered[i] = append(f.answered[i], false)
 	f.mu.Unlock()
-	_, _ = f.conns[i].Write(binary.BigEndian.AppendUint32(nil, uint32(number))) // likewise
+	_, _ = f.conns[i].Write(binary.BigEndian.AppendUint32(nil, uint32(number))) // lost requests are counted as well
 }
 
-// read notes the answers of a flow until its socket is closed.
+// read records the answers of a flow until its socket is closed.
 func (f *flows) read(i int, conn *net.UDPConn) {
 	buf := make([]byte, 64)
 	for {
@@ -113,7 +113,7 @@ func (f *flows) read(i int, conn *net.UDPConn) {
 			return
 		}
 		if err != nil || n != 4 {
-			continue // an ICMP error, say: that packet has no answer
+			continue // for example an ICMP error: that packet has no answer
 		}
 		f.mu.Lock()
 		if number := int(binary.BigEndian.Uint32(buf)); number < len(f.answered[i]) {
@@ -135,8 +135,8 @@ func (f *flows) allAnswered() bool {
 	return true
 }
 
-// lastUnanswered is the latest sending before an instant that had no answer; the
-// zero time where all had one.
+// lastUnanswered returns the latest sending before an instant that had no answer; the
+// zero time if all had one.
 func (f *flows) lastUnanswered(before time.Time) (last time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

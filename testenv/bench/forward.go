@@ -21,13 +21,13 @@ import (
 
 const forwardGroup = "forwarding, beside conntrack with one masquerade rule"
 
-// How long each of a pair is measured.
+// The duration of each measurement of a pair.
 const (
 	bulkSpan  = 2 * time.Second
 	floodSpan = time.Second
 )
 
-// forward compares what a gateway forwards under Swerve with what it does by one
+// forward compares the forwarding rate of a gateway under Swerve with that of one
 // masquerade rule, in pairs whose order alternates.
 func (m *measurer) forward(ctx context.Context) error {
 	swerve, peer, err := m.roads(ctx)
@@ -90,7 +90,7 @@ func pair(ctx context.Context, measure func(context.Context, *road) (float64, er
 	return ofA, ofB, err
 }
 
-// bulkRateOf is what iperf3 gets through, in bits a second.
+// bulkRateOf returns iperf3's throughput, in bits a second.
 func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 	server := r.server.Command("iperf3", "-s", "-1", "-B", lab.Server4.String())
 	if err := r.server.Start(server); err != nil {
@@ -107,34 +107,34 @@ func bulkRateOf(ctx context.Context, r *road) (float64, error) {
 	return iperf(r.client)
 }
 
-// iperf runs a client and reads what its server received.
+// iperf runs a client and parses what its server received.
 func iperf(client *netns.NS) (float64, error) {
 	out, err := client.Run("iperf3", "-c", lab.Server4.String(), "-t", strconv.Itoa(int(bulkSpan/time.Second)), "-J")
 	if err != nil {
 		return 0, err
 	}
-	var told struct {
+	var report struct {
 		End struct {
 			Received struct {
 				BitsPerSecond float64 `json:"bits_per_second"`
 			} `json:"sum_received"`
 		} `json:"end"`
 	}
-	if err := json.Unmarshal([]byte(out), &told); err != nil {
-		return 0, fmt.Errorf("read iperf3: %w", err)
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		return 0, fmt.Errorf("parse the output of iperf3: %w", err)
 	}
-	if told.End.Received.BitsPerSecond <= 0 {
-		return 0, fmt.Errorf("iperf3 got nothing through: %s", out)
+	if report.End.Received.BitsPerSecond <= 0 {
+		return 0, fmt.Errorf("iperf3 transferred nothing: %s", out)
 	}
-	return told.End.Received.BitsPerSecond, nil
+	return report.End.Received.BitsPerSecond, nil
 }
 
-// floodPort is where the flood goes. Nobody reads it there: the kernel drops what
-// does not fit, which costs next to nothing and sends no answer.
+// floodPort is the destination of the flood. Nobody reads it there: the kernel drops
+// what does not fit, which costs almost nothing and sends no answer.
 const floodPort = 9
 
-// floodRateOf is how many of the smallest packets arrive a second, of as many as one
-// processor sends: 18 bytes of payload make frames of 64 bytes with their checksum.
+// floodRateOf returns how many of the smallest packets arrive a second, of as many as one
+// processor sends: 18 bytes of payload make frames of 64 bytes including their checksum.
 func floodRateOf(_ context.Context, r *road) (float64, error) {
 	sink, err := r.server.ListenPacket("udp4", netip.AddrPortFrom(lab.Server4, floodPort).String())
 	if err != nil {
@@ -161,7 +161,7 @@ func floodRateOf(_ context.Context, r *road) (float64, error) {
 	return float64(after-before) / took.Seconds(), err
 }
 
-// establish has one packet go each way, so that the flow is one that was answered.
+// establish sends one packet each way, so that the flow counts as answered.
 func establish(conn net.Conn, sink net.PacketConn) error {
 	limit := time.Now().Add(wait.Patience)
 	buf := make([]byte, 18)
@@ -181,7 +181,7 @@ func establish(conn net.Conn, sink net.PacketConn) error {
 	return err
 }
 
-// flood sends in batches, on the first processor, for a while.
+// flood sends in batches, on the first processor, for span.
 func flood(conn *net.UDPConn, span time.Duration) (took time.Duration, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -201,7 +201,7 @@ func flood(conn *net.UDPConn, span time.Duration) (took time.Duration, err error
 	}
 }
 
-// bindTo keeps the calling thread on a processor until what it returns is called.
+// bindTo keeps the calling thread on a processor until the returned function is called.
 func bindTo(cpu int) (release func()) {
 	var before, one unix.CPUSet
 	if unix.SchedGetaffinity(0, &before) != nil {
@@ -211,10 +211,10 @@ func bindTo(cpu int) (release func()) {
 	if unix.SchedSetaffinity(0, &one) != nil {
 		return func() {}
 	}
-	return func() { _ = unix.SchedSetaffinity(0, &before) } // it was allowed before
+	return func() { _ = unix.SchedSetaffinity(0, &before) } // cannot fail: it was the affinity before
 }
 
-// arrived is how many packets the server has from both uplinks.
+// arrived returns how many packets the server has received from both uplinks.
 func arrived(r *road) (n uint64, err error) {
 	for i := range roadISP {
 		link, err := r.server.Netlink().LinkByName(fmt.Sprintf("isp%d", i))

@@ -9,8 +9,8 @@ import (
 // unitNice is the nice value that the unit gives the daemon.
 const unitNice = "-10"
 
-// startGateway builds a lab with two uplinks and starts the daemon in its gateway, with
-// nothing but the defaults, and waits until all is up.
+// startGateway builds a lab with two uplinks, starts the daemon in its gateway with the
+// defaults, and waits until all is up.
 func startGateway(ctx context.Context, binary string) (*lab.Swerve, error) {
 	l, err := lab.New(lab.Options{})
 	if err != nil {
@@ -30,7 +30,7 @@ func startGateway(ctx context.Context, binary string) (*lab.Swerve, error) {
 	return g, nil
 }
 
-// awaitUp waits until the present daemon has every uplink up in both families.
+// awaitUp waits until the running daemon has every uplink up in both families.
 func awaitUp(ctx context.Context, g lab.Gateway) error {
 	_, err := lab.Await(ctx, g, "the uplinks to be up", lab.AllUp)
 	return err

@@ -12,17 +12,17 @@ import (
 	"swerve/testenv/wait"
 )
 
-// bulkRate is how many packets a second a stream sends; each is answered, so that
-// both ways count.
+// bulkRate is how many packets a second a stream sends; each is answered, so both
+// directions count.
 const bulkRate = 1000
 
-// times is how often a life is taken, or given, in one run.
+// times is how often the daemon is reloaded, restarted or killed in one run.
 const times = 10
 
-// lifePart is something that happens to the daemon and must not disturb traffic.
+// lifePart is an event in the daemon's life that must not disturb traffic.
 type lifePart struct {
 	what string
-	do   func(ctx context.Context, g lab.Gateway, lots *rand.Rand) error
+	do   func(ctx context.Context, g lab.Gateway, random *rand.Rand) error
 }
 
 var lifeParts = []lifePart{
@@ -34,11 +34,11 @@ var lifeParts = []lifePart{
 // lives counts what is lost while the daemon is reloaded, restarted and killed
 // under 1,000 packets a second each way and in each family.
 func (m *measurer) lives(ctx context.Context) error {
-	lots := rand.New(rand.NewPCG(m.report.Seed, 9))
+	random := rand.New(rand.NewPCG(m.report.Seed, 9))
 	for _, p := range lifeParts {
 		figure := &Figure{Group: "at 1,000 packets a second each way", What: p.what, Unit: "packets", Floor: worstAtMost(0)}
 		for i := range max(1, m.runs/20) {
-			lost, err := m.playLife(ctx, p, lots)
+			lost, err := m.playLife(ctx, p, random)
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.what, err)
 			}
@@ -50,8 +50,8 @@ func (m *measurer) lives(ctx context.Context) error {
 	return nil
 }
 
-// playLife is one run, and returns how many requests had no answer.
-func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (lost int, err error) {
+// playLife makes one run, and returns how many requests had no answer.
+func (m *measurer) playLife(ctx context.Context, p lifePart, random *rand.Rand) (lost int, err error) {
 	g, err := startGateway(ctx, m.binary)
 	if err != nil {
 		return 0, err
@@ -64,7 +64,7 @@ func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (l
 	defer server.Close()
 	var all []*session
 	for _, f := range failover.Families {
-		// An answer that comes late was not lost, this machine was slow.
+		// A late answer is no loss: this machine was slow.
 		c, err := traffic.Start(g.Client, traffic.UDPStream, lab.Servers[f], traffic.Options{Rate: bulkRate, Timeout: 3 * time.Second})
 		if err != nil {
 			return 0, err
@@ -75,7 +75,7 @@ func (m *measurer) playLife(ctx context.Context, p lifePart, lots *rand.Rand) (l
 	if err := wait.Until(ctx, "the streams to be answered", func() bool { return all[0].flows() && all[1].flows() }); err != nil {
 		return 0, err
 	}
-	if err := p.do(ctx, g, lots); err != nil {
+	if err := p.do(ctx, g, random); err != nil {
 		return 0, err
 	}
 	for _, s := range all {
@@ -123,14 +123,14 @@ func restarts(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 	return nil
 }
 
-// kills ends the daemon at random instants: half of them while it starts.
-func kills(ctx context.Context, g lab.Gateway, lots *rand.Rand) error {
+// kills kills the daemon at random instants: half of them while it starts.
+func kills(ctx context.Context, g lab.Gateway, random *rand.Rand) error {
 	for i := range times {
 		span := 100 * time.Millisecond
 		if i%2 == 0 {
 			span = 800 * time.Millisecond
 		}
-		if err := wait.Sleep(ctx, time.Duration(lots.Int64N(int64(span)))); err != nil {
+		if err := wait.Sleep(ctx, time.Duration(random.Int64N(int64(span)))); err != nil {
 			return err
 		}
 		if err := g.Kill(); err != nil {

@@ -16,7 +16,7 @@ import (
 type measurer struct {
 	report *Report
 	binary string
-	// runs of each latency figure; the other parts scale with it.
+	// runs is the number for each latency figure; the other parts scale with it.
 	runs      int
 	benchtime string
 }
@@ -38,7 +38,7 @@ func main() {
 	runs := flag.Int("runs", 0, "runs of each latency figure; 0: 100, or 6 where short")
 	seed := flag.Uint64("seed", 1, "of all random choices")
 	only := flag.String("only", "", "only the parts whose name matches this `PATTERN`")
-	tables := flag.String("tables", "", "measure nothing: make the tables in the documents of this report `FILE`")
+	tables := flag.String("tables", "", "measure nothing: update the tables in the documents from this report `FILE`")
 	flag.Parse()
 	if *tables != "" {
 		exitOn(writeTables(*tables, documents))
@@ -64,13 +64,13 @@ func main() {
 	if missed := m.report.missed(); len(missed) > 0 {
 		fmt.Fprintf(os.Stderr, "\nbench: %d figures miss their floors:\n", len(missed))
 		for _, f := range missed {
-			fmt.Fprintf(os.Stderr, "  %s, %s %s: %s; the floor is %s\n", f.Group, f.What, f.Family, f.told(), f.Floor)
+			fmt.Fprintf(os.Stderr, "  %s, %s %s: %s; the floor is %s\n", f.Group, f.What, f.Family, f.text(), f.Floor)
 		}
 		os.Exit(1)
 	}
 }
 
-// exitOn ends the program where there is an error.
+// exitOn ends the program if there is an error.
 func exitOn(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -94,7 +94,7 @@ func (m *measurer) parts() []part {
 		part{"size", m.sizes}, part{"micro", m.micro})
 }
 
-// measure does the parts that are asked for.
+// measure runs the requested parts.
 func (m *measurer) measure(ctx context.Context, only *regexp.Regexp) error {
 	begin := time.Now()
 	for _, p := range m.parts() {
@@ -109,7 +109,7 @@ func (m *measurer) measure(ctx context.Context, only *regexp.Regexp) error {
 	return nil
 }
 
-// progress reports on standard error what is done.
+// progress reports progress on standard error.
 func (m *measurer) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

@@ -18,7 +18,7 @@ type Micro struct {
 }
 
 // benchmarks are those of the hot path, by package: a step of the engine, a plan, a
-// ruleset, and bringing a kernel to it.
+// ruleset, and applying it to a kernel.
 var benchmarks = []struct{ pkg, names string }{
 	{"failover", "^(BenchmarkStep|BenchmarkView)$"},
 	{"routing", "^(BenchmarkPlan|BenchmarkSwitch|BenchmarkRead)$"},
@@ -26,7 +26,7 @@ var benchmarks = []struct{ pkg, names string }{
 	{"daemon", "^(BenchmarkSwitchOnAKernel|BenchmarkPass)$"},
 }
 
-// micro runs them by go test, whose figures these are.
+// micro runs them with go test, and reports its figures.
 func (m *measurer) micro(ctx context.Context) error {
 	for _, b := range benchmarks {
 		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", b.names, "-benchtime", m.benchtime, "./"+b.pkg)
@@ -44,8 +44,8 @@ func (m *measurer) micro(ctx context.Context) error {
 	return nil
 }
 
-// benchLine is a line of go test -bench: the name, perhaps with the number of
-// processors, the rounds, and the time of one.
+// benchLine is a line of go test -bench: the name, with the number of processors where
+// it is not 1, the number of rounds, and the time of one.
 var benchLine = regexp.MustCompile(`^(Benchmark\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`)
 
 func parseBenchmarks(pkg string, out []byte) (all []Micro) {

@@ -42,8 +42,8 @@ func TestDaemonIsAsNiceAsItsUnit(t *testing.T) {
 	}
 }
 
-// Each fault can be played, and what it costs is reported for both families. How much
-// that may be is for the bench to judge, on a machine that does nothing else.
+// Each fault can be played, and its cost is reported for both families. The bench judges
+// that cost, on a machine that does nothing else.
 func TestFaultsCanBePlayed(t *testing.T) {
 	for _, p := range faultParts {
 		t.Run(p.group, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestFaultsCanBePlayed(t *testing.T) {
 					t.Errorf("%s: new sessions interrupted for %v ms", f, v)
 				}
 				if n := len(figures.apply[f].Values); !p.dead && n != 1 {
-					t.Errorf("%s: %d switches were told", f, n)
+					t.Errorf("%s: %d switches were reported", f, n)
 				}
 			}
 			if len(run.Sessions) != 6 || len(run.Sessions[0].Requests) < 3 {
@@ -74,7 +74,7 @@ func TestFaultsCanBePlayed(t *testing.T) {
 	}
 }
 
-// Where nobody uses the line the kernel's own messages show when its ladders turned.
+// For a line that nobody uses the kernel's messages show when its ladders turned.
 func TestUnusedLineCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	took, late, err := m.playUnused(t.Context(), 300*time.Millisecond)
@@ -88,7 +88,7 @@ func TestUnusedLineCanBePlayed(t *testing.T) {
 	}
 }
 
-// Flows among many are moved, each, and soon all of their packets are answered.
+// Each of many flows is moved, and soon all of their packets are answered.
 func TestCrowdCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	last, _, _, err := m.playCrowd(t.Context(), 2000, 0)
@@ -100,7 +100,7 @@ func TestCrowdCanBePlayed(t *testing.T) {
 	}
 }
 
-// The two roads forward, and are found alike within a wide margin.
+// The two roads forward, at similar rates within a wide margin.
 func TestRoadsForward(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
 	swerve, peer, err := m.roads(t.Context())
@@ -115,7 +115,7 @@ func TestRoadsForward(t *testing.T) {
 	}
 }
 
-// The bare peer's arguments are what it reads.
+// The arguments of the bare peer can be parsed.
 func TestBarePinger(t *testing.T) {
 	p, err := barePinger([]string{"wan0", "203.0.113.2", "16777216", "1.1.1.1"})
 	if err != nil || p.InterfaceName != "wan0" || p.Source != "203.0.113.2" || p.Count != 1 || p.Addr() != "1.1.1.1" {
@@ -123,7 +123,7 @@ func TestBarePinger(t *testing.T) {
 	}
 }
 
-// A process's own time grows as it works.
+// A process's processor time grows while it works.
 func TestProcessorTime(t *testing.T) {
 	before, err := processorTime(os.Getpid())
 	if err != nil {
@@ -140,7 +140,7 @@ func TestProcessorTime(t *testing.T) {
 	}
 }
 
-// Worlds are played, each once, and what came of each is handed on.
+// Worlds are played, each once, and the result of each is passed on.
 func TestWorldsCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true)}
 	for _, h := range hardships {
@@ -160,6 +160,6 @@ func TestWorldsCanBePlayed(t *testing.T) {
 	h := hardships[0]
 	h.script = "no such hardship"
 	if err := m.playWorlds(t.Context(), h, 3, time.Hour, func(simulator.Stats) {}); err == nil {
-		t.Error("a script that nobody understands was played")
+		t.Error("an invalid script was played")
 	}
 }

@@ -8,19 +8,19 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// Run is one playing of a fault, with what its clients sent and got back. Times
-// are milliseconds.
+// Run is one run of a fault, with what its clients sent and received. Times are
+// milliseconds.
 type Run struct {
 	Group string `json:"group"`
 	// Phase is how long after the daemon's first answer the fault began, a random time.
 	Phase float64 `json:"phase_ms"`
-	// Reported is the kernel's message of the lost carrier, after the onset.
+	// Reported is when the kernel reported the lost carrier, after the onset.
 	Reported *float64  `json:"reported_ms,omitempty"`
 	Sessions []Session `json:"sessions,omitempty"`
 }
 
-// Session is one client's requests about a fault, from just before its onset to
-// just after its end.
+// Session is one client's requests around a fault, from just before its onset to just
+// after its end.
 type Session struct {
 	Kind     string  `json:"kind"`
 	Family   string  `json:"family"`
@@ -28,7 +28,7 @@ type Session struct {
 }
 
 // Stamp is a request: when it was sent, after the onset, and how long its answer
-// took. On the wire [sent, took], or [sent, null] without an answer.
+// took. As JSON it is [sent, took], or [sent, null] without an answer.
 type Stamp struct {
 	Sent float64
 	Took *float64
@@ -40,7 +40,7 @@ func (s Stamp) MarshalJSON() ([]byte, error) { return json.Marshal([]any{s.Sent,
 // around is how much of a log before and after an interruption is kept.
 const around = 30 * time.Millisecond
 
-// stamps are the requests of an interruption, and a few on both sides.
+// stamps returns the requests of an interruption, and a few before and after it.
 func stamps(log []traffic.Request, onset time.Time, interruption time.Duration) []Stamp {
 	all := []Stamp{}
 	for _, r := range log {
@@ -61,6 +61,6 @@ func stamps(log []traffic.Request, onset time.Time, interruption time.Duration) 
 	return all
 }
 
-// millis is a time in milliseconds, hundredths the same to two digits.
+// millis converts a time to milliseconds, hundredths likewise to two digits.
 func millis(d time.Duration) float64     { return float64(d) / float64(time.Millisecond) }
 func hundredths(d time.Duration) float64 { return math.Round(millis(d)*100) / 100 }

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reportVersion is the format of the report. Fields may be added under one version.
+// reportVersion is the version of the report's format. Adding fields keeps the version.
 const reportVersion = 1
 
-// Report is all that one run of the bench found: bench.json.
+// Report has all results of one run of the bench: bench.json.
 type Report struct {
 	Version  int       `json:"version"`
 	Taken    time.Time `json:"taken"`
@@ -25,11 +25,11 @@ type Report struct {
 	CPUs     int       `json:"cpus"`
 	Seed     uint64    `json:"seed"`
 	Short    bool      `json:"short"`
-	// Figures in the order of the tables, Micro what the packages' own benchmarks
-	// printed.
+	// Figures are in the order of the tables, Micro is the output of the packages' own
+	// benchmarks.
 	Figures []*Figure `json:"figures"`
 	Micro   []Micro   `json:"micro"`
-	// Runs hold the clients' raw timestamps. They are written one a line.
+	// Runs hold the clients' raw timestamps. Each is written on one line.
 	Runs []Run `json:"-"`
 }
 
@@ -48,7 +48,7 @@ func kernel() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// add takes a part's figures over, summed up.
+// add summarizes a part's figures and adds them.
 func (r *Report) add(figures ...*Figure) {
 	for _, f := range figures {
 		f.sum()
@@ -56,7 +56,7 @@ func (r *Report) add(figures ...*Figure) {
 	}
 }
 
-// missed lists the figures that do not reach their floors.
+// missed lists the figures that miss their floors.
 func (r *Report) missed() (all []*Figure) {
 	for _, f := range r.Figures {
 		if !f.Met {
@@ -66,7 +66,7 @@ func (r *Report) missed() (all []*Figure) {
 	return all
 }
 
-// encode writes the report as JSON that also diff(1) can read: a run is a line.
+// encode encodes the report as JSON that suits diff(1): a run is a line.
 func (r *Report) encode() ([]byte, error) {
 	head, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
@@ -101,7 +101,7 @@ func (r *Report) write(path string) error {
 	return nil
 }
 
-// readReport reads what write has written. The runs are left out.
+// readReport parses a written report, without its runs.
 func readReport(path string) (*Report, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -112,7 +112,7 @@ func readReport(path string) (*Report, error) {
 		return nil, fmt.Errorf("read the report %s: %w", path, err)
 	}
 	if r.Version != reportVersion {
-		return nil, fmt.Errorf("read the report %s: version %d; this bench knows version %d", path, r.Version, reportVersion)
+		return nil, fmt.Errorf("read the report %s: version %d; this bench reads version %d", path, r.Version, reportVersion)
 	}
 	return r, nil
 }

@@ -17,12 +17,12 @@ import (
 
 const restGroup = "at rest, 2 uplinks and 6 targets"
 
-// restWindow is the time over which one value is taken.
+// restWindow is the time over which one value is measured.
 const restWindow = 15 * time.Second
 
-// rest compares the daemon that does nothing but watch with peers that send the
-// same probes: bare pro-bing, and fping. They run at the same time, each in a lab of
-// its own, so that what else the machine does meets all alike.
+// rest compares an idle daemon with peers that send the same probes: bare pro-bing, and
+// fping. They run at the same time, each in a lab of its own, so that other load on the
+// machine affects all alike.
 func (m *measurer) rest(ctx context.Context) error {
 	share := &Figure{Group: restGroup, What: "processor time, of one core", Unit: "%", Floor: medianAtMost(2)}
 	ratio := &Figure{Group: restGroup, What: "processor time, beside bare pro-bing", Unit: "×", Floor: medianAtMost(1.2)}
@@ -44,7 +44,7 @@ func (m *measurer) rest(ctx context.Context) error {
 	}
 	defer stopPings()
 	daemon := []int{swerve.Pid()}
-	if err := wait.Sleep(ctx, 5*time.Second); err != nil { // starting is over by then
+	if err := wait.Sleep(ctx, 5*time.Second); err != nil { // until starting is over
 		return err
 	}
 	for i := range max(2, m.runs/8) {
@@ -66,9 +66,8 @@ func (m *measurer) rest(ctx context.Context) error {
 	return nil
 }
 
-// startPeer runs programs in the gateway of a lab whose kernel Swerve has prepared:
-// its daemon is killed, so that what it leaves still keeps each probe on its
-// uplink.
+// startPeer runs programs in the gateway of a lab whose kernel Swerve has prepared: its
+// daemon is killed, and what it leaves still keeps each probe on its uplink.
 func (m *measurer) startPeer(ctx context.Context, commands func(*lab.Lab) ([]*exec.Cmd, error)) (pids []int, stop func(), err error) {
 	g, err := startGateway(ctx, m.binary)
 	if err != nil {
@@ -102,7 +101,7 @@ func (m *measurer) startPeer(ctx context.Context, commands func(*lab.Lab) ([]*ex
 	return pids, stop, nil
 }
 
-// fpingCommands are an fping for each uplink and family, a probe a second to each
+// fpingCommands run an fping for each uplink and family, with a probe a second to each
 // target.
 func fpingCommands(l *lab.Lab) (all []*exec.Cmd, err error) {
 	for i := range l.Uplinks {
@@ -119,7 +118,7 @@ func fpingCommands(l *lab.Lab) (all []*exec.Cmd, err error) {
 	return all, nil
 }
 
-// usedOver is the processor time that groups of processes use over a while.
+// usedOver returns the processor time that groups of processes use over span.
 func usedOver(ctx context.Context, span time.Duration, groups ...[]int) ([]time.Duration, error) {
 	before, err := usedBy(groups)
 	if err != nil {
@@ -154,9 +153,9 @@ func usedBy(groups [][]int) ([]time.Duration, error) {
 	return all, nil
 }
 
-// processorTime is what the threads of a process have used so far: the first field
-// of /proc/PID/task/TID/schedstat, in nanoseconds. The hundredths of a second in
-// /proc/PID/stat would be too coarse for fping.
+// processorTime is what the threads of a process have used so far: the first field of
+// /proc/PID/task/TID/schedstat, in nanoseconds. The hundredths of a second in
+// /proc/PID/stat are too coarse for fping.
 func processorTime(pid int) (used time.Duration, err error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {
@@ -176,8 +175,8 @@ func processorTime(pid int) (used time.Duration, err error) {
 	return used, nil
 }
 
-// residentMiB is the memory of a process by a field of /proc/PID/status: VmRSS, all
-// that is resident, or RssAnon, without the pages of the program's file.
+// residentMiB returns a process's memory from a field of /proc/PID/status: VmRSS, all
+// resident memory, or RssAnon, without the pages of the program's file.
 func residentMiB(pid int, field string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 	"swerve/testenv/wait"
 )
 
-// road is a client, a gateway with two uplinks, and a server, one veth apart: the
-// labs' wires run in user space and would be all that is measured.
+// road is a client, a gateway with two uplinks, and a server, connected by veths: the
+// labs' wires run in user space, and a measurement over them would measure only them.
 type road struct {
 	client, gateway, server *netns.NS
 	stop                    func()
 }
 
-// The road's plan, IPv4 alone.
+// The road's addresses, IPv4 only.
 var (
 	roadClient = netip.MustParsePrefix("192.168.10.10/24")
 	roadLAN    = netip.MustParsePrefix("192.168.10.1/24")
@@ -32,7 +32,7 @@ var (
 	roadISP    = [2]netip.Prefix{netip.MustParsePrefix("203.0.113.1/24"), netip.MustParsePrefix("198.51.100.1/24")}
 )
 
-// newRoad builds a road whose gateway forwards and does nothing else.
+// newRoad builds a road whose gateway only forwards.
 func newRoad() (*road, error) {
 	r := &road{stop: func() {}}
 	for _, ns := range []**netns.NS{&r.client, &r.gateway, &r.server} {
@@ -120,7 +120,7 @@ func defaultVia(ns *netns.NS, name string, hop netip.Addr, metric int) error {
 		Dst: all, Gw: hop.AsSlice(), LinkIndex: link.Attrs().Index, Priority: metric})
 }
 
-// masquerade is the peer: one rule, and conntrack with it.
+// masquerade is the peer: one rule, with conntrack.
 const masquerade = `table ip peer {
   chain post {
     type nat hook postrouting priority srcnat; policy accept;
@@ -129,7 +129,7 @@ const masquerade = `table ip peer {
 }
 `
 
-// byRule has the gateway do what a gateway does without Swerve.
+// byRule configures the gateway as one without Swerve.
 func (r *road) byRule() error {
 	cmd := r.gateway.Command("nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(masquerade)

@@ -10,10 +10,10 @@ import (
 	"swerve/testenv/simulator"
 )
 
-// world is how long each simulated world lives.
+// world is the length of each simulated world.
 const world = 10 * 24 * time.Hour
 
-// hardship is what befalls both uplinks of a simulated gateway all the time.
+// hardship affects both uplinks of a simulated gateway all the time.
 type hardship struct {
 	group, script string
 	figures       func(group string) []*Figure
@@ -47,7 +47,7 @@ var hardships = []hardship{
 	},
 }
 
-// simulated plays link life to the engine in virtual time: a value for each world.
+// simulated plays link life to the engine in virtual time, with a value for each world.
 func (m *measurer) simulated(ctx context.Context) error {
 	worlds := max(2, m.runs)
 	for _, h := range hardships {
@@ -67,7 +67,7 @@ func (m *measurer) simulated(ctx context.Context) error {
 	return nil
 }
 
-// playWorlds plays worlds, and hands each one's outcome on.
+// playWorlds plays worlds, and passes on each one's statistics.
 func (m *measurer) playWorlds(ctx context.Context, h hardship, worlds int, length time.Duration, take func(simulator.Stats)) error {
 	script := func(i int) simulator.Script {
 		return simulator.Steady(simulator.TwoUplinks, []string{"fiber", "lte"}, m.report.Seed+uint64(i), length, h.script)

@@ -15,7 +15,7 @@ type document struct {
 	kind tableKind
 }
 
-// documents are those, from the repository's root.
+// documents are the documents with tables, relative to the repository's root.
 var documents = []document{{"README.md", headlines}, {"docs/FIGURES.md", everything}}
 
 // The marks between which a table stands.
@@ -24,7 +24,7 @@ const (
 	endMark   = "<!-- end of figures -->\n"
 )
 
-// tableKind is how much of the report a table has.
+// tableKind selects how much of the report a table has.
 type tableKind int
 
 const (
@@ -34,7 +34,7 @@ const (
 	everything
 )
 
-// writeTables puts the tables of a report into documents.
+// writeTables writes the tables of a report into documents.
 func writeTables(report string, into []document) error {
 	r, err := readReport(report)
 	if err != nil {
@@ -56,17 +56,17 @@ func writeTables(report string, into []document) error {
 	return nil
 }
 
-// replaceTable puts a table between the marks of a text.
+// replaceTable replaces the table between the marks of a text.
 func replaceTable(text []byte, table string) ([]byte, error) {
 	head, rest, begins := bytes.Cut(text, []byte(beginMark))
 	_, tail, ends := bytes.Cut(rest, []byte(endMark))
 	if !begins || !ends {
-		return nil, fmt.Errorf("the marks %q and %q are not there", beginMark, endMark)
+		return nil, fmt.Errorf("the marks %q and %q are missing", beginMark, endMark)
 	}
 	return bytes.Join([][]byte{head, []byte(beginMark), []byte(table), []byte(endMark), tail}, nil), nil
 }
 
-// tableOf is a report as a Markdown table, with a line that tells where it is from.
+// tableOf formats a report as a Markdown table, with a line about its origin.
 func tableOf(r *Report, kind tableKind) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nMeasured on %s with %s, Linux %s, %d processors, seed %d%s.\n\n",
@@ -104,7 +104,7 @@ func (f *Figure) title() string {
 	return title
 }
 
-// emphasised is the worst value, and a word where the figure misses its floor.
+// emphasised formats the worst value, marked if the figure misses its floor.
 func emphasised(f *Figure) string {
 	if f.Met {
 		return number(f.Worst)
@@ -112,7 +112,7 @@ func emphasised(f *Figure) string {
 	return number(f.Worst) + " **missed**"
 }
 
-// String is the floor in words; empty where there is none.
+// String formats the floor; empty if there is none.
 func (f Floor) String() string {
 	sign := "≤ "
 	if f.AtLeast {
@@ -129,15 +129,15 @@ func (f Floor) String() string {
 	return ""
 }
 
-// told is a figure in a line.
-func (f *Figure) told() string {
+// text formats a figure in one line.
+func (f *Figure) text() string {
 	if f.Runs == 0 {
 		return "nothing was measured"
 	}
 	return fmt.Sprintf("median %s, worst %s %s", number(f.Median), number(f.Worst), f.Unit)
 }
 
-// number writes a value with three digits that count, or more where it is whole.
+// number formats a value with three significant digits, or more if it is whole.
 func number(v *float64) string {
 	switch {
 	case v == nil:

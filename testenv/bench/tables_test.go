@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// root is the repository's, as seen from here.
+// root is the repository's root, relative to this folder.
 const root = "../.."
 
-// The documents have what the report says, and nothing else.
+// The documents have what the report has, and nothing else.
 func TestDocumentsAgreeWithTheReport(t *testing.T) {
 	report, err := readReport(filepath.Join(root, "docs/bench.json"))
 	if err != nil {
@@ -26,7 +26,7 @@ func TestDocumentsAgreeWithTheReport(t *testing.T) {
 			t.Fatalf("%s: %v", d.path, err)
 		}
 		if string(fresh) != string(text) {
-			t.Errorf("%s has another table than docs/bench.json gives; make bench-tables writes it", d.path)
+			t.Errorf("the table in %s differs from docs/bench.json; run make bench-tables", d.path)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func TestTable(t *testing.T) {
 
 func TestMarksAreNeeded(t *testing.T) {
 	if _, err := replaceTable([]byte("no marks"), "x"); err == nil {
-		t.Error("a text without marks was taken")
+		t.Error("a text without marks was accepted")
 	}
 	text := "a\n" + beginMark + "old\n" + endMark + "z\n"
 	if got, err := replaceTable([]byte(text), "new\n"); err != nil || string(got) != "a\n"+beginMark+"new\n"+endMark+"z\n" {

@@ -18,14 +18,14 @@ import (
 
 const unusedGroup = "black-hole, nobody using the line"
 
-// defaultTable is the routing table of the policy default, and bestMetric that of
-// its ladder's first rung.
+// defaultTable is the routing table of the default policy, and bestMetric that of its
+// ladder's first rung.
 var defaultTable = lane.DefaultLayout.Table(lane.DefaultPolicy)
 
 const bestMetric = 1
 
-// unused measures how soon new sessions would go elsewhere where only probes can
-// notice: until the kernel reports that the ladder leads out by the other uplink.
+// unused measures how soon new sessions would go elsewhere if only probes can detect the
+// fault: until the kernel reports that the other uplink is first on the ladder.
 func (m *measurer) unused(ctx context.Context) error {
 	var figures [2]*Figure
 	for _, f := range failover.Families {
@@ -50,7 +50,7 @@ func (m *measurer) unused(ctx context.Context) error {
 	return nil
 }
 
-// playUnused is one run: how long each family took, and how late the lab was.
+// playUnused makes one run: how long each family took, and how late the lab was.
 func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2]time.Duration, late time.Duration, err error) {
 	g, err := startGateway(ctx, m.binary)
 	if err != nil {
@@ -86,7 +86,7 @@ func (m *measurer) playUnused(ctx context.Context, phase time.Duration) (took [2
 	return took, g.Lateness(), nil
 }
 
-// turning is the kernel's word that a ladder leads out by lte first.
+// turning is the kernel's report that lte is first on a ladder.
 type turning struct {
 	family failover.Family
 	at     time.Time
@@ -112,7 +112,7 @@ func watchLadders(g *lab.Swerve) (<-chan turning, func(), error) {
 			}
 			select {
 			case turned <- turning{familyOf(u), time.Now()}:
-			default: // the first of each family counts, and they had room
+			default: // only the first of each family counts, and there was room for those
 			}
 		}
 	}()

@@ -9,7 +9,7 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// session is one kind of session that a client holds, in one family.
+// session is one of a client's sessions, in one family.
 type session struct {
 	kind   traffic.Kind
 	family failover.Family
@@ -60,24 +60,24 @@ func (c *clients) stop() {
 	}
 }
 
-// felt is what a fault did to one session.
-type felt struct {
+// effect is the effect of a fault on one session.
+type effect struct {
 	traffic.Outcome
-	// reset is how long after the client's next packet a TCP session had its
-	// reset; negative where there was none.
+	// reset is how long after the client's next packet a TCP session was reset;
+	// negative if it was not.
 	reset time.Duration
 }
 
-// felt measures all sessions, in their order.
-func (c *clients) felt(onset, end time.Time) []felt {
-	out := make([]felt, 0, len(c.sessions))
+// effects measures the effect on all sessions, in their order.
+func (c *clients) effects(onset, end time.Time) []effect {
+	out := make([]effect, 0, len(c.sessions))
 	for _, s := range c.sessions {
-		out = append(out, felt{Outcome: s.Measure(onset, end), reset: s.reset(onset, end)})
+		out = append(out, effect{Outcome: s.Measure(onset, end), reset: s.reset(onset, end)})
 	}
 	return out
 }
 
-// reset is the time from the client's last segment to the reset that it met.
+// reset returns the time from the client's last segment to the reset it caused.
 func (s session) reset(onset, end time.Time) time.Duration {
 	for _, b := range s.Breaks() {
 		if !b.Reset.IsZero() && b.Reset.After(onset) && b.Reset.Before(end) && !b.LastSent().IsZero() {

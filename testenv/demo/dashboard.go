@@ -19,12 +19,11 @@ import (
 	"swerve/testenv/wait"
 )
 
-// answerTime is how long the question waits for an answer.
+// answerTime is how long the demo waits for an answer to its question.
 const answerTime = 8 * time.Second
 
 // wanted reports whether to show the dashboard, by the flag's value: yes, no, or ask
-// on a terminal that has room for it. What makes it impossible is an error only where
-// it was asked for.
+// on a terminal that has room for it. An obstacle is an error only if the flag says yes.
 func wanted(ctx context.Context, flag string) (bool, error) {
 	if flag == "no" {
 		return false, nil
@@ -34,11 +33,11 @@ func wanted(ctx context.Context, flag string) (bool, error) {
 	case flag == "yes":
 		return obstacle == nil, obstacle
 	case flag != "ask":
-		return false, fmt.Errorf("-dashboard is %q, none of ask, yes and no", flag)
+		return false, fmt.Errorf("-dashboard is %q; want ask, yes or no", flag)
 	case obstacle != nil:
 		return false, nil
 	}
-	if _, _, roomy := split(columns, rows); !roomy {
+	if _, _, fits := split(columns, rows); !fits {
 		return false, nil
 	}
 	fmt.Printf("Show the dashboard (swerve tui) beside the timeline? [y/N, no in %.0f s] ", answerTime.Seconds())
@@ -47,7 +46,7 @@ func wanted(ctx context.Context, flag string) (bool, error) {
 	return isYes(ctx, os.Stdin), nil
 }
 
-// terminal returns the terminal's size, or why no dashboard can be shown on it.
+// terminal returns the terminal's size, or the reason why it cannot show a dashboard.
 func terminal() (columns, rows int, obstacle error) {
 	for _, f := range []*os.File{os.Stdin, os.Stdout} {
 		ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
@@ -57,7 +56,7 @@ func terminal() (columns, rows int, obstacle error) {
 		columns, rows = int(ws.Col), int(ws.Row)
 	}
 	if kind := os.Getenv("TERM"); kind == "" || kind == "dumb" {
-		return 0, 0, fmt.Errorf("show the dashboard: the terminal's kind is %q", kind)
+		return 0, 0, fmt.Errorf("show the dashboard: TERM is %q", kind)
 	}
 	if _, err := exec.LookPath("tmux"); err != nil {
 		return 0, 0, errors.New("show the dashboard: tmux is missing; sudo apt-get install tmux")
@@ -65,11 +64,11 @@ func terminal() (columns, rows int, obstacle error) {
 	return columns, rows, nil
 }
 
-// isYes reads one line. None before ctx ends is a no.
+// isYes reads one line and reports whether it says yes. No line before ctx ends is a no.
 func isYes(ctx context.Context, in io.Reader) bool {
 	answer := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n') // half a line is no answer
+		line, _ := bufio.NewReader(in).ReadString('\n') // an incomplete line is no answer
 		answer <- line
 	}()
 	select {
@@ -84,25 +83,25 @@ func isYes(ctx context.Context, in io.Reader) bool {
 	}
 }
 
-// split is how tmux(1) has to split a terminal, and the size of the dashboard then.
-// It is not roomy where one of the two panes would be cramped: a line of the timeline
-// seldom has more than 120 columns, and the dashboard wants 80 by 24.
-func split(columns, rows int) (direction string, size int, roomy bool) {
+// split returns how tmux(1) has to split a terminal, and the resulting size of the
+// dashboard. It does not fit if one of the two panes would be too small: a line of the
+// timeline seldom has more than 120 columns, and the dashboard needs 80 by 24.
+func split(columns, rows int) (direction string, size int, fits bool) {
 	if columns >= 200 {
 		return "-h", max(80, columns/2-20), rows >= 24
 	}
 	return "-v", max(24, rows/2), columns >= 80 && rows >= 40
 }
 
-// panes are a tmux server of the demo's own, which shows the timeline in one pane and
-// the dashboard in another. It ends with its terminal and with this process.
+// panes are the demo's own tmux server, which shows the timeline in one pane and the
+// dashboard in another. It ends with its terminal and with this process.
 type panes struct {
 	timeline *os.File // what the one pane shows
 	client   *exec.Cmd
 	ended    chan struct{} // closed when the client has ended
 }
 
-// panesConf has nothing but the panes on the terminal. The server ends with the
+// panesConf leaves nothing but the panes on the terminal. The server ends with the
 // terminal, and with the first pane, which has the timeline.
 const panesConf = `set -g destroy-unattached on
 set -g status off
@@ -112,7 +111,7 @@ set-hook -g pane-exited 'if -F "#{==:#{hook_pane},%0}" kill-server'
 `
 
 // openPanes starts tmux on this terminal, with its files in a folder. It calls closed
-// when tmux has ended: the user ended it, or it failed.
+// when tmux has ended, because the user ended it or it failed.
 func openPanes(folder string, closed func()) (*panes, error) {
 	conf := filepath.Join(folder, "conf")
 	if err := os.WriteFile(conf, []byte(panesConf), 0o600); err != nil {
@@ -132,7 +131,7 @@ func openPanes(folder string, closed func()) (*panes, error) {
 		err := p.client.Start()
 		started <- err
 		if err == nil {
-			_ = p.client.Wait() // it says on standard error what was wrong
+			_ = p.client.Wait() // it reports its errors on standard error
 			close(p.ended)
 			closed()
 		}
@@ -144,7 +143,7 @@ func openPanes(folder string, closed func()) (*panes, error) {
 	return p, nil
 }
 
-// tmux prepares a command for the server, which may run in a pane of another.
+// tmux prepares a command for the server; the demo itself may run in another tmux.
 func (p *panes) tmux(args ...string) *exec.Cmd {
 	socket := filepath.Join(filepath.Dir(p.timeline.Name()), "tmux")
 	cmd := exec.Command("tmux", append([]string{"-u", "-S", socket}, args...)...)
@@ -164,10 +163,10 @@ func (p *panes) add(ctx context.Context, binary, socket string) error {
 	})
 }
 
-// close ends tmux and prints the timeline on the terminal, which shows nothing of
-// what tmux drew any more.
+// close ends tmux and prints the timeline on the terminal, from which tmux has removed
+// what it drew.
 func (p *panes) close() {
-	_ = p.tmux("-N", "kill-server").Run() // it may have ended
+	_ = p.tmux("-N", "kill-server").Run() // it may have ended already
 	_ = p.client.Process.Signal(syscall.SIGTERM)
 	<-p.ended
 	if _, err := p.timeline.Seek(0, io.SeekStart); err == nil {

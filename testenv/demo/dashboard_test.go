@@ -28,16 +28,16 @@ func TestAnswers(t *testing.T) {
 	nobody, _ := io.Pipe()
 	defer nobody.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // Ctrl-C ends the question as it ends all else
+	cancel() // Ctrl-C cancels the question as well
 	if isYes(ctx, nobody) {
-		t.Error("an interrupted question is answered by yes")
+		t.Error("an interrupted question counts as yes")
 	}
 }
 
-// The terminal is not looked at where the user said no, and has to be one where the
-// user said yes. The tests' standard input is none.
+// The terminal is not examined if the user said no, and must be one if the user said
+// yes. The tests' standard input is none.
 func TestWanted(t *testing.T) {
-	for flag, want := range map[string]string{"no": "", "ask": "", "yes": "is not a terminal", "perhaps": "none of ask, yes and no"} {
+	for flag, want := range map[string]string{"no": "", "ask": "", "yes": "is not a terminal", "perhaps": "want ask, yes or no"} {
 		show, err := wanted(t.Context(), flag)
 		if show || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v; want an error with %q", flag, show, err, want)
@@ -50,7 +50,7 @@ func TestSplit(t *testing.T) {
 		columns, rows int
 		direction     string
 		size          int
-		roomy         bool
+		fits          bool
 	}{
 		{220, 50, "-h", 90, true},
 		{200, 24, "-h", 80, true},
@@ -60,18 +60,18 @@ func TestSplit(t *testing.T) {
 		{80, 39, "-v", 24, false},
 		{79, 60, "-v", 30, false},
 	} {
-		direction, size, roomy := split(c.columns, c.rows)
-		if direction != c.direction || size != c.size || roomy != c.roomy {
-			t.Errorf("%d by %d: %s %d %v, want %s %d %v", c.columns, c.rows, direction, size, roomy, c.direction, c.size, c.roomy)
+		direction, size, fits := split(c.columns, c.rows)
+		if direction != c.direction || size != c.size || fits != c.fits {
+			t.Errorf("%d by %d: %s %d %v, want %s %d %v", c.columns, c.rows, direction, size, fits, c.direction, c.size, c.fits)
 		}
 	}
 }
 
-// multiplexer is a tmux server of the test's own, with the demo in its one window.
+// multiplexer is the test's own tmux server, with the demo in its only window.
 type multiplexer struct {
 	*testing.T
 	*tmux.Server
-	folder string // of its socket, of the programs, and of all that the demo makes
+	folder string // for its socket, the programs, and all that the demo makes
 }
 
 // programs builds the demo and the daemon into a folder, which it returns.
@@ -86,8 +86,8 @@ func programs(t *testing.T) (folder string) {
 	return folder
 }
 
-// startDemo starts the demo in a window of 220 by 50, with more in its environment,
-// and answers its question by yes.
+// startDemo starts the demo in a window of 220 by 50, with additions to its environment,
+// and answers its question with yes.
 func startDemo(t *testing.T, environment string) *multiplexer {
 	t.Helper()
 	folder := programs(t)
@@ -101,7 +101,7 @@ func startDemo(t *testing.T, environment string) *multiplexer {
 	return m
 }
 
-// processes are the command lines of the demo and all that it started, by process.
+// processes returns the command lines of the demo and all that it started, by process ID.
 func (m *multiplexer) processes() map[int]string {
 	found := map[int]string{}
 	entries, _ := os.ReadDir("/proc")
@@ -121,16 +121,16 @@ func (m *multiplexer) processes() map[int]string {
 	return found
 }
 
-// noFileStays wants the demo to have deleted its files.
+// noFileStays checks that the demo has deleted its files.
 func (m *multiplexer) noFileStays() {
 	m.Helper()
 	if files, err := os.ReadDir(m.folder + "/tmp"); err != nil || len(files) > 0 {
-		m.Errorf("files stay: %v, %v", files, err)
+		m.Errorf("files remain: %v, %v", files, err)
 	}
 }
 
-// The dashboard is shown also where the demo is in a tmux. After Ctrl-C the timeline
-// stands on the terminal, and nothing else is left.
+// The dashboard is also shown if the demo runs in tmux. After Ctrl-C the timeline is on
+// the terminal, and nothing else remains.
 func TestDashboardBesideTheTimeline(t *testing.T) {
 	for name, environment := range map[string]string{"in tmux": "", "on a terminal": "-u TMUX -u TMUX_PANE"} {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestDashboardBesideTheTimeline(t *testing.T) {
 	}
 }
 
-// Without a terminal the output is the timeline, and reads well in a file.
+// Without a terminal the output is the timeline, readable in a file.
 func TestTimelineInAFile(t *testing.T) {
 	folder := programs(t)
 	cmd := exec.Command(folder+"/demo", "-swerve", folder+"/swerve")
@@ -182,7 +182,7 @@ func TestTimelineInAFile(t *testing.T) {
 	}
 }
 
-// However a part of it is killed, the rest ends as well.
+// Whichever part of it is killed, the rest ends as well.
 func TestKilledDemo(t *testing.T) {
 	for name, c := range map[string]struct {
 		end    func(*multiplexer)
@@ -206,7 +206,7 @@ func TestKilledDemo(t *testing.T) {
 	}
 }
 
-// kill sends a signal to the process whose command line begins so.
+// kill sends a signal to the process whose command line has a prefix.
 func (m *multiplexer) kill(beginning string, signal syscall.Signal) {
 	m.Helper()
 	for pid, args := range m.processes() {

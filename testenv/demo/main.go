@@ -1,14 +1,14 @@
-// Command demo plays a live failover: a whole lab of network namespaces with a
-// LAN, a gateway, two providers and an internet, the real daemon in the gateway,
-// and clients that measure what each fault costs them.
+// Command demo plays a live failover: a whole lab of network namespaces with a LAN, a
+// gateway, two providers and an internet, the real daemon in the gateway, and clients
+// that measure the effect of each fault.
 //
-// Nothing of the machine itself is changed, and nothing is left behind.
+// It changes nothing on the machine itself and leaves nothing behind.
 //
-//   - main.go: the stage, that is lab, daemon and clients
+//   - main.go: the stage: lab, daemon and clients
 //   - script.go: the acts, in their order
-//   - clients.go: who is on the phone while the line is cut
+//   - clients.go: the sessions of the LAN's client
 //   - story.go: the timeline
-//   - table.go: what it cost
+//   - table.go: the results
 //   - dashboard.go: swerve tui beside it, in panes of tmux
 package main
 
@@ -28,8 +28,8 @@ import (
 	"swerve/testenv/realtime"
 )
 
-// shortConfig makes the demo take about a minute. What it changes is how soon an
-// uplink is forgiven and a degraded one seen, hardly how fast a loss is found.
+// shortConfig makes the demo take about a minute. It changes how soon an uplink is
+// used again and a degraded one detected, but hardly how fast a loss is detected.
 const shortConfig = lab.TwoUplinks + `probe: {interval: 400ms}
 health:
   window: 5s
@@ -37,7 +37,7 @@ health:
 failback: {after: 3s, min_interval: 2s}
 `
 
-// options are the command line's.
+// options are the command line options.
 type options struct {
 	binary    string
 	defaults  bool
@@ -62,7 +62,7 @@ func main() {
 	}
 }
 
-// run plays the demo on standard output, or with the dashboard in a session of tmux.
+// run plays the demo on standard output, or beside the dashboard in a session of tmux.
 func run(ctx context.Context, o options) error {
 	var err error
 	if o.binary, err = filepath.Abs(o.binary); err != nil {
@@ -92,8 +92,8 @@ func run(ctx context.Context, o options) error {
 	return perform(ctx, o, p.timeline, func(socket string) error { return p.add(ctx, o.binary, socket) })
 }
 
-// perform builds the stage and plays on it. The dashboard, if any, is opened as
-// soon as it has a socket to ask.
+// perform sets up the stage and plays the acts. It opens the dashboard, if any, as soon
+// as the daemon has a socket.
 func perform(ctx context.Context, o options, out io.Writer, openDashboard func(socket string) error) error {
 	fmt.Fprint(out, intro)
 	l, err := lab.New(lab.Options{})
@@ -117,7 +117,7 @@ func perform(ctx context.Context, o options, out io.Writer, openDashboard func(s
 		return err
 	}
 	s := &stage{out: out, lab: l, gateway: swerve, clients: new(clients), story: newStory(out), patience: patience}
-	defer func() { s.clients.stop() }() // whoever they are by then
+	defer func() { s.clients.stop() }() // those that run by then
 	return s.play(ctx)
 }
 
@@ -135,7 +135,7 @@ machine with all else: a busy one shows in the figures.
 
 `
 
-// stage is what the acts play on.
+// stage is what the acts work with.
 type stage struct {
 	out     io.Writer
 	lab     *lab.Lab

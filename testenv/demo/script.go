@@ -18,7 +18,7 @@ func (s *stage) play(ctx context.Context) error {
 			return s.lose(ctx, "carrier lost", "carrier", "the plug is pulled from fiber")
 		},
 		func(ctx context.Context) error {
-			return s.lose(ctx, "black-hole", "black-hole", "everything beyond fiber's gateway goes silent; link and gateway live")
+			return s.lose(ctx, "black-hole", "black-hole", "everything beyond fiber's gateway goes silent; link and gateway still work")
 		},
 		func(ctx context.Context) error {
 			return s.lose(ctx, "60 % loss", "loss=60%", "fiber drops 60 % of all packets, each way")
@@ -31,11 +31,11 @@ func (s *stage) play(ctx context.Context) error {
 		}
 	}
 	s.table.print(s.out)
-	fmt.Fprint(s.out, "\nThe lab is gone with all that was in it; this machine is as it was.\n")
+	fmt.Fprint(s.out, "\nThe lab is gone with everything in it; this machine is as it was before.\n")
 	return nil
 }
 
-// opening starts the daemon and shows steady state.
+// opening starts the daemon and shows the steady state.
 func (s *stage) opening(ctx context.Context) error {
 	s.story.chapter("Start and steady state")
 	if err := s.startDaemon(ctx); err != nil {
@@ -54,8 +54,8 @@ func (s *stage) opening(ctx context.Context) error {
 	return s.measure("steady state", onset)
 }
 
-// freshSessions ends the sessions of the act before, which may live on the other
-// uplink, and begins new ones on the one that carries now.
+// freshSessions ends the sessions of the previous act, which may use the other uplink,
+// and begins new ones on the uplink that carries now.
 func (s *stage) freshSessions(ctx context.Context) error {
 	s.clients.stop()
 	var err error
@@ -63,7 +63,7 @@ func (s *stage) freshSessions(ctx context.Context) error {
 		s.clients = new(clients)
 		return err
 	}
-	s.story.tell(time.Now(), "client", "new sessions at 100 a second, one UDP and one TCP session, in both families")
+	s.story.print(time.Now(), "client", "new sessions at 100 a second, one UDP and one TCP session, in both families")
 	return wait.Sleep(ctx, time.Second)
 }
 
@@ -71,7 +71,7 @@ func (s *stage) startDaemon(ctx context.Context) error {
 	if err := s.gateway.Start(); err != nil {
 		return err
 	}
-	s.story.tell(time.Now(), "do", "swerve run, pid %d", s.gateway.Pid())
+	s.story.print(time.Now(), "do", "swerve run, pid %d", s.gateway.Pid())
 	answers := func(*control.Status) bool { return true }
 	if _, err := lab.Await(ctx, s.gateway, "the daemon to answer", answers); err != nil {
 		return err
@@ -80,8 +80,8 @@ func (s *stage) startDaemon(ctx context.Context) error {
 	return nil
 }
 
-// lose breaks fiber, waits until traffic is elsewhere, mends it, and waits until
-// traffic is back.
+// lose breaks fiber, waits until traffic has moved to lte, repairs fiber, and waits
+// until traffic is back.
 func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 	s.story.chapter(name)
 	if err := s.freshSessions(ctx); err != nil {
@@ -91,7 +91,7 @@ func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 	if err != nil {
 		return err
 	}
-	s.story.tell(fault.Onset, "do", "%s", what)
+	s.story.print(fault.Onset, "do", "%s", what)
 	if err := s.await(ctx, "lte"); err != nil {
 		return err
 	}
@@ -101,23 +101,23 @@ func (s *stage) lose(ctx context.Context, name, spec, what string) error {
 	if err := s.measure(name, fault.Onset); err != nil {
 		return err
 	}
-	return s.mend(ctx, name, fault)
+	return s.repair(ctx, name, fault)
 }
 
-// mend repairs a fault and waits for the failback, which it measures too.
-func (s *stage) mend(ctx context.Context, name string, fault *lab.Fault) error {
-	mended := time.Now()
+// repair undoes a fault, waits for the failback, and measures that too.
+func (s *stage) repair(ctx context.Context, name string, fault *lab.Fault) error {
+	repaired := time.Now()
 	if err := fault.Undo(); err != nil {
 		return err
 	}
-	s.story.tell(mended, "do", "fiber is mended")
+	s.story.print(repaired, "do", "fiber is repaired")
 	if err := s.await(ctx, "fiber"); err != nil {
 		return err
 	}
 	if err := wait.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
-	return s.measure("failback after "+name, mended)
+	return s.measure("failback after "+name, repaired)
 }
 
 // killAndRestart kills the daemon and starts it again.
@@ -130,7 +130,7 @@ func (s *stage) killAndRestart(ctx context.Context) error {
 	if err := s.gateway.Kill(); err != nil {
 		return err
 	}
-	s.story.tell(onset, "do", "kill -9 of the daemon")
+	s.story.print(onset, "do", "kill -9 of the daemon")
 	if err := wait.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (s *stage) killAndRestart(ctx context.Context) error {
 	return s.measure("kill -9, restart", onset)
 }
 
-// carrierWithoutDaemon pulls the plug while nobody is there to notice.
+// carrierWithoutDaemon pulls the plug while no daemon runs.
 func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 	s.story.chapter("carrier lost while the daemon is dead")
 	if err := s.freshSessions(ctx); err != nil {
@@ -155,7 +155,7 @@ func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 	if err := s.gateway.Kill(); err != nil {
 		return err
 	}
-	s.story.tell(time.Now(), "do", "kill -9 of the daemon")
+	s.story.print(time.Now(), "do", "kill -9 of the daemon")
 	if err := wait.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
@@ -163,24 +163,24 @@ func (s *stage) carrierWithoutDaemon(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.story.tell(fault.Onset, "do", "the plug is pulled from fiber; the kernel steps down the ladder by itself")
+	s.story.print(fault.Onset, "do", "the plug is pulled from fiber; the kernel steps down the ladder by itself")
 	if err := wait.Sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	return s.measure("carrier lost, no daemon", fault.Onset)
 }
 
-// measure prints what the clients felt since onset, and adds it to the table.
+// measure prints what the clients measured since onset, and adds it to the table.
 func (s *stage) measure(name string, onset time.Time) error {
 	end := time.Now()
-	felt := s.clients.felt(onset, end)
-	for i, f := range felt {
+	effects := s.clients.effects(onset, end)
+	for i, f := range effects {
 		session := s.clients.sessions[i]
 		if f.Unanswered > 0 || f.Interruption > 0 {
-			s.story.tell(end, "client", "%s %s: %s", session.family, kindName(session), f.cell())
+			s.story.print(end, "client", "%s %s: %s", session.family, kindName(session), f.cell())
 		}
 	}
-	s.table.add(name, felt)
+	s.table.add(name, effects)
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // story prints the timeline: what was done, what the daemon decided and on what
-// evidence, what the clients felt.
+// evidence, and what the clients measured.
 type story struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -29,8 +29,8 @@ func (s *story) chapter(title string) {
 	fmt.Fprintf(s.w, "\n── %s\n", title)
 }
 
-// tell prints one line with the time at which it happened.
-func (s *story) tell(at time.Time, who, format string, args ...any) {
+// print prints one line with the time at which something happened.
+func (s *story) print(at time.Time, who, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.w, "%9.3fs  %-7s %s\n", at.Sub(s.begin).Seconds(), who, fmt.Sprintf(format, args...))
@@ -40,17 +40,17 @@ func (s *story) tell(at time.Time, who, format string, args ...any) {
 func (s *story) follow(ctx context.Context, c *control.Client) {
 	for event, err := range c.Events(ctx, s.begin, true) {
 		if err != nil {
-			return // the daemon was killed; the next one is followed again
+			return // the daemon was killed; the next one is followed by another call
 		}
 		if line := sentence(event); line != "" {
-			s.tell(event.Time.Time, "swerve", "%s", line)
+			s.print(event.Time.Time, "swerve", "%s", line)
 		}
 	}
 }
 
-// sentence is an event in few words, so that the timeline can be read as it passes;
-// it is empty for an uplink that was suspected without cause, which only distracts
-// here. `swerve events` has it all.
+// sentence formats an event briefly, so that the timeline can be read while it passes.
+// It is empty for an unconfirmed suspicion of an uplink, which only distracts here.
+// `swerve events` shows everything.
 func sentence(e control.Event) string {
 	switch d := e.Detail.(type) {
 	case control.HealthDetail:
@@ -73,7 +73,7 @@ func sentence(e control.Event) string {
 	return phrases.Event(e)
 }
 
-// phrases are the words for all other events.
+// phrases are the texts of all other events.
 var phrases = say.Phrases{Arrow: "→"}
 
 func because(reason string, evidence *float64) string {

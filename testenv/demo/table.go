@@ -10,17 +10,17 @@ import (
 	"swerve/failover"
 )
 
-// table is what each act cost the clients.
+// table has the results of each act.
 type table struct{ rows []row }
 
 type row struct {
-	what string
-	felt []felt
+	what    string
+	effects []effect
 }
 
-func (t *table) add(what string, f []felt) { t.rows = append(t.rows, row{what, f}) }
+func (t *table) add(what string, f []effect) { t.rows = append(t.rows, row{what, f}) }
 
-// print writes the closing table.
+// print writes the final table.
 func (t *table) print(w io.Writer) {
 	fmt.Fprint(w, "\nInterruption as the client measured it, from the fault's onset to the sending of\n"+
 		"the first request after which all were answered; in brackets, requests lost.\n\n")
@@ -38,21 +38,23 @@ func (t *table) print(w io.Writer) {
 			}
 			fmt.Fprint(out, name)
 			for i := range kinds {
-				fmt.Fprintf(out, "\t%s %s", f, r.felt[i*len(failover.Families)+int(f)].cell())
+				fmt.Fprintf(out, "\t%s %s", f, r.effects[i*len(failover.Families)+int(f)].cell())
 			}
 			fmt.Fprintln(out)
 		}
 	}
-	_ = out.Flush() // to the terminal; an error has no other place to go
+	_ = out.Flush() // there is nowhere else to report an error
 	if slices.ContainsFunc(t.rows, row.void) {
-		fmt.Fprint(w, "\n* This machine paused a client for more than 25 ms meanwhile: do not count the row.\n")
+		fmt.Fprint(w, "\n* This machine paused a client for more than 25 ms meanwhile: ignore the row.\n")
 	}
 }
 
-func (r row) void() bool { return slices.ContainsFunc(r.felt, func(f felt) bool { return f.Void() }) }
+func (r row) void() bool {
+	return slices.ContainsFunc(r.effects, func(f effect) bool { return f.Void() })
+}
 
-// cell is one figure, such as "312 ms (31)".
-func (f felt) cell() string {
+// cell formats one result, such as "312 ms (31)".
+func (f effect) cell() string {
 	text := "none"
 	switch {
 	case !f.Over:

@@ -1,11 +1,11 @@
-// Package fake is a fake kernel for tests of the daemon: routes and rules,
-// the packet filter, sysctls and flows, as far as the daemon can tell the
-// difference. The daemon's own tests and the simulator work on it.
+// Package fake is a fake kernel for tests of the daemon: routes and rules, the
+// packet filter, sysctls and flows, as far as the daemon can distinguish it from a
+// real one. The daemon's own tests and the simulator use it.
 //
 //   - routes.go: slots, rules and devices, with the kernel's answers
 //   - packets.go: the table of the packet filter, by its text
-//   - sysctls.go, flows.go: what else is asked of the kernel
-//   - journal.go: what was done to all of them, in order
+//   - sysctls.go, flows.go: the other parts of the kernel that the daemon uses
+//   - journal.go: what was done to them, in order
 package fake
 
 import "swerve/routing"
@@ -19,8 +19,8 @@ type Kernel struct {
 	Flows   *Flows
 }
 
-// NewKernel makes a kernel of a fresh boot, with no device. It tells of each
-// change of its routes by changed.
+// NewKernel makes a kernel after a boot, with no device. It calls changed after each change
+// of its routes.
 func NewKernel(changed func()) *Kernel {
 	j := new(Journal)
 	return &Kernel{
@@ -32,7 +32,7 @@ func NewKernel(changed func()) *Kernel {
 	}
 }
 
-// Reboot forgets all that was put into the kernel.
+// Reboot discards everything that was put into the kernel.
 func (k *Kernel) Reboot() {
 	k.Routes.Lose(func(routing.Rule) bool { return true }, func(routing.Route) bool { return true })
 	k.Packets.Flush()

@@ -10,23 +10,23 @@ import (
 	"swerve/lane"
 )
 
-// Flows notes what is asked of it.
+// Flows records the requests.
 type Flows struct{ Journal *Journal }
 
-// Heal notes it, and says that three flows were healed.
+// Heal records the call and reports three healed flows.
 func (f *Flows) Heal(firewall.Goal) (int, error) { return 3, f.Journal.Note("heal flows") }
 
-// Grace notes the interfaces.
+// Grace records the interfaces.
 func (f *Flows) Grace(interfaces []string) error {
 	return f.Journal.Note("grace %s", strings.Join(interfaces, " "))
 }
 
-// DeleteFlows notes whose.
+// DeleteFlows records whose flows are deleted.
 func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failover.Family) error {
 	return f.Journal.Note("delete %s flows of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
 }
 
-// DestroySockets notes the address, and says that there was one.
+// DestroySockets records the address and reports one socket.
 func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr) (int, error) {
 	return 1, f.Journal.Note("destroy sockets on %s", lost)
 }

@@ -12,14 +12,14 @@ import (
 type Journal struct {
 	sync.Mutex
 	lines []string
-	// Dead: nothing is done any more after some lines, as if the daemon was killed.
+	// Dead: after some lines nothing is done any more, as if the daemon was killed.
 	Dead      bool
 	DeadAfter int
 }
 
 var errKilled = errors.New("the daemon is dead")
 
-// Note writes a line, or says why it is not done.
+// Note records a line, or returns the error why the request fails.
 func (j *Journal) Note(format string, args ...any) error {
 	j.Lock()
 	defer j.Unlock()
@@ -30,7 +30,7 @@ func (j *Journal) Note(format string, args ...any) error {
 	return nil
 }
 
-// Take returns what was noted since the last take.
+// Take returns the lines recorded since the last call.
 func (j *Journal) Take() []string {
 	j.Lock()
 	defer j.Unlock()
@@ -39,7 +39,7 @@ func (j *Journal) Take() []string {
 	return lines
 }
 
-// With returns the lines that hold a text.
+// With returns the lines that contain a text.
 func With(lines []string, text string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.Contains(l, text) })
 }

@@ -11,7 +11,7 @@ import (
 	"swerve/lane"
 )
 
-// Packets keeps a table by its text. Its lock guards what is below it.
+// Packets keeps a table as its text. Its mutex guards the fields below it.
 type Packets struct {
 	Journal *Journal
 	// Changed has a token after each change.
@@ -19,16 +19,16 @@ type Packets struct {
 
 	sync.Mutex
 	held string // empty: there is no table
-	// Refuse, when set, fails each change.
+	// Refuse, if set, is the error of each change.
 	Refuse error
-	// Unadopted, when set, is why flows are not adopted.
+	// Unadopted, if set, is the error of adopting flows.
 	Unadopted error
 }
 
-// Apply makes the table whole.
+// Apply replaces the whole table.
 func (p *Packets) Apply(t firewall.Table) error { return p.hold("nft apply", t) }
 
-// Move makes one table of another.
+// Move changes one table into another.
 func (p *Packets) Move(from, to firewall.Table) error {
 	if from.String() == to.String() {
 		return nil
@@ -50,7 +50,7 @@ func (p *Packets) hold(how string, t firewall.Table) error {
 	return nil
 }
 
-// Drift tells that what is held is another table.
+// Drift reports how the table that is held differs from t.
 func (p *Packets) Drift(t firewall.Table) ([]string, error) {
 	p.Lock()
 	defer p.Unlock()
@@ -63,7 +63,7 @@ func (p *Packets) Drift(t firewall.Table) ([]string, error) {
 	return []string{"table inet swerve differs"}, nil
 }
 
-// AdoptFlows notes that it was asked.
+// AdoptFlows records the call.
 func (p *Packets) AdoptFlows(firewall.Goal) (int, error) {
 	if p.Unadopted != nil {
 		return 0, p.Unadopted
@@ -79,7 +79,7 @@ func (p *Packets) Flush() {
 	Poke(p.Changed)
 }
 
-// Text is the table that is held.
+// Text returns the table that is held.
 func (p *Packets) Text() string {
 	p.Lock()
 	defer p.Unlock()

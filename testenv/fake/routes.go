@@ -11,25 +11,25 @@ import (
 	"swerve/routing"
 )
 
-// Routes has the kernel's semantics of slots, rules and devices, and nothing
-// else. Its lock guards what is below it.
+// Routes has the kernel's semantics of slots, rules and devices, and nothing else. Its
+// mutex guards the fields below it.
 type Routes struct {
 	Journal *Journal
-	// Changed is called after each change, whoever made it, as rtnetlink tells.
+	// Changed is called after each change, whoever made it, like a message of rtnetlink.
 	Changed func()
 
 	sync.Mutex
 	routes []routing.Route // ours
 	Others []routing.Route // default routes of other programs
 	rules  []routing.Rule
-	// On are the devices, by index, that are there and switched on.
+	// On are the devices, by index, that exist and are up.
 	On map[int]bool
-	// Refuse, when set, may fail an op; Unread, when set, a reading.
+	// Refuse, if set, may fail an op; Unread, if set, is the error of a read.
 	Refuse func(routing.Op) error
 	Unread error
 }
 
-// Read lists what is ours.
+// Read lists the daemon's routes and rules.
 func (k *Routes) Read() (routing.State, error) {
 	k.Lock()
 	defer k.Unlock()
@@ -40,7 +40,7 @@ func (k *Routes) Read() (routing.State, error) {
 	for _, r := range k.routes {
 		r.Hops = slices.Clone(r.Hops)
 		for i := range r.Hops {
-			r.Hops[i].Device = "" // the kernel tells numbers only
+			r.Hops[i].Device = "" // the kernel reports indexes only
 		}
 		s.Routes = append(s.Routes, r)
 	}
@@ -48,14 +48,14 @@ func (k *Routes) Read() (routing.State, error) {
 	return s, nil
 }
 
-// Foreign lists the default routes of others.
+// Foreign lists the default routes of other programs.
 func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
 	k.Lock()
 	defer k.Unlock()
 	return slices.Clone(k.Others), nil
 }
 
-// Do carries one op out.
+// Do applies one op.
 func (k *Routes) Do(op routing.Op) error {
 	if err := k.try(op); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (k *Routes) do(op routing.Op) {
 	}
 }
 
-// Device switches a device on or off; with it go the routes by it.
+// Device sets a device up or down; with it go the routes by it.
 func (k *Routes) Device(index int, on bool) {
 	k.Lock()
 	k.On[index] = on
@@ -124,7 +124,7 @@ func (k *Routes) Device(index int, on bool) {
 	})
 }
 
-// Lose deletes rules and routes of ours, as another program would.
+// Lose deletes some of the daemon's rules and routes, as another program would.
 func (k *Routes) Lose(rule func(routing.Rule) bool, route func(routing.Route) bool) {
 	k.Lock()
 	k.rules = slices.DeleteFunc(k.rules, rule)
@@ -160,14 +160,14 @@ func (k *Routes) Ladder(f failover.Family, table int) []int {
 	return slices.Concat(k.Rungs(f, table)...)
 }
 
-// Rules lists the rules of ours.
+// Rules lists the daemon's rules.
 func (k *Routes) Rules() []routing.Rule {
 	k.Lock()
 	defer k.Unlock()
 	return slices.Clone(k.rules)
 }
 
-// Keeps counts the rules that keep packets on a device, on any where none is named.
+// Keeps counts the rules that keep packets on a device; on any device if it is empty.
 func (k *Routes) Keeps(device string) (n int) {
 	k.Lock()
 	defer k.Unlock()
@@ -179,7 +179,7 @@ func (k *Routes) Keeps(device string) (n int) {
 	return n
 }
 
-// RuleTexts are the rules that hold a text. It is dear: for a look now and then.
+// RuleTexts returns the rules that contain a text. It is expensive.
 func (k *Routes) RuleTexts(text string) []string {
 	var out []string
 	for _, r := range k.Rules() {

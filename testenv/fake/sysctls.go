@@ -8,23 +8,23 @@ import (
 	"swerve/routing"
 )
 
-// Sysctls are wrong until they are set. The lock guards what is below it.
+// Sysctls have wrong values until they are set. The mutex guards the fields below it.
 type Sysctls struct {
 	Journal *Journal
 
 	sync.Mutex
 	right []routing.Interface
-	// Refuse, when set, fails each setting.
+	// Refuse, if set, is the error of each setting.
 	Refuse error
-	// Report: they are not ours to set.
+	// Report: the daemon may only report them, not set them.
 	Report bool
-	// RPFilter: reverse paths are filtered strictly.
+	// RPFilter: reverse path filtering is strict.
 	RPFilter bool
-	// Tries are when it was tried.
+	// Tries are the times of the attempts.
 	Tries []time.Time
 }
 
-// Set sets what is not right yet.
+// Set sets those that are not right yet.
 func (s *Sysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
 	s.Lock()
 	defer s.Unlock()
@@ -48,7 +48,7 @@ func (s *Sysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
 	return wrong, s.Refuse
 }
 
-// Strict reports whether reverse paths are filtered.
+// Strict reports whether reverse path filtering is strict.
 func (s *Sysctls) Strict(string) bool { return s.RPFilter }
 
 func (s *Sysctls) forget() {

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// advertInterval is the time between unsolicited advertisements. Real
-// routers take minutes; here a missed one should not hold up a test.
+// advertInterval is the time between unsolicited advertisements. Real routers wait
+// minutes; here a lost one should not delay a test.
 const advertInterval = 5 * time.Second
 
-// advertiser is an ISP's router that speaks RFC 4861: it answers solicitations
-// and advertises itself now and then.
+// advertiser is an ISP's router that implements RFC 4861: it answers solicitations
+// and advertises itself periodically.
 type advertiser struct {
 	conn    net.PacketConn
 	pc      *ipv6.PacketConn
 	message []byte
 	cm      *ipv6.ControlMessage
-	kick    chan struct{} // full: an advertisement is about to go out anyway
+	kick    chan struct{} // full: an advertisement is pending anyway
 }
 
 var (
@@ -45,7 +45,7 @@ func (lab *Lab) advertise(i int) error {
 		conn:    conn,
 		pc:      ipv6.NewPacketConn(conn),
 		message: routerAdvertisement(l.Attrs().HardwareAddr, up.Prefix6),
-		// RFC 4861, 6.1.2: receivers drop what has another hop limit.
+		// RFC 4861, 6.1.2: receivers drop messages with any other hop limit.
 		cm:   &ipv6.ControlMessage{HopLimit: 255, IfIndex: l.Attrs().Index, Src: routerLinkLocal.AsSlice()},
 		kick: make(chan struct{}, 1),
 	}
@@ -57,13 +57,13 @@ func (lab *Lab) advertise(i int) error {
 		lab.routers = append(lab.routers, nil)
 	}
 	lab.routers[i] = a
-	lab.tasks.Go(a.hear)
-	lab.tasks.Go(func() { a.speak(lab.life) })
+	lab.tasks.Go(a.receive)
+	lab.tasks.Go(func() { a.send(lab.life) })
 	a.announce()
 	return nil
 }
 
-// listen takes solicitations alone.
+// listen opens a socket that receives solicitations only.
 func (a *advertiser) listen(ifindex int) error {
 	var filter ipv6.ICMPFilter
 	filter.SetAll(true)
@@ -74,8 +74,8 @@ func (a *advertiser) listen(ifindex int) error {
 	return a.pc.JoinGroup(&net.Interface{Index: ifindex}, &net.IPAddr{IP: allRouters.AsSlice()})
 }
 
-// hear answers solicitations until speak closes the socket.
-func (a *advertiser) hear() {
+// receive answers solicitations until send closes the socket.
+func (a *advertiser) receive() {
 	buf := make([]byte, 1500)
 	for {
 		if _, _, err := a.conn.ReadFrom(buf); err != nil {
@@ -85,7 +85,7 @@ func (a *advertiser) hear() {
 	}
 }
 
-// announce has an advertisement sent at once.
+// announce sends an advertisement at once.
 func (a *advertiser) announce() {
 	select {
 	case a.kick <- struct{}{}:
@@ -93,7 +93,7 @@ func (a *advertiser) announce() {
 	}
 }
 
-func (a *advertiser) speak(ctx context.Context) {
+func (a *advertiser) send(ctx context.Context) {
 	defer a.conn.Close()
 	tick := time.NewTicker(advertInterval)
 	defer tick.Stop()
@@ -104,14 +104,14 @@ func (a *advertiser) speak(ctx context.Context) {
 		case <-tick.C:
 		case <-a.kick:
 		}
-		// An error means that the link is down: so is a real router's then.
+		// An error means that the link is down, which stops a real router too.
 		_, _ = a.pc.WriteTo(a.message, a.cm, &net.IPAddr{IP: allNodes.AsSlice()})
 	}
 }
 
 // routerAdvertisement writes the message of RFC 4861, 4.2: a default router for
-// half an hour, with its MAC address and the prefix on the link, from which no
-// addresses are to be made. The kernel fills in the checksum.
+// half an hour, with its MAC address and the on-link prefix, which is not for address
+// autoconfiguration. The kernel fills in the checksum.
 func routerAdvertisement(mac net.HardwareAddr, prefix netip.Prefix) []byte {
 	const (
 		typ       = 134

@@ -24,7 +24,7 @@ const (
 
 func internetLink(i int) string { return fmt.Sprintf("isp%d", i+1) }
 
-// build makes everything, from the core outwards.
+// build makes everything, from the internet outwards.
 func (lab *Lab) build() error {
 	steps := []func() error{
 		lab.openAll,
@@ -151,8 +151,8 @@ func (lab *Lab) buildInternet() error {
 	return addressed(lab.Internet, "lo", own...)
 }
 
-// buildLAN joins the clients to lan0: by a cable where there is one, else by a
-// switch.
+// buildLAN connects the clients to lan0: by a cable if there is one client, otherwise
+// by a switch.
 func (lab *Lab) buildLAN() error {
 	if err := lab.cableLAN(); err != nil {
 		return err
@@ -191,7 +191,7 @@ func (lab *Lab) cableLAN() error {
 	if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
 		return fmt.Errorf("add the LAN's switch: %w", err)
 	}
-	// It must not send anything itself.
+	// The switch must not send anything itself.
 	if err := set(lab.hidden, sysctl{"net/ipv6/conf/switch/disable_ipv6", "1"}); err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (lab *Lab) cableLAN() error {
 	return lab.hidden.SetUp("switch")
 }
 
-// plug joins a link to the LAN's switch.
+// plug connects a link to the LAN's switch.
 func (lab *Lab) plug(ns *netns.NS, link, port string) error {
 	if err := netns.Veth(ns, link, lab.hidden, port); err != nil {
 		return err
@@ -226,7 +226,7 @@ func (lab *Lab) plug(ns *netns.NS, link, port string) error {
 	return lab.hidden.SetUp(port)
 }
 
-// offered leaves out IPv6 where nobody has it.
+// offered omits IPv6 prefixes where nobody has IPv6.
 func (lab *Lab) offered(all []netip.Prefix) (kept []netip.Prefix) {
 	for _, p := range all {
 		if p.Addr().Is4() || !lab.Options.NoIPv6 {
@@ -275,7 +275,7 @@ func (lab *Lab) buildBackbone(i int) error {
 	return nil
 }
 
-// publish has the internet find what is behind an ISP in IPv4: by a route, or, where
+// publish makes the internet reach what is behind an ISP in IPv4: by a route, or, where
 // other ISPs have the same network, by the ISP's own address.
 func (lab *Lab) publish(i int) error {
 	if lab.Options.Twins {
@@ -305,7 +305,7 @@ func (lab *Lab) buildWire(i int) error {
 	}
 	conf := "net/ipv6/conf/" + up.Interface + "/"
 	if err := set(lab.Gateway,
-		sysctl{conf + "accept_ra", "2"}, // a router believes advertisements only then
+		sysctl{conf + "accept_ra", "2"}, // only then does a router accept advertisements
 		sysctl{conf + "autoconf", "0"},
 		sysctl{conf + "ra_defrtr_metric", strconv.Itoa(up.Metric6)}); err != nil {
 		return err
@@ -341,8 +341,8 @@ func (lab *Lab) setMAC(up Uplink) error {
 	return nil
 }
 
-// settle waits until every address is in use, and the gateway has a default route
-// by every uplink that it was promised.
+// settle waits until every address is usable, and the gateway has a default route by
+// every uplink that Options promise one for.
 func (lab *Lab) settle() error {
 	for _, ns := range lab.all {
 		if err := lab.settleIPv6(ns); err != nil {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Daemon is a program that runs in the gateway, usually swerve. It has a folder of
-// its own for its config, socket and state, in memory, which outlives its restarts
-// and goes with the lab. The kernel kills it when the lab or this process ends.
+// Daemon is a program that runs in the gateway, usually swerve. It has its own folder
+// for its config, socket and state, in memory, which outlives its restarts and is
+// deleted with the lab. The kernel kills it when the lab or this process ends.
 type Daemon struct {
 	Dir string
 
@@ -29,11 +29,11 @@ type Daemon struct {
 	waitErr error
 }
 
-// ErrNotRunning is returned where a daemon would have to run.
+// ErrNotRunning is returned where an operation needs a running daemon.
 var ErrNotRunning = errors.New("lab: the daemon does not run")
 
-// NewDaemon prepares a daemon without starting it. In the arguments, {dir} stands
-// for its folder.
+// NewDaemon prepares a daemon without starting it. In the arguments, {dir} is replaced
+// by its folder.
 func (lab *Lab) NewDaemon(binary string, args ...string) (*Daemon, error) {
 	dir, err := newScratch()
 	if err != nil {
@@ -53,16 +53,16 @@ func (lab *Lab) NewDaemon(binary string, args ...string) (*Daemon, error) {
 	return d, nil
 }
 
-// Start starts the daemon, again after it has ended.
+// Start starts the daemon, also again after it has ended.
 func (d *Daemon) Start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.running() {
-		return fmt.Errorf("lab: start %s: it runs already, as process %d", d.name, d.cmd.Process.Pid)
+		return fmt.Errorf("lab: start %s: already running as process %d", d.name, d.cmd.Process.Pid)
 	}
 	cmd := d.lab.Gateway.Command(d.name, d.args...)
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
-	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
+	cmd.WaitDelay = time.Second // a grandchild may keep the pipe open
 	if err := d.lab.Gateway.Start(cmd); err != nil {
 		return fmt.Errorf("lab: start %s: %w", d.name, err)
 	}
@@ -119,7 +119,7 @@ func (d *Daemon) Wait(ctx context.Context) error {
 	return d.waitErr
 }
 
-// Done is closed when the present run has ended; already so before the first.
+// Done is closed when the present run has ended; it is closed before the first run.
 func (d *Daemon) Done() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -131,7 +131,7 @@ func (d *Daemon) Done() <-chan struct{} {
 	return d.done
 }
 
-// Pid is the process's number, 0 when it does not run.
+// Pid is the process's ID, 0 when it does not run.
 func (d *Daemon) Pid() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,8 +141,8 @@ func (d *Daemon) Pid() int {
 	return d.cmd.Process.Pid
 }
 
-// Log is what the daemon wrote to standard output and standard error, over all its
-// runs: the latest MiB.
+// Log returns what the daemon wrote to standard output and standard error, over all
+// its runs: the latest MiB.
 func (d *Daemon) Log() string { return d.log.String() }
 
 // running reports whether the process lives. The caller holds mu.
@@ -158,13 +158,13 @@ func (d *Daemon) running() bool {
 	}
 }
 
-// discard ends the daemon for good.
+// discard ends the daemon and deletes its folder.
 func (d *Daemon) discard() {
 	_ = d.Kill() // or it has ended by itself
 	d.dir.close()
 }
 
-// closeDaemons takes the lab's daemons and lets none start later.
+// closeDaemons returns the lab's daemons and prevents later starts.
 func (lab *Lab) closeDaemons() []*Daemon {
 	lab.mu.Lock()
 	defer lab.mu.Unlock()

@@ -20,7 +20,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// startDaemon starts a daemon. It is there also when only its start failed.
+// startDaemon starts a daemon. It returns the daemon also if the start failed.
 func startDaemon(lab *Lab, binary string, args ...string) (*Daemon, error) {
 	d, err := lab.NewDaemon(binary, args...)
 	if err != nil {
@@ -35,7 +35,7 @@ func (d *Daemon) awaitLog(ctx context.Context, text string) error {
 		func() bool { return strings.Contains(d.Log(), text) })
 }
 
-// A shell stands for the daemon: it lists its links and keeps a file.
+// A shell plays the daemon: it lists its links and keeps a file.
 const script = `trap 'echo bye; exit 7' TERM
 ip -br link show dev wan0; echo one more >>{dir}/state; cat {dir}/state; echo ready >&2
 while :; do sleep 0.01; done`
@@ -75,7 +75,7 @@ func TestDaemonsLife(t *testing.T) {
 		t.Errorf("Stop: %v, want the daemon's own exit code 7", err)
 	}
 	if !strings.HasSuffix(d.Log(), "bye\n") {
-		t.Errorf("its last words are missing: %s", d.Log())
+		t.Errorf("its last output is missing: %s", d.Log())
 	}
 }
 
@@ -118,7 +118,7 @@ func TestDaemonThatIsMissing(t *testing.T) {
 }
 
 // The test's own program, run again as a child, builds a lab with a daemon and is
-// killed: nothing of it may stay.
+// killed: nothing of it may remain.
 func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	if os.Getenv("LAB_VICTIM") != "" {
 		lab := NewTest(t, Options{})
@@ -155,7 +155,7 @@ func TestNothingStaysAfterSIGKILL(t *testing.T) {
 	before.await(t)
 }
 
-// alive reports whether a process runs; one that nobody waited for has ended.
+// alive reports whether a process runs; a zombie does not.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(stat), ") Z ")

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch is a folder in memory that this process holds by a descriptor alone: it
-// is mounted nowhere and goes with the process, even when that is killed. Where the
-// kernel refuses, as in a user namespace without mounts of its own, it is an
-// ordinary temporary folder, deleted by close.
+// scratch is a folder in memory that only a descriptor of this process refers to: it
+// is mounted nowhere and disappears with the process, even when that is killed. Where
+// the kernel refuses, as in a user namespace without its own mounts, it is an ordinary
+// temporary folder, deleted by close.
 type scratch struct {
 	fd   int    // -1: an ordinary folder
 	path string // through /proc, for any process that may read this one's descriptors

@@ -9,12 +9,12 @@
 // The gateway's routes are as a DHCP client and router advertisements leave them.
 // Every uplink runs over a wire (package wire) whose delay, loss, rate and silence
 // can change at any time; Lab.Fault breaks it by name. Package traffic has the
-// clients that measure what a fault costs, and package netns the namespaces.
+// clients that measure the cost of a fault, and package netns the namespaces.
 //
-// Nothing has a name on the machine, so any number of labs can run side by side,
-// and nothing stays behind, however the program ends: only this process holds the
-// namespaces, the links and the daemons' folders. A lab needs root, also
-// that of a user namespace, and no installed program.
+// Nothing has a name on the machine, so any number of labs can run concurrently, and
+// nothing remains, however the program ends: only this process refers to the
+// namespaces, the links and the daemons' folders. A lab needs root, possibly of a user
+// namespace, and no installed program.
 //
 //	l := lab.NewTest(t, lab.Options{})
 //	swerve, g := l.Drive(t, lab.Setup{Binary: "bin/swerve", Config: lab.TwoUplinks})
@@ -24,8 +24,8 @@
 //	…
 //	g.Mend(fault)
 //
-// A Gateway is the machine that runs the daemon, as scenarios see it; Swerve is the
-// one in a lab's namespace. A Driver operates a Gateway for a test.
+// A Gateway is the machine that runs the daemon, as scenarios see it; Swerve is a
+// Gateway in a lab's namespace. A Driver operates a Gateway for a test.
 //
 // Only tests, the demo and benchmarks import it.
 package lab

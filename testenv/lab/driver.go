@@ -20,14 +20,13 @@ type TB interface {
 	Failed() bool
 }
 
-// Driver drives a gateway in a test. Where one of its operations fails, the test
-// ends.
+// Driver operates a gateway in a test. If one of its operations fails, the test ends.
 type Driver struct {
 	t TB
 	g Gateway
 }
 
-// Drive returns the driver of a gateway. Where the test fails, its log has the
+// Drive returns the driver of a gateway. If the test fails, its log contains the
 // daemon's.
 func Drive(t TB, g Gateway) Driver {
 	t.Cleanup(func() {
@@ -38,7 +37,7 @@ func Drive(t TB, g Gateway) Driver {
 	return Driver{t, g}
 }
 
-// Drive is NewSwerve for a test, with the driver of what it makes.
+// Drive makes a gateway with NewSwerve for a test, and returns it with its driver.
 func (lab *Lab) Drive(t TB, setup Setup) (*Swerve, Driver) {
 	t.Helper()
 	s, err := lab.NewSwerve(setup)
@@ -68,7 +67,7 @@ func (d Driver) Start() {
 	d.Status()
 }
 
-// Stop ends the daemon as systemd would, and wants its exit code to be 0.
+// Stop ends the daemon as systemd would, and checks that its exit code is 0.
 func (d Driver) Stop() {
 	d.t.Helper()
 	ctx, cancel := wait.Bounded(d.t.Context())
@@ -128,7 +127,7 @@ func (d Driver) Status() *control.Status {
 	return d.Await("the daemon to answer", func(*control.Status) bool { return true })
 }
 
-// Events are those of the daemon's present run so far.
+// Events returns the events of the daemon's present run so far.
 func (d Driver) Events() []control.Event {
 	d.t.Helper()
 	all, err := Events(d.t.Context(), d.g)
@@ -136,8 +135,8 @@ func (d Driver) Events() []control.Event {
 	return all
 }
 
-// Build builds a command of this project, such as cmd/swerve, into a folder, which
-// it makes, with more flags of go build, and returns the program's path.
+// Build builds a command of this project, such as cmd/swerve, with additional flags of
+// go build, into a folder, which it creates, and returns the program's path.
 func Build(folder, command string, flags ...string) (string, error) {
 	path := filepath.Join(folder, filepath.Base(command))
 	if err := os.MkdirAll(folder, 0o755); err != nil {

@@ -18,11 +18,11 @@ type Fault struct {
 	Spec   Spec
 	Uplink int // from 0
 
-	// Onset is the last instant at which the fault had not begun: interruptions
-	// count from here.
+	// Onset is the last instant at which the fault had not begun: interruptions are
+	// measured from here.
 	Onset time.Time
-	// Reported is when the lab had the kernel's message that the gateway's link had
-	// lost its carrier or was down; zero for other faults.
+	// Reported is when the lab received the kernel's message that the gateway's link
+	// had lost its carrier or was down; zero for other faults.
 	Reported time.Time
 
 	undo func() error
@@ -30,9 +30,9 @@ type Fault struct {
 	err  error
 }
 
-// Undo repairs what the fault broke: plugs and filters, addresses and the routes
-// that clients put. It does not put back what Swerve has to repair itself. A
-// second Undo does nothing.
+// Undo repairs what the fault broke: cables and filters, addresses, and the routes
+// that clients added. It does not restore what Swerve has to repair itself. A second
+// Undo does nothing.
 func (f *Fault) Undo() error {
 	f.once.Do(func() {
 		if err := f.undo(); err != nil {
@@ -50,7 +50,7 @@ func (lab *Lab) Fault(uplink int, spec string) (*Fault, error) {
 		return nil, err
 	}
 	if uplink < 0 || uplink >= len(lab.Uplinks) {
-		return nil, fmt.Errorf("lab: fault %s: there is no uplink %d", s, uplink)
+		return nil, fmt.Errorf("lab: fault %s: no uplink %d", s, uplink)
 	}
 	f := &Fault{Spec: s, Uplink: uplink, Onset: time.Now(), undo: func() error { return nil }}
 	if err := lab.begin(f); err != nil {
@@ -59,7 +59,7 @@ func (lab *Lab) Fault(uplink int, spec string) (*Fault, error) {
 	return f, nil
 }
 
-// begin does what the kind of a fault says.
+// begin causes the fault.
 func (lab *Lab) begin(f *Fault) error {
 	w, s := lab.Wire[f.Uplink], f.Spec
 	switch s.Kind {
@@ -76,7 +76,7 @@ func (lab *Lab) begin(f *Fault) error {
 		f.undo = func() error { w.Hold(wire.Both, 0); return nil }
 		return nil
 	case Loss, LossOut, LossIn, Delay, Jitter, Rate:
-		lab.spoil(f)
+		lab.impair(f)
 		return nil
 	case Flap:
 		lab.flap(f)
@@ -92,7 +92,7 @@ func (lab *Lab) begin(f *Fault) error {
 	case TargetDead:
 		return lab.silence(f)
 	}
-	panic(fmt.Sprintf("lab: fault %q is listed but not made", s.Kind))
+	panic(fmt.Sprintf("lab: fault %q is listed but not implemented", s.Kind))
 }
 
 func filterOf(s Spec) wire.Filter {
@@ -107,8 +107,8 @@ func filterOf(s Spec) wire.Filter {
 	return wire.DropBeyond
 }
 
-// spoil changes one property of an uplink's paths; the undo puts that one back.
-func (lab *Lab) spoil(f *Fault) {
+// impair changes one property of an uplink's paths; the undo restores that one.
+func (lab *Lab) impair(f *Fault) {
 	w, s := lab.Wire[f.Uplink], f.Spec
 	property := func(from, to *wire.Path) {
 		switch s.Kind {
@@ -122,14 +122,14 @@ func (lab *Lab) spoil(f *Fault) {
 			to.Loss = from.Loss
 		}
 	}
-	spoilt := wire.Path{Delay: s.Duration, Jitter: s.Duration, Rate: s.BitRate, Loss: s.Part}
+	impaired := wire.Path{Delay: s.Duration, Jitter: s.Duration, Rate: s.BitRate, Loss: s.Part}
 	before := map[wire.Direction]wire.Path{}
 	for _, dir := range []wire.Direction{wire.ToISP, wire.ToGateway} {
 		if s.Kind == LossOut && dir != wire.ToISP || s.Kind == LossIn && dir != wire.ToGateway {
 			continue
 		}
 		before[dir] = w.Path(dir)
-		w.Change(dir, func(p *wire.Path) { property(&spoilt, p) })
+		w.Change(dir, func(p *wire.Path) { property(&impaired, p) })
 	}
 	f.undo = func() error {
 		for dir, old := range before {
@@ -151,8 +151,8 @@ func (lab *Lab) setDown(f *Fault) error {
 	return lab.untilReported(f, func() error { return lab.Gateway.SetDown(link) })
 }
 
-// flap pulls the plug again and again, for the first half of each period. The undo
-// ends it and leaves the plug in.
+// flap pulls the plug repeatedly, for the first half of each period. The undo ends it
+// and leaves the plug in.
 func (lab *Lab) flap(f *Fault) {
 	w := lab.Wire[f.Uplink]
 	ctx, cancel := context.WithCancel(lab.life)
@@ -179,8 +179,8 @@ func flapping(ctx context.Context, w *wire.Wire, times int, half time.Duration) 
 	return nil
 }
 
-// changeAddress is a lease that brings other addresses: the old ones go first, as
-// with common clients.
+// changeAddress simulates a lease with other addresses: the old ones are removed
+// first, as common clients do.
 func (lab *Lab) changeAddress(f *Fault) error {
 	up := lab.Uplinks[f.Uplink]
 	if err := lab.unlease(f.Uplink, up.Address4, up.Address6); err != nil {
@@ -201,8 +201,8 @@ func (lab *Lab) changeAddress(f *Fault) error {
 	return lab.staticIPv6(f.Uplink, up.Other6)
 }
 
-// silence has the internet drop what is for a target: without its address, packets
-// to it meet a route that swallows them.
+// silence makes the internet drop packets to a target: without its address, they
+// match a blackhole route.
 func (lab *Lab) silence(f *Fault) error {
 	ns, target := lab.Internet, f.Spec.Target
 	swallow := &netlink.Route{Dst: ipNet(alone(target)), Type: unix.RTN_BLACKHOLE}

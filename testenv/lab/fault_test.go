@@ -13,10 +13,10 @@ import (
 	"swerve/testenv/wait"
 )
 
-// probe is what works of an uplink, seen from inside the gateway.
-type probe struct{ router4, beyond4, router6, beyond6 bool }
+// reached is which destinations an uplink reaches from inside the gateway, by family.
+type reached struct{ router4, beyond4, router6, beyond6 bool }
 
-func look(lab *Lab, i int) (p probe) {
+func reach(lab *Lab, i int) (p reached) {
 	up := lab.Uplinks[i]
 	var all sync.WaitGroup
 	for answer, to := range map[*bool]netip.Addr{
@@ -30,32 +30,32 @@ func look(lab *Lab, i int) (p probe) {
 }
 
 var (
-	well   = probe{true, true, true, true}
-	silent = probe{}
+	full   = reached{true, true, true, true}
+	silent = reached{}
 )
 
 func TestFaultsSilenceAndUndoRestores(t *testing.T) {
 	for _, tc := range []struct {
 		spec string
-		want probe
+		want reached
 	}{
 		{"carrier", silent},
 		{"interface-down", silent},
-		{"black-hole", probe{router4: true, router6: true}},
-		{"black-hole=ipv4", probe{router4: true, router6: true, beyond6: true}},
-		{"black-hole=ipv6", probe{router4: true, beyond4: true, router6: true}},
+		{"black-hole", reached{router4: true, router6: true}},
+		{"black-hole=ipv4", reached{router4: true, router6: true, beyond6: true}},
+		{"black-hole=ipv6", reached{router4: true, beyond4: true, router6: true}},
 		{"gateway-dead", silent},
 		{"loss=100%", silent},
 		{"loss-out=100%", silent},
 		{"loss-in=100%", silent},
 		{"stall=1h", silent},
-		{"target-dead=1.1.1.1", probe{router4: true, router6: true, beyond6: true}},
-		{"address-change", well},
+		{"target-dead=1.1.1.1", reached{router4: true, router6: true, beyond6: true}},
+		{"address-change", full},
 	} {
 		t.Run(tc.spec, func(t *testing.T) {
 			t.Parallel()
 			lab := NewTest(t, Options{Delay: -1})
-			if got := look(lab, 0); got != well {
+			if got := reach(lab, 0); got != full {
 				t.Fatalf("before the fault %+v", got)
 			}
 			addresses := run(t, lab.Gateway, "ip -br addr")
@@ -67,14 +67,14 @@ func TestFaultsSilenceAndUndoRestores(t *testing.T) {
 			if f.Onset.Before(before) || f.Onset.After(time.Now()) {
 				t.Errorf("the onset %v is not while Fault ran", f.Onset)
 			}
-			if got := look(lab, 0); got != tc.want {
+			if got := reach(lab, 0); got != tc.want {
 				t.Errorf("during the fault %+v, want %+v", got, tc.want)
 			}
-			if got := look(lab, 1); f.Spec.Kind != TargetDead && got != well {
+			if got := reach(lab, 1); f.Spec.Kind != TargetDead && got != full {
 				t.Errorf("during the fault the other uplink %+v", got)
 			}
 			undo(t, f)
-			wait.For(t, "the uplink to be well again", func() bool { return look(lab, 0) == well })
+			wait.For(t, "the uplink to work again", func() bool { return reach(lab, 0) == full })
 			if now := run(t, lab.Gateway, "ip -br addr"); now != addresses {
 				t.Errorf("addresses were\n%sand are\n%s", addresses, now)
 			}
@@ -101,9 +101,9 @@ func TestUndoPutsRoutesBack(t *testing.T) {
 				out := run(t, lab.Gateway, "ip -4 route") + run(t, lab.Gateway, "ip -6 route")
 				lines := strings.Split(out, "\n")
 				for i, l := range lines {
-					lines[i], _, _ = strings.Cut(l, " expires") // ticks by itself
+					lines[i], _, _ = strings.Cut(l, " expires") // counts down by itself
 				}
-				slices.Sort(lines) // those put back come last
+				slices.Sort(lines) // restored ones come last
 				return strings.Join(lines, "\n")
 			}
 			before := routes()
@@ -192,8 +192,8 @@ func TestStepsOfDelayAndRate(t *testing.T) {
 	}
 }
 
-// carrierChanges is how often the first uplink's carrier came or went so far, by the
-// kernel's own count.
+// carrierChanges is how often the first uplink's carrier has changed so far, as the
+// kernel counts.
 func carrierChanges(t *testing.T, lab *Lab) int {
 	t.Helper()
 	var links []struct {
@@ -218,7 +218,7 @@ func TestFlap(t *testing.T) {
 	}
 	wait.For(t, "three losses of carrier", func() bool { return carrierChanges(t, lab)-before >= 5 })
 	undo(t, f)
-	wait.For(t, "the uplink to be well", func() bool { return look(lab, 0) == well })
+	wait.For(t, "the uplink to work", func() bool { return reach(lab, 0) == full })
 	if n := carrierChanges(t, lab) - before; n != 6 {
 		t.Errorf("the carrier changed %d times, want three losses and returns", n)
 	}
@@ -226,12 +226,12 @@ func TestFlap(t *testing.T) {
 	if f, err = lab.Fault(0, "flap=1000x1h"); err != nil {
 		t.Fatal(err)
 	}
-	undo(t, f) // does not wait for its end
-	wait.For(t, "the uplink to be well", func() bool { return look(lab, 0) == well })
+	undo(t, f) // before the flapping ends
+	wait.For(t, "the uplink to work", func() bool { return reach(lab, 0) == full })
 	if _, err = lab.Fault(0, "flap=1000x1h"); err != nil {
 		t.Fatal(err)
 	}
-	lab.Close() // neither does this
+	lab.Close() // also before it ends
 }
 
 func TestForeignDeletionTakesSwervesAlone(t *testing.T) {
@@ -288,7 +288,7 @@ func TestFaultsAreRefusedWithReasons(t *testing.T) {
 		spec   string
 	}{{2, "carrier"}, {-1, "carrier"}, {0, "nonsense"}, {0, "loss=2"}} {
 		if f, err := lab.Fault(tc.uplink, tc.spec); err == nil {
-			t.Errorf("fault %v on uplink %d is made", f.Spec, tc.uplink)
+			t.Errorf("fault %v on uplink %d is accepted", f.Spec, tc.uplink)
 		}
 	}
 }

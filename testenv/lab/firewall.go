@@ -12,8 +12,8 @@ import (
 	"swerve/testenv/netns"
 )
 
-// buildFirewall makes the table that a gateway's owner would have before Swerve
-// comes: inet lab.
+// buildFirewall makes the table inet lab, which a gateway's owner would have before
+// installing Swerve.
 func (lab *Lab) buildFirewall() error {
 	if lab.Options.Firewall == FirewallNone {
 		return nil
@@ -30,7 +30,7 @@ func (lab *Lab) buildFirewall() error {
 // nft commits one transaction in a namespace.
 func nft(ns *netns.NS, fill func(*nftables.Conn)) error {
 	return ns.Do(func() error {
-		c, err := nftables.New() // its socket is made by this thread, so inside
+		c, err := nftables.New() // this thread opens the socket, so it is inside
 		if err != nil {
 			return fmt.Errorf("open nftables: %w", err)
 		}
@@ -42,8 +42,8 @@ func nft(ns *netns.NS, fill func(*nftables.Conn)) error {
 	})
 }
 
-// addTracking writes: ct state established,related accept. The kernel tracks
-// connections only where a rule asks for it.
+// addTracking adds the rule ct state established,related accept. The kernel tracks
+// connections only if a rule requires it.
 func addTracking(c *nftables.Conn, table *nftables.Table) {
 	chain := c.AddChain(&nftables.Chain{
 		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
@@ -59,8 +59,8 @@ func addTracking(c *nftables.Conn, table *nftables.Table) {
 	}})
 }
 
-// addMasquerade writes for every link with this beginning: all of IPv4, and IPv6
-// from fc00::/7.
+// addMasquerade adds rules for every link whose name has this prefix: all of IPv4, and
+// IPv6 from fc00::/7.
 func addMasquerade(c *nftables.Conn, table *nftables.Table, links string) {
 	chain := c.AddChain(&nftables.Chain{
 		Name: "srcnat", Table: table, Type: nftables.ChainTypeNAT,
@@ -75,7 +75,7 @@ func addMasquerade(c *nftables.Conn, table *nftables.Table, links string) {
 		}
 	}
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(family(unix.NFPROTO_IPV4), &expr.Masq{})})
-	const ip6saddr = 8 // its place in the header
+	const ip6saddr = 8 // its offset in the header
 	uniqueLocal := netip.MustParsePrefix("fc00::/7")
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(family(unix.NFPROTO_IPV6),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: ip6saddr, Len: 16},

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// swerveProtocol marks Swerve's rules and routes.
+// swerveProtocol is the protocol of Swerve's rules and routes.
 const swerveProtocol = 83
 
-// deleteForeign does what other programs do to Swerve's objects in the gateway.
+// deleteForeign does to Swerve's objects in the gateway what other programs do.
 func (lab *Lab) deleteForeign(kind Kind) error {
 	switch kind {
 	case DeleteRules:
@@ -23,8 +23,8 @@ func (lab *Lab) deleteForeign(kind Kind) error {
 	return nft(lab.Gateway, func(c *nftables.Conn) { c.FlushRuleset() })
 }
 
-// echo deletes every rule or route of Swerve by sending back what the kernel
-// dumped, as ip(8) flushes: nothing of it can be misread on the way.
+// echo deletes every rule or route of Swerve by sending back what the kernel dumped,
+// as ip(8) flush does: so no attribute is lost in a conversion.
 func (lab *Lab) echo(get, del int, protocol func(body []byte) (int, error)) error {
 	return lab.Gateway.Do(func() error {
 		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
@@ -47,9 +47,9 @@ func (lab *Lab) echo(get, del int, protocol func(body []byte) (int, error)) erro
 	})
 }
 
-// dump lists the bodies of a family's rules or routes. Rules and routes begin with
-// the same twelve bytes, the family first. A dump that the kernel interrupted,
-// because something changed meanwhile, is taken again.
+// dump lists the bodies of a family's rules or routes. Both begin with the same
+// twelve bytes, the family first. A dump that the kernel interrupted because something
+// changed meanwhile is repeated.
 func dump(get int, family uint8) (bodies [][]byte, err error) {
 	for range 10 {
 		req := nl.NewNetlinkRequest(get, unix.NLM_F_DUMP)
@@ -66,7 +66,7 @@ func routeProtocol(body []byte) (int, error) {
 	return int(nl.DeserializeRtMsg(body).Protocol), nil
 }
 
-// ruleProtocol finds the attribute FRA_PROTOCOL; -1: none.
+// ruleProtocol returns the attribute FRA_PROTOCOL; -1 if there is none.
 func ruleProtocol(body []byte) (int, error) {
 	attrs, err := nl.ParseRouteAttr(body[unix.SizeofRtMsg:])
 	if err != nil {

@@ -22,23 +22,23 @@ type Gateway interface {
 	// Configure writes the daemon's configuration, in YAML. The daemon reads it
 	// when it starts or is asked to reload.
 	Configure(config string) error
-	// Start starts the daemon, and does not wait until it answers.
+	// Start starts the daemon, without waiting until it answers.
 	Start() error
 	// Stop asks the daemon to end (SIGTERM) and waits for it until ctx ends. The
-	// error is the daemon's where it failed.
+	// error is the daemon's if it failed.
 	Stop(ctx context.Context) error
 	// Kill ends the daemon by SIGKILL and waits for its end.
 	Kill() error
 	// Signal sends the daemon a signal.
 	Signal(sig syscall.Signal) error
-	// Pid is the daemon's process number there, 0 where it does not run.
+	// Pid is the daemon's process ID on that machine, 0 if it does not run.
 	Pid() int
-	// Log is what the daemon wrote to standard output and standard error.
+	// Log returns what the daemon wrote to standard output and standard error.
 	Log() string
-	// API is the client of the daemon's socket.
+	// API returns the client of the daemon's socket.
 	API() *control.Client
-	// Exec runs a command to its end, or kills it when ctx ends. The error is of a
-	// command that could not run; one that failed has another exit code than 0.
+	// Exec runs a command to its end, or kills it when ctx ends. It returns an error
+	// if the command could not run; a command that failed has a nonzero exit code.
 	Exec(ctx context.Context, name string, args ...string) (Result, error)
 	// Fault breaks an uplink (from 0), as ParseSpec reads it.
 	Fault(uplink int, spec string) (*Fault, error)
@@ -50,7 +50,7 @@ type Result struct {
 	Code           int
 }
 
-// The two uplinks of most configurations, by their numbers in the lab.
+// The two uplinks of most configurations, by their index in the lab.
 const (
 	Fiber = 0
 	LTE   = 1
@@ -63,18 +63,18 @@ const TwoUplinks = `uplinks:
   - {name: lte, interface: wan1}
 `
 
-// Setup says how a gateway runs the daemon.
+// Setup describes how a gateway runs the daemon.
 type Setup struct {
 	// Binary is the path of swerve. Its configuration, state and socket are in the
 	// daemon's folder.
 	Binary string
-	// Prefix precedes it on the command line: nice(1), say, with its arguments.
+	// Prefix precedes it on the command line: for example nice(1) with its arguments.
 	Prefix []string
-	// Config is what Configure writes first.
+	// Config is the initial configuration.
 	Config string
 
-	// Installed replaces all this where it is not empty: a command line that runs a
-	// daemon with files of its own, whose socket is Socket.
+	// Installed, if not empty, replaces all this: the command line of a daemon with
+	// files of its own, whose socket is Socket.
 	Installed []string
 	Socket    string
 }
@@ -123,12 +123,12 @@ func (lab *Lab) NewSwerve(setup Setup) (*Swerve, error) {
 // File is the path of a file in the daemon's folder.
 func (s *Swerve) File(name string) string { return filepath.Join(s.Dir, name) }
 
-// Config and Socket are the paths of the configuration and the socket of a daemon
-// that is not an installed one.
+// Config and Socket return the paths of the configuration and the socket, unless the
+// daemon is an installed one.
 func (s *Swerve) Config() string { return s.File(configFile) }
 func (s *Swerve) Socket() string { return s.File(socketFile) }
 
-// Configure implements Gateway. It adds what keeps the daemon's files in its folder.
+// Configure implements Gateway. It adds the keys that keep the daemon's files in its folder.
 func (s *Swerve) Configure(config string) error {
 	config += fmt.Sprintf("state: %s\ncontrol: {group: \"\"}\n", s.File(stateFile))
 	return os.WriteFile(s.Config(), []byte(config), 0o644)
@@ -142,7 +142,7 @@ func (s *Swerve) Exec(ctx context.Context, name string, args ...string) (Result,
 	var out, errs strings.Builder
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
+	cmd.WaitDelay = time.Second // a grandchild may keep the pipe open
 	err := s.Gateway.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()

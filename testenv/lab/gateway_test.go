@@ -11,7 +11,7 @@ import (
 	"swerve/control"
 )
 
-// What the gateway is given and asked, with a shell for the daemon.
+// TestGateway checks what the daemon receives and how commands run; a shell plays the daemon.
 func TestGateway(t *testing.T) {
 	l := NewTest(t, Options{Uplinks: 1})
 	s, g := l.Drive(t, Setup{Binary: "sleep", Prefix: []string{"sh", "-c", `cat "$3"; echo "$@"; exec sleep 1000`}, Config: TwoUplinks})
@@ -26,12 +26,12 @@ func TestGateway(t *testing.T) {
 		t.Errorf("%v in %q", err, s.Log())
 	}
 	if r := g.Run("sh", "-c", "ip -br link show dev wan0; echo no >&2; exit 3"); !strings.HasPrefix(r.Stdout, "wan0@") || r.Stderr != "no\n" || r.Code != 3 {
-		t.Errorf("a command has %+v", r)
+		t.Errorf("a command that fails: %+v", r)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if r, err := s.Exec(ctx, "sleep", "1000"); err == nil && r.Code != -1 {
-		t.Errorf("a command that hangs has %+v", r)
+		t.Errorf("a command that hangs: %+v", r)
 	}
 	if _, err := s.Exec(t.Context(), "/no/such/program"); err == nil || !strings.Contains(err.Error(), "/no/such/program") {
 		t.Errorf("a missing command: %v", err)

@@ -12,22 +12,22 @@ import (
 	"swerve/testenv/wire"
 )
 
-// Announce says how default routes come to the gateway.
+// Announce selects how default routes come to the gateway.
 type Announce int
 
 const (
-	// AnnounceAll leaves what a DHCP client and router advertisements leave.
+	// AnnounceAll installs the routes that a DHCP client and router advertisements leave.
 	AnnounceAll Announce = iota
-	// AnnounceNone leaves addresses alone: the test puts routes itself.
+	// AnnounceNone installs addresses only: the test adds routes itself.
 	AnnounceNone
 )
 
-// Firewall says what the gateway's owner had in nftables before: table inet lab.
+// Firewall selects what the gateway's owner has in nftables: table inet lab.
 type Firewall int
 
 const (
 	// FirewallTrack has a rule that accepts established flows, so that conntrack
-	// is at work.
+	// is active.
 	FirewallTrack Firewall = iota
 	// FirewallMasquerade also masquerades what leaves by an uplink: all IPv4, and
 	// unique local IPv6.
@@ -40,12 +40,12 @@ const (
 // trip time, IPv6 everywhere.
 type Options struct {
 	Uplinks  int           // 1 to MaxUplinks; 0: 2
-	Clients  int           // on the LAN, 1 to 200; 0: 1. Several stand behind a switch
+	Clients  int           // on the LAN, 1 to 200; 0: 1. Several are behind a switch
 	Delay    time.Duration // one way over each wire; 0: 10 ms, negative: none
 	NoIPv6   bool          // nobody has IPv6
 	IPv4Only []int         // uplinks (from 0) that offer no IPv6
 	Delegate bool          // the LAN also has LANNative, routed to uplink 0
-	Twins    bool          // uplinks are as alike in IPv4 as modems of one make: see twinsOf
+	Twins    bool          // uplinks are identical in IPv4, like modems of one model: see twinsOf
 	Announce Announce
 	Firewall Firewall
 	RPFilter int    // the gateway's: 0 off, 1 strict, 2 loose
@@ -65,14 +65,14 @@ func (o Options) withDefaults() (Options, error) {
 	o.Delay = max(o.Delay, 0)
 	switch {
 	case o.Uplinks < 1 || o.Uplinks > MaxUplinks:
-		return o, fmt.Errorf("lab: %d uplinks; 1 to %d are possible", o.Uplinks, MaxUplinks)
+		return o, fmt.Errorf("lab: %d uplinks; want 1 to %d", o.Uplinks, MaxUplinks)
 	case o.Clients < 1 || o.Clients > 200:
-		return o, fmt.Errorf("lab: %d clients; 1 to 200 are possible", o.Clients)
+		return o, fmt.Errorf("lab: %d clients; want 1 to 200", o.Clients)
 	}
 	return o, nil
 }
 
-// Lab is a running lab. Tests inspect its namespaces, and break things in them.
+// Lab is a running lab. Tests inspect its namespaces and break things in them.
 type Lab struct {
 	Options  Options // with the defaults filled in
 	Gateway  *netns.NS
@@ -118,9 +118,9 @@ func New(opts Options) (*Lab, error) {
 	return lab, nil
 }
 
-// NewTest builds a lab for a test and closes it when the test is over. When the
-// test has failed, the log says how late the wires were: a machine that paused
-// explains much.
+// NewTest builds a lab for a test and closes it when the test is over. If the test
+// fails, the log reports how late the wires were: a pause of the machine may be the
+// cause.
 func NewTest(t TB, opts Options) *Lab {
 	t.Helper()
 	lab, err := New(opts)
@@ -136,7 +136,7 @@ func NewTest(t TB, opts Options) *Lab {
 	return lab
 }
 
-// Close ends the daemons, faults and wires and lets the namespaces go.
+// Close ends the daemons, faults and wires and releases the namespaces.
 func (lab *Lab) Close() {
 	lab.shutdown.Do(func() {
 		for _, d := range lab.closeDaemons() {
@@ -169,15 +169,15 @@ func (lab *Lab) HasIPv6(uplink int) bool {
 	return true
 }
 
-// MarkLateness forgets how late the wires have been so far.
+// MarkLateness resets the lateness of all wires.
 func (lab *Lab) MarkLateness() {
 	for _, w := range lab.Wire {
 		w.MarkLateness()
 	}
 }
 
-// Lateness is the worst of all wires since the last mark. A measurement in which
-// it was over 25 ms is void.
+// Lateness is the worst of all wires since the last mark. A measurement with a
+// lateness over 25 ms is void.
 func (lab *Lab) Lateness() (worst time.Duration) {
 	for _, w := range lab.Wire {
 		worst = max(worst, w.Lateness())
@@ -185,7 +185,7 @@ func (lab *Lab) Lateness() (worst time.Duration) {
 	return worst
 }
 
-// open makes a namespace that goes with the lab.
+// open makes a namespace that is closed with the lab.
 func (lab *Lab) open() (*netns.NS, error) {
 	ns, err := netns.Open()
 	if err == nil {
@@ -194,7 +194,7 @@ func (lab *Lab) open() (*netns.NS, error) {
 	return ns, err
 }
 
-// kernelPatience bounds each wait for what the kernel does in a moment.
+// kernelPatience bounds each wait for something that the kernel does within moments.
 const kernelPatience = 10 * time.Second
 
 // await polls, for at most kernelPatience.

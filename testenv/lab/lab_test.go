@@ -124,8 +124,8 @@ func TestClientsReachTheInternet(t *testing.T) {
 	run(t, lab.Clients[0], "ping -c1 -W5 "+v4.String())
 }
 
-// An ISP takes packets from its own prefixes alone, or a router that sends with a
-// wrong address would not be found out.
+// An ISP accepts packets from its own prefixes only; otherwise a router that sends with
+// a wrong address would go unnoticed.
 func TestISPsDropForeignSources(t *testing.T) {
 	lab := NewTest(t, Options{})
 	for _, from := range []string{"203.0.113.2", "2001:db8:1::2"} {
@@ -138,7 +138,7 @@ func TestISPsDropForeignSources(t *testing.T) {
 		if _, err := lab.Gateway.Run("ping", "-c1", "-W1", "-I", from, to.String()); err == nil {
 			t.Errorf("a ping from %s by wan1 is answered", from)
 		}
-		wait.For(t, "a packet that counts as foreign", func() bool {
+		wait.For(t, "a packet counted as foreign", func() bool {
 			_, _ = lab.Gateway.Run("ping", "-c1", "-W1", "-I", from, to.String())
 			return lab.Wire[1].Counters(wire.ToISP).Foreign > before
 		})
@@ -162,10 +162,10 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := pings(labs[1].Gateway, "wan0", Targets[0]); err != nil {
-		t.Errorf("a fault of one lab is felt in the other: %v", err)
+		t.Errorf("a fault of one lab affects the other: %v", err)
 	}
 	if err := pings(labs[0].Gateway, "wan0", Targets[0]); err == nil {
-		t.Error("the fault is not felt in its own lab")
+		t.Error("the fault has no effect in its own lab")
 	}
 	for _, lab := range labs {
 		lab.Close()
@@ -174,7 +174,7 @@ func TestLabsStandSideBySideAndLeaveNothing(t *testing.T) {
 	before.await(t)
 }
 
-// A trace is what a lab could leave behind.
+// A trace is what a lab might leave behind.
 type trace struct {
 	machine []string // links, routes, rules, the ruleset, mounts
 	files   int      // open in this process
@@ -211,7 +211,7 @@ func traces(t *testing.T) (now trace) {
 	return now
 }
 
-// await waits until nothing is there that was not before.
+// await waits until the machine is as it was before.
 func (before trace) await(t *testing.T) {
 	t.Helper()
 	wait.For(t, "the machine to be as before", func() bool {
@@ -230,7 +230,7 @@ func run(t *testing.T, ns *netns.NS, command string) string {
 	return out
 }
 
-// pings asks for one echo by a link.
+// pings sends one echo request by a link and expects the answer.
 func pings(ns *netns.NS, link string, to netip.Addr) error {
 	_, err := ns.Run("ping", "-c1", "-W1", "-I", link, to.String())
 	return err

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lease does for IPv4 what a DHCP client does with its lease: the address, and
-// the default route with it as its source.
+// lease configures IPv4 as a DHCP client does with its lease: the address, and a
+// default route with it as its source.
 func (lab *Lab) lease(i int, addr netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
@@ -40,8 +40,8 @@ func (lab *Lab) lease(i int, addr netip.Addr) error {
 	return nil
 }
 
-// staticIPv6 gives an uplink its IPv6 address, if it has not got it, and waits until
-// it is in use.
+// staticIPv6 gives an uplink its IPv6 address, unless it has it already, and waits
+// until the address is usable.
 func (lab *Lab) staticIPv6(i int, addr netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
@@ -54,8 +54,8 @@ func (lab *Lab) staticIPv6(i int, addr netip.Addr) error {
 	return lab.settleIPv6(lab.Gateway)
 }
 
-// unlease takes an uplink's addresses of both families away. The kernel drops the
-// routes that use them.
+// unlease removes an uplink's addresses of both families. The kernel drops the routes
+// that use them.
 func (lab *Lab) unlease(i int, addr4, addr6 netip.Addr) error {
 	up := lab.Uplinks[i]
 	if err := lab.Gateway.DelAddr(up.Interface, within(addr4, up.Prefix4)); err != nil {
@@ -67,7 +67,7 @@ func (lab *Lab) unlease(i int, addr4, addr6 netip.Addr) error {
 	return lab.Gateway.DelAddr(up.Interface, within(addr6, up.Prefix6))
 }
 
-// restore gives an uplink all that it has at the start, as its clients would after
+// restore gives an uplink all that it had at the start, as its clients would after
 // the link came up.
 func (lab *Lab) restore(i int) error {
 	if err := lab.lease(i, lab.Uplinks[i].Address4); err != nil {

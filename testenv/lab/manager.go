@@ -15,8 +15,8 @@ type Manager struct {
 	all []string
 }
 
-// ListenNotify makes a notification socket at a path, writable for everybody, as
-// systemd's is. It is closed when the test is over.
+// ListenNotify makes a notification socket at a path, writable by everybody like
+// systemd's. It is closed when the test is over.
 func ListenNotify(t TB, path string) *Manager {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -52,7 +52,7 @@ func (m *Manager) read(from net.Conn) {
 	}
 }
 
-// Count is the number of messages that begin so.
+// Count returns the number of messages with a prefix.
 func (m *Manager) Count(beginning string) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

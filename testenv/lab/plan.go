@@ -16,7 +16,7 @@ var (
 // LANNative is the part of ISP 1's prefix that Options.Delegate gives to the LAN.
 var LANNative = netip.MustParsePrefix("2001:db8:1:50::/64")
 
-// Targets are what probes ask by default; the internet has them all.
+// Targets are the default targets of probes; the internet has them all.
 var Targets = []netip.Addr{
 	netip.MustParseAddr("1.1.1.1"),
 	netip.MustParseAddr("8.8.8.8"),
@@ -42,7 +42,7 @@ type Uplink struct {
 	Address4 netip.Addr   // the gateway's, as from a DHCP lease
 	Router4  netip.Addr   // the ISP's, the next hop
 	Other4   netip.Addr   // the gateway's after the fault address-change
-	Public4  netip.Addr   // as which the internet sees who comes by this uplink
+	Public4  netip.Addr   // the source address that the internet sees of this uplink's packets
 	Metric4  int          // of the default route that the DHCP client leaves
 
 	Prefix6  netip.Prefix // of the uplink's subnet
@@ -62,13 +62,13 @@ const MaxUplinks = len(uplinkPrefixes4)
 // routerLinkLocal is each ISP's link-local address: the next hop of IPv6.
 var routerLinkLocal = netip.MustParseAddr("fe80::1")
 
-// planOf is the plan of uplink i, from 0 to MaxUplinks-1.
+// planOf returns the plan of uplink i, from 0 to MaxUplinks-1.
 func planOf(i int) Uplink {
 	p4 := netip.MustParsePrefix(uplinkPrefixes4[i])
 	p6 := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/64", i+1))
 	return Uplink{
 		Interface: fmt.Sprintf("wan%d", i),
-		// Not to end like Address6: addresses with the same last 24 bits share a
+		// The last 24 bits differ from Address6's: addresses that share them share a
 		// group on the link, and the kernel may leave it with the first of them.
 		MAC:      fmt.Sprintf("02:00:5e:00:10:%02x", i+1),
 		Prefix4:  p4,
@@ -87,7 +87,7 @@ func planOf(i int) Uplink {
 }
 
 // twinsOf makes all uplinks the same network in IPv4, with the same router, and
-// gives the gateway the same address on each. Only their ISPs know which is which,
+// gives the gateway the same address on each. Only their ISPs can distinguish them,
 // so they translate.
 func twinsOf(uplinks []Uplink) []Uplink {
 	network := netip.MustParsePrefix("192.168.8.0/24")
@@ -100,7 +100,7 @@ func twinsOf(uplinks []Uplink) []Uplink {
 	return uplinks
 }
 
-// host is the address in a prefix with a number in its last byte.
+// host returns the address in a prefix with n in its last byte.
 func host(p netip.Prefix, n byte) netip.Addr {
 	b := p.Addr().AsSlice()
 	b[len(b)-1] = n
@@ -108,13 +108,13 @@ func host(p netip.Prefix, n byte) netip.Addr {
 	return a
 }
 
-// within writes an address with the length of its subnet.
+// within returns an address with the length of its subnet.
 func within(a netip.Addr, p netip.Prefix) netip.Prefix { return netip.PrefixFrom(a, p.Bits()) }
 
-// alone writes an address as a prefix of its own.
+// alone returns an address as a prefix of its own.
 func alone(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// ClientAddresses are those of client n (from 0) on the LAN: IPv4, unique local
+// ClientAddresses returns those of client n (from 0) on the LAN: IPv4, unique local
 // IPv6, and native IPv6 for labs that delegate a prefix.
 func ClientAddresses(n int) (v4, local6, native6 netip.Addr) {
 	return host(LAN4, byte(10+n)), host(LAN6, byte(0x10+n)), host(LANNative, byte(0x10+n))

@@ -12,8 +12,8 @@ import (
 // drivers take a second.
 const reportLimit = 3 * time.Second
 
-// untilReported takes an uplink down by fn and waits for the kernel's message
-// about it in the gateway. It sets the fault's instants.
+// untilReported takes an uplink down by fn and waits for the kernel's message about it
+// in the gateway. It sets the fault's instants.
 func (lab *Lab) untilReported(f *Fault, fn func() error) error {
 	link, err := lab.Gateway.Netlink().LinkByName(lab.Uplinks[f.Uplink].Interface)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Kind names what a fault does. Scripts and the demo write a fault as the kind
-// and, where it has one, its value: "loss=60%".
+// Kind is the type of a fault. Scripts and the demo write a fault as the kind and,
+// where it has one, its value: "loss=60%".
 type Kind string
 
 const (
@@ -21,20 +21,20 @@ const (
 	Loss           Kind = "loss"            // =60%: of the frames, each way
 	LossOut        Kind = "loss-out"        // towards the ISP alone
 	LossIn         Kind = "loss-in"         // from the ISP alone
-	Stall          Kind = "stall"           // =200ms: nothing moves for so long, each way, and nothing is lost
-	Delay          Kind = "delay"           // =150ms: each way takes so long from now on
-	Jitter         Kind = "jitter"          // =30ms: each way, up to so much more
+	Stall          Kind = "stall"           // =200ms: no packet is delivered for so long, each way, and none is lost
+	Delay          Kind = "delay"           // =150ms: the new delay, each way
+	Jitter         Kind = "jitter"          // =30ms: up to so much added delay, each way
 	Rate           Kind = "rate"            // =2000000: bits a second, each way
-	Flap           Kind = "flap"            // =5x2s: the plug is pulled five times, for the first second of each two
+	Flap           Kind = "flap"            // =5x2s: the plug is pulled five times, for one second of every two
 	AddressChange  Kind = "address-change"  // a lease with other addresses in the same subnets
 	AddressRemoval Kind = "address-removal" // the addresses of both families go
 	DeleteRules    Kind = "delete-rules"    // another program deletes all rules of protocol 83
 	DeleteRoutes   Kind = "delete-routes"   // another program deletes all routes of protocol 83
-	FlushRuleset   Kind = "flush-ruleset"   // nft flush ruleset, by another program
+	FlushRuleset   Kind = "flush-ruleset"   // another program runs nft flush ruleset
 	TargetDead     Kind = "target-dead"     // =1.1.1.1: the target is silent, on every uplink
 )
 
-// Spec is a fault with its value, ready to happen to any uplink.
+// Spec is a fault with its value, applicable to any uplink.
 type Spec struct {
 	Kind     Kind
 	Part     float64       // of the loss kinds: 0 to 1
@@ -45,7 +45,7 @@ type Spec struct {
 	Target   netip.Addr    // of target-dead
 }
 
-// kinds holds how each kind reads its value; nil: it has none.
+// kinds holds the parser of each kind's value; nil if it has none.
 var kinds = map[Kind]func(*Spec, string) error{
 	Carrier: nil, InterfaceDown: nil, GatewayDead: nil,
 	AddressChange: nil, AddressRemoval: nil,
@@ -72,7 +72,7 @@ func Kinds() []Kind {
 	return all
 }
 
-// ParseSpec reads a fault as scripts write it: a kind, or kind=value.
+// ParseSpec parses a fault as scripts write it: a kind, or kind=value.
 func ParseSpec(text string) (Spec, error) {
 	name, value, given := strings.Cut(text, "=")
 	s := Spec{Kind: Kind(name)}
@@ -80,7 +80,7 @@ func ParseSpec(text string) (Spec, error) {
 	var err error
 	switch {
 	case !known:
-		err = fmt.Errorf("unknown; there are %v", Kinds())
+		err = fmt.Errorf("unknown; want one of %v", Kinds())
 	case read == nil && given:
 		err = fmt.Errorf("%s takes no value", name)
 	case read != nil && (given || s.Kind != BlackHole):
@@ -92,7 +92,7 @@ func ParseSpec(text string) (Spec, error) {
 	return s, nil
 }
 
-// String is what ParseSpec reads.
+// String returns the text that ParseSpec parses.
 func (s Spec) String() string {
 	value := ""
 	switch s.Kind {
@@ -118,7 +118,7 @@ func (s Spec) String() string {
 func (s *Spec) readPart(v string) error {
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(v, "%"), 64)
 	if err != nil || !strings.HasSuffix(v, "%") || !(percent >= 0 && percent <= 100) {
-		return fmt.Errorf("%q is not a part; 0%% to 100%%", v)
+		return fmt.Errorf("%q is not a percentage; want 0%% to 100%%", v)
 	}
 	s.Part = percent / 100
 	return nil
@@ -127,7 +127,7 @@ func (s *Spec) readPart(v string) error {
 func (s *Spec) readDuration(v string) (err error) {
 	s.Duration, err = time.ParseDuration(v)
 	if err != nil || s.Duration < 0 {
-		return fmt.Errorf("%q is not a time; for instance 200ms", v)
+		return fmt.Errorf("%q is not a duration; want for instance 200ms", v)
 	}
 	return nil
 }
@@ -147,14 +147,14 @@ func (s *Spec) readFlap(v string) (err error) {
 		err = s.readDuration(period)
 	}
 	if err != nil || s.Times < 1 || s.Duration <= 0 {
-		return fmt.Errorf("%q is not TIMESxPERIOD; for instance 5x2s", v)
+		return fmt.Errorf("%q is not TIMESxPERIOD; want for instance 5x2s", v)
 	}
 	return nil
 }
 
 func (s *Spec) readFamily(v string) error {
 	if v != "ipv4" && v != "ipv6" {
-		return fmt.Errorf("%q is not a family; ipv4 or ipv6", v)
+		return fmt.Errorf("%q is not a family; want ipv4 or ipv6", v)
 	}
 	s.Family = v
 	return nil
@@ -162,7 +162,7 @@ func (s *Spec) readFamily(v string) error {
 
 func (s *Spec) readTarget(v string) (err error) {
 	if s.Target, err = netip.ParseAddr(v); err != nil || !slices.Contains(Targets, s.Target) {
-		return fmt.Errorf("%q is not a target; there are %v", v, Targets)
+		return fmt.Errorf("%q is not a target; want one of %v", v, Targets)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestValuesOfFaults(t *testing.T) {
 
 func TestWrongFaultsSayWhatWouldBeRight(t *testing.T) {
 	for text, hint := range map[string]string{
-		"":                    "there are",
+		"":                    "want one of",
 		"blackhole":           "black-hole",
 		"carrier=1":           "takes no value",
 		"loss":                "0% to 100%",

@@ -9,9 +9,9 @@ import (
 	"swerve/testenv/wait"
 )
 
-// A kernel with two default routes, set to skip routes without carrier, and
-// masquerading: no program runs. It proves lab, wires and clients before there is
-// a daemon, and is what must hold when the daemon is dead.
+// A kernel with two default routes, configured to skip routes without carrier, and
+// masquerading: no program runs. It validates lab, wires and clients without a daemon,
+// and is what must hold when the daemon is dead.
 func staticKernel(t *testing.T) (*Lab, *traffic.Server) {
 	t.Helper()
 	lab := NewTest(t, Options{Announce: AnnounceNone, Firewall: FirewallMasquerade})
@@ -72,8 +72,8 @@ func TestStaticKernelMovesOnCarrierLoss(t *testing.T) {
 	}
 }
 
-// checkVia looks at which uplink carried the requests: the first until the fault,
-// the second once the kernel had reported it.
+// checkVia checks which uplink carried the requests: the first until the fault, the
+// second once the kernel had reported it.
 func checkVia(t *testing.T, c *traffic.Client, f *Fault, up []Uplink) {
 	t.Helper()
 	want := []netip.Addr{up[0].Address4, up[1].Address4}
@@ -116,11 +116,11 @@ func TestStaticKernelStaysInABlackHole(t *testing.T) {
 	}
 }
 
-// warmUp has the neighbours of both uplinks resolved, as probes would.
+// warmUp resolves the neighbours of both uplinks, as probes would.
 func warmUp(t *testing.T, lab *Lab) {
 	t.Helper()
 	for i := range lab.Uplinks {
-		wait.For(t, "the uplink to be well", func() bool {
+		wait.For(t, "the uplink to work", func() bool {
 			up := lab.Uplinks[i]
 			return pings(lab.Gateway, up.Interface, up.Router4) == nil && pings(lab.Gateway, up.Interface, up.Router6) == nil
 		})

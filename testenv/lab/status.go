@@ -12,7 +12,7 @@ import (
 )
 
 // Await polls the daemon's status until a condition holds, as wait.Until does, and
-// returns that status. Another process than the gateway's daemon does not count.
+// returns that status. It ignores a status of any process but the gateway's daemon.
 func Await(ctx context.Context, g Gateway, what string, holds func(*control.Status) bool) (*control.Status, error) {
 	ctx, cancel := wait.Bounded(ctx)
 	defer cancel()
@@ -31,7 +31,7 @@ func Await(ctx context.Context, g Gateway, what string, holds func(*control.Stat
 	return last, nil
 }
 
-// Events are those of the daemon's present run so far.
+// Events returns the events of the daemon's present run so far.
 func Events(ctx context.Context, g Gateway) (all []control.Event, err error) {
 	for e, err := range g.API().Events(ctx, time.Time{}, false) {
 		if err != nil {
@@ -42,10 +42,10 @@ func Events(ctx context.Context, g Gateway) (all []control.Event, err error) {
 	return all, nil
 }
 
-// Brief is a status in one line.
+// Brief formats a status in one line.
 func Brief(s *control.Status) string {
 	if s == nil {
-		return "there was no status"
+		return "no status"
 	}
 	var parts []string
 	for _, u := range s.Uplinks {
@@ -79,7 +79,7 @@ func AllUp(s *control.Status) bool {
 	return len(s.Uplinks) > 0
 }
 
-// CarriedBy is the condition that Carries holds for an uplink.
+// CarriedBy returns the condition that Carries holds for an uplink.
 func CarriedBy(uplink string) func(*control.Status) bool {
 	return func(s *control.Status) bool { return Carries(s, uplink) }
 }

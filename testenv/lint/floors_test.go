@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// floors are the floors of the packages: an import goes only to a lower one. A package that is
-// not listed has the floor of the nearest listed folder above it.
+// floors are the floors of the packages: an import goes only to a lower one. A package
+// that is not listed has the floor of the nearest listed folder above it.
 var floors = map[string]int{
 	"failover":   0,
 	"lane":       1,
@@ -30,8 +30,8 @@ var floors = map[string]int{
 	"packaging":  6,
 }
 
-// onlyTests may be imported by nothing but tests and itself: a lab has no
-// place in the product.
+// onlyTests may be imported only by tests and by packages below it: the product must
+// not use a lab.
 const onlyTests = "testenv"
 
 func TestImportsGoDown(t *testing.T) {
@@ -49,13 +49,13 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
-// wrong says what is wrong with an import, or nothing.
+// wrong returns what is wrong with an import, or "".
 func wrong(from, to string, inTest bool) string {
 	toFloor, known := floors[to]
 	fromFloor, fromKnown := floors[from]
 	switch {
 	case !known || !fromKnown:
-		return "no floor is given for it"
+		return "it has no floor"
 	case from == to, inTest && to == onlyTests:
 		return ""
 	case to == onlyTests:
@@ -86,7 +86,7 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// place names the listed folder that a package belongs to.
+// place returns the listed folder that a package belongs to.
 func place(pkg string) string {
 	for p := pkg; p != "." && p != ""; p = filepath.Dir(p) {
 		if _, ok := floors[p]; ok {
@@ -116,8 +116,8 @@ func projectImports(t *testing.T, file string) []string {
 	return found
 }
 
-// familyWords are all that packages of floor 1 may take from failover: they are the
-// system's words, and the engine's belong to the engine.
+// familyWords are all that packages of floor 1 may use of failover: families belong to
+// the whole system, everything else to the engine.
 var familyWords = []string{"Family", "Families", "FamilyOf", "IPv4", "IPv6"}
 
 func TestFloorOneTakesTheFamilyAlone(t *testing.T) {
@@ -138,7 +138,7 @@ func TestFloorOneTakesTheFamilyAlone(t *testing.T) {
 			if from, ok := selector.X.(*ast.Ident); ok && from.Name == "failover" {
 				used++
 				if !slices.Contains(familyWords, selector.Sel.Name) {
-					t.Errorf("%s takes failover.%s; packages of floor 1 take the family alone", file, selector.Sel.Name)
+					t.Errorf("%s uses failover.%s; packages of floor 1 may use only the family", file, selector.Sel.Name)
 				}
 			}
 			return true

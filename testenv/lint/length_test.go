@@ -43,7 +43,7 @@ func TestFunctionsAreShort(t *testing.T) {
 	}
 }
 
-// functions gives the lines of each function of a file.
+// functions returns the number of lines of each function of a file.
 func functions(t *testing.T, file string) map[string]int {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -61,8 +61,8 @@ func functions(t *testing.T, file string) map[string]int {
 	return lengths
 }
 
-// TestNothingIsSkipped holds that a test which cannot run fails: a skip where
-// privilege is promised would prove nothing and look green.
+// TestNothingIsSkipped checks that no test skips itself: a test that cannot run has to
+// fail, since a skip for lack of privilege would look like a pass.
 func TestNothingIsSkipped(t *testing.T) {
 	for _, file := range sources(t) {
 		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "testenv/lint/") {
@@ -74,7 +74,7 @@ func TestNothingIsSkipped(t *testing.T) {
 		}
 		for n, line := range strings.Split(string(text), "\n") {
 			if strings.Contains(line, "t.Skip") || strings.Contains(line, "testing.Short()") {
-				t.Errorf("%s:%d: skips: %s", file, n+1, strings.TrimSpace(line))
+				t.Errorf("%s:%d: a test is skipped: %s", file, n+1, strings.TrimSpace(line))
 			}
 		}
 	}

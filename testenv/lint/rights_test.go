@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestRightsNameTests holds that what an ordinary user's `make test` leaves out is
-// there, and nowhere else by the same name: tests are left out by their names alone.
+// TestRightsNameTests checks that each test which an ordinary user's `make test` omits
+// exists, in one package only: tests are omitted by their names alone.
 func TestRightsNameTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "testenv/rights"))
 	if err != nil {
@@ -35,13 +35,13 @@ func TestRightsNameTests(t *testing.T) {
 		}
 	}
 	if len(explained) == 0 {
-		t.Error("no right is explained: the reading is broken")
+		t.Error("no right is explained: the parser is broken")
 	}
 }
 
 var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 
-// testsByName gives the packages that have a test of a name.
+// testsByName returns the packages that have a test of each name.
 func testsByName(t *testing.T) map[string][]string {
 	t.Helper()
 	where := map[string][]string{}

@@ -20,10 +20,9 @@ type task struct {
 }
 
 // Do runs fn inside the namespace and returns its error. Functions run one at a
-// time, in the order of their arrival: fn should be short, since everything else
-// in this namespace waits for it. A Do within fn runs at once. A panic in fn, and
-// the Goexit of t.FailNow, reach the caller; after the latter the namespace is
-// closed.
+// time, in the order of the calls: fn should be short, since everything else in this
+// namespace waits for it. A Do within fn runs at once. A panic in fn, and the Goexit
+// of t.FailNow, propagate to the caller; after the latter the namespace is closed.
 func (ns *NS) Do(fn func() error) error {
 	if ns.here() {
 		return fn()
@@ -46,9 +45,9 @@ func (ns *NS) Do(fn func() error) error {
 	return t.err
 }
 
-// Inside runs fn inside the namespace on a thread of its own, and returns when it
-// has. Do within fn runs at once, without the worker: for clients that must not
-// wait for anybody.
+// Inside runs fn inside the namespace on a separate thread, and returns when fn has
+// returned. Do within fn runs at once, without the worker: for clients that must not
+// wait for other callers.
 func (ns *NS) Inside(fn func()) (err error) {
 	realtime.Run(func() {
 		if err = unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
@@ -61,22 +60,22 @@ func (ns *NS) Inside(fn func()) (err error) {
 	return err
 }
 
-// register notes that the calling goroutine is locked to a thread inside, until
-// what it returns is called.
+// register records that the calling goroutine is locked to a thread inside, until the
+// returned function is called.
 func (ns *NS) register() (leave func()) {
 	tid := unix.Gettid()
 	ns.inside.Store(tid, true)
 	return func() { ns.inside.Delete(tid) }
 }
 
-// here reports whether the calling goroutine is locked to a thread inside: nobody
-// else runs on such a thread.
+// here reports whether the calling goroutine is locked to a thread inside: no other
+// goroutine runs on such a thread.
 func (ns *NS) here() bool {
 	_, ok := ns.inside.Load(unix.Gettid())
 	return ok
 }
 
-// work is the worker's life: unshare, report, serve until Close.
+// work is the worker goroutine: it unshares, reports, and serves until Close.
 func (ns *NS) work(ready chan<- error) {
 	defer close(ns.exited)
 	if err := ns.unshare(); err != nil {

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SettleIPv6 waits until every IPv6 address of the links that run is in use: not
+// SettleIPv6 waits until every IPv6 address of the running links is usable: not
 // tentative, and its solicited-node group joined (RFC 4291, 2.7.1). The kernel does
-// that some time after the address is added or the link comes up, and whoever
-// looks for the address before waits for a second. ctx bounds it.
+// that some time after the address is added or the link comes up; a neighbour that
+// sends a solicitation earlier waits a second for its retransmission. ctx bounds it.
 func (ns *NS) SettleIPv6(ctx context.Context) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -35,7 +35,7 @@ func (ns *NS) SettleIPv6(ctx context.Context) error {
 	}
 }
 
-// unsettledIPv6 is an address that is not in use yet; nil: there is none.
+// unsettledIPv6 returns an address that is not usable yet; nil if there is none.
 func (ns *NS) unsettledIPv6() (net.IP, error) {
 	var groups []byte
 	err := ns.Do(func() (err error) {

@@ -34,7 +34,7 @@ func (ns *NS) SetDown(link string) error {
 	return ns.withLink(link, "set down", ns.handle.LinkSetDown)
 }
 
-// AddAddr gives a link an address with the length of its subnet, both families.
+// AddAddr adds an address with the length of its subnet to a link, in either family.
 // It can be used at once.
 func (ns *NS) AddAddr(link string, addr netip.Prefix) error {
 	return ns.withLink(link, "add address "+addr.String(), func(l netlink.Link) error {
@@ -42,12 +42,12 @@ func (ns *NS) AddAddr(link string, addr netip.Prefix) error {
 		if err != nil {
 			return err
 		}
-		a.Flags = unix.IFA_F_NODAD // without, it is tentative until the kernel gets to it
+		a.Flags = unix.IFA_F_NODAD // otherwise it is tentative for a while
 		return ns.handle.AddrAdd(l, a)
 	})
 }
 
-// DelAddr takes an address from a link.
+// DelAddr deletes an address from a link.
 func (ns *NS) DelAddr(link string, addr netip.Prefix) error {
 	return ns.withLink(link, "delete address "+addr.String(), func(l netlink.Link) error {
 		a, err := netlink.ParseAddr(addr.String())

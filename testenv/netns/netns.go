@@ -13,14 +13,14 @@ import (
 	"swerve/testenv/realtime"
 )
 
-// ErrClosed is what Do and all that builds on it return after Close.
+// ErrClosed is returned by Do, and by everything that uses it, after Close.
 var ErrClosed = errors.New("netns: namespace is closed")
 
 // NS is one network namespace. Its methods may be called from any goroutine.
 type NS struct {
-	file   *os.File // holds the namespace, and names it to the kernel
+	file   *os.File // keeps the namespace alive and identifies it to the kernel
 	inode  uint64
-	inside sync.Map // tid: the threads that Do may use as they are
+	inside sync.Map // by thread ID: the threads on which Do may run fn directly
 	tasks  chan *task
 	quit   chan struct{} // closed by Close
 	exited chan struct{} // closed when the worker has ended
@@ -49,16 +49,16 @@ func Open() (*NS, error) {
 	return ns, nil
 }
 
-// TB is the part of testing.TB that New needs. Programs that are no tests use
-// this package as well, so it does not import testing.
+// TB is the part of testing.TB that New needs. Other programs than tests use this
+// package as well, so it does not import testing.
 type TB interface {
 	Helper()
 	Cleanup(func())
 	Fatalf(format string, args ...any)
 }
 
-// New makes a namespace for a test and closes it when the test is over. It fails
-// the test where a namespace cannot be had: privilege is promised, so its absence
+// New makes a namespace for a test and closes it when the test is over. It fails the
+// test if a namespace cannot be made: tests are promised the privilege, so its absence
 // is no reason to skip.
 func New(t TB) *NS {
 	t.Helper()
@@ -70,10 +70,10 @@ func New(t TB) *NS {
 	return ns
 }
 
-// Close ends the worker: processes begun with Start are killed by the kernel
-// (their Wait returns), and the namespace goes as soon as its last socket is
-// closed and nobody is Inside. A function that Do is running is waited for. A
-// second Close does nothing.
+// Close ends the worker: processes started with Start are killed by the kernel
+// (their Wait returns), and the namespace disappears once its last socket is closed
+// and no goroutine is Inside. Close waits for a function that Do is running. A second
+// Close does nothing.
 func (ns *NS) Close() {
 	ns.once.Do(func() {
 		close(ns.quit)
@@ -89,17 +89,17 @@ func (ns *NS) Close() {
 // callers and closed with the namespace.
 func (ns *NS) Netlink() *netlink.Handle { return ns.handle }
 
-// Fd is a descriptor of the namespace for APIs that take one, valid until Close.
+// Fd returns a descriptor of the namespace for APIs that need one, valid until Close.
 func (ns *NS) Fd() int { return int(ns.file.Fd()) }
 
-// Inode is the number by which the kernel tells namespaces apart, as in
+// Inode is the number that identifies the namespace in the kernel, as in
 // /proc/PID/ns/net.
 func (ns *NS) Inode() uint64 { return ns.inode }
 
 // String names the namespace as /proc does: net:[4026532000].
 func (ns *NS) String() string { return fmt.Sprintf("net:[%d]", ns.inode) }
 
-// prepare runs inside: it makes what every namespace starts with.
+// prepare runs inside: it makes what every namespace has at the start.
 func (ns *NS) prepare() error {
 	h, err := netlink.NewHandle()
 	if err != nil {
@@ -114,8 +114,8 @@ func (ns *NS) prepare() error {
 	return ns.SetUp("lo")
 }
 
-// startingSysctls make a namespace begin alike on every machine: IPv4 copies
-// these from the machine's own namespace.
+// startingSysctls make new namespaces equal on every machine: IPv4 copies these from
+// the machine's own namespace.
 var startingSysctls = [...]struct{ key, value string }{
 	{"net/ipv4/ip_forward", "0"},
 	{"net/ipv4/conf/all/rp_filter", "0"},

@@ -120,13 +120,13 @@ func TestDo(t *testing.T) {
 	func() {
 		defer func() {
 			if v := fmt.Sprint(recover()); !strings.HasPrefix(v, "boom") || !strings.Contains(v, "TestDo") {
-				t.Errorf("a panic inside reached the caller as %q, want it with the place", v)
+				t.Errorf("a panic inside reached the caller as %q, want it with the stack", v)
 			}
 		}()
 		_ = ns.Do(func() error { panic("boom") })
 	}()
 	if err := ns.Do(func() error { return nil }); err != nil {
-		t.Errorf("after a panic the namespace is dead: %v", err)
+		t.Errorf("after a panic the namespace does not work: %v", err)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestInsideNeedsNoWorker(t *testing.T) {
 	began, finish := make(chan struct{}), make(chan struct{})
 	busy := make(chan error)
 	go func() { busy <- ns.Do(func() error { close(began); <-finish; return nil }) }()
-	<-began // from here on the worker serves nobody
+	<-began // from here on the worker is blocked
 	var view string
 	err := ns.Inside(func() {
 		_ = ns.Do(func() (err error) {
@@ -167,7 +167,7 @@ func TestGoexitReachesTheCaller(t *testing.T) {
 	})
 	caller.Wait()
 	if passed {
-		t.Error("the caller went on after a Goexit inside Do")
+		t.Error("the caller continued after a Goexit inside Do")
 	}
 	if err := ns.Do(func() error { return nil }); !errors.Is(err, netns.ErrClosed) {
 		t.Errorf("Do afterwards: %v, want ErrClosed", err)
@@ -246,7 +246,7 @@ func checkTCP(t *testing.T, client, server *netns.NS, to netip.AddrPort) {
 	}
 }
 
-// Two hundred dials with ports of the kernel's choice would likely have two alike.
+// Among two hundred ports of the kernel's choice, two would likely be equal.
 func TestDialsComeFromFreshPorts(t *testing.T) {
 	ns := netns.New(t)
 	to := netip.MustParseAddrPort("127.0.0.1:7")
@@ -263,7 +263,7 @@ func TestDialsComeFromFreshPorts(t *testing.T) {
 		}
 		c.Close()
 		if port := c.LocalAddr().(*net.UDPAddr).Port; seen[port] {
-			t.Errorf("port %d came again", port)
+			t.Errorf("port %d was used twice", port)
 		} else {
 			seen[port] = true
 		}
@@ -273,7 +273,7 @@ func TestDialsComeFromFreshPorts(t *testing.T) {
 func TestSettleIPv6(t *testing.T) {
 	a, b := netns.New(t), netns.New(t)
 	connectPair(t, a, "10.0.0.1/24", b, "10.0.0.2/24")
-	// As a kernel does that looks for duplicates: tentative for a second.
+	// As a kernel that detects duplicates does: the address is tentative for a second.
 	if err := a.SetSysctl("net/ipv6/conf/veth-a/accept_dad", "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestSettleIPv6(t *testing.T) {
 	short, stop := context.WithTimeout(ctx, time.Millisecond)
 	defer stop()
 	if err := a.SettleIPv6(short); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "fd00::1") {
-		t.Errorf("at once: %v; want the time to be over, and the address", err)
+		t.Errorf("at once: %v; want an exceeded deadline and the address", err)
 	}
 	if err := a.SettleIPv6(ctx); err != nil {
 		t.Error(err)
@@ -306,13 +306,13 @@ func TestDialTCPEndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := a.DialTCP(ctx, netip.MustParseAddrPort("10.0.0.77:7")) // nobody has it
+	_, err := a.DialTCP(ctx, netip.MustParseAddrPort("10.0.0.77:7")) // an unused address
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("dial to nobody: %v, want the context's end", err)
+		t.Errorf("dial to nobody: %v, want the context's error", err)
 	}
 }
 
-// connectPair joins two namespaces by a veth with an address at each end.
+// connectPair connects two namespaces by a veth with an address at each end.
 func connectPair(t *testing.T, a *netns.NS, addrA string, b *netns.NS, addrB string) {
 	t.Helper()
 	if err := netns.Veth(a, "veth-a", b, "veth-b"); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// runLimit ends a witness that hangs.
+// runLimit bounds a command that hangs.
 const runLimit = 30 * time.Second
 
 // Command prepares a command for Start.
@@ -23,15 +23,15 @@ func (ns *NS) Start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// The signal comes when the parent *thread* ends. That is the worker's, which
+	// The signal is sent when the parent *thread* ends. That is the worker's, which
 	// lives exactly as long as the namespace.
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	return ns.Do(cmd.Start)
 }
 
-// Run runs a command inside the namespace to its end, for at most 30 s, and
-// returns what it wrote to standard output. The error tells the command and what
-// it wrote to standard error.
+// Run runs a command inside the namespace to its end, for at most 30 s, and returns
+// what it wrote to standard output. The error has the command and what it wrote to
+// standard error.
 func (ns *NS) Run(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
 	defer cancel()

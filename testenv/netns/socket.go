@@ -30,16 +30,16 @@ func (ns *NS) ListenPacket(network, address string) (c net.PacketConn, err error
 	return c, err
 }
 
-// The source ports of dials, taken in turn. The kernel's own choice is by lot: among
-// a few hundred flows a port soon comes again, and a router then takes the new
-// flow for the old one that it still remembers.
+// The source ports of dials, used in turn. The kernel chooses at random: among a few
+// hundred flows a port is soon reused, and a router then takes the new flow for the
+// old one that it still remembers.
 const (
 	firstPort = 10000
 	lastPort  = 59999
-	portTries = 200 // in a row that others may have
+	portTries = 200 // successive ports that may be in use
 )
 
-// freshPort is the port whose last use is longest ago.
+// freshPort returns the port whose last use is longest ago.
 func (ns *NS) freshPort() int {
 	return firstPort + int(ns.ports.Add(1)-1)%(lastPort-firstPort+1)
 }
@@ -60,9 +60,9 @@ func (ns *NS) DialUDP(to netip.AddrPort) (c *net.UDPConn, err error) {
 }
 
 // DialTCP opens a TCP connection inside the namespace, from a source port chosen as
-// by DialUDP. Only the socket is made by
-// the namespace's worker; the handshake is waited for here, so that many dials, to
-// servers that never answer too, can be under way. ctx bounds it.
+// by DialUDP. Only the socket is made by the namespace's worker; the handshake is
+// awaited here, so many dials, also to servers that never answer, can be in progress.
+// ctx bounds it.
 func (ns *NS) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	c, err := ns.dialTCP(ctx, to)
 	if err != nil {
@@ -76,7 +76,7 @@ func (ns *NS) dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, err
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // net.FileConn makes a descriptor of its own
+	defer f.Close() // net.FileConn duplicates the descriptor
 	if err := connect(ctx, f, sockaddr(to)); err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func (ns *NS) dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, err
 	return c.(*net.TCPConn), nil
 }
 
-// streamSocket makes a non-blocking TCP socket inside the namespace. os.NewFile
-// hands it to the runtime's poller.
+// streamSocket opens a non-blocking TCP socket inside the namespace. os.NewFile
+// registers it with the runtime's poller.
 func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
 	family := unix.AF_INET6
 	if to.Addr().Is4() {
@@ -123,7 +123,7 @@ func (ns *NS) bindFresh(fd, family int) (err error) {
 	return err
 }
 
-// connect waits for the handshake as the runtime's own dialer does.
+// connect waits for the handshake like the runtime's own dialer.
 func connect(ctx context.Context, f *os.File, to unix.Sockaddr) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -151,8 +151,8 @@ func connect(ctx context.Context, f *os.File, to unix.Sockaddr) error {
 	return os.NewSyscallError("connect", result)
 }
 
-// connected tells how a handshake that was begun stands. The poller also wakes
-// for sockets that are not connected yet: EINPROGRESS then.
+// connected returns the state of a handshake in progress. The poller also wakes for
+// sockets that are not connected yet: then it returns EINPROGRESS.
 func connected(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
@@ -176,5 +176,5 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// longAgo as a deadline ends an operation at once.
+// longAgo, as a deadline, ends an operation at once.
 var longAgo = time.Unix(1, 0)

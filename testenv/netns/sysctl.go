@@ -7,7 +7,7 @@ import (
 )
 
 // SetSysctl writes a value under the namespace's /proc/sys, for instance
-// "net/ipv4/conf/wan0/rp_filter". Slashes, since link names may have dots.
+// "net/ipv4/conf/wan0/rp_filter". Keys have slashes since link names may have dots.
 func (ns *NS) SetSysctl(key, value string) error {
 	return ns.Do(func() error { return writeSysctl(key, value) })
 }

@@ -1,6 +1,6 @@
 // Package packet opens packet sockets inside namespaces, for the wire, which
-// carries frames, and for taps, which watch them. It tells when the kernel saw a
-// frame, which a busy process learns late.
+// carries frames, and for taps, which watch them. It reports when the kernel received
+// a frame, which a busy process reads late.
 package packet
 
 import (
@@ -16,13 +16,13 @@ import (
 
 // Options of a socket.
 type Options struct {
-	Link     string // its frames alone; "": those of all links
+	Link     string // its frames only; "": those of all links
 	Cooked   bool   // frames begin with the network header, not with the Ethernet header
-	Incoming bool   // leave out what the namespace itself sends
+	Incoming bool   // without what the namespace itself sends
 	Filter   []unix.SockFilter
 }
 
-// buffer holds what arrives while its reader does not run.
+// buffer holds what arrives while the reader does not run.
 const buffer = 8 << 20
 
 // Open opens a non-blocking packet socket inside a namespace. Read it with
@@ -51,7 +51,7 @@ func open(ns *netns.NS, o Options) (int, error) {
 	if o.Cooked {
 		typ = unix.SOCK_DGRAM
 	}
-	// Protocol 0: nothing is received before bind has told the link.
+	// Protocol 0: nothing is received before bind has selected the link.
 	fd, err := unix.Socket(unix.AF_PACKET, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
@@ -88,21 +88,21 @@ func configure(fd int, o Options) error {
 	return nil
 }
 
-// bigEndian turns a number to network byte order, in which sll_protocol is.
+// bigEndian converts a number to network byte order, which sll_protocol has.
 func bigEndian(v uint16) uint16 {
 	var b [2]byte
 	binary.BigEndian.PutUint16(b[:], v)
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-// ControlLen is room for the control message that Arrival reads.
+// ControlLen is the size of the control message that Arrival reads.
 const ControlLen = 64
 
 // maxAge: a frame that seems older was stamped before the wall clock was set.
 const maxAge = 10 * time.Second
 
-// Arrival is the instant at which the kernel saw a frame, from the control
-// message that came with it, on the monotonic clock of now, the present.
+// Arrival is the instant at which the kernel received a frame, from the control
+// message that came with it, on the monotonic clock of now, the present instant.
 func Arrival(control []byte, now time.Time) time.Time {
 	const header = unix.SizeofCmsghdr
 	if len(control) < header+16 {

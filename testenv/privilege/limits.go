@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Buffer is the size of a socket's buffer, in the kernel's own count, where
-// somebody asks for so many bytes who may not exceed the limit: "rmem_max" for
-// receiving, "wmem_max" for sending (socket(7)).
+// Buffer returns the size that a socket buffer gets, as the kernel counts it, when
+// a process that may not exceed the limit requests so many bytes. The limit is
+// "rmem_max" for receiving or "wmem_max" for sending (socket(7)).
 func Buffer(limit string, bytes int) (granted int, err error) {
 	text, err := os.ReadFile("/proc/sys/net/core/" + limit)
 	if err != nil {

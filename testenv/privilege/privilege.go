@@ -1,6 +1,6 @@
-// Package privilege takes privileges away from tests that run as root, to show
-// what code does where an ordinary user's user namespace has less than the
-// machine's root.
+// Package privilege removes privileges from tests that run as root, to check how
+// code behaves in an ordinary user's user namespace, which has fewer privileges
+// than the machine's root.
 package privilege
 
 import (
@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Without runs fn on a thread of its own that lacks a capability, such as
-// unix.CAP_NET_ADMIN, and returns when it has. The thread ends with fn; goroutines
-// that fn starts run elsewhere, with all capabilities. An error means that fn was
-// not run.
+// Without runs fn on a separate thread that lacks a capability, such as
+// unix.CAP_NET_ADMIN, and returns when fn has returned. The thread ends with fn;
+// goroutines that fn starts run on other threads, with all capabilities. An error
+// means that fn was not run.
 func Without(capability int, fn func()) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good, so the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 		if err = drop(capability); err == nil {
 			fn()
 		}

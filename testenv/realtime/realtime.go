@@ -1,5 +1,5 @@
-// Package realtime lets the lab's own threads go before everything else on the
-// machine. A wire or a client that waits for its turn behind a compiler measures
+// Package realtime gives the lab's own threads priority over everything else on the
+// machine. A wire or a client that waits for a processor behind a compiler measures
 // the compiler. What is measured, the daemon and the kernel, keeps its ordinary
 // priority.
 package realtime
@@ -21,20 +21,20 @@ const (
 	nice        = -15  // of the other threads
 )
 
-// enoughPs: a thread that wakes needs one of the runtime's processors at once.
-// With as few as there are CPUs, all may be with threads that wait for a CPU.
+// enoughPs: a thread that wakes needs one of the runtime's Ps at once. If there are
+// only as many as CPUs, all may belong to threads that wait for a CPU.
 const enoughPs = 8
 
-// Run runs fn on a thread of its own, at the lowest real-time priority, and returns
-// when it has. The thread ends with fn, so fn may do to it what it likes. Child
-// processes that fn starts are ordinary.
+// Run runs fn on a separate thread, at the lowest real-time priority, and returns
+// when fn has returned. The thread ends with fn, so fn may change it in any way. Child
+// processes that fn starts have ordinary priority.
 //
-// It also raises GOMAXPROCS to 8 and the nice value of the whole process: where the
-// garbage collector stops the world, every thread has to come to its turn before
-// any goes on.
+// It also raises GOMAXPROCS to 8 and the nice value of the whole process: when the
+// garbage collector stops the world, every thread has to be scheduled before any
+// continues.
 //
-// Without the right to all that fn runs as well, and Refused tells: the lab is then
-// as exact as the machine is idle.
+// Without the right to raise the priority fn runs at the ordinary one, and Refused
+// reports that: the lab is then only as exact as the machine is idle.
 func Run(fn func()) {
 	done := make(chan struct{})
 	go func() {
@@ -47,16 +47,16 @@ func Run(fn func()) {
 	<-done
 }
 
-// apart runs fn locked to a thread that ends afterwards. That cannot be the
-// process's first one: the runtime never ends it, and whatever fn did to it, such
-// as entering a namespace, would stay.
+// apart runs fn locked to a thread that ends afterwards. That cannot be the process's
+// first thread: the runtime never ends it, so whatever fn did to it, such as entering
+// a namespace, would remain.
 func apart(fn func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
 		fn()
 		return // still locked, so the thread ends with the goroutine
 	}
-	// While this goroutine keeps the first thread, the next one gets another.
+	// While this goroutine occupies the first thread, the next one gets another.
 	locked, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -82,8 +82,8 @@ func raise() {
 
 var refused atomic.Bool
 
-// Refused reports whether the kernel has refused any Run its priority so far: for
-// those who print figures, which are then as good as the machine is idle.
+// Refused reports whether the kernel has refused any Run its priority so far. Figures
+// are then only as exact as the machine is idle.
 func Refused() bool { return refused.Load() }
 
 // raiseProcess sets the nice value of each thread; later ones inherit it.
@@ -99,8 +99,7 @@ func raiseProcess() {
 	}
 }
 
-// SleepUntil sleeps in the kernel: the runtime's timers are served by ordinary
-// threads.
+// SleepUntil sleeps in the kernel: the runtime's timers run on ordinary threads.
 func SleepUntil(at time.Time) {
 	for wait := time.Until(at); wait > 0; wait = time.Until(at) {
 		ts := unix.NsecToTimespec(int64(wait))

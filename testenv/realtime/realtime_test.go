@@ -15,8 +15,8 @@ import (
 	"swerve/testenv/privilege"
 )
 
-// firstThread is what came of apart on the process's first thread, which only
-// TestMain can be sure to run on.
+// firstThread is the result of apart on the process's first thread, which only TestMain
+// is sure to run on.
 var firstThread error
 
 func init() { runtime.LockOSThread() }
@@ -80,7 +80,7 @@ func TestPriority(t *testing.T) {
 	}
 }
 
-// Whoever may not have the priority runs without, and is told.
+// A caller without the right to the priority runs without it, and Refused reports that.
 func TestRefusedPriority(t *testing.T) {
 	refused.Store(false)
 	ran := false

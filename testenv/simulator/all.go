@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// PlayAll plays n scripts side by side, on all processors, and hands on what came
-// of each, one at a time and as they end. After the first error, which it returns,
-// and when ctx ends, no more are begun.
+// PlayAll plays n scripts concurrently, on all processors, and calls take with the
+// result of each as it ends, one call at a time. It starts no more scripts after the
+// first error, which it returns, or once ctx is done.
 func PlayAll(ctx context.Context, n int, script func(i int) Script, o Options, take func(Stats)) (first error) {
 	var lock sync.Mutex
 	var wait sync.WaitGroup

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -10,8 +11,8 @@ import (
 	"swerve/failover"
 )
 
-// plainLink is a link that has all it needs in both families.
-func plainLink(name string, index int) failover.Link {
+// PlainLink returns a link that has all it needs in both families.
+func PlainLink(name string, index int) failover.Link {
 	l := failover.Link{Interface: "if-" + name, Index: index + 1, Present: true, AdminUp: true, Carrier: true}
 	for _, f := range failover.Families {
 		l.Family[f] = plainAddress(f, index)
@@ -29,67 +30,164 @@ func plainAddress(f failover.Family, index int) failover.FamilyLink {
 	return failover.FamilyLink{Addresses: []netip.Prefix{netip.PrefixFrom(own, bits)}, Gateway: gateway, Source: "dhcp"}
 }
 
-// apply does to the network what a script's line says.
-func (n *network) apply(text string) error {
+// restart is an order to end the daemon and start another one after a time. kill is
+// how many more changes of the kernel the daemon makes while it ends; negative for an
+// orderly stop. Which of the changes that its goroutines make at one instant are among
+// them is the only thing that may differ between two plays of a script.
+type restart struct {
+	after time.Duration
+	kill  int
+}
+
+// apply changes the network as a script's line requests. It returns what is to be
+// handed to the daemon, a [failover.Event], a restart or a reload; nil for nothing.
+func (n *network) apply(text string) (order any, err error) {
 	words := strings.Fields(text)
-	var err error
+	args := words[1:]
 	switch words[0] {
 	case "pause":
-		err = n.pause(words[1:])
+		err = n.pause(args)
 	case "target":
-		err = n.setTarget(words[1:])
+		err = n.setTarget(args)
+	case "switch", "drain", "resume":
+		order, err = n.operator(words[0], args)
+	case "restart":
+		order, err = parseRestart(args)
+	case "configure":
+		order, err = n.reload(args)
 	case "all":
 		for i := range n.lines {
 			if err == nil {
-				err = n.applyTo(i, words[1:])
+				order, err = n.applyTo(i, args)
 			}
 		}
 	default:
-		i := n.lineOf(words[0])
-		if i < 0 {
-			return fmt.Errorf("simulator: %q: no such uplink", text)
+		if i := n.lineOf(words[0]); i < 0 {
+			err = errors.New("no such uplink")
+		} else {
+			order, err = n.applyTo(i, args)
 		}
-		err = n.applyTo(i, words[1:])
 	}
 	if err != nil {
-		return fmt.Errorf("simulator: %q: %w", text, err)
+		return nil, fmt.Errorf("simulator: %q: %w", text, err)
 	}
-	return nil
+	return order, nil
 }
 
 func (n *network) pause(words []string) error {
 	if len(words) != 1 {
-		return fmt.Errorf("want one duration")
+		return errors.New("want one duration")
 	}
 	d, err := time.ParseDuration(words[0])
 	n.paused = max(n.paused, n.now+d)
 	return err
 }
 
+// setTarget changes whether a target answers, or whether probes of it can be sent, on
+// all uplinks or on one.
 func (n *network) setTarget(words []string) error {
+	one := -1
+	if len(words) == 4 && words[2] == "by" {
+		one, words = n.lineOf(words[3]), words[:2]
+	}
 	if len(words) != 2 {
-		return fmt.Errorf("want a target and dead or alive")
+		return errors.New("want a target and dead, alive or send=")
+	}
+	errno, sending := strings.CutPrefix(words[1], "send=")
+	errno, err := sendError(errno)
+	if sending && err != nil {
+		return err
 	}
 	found := false
 	for i, l := range n.lines {
 		for _, f := range failover.Families {
-			if t := n.targetOf(i, f, words[0]); t >= 0 {
+			if (one < 0 || one == i) && n.hasTarget(i, f, words[0]) {
 				found = true
-				l.wires[f].deaf &^= 1 << t
-				if words[1] == "dead" {
-					l.wires[f].deaf |= 1 << t
-				}
+				l.wires[f].setTarget(words[0], words[1] == "dead", sending, errno)
 			}
 		}
 	}
 	if !found {
-		return fmt.Errorf("no such target")
+		return errors.New("no such target")
 	}
 	return nil
 }
 
+// setTarget changes the outcome of probes to a target: sending changes whether they can
+// be sent, else whether they are answered.
+func (w *wire) setTarget(name string, dead, sending bool, errno string) {
+	switch {
+	case !sending && dead:
+		w.silent[name] = true
+	case !sending:
+		delete(w.silent, name)
+	case errno != "":
+		w.unsentTo[name] = errno
+	default:
+		delete(w.unsentTo, name)
+	}
+}
+
+// sendError is the error with which sending fails by the value of send=: "on" is none.
+func sendError(value string) (string, error) {
+	switch {
+	case value == "on":
+		return "", nil
+	case value == "off":
+		return "ENOBUFS", nil
+	case sendErrors[value] == "":
+		return "", fmt.Errorf("unknown error %q", value)
+	}
+	return value, nil
+}
+
+// operator parses a request of the operator's.
+func (n *network) operator(verb string, args []string) (failover.Event, error) {
+	verbs := map[string]failover.OperatorVerb{"switch": failover.Switch, "drain": failover.Drain, "resume": failover.Resume}
+	ev := failover.Operator{Verb: verbs[verb]}
+	for _, arg := range args {
+		switch key, value, ok := strings.Cut(arg, "="); {
+		case !ok && n.lineOf(arg) >= 0:
+			ev.Uplink = arg
+		case key == "policy":
+			ev.Policy = value
+		case key == "for":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				return nil, err
+			}
+			ev.Until = n.now + d
+		default:
+			return nil, fmt.Errorf("unknown word %q", arg)
+		}
+	}
+	if ev.Uplink == "" && ev.Verb != failover.Resume {
+		return nil, errors.New("want an uplink")
+	}
+	return ev, nil
+}
+
+func parseRestart(args []string) (restart, error) {
+	r := restart{kill: -1}
+	for _, arg := range args {
+		var err error
+		switch key, value, _ := strings.Cut(arg, "="); key {
+		case "for":
+			r.after, err = time.ParseDuration(value)
+		case "kill":
+			r.kill, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("unknown word %q", arg)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
 // applyTo changes one line, or its part in one family.
-func (n *network) applyTo(i int, words []string) error {
+func (n *network) applyTo(i int, words []string) (order any, err error) {
 	families := failover.Families[:]
 	if len(words) > 0 && (words[0] == "ipv4" || words[0] == "ipv6") {
 		f := failover.IPv4
@@ -99,28 +197,30 @@ func (n *network) applyTo(i int, words []string) error {
 		families, words = []failover.Family{f}, words[1:]
 	}
 	if len(words) == 0 {
-		return fmt.Errorf("nothing happens")
+		return nil, errors.New("nothing happens")
 	}
-	if words[0] == "stalls" || words[0] == "bursts" {
-		return n.setEpisodes(i, families, words)
+	switch words[0] {
+	case "stalls", "bursts":
+		return nil, n.setEpisodes(i, families, words)
+	case "unresolved":
+		return failover.NeighborFailed{Uplink: n.lines[i].name, Family: families[0]}, nil
 	}
-	report := time.Duration(0)
+	report, before := time.Duration(-1), n.lines[i].link
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		if key == "report" {
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				return err
-			}
-			report = d
-			continue
+			report, err = time.ParseDuration(value)
+		} else {
+			err = n.set(i, families, key, value)
 		}
-		if err := n.set(i, families, key, value); err != nil {
-			return err
+		if err != nil {
+			return nil, err
 		}
 	}
-	n.tell(i, report)
-	return nil
+	if report >= 0 || !before.Equal(n.lines[i].link) {
+		n.reportLater(i, max(0, report))
+	}
+	return nil, nil
 }
 
 // set changes one quality of a line.
@@ -133,6 +233,11 @@ func (n *network) set(i int, families []failover.Family, key, value string) erro
 	case "interface":
 		l.link.Present = value != "off"
 		return nil
+	case "admin":
+		l.link.AdminUp = value != "off"
+		return nil
+	case "gateway":
+		return l.setGateway(families, i, value)
 	case "address":
 		for _, f := range families {
 			l.link.Family[f] = failover.FamilyLink{}
@@ -143,22 +248,64 @@ func (n *network) set(i int, families []failover.Family, key, value string) erro
 		return nil
 	}
 	for _, f := range families {
-		if err := l.wires[f].set(key, value); err != nil {
+		w := &l.wires[f]
+		if key == "flows" {
+			if err := w.setFlows(value); err != nil {
+				return err
+			}
+			n.plan(occurrence{at: n.now, kind: hints, line: i, family: f, turn: w.turn})
+			continue
+		}
+		if err := w.set(key, value, n.now); err != nil {
 			return err
 		}
-		l.wires[f].changed = n.now
+		w.changed = n.now
 	}
 	return nil
 }
 
-func (w *wire) set(key, value string) (err error) {
+// setGateway changes the gateway to an address; on is the plain one, off is none.
+func (l *line) setGateway(families []failover.Family, i int, value string) error {
+	for _, f := range families {
+		switch value {
+		case "on":
+			l.link.Family[f].Gateway = plainAddress(f, i).Gateway
+		case "off":
+			l.link.Family[f].Gateway = netip.Addr{}
+		default:
+			addr, err := netip.ParseAddr(value)
+			if err != nil {
+				return err
+			}
+			if addr.Is4() == (f == failover.IPv4) {
+				l.link.Family[f].Gateway = addr
+			}
+		}
+	}
+	return nil
+}
+
+func (w *wire) setFlows(value string) (err error) {
+	w.turn++
+	w.flows, w.received, w.unanswered = 0, -1, -1
+	if value != "off" {
+		w.flows, err = time.ParseDuration(value)
+	}
+	return err
+}
+
+func (w *wire) set(key, value string, now failover.Instant) (err error) {
 	switch key {
+	case "hold":
+		var d time.Duration
+		d, err = time.ParseDuration(value)
+		w.heldUntil = now + d
 	case "dead":
 		w.dead = true
 	case "alive":
 		w.dead = false
 	case "send":
-		w.noSend = value == "off"
+		w.unsent, err = sendError(value)
 	case "rtt":
 		w.rtt, err = time.ParseDuration(value)
 	case "jitter":
@@ -185,7 +332,7 @@ func (n *network) setEpisodes(i int, families []failover.Family, words []string)
 		}
 	}
 	e := which[0]
-	next := episodes{lots: e.lots, loss: 1, drawn: words[0] == "bursts"}
+	next := episodes{random: e.random, loss: 1, drawn: words[0] == "bursts"}
 	for _, word := range words[1:] {
 		if err := next.set(word); err != nil {
 			return err

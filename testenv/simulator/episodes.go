@@ -8,30 +8,30 @@ import (
 	"swerve/failover"
 )
 
-// Instants that do not come, far enough from the ends of the type for sums.
+// Instants that are never reached, far enough from the ends of the type for sums.
 const (
 	never   failover.Instant = -1 << 62
 	forever failover.Instant = 1 << 62
 )
 
-// lots is a source of chance that is cheap to ask and belongs to one thing.
-type lots struct{ pcg rand.PCG }
+// random is a cheap generator of random numbers, owned by one path or line.
+type random struct{ pcg rand.PCG }
 
-func newLots(seed, whose uint64) lots {
-	var l lots
+func newRandom(seed, whose uint64) random {
+	var l random
 	l.pcg.Seed(seed, whose*0x9e3779b97f4a7c15+1)
 	return l
 }
 
 // unit draws from [0, 1).
-func (l *lots) unit() float64 { return float64(l.pcg.Uint64()>>11) / (1 << 53) }
+func (l *random) unit() float64 { return float64(l.pcg.Uint64()>>11) / (1 << 53) }
 
-// wait draws from the exponential distribution with a mean.
-func (l *lots) wait(mean time.Duration) time.Duration {
+// wait draws from the exponential distribution with the given mean.
+func (l *random) wait(mean time.Duration) time.Duration {
 	return time.Duration(-math.Log1p(-l.unit()) * float64(mean))
 }
 
-// episodes come and go by chance: the stalls of a mobile network, or the bad
+// episodes start and end at random: the stalls of a mobile network, or the bad
 // state of a Gilbert-Elliott channel. The time between the end of one and the
 // start of the next is exponential.
 type episodes struct {
@@ -40,18 +40,18 @@ type episodes struct {
 	// length of each, or its mean where it is drawn.
 	length time.Duration
 	drawn  bool
-	// loss is the share of probes sent meanwhile that are lost; hold keeps the
-	// answers of the others back until the end.
+	// loss is the share of probes sent during an episode that are lost; hold keeps
+	// the answers of the others back until its end.
 	loss float64
 	hold bool
 
-	lots lots
-	// start and end are those of the present or the next one; ended is the end
+	random random
+	// start and end are those of the present or the next episode; ended is the end
 	// of the one before.
 	start, end, ended failover.Instant
 }
 
-// begin lets episodes start to come.
+// begin draws the first episode.
 func (e *episodes) begin(now failover.Instant) {
 	e.ended = never
 	e.start, e.end = forever, forever
@@ -61,15 +61,15 @@ func (e *episodes) begin(now failover.Instant) {
 }
 
 func (e *episodes) draw(after failover.Instant) {
-	e.start = after + e.lots.wait(e.every)
+	e.start = after + e.random.wait(e.every)
 	e.end = e.start + e.length
 	if e.drawn {
-		e.end = e.start + e.lots.wait(e.length)
+		e.end = e.start + e.random.wait(e.length)
 	}
 }
 
 // on reports whether there is an episode at an instant; instants never go back.
-// When it is asked makes no difference to what comes.
+// How often it is called does not affect the episodes.
 func (e *episodes) on(now failover.Instant) bool {
 	for now >= e.end {
 		e.ended = e.end

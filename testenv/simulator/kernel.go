@@ -3,7 +3,6 @@ package simulator
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,123 +14,127 @@ import (
 	"swerve/testenv/fake"
 )
 
-// kernelWatch holds what the fake kernel has against the rules. It knows the
-// daemon's verdicts from the events that it tells, and the links as they were told
-// to it. It is called by the loop and by the player.
+// kernelWatch checks the fake kernel against the rules. It knows the daemon's
+// verdicts from the published events, and the links as they were reported to the
+// daemon. The loop and the player call it.
 type kernelWatch struct {
-	routes   *fake.Routes
-	uplinks  []failover.Uplink
-	policies []failover.Policy
-	least    time.Duration // between two moves by choice
+	routes *fake.Routes
+	clock  func() failover.Instant
+	// wake requests that the player examine the kernel at this instant.
+	wake func()
 
-	mu    sync.Mutex
-	err   error // the first rule that was broken
-	stats HouseStats
-	// state of each path, and, of a suspected one, the state before.
-	state, base [][2]failover.State
-	// told are the links as they were told last, known as the loop has dealt with.
-	told, known []failover.Link
-	on          []bool // the devices
-	dropping    bool   // the kernel is about to drop routes by itself
-	// uneasy is when the kernel last lost routes, or this machine stood still.
-	uneasy failover.Instant
-	truth  [][2]soundness
-	// rungs are the first ones, by policy and family.
-	rungs [][2]firstRung
-	// moves of first rungs that are not judged yet: the verdicts that led to them
-	// are told after them, and before the next ones. heard: something was told since.
-	moves []move
-	heard bool
-	// main are those of the mirror in main, lost the pairs whose sessions move.
-	main [2]mask
-	lost [2][]firewall.Pair
+	mu sync.Mutex
+	account
+	err      error // the first rule that was broken
+	stats    GatewayStats
+	dropping bool // the kernel is about to drop routes by itself
+	// idle: no daemon is running. disturbed is when the kernel last lost routes, this
+	// machine was paused, or no daemon was running.
+	idle      bool
+	disturbed failover.Instant
+	// kept is what else is remembered of the ladders, by policy and family.
+	kept [][2]kept
+	// moves are the moves of first rungs that are not judged yet: the verdicts that
+	// led to them are published after them, and before the next ones. published: an event
+	// was published since.
+	moves     []move
+	published bool
+	// main are the first rungs of the mirror in main, released the pairs whose
+	// sessions move.
+	main     [2]mask
+	released [2][]firewall.Pair
 }
 
-// soundness is what is truly so with a path: since when it is dead, or without any
-// hardship; forever while it is not.
-type soundness struct{ dead, sound failover.Instant }
-
-// firstRung is what is remembered of a ladder in the kernel.
-type firstRung struct {
-	members []int
-	// now is what the kernel has, rest what it had when the loop last waited: where
-	// the kernel itself drops a rung, the loop's answer is no move of its own.
-	now, rest mask
-	// answered is when a member first answered, voluntary the last move by choice,
-	// behind since when it is silent and another is up; forever while it is not.
-	answered, voluntary, behind failover.Instant
+// kept is what is remembered of a ladder in the kernel: rest is its first rung when
+// the loop last waited (where the kernel itself drops a rung, the loop's response is
+// no move), behind since when it does not follow the verdicts; forever while it does.
+type kept struct {
+	rest   mask
+	behind failover.Instant
 }
 
-// move is what became of a first rung by one op of the loop.
-type move struct {
-	policy   int
-	family   failover.Family
-	from, to mask
-	at       failover.Instant
-}
+// repairWithin is how long the kernel may lack what it lost by itself: the daemon
+// paces its repairs up to ten seconds.
+const repairWithin = 11 * time.Second
 
-const (
-	// mendWithin is for how long the kernel may lack what it lost by itself: the
-	// daemon's repairs are paced up to ten seconds.
-	mendWithin = 11 * time.Second
-	// startWithin is for how long after the first answer a ladder finds its place.
-	startWithin = 2100 * time.Millisecond
-	// followWithin is how long the kernel may stay on what was judged silent while
-	// another is up: that has to be proven anew, by a regular probe if need be.
-	followWithin = 10 * time.Second
-)
-
-func newKernelWatch(n *network, routes *fake.Routes) *kernelWatch {
-	count := len(n.lines)
-	w := &kernelWatch{
-		routes: routes, uplinks: n.cfg.Uplinks, policies: n.cfg.Policies, least: n.cfg.Failback.MinInterval,
-		state: make([][2]failover.State, count), base: make([][2]failover.State, count),
-		told: make([]failover.Link, count), known: make([]failover.Link, count), uneasy: never,
-	}
-	for range n.lines {
-		w.on = append(w.on, true)
-		w.truth = append(w.truth, [2]soundness{{dead: forever, sound: 0}, {dead: forever, sound: 0}})
-	}
-	for _, p := range n.cfg.Policies {
-		r := firstRung{members: n.membersOf(p), answered: never, voluntary: never, behind: forever}
-		w.rungs = append(w.rungs, [2]firstRung{r, r})
+func newKernelWatch(n *network, routes *fake.Routes, clock func() failover.Instant, wake func()) *kernelWatch {
+	w := &kernelWatch{account: newAccount(n), routes: routes, clock: clock, wake: wake, disturbed: never}
+	for range w.policies {
+		w.kept = append(w.kept, [2]kept{{behind: forever}, {behind: forever}})
 	}
 	return w
 }
 
-// tableOf is a policy's table: a fresh daemon gives lanes in the file's order.
+// tableOf is a policy's table: a new daemon assigns lanes in the file's order.
 func tableOf(policy int) int {
 	return lane.DefaultLayout.Table(lane.DefaultPolicy + lane.Lane(policy))
 }
 
-// noteTruth looks what the script has changed. The caller holds the network.
-func (w *kernelWatch) noteTruth(n *network) {
+// configure applies a new configuration.
+func (w *kernelWatch) configure(n *network) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.uneasy = max(w.uneasy, min(n.paused, n.now+leaveWithin))
-	for i, l := range n.lines {
+	w.account.configure(n)
+}
+
+// stop records that the daemon ends, or that the kernel accepts no more changes of it.
+func (w *kernelWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.idle = true
+}
+
+// start begins to follow another daemon, which finds the kernel as it is.
+func (w *kernelWatch) start(n *network) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.clock()
+	w.judgeMoves()
+	w.idle, w.disturbed = false, at
+	w.account.configure(n)
+	w.restart()
+	for p := range w.ladders {
 		for _, f := range failover.Families {
-			s := &w.truth[i][f]
-			s.dead = sinceWhen(!l.alive(f), s.dead, n.now)
-			s.sound = sinceWhen(l.sound(f), s.sound, n.now)
+			w.ladders[p][f].lost = 0
+			for _, pair := range w.released[f] {
+				if i, policy := numbersOf(pair); policy == p {
+					w.ladders[p][f].lost |= 1 << i
+				}
+			}
 		}
 	}
+	w.adopt(at)
+	w.stats.Restarts++
 }
 
-// sinceWhen is since when something is so; forever where it is not.
-func sinceWhen(so bool, since, now failover.Instant) failover.Instant {
-	if !so {
-		return forever
-	}
-	return min(since, now)
-}
-
-// device has a device go, and its routes with it, or come. That is the kernel's own
-// doing: what the loop makes of it counts.
-func (w *kernelWatch) device(i int, on bool, at failover.Instant) {
+// probed records whether a probe could be sent.
+func (w *kernelWatch) probed(i int, f failover.Family, refused bool) {
 	w.mu.Lock()
-	w.on[i] = on
-	w.uneasy = max(w.uneasy, at)
+	defer w.mu.Unlock()
+	if refused {
+		w.refused(i, f, w.clock())
+	} else {
+		w.sent(i, f)
+	}
+}
+
+// pause records until when this machine is paused.
+func (w *kernelWatch) pause(until failover.Instant) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disturbed = max(w.disturbed, min(until, w.clock()+leaveWithin))
+}
+
+// switchDevice removes a device, and its routes with it, or adds it, unless that is its
+// state already. The kernel does that by itself: the loop's response to it is judged.
+func (w *kernelWatch) switchDevice(i int, on bool) {
+	w.mu.Lock()
+	if w.device[i] == on {
+		w.mu.Unlock()
+		return
+	}
+	w.device[i] = on
+	w.disturbed = max(w.disturbed, w.clock())
 	w.dropping = true
 	w.mu.Unlock()
 	w.routes.Device(deviceOf(i), on)
@@ -140,36 +143,38 @@ func (w *kernelWatch) device(i int, on bool, at failover.Instant) {
 	w.mu.Unlock()
 }
 
-// link tells that the loop has seen a link.
-func (w *kernelWatch) link(i int, l failover.Link) {
+// handed applies an event that the loop takes.
+func (w *kernelWatch) handed(ev failover.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.told[i] = l
+	w.observe(ev, w.clock())
 }
 
-// Publish implements daemon.Publisher: verdicts are told after they were acted on.
+// Publish implements daemon.Publisher: verdicts are published after the loop acted on them.
 func (w *kernelWatch) Publish(e control.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.heard = true
+	w.published = true
 	d, ok := e.Detail.(control.HealthDetail)
 	if !ok {
 		return
 	}
-	i := slices.IndexFunc(w.uplinks, func(u failover.Uplink) bool { return u.Name == d.Uplink })
-	f := failover.IPv4
+	i, f := w.lineOf(d.Uplink), failover.IPv4
 	if d.Family == failover.IPv6.String() {
 		f = failover.IPv6
 	}
 	from, to := stateOf(d.From), stateOf(d.To)
-	if to == failover.Suspect {
-		w.base[i][f] = from
+	silence := time.Duration(-1)
+	if d.EvidenceMS != nil {
+		silence = time.Duration(*d.EvidenceMS * float64(time.Millisecond))
 	}
-	w.state[i][f] = to
+	w.complain(0, f, w.mayTurn(i, f, to, silence, w.clock()))
+	w.judge(i, f, from, to, w.clock())
+	w.wake()
 	w.stats.Entered[to]++
 }
 
-// stateOf reads a state's name.
+// stateOf parses a state's name.
 func stateOf(name control.State) failover.State {
 	for s := failover.Unknown; s < failover.Recovering; s++ {
 		if s.String() == string(name) {
@@ -179,27 +184,8 @@ func stateOf(name control.State) failover.State {
 	return failover.Recovering
 }
 
-// class is a path's state as it ranks.
-func (w *kernelWatch) class(i int, f failover.Family) failover.State {
-	if s := w.state[i][f]; s != failover.Suspect {
-		return s
-	}
-	return w.base[i][f]
-}
-
-// usable reports whether the kernel takes routes by a path, and the loop knows.
-func (w *kernelWatch) usable(i int, f failover.Family) bool {
-	u := &w.uplinks[i]
-	return u.Enabled && u.Family[f].Enabled && w.on[i] && w.told[i].Routable(f) && w.known[i].Routable(f)
-}
-
-// cut reports whether nothing can pass by a path, by the kernel's word.
-func (w *kernelWatch) cut(i int, f failover.Family) bool {
-	return !w.on[i] || !w.told[i].Routable(f) || !w.told[i].Carrier
-}
-
-// first reads a table's first rung; none where there is no way out.
-func (w *kernelWatch) first(f failover.Family, table int) (m mask) {
+// firstOf returns a table's first rung; empty where there is no usable route.
+func (w *kernelWatch) firstOf(f failover.Family, table int) (m mask) {
 	rungs := w.routes.Rungs(f, table)
 	if len(rungs) == 0 {
 		return 0
@@ -210,239 +196,147 @@ func (w *kernelWatch) first(f failover.Family, table int) (m mask) {
 	return m
 }
 
-// changed holds the kernel after a single op against what was before it.
-func (w *kernelWatch) changed(at failover.Instant) {
+// changed checks the kernel after a single op against its state before.
+func (w *kernelWatch) changed() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Changes++
-	if w.heard {
+	if w.published {
 		w.judgeMoves()
 	}
-	for p := range w.rungs {
+	for p := range w.ladders {
 		for _, f := range failover.Families {
-			r := &w.rungs[p][f]
-			before := r.now
-			r.now = w.first(f, tableOf(p))
-			if before == r.now || w.dropping {
-				continue
-			}
-			if r.now == 0 {
+			l := &w.ladders[p][f]
+			before := l.first
+			l.first = w.firstOf(f, tableOf(p))
+			switch {
+			case before == l.first || w.dropping || l.members == nil:
+			case l.first == 0:
 				w.stats.Emptied++
-				w.complain(p, f, w.without("the table", r, f))
-				continue
+				w.complain(p, f, w.hasRoute(p, f, "the table"))
+			default:
+				at := w.clock()
+				w.moves = append(w.moves, move{
+					policy: p, family: f, from: w.kept[p][f].rest, to: l.first, at: at,
+					starting: at-l.answered < startWithin, late: true,
+				})
+				w.published = false
+				w.wake()
 			}
-			w.moves = append(w.moves, move{p, f, r.rest, r.now, at})
-			w.heard = false
 		}
 	}
 	for _, f := range failover.Families {
 		before := w.main[f]
-		w.main[f] = w.first(f, routing.MainTable)
+		w.main[f] = w.firstOf(f, routing.MainTable)
 		if before != 0 && w.main[f] == 0 && !w.dropping {
-			w.complain(0, f, w.without("main", &w.rungs[0][f], f))
+			w.complain(0, f, w.hasRoute(0, f, "main"))
 		}
 	}
 }
 
-// complain keeps the first complaint of all.
+// complain keeps the first broken rule.
 func (w *kernelWatch) complain(policy int, f failover.Family, err error) {
 	if err != nil && w.err == nil {
-		w.err = broken("policy %s %s: %w", w.policies[policy].Name, f, err)
+		w.err = broken("policy %s %s: %w", w.policies[policy], f, err)
 	}
 }
 
-// judgeMoves holds the moves since it was last called against the states that led
+// judgeMoves checks the moves since it was last called against the states that led
 // to them.
 func (w *kernelWatch) judgeMoves() {
 	for _, m := range w.moves {
-		if err := w.moved(m); err != nil {
-			w.complain(m.policy, m.family, fmt.Errorf("the kernel's first rung goes from %s to %s: %w", w.names(m.from), w.names(m.to), err))
+		if m.to == m.from {
+			continue
+		}
+		w.stats.Moves++
+		if err := w.mayMove(m); err != nil {
+			w.complain(m.policy, m.family, fmt.Errorf("the kernel's first rung goes %w", err))
+		}
+		l := &w.ladders[m.policy][m.family]
+		if l.adopted = 0; w.reasonOf(m) == chosen && !m.starting {
+			w.stats.Chosen++
+			l.voluntary = m.at
 		}
 	}
 	w.moves = w.moves[:0]
 }
 
-func (w *kernelWatch) moved(m move) error {
-	if m.to == m.from {
-		return nil
-	}
-	w.stats.Moves++
-	was, cut := w.worst(m.from, m.family)
-	is, _ := w.worst(m.to, m.family)
-	r := &w.rungs[m.policy][m.family]
-	switch {
-	case cut || m.from == 0:
-		return w.fled(r, m.family, is)
-	case !is.Answering() && was != failover.Unknown:
-		return fmt.Errorf("which is %s", is)
-	case was.Answering():
-		return w.chosen(r, was, is, m.at)
-	}
-	return nil
+// numbersOf are a pair's uplink and policy.
+func numbersOf(pair firewall.Pair) (line, policy int) {
+	return int(pair.Uplink - lane.FirstUplink), int(pair.Policy - lane.DefaultPolicy)
 }
 
-// without: a table has no default route where no uplink is to be had, and not else.
-func (w *kernelWatch) without(table string, r *firstRung, f failover.Family) error {
-	for _, i := range r.members {
-		if w.usable(i, f) {
-			return fmt.Errorf("%s has no default route, and %s has a link", table, w.uplinks[i].Name)
-		}
-	}
-	return nil
-}
-
-// fled: who is cut off goes to one that answers, if any does.
-func (w *kernelWatch) fled(r *firstRung, f failover.Family, to failover.State) error {
-	for _, i := range r.members {
-		if !to.Answering() && w.usable(i, f) && !w.cut(i, f) && w.class(i, f).Answering() {
-			return fmt.Errorf("which is %s, and %s is %s", to, w.uplinks[i].Name, w.class(i, f))
-		}
-	}
-	return nil
-}
-
-// chosen: who answers is left for what is no worse, and not often.
-func (w *kernelWatch) chosen(r *firstRung, from, to failover.State, at failover.Instant) error {
-	if slices.Index(order[:], to) > slices.Index(order[:], from) {
-		return fmt.Errorf("from %s to %s by choice", from, to)
-	}
-	if at-r.answered < startWithin {
-		return nil
-	}
-	w.stats.Chosen++
-	since := at - r.voluntary
-	r.voluntary = at
-	if since < w.least {
-		return fmt.Errorf("by choice, %v after the last", since)
-	}
-	return nil
-}
-
-// released holds the pairs whose sessions the packet filter lets go of: their
-// uplink is down, and the policy has another way.
-func (w *kernelWatch) released(lost [2][]firewall.Pair) {
+// release checks the pairs whose sessions the packet filter releases.
+func (w *kernelWatch) release(lost [2][]firewall.Pair) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range failover.Families {
 		for _, pair := range lost[f] {
-			if slices.Contains(w.lost[f], pair) {
-				continue
-			}
-			w.stats.Released++
-			i, p := int(pair.Uplink-lane.FirstUplink), int(pair.Policy-lane.DefaultPolicy)
-			first := w.rungs[p][f].now
-			if state := w.class(i, f); state != failover.Down || first == 0 || first.has(i) {
-				w.complain(p, f, fmt.Errorf("sessions of %s are moved, which is %s, to %s", w.uplinks[i].Name, state, w.names(first)))
+			if !slices.Contains(w.released[f], pair) {
+				w.stats.Released++
+				i, p := numbersOf(pair)
+				w.complain(p, f, w.mayLose(i, p, f, w.destination(p, f), w.clock()))
 			}
 		}
 	}
-	w.lost = lost
+	w.released = lost
 }
 
-// worst is the worst state of some uplinks, and whether any is cut off.
-func (w *kernelWatch) worst(m mask, f failover.Family) (worst failover.State, cut bool) {
-	place := 0
-	for i := range w.uplinks {
-		if m.has(i) {
-			place = max(place, slices.Index(order[:], w.class(i, f)))
-			cut = cut || w.cut(i, f)
+// destination is the state of a first rung when sessions were moved to it: an uplink
+// that fell silent at this same instant may have done so after that.
+func (w *kernelWatch) destination(policy int, f failover.Family) failover.State {
+	first := w.ladders[policy][f].first
+	for i := range w.names {
+		if first.has(i) && w.paths[i][f].turned == w.clock() {
+			return failover.Up
 		}
 	}
-	return order[place], cut
+	to, _ := w.worst(first, f)
+	return to
 }
 
-func (w *kernelWatch) names(m mask) string {
-	var names []string
-	for i, u := range w.uplinks {
-		if m.has(i) {
-			names = append(names, u.Name)
-		}
-	}
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, " and ")
-}
-
-// settled holds the kernel against the rules when the loop has done what it does
-// at once. It returns the first rule that was broken since the start.
-func (w *kernelWatch) settled(at failover.Instant) error {
+// atRest checks the kernel when the loop has finished its immediate work. It
+// returns the first rule that was broken since the start.
+func (w *kernelWatch) atRest(n *network) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	at := w.clock()
+	w.expire(at)
 	w.judgeMoves()
-	for p := range w.rungs {
+	if w.idle {
+		w.disturbed = at
+	}
+	for p := range w.ladders {
 		for _, f := range failover.Families {
-			r := &w.rungs[p][f]
-			w.noteAnswer(r, f, at)
-			w.complain(p, f, w.standing(p, r, f, at))
-			r.rest = r.now
+			l := &w.ladders[p][f]
+			if l.answered == never && slices.ContainsFunc(l.members, func(i int) bool { return w.class(i, f).Answering() }) {
+				l.answered = at
+			}
+			w.complain(p, f, w.standing(p, f, n, at))
+			w.kept[p][f].rest = l.first
 		}
 	}
-	copy(w.known, w.told)
+	w.acknowledge()
 	return w.err
 }
 
-func (w *kernelWatch) noteAnswer(r *firstRung, f failover.Family, at failover.Instant) {
-	for _, i := range r.members {
-		if r.answered == never && w.class(i, f).Answering() {
-			r.answered = at
-		}
-	}
-}
-
-// standing: there is a default route, main has the same, and it follows the
-// verdicts, and what is truly so.
-func (w *kernelWatch) standing(p int, r *firstRung, f failover.Family, at failover.Instant) error {
-	r.behind = sinceWhen(w.behind(r, f), r.behind, at)
-	if at-w.uneasy < mendWithin {
+// standing checks that there is a default route, that main has the same one, and that
+// it follows the verdicts and the true state of the paths.
+func (w *kernelWatch) standing(p int, f failover.Family, n *network, at failover.Instant) error {
+	l, k := &w.ladders[p][f], &w.kept[p][f]
+	k.behind = sinceWhen(w.behind(p, f), k.behind, at)
+	switch {
+	case at-w.disturbed < repairWithin:
+		return nil
+	case p == 0 && w.main[f] != l.first:
+		return fmt.Errorf("main begins with %s, the policy's table with %s", w.list(w.main[f]), w.list(l.first))
+	case l.first == 0:
+		return w.hasRoute(p, f, "the table")
+	case at-k.behind > followWithin:
+		state, _ := w.worst(l.first, f)
+		return fmt.Errorf("the kernel is on %s for %v, which is %s, and another is up", w.list(l.first), at-k.behind, state)
+	case at-w.disturbed < leaveWithin:
 		return nil
 	}
-	if p == 0 && w.main[f] != r.now {
-		return fmt.Errorf("main begins with %s, the policy's table with %s", w.names(w.main[f]), w.names(r.now))
-	}
-	if r.now == 0 {
-		return w.without("the table", r, f)
-	}
-	if at-r.behind > followWithin {
-		state, _ := w.worst(r.now, f)
-		return fmt.Errorf("the kernel is on %s for %v, which is %s, and another is up", w.names(r.now), at-r.behind, state)
-	}
-	for _, i := range r.members {
-		if !r.now.has(i) || at-w.truth[i][f].dead < leaveWithin {
-			continue
-		}
-		for _, o := range r.members {
-			if w.usable(o, f) && at-w.truth[o][f].sound >= leaveWithin && at-w.uneasy >= leaveWithin {
-				return fmt.Errorf("still on %s, dead for %v, while %s is fine", w.uplinks[i].Name, at-w.truth[i][f].dead, w.uplinks[o].Name)
-			}
-		}
-	}
-	return nil
-}
-
-// behind reports whether a first rung is judged silent and another uplink is up.
-func (w *kernelWatch) behind(r *firstRung, f failover.Family) bool {
-	state, _ := w.worst(r.now, f)
-	up := func(i int) bool { return w.usable(i, f) && !w.cut(i, f) && w.state[i][f] == failover.Up }
-	return (state == failover.Shunned || state == failover.Down) && slices.ContainsFunc(r.members, up)
-}
-
-// HouseStats is what is counted over a script played to the daemon's loop.
-type HouseStats struct {
-	// Length is the simulated time.
-	Length time.Duration
-	// Changes of the kernel's routes and rules, one by one; Moves of first rungs
-	// among them, those Chosen though the one before still answered, and ladders
-	// that were Emptied.
-	Changes, Moves, Chosen, Emptied int
-	// Released are pairs of an uplink and a policy whose sessions were moved.
-	Released int
-	// Entered counts the transitions into each state.
-	Entered [failover.Recovering + 1]int
-}
-
-// String tells the figures in a line.
-func (s HouseStats) String() string {
-	return fmt.Sprintf("%v: %d changes of the kernel, %d moves of a first rung, %d of them by choice, %d ladders emptied, %d times sessions moved, %d downs",
-		s.Length, s.Changes, s.Moves, s.Chosen, s.Emptied, s.Released, s.Entered[failover.Down])
+	return w.follows(p, f, n)
 }

@@ -2,25 +2,31 @@ package simulator
 
 import "swerve/failover"
 
-// occurrence is something that will happen: an answer, a report of a link, or
-// a look whether all is as it must be by now.
+// occurrence is a future event: an answer, a report of a link, a hint of passing
+// flows, the start after a restart, or a check whether everything is as it must be by
+// then.
 type occurrence struct {
 	at   failover.Instant
 	seq  uint64
 	kind kind
-	// sent, id, family and line are the answer's; line also the others'.
+	// sent, id, family and line are the answer's; line and family also the others'.
 	family failover.Family
 	line   int
 	id     failover.ProbeID
 	sent   failover.Instant
+	// turn identifies outdated occurrences: the run of the engine that sent the
+	// probe, or the setting of the flows.
+	turn int
 }
 
 type kind uint8
 
 const (
 	answers kind = iota
-	tellsLink
+	reportsLink
 	reviews
+	hints
+	starts
 )
 
 // queue is a binary heap of occurrences, ordered by instant and then by the

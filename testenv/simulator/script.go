@@ -8,11 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"swerve/config"
 	"swerve/failover"
 )
 
-// Script is a world and what befalls it. Its text is a configuration file, a
+// Script is a world and what happens to it. Its text is a configuration file, a
 // line of four dashes, and then lines in any order:
 //
 //	seed 7
@@ -25,15 +24,28 @@ import (
 //	1h5m      all alive
 //	2h        fiber carrier=off report=300ms
 //	2h1m      fiber carrier=on
+//	2h2m      fiber admin=off         the interface is switched off; admin=on
 //	3h        fiber ipv4 address=off  the lease is gone; address=on
-//	4h        fiber ipv4 send=off     the machine cannot send; send=on
-//	5h        target 1.1.1.1 dead     by every uplink; alive
+//	3h1m      fiber gateway=192.0.2.1 another gateway; off for none, on for the plain one
+//	4h        fiber ipv4 send=off     the machine cannot send: ENOBUFS; send=EPERM, send=on
+//	4h1m      fiber hold=300ms        answers are held back for so long
+//	5h        target 1.1.1.1 dead     by every uplink, or "by fiber"; alive
+//	5h1m      target 1.1.1.1 send=EPERM by fiber  probes of it alone cannot be sent; send=on
 //	6h        pause 3s                this machine stops for so long
+//	7h        fiber flows=100ms       flows use it, and give a hint that often; flows=off
+//	7h1m      fiber ipv4 unresolved   the kernel cannot resolve the gateway
+//	8h        switch lte policy=default for=1h
+//	8h1m      drain lte for=1h        as the operator asks; both without an end as well
+//	8h2m      resume lte              or all
+//	9h        restart for=2s          the daemon ends, and another starts so much later
+//	9h1m      restart for=2s kill=3   it is killed: of its changes three more are made
+//	10h       configure {"failback":{"after":"5s"}}
 //	336h      end
 //
 // stalls have a fixed length and lose all, or hold all back; bursts have an
-// exponential length and lose a share (Gilbert and Elliott's channel). A comment
-// begins with #.
+// exponential length and lose a share (Gilbert and Elliott's channel). configure
+// replaces the configuration by the script's file with the keys of a YAML mapping in
+// place of its own; {} is the file itself. A comment begins with #.
 type Script struct {
 	Config string
 	Seed   uint64
@@ -100,7 +112,7 @@ func (s Script) String() string {
 	return b.String()
 }
 
-// until cuts a script off at an instant.
+// until returns a script's part before an instant.
 func (s Script) until(end failover.Instant) Script {
 	n, _ := slices.BinarySearchFunc(s.Lines, end, func(l Line, at failover.Instant) int {
 		return int(min(1, max(-1, l.At-at-1)))
@@ -108,13 +120,4 @@ func (s Script) until(end failover.Instant) Script {
 	s.Lines = slices.Clone(s.Lines[:n])
 	s.End = end
 	return s
-}
-
-// engine reads the script's configuration as the daemon would.
-func (s Script) engine() (failover.Config, error) {
-	c, problems := config.Parse("script", []byte(s.Config))
-	if len(problems) > 0 {
-		return failover.Config{}, problems[0]
-	}
-	return c.Engine(c.Uplinks, nil), nil
 }

@@ -12,11 +12,13 @@ import (
 type Stats struct {
 	// Length is the simulated time.
 	Length time.Duration
-	// Steps of the engine, those after which Engine.Check was asked, and probes.
+	// Steps of the engine, those followed by a call of Engine.Check, and probes.
 	Steps, Checks, Probes uint64
 	// Entered counts the transitions into each state, all paths together, without
-	// the ends of suspicions and shunnings that came to nothing.
+	// the returns from suspicions and shunnings that were not confirmed.
 	Entered [failover.Recovering + 1]int
+	// Restarts of the engine.
+	Restarts int
 	// Switches by kind, all policies and families together.
 	Switches [failover.Switchover + 1]int
 	// WrongMoves are forced switches that left an uplink that was truly fine.
@@ -32,7 +34,7 @@ type Stats struct {
 }
 
 // Times is a distribution of durations, in steps of a millisecond up to two
-// seconds; what is longer counts as the last step, and keeps its worst.
+// seconds; a longer one counts in the last step, and the worst is kept exactly.
 type Times struct {
 	N     int
 	Worst time.Duration
@@ -65,8 +67,8 @@ func (t *Times) join(o *Times) {
 	}
 }
 
-// health counts a transition; a return to the state before a suspicion or a
-// shunning enters nothing.
+// health counts a transition, except a return to the state before a suspicion or a
+// shunning.
 func (s *Stats) health(h *failover.HealthChange) {
 	doubted := h.From == failover.Suspect || h.From == failover.Shunned
 	if !doubted || h.To == failover.Shunned || h.To == failover.Down {
@@ -94,6 +96,7 @@ func (s *Stats) Join(o Stats) {
 	s.Steps += o.Steps
 	s.Checks += o.Checks
 	s.Probes += o.Probes
+	s.Restarts += o.Restarts
 	for i, n := range o.Entered {
 		s.Entered[i] += n
 	}
@@ -113,7 +116,7 @@ const year = 365 * 24 * time.Hour
 // Years is the simulated time in years of 365 days.
 func (s Stats) Years() float64 { return float64(s.Length) / float64(year) }
 
-// String tells all figures, the counts with what they make a year.
+// String lists all figures, the counts also as rates a year.
 func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%.3f years, %d probes, %d steps, %d of them checked inside\n", s.Years(), s.Probes, s.Steps, s.Checks)
@@ -138,7 +141,29 @@ func (s Stats) String() string {
 	return b.String()
 }
 
-// Rate is how often a state was entered for each of the paths and second.
+// Rate is how often a state was entered, per path and second.
 func (s Stats) Rate(state failover.State, paths int) float64 {
 	return float64(s.Entered[state]) / s.Length.Seconds() / float64(paths)
+}
+
+// GatewayStats is what is counted while a script is played to the daemon's loop.
+type GatewayStats struct {
+	// Length is the simulated time.
+	Length time.Duration
+	// Changes of the kernel's routes and rules, one by one; Moves of first rungs
+	// among them, those Chosen though the one before still answered, and ladders
+	// that were Emptied.
+	Changes, Moves, Chosen, Emptied int
+	// Released are pairs of an uplink and a policy whose sessions were moved.
+	Released int
+	// Restarts of the daemon.
+	Restarts int
+	// Entered counts the transitions into each state.
+	Entered [failover.Recovering + 1]int
+}
+
+// String lists the figures in a line.
+func (s GatewayStats) String() string {
+	return fmt.Sprintf("%v: %d changes of the kernel, %d moves of a first rung, %d of them by choice, %d ladders emptied, %d times sessions moved, %d downs",
+		s.Length, s.Changes, s.Moves, s.Chosen, s.Emptied, s.Released, s.Entered[failover.Down])
 }

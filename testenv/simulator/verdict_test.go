@@ -19,9 +19,9 @@ func near(t *testing.T, what string, got, want float64) {
 	}
 }
 
-// TestVerdictsWithoutConfirmation takes each suspicion for the verdict that it
-// would be were the burst left out: the rate at which a path would be left for
-// nothing must be the closed form's, else the simulator could not see a mistake.
+// TestVerdictsWithoutConfirmation counts each suspicion as the verdict that it would
+// be without a burst: the rate at which a path would be left without cause must be the
+// closed form's, otherwise the simulator could not detect a mistake.
 //
 // The closed form: a path has three targets, each probed once a second, so three
 // regular probes a second, 333 ms apart. One that is lost with the probability p
@@ -39,7 +39,7 @@ func TestVerdictsWithoutConfirmation(t *testing.T) {
 		p    float64
 	}{{"loss=0.01", 0.01}, {"loss=0.05", 0.05}, {"loss=0.1", 0.1}} {
 		s := Steady(TwoUplinks, twoUplinks, 11, time.Hour, c.loss)
-		stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+		stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 		near(t, "hasty verdicts a second and path at "+c.loss, stats.Rate(failover.Suspect, 4), 3*c.p)
 		if stats.Entered[failover.Shunned] > 0 {
 			t.Errorf("%s: %d verdicts with confirmation", c.loss, stats.Entered[failover.Shunned])
@@ -55,7 +55,7 @@ probe: {targets: [1.1.1.1], interval: 400ms}
 `
 
 // TestConfirmedVerdicts counts the false verdicts of the whole rule at a loss
-// that is bad enough to have any.
+// high enough to cause any.
 //
 // The closed form: a probe leaves each 400 ms; lost with the probability p it is
 // late after 40 ms, which is a suspicion. With one target the burst is of nine
@@ -70,11 +70,11 @@ func TestConfirmedVerdicts(t *testing.T) {
 	t.Parallel()
 	const p = 0.48
 	s := Steady(oneTarget, twoUplinks[:1], 12, 24*time.Hour, "rtt=15ms loss=0.48")
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	near(t, "suspicions a second", stats.Rate(failover.Suspect, 1), p/0.4)
 	near(t, "verdicts a second", stats.Rate(failover.Shunned, 1), math.Pow(p, 10)/0.4)
 	if n := stats.Entered[failover.Shunned]; n < 100 {
-		t.Errorf("%d verdicts are too few to tell a rate", n)
+		t.Errorf("%d verdicts are too few for a rate", n)
 	}
 }
 
@@ -89,22 +89,22 @@ func TestStallVerdicts(t *testing.T) {
 	t.Parallel()
 	const each = 20 * time.Second
 	s := Steady(TwoUplinks, twoUplinks, 13, 4*time.Hour, "stalls every=19.8s for=200ms")
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	near(t, "shunnings a second and path", stats.Rate(failover.Shunned, 4), 0.72/each.Seconds())
 	if stats.Entered[failover.Down] > 0 || stats.Lost > 0 {
 		t.Errorf("%d downs, %d times sessions moved by stalls of 200 ms", stats.Entered[failover.Down], stats.Lost)
 	}
 }
 
-// TestSilencesAreSeen plays black-holes at random phases, and holds how soon new
-// flows and sessions left, against the times that docs/DECISION.md derives: 287 ms
-// at worst, and for sessions one deadline and one interval of probes, 207 ms, beside
-// the patience. Answers that are on their way when it happens are lost as well,
-// which only makes it sooner.
+// TestSilencesAreSeen plays black-holes at random phases, and compares how soon new
+// flows and sessions left with the times that docs/DECISION.md derives: 287 ms at
+// worst, and for sessions one deadline and one interval of probes, 207 ms, in addition
+// to the patience. Answers in flight when the black-hole begins are lost as well, which
+// only makes it sooner.
 func TestSilencesAreSeen(t *testing.T) {
 	t.Parallel()
 	s := BlackHoles(TwoUplinks, "fiber", 14, 16*time.Hour)
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	t.Logf("%v", stats)
 	if stats.Leave.N < 50 || stats.Release.N < 50 {
 		t.Fatalf("only %d and %d were timed", stats.Leave.N, stats.Release.N)
@@ -117,12 +117,12 @@ func TestSilencesAreSeen(t *testing.T) {
 	}
 }
 
-// TestNothingOnGoodLinks holds that nothing but the start is decided on good links,
-// though they lose a little.
+// TestNothingOnGoodLinks checks that nothing but the start is decided on good links,
+// though they lose a few packets.
 func TestNothingOnGoodLinks(t *testing.T) {
 	t.Parallel()
 	s := Steady(TwoUplinks, twoUplinks, 15, 6*time.Hour, "rtt=30ms jitter=5ms loss=0.02")
-	stats := mustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
 	if stats.Switches != [3]int{} || stats.Entered[failover.Shunned]+stats.Entered[failover.Down]+stats.Entered[failover.Degraded] > 0 {
 		t.Errorf("%v", stats)
 	}

@@ -1,70 +1,74 @@
 package simulator
 
 import (
-	"fmt"
-	"math/bits"
 	"reflect"
-	"slices"
 
 	"swerve/failover"
 )
 
-// brokenRule is an invariant that does not hold.
-type brokenRule struct{ error }
-
-func broken(format string, args ...any) error { return brokenRule{fmt.Errorf(format, args...)} }
-
-// watch holds every step against the rules, from what the engine says alone: it
-// follows the states by the records and knows nothing of the engine's inside.
+// watch checks every step against the rules, by the engine's output alone: it follows
+// the states by the records and knows nothing of the engine's internals.
 type watch struct {
+	account
 	w *World
-	// state of each path, and, of a suspected or shunned one, the state before.
-	state, base [][2]failover.State
-	told        []failover.Link
-	intent      *failover.Intent
-	// ladders by policy and family.
-	ladders [][2]ladder
-	quiet   int
+	// intent is the engine's last one; nil before the first.
+	intent *failover.Intent
+	// restarted is when the engine started.
+	restarted failover.Instant
+	quiet     int
 }
-
-// ladder is what is remembered of one between two intents.
-type ladder struct {
-	members   []int
-	first     mask
-	lost      mask
-	voluntary failover.Instant
-}
-
-// mask is a set of uplinks by their numbers.
-type mask uint64
-
-func (m mask) has(i int) bool { return m>>i&1 != 0 }
 
 func (wa *watch) begin(w *World) {
-	n := len(w.lines)
-	*wa = watch{w: w, state: make([][2]failover.State, n), base: make([][2]failover.State, n), told: make([]failover.Link, n)}
-	for _, p := range w.cfg.Policies {
-		var l ladder
-		l.voluntary = never
-		l.members = w.membersOf(p)
-		wa.ladders = append(wa.ladders, [2]ladder{l, l})
-	}
+	*wa = watch{account: newAccount(&w.network), w: w, restarted: never}
 }
 
-// step checks what one step gave.
+// restart begins to follow another engine.
+func (wa *watch) restart() {
+	wa.configure(&wa.w.network)
+	wa.account.restart()
+	wa.restarted, wa.intent = wa.w.now, nil
+}
+
+// observe applies an event handed to the engine.
+func (wa *watch) observe(ev failover.Event) {
+	switch ev := ev.(type) {
+	case failover.Configure:
+		wa.configure(&wa.w.network)
+	case failover.Adopt:
+		wa.adopt(ev)
+	default:
+		wa.account.observe(ev, wa.w.now)
+	}
+	wa.acknowledge()
+	wa.expire(wa.w.now)
+}
+
+// adopt applies the ladders handed to the engine.
+func (wa *watch) adopt(ev failover.Adopt) {
+	for p, name := range wa.policies {
+		for _, f := range failover.Families {
+			l := &wa.ladders[p][f]
+			if l.members != nil {
+				l.first, l.lost = wa.maskOf(ev.Carrying[name][f]), wa.maskOf(ev.Lost[name][f])
+			}
+		}
+	}
+	wa.account.adopt(wa.w.now)
+}
+
+// step checks the output of one step.
 func (wa *watch) step(out *failover.Output) error {
 	if out.Wake <= wa.w.now {
 		return broken("asks for a step at %v, which is not later", out.Wake)
 	}
-	tells := len(out.Records) > 0 || out.Intent != nil
 	if wa.quiet++; decides(out) || wa.quiet >= wa.w.opts.CheckEach {
 		wa.quiet = 0
 		wa.w.stats.Checks++
-		if err := wa.w.eng.Check(); err != nil {
+		if err := wa.w.Engine.Check(); err != nil {
 			return brokenRule{err}
 		}
 	}
-	if !tells {
+	if len(out.Records) == 0 && out.Intent == nil {
 		return nil
 	}
 	for _, r := range out.Records {
@@ -103,92 +107,48 @@ func (wa *watch) record(r failover.Record) error {
 }
 
 func (wa *watch) health(h *failover.HealthChange) error {
-	i := wa.w.lineOf(h.Uplink)
-	state := &wa.state[i][h.Family]
-	if *state != h.From {
-		return broken("%s %s goes from %s, and was %s", h.Uplink, h.Family, h.From, *state)
-	}
-	if h.To != failover.Unknown && h.To == wa.w.opts.forbid {
+	i := wa.lineOf(h.Uplink)
+	switch state := wa.paths[i][h.Family].state; {
+	case state != h.From:
+		return broken("%s %s goes from %s, and was %s", h.Uplink, h.Family, h.From, state)
+	case h.To != failover.Unknown && h.To == wa.w.opts.forbid:
 		return broken("%s %s is %s", h.Uplink, h.Family, h.To)
 	}
-	if h.To == failover.Suspect {
-		wa.base[i][h.Family] = h.From
+	if err := wa.mayTurn(i, h.Family, h.To, h.Evidence, wa.w.now); err != nil {
+		return broken("%s: %w", h.Family, err)
 	}
-	*state = h.To
+	wa.judge(i, h.Family, h.From, h.To, wa.w.now)
 	wa.w.stats.health(h)
 	return nil
 }
 
-// class is a path's state as it ranks: a suspicion changes nothing.
-func (wa *watch) class(i int, f failover.Family) failover.State {
-	if s := wa.state[i][f]; s != failover.Suspect {
-		return s
-	}
-	return wa.base[i][f]
-}
-
-// cut reports whether the kernel said that nothing can pass.
-func (wa *watch) cut(i int, f failover.Family) bool {
-	return !wa.told[i].Routable(f) || !wa.told[i].Carrier
-}
-
-// order ranks the states, best first.
-var order = [...]failover.State{
-	failover.Up, failover.Degraded, failover.Recovering, failover.Unknown, failover.Shunned, failover.Down, failover.Absent,
-}
-
-// worst is the place in the order of the worst of some uplinks.
-func (wa *watch) worst(names []string, f failover.Family) (place int, cut bool) {
-	for _, name := range names {
-		i := wa.w.lineOf(name)
-		place = max(place, slices.Index(order[:], wa.class(i, f)))
-		cut = cut || wa.cut(i, f)
-	}
-	return place, cut
-}
-
-// switched holds a switch against the states that led to it.
+// switched checks a switch against the states that led to it.
 func (wa *watch) switched(s *failover.SwitchChange) error {
-	from, cut := wa.worst(s.From, s.Family)
-	to, _ := wa.worst(s.To, s.Family)
-	wa.w.stats.switched(s, wa.w.truth.fineAll(s.From, s.Family))
-	if len(s.From) == 0 || len(s.To) == 0 {
-		return nil
-	}
-	if s.Kind == failover.Failover {
-		if !cut && !order[to].Answering() {
-			return broken("%s fails over from %v to %v, which is %s", s.Policy, s.From, s.To, order[to])
-		}
-		return nil
-	}
-	if to > from {
-		return broken("%s goes by choice from %v, which is %s, to %v, which is %s", s.Policy, s.From, order[from], s.To, order[to])
-	}
-	for _, name := range s.To {
-		if state := wa.state[wa.w.lineOf(name)][s.Family]; state != failover.Up && order[from].Answering() {
-			return broken("%s goes by choice to %s, which is %s", s.Policy, name, state)
+	m := move{family: s.Family, from: wa.maskOf(s.From), to: wa.maskOf(s.To), at: wa.w.now}
+	for p, name := range wa.policies {
+		if name == s.Policy {
+			m.policy = p
 		}
 	}
-	return wa.interval(s)
-}
-
-// interval holds the time between two switches by choice.
-func (wa *watch) interval(s *failover.SwitchChange) error {
-	for i, p := range wa.w.cfg.Policies {
-		if p.Name != s.Policy {
-			continue
-		}
-		last := &wa.ladders[i][s.Family].voluntary
-		since := wa.w.now - *last
-		*last = wa.w.now
-		if since < wa.w.cfg.Failback.MinInterval {
-			return broken("%s %s: a %s only %v after the last switch by choice", s.Policy, s.Family, s.Kind, since)
-		}
+	wa.w.stats.switched(s, wa.w.fineAll(s.From, s.Family))
+	if m.from == 0 || m.to == 0 {
+		return nil // alwaysRoute judges it
+	}
+	why := wa.reasonOf(m)
+	if forced := why == cutOff || why == silent; forced != (s.Kind == failover.Failover) {
+		was, _ := wa.worst(m.from, m.family)
+		return broken("%s %s: a %s from %v, which is %s", s.Policy, s.Family, s.Kind, s.From, was)
+	}
+	if err := wa.mayMove(m); err != nil {
+		return broken("%s %s: a %s %w", s.Policy, s.Family, s.Kind, err)
+	}
+	if why == chosen {
+		wa.ladders[m.policy][m.family].voluntary = m.at
 	}
 	return nil
 }
 
-// newIntent holds an intent against the one before.
+// newIntent checks an intent against the one before.
 func (wa *watch) newIntent(in *failover.Intent) error {
 	if old := wa.intent; old != nil {
 		switch {
@@ -199,53 +159,51 @@ func (wa *watch) newIntent(in *failover.Intent) error {
 		}
 	}
 	wa.intent = in
-	for i := range in.Policies {
-		for _, f := range failover.Families {
-			if err := wa.newLadder(&wa.ladders[i][f], in.Policies[i].Family[f], f); err != nil {
-				return err
+	for _, p := range in.Policies {
+		for i, name := range wa.policies {
+			if name != p.Policy {
+				continue
+			}
+			for _, f := range failover.Families {
+				if err := wa.newLadder(i, f, p.Family[f]); err != nil {
+					return broken("%s %s: %w", name, f, err)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-func (wa *watch) newLadder(l *ladder, next failover.Ladder, f failover.Family) error {
-	var first, lost mask
+func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) error {
+	l := &wa.ladders[policy][f]
+	before, lostBefore := l.first, l.lost
+	l.first, l.lost = 0, wa.maskOf(next.Lost)
 	if len(next.Rungs) > 0 {
 		for _, s := range next.Rungs[0].Shares {
-			first |= 1 << wa.w.lineOf(s.Uplink)
+			l.first |= 1 << wa.lineOf(s.Uplink)
 		}
 	}
-	for _, name := range next.Lost {
-		lost |= 1 << wa.w.lineOf(name)
+	if l.first != before {
+		wa.w.moved(before&^l.first, f)
+		// A switch is judged by its record. A move from an unknown state has no record.
+		m := move{policy: policy, family: f, from: before, to: l.first, at: wa.w.now}
+		if wa.reasonOf(m) == unknown && m.to != 0 {
+			if err := wa.mayMove(m); err != nil {
+				return err
+			}
+		}
+		l.adopted = 0
 	}
-	for gone := lost &^ l.lost; gone != 0; gone &= gone - 1 {
-		if err := wa.newlyLost(bits.TrailingZeros64(uint64(gone)), first, f); err != nil {
+	for i := range wa.names {
+		if !l.lost.has(i) || lostBefore.has(i) {
+			continue
+		}
+		wa.w.lost(i, f)
+		wa.w.stats.lost(wa.class(i, f))
+		to, _ := wa.worst(l.first, f)
+		if err := wa.mayLose(i, policy, f, to, wa.w.now); err != nil {
 			return err
 		}
-	}
-	if first != l.first {
-		wa.w.truth.moved(l.first&^first, f)
-	}
-	l.first, l.lost = first, lost
-	return nil
-}
-
-// newlyLost: sessions move off what is down alone, and need somewhere to go.
-func (wa *watch) newlyLost(i int, first mask, f failover.Family) error {
-	name, state := wa.w.lines[i].name, wa.class(i, f)
-	wa.w.truth.lost(i, f)
-	wa.w.stats.lost(state)
-	if state != failover.Down && !(state == failover.Degraded && wa.w.cfg.Sessions.MoveOnDegraded) {
-		return broken("sessions of %s %s are moved, and it is %s", name, f, state)
-	}
-	for m := first; m != 0; m &= m - 1 {
-		if to := bits.TrailingZeros64(uint64(m)); !wa.class(to, f).Answering() {
-			return broken("sessions of %s %s are moved to %s, which is %s", name, f, wa.w.lines[to].name, wa.class(to, f))
-		}
-	}
-	if first == 0 || first.has(i) {
-		return broken("sessions of %s %s are moved with nowhere to go", name, f)
 	}
 	return nil
 }
@@ -257,11 +215,11 @@ func (wa *watch) alwaysRoute() error {
 	}
 	for p := range wa.ladders {
 		for _, f := range failover.Families {
-			l := &wa.ladders[p][f]
-			for _, i := range l.members {
-				if l.first == 0 && wa.told[i].Routable(f) && wa.w.cfg.Uplinks[i].Enabled && wa.w.cfg.Uplinks[i].Family[f].Enabled {
-					return broken("policy %s has no default route in %s, and %s is routable", wa.w.cfg.Policies[p].Name, f, wa.w.lines[i].name)
-				}
+			if wa.ladders[p][f].first != 0 {
+				continue
+			}
+			if err := wa.hasRoute(p, f, "policy "+wa.policies[p]); err != nil {
+				return broken("%s: %w", f, err)
 			}
 		}
 	}

@@ -9,15 +9,15 @@ import (
 	"swerve/failover"
 )
 
-// settledWorld is one in which fiber carries and all is up.
+// settledWorld is a world in which fiber carries and all is up.
 func settledWorld(t *testing.T) *World {
 	t.Helper()
 	w, err := newWorld(Script{Config: TwoUplinks, Seed: 1}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.run(20 * time.Second); w.err != nil {
-		t.Fatal(w.err)
+	if err := w.Run(20 * time.Second); err != nil {
+		t.Fatal(err)
 	}
 	if first := w.watch.ladders[0][failover.IPv4].first; first != 1 {
 		t.Fatalf("%b carries, and not fiber alone", first)
@@ -25,8 +25,8 @@ func settledWorld(t *testing.T) *World {
 	return w
 }
 
-// tell makes records of now.
-func tell(w *World, rs ...failover.Record) failover.Output {
+// recorded makes an output with records at the present instant.
+func recorded(w *World, rs ...failover.Record) failover.Output {
 	for i := range rs {
 		rs[i].At = w.now
 	}
@@ -43,7 +43,7 @@ func goes(kind failover.SwitchKind, from, to string) failover.Record {
 	}}
 }
 
-// asks makes an intent that has IPv4's rungs and lost uplinks as given.
+// asks makes an output with an intent that has IPv4's rungs and lost uplinks as given.
 func asks(w *World, rungs, lost string) failover.Output {
 	in := *w.watch.intent
 	in.Generation++
@@ -59,40 +59,17 @@ func asks(w *World, rungs, lost string) failover.Output {
 	return failover.Output{Wake: w.now + 1, Intent: &in}
 }
 
-// TestWatchSees tells the watch what a broken engine might, and wants each seen.
-func TestWatchSees(t *testing.T) {
-	up, down, shunned, suspect := failover.Up, failover.Down, failover.Shunned, failover.Suspect
-	for _, c := range []struct {
-		what string
-		want string // of the complaint; empty for none
-		outs func(*World) []failover.Output
-	}{
-		{"a healthy failover", "", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("fiber", up, suspect), becomes("fiber", suspect, shunned), goes(failover.Failover, "fiber", "lte"))}
-		}},
-		{"a wake in the past", "not later", func(w *World) []failover.Output { return []failover.Output{{Wake: w.now}} }},
-		{"a leap of state", "goes from", func(w *World) []failover.Output { return []failover.Output{tell(w, becomes("fiber", down, up))} }},
-		{"to what is silent", "fails over", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("lte", up, down), goes(failover.Failover, "fiber", "lte"))}
-		}},
-		{"to what is worse", "goes by choice", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("lte", up, failover.Degraded), goes(failover.Switchover, "fiber", "lte"))}
-		}},
-		{"to what is suspect", "which is suspect", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("lte", up, suspect), goes(failover.Switchover, "fiber", "lte"))}
-		}},
-		{"too soon again", "after the last switch", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, goes(failover.Switchover, "fiber", "lte"), goes(failover.Return, "lte", "fiber"))}
-		}},
-		{"no default route", "no default route", func(w *World) []failover.Output { return []failover.Output{asks(w, "", "")} }},
-		{"the same again", "changes nothing", func(w *World) []failover.Output { return []failover.Output{asks(w, "fiber lte", "")} }},
-		{"lost while shunned", "sessions of fiber", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("fiber", up, shunned)), asks(w, "lte fiber", "fiber")}
-		}},
-		{"lost with nowhere to go", "sessions of fiber", func(w *World) []failover.Output {
-			return []failover.Output{tell(w, becomes("fiber", up, down), becomes("lte", up, down)), asks(w, "lte fiber", "fiber")}
-		}},
-	} {
+// breach is what a broken engine might do, with the expected complaint; empty for
+// none.
+type breach struct {
+	what, want string
+	outs       func(*World) []failover.Output
+}
+
+// check checks that the watch reports each breach.
+func check(t *testing.T, breaches []breach) {
+	t.Helper()
+	for _, c := range breaches {
 		w := settledWorld(t)
 		var err error
 		for _, out := range c.outs(w) {
@@ -109,7 +86,91 @@ func TestWatchSees(t *testing.T) {
 	}
 }
 
-// TestWrongMovesAreSeen holds that leaving a fine uplink counts as wrong, and
+// TestWatchSees hands the watch the output of a broken engine, and expects complaints.
+func TestWatchSees(t *testing.T) {
+	up, down, shunned, suspect := failover.Up, failover.Down, failover.Shunned, failover.Suspect
+	check(t, []breach{
+		{"a healthy failover", "", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, becomes("fiber", up, suspect), becomes("fiber", suspect, shunned), goes(failover.Failover, "fiber", "lte"))}
+		}},
+		{"a wake in the past", "not later", func(w *World) []failover.Output { return []failover.Output{{Wake: w.now}} }},
+		{"a leap of state", "goes from", func(w *World) []failover.Output { return []failover.Output{recorded(w, becomes("fiber", down, up))} }},
+		{"to what is silent", "to lte: which is down", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, becomes("lte", up, down), becomes("fiber", up, shunned), goes(failover.Failover, "fiber", "lte"))}
+		}},
+		{"forced by nothing", "a failover from [fiber], which is up", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, goes(failover.Failover, "fiber", "lte"))}
+		}},
+		{"to what is worse", "from up to degraded by choice", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, becomes("lte", up, failover.Degraded), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"to what is suspect", "which is suspect", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, becomes("lte", up, suspect), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"too soon again", "after the last", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, goes(failover.Switchover, "fiber", "lte"), goes(failover.Return, "lte", "fiber"))}
+		}},
+		{"no default route", "no default route", func(w *World) []failover.Output { return []failover.Output{asks(w, "", "")} }},
+		{"the same again", "changes nothing", func(w *World) []failover.Output { return []failover.Output{asks(w, "fiber lte", "")} }},
+		{"lost while shunned", "sessions of fiber", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, becomes("fiber", up, shunned)), asks(w, "lte fiber", "fiber")}
+		}},
+		{"lost with nowhere to go", "sessions of fiber", func(w *World) []failover.Output {
+			return []failover.Output{recorded(w, becomes("fiber", up, down), becomes("lte", up, down)), asks(w, "lte fiber", "fiber")}
+		}},
+	})
+}
+
+// TestWatchSeesWhatWasAsked does the same for the operator, restarts and traffic.
+func TestWatchSeesWhatWasAsked(t *testing.T) {
+	up, down, shunned, suspect := failover.Up, failover.Down, failover.Shunned, failover.Suspect
+	check(t, []breach{
+		{"back at once, as the operator asks", "", func(w *World) []failover.Output {
+			w.watch.observe(failover.Operator{Verb: failover.Switch, Uplink: "lte"})
+			return []failover.Output{recorded(w, goes(failover.Switchover, "fiber", "lte")), recorded(w, goes(failover.Return, "lte", "fiber"))}
+		}},
+		{"switched to what is degraded", "", func(w *World) []failover.Output {
+			w.watch.observe(failover.Operator{Verb: failover.Switch, Uplink: "lte"})
+			return []failover.Output{recorded(w, becomes("lte", up, failover.Degraded), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"switched to what is dead", "to what is down", func(w *World) []failover.Output {
+			w.watch.observe(failover.Operator{Verb: failover.Switch, Uplink: "lte"})
+			return []failover.Output{recorded(w, becomes("lte", up, down), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"to what is drained", "to what is drained", func(w *World) []failover.Output {
+			w.watch.observe(failover.Operator{Verb: failover.Drain, Uplink: "lte"})
+			return []failover.Output{recorded(w, goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"a drain that moves sessions", "sessions of fiber are moved, which is up", func(w *World) []failover.Output {
+			w.watch.observe(failover.Operator{Verb: failover.Drain, Uplink: "fiber"})
+			return []failover.Output{recorded(w, goes(failover.Switchover, "fiber", "lte")), asks(w, "lte fiber", "fiber")}
+		}},
+		{"a restart that moves traffic", "as the restart's doing", func(w *World) []failover.Output {
+			w.watch.restart()
+			w.watch.observe(failover.Adopt{Carrying: map[string][2][]string{"default": {{"fiber"}, {"fiber"}}}})
+			for _, l := range w.lines {
+				w.watch.observe(failover.LinkChanged{Uplink: l.name, Link: l.link})
+			}
+			return []failover.Output{recorded(w, becomes("lte", failover.Unknown, up), goes(failover.Switchover, "fiber", "lte"))}
+		}},
+		{"shunned while flows receive", "flows received", func(w *World) []failover.Output {
+			out := recorded(w, becomes("fiber", up, suspect))
+			if err := w.watch.step(&out); err != nil {
+				return nil
+			}
+			w.now += leastBurst / 2
+			w.watch.observe(failover.Traffic{Uplink: "fiber", Received: w.now, Unanswered: -1})
+			return []failover.Output{recorded(w, becomes("fiber", suspect, shunned))}
+		}},
+		{"down before its patience", "flows received", func(w *World) []failover.Output {
+			w.watch.observe(failover.Traffic{Uplink: "fiber", Received: w.now, Unanswered: -1})
+			w.now += leastBurst
+			return []failover.Output{recorded(w, becomes("fiber", up, suspect), becomes("fiber", suspect, shunned), becomes("fiber", shunned, down))}
+		}},
+	})
+}
+
+// TestWrongMovesAreSeen checks that leaving a fine uplink counts as wrong, and that
 // leaving a dead one does not.
 func TestWrongMovesAreSeen(t *testing.T) {
 	for _, c := range []struct {
@@ -118,11 +179,11 @@ func TestWrongMovesAreSeen(t *testing.T) {
 	}{{"", 1}, {"fiber dead", 0}, {"fiber loss=0.2", 0}, {"fiber ipv6 dead", 1}, {"target 1.1.1.1 dead", 0}} {
 		w := settledWorld(t)
 		if c.fault != "" {
-			if err := w.befall(c.fault); err != nil {
+			if err := w.Do(c.fault); err != nil {
 				t.Fatal(err)
 			}
 		}
-		moves := tell(w, goes(failover.Failover, "fiber", "lte"))
+		moves := recorded(w, becomes("fiber", failover.Up, failover.Shunned), goes(failover.Failover, "fiber", "lte"))
 		if err := w.watch.step(&moves); err != nil {
 			t.Fatal(err)
 		}
@@ -132,21 +193,21 @@ func TestWrongMovesAreSeen(t *testing.T) {
 	}
 }
 
-// TestStuckCarrierIsSeen holds that an engine which stays on a dead uplink is
-// found out: here it never hears of time again.
+// TestStuckCarrierIsSeen checks that an engine which stays on a dead uplink is
+// detected: here it never gets another tick.
 func TestStuckCarrierIsSeen(t *testing.T) {
 	w := settledWorld(t)
-	if err := w.befall("fiber dead"); err != nil {
+	if err := w.Do("fiber dead"); err != nil {
 		t.Fatal(err)
 	}
 	w.now += leaveWithin
-	if err := w.truth.review(0, failover.IPv4); err == nil || !strings.Contains(err.Error(), "still on fiber") {
+	if err := w.review(0, failover.IPv4); err == nil || !strings.Contains(err.Error(), "still on fiber") {
 		t.Errorf("the review says %v", err)
 	}
 }
 
-// TestFailureReplays holds that a failure's script leads to the same failure,
-// and that it is made short.
+// TestFailureReplays checks that a failure's script leads to the same failure, and
+// that it is shortened.
 func TestFailureReplays(t *testing.T) {
 	s := roughLife(2).Script()
 	o := Options{CheckEach: 1000, forbid: failover.Down}
@@ -167,7 +228,7 @@ func TestFailureReplays(t *testing.T) {
 	}
 	short := Shrink(failure, Playing(o), 100)
 	if n, m := len(short.Script.Lines), len(failure.Script.Lines); n == 0 || n > 3 || n >= m {
-		t.Errorf("the script was made %d lines of %d", n, m)
+		t.Errorf("the script was shortened to %d lines of %d", n, m)
 	}
 	t.Logf("%v", short)
 }

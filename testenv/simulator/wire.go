@@ -6,23 +6,35 @@ import (
 	"swerve/failover"
 )
 
-// plainRTT is the round trip time of a wire that nobody set otherwise.
+// plainRTT is the round trip time of a wire with the default settings.
 const plainRTT = 20 * time.Millisecond
 
-// wire is one uplink's way in one family. A probe's fate is drawn as it is sent;
-// an answer also dies when the wire does while it is on its way.
+// wire is an uplink's path in one family. A probe's outcome is drawn when it is sent;
+// an answer is also lost if the wire dies while it is in flight.
 type wire struct {
 	rtt, jitter time.Duration
 	loss        float64
-	// dead by an outage of its own; noSend: this machine cannot even send.
-	dead, noSend bool
-	// deaf are the targets, by number, that do not answer by this wire.
-	deaf uint64
-	lots lots
-	// stalls and bursts are this family's own, beside those of the uplink.
+	// dead by an outage of its own.
+	dead bool
+	// unsent names the error with which this machine cannot send, as EPERM; empty where
+	// it can. unsentTo has the same for some targets.
+	unsent   string
+	unsentTo map[string]string
+	// silent are the targets that do not answer by this wire.
+	silent map[string]bool
+	// heldUntil is until when answers are held back.
+	heldUntil failover.Instant
+	random    random
+	// stalls and bursts are this family's own, in addition to those of the uplink.
 	stalls, bursts episodes
-	// changed is when the script last changed a quality of it.
+	// changed is when the script last changed one of its settings.
 	changed failover.Instant
+	// flows is how often flows that use it give a hint; 0 for no flows. turn counts
+	// the changes of that setting. received is when they last received a packet,
+	// unanswered since when they wait for one; negative for none.
+	flows                time.Duration
+	turn                 int
+	received, unanswered failover.Instant
 }
 
 // line is what an uplink's families share.
@@ -33,16 +45,17 @@ type line struct {
 	wires          [2]wire
 }
 
-// newLine makes a plain one. index tells the lines of a world apart.
+// newLine makes a line with default settings. index distinguishes the lines of a world.
 func newLine(name string, index int, seed uint64) *line {
-	l := &line{name: name, link: plainLink(name, index)}
+	l := &line{name: name, link: PlainLink(name, index)}
 	base := uint64(index+1) * 16
-	l.stalls.lots, l.bursts.lots = newLots(seed, base), newLots(seed, base+1)
+	l.stalls.random, l.bursts.random = newRandom(seed, base), newRandom(seed, base+1)
 	for f := range l.wires {
 		w := &l.wires[f]
 		at := base + 2 + 3*uint64(f)
-		w.lots, w.stalls.lots, w.bursts.lots = newLots(seed, at), newLots(seed, at+1), newLots(seed, at+2)
-		w.rtt, w.changed = plainRTT, never
+		w.random, w.stalls.random, w.bursts.random = newRandom(seed, at), newRandom(seed, at+1), newRandom(seed, at+2)
+		w.rtt, w.changed, w.received, w.unanswered = plainRTT, never, -1, -1
+		w.silent, w.unsentTo = map[string]bool{}, map[string]string{}
 		w.stalls.begin(0)
 		w.bursts.begin(0)
 	}
@@ -51,7 +64,7 @@ func newLine(name string, index int, seed uint64) *line {
 	return l
 }
 
-// episodesOf lists the four kinds of episodes that befall a wire.
+// episodesOf lists the four kinds of episodes that affect a wire.
 func (l *line) episodesOf(f failover.Family) [4]*episodes {
 	w := &l.wires[f]
 	return [4]*episodes{&l.stalls, &l.bursts, &w.stalls, &w.bursts}
@@ -62,33 +75,50 @@ func (l *line) alive(f failover.Family) bool {
 	return !l.wires[f].dead && l.link.Routable(f) && l.link.Carrier
 }
 
-// sound reports whether nothing at all is wrong with a wire.
-func (l *line) sound(f failover.Family) bool {
-	w := &l.wires[f]
+// passes reports whether flows get anything back by a wire.
+func (l *line) passes(f failover.Family, now failover.Instant) bool {
 	for _, e := range l.episodesOf(f) {
-		if e.every > 0 {
+		if e.start != forever && e.on(now) && (e.hold || e.loss == 1) {
 			return false
 		}
 	}
-	return l.alive(f) && !w.noSend && w.deaf == 0 && w.loss <= fineLoss
+	w := &l.wires[f]
+	return l.alive(f) && w.unsent == "" && w.loss < 1 && now >= w.heldUntil
 }
 
-// answer draws the fate of a probe: when its answer is here, or that none comes.
-func (l *line) answer(f failover.Family, target int, now failover.Instant) (failover.Instant, bool) {
+// sendErrors are those of sending, in words.
+var sendErrors = map[string]string{"ENOBUFS": "no buffer space available", "EPERM": "operation not permitted"}
+
+// refused returns the report of a probe that this machine cannot send by a wire; false
+// where it can.
+func (l *line) refused(p failover.Probe) (failover.ProbeNotSent, bool) {
+	errno := l.wires[p.Family].unsent
+	if errno == "" {
+		errno = l.wires[p.Family].unsentTo[p.Target]
+	}
+	if errno == "" {
+		return failover.ProbeNotSent{}, false
+	}
+	return failover.ProbeNotSent{ID: p.ID, Cause: "send: " + sendErrors[errno], Errno: errno}, true
+}
+
+// answer draws the outcome of a probe: when its answer arrives, or that none does.
+func (l *line) answer(f failover.Family, target string, now failover.Instant) (failover.Instant, bool) {
 	w := &l.wires[f]
-	if !l.alive(f) || w.deaf>>target&1 != 0 {
+	if !l.alive(f) || len(w.silent) > 0 && w.silent[target] {
 		return 0, false
 	}
-	lost := w.loss > 0 && w.lots.unit() < w.loss
+	lost := w.loss > 0 && w.random.unit() < w.loss
 	at := now + w.rtt
 	if w.jitter > 0 {
-		at += time.Duration(w.lots.unit() * float64(w.jitter))
+		at += time.Duration(w.random.unit() * float64(w.jitter))
 	}
+	at = max(at, w.heldUntil)
 	for _, e := range l.episodesOf(f) {
 		if e.start == forever || !e.on(now) {
 			continue
 		}
-		lost = lost || e.loss > 0 && w.lots.unit() < e.loss
+		lost = lost || e.loss > 0 && w.random.unit() < e.loss
 		if e.hold {
 			at = max(at, e.end)
 		}

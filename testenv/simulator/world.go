@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"swerve/failover"
@@ -11,38 +12,43 @@ import (
 // World is an engine, the network around it, and virtual time.
 type World struct {
 	network
-	script  Script
-	opts    Options
-	eng     *failover.Engine
-	wake    failover.Instant
-	planned int // the script's lines that are played
+	// Engine is the one that decides; nil during a restart.
+	Engine *failover.Engine
+	script Script
+	opts   Options
+	wake   failover.Instant
+	// turn counts the engines: an answer to a probe of an earlier one is discarded.
+	// adopted is what the next engine takes over.
+	turn    int
+	adopted failover.Adopt
+	planned int // the script's lines played so far
 	queue   queue
-	// sendings are those that the engine asked for and was not told of yet.
+	// sendings are the probes that the engine requested and that are not reported yet.
 	sendings []failover.Probe
 	watch    watch
-	truth    truth
 	stats    Stats
 	err      error
 }
 
-// Options say how closely a run is watched.
+// Options select how closely a run is checked.
 type Options struct {
-	// CheckEach is how many steps that decide nothing pass between two calls of
-	// Engine.Check, the dearest part of the watch; 0 and 1 call it at each. It is
-	// always called after a step that changes a verdict or the intent; the coming
-	// and going of a mere suspicion is no decision.
+	// CheckEach is how many steps without a decision pass between two calls of
+	// Engine.Check, the most expensive part of the watch; 0 and 1 call it at each. It
+	// is always called after a step that changes a verdict or the intent; the start
+	// and end of a mere suspicion is no decision.
 	CheckEach int
-	// Lean leaves out the report of a sending whose answer is sure to come
-	// before any deadline: the engine takes the answer for it. That saves a
-	// third of the steps and changes no record, which a test holds.
+	// Lean omits the report of a sending whose answer is certain to arrive before
+	// any deadline: the engine takes the answer as the report. That saves a third of
+	// the steps and changes no record, which a test checks.
 	Lean bool
-	// Witness is called after each step, where it is set.
-	Witness func(failover.Instant, failover.Event, failover.Output)
-	// forbid is a state that a test takes for a broken rule; Unknown for none.
+	// Witness, if not nil, is called after each step. An engine that follows another
+	// one starts with [failover.Adopt].
+	Witness func(*failover.Engine, failover.Instant, failover.Event, failover.Output)
+	// forbid is a state that a test declares a broken rule; Unknown for none.
 	forbid failover.State
 }
 
-// surely is the age under which no answer can be late: the engine's least deadline.
+// surely is the age below which no answer can be late: the engine's least deadline.
 const surely = 40 * time.Millisecond
 
 // Failure is a rule that did not hold, with the script that leads there.
@@ -52,7 +58,7 @@ type Failure struct {
 	Script Script
 }
 
-// Error tells what broke, and prints the script that reproduces it.
+// Error returns what broke, and the script that reproduces it.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("simulator: seed %d at %v: %v\n%s", f.Script.Seed, f.At, f.Broken, f.Script)
 }
@@ -67,12 +73,12 @@ func Play(s Script, o Options) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	w.run(s.End)
+	err = w.Run(s.End)
 	w.stats.Length = w.now
-	if broken := new(brokenRule); errors.As(w.err, broken) {
-		return w.stats, &Failure{At: w.now, Broken: w.err, Script: s.until(w.now)}
+	if broken := new(brokenRule); errors.As(err, broken) {
+		return w.stats, &Failure{At: w.now, Broken: err, Script: s.until(w.now)}
 	}
-	return w.stats, w.err
+	return w.stats, err
 }
 
 // Playing returns a function that plays scripts with some options, for [Shrink].
@@ -83,54 +89,153 @@ func Playing(o Options) func(Script) error {
 	}
 }
 
+// newWorld makes the world of a script; the reports of all links are pending.
 func newWorld(s Script, o Options) (*World, error) {
-	w := &World{script: s, opts: o, wake: forever}
-	n, err := newNetwork(s, w.tellLater)
+	cfg, err := s.Engine()
 	if err != nil {
 		return nil, err
 	}
-	w.network, w.eng = n, failover.New(n.cfg)
-	w.watch.begin(w)
-	w.truth.begin(w)
+	w := NewWorld(cfg, s.Seed, o)
+	w.script, w.base = s, s.Config
 	for i := range w.lines {
-		w.tellLater(i, 0)
+		w.reportLater(i, 0)
 	}
 	return w, nil
 }
 
-// run lets time pass until an instant. What was seen is told before the time is,
-// as the daemon does it.
-func (w *World) run(until failover.Instant) {
+// NewWorld makes a world without faults in which no link is reported yet. It is for
+// tests that proceed step by step; [Play] plays a script.
+func NewWorld(cfg failover.Config, seed uint64, o Options) *World {
+	w := &World{opts: o, wake: forever, Engine: failover.New(cfg)}
+	w.network = newNetwork(cfg, seed, w.queue.push)
+	w.watch.begin(w)
+	return w
+}
+
+// Now is the present instant.
+func (w *World) Now() failover.Instant { return w.now }
+
+// Link is an uplink's link as it is now.
+func (w *World) Link(uplink string) failover.Link {
+	l := w.lines[w.lineOf(uplink)].link
+	for f := range l.Family {
+		l.Family[f].Addresses = slices.Clone(l.Family[f].Addresses)
+	}
+	return l
+}
+
+// Stats returns what was counted so far.
+func (w *World) Stats() Stats { return w.stats }
+
+// Pending is the instant at which the engine wants a step, if nothing happens before.
+func (w *World) Pending() failover.Instant { return w.wake }
+
+// Run lets time pass until an instant, or until a rule is broken, which the error
+// reports. Observations are handed over before ticks, as the daemon does it.
+func (w *World) Run(until failover.Instant) error {
 	for w.err == nil {
 		line := w.nextLine()
 		next := min(w.wake, w.queue.next(), line)
 		if next > until {
 			w.now = max(w.now, until)
-			return
+			break
 		}
 		w.now = max(w.now, next, w.paused)
 		switch {
 		case line <= w.now:
 			w.planned++
-			w.fail(w.befall(w.script.Lines[w.planned-1].Text))
+			w.fail(w.Do(w.script.Lines[w.planned-1].Text))
 		case w.queue.next() <= w.now:
 			w.happen(w.queue.pop())
 		case w.wake <= w.now:
 			w.step(failover.Tick{})
 		}
 	}
+	return w.err
 }
 
-// befall does to the network what a script's line says.
-func (w *World) befall(text string) error {
-	if err := w.apply(text); err != nil {
+// Do applies a script's line now. The error of a broken rule is kept for [World.Run].
+func (w *World) Do(line string) error {
+	order, err := w.apply(line)
+	if err != nil {
 		return err
 	}
-	w.truth.faultPlayed()
+	w.compare(w.died)
+	switch order := order.(type) {
+	case restart:
+		w.restart(order)
+	case reload:
+		before := w.uplinks
+		w.configure(order.cfg)
+		for i, u := range w.uplinks {
+			if u != nil && before[i] == nil {
+				w.reportLater(i, 0)
+			}
+		}
+		if w.Engine != nil {
+			w.step(failover.Configure{Config: order.cfg})
+		}
+	case failover.Event:
+		if w.Engine != nil {
+			w.step(order)
+		}
+	}
 	return nil
 }
 
-// nextLine is when the script goes on.
+// Step hands the engine an event now, and carries out what it requests. It returns
+// the error of a broken rule.
+func (w *World) Step(ev failover.Event) (failover.Output, error) {
+	if c, ok := ev.(failover.Configure); ok {
+		w.configure(c.Config)
+	}
+	return w.step(ev), w.err
+}
+
+// restart ends the engine. Another one starts after a time, with what the kernel
+// would hold and what is remembered of the learnt patience.
+func (w *World) restart(r restart) {
+	if w.Engine == nil {
+		return
+	}
+	a := failover.Adopt{
+		Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: map[string][2]time.Duration{},
+	}
+	if in := w.watch.intent; in != nil {
+		for _, p := range in.Policies {
+			var carrying, lost [2][]string
+			for f, l := range p.Family {
+				lost[f] = l.Lost
+				if len(l.Rungs) > 0 {
+					for _, s := range l.Rungs[0].Shares {
+						carrying[f] = append(carrying[f], s.Uplink)
+					}
+				}
+			}
+			a.Carrying[p.Policy], a.Lost[p.Policy] = carrying, lost
+		}
+	}
+	for _, u := range w.Engine.View().Uplinks {
+		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Patience, u.Family[failover.IPv6].Patience}
+	}
+	w.Engine, w.wake, w.adopted = nil, forever, a
+	w.turn++
+	w.sendings = w.sendings[:0]
+	w.queue.push(occurrence{at: w.now + r.after, kind: starts})
+}
+
+// start starts another engine.
+func (w *World) start() {
+	w.stats.Restarts++
+	w.Engine = failover.New(w.cfg)
+	w.watch.restart()
+	w.step(w.adopted)
+	for i := range w.lines {
+		w.reportLater(i, 0)
+	}
+}
+
+// nextLine is the instant of the script's next line.
 func (w *World) nextLine() failover.Instant {
 	if w.planned == len(w.script.Lines) {
 		return forever
@@ -145,39 +250,49 @@ func (w *World) fail(err error) {
 }
 
 func (w *World) happen(o occurrence) {
-	switch o.kind {
-	case answers:
-		if w.lines[o.line].alive(o.family) {
+	switch {
+	case o.kind == starts:
+		w.start()
+	case o.kind == hints:
+		if ev, ok := w.hint(o); ok && w.Engine != nil {
+			w.step(ev)
+		}
+	case o.kind == reviews:
+		w.fail(w.review(o.line, o.family))
+	case w.Engine == nil:
+	case o.kind == answers:
+		if o.turn == w.turn && w.lines[o.line].alive(o.family) {
 			w.step(failover.ProbeAnswered{ID: o.id, RTT: o.at - o.sent})
 		}
-	case tellsLink:
-		w.tellLink(o.line)
-	case reviews:
-		w.fail(w.truth.review(o.line, o.family))
+	case o.kind == reportsLink:
+		w.step(failover.LinkChanged{Uplink: w.lines[o.line].name, Link: w.lines[o.line].link})
 	}
 }
 
-// step hands the engine an event, and does what it asks for.
-func (w *World) step(ev failover.Event) {
-	w.one(ev)
+// step hands the engine an event, and carries out what it requests.
+func (w *World) step(ev failover.Event) failover.Output {
+	out := w.one(ev)
 	for i := 0; i < len(w.sendings) && w.err == nil; i++ {
 		w.send(w.sendings[i]) // its step may append more
 	}
 	w.sendings = w.sendings[:0]
+	return out
 }
 
-func (w *World) one(ev failover.Event) {
-	out := w.eng.Step(w.now, ev)
+func (w *World) one(ev failover.Event) failover.Output {
+	w.watch.observe(ev)
+	out := w.Engine.Step(w.now, ev)
 	w.wake = out.Wake
 	w.stats.Steps++
 	w.sendings = append(w.sendings, out.Probes...)
 	for _, name := range out.Reread {
-		w.tellLater(w.lineOf(name), 0)
+		w.reportLater(w.lineOf(name), 0)
 	}
 	if w.opts.Witness != nil {
-		w.opts.Witness(w.now, ev, out)
+		w.opts.Witness(w.Engine, w.now, ev, out)
 	}
 	w.fail(w.watch.step(&out))
+	return out
 }
 
 // send puts a probe on its wire.
@@ -185,27 +300,76 @@ func (w *World) send(p failover.Probe) {
 	i := w.lineOf(p.Uplink)
 	l := w.lines[i]
 	w.stats.Probes++
-	if l.wires[p.Family].noSend {
-		w.one(failover.ProbeNotSent{ID: p.ID, Cause: "no buffer space available"})
+	if ev, refused := l.refused(p); refused {
+		w.watch.refused(i, p.Family, w.now)
+		w.one(ev)
 		return
 	}
-	at, ok := l.answer(p.Family, w.targetOf(i, p.Family, p.Target), w.now)
+	w.watch.sent(i, p.Family)
+	at, ok := l.answer(p.Family, p.Target, w.now)
 	if !ok || !w.opts.Lean || at-w.now >= surely || at >= w.nextLine() {
 		w.one(failover.ProbeSent{ID: p.ID})
 	}
 	if ok {
-		w.queue.push(occurrence{at: at, kind: answers, line: i, family: p.Family, id: p.ID, sent: w.now})
+		w.queue.push(occurrence{at: at, kind: answers, line: i, family: p.Family, id: p.ID, sent: w.now, turn: w.turn})
 	}
 }
 
-// tellLater has a link reported after a time.
-func (w *World) tellLater(i int, after time.Duration) {
-	w.queue.push(occurrence{at: w.now + after, kind: tellsLink, line: i})
+// died begins to time a silence, and schedules a check that it was acted on.
+func (w *World) died(i int, f failover.Family) {
+	l, r := w.lines[i], &w.truth.paths[i][f]
+	carries := w.watch.ladders[0][f].first.has(i) && w.watch.class(i, f) == failover.Up
+	r.timed = l.link.Carrier && l.link.Routable(f) && carries && w.otherFine(i, f)
+	r.pending = r.timed
+	w.queue.push(occurrence{at: w.now + leaveWithin, kind: reviews, line: i, family: f})
 }
 
-// tellLink reports a link as it is now.
-func (w *World) tellLink(i int) {
-	l := w.lines[i]
-	w.watch.told[i] = l.link
-	w.step(failover.LinkChanged{Uplink: l.name, Link: l.link})
+// otherFine reports whether another uplink of the default policy is fine and up in
+// the engine's view.
+func (w *World) otherFine(not int, f failover.Family) bool {
+	for _, i := range w.watch.ladders[0][f].members {
+		if i != not && w.fine(i, f, settled) && w.watch.class(i, f) == failover.Up {
+			return true
+		}
+	}
+	return false
+}
+
+// moved records that some uplinks have left a first rung.
+func (w *World) moved(left mask, f failover.Family) {
+	for i := range w.lines {
+		if r := &w.truth.paths[i][f]; left.has(i) {
+			if r.timed && !r.alive {
+				w.stats.Leave.add(w.now - r.since)
+			}
+			r.timed = false
+		}
+	}
+}
+
+// lost records that an uplink's sessions are moved.
+func (w *World) lost(i int, f failover.Family) {
+	r := &w.truth.paths[i][f]
+	if r.pending && !r.alive {
+		w.stats.Release.add(w.now - r.since)
+	}
+	r.pending = false
+	if w.fine(i, f, aftermath) {
+		w.stats.WronglyLost++
+	}
+}
+
+// review is due some time after a path has died: if it is still dead, and another
+// was fine all the time, no policy's traffic may be on it.
+func (w *World) review(i int, f failover.Family) error {
+	if w.deadFor(i, f) < leaveWithin || w.now-w.watch.restarted < 2*leaveWithin || w.Engine == nil ||
+		w.paused > w.now-2*leaveWithin && w.paused > 0 {
+		return nil
+	}
+	for p := range w.watch.ladders {
+		if err := w.watch.follows(p, f, &w.network); err != nil {
+			return broken("policy %s %s: %w", w.policies[p], f, err)
+		}
+	}
+	return nil
 }

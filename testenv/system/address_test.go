@@ -8,14 +8,14 @@ import (
 	"swerve/testenv/lab"
 )
 
-// The uplink's link or its addresses go. The kernel throws away what it knew of
-// its flows by itself: a TCP client has its reset all the same.
+// The uplink's link or its addresses are removed. The kernel discards what it knew of
+// their flows by itself: a TCP client is reset all the same.
 func TestAddressesGo(t *testing.T) {
 	for _, spec := range []string{"interface-down", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
-				p := g.party(fiber)
+				g := startGateway(t, usual, quickRecovery)
+				p := g.clients(fiber)
 				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
 				s := g.Status()
@@ -30,20 +30,20 @@ func TestAddressesGo(t *testing.T) {
 	}
 }
 
-// A lease brings other addresses in the same subnets. Sessions of the old ones go
-// on or are reset, and the uplink is used again with the new ones.
+// A lease brings other addresses in the same subnets. Sessions of the old ones
+// continue or are reset, and the uplink is used again with the new ones.
 func TestAddressChange(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
-		p := g.party(fiber)
+		g := startGateway(t, usual, quickRecovery)
+		p := g.clients(fiber)
 		f := g.Break(fiber, "address-change")
 		g.goFrom(g.Uplinks[fiber].Other4, p.fresh[failover.IPv4])
 		g.goFrom(g.Uplinks[fiber].Other6, p.fresh[failover.IPv6])
 		g.goOn(p.long()...)
 		g.Await("fiber to carry, and to be up", lab.Settled)
-		settle()
+		awaitResults()
 		for _, s := range p.all() {
-			s.felt("address-change", f.Onset)
+			s.logEffect("address-change", f.Onset)
 		}
 		for _, s := range p.tcp {
 			s.wasReset("address-change", f.Onset)

@@ -9,8 +9,8 @@ import (
 	"swerve/testenv/lab"
 )
 
-// The plug of the uplink that carries is pulled. With a daemon or without, the
-// kernel itself steps down the ladder.
+// The plug of the uplink that carries is pulled. With or without a daemon, the kernel
+// itself steps down the ladder.
 func TestCarrierLoss(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -21,8 +21,8 @@ func TestCarrierLoss(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
-				p := g.party(fiber)
+				g := startGateway(t, usual, quickRecovery)
+				p := g.clients(fiber)
 				if tc.dead {
 					g.Kill()
 					time.Sleep(300 * time.Millisecond)
@@ -38,15 +38,15 @@ func TestCarrierLoss(t *testing.T) {
 	}
 }
 
-// leaves wants everything to have gone from fiber to lte: new sessions resume, the
-// UDP session goes on with the other address, the TCP session is reset.
-func (g *gateway) leaves(what string, p *party, onset time.Time) {
+// leaves checks that everything moves from fiber to lte: new sessions resume, the UDP
+// session continues from the other address, the TCP session is reset.
+func (g *gateway) leaves(what string, p *clients, onset time.Time) {
 	g.Helper()
 	g.goBy(lte, p.all()...)
 	g.kernelGoesBy(lte)
-	settle()
+	awaitResults()
 	for _, s := range p.all() {
-		s.felt(what, onset)
+		s.logEffect(what, onset)
 	}
 	for _, f := range failover.Families {
 		p.udp[f].moved(what, g.addressOf(fiber, f), g.addressOf(lte, f))
@@ -54,26 +54,26 @@ func (g *gateway) leaves(what string, p *party, onset time.Time) {
 	}
 }
 
-// adoptsLoss starts a daemon that died before the loss: it has to find out, and to
-// move nothing.
-func (g *gateway) adoptsLoss(p *party) {
+// adoptsLoss starts a daemon that died before the loss: it has to detect the loss, and
+// to move nothing.
+func (g *gateway) adoptsLoss(p *clients) {
 	g.Helper()
 	started := time.Now()
 	g.Start()
 	g.Await("lte to carry, and fiber to be down", func(s *control.Status) bool {
 		return lab.Carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
 	})
-	settle()
+	awaitResults()
 	for _, s := range p.all() {
-		if o := s.felt("restart", started); o.Unanswered > 0 {
+		if o := s.logEffect("restart", started); o.Unanswered > 0 {
 			g.Errorf("the restart cost %s: %v", s, o)
 		}
 	}
 }
 
-// comesBack mends fiber and wants it to be used again, by what is new; what began
-// on lte stays there until it is done.
-func (g *gateway) comesBack(fault *lab.Fault, p *party) {
+// comesBack repairs fiber and checks that new sessions use it again; those that began
+// on lte stay there until they end.
+func (g *gateway) comesBack(fault *lab.Fault, p *clients) {
 	g.Helper()
 	g.Mend(fault)
 	g.Await("fiber to carry again", lab.Settled)

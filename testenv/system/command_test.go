@@ -14,7 +14,7 @@ import (
 	"swerve/testenv/lab"
 )
 
-// Each command's exit code is as the contract says, and an error is one line.
+// Each command's exit code is as documented, and an error is one line.
 func TestExitCodes(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, twoUplinks)
@@ -56,36 +56,36 @@ func TestExitCodes(t *testing.T) {
 		g.exits(3, "status")
 		g.tearsDownBy(bad, 0)
 		if left, err := g.Gateway.Run("ip", "route", "show", "table", "all", "proto", "83"); err != nil || left != "" {
-			t.Errorf("teardown by a broken file left (%v)\n%s", err, left)
+			t.Errorf("teardown with a broken file left (%v)\n%s", err, left)
 		}
 		g.exits(0, "teardown", "-c", file)
 	})
 }
 
-// tearsDownBy tears down by a broken file, which has to say what is wrong with it.
+// tearsDownBy tears down with a broken file; teardown has to report what is wrong with it.
 func (g *gateway) tearsDownBy(bad string, want int) {
 	g.Helper()
 	out, errs, code := g.swerve("teardown", "-c", bad)
 	if code != want || out != "" || !strings.Contains(errs, bad+":2: fail: ") || !strings.Contains(errs, "with the default marks") {
-		g.Errorf("swerve teardown by a broken file: exit code %d, want %d: %q, %q", code, want, out, errs)
+		g.Errorf("swerve teardown with a broken file: exit code %d, want %d: %q, %q", code, want, out, errs)
 	}
 }
 
-// exits runs a command and wants its exit code, and one line on standard error
-// where it failed for a reason.
+// exits runs a command and checks its exit code, and that a failure with a reason has
+// one line on standard error.
 func (g *gateway) exits(want int, args ...string) {
 	g.Helper()
 	out, errs, code := g.swerve(args...)
 	if code != want {
 		g.Errorf("swerve %v: exit code %d, want %d: %s%s", args, code, want, out, errs)
 	}
-	warned := code == 1 && args[0] == "status" // says it all on standard output
+	warned := code == 1 && args[0] == "status" // reports everything on standard output
 	if lines := strings.Count(errs, "\n"); (code == 0 || warned) && lines != 0 || code != 0 && !warned && lines != 1 {
 		g.Errorf("swerve %v: exit code %d, on standard error %q", args, code, errs)
 	}
 }
 
-// A bad file changes nothing: not the daemon's mind, not the kernel.
+// A bad file changes nothing, neither in the daemon nor in the kernel.
 func TestBadReload(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
@@ -104,16 +104,16 @@ func TestBadReload(t *testing.T) {
 			return ok && d.Action == "refused" && len(d.Problems) > 0
 		})
 		if !refused {
-			t.Error("there is no event about it")
+			t.Error("no event reports it")
 		}
 	})
 }
 
-// A kind of a JSON value; several are separated by bars.
+// A kind of a JSON value; alternatives are separated by bars.
 type kind string
 
-// family, share and so on are the status's objects as the contract has them. More
-// fields may be there.
+// family, share and so on are the status's objects as documented. They may have more
+// fields.
 var (
 	target = map[string]any{"target": kind("string"), "answering": kind("bool|null"), "loss": kind("ratio|null"), "rtt_ms": kind("number|null")}
 	family = map[string]any{
@@ -150,7 +150,7 @@ var (
 	}
 )
 
-// mismatches lists where a value is not as described.
+// mismatches lists where a value differs from its description.
 func mismatches(path string, want, got any) (found []string) {
 	switch want := want.(type) {
 	case kind:
@@ -171,7 +171,7 @@ func mismatches(path string, want, got any) (found []string) {
 			return []string{fmt.Sprintf("%s is %v, want an object", path, got)}
 		}
 		if object["state"] == "absent" && len(object) == 1 {
-			return nil // that family is not offered: the state alone
+			return nil // that family is not offered: the state only
 		}
 		for field, wanted := range want {
 			v, there := object[field]
@@ -207,7 +207,7 @@ func (k kind) fits(v any) bool {
 	return false
 }
 
-// statusJSON is what swerve status --json prints, checked against the contract.
+// statusJSON returns what swerve status --json prints, checked against the documentation.
 func (g *gateway) statusJSON(wantCode int) map[string]any {
 	g.Helper()
 	out, errs, code := g.swerve("status", "--json")
@@ -228,8 +228,8 @@ func (g *gateway) statusJSON(wantCode int) map[string]any {
 	return got
 }
 
-// The status has every field of the contract, null where nothing was measured: of
-// an uplink that is not there, of one that has no IPv6, and after a switch.
+// The status has every documented field, null where nothing was measured: for an uplink
+// without an interface, for one without IPv6, and after a switch.
 func TestStatusJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, lab.Options{IPv4Only: []int{lte}}, twoUplinks+"  - {name: sat, interface: wan9}\n")
@@ -243,17 +243,17 @@ func TestStatusJSON(t *testing.T) {
 			t.Errorf("before any switch: version %v, %v, last switch %v of %v", got["version"], got["overall"], got["last_switch"], got["switches_total"])
 		}
 		if six := uplinks[lte].(map[string]any)["ipv6"]; fmt.Sprint(six) != "map[state:absent]" {
-			t.Errorf("an uplink without IPv6 has %v, want the state alone", six)
+			t.Errorf("an uplink without IPv6 has %v, want only the state", six)
 		}
 		absent := uplinks[2].(map[string]any)
 		four := absent["ipv4"].(map[string]any)
 		for _, v := range []any{absent["carrier"], absent["last_proven"], absent["rx_bytes"], absent["rx_bps"], four["loss"], four["rtt_ms"], four["jitter_ms"], four["gateway"]} {
 			if v != nil {
-				t.Errorf("of an interface that is not there %v was measured: %v", v, absent)
+				t.Errorf("a missing interface has a measured %v: %v", v, absent)
 			}
 		}
 		if reason := four["reason"].(string); !strings.Contains(reason, "interface") {
-			t.Errorf("the reason %q does not tell that the interface is missing", reason)
+			t.Errorf("the reason %q does not report the missing interface", reason)
 		}
 		g.Break(fiber, "carrier")
 		g.Await("lte to carry IPv4", func(s *control.Status) bool {
@@ -266,11 +266,11 @@ func TestStatusJSON(t *testing.T) {
 	})
 }
 
-// Events are one JSON object a line, with time, type and evidence, and can be had
+// Events are one JSON object a line, with time, type and evidence, and can be listed
 // from a time on.
 func TestEventsJSON(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		f := g.Break(fiber, "carrier")
 		g.Await("lte to carry", lab.CarriedBy("lte"))
 		g.Mend(f)

@@ -10,18 +10,18 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// Other programs delete what is ours, as some do by accident. It is put back, with
-// a word about it, and traffic goes on.
+// Other programs delete the daemon's objects, as some do by accident. They are
+// restored and the repair is reported, and traffic continues.
 func TestForeignDeletion(t *testing.T) {
 	for _, spec := range []string{"delete-rules", "delete-routes", "flush-ruleset"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, twoUplinks)
-				// Nobody translates addresses while there is no ruleset. And he who
-				// deletes rules one by one has a moment in which what is for the LAN
-				// meets the last of them, and leaves by an uplink.
+				// Nothing translates addresses while there is no ruleset. And while rules are
+				// deleted one by one there is a moment in which packets for the LAN match the
+				// last of them, and leave by an uplink.
 				g.leaks = spec != "delete-routes"
-				p := g.party(fiber)
+				p := g.clients(fiber)
 				before := g.ours()
 				for range 3 {
 					g.deletedAndRepaired(spec, p, before)
@@ -34,34 +34,35 @@ func TestForeignDeletion(t *testing.T) {
 	}
 }
 
-// deletedAndRepaired has a foreign program delete ours, and wants it back.
-func (g *gateway) deletedAndRepaired(spec string, p *party, before string) {
+// deletedAndRepaired has another program delete the daemon's objects, and waits for the
+// repair.
+func (g *gateway) deletedAndRepaired(spec string, p *clients, before string) {
 	g.Helper()
 	repairs := len(g.repairs())
 	f := g.Break(fiber, spec)
 	g.Until("the kernel to be as it was", func() bool { return g.tryOurs() == before })
 	g.Until("an event about the repair", func() bool { return len(g.repairs()) > repairs })
-	g.Logf("%s: whole again after at most %v", spec, time.Since(f.Onset))
+	g.Logf("%s: repaired after at most %v", spec, time.Since(f.Onset))
 	g.goBy(fiber, p.all()...)
-	settle()
+	awaitResults()
 	for _, s := range p.all() {
-		s.felt(spec, f.Onset)
-		// Without any ruleset the kernel translates nothing, and a server's answer
-		// meets the gateway itself, which resets the server.
+		s.logEffect(spec, f.Onset)
+		// Without a ruleset the kernel translates nothing, and a server's answer
+		// reaches the gateway itself, which resets the server's connection.
 		if spec != "flush-ruleset" || s.Kind != traffic.TCPStream {
 			s.livedOn(spec)
 		}
 	}
 }
 
-// repairs are the events about repairs so far.
+// repairs returns the events about repairs so far.
 func (g *gateway) repairs() []control.Event {
 	g.Helper()
 	return slices.DeleteFunc(g.Events(), func(e control.Event) bool { return e.Type() != control.EventRepair })
 }
 
-// Somebody who deletes again and again is answered, but not at any rate: two
-// programs must not wear the machine out between them.
+// A program that deletes repeatedly is countered, but at a bounded rate: two programs
+// must not keep the machine busy with each other.
 func TestRepairsAreBounded(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
@@ -71,19 +72,19 @@ func TestRepairsAreBounded(t *testing.T) {
 		}
 		g.Until("plan to find nothing more to do", func() bool { return g.script() == "" })
 		n := len(g.repairs())
-		t.Logf("%d repairs in %v of deletions each 10 ms", n, span)
+		t.Logf("%d repairs in %v with a deletion every 10 ms", n, span)
 		if n < 2 || n > 40 {
 			t.Errorf("%d repairs in %v", n, span)
 		}
 	})
 }
 
-// A route that DHCP brings while the daemon runs stays as it is: it is input. The
-// policy's order does not change by it.
+// A route that DHCP adds while the daemon runs stays as it is: it is input. The policy's
+// order does not change by it.
 func TestForeignRoutesStay(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		onset := time.Now()
 		g.shell(`ip -4 route add default via 198.51.100.1 dev wan1 proto dhcp metric 0
 ip -4 route add 10.9.0.0/16 via 198.51.100.1 dev wan1
@@ -96,7 +97,7 @@ ip -4 rule add pref 1000 from 10.8.0.0/16 lookup 100`)
 			"1000:\tfrom 10.8.0.0/16 lookup 100",
 		} {
 			if !strings.Contains(foreign, want) {
-				t.Errorf("no %q any more in\n%s", want, foreign)
+				t.Errorf("%q is missing in\n%s", want, foreign)
 			}
 		}
 		g.kernelGoesBy(fiber)

@@ -18,14 +18,14 @@ const (
 
 var uplinkNames = []string{"fiber", "lte", "sat"}
 
-// forgiving is a configuration that forgives soon, so that a test sees an uplink
-// come back: how fast a loss is found stays the default.
-const forgiving = twoUplinks + `health: {window: 5s, damping: {half_life: 2s, suppress: 12, reuse: 6}}
+// quickRecovery is a configuration with short damping, so that a test sees an uplink come
+// back: how fast a loss is detected stays the default.
+const quickRecovery = twoUplinks + `health: {window: 5s, damping: {half_life: 2s, suppress: 12, reuse: 6}}
 failback: {after: 2s, min_interval: 1s}
 `
 
-// nimble also probes more often, so that a window of five seconds is full.
-const nimble = forgiving + `probe: {interval: 400ms}
+// quickProbes also probes more often, so that a window of five seconds is full.
+const quickProbes = quickRecovery + `probe: {interval: 400ms}
 `
 
 // usual is the usual lab, masqueraded one that works without a daemon.
@@ -42,12 +42,12 @@ type gateway struct {
 	daemon *lab.Swerve
 	server *traffic.Server
 
-	// leaks: the test itself has packets leave with foreign addresses.
+	// leaks: the test itself makes packets leave with foreign addresses.
 	leaks bool
 }
 
-// newGateway builds a lab with a configured daemon that does not run yet. What is
-// given of the command line comes first, for instance env(1) with variables.
+// newGateway builds a lab with a configured daemon that does not run yet. before
+// precedes it on the command line, for instance env(1) with variables.
 func newGateway(t *trial, opts lab.Options, config string, before ...string) *gateway {
 	t.Helper()
 	g := &gateway{trial: t, Lab: lab.NewTest(t, opts)}
@@ -60,8 +60,8 @@ func newGateway(t *trial, opts lab.Options, config string, before ...string) *ga
 	return g
 }
 
-// startGateway is newGateway with a daemon that runs, and whose first uplink
-// carries both families.
+// startGateway is newGateway with a running daemon whose first uplink carries both
+// families.
 func startGateway(t *trial, opts lab.Options, config string) *gateway {
 	t.Helper()
 	g := newGateway(t, opts, config)
@@ -70,7 +70,7 @@ func startGateway(t *trial, opts lab.Options, config string) *gateway {
 	return g
 }
 
-// close asks the questions that every scenario ends with.
+// close makes the checks that every scenario ends with.
 func (g *gateway) close() {
 	g.server.Close()
 	log := g.daemon.Log()
@@ -83,8 +83,8 @@ func (g *gateway) close() {
 	g.paused(g.Lateness())
 }
 
-// noStrays wants no packet, and so no probe, to have left by an uplink with a
-// source address of another: what the wires count, which is where the ISPs are.
+// noStrays checks that no packet, and so no probe, left by an uplink with a source
+// address of another: the wires count them at the ISPs' ends.
 func (g *gateway) noStrays() {
 	g.Helper()
 	for i, w := range g.Wire {

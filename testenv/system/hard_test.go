@@ -20,14 +20,14 @@ import (
 	"swerve/testenv/netns"
 )
 
-var stopped = flag.Duration("stopped", 8*time.Second, "how long TestStopped has the daemon stand still")
+var stopped = flag.Duration("stopped", 8*time.Second, "how long TestStopped stops the daemon")
 
-// The daemon stands still, as on a machine that swaps, and goes on: what it did not
-// see meanwhile is no evidence. Traffic is untouched, and so is every verdict.
+// The daemon is stopped, as on a machine that swaps, and continues: what it did not
+// receive meanwhile is no evidence. Traffic is not affected, and neither is any verdict.
 func TestStopped(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		before, since := len(g.Events()), time.Now()
 		g.signal(syscall.SIGSTOP)
 		time.Sleep(*stopped)
@@ -35,7 +35,7 @@ func TestStopped(t *testing.T) {
 		g.Await("every target to have answered since", func(s *control.Status) bool {
 			return s.Now.Sub(since) > *stopped && answeredSince(s, since.Add(*stopped))
 		})
-		settle()
+		awaitResults()
 		for _, e := range g.Events()[before:] {
 			h, health := e.Detail.(control.HealthDetail)
 			if e.Type() == control.EventSwitch || health && h.To != control.Suspect && h.To != control.Up {
@@ -48,19 +48,19 @@ func TestStopped(t *testing.T) {
 		for _, s := range p.all() {
 			s.undisturbed("the stop", since)
 		}
-		f := g.Break(fiber, "black-hole") // it sees again
+		f := g.Break(fiber, "black-hole") // it still detects a fault
 		g.leaves("black-hole", p, f.Onset)
 	})
 }
 
-// It stands still in the midst of a doubt, whose cause is over when it goes on: the
-// silence that it could not hear end is none of the uplink's.
+// It is stopped during a suspicion whose cause is over when it continues: the rest of
+// the silence, which it could not observe, must not count against the uplink.
 func TestStoppedInDoubt(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks+"health: {patience: 2s}\n")
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		f := g.Break(fiber, "black-hole")
-		g.Await("doubt of fiber in both families", func(s *control.Status) bool {
+		g.Await("a suspicion of fiber in both families", func(s *control.Status) bool {
 			return s.Uplinks[fiber].IPv4.State != control.Up && s.Uplinks[fiber].IPv6.State != control.Up
 		})
 		g.signal(syscall.SIGSTOP)
@@ -74,7 +74,7 @@ func TestStoppedInDoubt(t *testing.T) {
 			}
 		}
 		for _, s := range p.long() {
-			s.livedOn("a stop in doubt")
+			s.livedOn("a stop during a suspicion")
 		}
 	})
 }
@@ -97,28 +97,28 @@ func answeredSince(s *control.Status, at time.Time) bool {
 }
 
 // A target that is the gateway's own address on the LAN would always answer. It does
-// not count, so that a silent uplink is found all the same.
+// not count, so a silent uplink is detected all the same.
 func TestOwnTarget(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving+"probe: {targets: [192.168.10.1, 1.1.1.1, \"fd00:10::1\", \"2606:4700:4700::1111\"]}\n")
-		g.Await("it to be told", func(s *control.Status) bool {
+		g := startGateway(t, usual, quickRecovery+"probe: {targets: [192.168.10.1, 1.1.1.1, \"fd00:10::1\", \"2606:4700:4700::1111\"]}\n")
+		g.Await("the target to be reported", func(s *control.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
 				return p.Code == "own-target" && strings.HasSuffix(p.Text, ": 192.168.10.1 fd00:10::1")
 			})
 		})
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		f := g.Break(fiber, "black-hole")
 		g.leaves("black-hole", p, f.Onset)
 		g.comesBack(f, p)
 	})
 }
 
-// Ten thousand changes of addresses and of other programs' routes, and a fault amid
-// them: the fault is found, and in the end the kernel is as it should be.
+// Ten thousand changes of addresses and of other programs' routes, with a fault among
+// them: the fault is detected, and finally the kernel is as it should be.
 func TestStorm(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
-		p := g.party(fiber)
+		g := startGateway(t, usual, quickRecovery)
+		p := g.clients(fiber)
 		g.inPlace()
 		memory := g.memory()
 		over := make(chan error, 1)
@@ -142,8 +142,8 @@ func TestStorm(t *testing.T) {
 	})
 }
 
-// storm has addresses and routes that are nobody's business come and go; the two
-// are announced each time.
+// storm adds and deletes addresses and routes that do not concern the daemon; the
+// kernel announces each.
 func storm(ns *netns.NS, events int) error {
 	h := ns.Netlink()
 	lan, err := h.LinkByName("lan0")
@@ -173,7 +173,7 @@ func storm(ns *netns.NS, events int) error {
 	return nil
 }
 
-// inPlace wants the kernel to be at the daemon's goal: swerve plan is the witness.
+// inPlace checks that the kernel is at the daemon's goal, by swerve plan.
 func (g *gateway) inPlace() {
 	g.Helper()
 	var script, said string
@@ -189,7 +189,7 @@ func (g *gateway) inPlace() {
 
 var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
 
-// memory is what the daemon has resident, in bytes.
+// memory returns the daemon's resident memory, in bytes.
 func (g *gateway) memory() int {
 	g.Helper()
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(g.daemon.Pid()) + "/status")

@@ -10,8 +10,8 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// portForward is a gateway owner's own ruleset: what comes in by wan1 on the
-// server's port goes to a host on the LAN, and ssh, so to say, to the gateway.
+// portForward is a gateway owner's own ruleset: what arrives on wan1 for a port is
+// forwarded to a host on the LAN.
 const portForward = `nft -f - <<'EOF'
 table inet forwards {
   chain prerouting {
@@ -22,9 +22,9 @@ table inet forwards {
 }
 EOF`
 
-// Somebody in the internet comes in by the second uplink, to a host on the LAN and
-// to the gateway itself, while the first one carries. The answers leave where the
-// questions came in, whatever happens to the first.
+// A client in the internet connects by the second uplink, to a host on the LAN and to
+// the gateway itself, while the first one carries. The answers leave by the uplink of
+// the requests, whatever happens to the first.
 func TestInbound(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -35,7 +35,7 @@ func TestInbound(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, tc.opts, forgiving)
+				g := newGateway(t, tc.opts, quickRecovery)
 				g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
 				g.Start()
 				g.Await("fiber to carry", lab.Settled)
@@ -50,8 +50,8 @@ func TestInbound(t *testing.T) {
 	}
 }
 
-// answersCallers has clients in the internet talk to the gateway's addresses of lte
-// while fiber fails and comes back, and wants every request to be answered.
+// answersCallers has clients in the internet send requests to the gateway's addresses of
+// lte while fiber fails and comes back, and checks that every request is answered.
 func (g *gateway) answersCallers() {
 	g.Helper()
 	var callers []*session
@@ -70,7 +70,7 @@ func (g *gateway) answersCallers() {
 	}
 }
 
-// allAnswered wants every request of a session to have been answered.
+// allAnswered checks that every request of a session was answered.
 func (s *session) allAnswered() {
 	s.g.Helper()
 	s.Stop()
@@ -84,11 +84,11 @@ func (s *session) allAnswered() {
 	s.g.Logf("%s: all of %d answered", s, len(log))
 }
 
-// The gateway's own program that listens is reached by every uplink, and answers
-// by it.
+// A program that listens on the gateway itself is reachable by every uplink, and
+// answers by it.
 func TestInboundToTheGateway(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		own, err := traffic.Serve(g.Gateway, g.Uplinks[lte].Address4, g.Uplinks[lte].Address6)
 		if err != nil {
 			t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 
 var seed = flag.Uint64("seed", 1, "of all random choices")
 
-// The paths of cmd/swerve as TestMain built it: for the daemon, with the race
-// detector where the tests have it, and for commands, which need not be so slow.
+// The paths of cmd/swerve as TestMain built it: for the daemon, with the race detector
+// if the tests have it, and for commands, without it, since it would slow them.
 var daemonBinary, commandBinary string
 
 func TestMain(m *testing.M) {
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// run builds the daemon, the way the tests were built, and runs them.
+// run builds the daemon like the tests, and runs them.
 func run(m *testing.M) int {
 	folder, err := os.MkdirTemp("", "swerve-system-")
 	if err != nil {
@@ -32,7 +32,7 @@ func run(m *testing.M) int {
 	commandBinary, err = lab.Build(folder, "cmd/swerve")
 	daemonBinary = commandBinary
 	if err == nil && raced {
-		// At its end a raced program sleeps a second, for reports of threads that still run.
+		// At its end a program with the race detector sleeps for a second, for late reports.
 		os.Setenv("GORACE", "atexit_sleep_ms=50")
 		daemonBinary, err = lab.Build(filepath.Join(folder, "raced"), "cmd/swerve", "-race")
 	}

@@ -7,29 +7,29 @@ import (
 	"swerve/testenv/lab"
 )
 
-// native says which prefixes the ISPs have.
+// native configures the prefixes that the ISPs have delegated.
 const native = `uplinks:
   - {name: fiber, interface: wan0, prefix6: "2001:db8:1::/48"}
   - {name: lte, interface: wan1, prefix6: "2001:db8:2::/48"}
 failback: {after: 2s, min_interval: 1s}
 `
 
-// The LAN has a prefix of fiber's ISP. What comes from it leaves by fiber as it
-// is, and by lte, where it is foreign, with lte's address: so a session has to be
-// moved or reset like any other.
+// The LAN has a prefix of fiber's ISP. Packets from it leave by fiber unchanged, and by
+// lte, where it is foreign, with lte's address: so a session has to be moved or reset
+// like any other.
 func TestNativeIPv6(t *testing.T) {
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, lab.Options{Delegate: true}, native)
 				_, _, client := lab.ClientAddresses(0)
-				p := g.newParty()
+				p := g.newClients()
 				g.goFrom(client, p.of(failover.IPv6)...)
 				f := g.Break(fiber, spec)
 				g.goBy(lte, p.of(failover.IPv6)...)
-				settle()
+				awaitResults()
 				for _, s := range p.of(failover.IPv6) {
-					s.felt(spec, f.Onset)
+					s.logEffect(spec, f.Onset)
 				}
 				p.tcp[failover.IPv6].wasReset(spec, f.Onset)
 				p.udp[failover.IPv6].moved(spec, client, g.Uplinks[lte].Address6)

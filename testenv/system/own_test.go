@@ -9,14 +9,14 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// The gateway's own programs, which bind to nothing: new connections leave by what
-// carries, a TCP connection ends at once when its uplink is lost, so that the
-// program sees it, and a UDP socket goes on.
+// The gateway's own programs, which bind to no device: new connections leave by the
+// uplink that carries, a TCP connection ends at once when its uplink is lost, so that the
+// program notices, and a UDP socket continues.
 func TestOwnSockets(t *testing.T) {
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
+				g := startGateway(t, usual, quickRecovery)
 				var all []*session
 				for _, f := range failover.Families {
 					for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
@@ -26,9 +26,9 @@ func TestOwnSockets(t *testing.T) {
 				g.goBy(fiber, all...)
 				f := g.Break(fiber, spec)
 				g.goBy(lte, all...)
-				settle()
+				awaitResults()
 				for _, s := range all {
-					s.felt(spec, f.Onset)
+					s.logEffect(spec, f.Onset)
 					if s.Kind == traffic.TCPStream {
 						s.endedAtOnce(spec, f.Onset)
 					}
@@ -45,8 +45,7 @@ func TestOwnSockets(t *testing.T) {
 	}
 }
 
-// endedAtOnce wants a connection to have been ended by the kernel, not by a
-// time-out.
+// endedAtOnce checks that the kernel ended a connection, not a timeout.
 func (s *session) endedAtOnce(what string, onset time.Time) {
 	s.g.Helper()
 	breaks := s.Breaks()

@@ -10,8 +10,8 @@ import (
 	"swerve/testenv/lab"
 )
 
-// What plan prints, run by a shell, makes the same of the kernel as the daemon
-// does. In steady state it prints nothing.
+// The script that plan prints, run by a shell, changes the kernel exactly as the daemon
+// does. In steady state plan prints nothing.
 func TestPlan(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -30,7 +30,7 @@ func TestPlan(t *testing.T) {
 				g.differ("plan itself changed something", before, g.everything())
 				g.shell(script)
 				if again := g.plan(); strings.Contains(again, "\nip ") || strings.HasPrefix(again, "ip ") {
-					t.Errorf("after its own script plan still has routes and rules\n%s", again)
+					t.Errorf("after its own script plan still prints routes and rules\n%s", again)
 				}
 				byScript := g.ours()
 				g.Start()
@@ -54,14 +54,13 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// firstCarries reports whether the first uplink carries both families, and all is
-// well.
+// firstCarries reports whether the first uplink carries both families, and all is well.
 func firstCarries(s *control.Status) bool {
 	return s.Overall == control.OK && len(s.Uplinks) > 1 && lab.Carries(s, s.Uplinks[0].Name)
 }
 
-// plan is what swerve plan prints, which has to be the same as JSON. Nothing may
-// change the kernel meanwhile.
+// plan returns what swerve plan prints, and checks that --json prints the same. Nothing
+// may change the kernel meanwhile.
 func (g *gateway) plan() string {
 	g.Helper()
 	script := g.script()
@@ -75,7 +74,7 @@ func (g *gateway) plan() string {
 	return script
 }
 
-// script is what swerve plan prints.
+// script returns what swerve plan prints.
 func (g *gateway) script() string {
 	g.Helper()
 	out, errs, code := g.swerve("plan", "-c", g.daemon.Config())

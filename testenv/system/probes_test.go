@@ -33,7 +33,7 @@ func problem(s *control.Status, code, object string) *control.Problem {
 func TestProbesUnsent(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		g.foreignOutput("filter", "icmp type echo-request drop", "icmpv6 type echo-request drop")
 		s := g.Await("the problem", func(s *control.Status) bool {
 			return problem(s, "probes-unsent", "fiber") != nil && problem(s, "probes-unsent", "lte") != nil
@@ -65,7 +65,7 @@ func TestProbesUnsent(t *testing.T) {
 func TestMarksOfOthers(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		g.foreignOutput("route", "meta mark set ct mark")
 		g.Break(fiber, "black-hole")
 		g.goBy(lte, p.fresh[:]...)

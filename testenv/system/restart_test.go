@@ -10,26 +10,26 @@ import (
 	"swerve/testenv/lab"
 )
 
-// turnedRound has the same uplinks in the other order, and the same preference.
-const turnedRound = `uplinks:
+// reversed has the same uplinks in reverse order, and the same preference.
+const reversed = `uplinks:
   - {name: lte, interface: wan1}
   - {name: fiber, interface: wan0}
 policies: [{name: default, tiers: [fiber, lte]}]
 `
 
-// Without its state folder the daemon still knows which lane is whose: the
-// kernel's own rules tell. The configuration's order is turned round meanwhile, so
-// that numbers given anew would be others.
+// Without its state folder the daemon still knows the lane of each uplink, from the
+// kernel's rules. The configuration's order is reversed meanwhile, so lanes assigned
+// anew would differ.
 func TestLanesOutliveTheStateFolder(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		before, stopped := g.ours(), time.Now()
 		g.Stop()
 		if err := os.RemoveAll(g.daemon.File("state")); err != nil {
 			t.Fatal(err)
 		}
-		g.Configure(turnedRound)
+		g.Configure(reversed)
 		g.Start()
 		g.Await("all to be up", lab.Settled)
 		g.differ("other lanes", before, g.ours())
@@ -43,8 +43,8 @@ func TestLanesOutliveTheStateFolder(t *testing.T) {
 	})
 }
 
-// A daemon that was killed while it had moved traffic away finds it there, and
-// moves nothing until it knows better.
+// A daemon that was killed while traffic was moved finds it there at the restart, and
+// moves nothing before it has verdicts.
 func TestRestartAwayFromTheFirstUplink(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
@@ -52,7 +52,7 @@ func TestRestartAwayFromTheFirstUplink(t *testing.T) {
 		g.Await("lte to carry, and fiber to be down", func(s *control.Status) bool {
 			return lab.Carries(s, "lte") && s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
 		})
-		p := g.party(lte)
+		p := g.clients(lte)
 		g.Kill()
 		restarted := time.Now()
 		g.Start()
@@ -68,13 +68,13 @@ func TestRestartAwayFromTheFirstUplink(t *testing.T) {
 	})
 }
 
-// Two labs with a daemon each, in one machine: what happens in one is nothing to
-// the other.
+// Two labs with a daemon each, on one machine: what happens in one does not affect the
+// other.
 func TestTwoLabs(t *testing.T) {
 	scenario(t, func(t *trial) {
-		here := startGateway(t, usual, forgiving)
-		there := startGateway(t, usual, forgiving)
-		mine, theirs := here.party(fiber), there.party(fiber)
+		here := startGateway(t, usual, quickRecovery)
+		there := startGateway(t, usual, quickRecovery)
+		mine, theirs := here.clients(fiber), there.clients(fiber)
 		before := there.ours()
 		f := here.Break(fiber, "carrier")
 		here.leaves("carrier lost here", mine, f.Onset)

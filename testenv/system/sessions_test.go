@@ -22,37 +22,37 @@ type session struct {
 
 func (s *session) String() string { return fmt.Sprintf("%s %s", s.family, s.Kind) }
 
-// party is what a LAN has under way: new sessions at a hundred a second, one UDP
-// and one TCP session, in both families. The index is the family.
-type party struct {
+// clients are the usual traffic of a LAN: new sessions at a hundred a second, one UDP and
+// one TCP session, in both families. The index is the family.
+type clients struct {
 	fresh, udp, tcp [2]*session
 }
 
 // all lists the sessions.
-func (p *party) all() (all []*session) {
+func (p *clients) all() (all []*session) {
 	for _, f := range failover.Families {
 		all = append(all, p.of(f)...)
 	}
 	return all
 }
 
-// of lists those of a family.
-func (p *party) of(f failover.Family) []*session { return []*session{p.fresh[f], p.udp[f], p.tcp[f]} }
+// of lists those of one family.
+func (p *clients) of(f failover.Family) []*session { return []*session{p.fresh[f], p.udp[f], p.tcp[f]} }
 
-// long lists those that last.
-func (p *party) long() []*session { return slices.Concat(p.udp[:], p.tcp[:]) }
+// long lists the long-lived ones.
+func (p *clients) long() []*session { return slices.Concat(p.udp[:], p.tcp[:]) }
 
-// party starts clients and waits until each was answered by way of an uplink.
-func (g *gateway) party(uplink int) *party {
+// clients starts clients and waits until the server sees each come by an uplink.
+func (g *gateway) clients(uplink int) *clients {
 	g.Helper()
-	p := g.newParty()
+	p := g.newClients()
 	g.goBy(uplink, p.all()...)
 	return p
 }
 
-func (g *gateway) newParty() *party {
+func (g *gateway) newClients() *clients {
 	g.Helper()
-	p := new(party)
+	p := new(clients)
 	for _, f := range failover.Families {
 		p.fresh[f] = g.session(g.Client, traffic.UDPSessions, lab.Servers[f], 100)
 		p.udp[f] = g.session(g.Client, traffic.UDPStream, lab.Servers[f], 100)
@@ -61,11 +61,11 @@ func (g *gateway) newParty() *party {
 	return p
 }
 
-// answerWithin is how long a request has for its answer. One that comes late was
-// not lost, only this machine was slow.
+// answerWithin is how long a request waits for its answer. A late answer is no loss: the
+// machine was slow.
 const answerWithin = 3 * time.Second
 
-// session starts a client somewhere, at so many requests a second.
+// session starts a client in a namespace, at a rate of requests a second.
 func (g *gateway) session(where *netns.NS, kind traffic.Kind, to netip.Addr, rate float64) *session {
 	g.Helper()
 	c, err := traffic.Start(where, kind, to, traffic.Options{Rate: rate, Timeout: answerWithin})
@@ -83,7 +83,7 @@ func (g *gateway) session(where *netns.NS, kind traffic.Kind, to netip.Addr, rat
 	return s
 }
 
-// lateness is how late the client sent at worst.
+// lateness returns the client's worst lateness in sending.
 func (s *session) lateness() (worst time.Duration) {
 	for _, r := range s.Log() {
 		if !r.Sent.IsZero() {
@@ -93,7 +93,7 @@ func (s *session) lateness() (worst time.Duration) {
 	return worst
 }
 
-// addressOf is the address that the server sees of who comes by an uplink.
+// addressOf returns the source address that the server sees of packets by an uplink.
 func (g *gateway) addressOf(uplink int, f failover.Family) netip.Addr {
 	if f == failover.IPv6 {
 		return g.Uplinks[uplink].Address6
@@ -101,30 +101,30 @@ func (g *gateway) addressOf(uplink int, f failover.Family) netip.Addr {
 	return g.Uplinks[uplink].Public4
 }
 
-// goBy waits until each session is answered by way of an uplink.
+// goBy waits until each session is answered by an uplink.
 func (g *gateway) goBy(uplink int, all ...*session) {
 	g.Helper()
 	want := [2]netip.Addr{g.addressOf(uplink, failover.IPv4), g.addressOf(uplink, failover.IPv6)}
 	g.answered("by "+uplinkNames[uplink], func(s *session, via netip.Addr) bool { return via == want[s.family] }, all)
 }
 
-// goFrom waits until each session is answered, and seen with an address.
+// goFrom waits until each session is answered, with a source address at the server.
 func (g *gateway) goFrom(want netip.Addr, all ...*session) {
 	g.Helper()
 	g.answered("as "+want.String(), func(_ *session, via netip.Addr) bool { return via == want }, all)
 }
 
-// goOn waits until each session is answered, whichever way.
+// goOn waits until each session is answered, by any uplink.
 func (g *gateway) goOn(all ...*session) {
 	g.Helper()
 	g.answered("again", func(*session, netip.Addr) bool { return true }, all)
 }
 
-// inARow is how many requests, one after the other, show which way a session goes.
+// inARow is how many consecutive requests show which way a session goes.
 const inARow = 20
 
-// answered waits until so many requests in a row, sent from now on, were answered
-// in the wanted way.
+// answered waits until inARow consecutive requests of each session, sent from now on,
+// were answered in the wanted way.
 func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, all []*session) {
 	g.Helper()
 	since := time.Now()
@@ -133,7 +133,7 @@ func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, a
 	for _, s := range all {
 		what := fmt.Sprintf("%s to be answered %s", s, how)
 		if err := wait.Until(ctx, what, func() bool { return s.wasAnswered(since, wanted) }); err != nil {
-			g.Fatalf("%v; it had %s", err, s.latest())
+			g.Fatalf("%v; the latest: %s", err, s.latest())
 		}
 	}
 }
@@ -154,30 +154,30 @@ func (s *session) wasAnswered(since time.Time, wanted func(*session, netip.Addr)
 	return false
 }
 
-// latest tells what became of the requests sent a while ago.
-func (s *session) latest() (told string) {
+// latest formats the results of some requests sent a while ago.
+func (s *session) latest() (text string) {
 	log := s.Log()
 	for _, r := range log[max(0, len(log)-120):max(0, len(log)-117)] {
-		told += fmt.Sprintf("request %d by %v (%s); ", r.Seq, r.Via, r.Err)
+		text += fmt.Sprintf("request %d by %v (%s); ", r.Seq, r.Via, r.Err)
 	}
-	return told
+	return text
 }
 
-// fate is how long after its sending a request of a session under a fault counts
-// as lost. Call settle before looking at several sessions.
-const fate = 1200 * time.Millisecond
+// resultAfter is how long after its sending a request of a session under a fault counts as
+// lost. Call awaitResults before checking several sessions.
+const resultAfter = 1200 * time.Millisecond
 
-func settle() { time.Sleep(fate) }
+func awaitResults() { time.Sleep(resultAfter) }
 
-// felt logs what a session felt of what began at an onset, up to a fate ago.
-func (s *session) felt(what string, onset time.Time) traffic.Outcome {
+// logEffect logs the effect on a session of what began at an onset, up to resultAfter ago.
+func (s *session) logEffect(what string, onset time.Time) traffic.Outcome {
 	s.g.Helper()
-	o := traffic.Measure(s.Log(), onset, time.Now().Add(-fate))
+	o := traffic.Measure(s.Log(), onset, time.Now().Add(-resultAfter))
 	s.g.Logf("%s: %s: %v", what, s, o)
 	return o
 }
 
-// undisturbed wants every request since an instant to have been answered.
+// undisturbed checks that every request since an instant was answered.
 func (s *session) undisturbed(what string, since time.Time) {
 	s.g.Helper()
 	o := s.Measure(since, time.Now())
@@ -188,8 +188,8 @@ func (s *session) undisturbed(what string, since time.Time) {
 	s.livedOn(what)
 }
 
-// livedOn wants a session not to have noticed anything worse than lost requests:
-// no end of a connection, and no other source address. New sessions are none.
+// livedOn checks that a session had nothing worse than lost requests: no end of a
+// connection, and no other source address. It ignores new sessions.
 func (s *session) livedOn(what string) {
 	s.g.Helper()
 	if s.Kind == traffic.UDPSessions || s.Kind == traffic.TCPSessions {
@@ -203,7 +203,7 @@ func (s *session) livedOn(what string) {
 	}
 }
 
-// sources are the addresses that the server saw a session come from, in order.
+// sources returns the addresses that the server saw a session come from, in order.
 func (s *session) sources() (all []netip.Addr) {
 	for _, from := range s.g.server.Received(s.Stream()).Sources {
 		all = append(all, from.Addr)
@@ -211,8 +211,7 @@ func (s *session) sources() (all []netip.Addr) {
 	return all
 }
 
-// moved wants a UDP session to have gone from one address to another, and to
-// nothing else.
+// moved checks that a UDP session changed from one address to another, and to no other.
 func (s *session) moved(what string, from, to netip.Addr) {
 	s.g.Helper()
 	if got := s.sources(); !slices.Equal(got, []netip.Addr{from, to}) {
@@ -220,8 +219,8 @@ func (s *session) moved(what string, from, to netip.Addr) {
 	}
 }
 
-// wasReset wants a TCP session's connection to have ended by a reset, and logs how
-// long after its next packet it came.
+// wasReset checks that a TCP session's connection ended by a reset, and logs how long
+// after its next packet the reset came.
 func (s *session) wasReset(what string, onset time.Time) {
 	s.g.Helper()
 	for _, b := range s.Breaks() {
@@ -239,8 +238,8 @@ func (s *session) wasReset(what string, onset time.Time) {
 	s.g.Errorf("%s: %s: no connection ended", what, s)
 }
 
-// sinceAnswered is the log without what a TCP session could not send before it
-// was connected.
+// sinceAnswered returns the log without what a TCP session could not send before it was
+// connected.
 func (s *session) sinceAnswered() []traffic.Request {
 	log := s.Log()
 	for s.Kind == traffic.TCPStream && len(log) > 0 && log[0].Answered.IsZero() {

@@ -12,13 +12,13 @@ import (
 	"swerve/testenv/traffic"
 )
 
-// An uplink goes silent behind a link that is up, at the default configuration.
+// An uplink goes silent behind a link that is up, with the default configuration.
 func TestSilence(t *testing.T) {
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, twoUplinks)
-				p := g.party(fiber)
+				p := g.clients(fiber)
 				f := g.Break(fiber, spec)
 				g.leaves(spec, p, f.Onset)
 				g.wentDown(fiber)
@@ -32,8 +32,8 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// wentDown wants an uplink to have been shunned first, where new flows left it,
-// and then down.
+// wentDown checks that an uplink was shunned first, when new flows left it, and then
+// down.
 func (g *gateway) wentDown(uplink int) {
 	g.Helper()
 	for _, f := range failover.Families {
@@ -48,32 +48,32 @@ func (g *gateway) wentDown(uplink int) {
 	}
 }
 
-// conntrackHasMoved wants no UDP flow of the LAN to be left on fiber, and some on
-// lte: conntrack(8) is the witness.
+// conntrackHasMoved checks with conntrack(8) that no UDP flow of the LAN is left on
+// fiber, and some are on lte.
 func (g *gateway) conntrackHasMoved() {
 	g.Helper()
 	for _, f := range failover.Families {
 		list := "conntrack -L -p udp --dport 7007 -f " + f.String() + " --reply-dst "
 		if left := g.out(list + g.addressOf(fiber, f).String()); left != "" {
-			g.Errorf("conntrack still has by fiber\n%s", left)
+			g.Errorf("conntrack still lists flows by fiber\n%s", left)
 		}
 		if g.out(list+g.addressOf(lte, f).String()) == "" {
-			g.Errorf("conntrack has no %s by lte", f)
+			g.Errorf("conntrack lists no %s by lte", f)
 		}
 	}
 }
 
-// IPv6 alone goes silent: IPv4 must not even notice.
+// IPv6 alone goes silent: IPv4 must not be affected.
 func TestSilenceInOneFamily(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
-		p := g.party(fiber)
+		p := g.clients(fiber)
 		const what = "black-hole=ipv6"
 		f := g.Break(fiber, what)
 		g.goBy(lte, p.of(failover.IPv6)...)
-		settle()
+		awaitResults()
 		for _, s := range p.of(failover.IPv6) {
-			s.felt(what, f.Onset)
+			s.logEffect(what, f.Onset)
 		}
 		p.udp[failover.IPv6].moved(what, g.Uplinks[fiber].Address6, g.Uplinks[lte].Address6)
 		p.tcp[failover.IPv6].wasReset(what, f.Onset)
@@ -90,22 +90,22 @@ func TestSilenceInOneFamily(t *testing.T) {
 	})
 }
 
-// Everything falls silent at once: nowhere is better, so nothing moves, and all
-// goes on where it was as soon as it can.
+// Everything falls silent at once: no uplink is better, so nothing moves, and traffic
+// continues where it was as soon as it can.
 func TestEverythingDown(t *testing.T) {
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, forgiving)
-				p := g.party(fiber)
+				g := startGateway(t, usual, quickRecovery)
+				p := g.clients(fiber)
 				before := g.ladders()
 				faults := []*lab.Fault{g.Break(fiber, spec), g.Break(lte, spec)}
-				s := g.Await("the whole to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
+				s := g.Await("the overall state to be critical", func(s *control.Status) bool { return s.Overall == control.Critical })
 				if !lab.Carries(s, "fiber") {
 					t.Errorf("it moved: %s", lab.Brief(s))
 				}
 				time.Sleep(2 * time.Second)
-				g.differ("the ladders were touched", before, g.ladders())
+				g.differ("the ladders were changed", before, g.ladders())
 				g.keepsFlowsOfFiber()
 				if _, _, code := g.swerve("status"); code != 1 {
 					t.Errorf("swerve status: exit code %d, want 1", code)
@@ -123,29 +123,29 @@ func TestEverythingDown(t *testing.T) {
 	}
 }
 
-// keepsFlowsOfFiber wants nft(8) to say that flows of fiber still go by it.
+// keepsFlowsOfFiber checks with nft(8) that flows of fiber still use it.
 func (g *gateway) keepsFlowsOfFiber() {
 	g.Helper()
 	for _, f := range failover.Families {
 		list := g.out("nft list map inet swerve restore_" + f.String())
 		if !strings.Contains(list, "0x01400000 : goto lane_1") {
-			g.Errorf("flows of fiber were let go of:\n%s", list)
+			g.Errorf("flows of fiber were released:\n%s", list)
 		}
 	}
 }
 
-// Both plugs are pulled. There is nothing to send by, and afterwards everything
-// works again, first by what comes back first.
+// Both plugs are pulled. No uplink is left to send by, and afterwards everything works
+// again, at first by the uplink that comes back first.
 func TestEveryCarrierLost(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, forgiving)
+		g := startGateway(t, usual, quickRecovery)
 		first, second := g.Break(fiber, "carrier"), g.Break(lte, "carrier")
 		g.Await("all to be down", func(s *control.Status) bool {
 			return s.Overall == control.Critical && s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
 		})
 		g.Mend(second)
 		g.Await("lte to carry", lab.CarriedBy("lte"))
-		p := g.party(lte)
+		p := g.clients(lte)
 		g.Mend(first)
 		g.Await("fiber to carry", lab.Settled)
 		g.goBy(fiber, p.fresh[:]...)
@@ -155,7 +155,7 @@ func TestEveryCarrierLost(t *testing.T) {
 	})
 }
 
-// A daemon that starts into a black-hole on its first uplink uses the second.
+// A daemon that starts during a black-hole on its first uplink uses the second.
 func TestStartsWithoutItsFirstUplink(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, twoUplinks)

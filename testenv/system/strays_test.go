@@ -9,13 +9,13 @@ import (
 	"swerve/testenv/wire"
 )
 
-// misled has the gateway send one packet with fiber's address by lte: a static
-// route of its owner's says so.
+// misled makes the gateway send one packet with fiber's address by lte, by a static
+// route of the owner's.
 const misled = `ip -%[1]d route add %[2]s via %[3]s dev wan1
 ping -c1 -W2 -I %[4]s %[2]s || echo no answer
 ip -%[1]d route del %[2]s via %[3]s dev wan1`
 
-// mislead does so in both families.
+// mislead sends such a packet in both families.
 func mislead(l *lab.Lab) (out string, err error) {
 	up, other := l.Uplinks[lte], l.Uplinks[fiber]
 	four := fmt.Sprintf(misled, 4, lab.Server4, up.Router4, other.Address4)
@@ -23,8 +23,8 @@ func mislead(l *lab.Lab) (out string, err error) {
 	return l.Gateway.Run("sh", "-c", four+"\n"+six)
 }
 
-// What noStrays looks at does tell: without a daemon such packets arrive at the
-// wrong ISP.
+// The counters that noStrays reads do count: without a daemon such packets arrive at
+// the wrong ISP.
 func TestStraysAreSeen(t *testing.T) {
 	scenario(t, func(t *trial) {
 		l := lab.NewTest(t, usual)
@@ -37,8 +37,8 @@ func TestStraysAreSeen(t *testing.T) {
 	})
 }
 
-// With a daemon they have the address of the uplink by which they leave, and are
-// answered.
+// With a daemon such packets have the address of the uplink by which they leave, and
+// are answered.
 func TestMisledPackets(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)

@@ -14,9 +14,9 @@ import (
 	"swerve/testenv/lab"
 )
 
-// After teardown the kernel is as it was before the first start, byte for byte:
-// rules, all routes of all tables, the whole ruleset, the settings of all links,
-// and no flow has a mark of ours.
+// After teardown the kernel is as it was before the first start, byte for byte: rules,
+// all routes of all tables, the whole ruleset, and the settings of all links; and no flow
+// has a mark of the daemon's.
 func TestTeardown(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -27,7 +27,7 @@ func TestTeardown(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, tc.opts, forgiving)
+				g := newGateway(t, tc.opts, quickRecovery)
 				g.flicker()
 				if tc.opts.RPFilter > 0 {
 					g.shell("sysctl -q -w net.ipv4.conf.wan1.ignore_routes_with_linkdown=1 net.ipv4.conf.wan0.src_valid_mark=1")
@@ -35,7 +35,7 @@ func TestTeardown(t *testing.T) {
 				before := g.steady()
 				g.Start()
 				g.Await("fiber to carry", lab.Settled)
-				p := g.party(fiber)
+				p := g.clients(fiber)
 				f := g.Break(fiber, "carrier")
 				g.Await("lte to carry", lab.CarriedBy("lte"))
 				g.Mend(f)
@@ -43,13 +43,13 @@ func TestTeardown(t *testing.T) {
 				g.refusesTeardown()
 				g.Stop()
 				g.noStrays()
-				g.leaks = true // from here on it is the machine that answers for itself
+				g.leaks = true // from here on the machine works without the daemon
 				if out, errs, code := g.swerve("teardown", "-c", g.daemon.Config()); code != 0 || out+errs != "" {
 					t.Errorf("teardown: exit code %d, %s%s", code, out, errs)
 				}
-				g.differ("teardown left something, or took too much", before, g.everything())
+				g.differ("teardown left something, or removed too much", before, g.everything())
 				g.nothingIsMarked()
-				g.goOn(p.all()...) // by what the machine had before
+				g.goOn(p.all()...) // by the machine's own routes
 				if out, errs, code := g.swerve("teardown", "-c", g.daemon.Config()); code != 0 {
 					t.Errorf("a second teardown: exit code %d, %s%s", code, out, errs)
 				}
@@ -58,8 +58,8 @@ func TestTeardown(t *testing.T) {
 	}
 }
 
-// flicker pulls and plugs every uplink once: a link that comes back has its routes
-// in another order.
+// flicker pulls and plugs every uplink once: a link that comes back has its routes in
+// another order.
 func (g *gateway) flicker() {
 	g.Helper()
 	for i := range g.Uplinks {
@@ -67,10 +67,10 @@ func (g *gateway) flicker() {
 	}
 }
 
-// steady is everything once the kernel has done what it does by itself.
+// steady returns everything once the kernel has finished its own changes.
 func (g *gateway) steady() (now string) {
 	g.Helper()
-	g.Until("the kernel to have come to rest", func() bool {
+	g.Until("the kernel to stop changing", func() bool {
 		before := now
 		now = g.everything()
 		time.Sleep(200 * time.Millisecond)
@@ -79,8 +79,8 @@ func (g *gateway) steady() (now string) {
 	return now
 }
 
-// refusesTeardown wants teardown to refuse while the daemon runs, and to say why
-// in one line.
+// refusesTeardown checks that teardown refuses while the daemon runs, and reports the
+// reason in one line.
 func (g *gateway) refusesTeardown() {
 	g.Helper()
 	before := g.ours()
@@ -91,13 +91,13 @@ func (g *gateway) refusesTeardown() {
 	g.differ("the refused teardown changed something", before, g.ours())
 }
 
-// everything is what teardown has to leave as it was.
+// everything lists what teardown has to leave as it was.
 func (g *gateway) everything() string {
 	g.Helper()
 	return g.routing() + "# nft list ruleset\n" + still(g.out("nft list ruleset")) + g.settings()
 }
 
-// settings are the sysctls of all links, of both families.
+// settings lists the sysctls of all links, of both families.
 func (g *gateway) settings() string {
 	g.Helper()
 	var lines []string
@@ -107,7 +107,7 @@ func (g *gateway) settings() string {
 				if err != nil || d.IsDir() {
 					return err
 				}
-				// Some have no value yet, and say so by an error.
+				// Some have no value yet, which is an error.
 				value, _ := os.ReadFile(path)
 				lines = append(lines, path+" = "+string(value))
 				return nil
@@ -125,7 +125,7 @@ func (g *gateway) settings() string {
 	return strings.Join(lines, "")
 }
 
-// nothingIsMarked wants conntrack(8) to know no flow with a mark.
+// nothingIsMarked checks with conntrack(8) that no flow has a mark.
 func (g *gateway) nothingIsMarked() {
 	g.Helper()
 	for _, f := range failover.Families {
@@ -138,7 +138,7 @@ func (g *gateway) nothingIsMarked() {
 	}
 }
 
-// A second daemon in the namespace says who holds it, touches nothing and goes.
+// A second daemon in the namespace reports which one holds it, changes nothing and exits.
 func TestSecondDaemon(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
@@ -149,7 +149,7 @@ func TestSecondDaemon(t *testing.T) {
 			!strings.Contains(errs, fmt.Sprintf("pid %d", g.daemon.Pid())) || !strings.Contains(errs, g.daemon.Socket()) {
 			t.Errorf("a second daemon: exit code %d, %q, %q; want 1 and one line with pid and socket of the first", code, out, errs)
 		}
-		t.Logf("it said so after %v", time.Since(began))
+		t.Logf("it reported that after %v", time.Since(began))
 		g.differ("the second daemon changed something", before, g.ours())
 		g.Status() // still of the first
 	})

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// A scenario that fails while this machine had paused its lab for longer than
-// pauseLimit is void: what it saw was the machine. It is played again, at most
-// tries times in all, and says so.
+// A scenario that fails after this machine paused its lab for longer than pauseLimit is
+// void: the failure may be the machine's. It is repeated, at most tries times in all,
+// and logs that.
 const (
 	pauseLimit = 50 * time.Millisecond
 	tries      = 4
 )
 
-// trial is one playing of a scenario. It is to a scenario what testing.T is to a
-// test, but keeps to itself what it is told until it is known to count.
+// trial is one run of a scenario. It serves a scenario as testing.T serves a test, but
+// keeps failures and log lines until it is known to count.
 type trial struct {
 	t   *testing.T
 	ctx context.Context
@@ -32,14 +32,14 @@ type trial struct {
 	pause    time.Duration
 }
 
-// scenario plays a scenario beside others.
+// scenario runs a scenario in parallel with others.
 func scenario(t *testing.T, play func(*trial)) {
 	t.Helper()
 	t.Parallel()
 	serial(t, play)
 }
 
-// serial plays a scenario that needs the machine for itself.
+// serial runs a scenario that needs the machine for itself.
 func serial(t *testing.T, play func(*trial)) {
 	t.Helper()
 	for left := tries - 1; ; left-- {
@@ -47,7 +47,7 @@ func serial(t *testing.T, play func(*trial)) {
 		r.run(play)
 		void := r.failed && r.pause > pauseLimit && left > 0
 		if void {
-			t.Logf("void and played again: this machine paused the lab for %v. It said:", r.pause)
+			t.Logf("void and repeated: this machine paused the lab for %v. Its log:", r.pause)
 		}
 		t.Log(r.said.String())
 		switch {
@@ -60,7 +60,7 @@ func serial(t *testing.T, play func(*trial)) {
 	}
 }
 
-// run plays to the end, whatever that is, and cleans up.
+// run runs the scenario to its end, however it ends, and cleans up.
 func (r *trial) run(play func(*trial)) {
 	over := make(chan any, 1)
 	go func() {
@@ -79,10 +79,10 @@ func (r *trial) run(play func(*trial)) {
 	}
 }
 
-// paused takes down that the lab was paused for so long.
+// paused records that the lab was paused for d.
 func (r *trial) paused(d time.Duration) { r.pause = max(r.pause, d) }
 
-// What follows is as of testing.T. Fatal and Fatalf are for the goroutine that plays.
+// The methods below are as in testing.T. Fatal and Fatalf are for the scenario's goroutine.
 
 func (r *trial) Helper()                  {}
 func (r *trial) Context() context.Context { return r.ctx }
@@ -110,7 +110,7 @@ func (r *trial) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// say keeps a line with the place in the test that led to it.
+// say keeps a line with its position in the test.
 func (r *trial) say(failure bool, text string) {
 	place := testLine()
 	r.mu.Lock()
@@ -122,7 +122,7 @@ func (r *trial) say(failure bool, text string) {
 	fmt.Fprintf(&r.said, "\n%s: %s%s", place, mark, strings.TrimRight(text, "\n"))
 }
 
-// testLine is the line in a function Test… that the caller was called from.
+// testLine is the line in a function Test… from which the caller was called.
 func testLine() string {
 	var callers [32]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])

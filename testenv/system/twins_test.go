@@ -19,19 +19,19 @@ import (
 	"swerve/testenv/wait"
 )
 
-// twins is a lab whose uplinks are two modems of one make: in IPv4 they have the
-// same network, the same router, and give the gateway the same address.
+// twins is a lab whose uplinks are two modems of one model: in IPv4 they have the same
+// network, the same router, and give the gateway the same address.
 var twins = lab.Options{Twins: true}
 
-// Twins are told apart by their devices alone, and that is enough: probes go by
-// their own, a silent one is found and left, sessions move, answers reach.
+// Only their devices distinguish twins, and that is enough: probes use their own device,
+// a silent one is detected and left, sessions move, answers arrive.
 func TestTwins(t *testing.T) {
 	for _, spec := range []string{"black-hole", "carrier", "interface-down"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, twins, forgiving)
-				p := g.party(fiber)
-				g.Await("the limits of twins to be told", func(s *control.Status) bool {
+				g := startGateway(t, twins, quickRecovery)
+				p := g.clients(fiber)
+				g.Await("the limits of twins to be reported", func(s *control.Status) bool {
 					return slices.ContainsFunc(s.Problems, func(p control.Problem) bool {
 						return p.Code == "same-network" && p.Object == "lte" && strings.Contains(p.Text, "both have the address 192.168.8.100")
 					})
@@ -49,8 +49,8 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// Loose rp_filter, as many distributions have it, does no harm to twins; strict does,
-// and that is a warning.
+// Loose rp_filter, which many distributions set, does no harm to twins; strict does, and
+// that is a warning.
 func TestTwinsAndRPFilter(t *testing.T) {
 	for name, c := range map[string]struct {
 		filter   int
@@ -58,9 +58,9 @@ func TestTwinsAndRPFilter(t *testing.T) {
 	}{"strict": {1, control.Warning}, "loose": {2, control.Info}} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, forgiving)
+				g := newGateway(t, lab.Options{Twins: true, RPFilter: c.filter}, quickRecovery)
 				g.Start()
-				g.Await("the limits of twins to be told", func(s *control.Status) bool {
+				g.Await("the limits of twins to be reported", func(s *control.Status) bool {
 					i := slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "same-network" })
 					return i >= 0 && s.Problems[i].Severity == c.severity
 				})
@@ -68,7 +68,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 					return
 				}
 				g.Await("both to be up", lab.AllUp)
-				p := g.party(fiber)
+				p := g.clients(fiber)
 				f := g.Break(fiber, "black-hole")
 				g.leaves("black-hole", p, f.Onset)
 			})
@@ -76,7 +76,7 @@ func TestTwinsAndRPFilter(t *testing.T) {
 	}
 }
 
-// dialBy opens a TCP connection of the gateway's own, bound to a device.
+// dialBy opens a TCP connection from the gateway itself, bound to a device.
 func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
 	g.Helper()
 	d := net.Dialer{Timeout: wait.Patience, Control: func(_, _ string, raw syscall.RawConn) (err error) {
@@ -94,7 +94,7 @@ func (g *gateway) dialBy(device string, to netip.Addr) (c net.Conn) {
 	return c
 }
 
-// lives wants a connection that nobody speaks on to be open still.
+// lives checks that an idle connection is still open.
 func (g *gateway) lives(c net.Conn) {
 	g.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {

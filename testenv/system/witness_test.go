@@ -11,7 +11,7 @@ import (
 	"swerve/testenv/lab"
 )
 
-// out runs a witness in the gateway.
+// out runs a command line in the gateway and returns its output.
 func (g *gateway) out(line string) string {
 	g.Helper()
 	words := strings.Fields(line)
@@ -32,18 +32,18 @@ func (g *gateway) shell(script string) string {
 	return out
 }
 
-// What changes in the kernel's lists by itself.
+// What changes in the kernel's listings by itself.
 var (
 	expires  = regexp.MustCompile(` expires -?[0-9a-z]+`)
 	counters = regexp.MustCompile(`packets \d+ bytes \d+`)
 )
 
-// still takes out of a list what ticks by itself.
+// still replaces in a listing what changes by itself.
 func still(list string) string {
 	return counters.ReplaceAllString(expires.ReplaceAllString(list, ""), "packets N bytes N")
 }
 
-// routing is all rules and all routes of all tables.
+// routing lists all rules and all routes of all tables.
 func (g *gateway) routing() string {
 	g.Helper()
 	var b strings.Builder
@@ -55,7 +55,7 @@ func (g *gateway) routing() string {
 	return b.String()
 }
 
-// ours is what the daemon put into the kernel: rules, its routes and its table.
+// ours lists what the daemon put into the kernel: rules, its routes and its table.
 func (g *gateway) ours() string {
 	g.Helper()
 	var b strings.Builder
@@ -67,8 +67,8 @@ func (g *gateway) ours() string {
 	return b.String() + "# nft list table inet swerve\n" + inOrder(still(g.out("nft list table inet swerve")))
 }
 
-// inOrder sorts the chains, sets, maps and counters of a table: nft lists them in
-// the order in which they were made.
+// inOrder sorts the chains, sets, maps and counters of a table: nft lists them in the
+// order of their creation.
 func inOrder(table string) string {
 	blocks := strings.Split(strings.TrimSuffix(table, "}\n"), "\n\n")
 	blocks[0] = strings.TrimPrefix(blocks[0], "table inet swerve {\n")
@@ -79,7 +79,7 @@ func inOrder(table string) string {
 	return strings.Join(blocks, "\n\n") + "\n"
 }
 
-// tryOurs is ours where that can be listed: there may be no table just now.
+// tryOurs is ours, or empty while there is no table.
 func (g *gateway) tryOurs() string {
 	if _, err := g.Gateway.Run("nft", "list", "table", "inet", "swerve"); err != nil {
 		return ""
@@ -87,7 +87,7 @@ func (g *gateway) tryOurs() string {
 	return g.ours()
 }
 
-// ladders are the daemon's routes in all tables.
+// ladders lists the daemon's routes in all tables.
 func (g *gateway) ladders() string {
 	g.Helper()
 	return g.out("ip -4 route show table all proto 83") + g.out("ip -6 route show table all proto 83")
@@ -95,8 +95,8 @@ func (g *gateway) ladders() string {
 
 var device = regexp.MustCompile(` dev (\S+)`)
 
-// wayOf is the device by which the kernel sends what a LAN client sends to the
-// server, were it new.
+// wayOf returns the device by which the kernel would send a new packet of a LAN client
+// to the server.
 func (g *gateway) wayOf(f failover.Family) string {
 	g.Helper()
 	line := fmt.Sprintf("ip -%d route get %s from %s iif lan0", []int{4, 6}[f], lab.Servers[f], lanClient[f])
@@ -109,7 +109,7 @@ func (g *gateway) wayOf(f failover.Family) string {
 
 var lanClient = [2]netip.Addr{netip.MustParseAddr("192.168.10.10"), netip.MustParseAddr("fd00:10::10")}
 
-// kernelGoesBy wants the kernel to send what is new by an uplink, in both families.
+// kernelGoesBy checks that the kernel sends new packets by an uplink, in both families.
 func (g *gateway) kernelGoesBy(uplink int) {
 	g.Helper()
 	for _, f := range failover.Families {
@@ -119,7 +119,7 @@ func (g *gateway) kernelGoesBy(uplink int) {
 	}
 }
 
-// differ wants two lists to be equal, byte for byte, and shows where they are not.
+// differ checks that two listings are equal, byte for byte, and shows the difference.
 func (g *gateway) differ(what, before, after string) {
 	g.Helper()
 	if before == after {
@@ -128,7 +128,7 @@ func (g *gateway) differ(what, before, after string) {
 	g.Errorf("%s:\n%s", what, difference(before, after))
 }
 
-// difference lists the lines that only one of two lists has.
+// difference lists the lines that only one of two listings has.
 func difference(before, after string) string {
 	var b strings.Builder
 	count := map[string]int{}

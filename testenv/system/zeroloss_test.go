@@ -11,9 +11,9 @@ import (
 	"swerve/testenv/wire"
 )
 
-// A thousand packets a second each way and in each family, and new sessions beside
-// them, while the daemon is reloaded, stopped and started, and killed. Both ends
-// keep count: nothing may be missing.
+// A thousand packets a second each way and in each family, and new sessions in addition,
+// while the daemon is reloaded, stopped and started, and killed. Both ends count: nothing
+// may be missing.
 func TestNothingIsLost(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -24,7 +24,7 @@ func TestNothingIsLost(t *testing.T) {
 		{"reload", usual, false, func(g *gateway) { g.reloads(10) }},
 		{"restart", usual, false, func(g *gateway) { g.restarts(5) }},
 		{"kill -9", usual, false, func(g *gateway) { g.kills(20) }},
-		// Somebody else routed and masqueraded until then.
+		// The owner's own rules routed and masqueraded until then.
 		{"first start", masqueraded, true, (*gateway).startsUnder},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -43,13 +43,12 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// reloads has the configuration taken over again and again, with another content
-// each time.
+// reloads reloads the configuration repeatedly, with another content each time.
 func (g *gateway) reloads(times int) {
 	for i := range times {
 		text := twoUplinks
 		if i%2 == 0 {
-			text = forgiving
+			text = quickRecovery
 		}
 		g.Configure(text)
 		before := g.Status().Daemon.Generation
@@ -71,15 +70,15 @@ func (g *gateway) restarts(times int) {
 	}
 }
 
-// kills ends the daemon at instants drawn by lot: half of them while it starts.
+// kills kills the daemon at random instants: half of them while it starts.
 func (g *gateway) kills(times int) {
-	lots := rand.New(rand.NewPCG(*seed, 9))
+	random := rand.New(rand.NewPCG(*seed, 9))
 	for i := range times {
 		span := 100 * time.Millisecond
 		if i%2 == 0 {
 			span = 800 * time.Millisecond
 		}
-		time.Sleep(time.Duration(lots.Int64N(int64(span))))
+		time.Sleep(time.Duration(random.Int64N(int64(span))))
 		g.Kill()
 		if err := g.daemon.Start(); err != nil {
 			g.Fatal(err)
@@ -89,14 +88,14 @@ func (g *gateway) kills(times int) {
 	time.Sleep(time.Second)
 }
 
-// startsUnder is the very first start.
+// startsUnder starts the daemon for the first time.
 func (g *gateway) startsUnder() {
 	g.Start()
 	g.Await("all to be up", lab.AllUp)
 	time.Sleep(time.Second)
 }
 
-// countsAll runs something under traffic and wants every packet to have arrived.
+// countsAll runs do under traffic and checks that every packet has arrived.
 func (g *gateway) countsAll(do func()) {
 	g.Helper()
 	var all []*session
@@ -121,8 +120,8 @@ func (g *gateway) countsAll(do func()) {
 	}
 }
 
-// countsEqual compares what the client sent with what arrived at the server and
-// what came back.
+// countsEqual compares what the client sent with what arrived at the server and what
+// came back.
 func (s *session) countsEqual() {
 	s.g.Helper()
 	log, missing := s.sinceAnswered(), uint64(0)

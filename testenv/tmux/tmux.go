@@ -1,5 +1,5 @@
-// Package tmux gives tests a real terminal: a server of tmux(1) of their own, which
-// the kernel ends with the namespace that it runs in, however the test ends.
+// Package tmux gives tests a real terminal: their own server of tmux(1), which the
+// kernel kills with the namespace that it runs in, however the test ends.
 package tmux
 
 import (
@@ -31,28 +31,26 @@ func Start(t testing.TB, ns *netns.NS, folder string) *Server {
 	}
 	t.Cleanup(func() {
 		_ = s.Client("kill-server").Run() // or it has ended
-		_ = server.Wait()                 // its exit code is its own affair
+		_ = server.Wait()                 // its exit code does not matter
 	})
 	wait.For(t, "tmux to answer", func() bool { return s.Client("start-server").Run() == nil })
 	return s
 }
 
-// environment is a terminal's that shows UTF-8 and colours.
+// environment is that of a terminal with UTF-8 and colours.
 func (s *Server) environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "TMUX_TMPDIR=" + s.folder}
 }
 
-// Client prepares a command of tmux for the server. It never starts a server of its
-// own (-N): one that it started because it came first would take the socket, and
-// vanish again for want of a session.
+// Client prepares a tmux command for the server. It never starts a server itself (-N):
+// one started too early would take the socket, and exit again for lack of a session.
 func (s *Server) Client(args ...string) *exec.Cmd {
 	cmd := exec.Command("tmux", append([]string{"-N", "-u", "-L", "test"}, args...)...)
 	cmd.Env = s.environment()
 	return cmd
 }
 
-// Tmux runs a command of tmux and returns what it wrote. One that fails ends the
-// test.
+// Tmux runs a tmux command and returns its output. A failure ends the test.
 func (s *Server) Tmux(args ...string) string {
 	s.t.Helper()
 	out, err := s.Client(args...).CombinedOutput()
@@ -62,21 +60,21 @@ func (s *Server) Tmux(args ...string) string {
 	return string(out)
 }
 
-// Open runs a shell's command line in a terminal of that name and size, which then
-// shows its exit code and stays.
+// Open runs a shell command line in a terminal of that name and size, which then shows
+// its exit code and stays open.
 func (s *Server) Open(name string, width, height int, command string) {
 	s.t.Helper()
 	s.Tmux("new-session", "-d", "-s", name, "-x", fmt.Sprint(width), "-y", fmt.Sprint(height),
 		command+`; echo "exit code $?"; sleep 1000`)
 }
 
-// Press sends keys to a terminal, by tmux's names of them.
+// Press sends keys to a terminal, by tmux's names for them.
 func (s *Server) Press(name string, keys ...string) {
 	s.t.Helper()
 	s.Tmux(append([]string{"send-keys", "-t", name}, keys...)...)
 }
 
-// Page is what a terminal shows, and All what it has shown, too.
+// Page returns what a terminal shows, All also what it has shown before.
 func (s *Server) Page(name string) string { return s.Tmux("capture-pane", "-p", "-t", name) }
 func (s *Server) All(name string) string  { return s.Tmux("capture-pane", "-p", "-S", "-", "-t", name) }
 

@@ -13,8 +13,8 @@ import (
 	"swerve/testenv/netns"
 )
 
-// Bulk is a one-way UDP stream of numbered packets. The server keeps the numbers
-// that it got: see Server.Received.
+// Bulk is a one-way UDP stream of numbered packets. The server records the numbers it
+// received: see Server.Received.
 type Bulk struct {
 	stream uint64
 	conn   *net.UDPConn
@@ -24,7 +24,7 @@ type Bulk struct {
 	failed atomic.Uint64
 }
 
-// StartBulk sends so many packets a second, 1,000 or more, from a namespace to the
+// StartBulk sends rate packets a second, at least 1,000, from a namespace to the
 // server at Port of an address, until Stop.
 func StartBulk(ns *netns.NS, to netip.Addr, rate float64) (*Bulk, error) {
 	conn, err := ns.DialUDP(netip.AddrPortFrom(to, Port))
@@ -40,7 +40,7 @@ func StartBulk(ns *netns.NS, to netip.Addr, rate float64) (*Bulk, error) {
 func (b *Bulk) send(time.Time) {
 	var buf [messageLen]byte
 	message{kind: kindBulk, stream: b.stream, seq: b.sent.Load()}.put(buf[:])
-	// The number is used up also where the kernel refuses the packet: that is a loss.
+	// The number is used even if the kernel refuses the packet: that is a loss.
 	if _, err := b.conn.Write(buf[:]); err != nil {
 		b.failed.Add(1)
 	}
@@ -57,8 +57,8 @@ func (b *Bulk) Stop() {
 // Stream is the stream's number, for Server.Received.
 func (b *Bulk) Stream() uint64 { return b.stream }
 
-// Sent is how many packets were sent so far: their numbers are 0 to Sent-1.
+// Sent returns how many packets were sent so far: their numbers are 0 to Sent-1.
 func (b *Bulk) Sent() uint64 { return b.sent.Load() }
 
-// Refused is how many of them the client's kernel did not take.
+// Refused returns how many of them the client's kernel refused.
 func (b *Bulk) Refused() uint64 { return b.failed.Load() }

@@ -12,7 +12,7 @@ import (
 	"swerve/testenv/realtime"
 )
 
-// Kind is the way in which a client sends its requests.
+// Kind selects how a client sends its requests.
 type Kind string
 
 const (
@@ -25,7 +25,7 @@ const (
 // Options of a client.
 type Options struct {
 	Rate    float64       // requests a second; 0: 100
-	Timeout time.Duration // after which a request has no answer, and a dial has failed; 0: 1 s
+	Timeout time.Duration // after it a request counts as unanswered, and a dial as failed; 0: 1 s
 	Keep    int           // requests in the log; 0: DefaultKeep
 }
 
@@ -46,7 +46,7 @@ type Client struct {
 
 // load is what differs between the kinds.
 type load interface {
-	// send sends a request of the log, or notes why it cannot. It must not wait for
+	// send sends a request of the log, or records why it cannot. It must not wait for
 	// the network.
 	send(seq uint64)
 	// close ends the load once no more requests come and none is pending.
@@ -90,19 +90,19 @@ func (c *Client) newLoad() (load, error) {
 	case TCPStream:
 		return newTCPStream(c)
 	}
-	return nil, fmt.Errorf("there is no such kind")
+	return nil, fmt.Errorf("unknown kind")
 }
 
-// pace sends requests, each at its own time, whenever the one before was sent.
+// pace sends requests, each at its time, or as soon as the one before was sent.
 func (c *Client) pace(ctx context.Context) {
 	every(ctx, c.ns, c.opts.Rate, func(due time.Time) { c.load.send(c.log.add(due)) })
 }
 
-// longestSleep bounds how long a client takes to notice that it is to stop.
+// longestSleep bounds how long a client takes to notice that it has to stop.
 const longestSleep = 20 * time.Millisecond
 
-// every calls fn inside a namespace at a rate until the context ends, with the
-// instant at which each call was due. What it missed it catches up with.
+// every calls fn inside a namespace at a rate until the context ends, with the instant
+// at which each call was due. It makes up for missed calls.
 func every(ctx context.Context, ns *netns.NS, rate float64, fn func(due time.Time)) {
 	loop := func() {
 		began := time.Now()
@@ -115,11 +115,11 @@ func every(ctx context.Context, ns *netns.NS, rate float64, fn func(due time.Tim
 		}
 	}
 	if ns.Inside(loop) != nil {
-		loop() // the namespace is closed: what fn tries will say so
+		loop() // the namespace is closed: fn will report that
 	}
 }
 
-// sleep waits for an instant. It reports false when the context has ended.
+// sleep waits until an instant. It reports false if the context has ended.
 func sleep(ctx context.Context, until time.Time) bool {
 	for wait := time.Until(until); wait > 0 && ctx.Err() == nil; wait = time.Until(until) {
 		realtime.SleepUntil(time.Now().Add(min(wait, longestSleep)))
@@ -127,7 +127,7 @@ func sleep(ctx context.Context, until time.Time) bool {
 	return ctx.Err() == nil
 }
 
-// expire gives up requests whose time is over.
+// expire fails requests that have timed out.
 func (c *Client) expire(ctx context.Context) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -141,7 +141,7 @@ func (c *Client) expire(ctx context.Context) {
 	}
 }
 
-// Stop stops sending, waits until the fate of every request is known, for at most
+// Stop stops sending, waits until the result of every request is known, for at most
 // the timeout, and closes the sockets. A second Stop does nothing.
 func (c *Client) Stop() {
 	c.once.Do(func() {
@@ -158,11 +158,11 @@ func (c *Client) Stop() {
 // Stream is the client's number, for Server.Received.
 func (c *Client) Stream() uint64 { return c.stream }
 
-// Log is a copy of what is kept, in the order of sending.
+// Log returns a copy of the log, in the order of sending.
 func (c *Client) Log() []Request { return c.log.requests() }
 
-// Measure waits until the fate of the requests sent before an end is known, and
-// tells what a fault did to them.
+// Measure waits until the results of the requests sent before end are known, and
+// returns the effect of a fault on them.
 func (c *Client) Measure(onset, end time.Time) Outcome {
 	time.Sleep(time.Until(end))
 	for limit := end.Add(c.opts.Timeout + 100*time.Millisecond); c.log.pending(end) && time.Now().Before(limit); {
@@ -171,7 +171,7 @@ func (c *Client) Measure(onset, end time.Time) Outcome {
 	return Measure(c.Log(), onset, end)
 }
 
-// Breaks are the ends of a tcp-stream's connections so far; none for other kinds.
+// Breaks returns the ends of a tcp-stream's connections so far; none for other kinds.
 func (c *Client) Breaks() []Break {
 	if s, ok := c.load.(*tcpStream); ok {
 		return s.breaksSoFar()

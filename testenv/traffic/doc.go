@@ -1,25 +1,25 @@
-// Package traffic has the clients that tell what a fault felt like, and the server
-// that they talk to. It measures on the client's side, from the outside, with no
+// Package traffic has the clients that measure the effect of a fault, and the server
+// that answers them. It measures on the client's side, from the outside, with no
 // knowledge of the router in between.
 //
-// A Client sends requests at a fixed rate from a namespace and logs each: when it
-// was due, when it was sent, when the answer came, and by which address the
-// server had seen it, which tells the uplink. There are four kinds, each for both
+// A Client sends requests at a fixed rate from a namespace and logs for each when it
+// was due, when it was sent, when the answer came, and from which address the server
+// received it, which identifies the uplink. There are four kinds, each for both
 // families:
 //
 //	udp-sessions  each request from a fresh socket: a new flow
-//	udp-stream    all requests from one socket: one long flow, as of a VPN or a call
+//	udp-stream    all requests from one socket: one long flow, like a VPN or a call
 //	tcp-stream    requests over one connection, dialled again at once when it breaks
 //	tcp-sessions  a new connection for each request
 //
-// Bulk is a one-way stream whose numbers both ends keep, to prove that nothing
-// was lost.
+// Bulk is a one-way stream whose numbers both ends record, to prove that nothing was
+// lost.
 //
 // # What an interruption is
 //
-// It is counted on sending times: from the fault's onset to the sending of the
-// first request after which all are answered. So the round trip time is not in
-// it, and a request that is lost later prolongs it. See Measure.
+// It is measured on sending times: from the fault's onset to the sending of the first
+// request after which all are answered. So it does not include the round trip time,
+// and a request that is lost later prolongs it. See Measure.
 //
 // A machine that pauses delays the clients too. They compare when a request was
 // due with when it was sent; where that differs by more than MaxLateness near a

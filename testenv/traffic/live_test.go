@@ -40,10 +40,10 @@ func begin(t testing.TB, l *lab.Lab, kind traffic.Kind, to netip.Addr) *traffic.
 	return c
 }
 
-// answers waits until n requests in a row, the latest, have been answered.
+// answers waits until the latest n requests have been answered.
 func answers(t testing.TB, c *traffic.Client, n int) {
 	t.Helper()
-	wait.For(t, fmt.Sprintf("%s to have answers", c.Kind), func() bool {
+	wait.For(t, fmt.Sprintf("answers to %s", c.Kind), func() bool {
 		row := 0
 		for _, r := range c.Log() {
 			if !r.Answered.IsZero() {
@@ -68,14 +68,14 @@ func TestEveryKindInBothFamilies(t *testing.T) {
 				c.Stop() // harmless
 				checkLog(t, c, map[bool]netip.Addr{true: up.Address4, false: up.Address6}[to.Is4()])
 				if r := server.Received(c.Stream()); r.Count < 50 || len(r.Sources) != 1 {
-					t.Errorf("the server noted %+v", r)
+					t.Errorf("the server recorded %+v", r)
 				}
 			})
 		}
 	}
 }
 
-// checkLog looks at the requests of an undisturbed run.
+// checkLog checks the requests of an undisturbed run.
 func checkLog(t *testing.T, c *traffic.Client, via netip.Addr) {
 	t.Helper()
 	log := c.Log()
@@ -88,8 +88,8 @@ func checkLog(t *testing.T, c *traffic.Client, via netip.Addr) {
 		}
 		switch {
 		case r.Err == "" && r.Answered.IsZero():
-			t.Errorf("the fate of request %d is open after Stop: %+v", i, r)
-		case r.Err == "not connected" && c.Kind == traffic.TCPStream && i < 30: // the first dial takes its time
+			t.Errorf("the result of request %d is unknown after Stop: %+v", i, r)
+		case r.Err == "not connected" && c.Kind == traffic.TCPStream && i < 30: // the first dial takes a while
 		case r.Err != "":
 			t.Errorf("request %d: %s", i, r.Err)
 		case r.Answered.Sub(r.Sent) < 20*ms || r.Via != via:
@@ -113,7 +113,7 @@ func TestABlackHoleInterruptsNewSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := c.Measure(f.Onset, over.Add(500*ms))
-		// A busy machine makes the client late, and the bounds wider.
+		// On a busy machine the client is late, and the bounds are wider.
 		least, most := over.Sub(f.Onset)-50*ms-o.Lateness, over.Sub(f.Onset)+400*ms+o.Lateness
 		if !o.Over || o.Interruption < least || o.Interruption > most || o.Unanswered == 0 {
 			t.Errorf("to %s, cut for %v: %v", to, over.Sub(f.Onset), o)
@@ -187,7 +187,7 @@ func TestBulkProvesThatNothingIsLost(t *testing.T) {
 		}
 		time.Sleep(500 * ms)
 		b.Stop()
-		wait.For(t, "all to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
+		wait.For(t, "all packets to arrive", func() bool { return server.Received(b.Stream()).Count == b.Sent() })
 		if r := server.Received(b.Stream()); len(r.Missing) != 0 || r.Next != b.Sent() || b.Sent() < 800 || b.Refused() != 0 {
 			t.Errorf("sent %d (%d refused), the server has %+v", b.Sent(), b.Refused(), r)
 		}

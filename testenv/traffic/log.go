@@ -10,16 +10,16 @@ import (
 type Request struct {
 	Seq      uint64
 	Due      time.Time  // when it was to be sent
-	Sent     time.Time  // when it was; zero: it could not be, or not yet
-	Answered time.Time  // zero: it was not, or not yet
+	Sent     time.Time  // when it was sent; zero: it could not be, or not yet
+	Answered time.Time  // zero: not answered, or not yet
 	Via      netip.Addr // the source address that the server saw
-	Err      string     // why there will be no answer: what the socket said, or "no answer"
+	Err      string     // why there will be no answer: the socket's error, or "no answer"
 }
 
-// settled reports whether the fate of a request is known.
+// settled reports whether the result of a request is known.
 func (r Request) settled() bool { return r.Err != "" || !r.Answered.IsZero() }
 
-// at is the time by which a request counts.
+// at is the time that a request is counted at.
 func (r Request) at() time.Time {
 	if r.Sent.IsZero() {
 		return r.Due
@@ -31,13 +31,13 @@ func (r Request) at() time.Time {
 const DefaultKeep = 1 << 18
 
 // requestLog keeps the latest requests, in the order of their numbers. When it is
-// full the oldest goes.
+// full the oldest is dropped.
 type requestLog struct {
 	mu        sync.Mutex
 	keep      int
 	entries   []Request // a ring once it has grown to keep
 	first     uint64    // number of the oldest
-	next      uint64    // number of the one to come
+	next      uint64    // number of the next one
 	settledTo uint64    // all before are settled
 }
 
@@ -58,8 +58,8 @@ func (l *requestLog) add(due time.Time) (seq uint64) {
 
 func (l *requestLog) index(seq uint64) int { return int(seq % uint64(l.keep)) }
 
-// update changes an unsettled request; others, also those no longer kept, stay as
-// they are.
+// update changes an unsettled request; settled ones, and those no longer kept, stay
+// as they are.
 func (l *requestLog) update(seq uint64, fn func(*Request)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,15 +83,15 @@ func (l *requestLog) failed(seq uint64, why string) {
 	l.update(seq, func(r *Request) { r.Err = why })
 }
 
-// failRange gives up the unsettled requests from one number up to another, which
-// is left out.
+// failRange fails the unsettled requests from one number up to another, which is
+// excluded.
 func (l *requestLog) failRange(from, to uint64, why string) {
 	for seq := from; seq < to; seq++ {
 		l.failed(seq, why)
 	}
 }
 
-// expire gives up requests that were due before an instant.
+// expire fails requests that were due before an instant.
 func (l *requestLog) expire(before time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,8 +102,8 @@ func (l *requestLog) expire(before time.Time) {
 
 const noAnswer = "no answer"
 
-// pending reports whether the fate of a request that was due before an instant is
-// open.
+// pending reports whether the result of a request that was due before an instant is
+// unknown.
 func (l *requestLog) pending(before time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,8 +111,8 @@ func (l *requestLog) pending(before time.Time) bool {
 	return r != nil && r.Due.Before(before)
 }
 
-// oldest is the first request that is not settled; nil: there is none. The caller
-// holds mu.
+// oldest returns the first request that is not settled; nil if there is none. The
+// caller holds mu.
 func (l *requestLog) oldest() *Request {
 	l.settledTo = max(l.settledTo, l.first)
 	for ; l.settledTo < l.next; l.settledTo++ {
@@ -129,7 +129,7 @@ func (l *requestLog) nextSeq() uint64 {
 	return l.next
 }
 
-// requests copies the log.
+// requests returns a copy of the log.
 func (l *requestLog) requests() []Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()

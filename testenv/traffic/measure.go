@@ -7,23 +7,23 @@ import (
 )
 
 // MaxLateness is how much later than due a client, or a wire, may send near a
-// fault. Beyond, the machine was not there: the measurement is void.
+// fault. Beyond it the machine was paused: the measurement is void.
 const MaxLateness = 25 * time.Millisecond
 
-// Outcome is what one fault did to one client.
+// Outcome is the effect of one fault on one client.
 type Outcome struct {
-	Requests   int // that were sent between the fault's onset and the end
-	Unanswered int // of them
-	// Interruption runs from the onset to the sending of the first request after
-	// which all are answered; 0 where that one was sent before the onset. When it
-	// is not Over it is a lower bound, to the sending of the last request.
+	Requests   int // sent between the fault's onset and the end
+	Unanswered int // of these
+	// Interruption is the time from the onset to the sending of the first request
+	// after which all are answered; 0 if that one was sent before the onset. If it is
+	// not Over it is a lower bound, up to the sending of the last request.
 	Interruption time.Duration
 	Over         bool
 	SlowestReply time.Duration // from sending to answer
 	Lateness     time.Duration // the worst of the client's own sending
 }
 
-// Void reports whether the client was so late that the outcome means nothing.
+// Void reports whether the client was so late that the outcome is meaningless.
 func (o Outcome) Void() bool { return o.Lateness > MaxLateness }
 
 func (o Outcome) String() string {
@@ -37,14 +37,14 @@ func (o Outcome) String() string {
 	return text
 }
 
-// Measure tells what a fault did, from a log in order: of the requests sent before
-// an end at which their fate was known. A request counts from its sending, or from
-// when it was due if it could not be sent.
+// Measure returns the effect of a fault, from a log in order: of the requests sent
+// before an end at which their results were known. A request is counted at its sending,
+// or when it was due if it could not be sent.
 func Measure(log []Request, onset, end time.Time) Outcome {
 	log = slices.Clone(log)
 	slices.SortStableFunc(log, func(a, b Request) int { return a.at().Compare(b.at()) })
 	o := Outcome{Over: true}
-	resumed, down := onset, false // when the requests that now are all answered began
+	resumed, down := onset, false // when the current run of answered requests began
 	for _, r := range log {
 		at := r.at()
 		if !at.Before(end) {

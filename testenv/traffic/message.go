@@ -15,16 +15,16 @@ const messageLen = 64
 // saw.
 type message struct {
 	kind   byte
-	stream uint64 // tells clients apart
+	stream uint64 // identifies the client
 	seq    uint64
 	from   netip.AddrPort // in answers
 }
 
 const (
-	magic = 0x53575654 // so that a stray packet is not taken for a message
+	magic = 0x53575654 // distinguishes a message from a stray packet
 
 	kindRequest = 1 // to be answered
-	kindBulk    = 2 // to be noted
+	kindBulk    = 2 // to be recorded
 )
 
 // put writes m to the beginning of b, which has messageLen bytes.
@@ -41,7 +41,7 @@ func (m message) put(b []byte) {
 	}
 }
 
-// parse reads what put wrote. It reports false for anything else.
+// parse parses what put wrote. It reports false for anything else.
 func parse(b []byte) (m message, ok bool) {
 	if len(b) != messageLen || binary.BigEndian.Uint32(b) != magic {
 		return message{}, false

@@ -14,8 +14,8 @@ var start = time.Now()
 
 const ms = time.Millisecond
 
-// story writes a log of a request each 10 ms, one letter each: A answered after
-// 20 ms, x not, - could not be sent at all, L answered but sent 30 ms late.
+// story makes a log of one request each 10 ms, one letter each: A answered after
+// 20 ms, x not answered, - not sent, L answered but sent 30 ms late.
 func story(text string) (log []Request) {
 	for i, c := range text {
 		due := start.Add(time.Duration(i) * 10 * ms)
@@ -76,7 +76,7 @@ func TestInterruption(t *testing.T) {
 	}
 }
 
-// The definition, word by word: try each request as the first after which all are
+// The definition, literally: try each request as the first after which all are
 // answered.
 func interruptionByDefinition(log []Request, onset time.Time) (time.Duration, bool) {
 	for i, r := range log {
@@ -125,10 +125,10 @@ func TestResetDelay(t *testing.T) {
 	}
 	b.Reset = time.Time{}
 	if _, ok := b.ResetDelay(at(0)); ok {
-		t.Error("there was no reset")
+		t.Error("no reset")
 	}
 	if !b.LastSent().Equal(at(50*ms)) || !(Break{}).LastSent().IsZero() {
-		t.Error("LastSent is not the last segment, or not zero without one")
+		t.Error("LastSent is not the last segment, or not zero if there is none")
 	}
 }
 
@@ -142,12 +142,12 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 		b := make([]byte, messageLen)
 		m.put(b)
 		if got, ok := parse(b); !ok || got != m {
-			t.Fatalf("%+v came out as %+v, %v", m, got, ok)
+			t.Fatalf("%+v is parsed as %+v, %v", m, got, ok)
 		}
 	})
 	for _, b := range [][]byte{nil, make([]byte, messageLen), make([]byte, messageLen-1), make([]byte, messageLen+1)} {
 		if m, ok := parse(b); ok {
-			t.Errorf("%d zero bytes are taken for %+v", len(b), m)
+			t.Errorf("%d zero bytes are parsed as %+v", len(b), m)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func TestLogKeepsTheLatest(t *testing.T) {
 		t.Errorf("kept from %d: %q", l.requests()[0].Seq, got)
 	}
 	if !l.pending(start.Add(time.Hour)) || l.pending(start.Add(6*ms)) {
-		t.Error("requests 6 and 7 are open, and none that was due before 6 ms")
+		t.Error("requests 6 and 7 are pending, and none that was due before 6 ms")
 	}
 	l.expire(start.Add(7 * ms))
 	if r := l.requests(); r[0].Err != noAnswer || r[1].Err != "" {
@@ -191,7 +191,7 @@ func TestReceivedNumbers(t *testing.T) {
 		if i >= 3 {
 			from = b
 		}
-		v.note(seq, from, start.Add(time.Duration(i)*ms))
+		v.record(seq, from, start.Add(time.Duration(i)*ms))
 	}
 	r := v.report()
 	if r.Count != 6 || r.Duplicates != 1 || r.Reordered != 1 || r.Next != 132 || r.Truncated {
@@ -204,9 +204,9 @@ func TestReceivedNumbers(t *testing.T) {
 	if !slices.Equal(r.Sources, want) {
 		t.Errorf("sources %v, want %v", r.Sources, want)
 	}
-	v.note(maxNumber, b, start)
+	v.record(maxNumber, b, start)
 	if !v.report().Truncated {
-		t.Error("a number beyond the bound is not told")
+		t.Error("a number beyond the bound is not reported")
 	}
 }
 

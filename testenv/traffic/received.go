@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Received is what the server has of one client's messages.
+// Received is what the server has recorded of one client's messages.
 type Received struct {
-	Count      uint64 // different numbers
+	Count      uint64 // distinct numbers
 	Duplicates uint64
-	Reordered  uint64 // came after one with a higher number
+	Reordered  uint64 // arrived after one with a higher number
 	Next       uint64 // one more than the highest number
 	Missing    []Range
 	Sources    []Source
-	Truncated  bool // there was more to note than there is room for
+	Truncated  bool // there was more to record than there is room for
 }
 
 // Range is the numbers from First to Last, both included.
@@ -33,14 +33,14 @@ const (
 	maxSources = 1024
 )
 
-// received keeps a bit for each number.
+// received records a bit for each number.
 type received struct {
 	bits    []uint64
 	r       Received
 	sources []Source
 }
 
-func (v *received) note(seq uint64, from netip.Addr, at time.Time) {
+func (v *received) record(seq uint64, from netip.Addr, at time.Time) {
 	v.noteSource(seq, from, at)
 	if seq >= maxNumber {
 		v.r.Truncated = true

@@ -11,7 +11,7 @@ import (
 	"swerve/testenv/packet"
 )
 
-// Server answers the clients and notes which addresses they come from.
+// Server answers the clients and records which addresses they come from.
 type Server struct {
 	tasks     sync.WaitGroup
 	packets   []*net.UDPConn
@@ -25,7 +25,7 @@ type Server struct {
 
 const (
 	maxConns   = 16384 // further TCP connections are closed at once
-	maxStreams = 1024  // further clients are answered, not noted
+	maxStreams = 1024  // further clients are answered, not recorded
 )
 
 // Serve starts a server on Port of each address, inside a namespace that has them.
@@ -39,7 +39,7 @@ func Serve(ns *netns.NS, addrs ...netip.Addr) (*Server, error) {
 			return nil, err
 		}
 		udp := pc.(*net.UDPConn)
-		roomy(udp)
+		enlargeBuffer(udp)
 		s.packets = append(s.packets, udp)
 		s.tasks.Go(func() { s.answerPackets(udp) })
 		l, err := ns.Listen("tcp", at)
@@ -83,11 +83,11 @@ func (s *Server) answerPackets(pc *net.UDPConn) {
 			continue
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		s.note(m, from.Addr(), time.Now())
+		s.record(m, from.Addr(), time.Now())
 		if m.kind == kindRequest {
 			m.from = from
 			m.put(buf)
-			_, _ = pc.WriteToUDPAddrPort(buf[:messageLen], from) // as lost as any packet
+			_, _ = pc.WriteToUDPAddrPort(buf[:messageLen], from) // a lost answer, like any lost packet
 		}
 	}
 }
@@ -141,7 +141,7 @@ func (s *Server) answerStream(c net.Conn) {
 		if !ok {
 			return
 		}
-		s.note(m, from.Addr(), time.Now())
+		s.record(m, from.Addr(), time.Now())
 		m.from = from
 		m.put(buf)
 		if _, err := c.Write(buf); err != nil {
@@ -150,7 +150,7 @@ func (s *Server) answerStream(c net.Conn) {
 	}
 }
 
-func (s *Server) note(m message, from netip.Addr, at time.Time) {
+func (s *Server) record(m message, from netip.Addr, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.streams[m.stream]
@@ -161,10 +161,10 @@ func (s *Server) note(m message, from netip.Addr, at time.Time) {
 		r = &received{}
 		s.streams[m.stream] = r
 	}
-	r.note(m.seq, from, at)
+	r.record(m.seq, from, at)
 }
 
-// Received tells what came of a client's stream so far.
+// Received returns what was recorded of a client's stream so far.
 func (s *Server) Received(stream uint64) Received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,9 +178,8 @@ func (s *Server) Received(stream uint64) Received {
 // 10,000 packets a second.
 const readBuffer = 8 << 20
 
-// roomy gives a socket a large buffer; where the machine refuses, the usual one
-// has to do.
-func roomy(c *net.UDPConn) {
+// enlargeBuffer gives a socket a large buffer, or leaves the usual one if the machine refuses.
+func enlargeBuffer(c *net.UDPConn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return

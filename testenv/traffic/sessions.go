@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// sessions asks each request over a connection of its own.
+// sessions sends each request over a connection of its own.
 type sessions struct {
 	c     *Client
 	begin func(seq uint64) (finish func() error, err error)
-	room  chan struct{} // a place for each session that is open at a time
+	room  chan struct{} // a token for each open session
 	tasks sync.WaitGroup
 }
 
-// maxSessions is how many may be open at a time. A request that finds no room
-// fails, and says so.
+// maxSessions is how many may be open at a time. A further request fails with an error
+// that reports this.
 const maxSessions = 4096
 
 func newUDPSessions(c *Client) *sessions {
@@ -53,7 +53,7 @@ func (s *sessions) send(seq uint64) {
 
 func (s *sessions) close() { s.tasks.Wait() }
 
-// beginUDP sends one request from a fresh socket; what it returns waits for the
+// beginUDP sends one request from a fresh socket; the returned function waits for the
 // answer.
 func (c *Client) beginUDP(seq uint64) (finish func() error, err error) {
 	conn, err := c.ns.DialUDP(c.To)
@@ -67,7 +67,7 @@ func (c *Client) beginUDP(seq uint64) (finish func() error, err error) {
 	return func() error { defer conn.Close(); return c.await(conn, seq) }, nil
 }
 
-// beginTCP has a fresh connection made; the request counts from here, its dial.
+// beginTCP dials a new connection; the request is counted from its dial.
 func (c *Client) beginTCP(seq uint64) (finish func() error, err error) {
 	now := time.Now()
 	c.log.sent(seq, now)
@@ -86,7 +86,7 @@ func (c *Client) beginTCP(seq uint64) (finish func() error, err error) {
 	}, nil
 }
 
-// ask sends a request that began at an instant. The answer has to come within the
+// ask sends a request that began at an instant. The answer has to arrive within the
 // timeout.
 func (c *Client) ask(conn net.Conn, seq uint64, began time.Time) error {
 	buf := make([]byte, messageLen)
@@ -107,7 +107,7 @@ func (c *Client) await(conn net.Conn, seq uint64) error {
 	}
 	m, ok := parse(buf)
 	if !ok || m.stream != c.stream || m.seq != seq {
-		return errors.New("the answer is not to this request")
+		return errors.New("the answer belongs to another request")
 	}
 	c.log.answered(m, time.Now())
 	return nil

@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	maxSegments = 256 // kept of a flow, the latest
-	maxFlows    = 64  // watched, those begun last
+	maxSegments = 256 // the latest, kept per flow
+	maxFlows    = 64  // the latest, watched
 )
 
-// tap watches the TCP segments between a client's namespace and a server: TCP_INFO
-// tells of the last one to a few milliseconds only, and nothing of resets.
+// tap watches the TCP segments between a client's namespace and a server: TCP_INFO has
+// the time of the last one to a few milliseconds only, and nothing about resets.
 type tap struct {
 	file *os.File
 	task sync.WaitGroup
 
 	mu    sync.Mutex
 	flows map[uint16]*flow // by the client's port
-	order []uint16         // as they began
+	order []uint16         // in the order of their start
 }
 
 type flow struct {
@@ -63,7 +63,7 @@ func (t *tap) close() {
 	t.task.Wait()
 }
 
-// The places of fields after the network header; packets have no options.
+// The offsets of fields after the network header; packets have no options.
 const (
 	ip4Len, ip6Len     = 20, 40
 	ip4Proto, ip6Proto = 9, 6
@@ -71,7 +71,7 @@ const (
 	flagRST            = 0x04
 )
 
-// tcpWith writes a filter for the TCP segments of a family with a server's port.
+// tcpWith assembles a filter for the TCP segments of a family with a server's port.
 func tcpWith(server netip.AddrPort) ([]unix.SockFilter, error) {
 	version, header, proto := uint32(0x40), uint32(ip4Len), uint32(ip4Proto)
 	if server.Addr().Is6() {
@@ -101,7 +101,7 @@ func tcpWith(server netip.AddrPort) ([]unix.SockFilter, error) {
 	return filter, nil
 }
 
-// run notes segments until close.
+// run records segments until close.
 func (t *tap) run(conn syscall.RawConn, ip4 bool) {
 	header := ip6Len
 	if ip4 {
@@ -124,12 +124,12 @@ func (t *tap) run(conn syscall.RawConn, ip4 bool) {
 		if err != nil || !ok || n < header+tcpFlags+1 {
 			continue
 		}
-		t.note(l.Pkttype == unix.PACKET_OUTGOING, buf[header:n], packet.Arrival(control[:nc], time.Now()))
+		t.record(l.Pkttype == unix.PACKET_OUTGOING, buf[header:n], packet.Arrival(control[:nc], time.Now()))
 	}
 }
 
-// note takes a segment: to the server, or from it.
-func (t *tap) note(outgoing bool, tcp []byte, at time.Time) {
+// record records a segment to or from the server.
+func (t *tap) record(outgoing bool, tcp []byte, at time.Time) {
 	port := binary.BigEndian.Uint16(tcp[2:])
 	if outgoing {
 		port = binary.BigEndian.Uint16(tcp[0:])
@@ -151,7 +151,7 @@ func (t *tap) note(outgoing bool, tcp []byte, at time.Time) {
 	}
 }
 
-// begin makes room for a flow. The caller holds mu.
+// begin adds a flow and drops the oldest if there are too many. The caller holds mu.
 func (t *tap) begin(port uint16) *flow {
 	if len(t.order) == maxFlows {
 		delete(t.flows, t.order[0])
@@ -163,7 +163,7 @@ func (t *tap) begin(port uint16) *flow {
 	return f
 }
 
-// of gives the flow of a connection by its local address. It may still grow: the
+// of returns the flow of a connection by its local address. It may still grow: the
 // tap can be behind the application, which learns of a reset from the same kernel.
 func (t *tap) of(local net.Addr) *flow {
 	port := uint16(local.(*net.TCPAddr).Port)
@@ -175,8 +175,8 @@ func (t *tap) of(local net.Addr) *flow {
 	return t.begin(port)
 }
 
-// tell copies what is known of a flow.
-func (t *tap) tell(f *flow) (segments []time.Time, reset time.Time) {
+// history returns a copy of what was recorded of a flow.
+func (t *tap) history(f *flow) (segments []time.Time, reset time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(f.segments), f.reset

@@ -14,12 +14,12 @@ import (
 
 // Break is the end of one connection of a tcp-stream, and what followed.
 type Break struct {
-	At        time.Time // when the application had the error
+	At        time.Time // when the application received the error
 	Err       string
-	Reset     time.Time   // when the reset arrived at the client's machine; zero: there was none
+	Reset     time.Time   // when the reset arrived at the client's machine; zero: none
 	Segments  []time.Time // the client's last segments, in order, at most maxSegments
-	Dials     int         // attempts since, with the one that succeeded
-	Redialled time.Time   // when the next connection stood; zero: not yet
+	Dials     int         // attempts since, including the one that succeeded
+	Redialled time.Time   // when the next connection was established; zero: not yet
 
 	flow *flow
 }
@@ -32,9 +32,8 @@ func (b Break) LastSent() time.Time {
 	return b.Segments[len(b.Segments)-1]
 }
 
-// ResetDelay is how long after its first segment that followed an instant the
-// client had its reset. It reports false where there was no such segment or no
-// reset.
+// ResetDelay is the time from the first segment sent after an instant to the client's
+// reset. It reports false if there was no such segment or no reset.
 func (b Break) ResetDelay(after time.Time) (time.Duration, bool) {
 	for _, at := range b.Segments {
 		if !at.Before(after) && !b.Reset.IsZero() {
@@ -59,7 +58,7 @@ type tcpStream struct {
 
 	mu     sync.Mutex
 	conn   *net.TCPConn // nil: being dialled
-	refuse error        // why conn took no more; nil: it did
+	refuse error        // why conn accepted no more; nil while it does
 	breaks []Break
 }
 
@@ -97,7 +96,7 @@ func (s *tcpStream) run(ctx context.Context) {
 	}
 }
 
-// dial makes one attempt; nil: it failed.
+// dial makes one attempt; nil if it failed.
 func (s *tcpStream) dial(ctx context.Context) *net.TCPConn {
 	limited, cancel := context.WithTimeout(ctx, s.c.opts.Timeout)
 	defer cancel()
@@ -113,8 +112,8 @@ func (s *tcpStream) dial(ctx context.Context) *net.TCPConn {
 	return nil
 }
 
-// use makes a connection the one over which requests go, and tells why the one
-// before took no more of them, where it did not.
+// use makes a connection the one for further requests, and returns why the previous
+// one accepted no more of them; nil if it did.
 func (s *tcpStream) use(conn *net.TCPConn) (refused error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +122,7 @@ func (s *tcpStream) use(conn *net.TCPConn) (refused error) {
 	return refused
 }
 
-// read takes answers until the connection ends, and returns why.
+// read reads answers until the connection ends, and returns why it ended.
 func (s *tcpStream) read(conn net.Conn) error {
 	buf := make([]byte, messageLen)
 	for {
@@ -150,12 +149,12 @@ func (s *tcpStream) send(seq uint64) {
 	}
 	if s.refuse != nil {
 		s.c.log.failed(seq, s.refuse.Error())
-		s.conn.Close() // read sees it, and run dials again
+		s.conn.Close() // read returns, and run dials again
 	}
 }
 
-// push hands bytes to the kernel without waiting. A connection whose buffers are
-// full is broken: a deadline would also pass while this machine pauses.
+// push hands bytes to the kernel without waiting. A connection whose buffers are full
+// counts as broken: a deadline would also pass while this machine pauses.
 func push(conn *net.TCPConn, b []byte) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -194,7 +193,7 @@ func (s *tcpStream) noteDial(succeeded bool) {
 	}
 	b := &s.breaks[len(s.breaks)-1]
 	if !b.Redialled.IsZero() {
-		return // its successors did not fit
+		return // there was no room for its successors
 	}
 	b.Dials++
 	if succeeded {
@@ -207,7 +206,7 @@ func (s *tcpStream) breaksSoFar() []Break {
 	defer s.mu.Unlock()
 	all := slices.Clone(s.breaks)
 	for i := range all {
-		all[i].Segments, all[i].Reset = s.tap.tell(all[i].flow)
+		all[i].Segments, all[i].Reset = s.tap.history(all[i].flow)
 	}
 	return all
 }

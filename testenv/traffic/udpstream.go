@@ -20,7 +20,7 @@ func newUDPStream(c *Client) (*udpStream, error) {
 	if err != nil {
 		return nil, err
 	}
-	roomy(conn)
+	enlargeBuffer(conn)
 	s := &udpStream{c: c, conn: conn}
 	s.task.Go(s.read)
 	return s, nil
@@ -34,8 +34,8 @@ func (s *udpStream) send(seq uint64) {
 	}
 }
 
-// read takes answers until the socket is closed. Errors before are what ICMP
-// brought: the stream goes on.
+// read reads answers until the socket is closed. Errors before that are ICMP errors:
+// the stream continues.
 func (s *udpStream) read() {
 	buf := make([]byte, 2048)
 	for {

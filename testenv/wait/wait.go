@@ -8,10 +8,10 @@ import (
 )
 
 // Patience bounds each wait whose context has no deadline. It is generous, since it
-// only ends what went wrong.
+// matters only where something went wrong.
 const Patience = 40 * time.Second
 
-// The pauses between polls double from the first to the longest.
+// The pause between polls doubles from the first to the longest.
 const (
 	firstPause   = time.Millisecond
 	longestPause = 50 * time.Millisecond
@@ -25,7 +25,7 @@ func Until(ctx context.Context, what string, holds func() bool) error {
 	begin := time.Now()
 	for pause := firstPause; !holds(); pause = min(2*pause, longestPause) {
 		if err := Sleep(ctx, pause); err != nil {
-			return fmt.Errorf("waited %v in vain for %s: %w", time.Since(begin).Round(time.Millisecond), what, err)
+			return fmt.Errorf("waited %v for %s: %w", time.Since(begin).Round(time.Millisecond), what, err)
 		}
 	}
 	return nil
@@ -39,7 +39,7 @@ func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, Patience)
 }
 
-// Sleep waits for a while; the error is ctx's where that ended meanwhile.
+// Sleep waits for d, and returns ctx's error if ctx ends first.
 func Sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -56,7 +56,7 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// For is Until for a test, which ends where the wait is in vain.
+// For is Until for a test; it ends the test where the wait fails.
 func For(t TB, what string, holds func() bool) {
 	t.Helper()
 	if err := Until(t.Context(), what, holds); err != nil {

@@ -10,8 +10,8 @@ import (
 	"swerve/testenv/wire"
 )
 
-// BenchmarkTiming sends 1,000 packets a second over a delay of 10 ms and tells how
-// much longer each took, and what the whole process used of one core meanwhile.
+// BenchmarkTiming sends 1,000 packets a second over a delay of 10 ms and reports how
+// much longer each took, and what share of one core the whole process used meanwhile.
 func BenchmarkTiming(b *testing.B) {
 	const delay = 10 * ms
 	bench := newBench(b, wire.Options{ToISP: wire.Path{Delay: delay}})

@@ -1,32 +1,31 @@
-// Package wire is a cable between two network namespaces that a program can
-// spoil while traffic runs over it: delay, jitter, loss, rate, stalls, silence
-// beyond the far router, and a pulled plug.
+// Package wire is a cable between two network namespaces that a program can impair
+// while traffic runs over it: delay, jitter, loss, rate, stalls, silence beyond the
+// far router, and a pulled plug.
 //
-// Many kernels lack netem, and none can say afterwards how late a frame really
-// was; so the wire runs in user space. Each end is a veth whose peer lies in a
-// hidden namespace. There, packet sockets take the frames from one peer and put
-// them out of the other when their time has come:
+// Many kernels lack netem, and none can report afterwards how late a frame really
+// was; so the wire runs in user space. Each end is a veth whose peer is in a hidden
+// namespace. There, packet sockets receive the frames from one peer and send them out
+// of the other when they are due:
 //
 //	gateway [wan0]══[peer] packet socket → direction → packet socket [peer]══[wan] ISP
 //
-// Offloads are off on every end, so the frames that cross are whole: no longer
-// than the MTU, with right checksums.
+// Offloads are off on every end, so frames cross as on a real cable: no longer than
+// the MTU, with correct checksums.
 //
 // # What happens to a frame
 //
-// In each direction, in this order: loss by lot, room in the queue (a full queue
+// In each direction, in this order: random loss, room in the queue (a full queue
 // drops), sending at the rate, then delay with jitter. Frames never overtake each
-// other. The filter and the check of sources sit at the ISP's end, where a router
-// would drop: what travels towards the gateway when a filter is set still
-// arrives. A stall keeps what would leave, and lets all of it go in order at its
-// end.
+// other. The filter and the check of sources are at the ISP's end, where a router
+// would drop: frames on their way to the gateway when a filter is set still arrive. A
+// stall keeps the frames that are due, and releases all of them in order at its end.
 //
-// # How exact it is
+// # Precision
 //
-// A frame's time counts from the moment that the kernel took it from the link,
-// not from when this process got to read it, so a busy process delays only
-// frames whose time is already over. One thread for each wire sleeps in ppoll until the
-// next frame is due: on an idle machine frames leave within a few tenths of a
-// millisecond of their time. How late the latest was is kept, since a
-// measurement taken while the machine paused means nothing: see Wire.Lateness.
+// A frame's delay counts from the moment that the kernel received it from the link,
+// not from when this process read it, so a busy process delays only frames that are
+// already due. One thread for each wire sleeps in ppoll until the next frame is due:
+// on an idle machine frames leave within a few tenths of a millisecond of their time.
+// The wire records the worst lateness, since a measurement taken while the machine
+// paused is meaningless: see Wire.Lateness.
 package wire

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Filter is what the ISP's end of a wire lets through.
+// Filter selects what the ISP's end of a wire forwards.
 type Filter int
 
 const (
@@ -15,9 +15,9 @@ const (
 	// DropBeyond is a black-hole beyond the ISP's router: it still answers ARP,
 	// neighbour discovery and ping, sends its advertisements, and forwards nothing.
 	DropBeyond
-	DropBeyond4 // the same for IPv4 alone
-	DropBeyond6 // the same for IPv6 alone
-	// DropAll is a router that died with its link still up.
+	DropBeyond4 // the same for IPv4 only
+	DropBeyond6 // the same for IPv6 only
+	// DropAll is a router that is dead while its link is up.
 	DropAll
 )
 
@@ -29,8 +29,7 @@ func (f Filter) String() string {
 	return names[f]
 }
 
-// passes reports whether a frame gets through the filter, given the router's own
-// addresses.
+// passes reports whether a frame passes the filter, given the router's own addresses.
 func (f Filter) passes(h header, routers []netip.Addr) bool {
 	switch f {
 	case PassAll:
@@ -55,8 +54,8 @@ func staysOnLink(h header, routers []netip.Addr) bool {
 		slices.Contains(routers, h.src) || slices.Contains(routers, h.dst)
 }
 
-// native reports whether an ISP accepts a frame's source from this customer, as
-// BCP 38 has it. No list accepts all.
+// native reports whether an ISP accepts a frame's source from this customer, as BCP 38
+// recommends. An empty list accepts all.
 func native(h header, prefixes []netip.Prefix) bool {
 	if len(prefixes) == 0 || !h.src.IsValid() || h.src.IsUnspecified() || h.src.IsLinkLocalUnicast() {
 		return true
@@ -64,14 +63,14 @@ func native(h header, prefixes []netip.Prefix) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(h.src) })
 }
 
-// header is what the wire looks at. The addresses of a frame that is not IP, or
-// too short, are not valid.
+// header is what the wire reads of a frame. The addresses of a frame that is not IP,
+// or too short, are not valid.
 type header struct{ src, dst netip.Addr }
 
 // Ethernet II.
 const (
 	macLen     = 14
-	etherTypeA = 12 // the type's place
+	etherTypeA = 12 // the type's offset
 	typeIPv4   = 0x0800
 	typeIPv6   = 0x86dd
 )

@@ -28,7 +28,7 @@ func TestFilters(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		frame  []byte
-		passes string // b, 4, 6: it gets through DropBeyond, DropBeyond4, DropBeyond6
+		passes string // b, 4, 6: it passes DropBeyond, DropBeyond4, DropBeyond6
 	}{
 		{"ARP", arp, "b46"},
 		{"a runt", arp[:10], "b46"},

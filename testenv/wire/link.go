@@ -10,9 +10,8 @@ import (
 	"swerve/testenv/packet"
 )
 
-// offloads hand work to the other end of a link that the wire must see done:
-// checksums left open, packets of 64 KiB. In the order in which they depend on
-// each other.
+// offloads leave work to the other end of a link that the wire must see done:
+// missing checksums, packets of 64 KiB. In the order of their dependencies.
 var offloads = [...]struct {
 	name    string
 	command uint32
@@ -24,8 +23,8 @@ var offloads = [...]struct {
 	{"transmit checksums", unix.ETHTOOL_STXCSUM},
 }
 
-// DisableOffloads turns off what makes the frames on a link differ from those on
-// a real cable.
+// DisableOffloads turns off what makes the frames on a link differ from those on a
+// real cable.
 func DisableOffloads(ns *netns.NS, link string) error {
 	return ns.Do(func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -42,7 +41,7 @@ func DisableOffloads(ns *netns.NS, link string) error {
 	})
 }
 
-// ethtool sets one value of a link. x/sys has no call for those with data.
+// ethtool sets one value of a link. x/sys has no function for this kind of request.
 func ethtool(fd int, link string, command, value uint32) error {
 	data := struct{ command, value uint32 }{command, value}
 	var req struct { // struct ifreq of <linux/if.h>
@@ -59,8 +58,8 @@ func ethtool(fd int, link string, command, value uint32) error {
 	return nil
 }
 
-// makeEnd makes one end's link, down, with its peer up in the hidden namespace,
-// and returns a packet socket on the peer.
+// makeEnd makes one end's link, down, with its peer up in the hidden namespace, and
+// returns a packet socket on the peer.
 func makeEnd(hidden *netns.NS, peer string, end End) (fd int, err error) {
 	if err := netns.Veth(end.NS, end.Link, hidden, peer); err != nil {
 		return -1, err
@@ -68,7 +67,7 @@ func makeEnd(hidden *netns.NS, peer string, end End) (fd int, err error) {
 	for _, err := range []error{
 		DisableOffloads(end.NS, end.Link),
 		DisableOffloads(hidden, peer),
-		// The peer is a piece of cable: it must not speak itself.
+		// The peer is a piece of cable: it must not send anything itself.
 		hidden.SetSysctl("net/ipv6/conf/"+peer+"/disable_ipv6", "1"),
 		hidden.SetUp(peer),
 	} {

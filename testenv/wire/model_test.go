@@ -15,7 +15,7 @@ func newLane(p Path) *lane {
 	return &lane{path: p, rng: rand.New(rand.NewPCG(1, 2))}
 }
 
-// offer sends frames of a length at offsets and returns when each kept one leaves.
+// offer sends frames of a length at offsets and returns when each accepted one leaves.
 func offer(l *lane, length int, at ...time.Duration) (due []time.Duration) {
 	for _, d := range at {
 		if l.accept(make([]byte, length), start.Add(d)) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Direction is one of the two ways over a wire, or Both.
+// Direction is one of the two directions of a wire, or Both.
 type Direction int
 
 const (
@@ -14,32 +14,32 @@ const (
 	Both      = ToISP | ToGateway
 )
 
-// Path is how a wire treats the frames of one direction. A change holds for the
-// frames that come after it.
+// Path is how a wire treats the frames of one direction. A change applies to later
+// frames.
 type Path struct {
 	Delay  time.Duration // of each frame
-	Jitter time.Duration // each frame is later by up to this much, evenly; order is kept
-	Loss   float64       // the part of frames that is dropped, 0 to 1
+	Jitter time.Duration // added to each frame, uniform up to this much; order is kept
+	Loss   float64       // the share of frames that is dropped, 0 to 1
 	Rate   int64         // bits a second, counted on whole frames; 0: no limit
-	Queue  int           // most frames kept at a time, waiting or under way; one more is dropped. 0: DefaultQueue
+	Queue  int           // most frames kept at a time, waiting or in flight; further ones are dropped. 0: DefaultQueue
 }
 
-// DefaultQueue is the number of frames that one direction keeps, unless told
-// otherwise: two seconds of 2,000 packets a second.
+// DefaultQueue is the default number of frames that one direction keeps: two seconds
+// of 2,000 packets a second.
 const DefaultQueue = 4096
 
-// Counters tell what became of the frames of one direction.
+// Counters count the frames of one direction by what happened to them.
 type Counters struct {
-	In       uint64 // taken from the link
-	Out      uint64 // put out at the other end
-	Lost     uint64 // by lot
+	In       uint64 // received from the link
+	Out      uint64 // sent at the other end
+	Lost     uint64 // by random loss
 	Overflow uint64 // no room in the queue, or longer than maxFrame
 	Filtered uint64 // by the filter
 	Foreign  uint64 // towards the ISP with a source address that is not of this uplink
 	Unsent   uint64 // refused by the link at the other end: it is down
 }
 
-// Dropped is the number of frames that came in and will never go out.
+// Dropped is the number of frames that came in and will never be sent.
 func (c Counters) Dropped() uint64 {
 	return c.Lost + c.Overflow + c.Filtered + c.Foreign + c.Unsent
 }
@@ -50,19 +50,19 @@ type frame struct {
 	due  time.Time
 }
 
-// lane is one direction: a queue, and the clockless arithmetic of who leaves when.
+// lane is one direction: a queue, and the clockless arithmetic of departure times.
 type lane struct {
 	path   Path
 	count  Counters
 	rng    *rand.Rand
 	queue  ring
-	free   time.Time // when the sender will have finished the frames accepted so far
+	free   time.Time // when all frames accepted so far will have been sent at the rate
 	last   time.Time // when the last of them is due
 	heldTo time.Time // nothing leaves before
 }
 
-// accept decides what becomes of a frame that came at an instant. It reports
-// whether the lane keeps data; if not, the caller may use it again.
+// accept decides about a frame that arrived at an instant. It reports whether the lane
+// keeps data; if not, the caller may reuse it.
 func (l *lane) accept(data []byte, at time.Time) bool {
 	switch {
 	case l.path.Loss > 0 && l.rng.Float64() < l.path.Loss:
@@ -82,7 +82,7 @@ func (l *lane) accept(data []byte, at time.Time) bool {
 	return true
 }
 
-// next tells when the first frame leaves, and whether there is one.
+// next returns when the first frame leaves, and whether there is one.
 func (l *lane) next() (at time.Time, ok bool) {
 	if l.queue.len() == 0 {
 		return time.Time{}, false

@@ -12,11 +12,11 @@ import (
 
 const (
 	maxFrame = 2048 // longer than any frame of an MTU of 1500
-	batch    = 64   // frames taken from one side before those that are due leave
+	batch    = 64   // frames received from one side before those that are due are sent
 )
 
-// run carries frames until Close. It keeps a thread to itself: sleeping in ppoll
-// is exact to some 50 µs, timers of the Go runtime to a millisecond.
+// run carries frames until Close. It locks a thread: sleeping in ppoll is exact to
+// some 50 µs, timers of the Go runtime to a millisecond.
 func (w *Wire) run() {
 	defer close(w.done)
 	for ready := [2]bool{}; w.turn(ready); {
@@ -24,14 +24,14 @@ func (w *Wire) run() {
 	}
 }
 
-// turn takes in what has come at the sides that are ready and puts out what is
-// due. It reports false when the wire is to close.
+// turn receives frames from the sides that are ready and sends those that are due. It
+// reports false when the wire is to close.
 func (w *Wire) turn(ready [2]bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for side := range w.fds {
 		if ready[side] {
-			w.take(side)
+			w.receive(side)
 		}
 	}
 	for side := range w.lanes {
@@ -41,7 +41,7 @@ func (w *Wire) turn(ready [2]bool) bool {
 }
 
 // sleep waits for a frame, for the time at which one is due, or for a change, and
-// tells at which sides there are frames.
+// reports which sides have frames.
 func (w *Wire) sleep() (ready [2]bool) {
 	fds := [...]unix.PollFd{
 		{Fd: int32(w.fds[gatewaySide]), Events: unix.POLLIN},
@@ -58,7 +58,7 @@ func (w *Wire) sleep() (ready [2]bool) {
 	return [2]bool{fds[gatewaySide].Revents != 0, fds[ispSide].Revents != 0}
 }
 
-// timeout is how long nothing is due; nil: for ever.
+// timeout is how long nothing is due; nil if nothing ever is.
 func (w *Wire) timeout() *unix.Timespec {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,22 +75,22 @@ func (w *Wire) timeout() *unix.Timespec {
 	return &ts
 }
 
-// wake ends the thread's sleep. A counter that is full wakes it as well.
+// wake ends the thread's sleep. If the counter is full the thread wakes as well.
 func (w *Wire) wake() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, _ = unix.Write(w.waker, one[:])
 }
 
-// take reads frames from one side into its lane.
-func (w *Wire) take(side int) {
+// receive receives frames from one side into its lane.
+func (w *Wire) receive(side int) {
 	l := &w.lanes[side]
 	var control [packet.ControlLen]byte
 	for range batch {
 		buf := w.buffer()
 		// With MSG_TRUNC n is the frame's whole length.
 		n, nc, _, _, err := unix.Recvmsg(w.fds[side], buf, control[:], unix.MSG_TRUNC)
-		if err != nil { // nothing more, or the link went down
+		if err != nil { // no more frames, or the link went down
 			w.recycle(buf)
 			return
 		}
@@ -109,7 +109,7 @@ func (w *Wire) take(side int) {
 	}
 }
 
-// release puts out the frames of a lane that are due.
+// release sends the frames of a lane that are due.
 func (w *Wire) release(side int) {
 	l := &w.lanes[side]
 	for {
@@ -120,13 +120,13 @@ func (w *Wire) release(side int) {
 		}
 		w.late = max(w.late, now.Sub(at))
 		f := l.queue.pop()
-		w.put(side, l, f.data)
+		w.transmit(side, l, f.data)
 		w.recycle(f.data)
 	}
 }
 
-// put writes a frame out at the side opposite to the one that it came from.
-func (w *Wire) put(side int, l *lane, data []byte) {
+// transmit sends a frame at the side opposite to the one that it came from.
+func (w *Wire) transmit(side int, l *lane, data []byte) {
 	if side == gatewaySide && !w.admits(l, data) {
 		return
 	}
@@ -137,7 +137,7 @@ func (w *Wire) put(side int, l *lane, data []byte) {
 	l.count.Out++
 }
 
-// admits is what the ISP's router does to a frame, and counts it if it drops it.
+// admits reports whether the ISP's router accepts a frame, and counts a dropped one.
 func (w *Wire) admits(l *lane, data []byte) bool {
 	h := parse(data)
 	switch {
@@ -154,8 +154,8 @@ func (w *Wire) admits(l *lane, data []byte) bool {
 	return true
 }
 
-// buffer gives room for a frame, recycle takes it back. There are never more
-// than the lanes hold.
+// buffer returns room for a frame, recycle takes it back. There are never more than
+// the lanes hold.
 func (w *Wire) buffer() []byte {
 	if n := len(w.spare); n > 0 {
 		b := w.spare[n-1]

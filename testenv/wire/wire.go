@@ -20,13 +20,13 @@ type End struct {
 	Link string
 }
 
-// Options are what a wire has for life, and the paths that it begins with.
+// Options are a wire's fixed properties, and its initial paths.
 type Options struct {
 	ToISP     Path
 	ToGateway Path
-	Seed      uint64         // of the lots for loss and jitter
-	Routers   []netip.Addr   // the ISP's own addresses on this wire: answered in spite of DropBeyond
-	Sources   []netip.Prefix // what the gateway may send from; other sources are dropped and counted. None: all may
+	Seed      uint64         // of random loss and jitter
+	Routers   []netip.Addr   // the ISP's own addresses on this wire: reachable despite DropBeyond
+	Sources   []netip.Prefix // allowed sources of the gateway; others are dropped and counted. Empty: all are allowed
 }
 
 // Wire joins two links. Its methods may be called from any goroutine.
@@ -48,19 +48,19 @@ type Wire struct {
 	spare   [][]byte
 }
 
-// maxForeign bounds what ForeignSources tells; later ones are only counted.
+// maxForeign bounds what ForeignSources returns; later ones are only counted.
 const maxForeign = 16
 
-// The sides of a wire. A lane bears the number of the side that feeds it.
+// The sides of a wire. A lane has the number of the side that feeds it.
 const (
 	gatewaySide = 0
 	ispSide     = 1
 )
 
-// Open makes both ends and begins to carry frames between them. The peers lie in
-// hidden, under names taken from the gateway's link, so several wires can share
-// it. The ends are down: set them up when they have their addresses. Close it
-// before the namespaces.
+// Open makes both ends and begins to carry frames between them. The peers are in
+// hidden, under names derived from the gateway's link, so several wires can share it.
+// The ends are down: set them up when they have their addresses. Close the wire before
+// the namespaces.
 func Open(hidden *netns.NS, gateway, isp End, opts Options) (*Wire, error) {
 	w := &Wire{
 		hidden: hidden, opts: opts, done: make(chan struct{}), fds: [2]int{-1, -1}, waker: -1,
@@ -88,8 +88,8 @@ func (w *Wire) open(ends [2]End) (err error) {
 	return err
 }
 
-// Close stops carrying frames; those under way are gone. The links stay, without
-// a way between them, until their namespaces go.
+// Close stops carrying frames; those in flight are lost. The links remain, without a
+// connection between them, until their namespaces are closed.
 func (w *Wire) Close() {
 	w.once.Do(func() {
 		w.changed(func() { w.closing = true })
@@ -115,22 +115,21 @@ func (w *Wire) Change(dir Direction, fn func(*Path)) {
 	})
 }
 
-// Path is how one direction is treated now.
+// Path returns how one direction is treated now.
 func (w *Wire) Path(dir Direction) (p Path) {
 	w.locked(func() { p = w.of(dir)[0].path })
 	return p
 }
 
-// SetFilter says what the ISP's end lets through from now on, and returns the
-// instant from which that holds.
+// SetFilter sets what the ISP's end forwards from now on, and returns the instant from
+// which that applies.
 func (w *Wire) SetFilter(f Filter) (since time.Time) {
 	w.changed(func() { w.filter, since = f, time.Now() })
 	return since
 }
 
-// Hold stalls one direction or both for a while, counted from the instant that it
-// returns. Frames that were due meanwhile leave, in order, when it is over. A Hold
-// of 0 ends a stall.
+// Hold stalls one direction or both for d, counted from the returned instant. Frames
+// that are due meanwhile leave, in order, when it is over. A Hold of 0 ends a stall.
 func (w *Wire) Hold(dir Direction, d time.Duration) (since time.Time) {
 	w.changed(func() {
 		since = time.Now()
@@ -141,8 +140,8 @@ func (w *Wire) Hold(dir Direction, d time.Duration) (since time.Time) {
 	return since
 }
 
-// SetCarrier pulls the plug at the gateway's end, or puts it back: the gateway's
-// link loses or gets its carrier, the ISP's keeps it.
+// SetCarrier pulls the plug at the gateway's end, or plugs it in again: the gateway's
+// link loses or regains its carrier, the ISP's keeps it.
 func (w *Wire) SetCarrier(on bool) error {
 	if on {
 		return w.hidden.SetUp(w.peers[gatewaySide])
@@ -150,20 +149,20 @@ func (w *Wire) SetCarrier(on bool) error {
 	return w.hidden.SetDown(w.peers[gatewaySide])
 }
 
-// Counters tell what became of the frames of one direction so far.
+// Counters returns the counts of the frames of one direction so far.
 func (w *Wire) Counters(dir Direction) (c Counters) {
 	w.locked(func() { c = w.of(dir)[0].count })
 	return c
 }
 
-// ForeignSources are the source addresses that were dropped as foreign so far,
-// each once, in the order of their coming, at most maxForeign.
+// ForeignSources returns the source addresses that were dropped as foreign so far,
+// each once, in the order of arrival, at most maxForeign.
 func (w *Wire) ForeignSources() (all []netip.Addr) {
 	w.locked(func() { all = slices.Clone(w.foreign) })
 	return all
 }
 
-// MarkLateness forgets how late frames have been so far.
+// MarkLateness resets the lateness.
 func (w *Wire) MarkLateness() { w.locked(func() { w.late = 0 }) }
 
 // Lateness is how long after its time the latest frame since the last
@@ -186,14 +185,14 @@ func (w *Wire) of(dir Direction) []*lane {
 	panic(fmt.Sprintf("wire: unknown direction %d", int(dir)))
 }
 
-// locked runs fn while the wire's thread keeps out.
+// locked runs fn while the wire's thread is locked out.
 func (w *Wire) locked(fn func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fn()
 }
 
-// changed runs fn likewise, and has the thread look again afterwards.
+// changed runs fn likewise, and wakes the thread afterwards.
 func (w *Wire) changed(fn func()) {
 	w.locked(fn)
 	w.wake()

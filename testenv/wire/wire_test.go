@@ -48,7 +48,7 @@ func newBench(t testing.TB, opts wire.Options) *bench {
 	}
 	b.out = udp(t, b.gw, "203.0.113.2:7", "203.0.113.1:7")
 	b.in = udp(t, b.isp, "203.0.113.1:7", "203.0.113.2:7")
-	b.settle(t)
+	b.resolve(t)
 	return b
 }
 
@@ -67,7 +67,7 @@ func udp(t testing.TB, ns *netns.NS, from, to string) (c *net.UDPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Room for all that a test sends: the reader may come to its turn late.
+	// Room for all that a test sends: the reader may be scheduled late.
 	_ = raw.Control(func(fd uintptr) {
 		_, err = packet.Buffer(int(fd), 8<<20)
 	})
@@ -77,8 +77,8 @@ func udp(t testing.TB, ns *netns.NS, from, to string) (c *net.UDPConn) {
 	return c
 }
 
-// settle resolves the neighbours, so that what follows is about the wire alone.
-func (b *bench) settle(t testing.TB) {
+// resolve has the neighbours resolved, so that what follows measures the wire only.
+func (b *bench) resolve(t testing.TB) {
 	t.Helper()
 	for range 3 {
 		send(t, b.out, 0, 100)
@@ -88,7 +88,7 @@ func (b *bench) settle(t testing.TB) {
 	}
 }
 
-// send sends one packet of a size that bears a number.
+// send sends one packet of a size that contains a number.
 func send(t testing.TB, c *net.UDPConn, number uint32, size int) {
 	t.Helper()
 	p := make([]byte, size)
@@ -109,8 +109,8 @@ func drain(c *net.UDPConn, wait time.Duration) (number uint32, ok bool) {
 	return binary.BigEndian.Uint32(buf), true
 }
 
-// exchange sends n packets and returns the numbers of those that arrive before
-// nothing has come for a while. It reads meanwhile: a socket's buffer is small.
+// exchange sends n packets and returns the numbers of those that arrive before nothing
+// has arrived for a while. It reads meanwhile: a socket's buffer is small.
 func exchange(t testing.TB, from, to *net.UDPConn, n int, quiet time.Duration) (got []uint32) {
 	t.Helper()
 	read := make(chan struct{})
@@ -296,8 +296,8 @@ func TestCarrier(t *testing.T) {
 	}
 }
 
-// A gateway that forwards from a link with offloads must still put whole frames
-// on the wire; the kernel of the far end would drop wrong checksums.
+// A gateway that forwards from a link with offloads must still send whole frames over
+// the wire; the kernel of the far end would drop wrong checksums.
 func TestFramesAreWhole(t *testing.T) {
 	b := newBench(t, wire.Options{})
 	out, err := b.gw.Run("ip", "-d", "link", "show", "wan0")
@@ -334,7 +334,7 @@ func TestFramesAreWhole(t *testing.T) {
 	}
 	count := b.Counters(wire.ToISP)
 	if count.Overflow != 0 || count.In < size/1500 {
-		t.Errorf("a mebibyte crossed as %+v; want no frame too long, and many", count)
+		t.Errorf("a mebibyte crossed as %+v; want many frames, none too long", count)
 	}
 }
 

@@ -1,7 +1,7 @@
-// Command years plays years of link life to the real decision engine, and tells
-// what came of it: verdicts and switches a year, how soon a dead uplink was left,
-// and moves that were wrong. A rule that does not hold ends it with a script
-// that leads there, which -play plays again.
+// Command years plays years of link life to the real decision engine, and reports
+// the results: verdicts and switches a year, how soon a dead uplink was left, and
+// moves that were wrong. A broken rule ends it and prints a script that leads there,
+// which -play plays again.
 //
 //	go run ./testenv/simulator/years -years 10 -what loss
 package main
@@ -22,8 +22,8 @@ import (
 	"swerve/testenv/simulator"
 )
 
-// chunk is what one world lives; long spans are played as several worlds, each
-// with a seed of its own.
+// chunk is how long one world lasts; long spans are played as several worlds, each
+// with its own seed.
 const chunk = 10 * 24 * time.Hour
 
 // kinds are what can be played, by name.
@@ -58,13 +58,13 @@ func life(rough float64) func(uint64, time.Duration) simulator.Script {
 func main() {
 	years := flag.Float64("years", 0.1, "how long to play, in simulated years of 365 days")
 	what := flag.String("what", "life", "loss (5 % independent), stalls (0.1 % in stalls of 200 ms), hold (the same, nothing lost), holes (black-holes of the first uplink), life, rough")
-	seed := flag.Uint64("seed", 1, "the first world's seed; the next have the next")
-	check := flag.Int("check", 1000, "call Engine.Check at each so many quiet steps, and at all others")
+	seed := flag.Uint64("seed", 1, "the first world's seed; each further world has the next one")
+	check := flag.Int("check", 1000, "call Engine.Check once in so many steps without a decision, and after each decision")
 	full := flag.Bool("full", false, "report every sending, as the daemon does; slower, and the same outcome")
 	play := flag.String("play", "", "play the script in this `FILE` instead")
 	profile := flag.String("profile", "", "write a CPU profile to this `FILE`")
 	flag.Parse()
-	// Little lives for long here, and memory is no matter: collect rarely.
+	// Little stays allocated for long here, and memory is plentiful: collect rarely.
 	debug.SetGCPercent(1000)
 	if err := withProfile(*profile, func() error {
 		o := simulator.Options{CheckEach: *check, Lean: !*full}
@@ -108,7 +108,7 @@ func replay(file string, o simulator.Options) error {
 	return err
 }
 
-// run plays worlds on all processors and tells their sum.
+// run plays worlds on all processors and prints their sum.
 func run(what string, seed uint64, years float64, o simulator.Options) error {
 	script, ok := kinds[what]
 	if !ok {

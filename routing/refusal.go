@@ -1,0 +1,126 @@
+package routing
+
+import (
+	"slices"
+
+	"swerve/failover"
+	"swerve/lane"
+)
+
+// Refusal is an uplink whose default route the kernel does not accept in one family.
+type Refusal struct {
+	Uplink lane.Lane
+	Family failover.Family
+	// Accepted: the kernel accepts the route without its [failover.Shape], so that the
+	// uplink is used all the same.
+	Accepted bool
+	// Err is the kernel's answer.
+	Err error
+}
+
+// Enforce reconciles the kernel with a goal, as [Apply] does. One uplink that the kernel
+// refuses does not keep the rest from it: its routes are tried without their shape, and
+// then left out where the family has another uplink, so that no ladder waits for a rung
+// of it. The Result and the error are about what remains. rules, if not nil, are wanted
+// in place of the goal's.
+func Enforce(k Kernel, g Goal, rules *[]Rule) (Result, []Refusal, error) {
+	apply := func() (Result, error) {
+		want := Desired(g)
+		if rules != nil {
+			want.Rules = *rules
+		}
+		return Apply(k, want)
+	}
+	res, err := apply()
+	shaped := g.refusals(res.Failed)
+	if len(shaped) == 0 {
+		return res, nil, err
+	}
+	g = g.changed(shaped, func(p *Path) { p.Shape = failover.Shape{} })
+	res, err = apply()
+	plain := g.refusals(res.Failed)
+	for i, r := range shaped {
+		shaped[i].Accepted = !slices.ContainsFunc(plain, r.same)
+	}
+	out := slices.DeleteFunc(slices.Clone(plain), func(r Refusal) bool { return !g.hasAnother(r.Family, plain) })
+	if len(out) > 0 {
+		g = g.changed(out, func(p *Path) { p.Routable = false })
+		res, err = apply()
+	}
+	return res, shaped, err
+}
+
+// same reports whether both are of one uplink and family.
+func (r Refusal) same(o Refusal) bool { return r.Uplink == o.Uplink && r.Family == o.Family }
+
+// refusals are those of the uplinks' own tables. What is refused there is refused in
+// every ladder.
+func (g Goal) refusals(failed []Failure) []Refusal {
+	var out []Refusal
+	for _, f := range failed {
+		n := g.Layout.LaneOf(f.Op.Route.Table)
+		if f.Op.Action.onRule() || f.Op.Action.removes() || !n.IsUplink() {
+			continue
+		}
+		r := Refusal{Uplink: n, Family: f.Op.Family(), Err: f.Err}
+		if !slices.ContainsFunc(out, r.same) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// hasAnother reports whether an uplink is routable in a family that is not refused.
+func (g Goal) hasAnother(f failover.Family, refused []Refusal) bool {
+	return slices.ContainsFunc(g.Uplinks, func(u Uplink) bool {
+		return u.Index != 0 && u.Family[f].Routable && !slices.ContainsFunc(refused, Refusal{Uplink: u.Lane, Family: f}.same)
+	})
+}
+
+// changed returns the goal with the paths of refused uplinks changed.
+func (g Goal) changed(refused []Refusal, change func(*Path)) Goal {
+	g.Uplinks = slices.Clone(g.Uplinks)
+	for i := range g.Uplinks {
+		for _, r := range refused {
+			if r.Uplink == g.Uplinks[i].Lane {
+				change(&g.Uplinks[i].Family[r.Family])
+			}
+		}
+	}
+	return g
+}
+
+// Holds reports whether the kernel leads a policy's new flows elsewhere than by an
+// uplink that it lost, as far as a Result tells: what else is left to do, for other
+// policies, for other uplinks or in the main table, makes no difference.
+func (r Result) Holds(l lane.Layout, f failover.Family, uplink, policy lane.Lane) bool {
+	concerned := slices.ContainsFunc(r.Left, func(op Op) bool {
+		if op.Family() != f || !op.Action.onRule() && op.Route.Table == MainTable {
+			return false
+		}
+		n := op.lane(l)
+		return n == 0 || n == policy
+	})
+	carrying := r.State.Carrying(l)[policy][f]
+	if concerned && len(carrying) == 0 || slices.Contains(carrying, uplink) {
+		return false
+	}
+	return !slices.ContainsFunc(r.Left, func(op Op) bool {
+		return op.Action.onRule() && op.Family() == f && (op.lane(l) == 0 || op.lane(l) == policy)
+	})
+}
+
+// lane returns the lane of the uplink or policy that an op is about; 0 for what is about
+// all of them.
+func (o Op) lane(l lane.Layout) lane.Lane {
+	if !o.Action.onRule() {
+		return l.LaneOf(o.Route.Table)
+	}
+	if n := l.LaneOf(o.Rule.Table); n != 0 {
+		return n
+	}
+	if n := lane.Lane(int(o.Rule.Priority) - l.OIFUnreachablePriority(0)); o.Rule.Unreachable && n.IsUplink() {
+		return n
+	}
+	return 0
+}
