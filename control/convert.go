@@ -49,6 +49,10 @@ func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyS
 		JitterMS:   millisOf(v.Jitter),
 		PatienceMS: millis(v.Patience),
 	}
+	f.Unsent = v.Unsent
+	if v.UnsentErrno != "" {
+		f.UnsentErrno = &v.UnsentErrno
+	}
 	for _, t := range v.Targets {
 		f.Targets = append(f.Targets, targetOf(t))
 	}

@@ -137,8 +137,13 @@ type FamilyStatus struct {
 	RTTMS    *float64 `json:"rtt_ms"`
 	JitterMS *float64 `json:"jitter_ms"`
 	// PatienceMS is the silence after which sessions are moved, in milliseconds.
-	PatienceMS float64      `json:"patience_ms"`
-	Targets    List[Target] `json:"targets"`
+	PatienceMS float64 `json:"patience_ms"`
+	// Unsent counts the probes that this machine could not send, each since the last
+	// one that it sent to the same target; UnsentErrno names the kernel's last error
+	// among them, such as "EPERM", and is nil where there was none.
+	Unsent      int          `json:"unsent"`
+	UnsentErrno *string      `json:"unsent_errno"`
+	Targets     List[Target] `json:"targets"`
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -19,6 +19,8 @@ type counters struct {
 	// read reads an interface's bytes, flows the new flows by lane.
 	read  func(index int) (rx, tx uint64, err error)
 	flows func() (map[lane.Lane]uint64, error)
+	// probed is Machine.Probes.
+	probed func() map[lane.Lane]ProbeCount
 
 	mu      sync.Mutex
 	index   map[string]int
@@ -69,6 +71,14 @@ func (c *counters) of(uplink string) control.Counters {
 	probes := c.probes[uplink]
 	out.ProbeBytes = &probes
 	return out
+}
+
+// probesByLane are the packet filter's counts of probes; empty where nobody counts.
+func (c *counters) probesByLane() map[lane.Lane]ProbeCount {
+	if c.probed == nil {
+		return nil
+	}
+	return c.probed()
 }
 
 // run samples until ctx ends.

@@ -17,7 +17,6 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
-	"swerve/lane"
 	"swerve/linkmon"
 	"swerve/routing"
 )
@@ -101,7 +100,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	l := &loop{
 		clock: clock{start: time.Now(), today: time.Now}, log: o.Log, logQueue: o.LogQueue,
 		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		begun: cfg, hangup: o.Hangup, picture: newPicture(),
+		begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	l.reporter = &reporter{
@@ -139,13 +138,13 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	defer filter.Close()
 	defer moving.Close()
 	defer counting.Close()
+	counts := &filterCounts{filter: &counting}
 	hub := control.NewHub()
 	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
-		NewFlows: func() (map[lane.Lane]uint64, error) { return flowsByLane(&counting) },
-		IsModem:  IsModem,
+		NewFlows: counts.newFlows, Probes: counts.lastProbes, IsModem: IsModem,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -251,17 +250,4 @@ func interfaceBytes(index int) (rx, tx uint64, err error) {
 		return 0, 0, fmt.Errorf("daemon: read the counters of interface %d: it has none", index)
 	}
 	return s.RxBytes, s.TxBytes, nil
-}
-
-// flowsByLane reads how many flows began on each uplink.
-func flowsByLane(filter *firewall.Kernel) (map[lane.Lane]uint64, error) {
-	counters, err := filter.Counters()
-	if err != nil {
-		return nil, err
-	}
-	flows := map[lane.Lane]uint64{}
-	for n, count := range counters.Flows {
-		flows[n] = count.Packets
-	}
-	return flows, nil
 }

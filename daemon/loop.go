@@ -64,6 +64,8 @@ type loop struct {
 	// intent is the engine's last one; nil before the first.
 	intent *failover.Intent
 	wake   failover.Instant
+	// probing checks that probes leave by their uplink.
+	probing probeCheck
 	// asked are the probes that the engine wants and that are not sent yet.
 	asked []failover.Probe
 	// changed: since the last pass something happened from which the problems, the
@@ -128,6 +130,7 @@ func (l *loop) pass() {
 		l.reconcile(now)
 	}
 	l.sendProbes()
+	l.checkProbes(l.clock.now())
 	if l.changed {
 		l.changed = false
 		l.conclude()
@@ -164,7 +167,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
 	}
-	l.step(o.At, o.Event)
+	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.Event))
 }
 
 // holdFlows keeps the flows of an uplink whose source has gone, and may be back in a

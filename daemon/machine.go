@@ -29,6 +29,9 @@ type Machine struct {
 	// began by lane.
 	Bytes    func(index int) (rx, tx uint64, err error)
 	NewFlows func() (map[lane.Lane]uint64, error)
+	// Probes are the packet filter's counts of probes by lane when NewFlows was last
+	// called; nil where nobody counts.
+	Probes func() map[lane.Lane]ProbeCount
 	// FilterChanged yields a token when somebody else changed our nft table; nil
 	// where nobody watches.
 	FilterChanged <-chan struct{}
@@ -105,6 +108,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 func (l *loop) mount(m Machine) {
 	l.net, l.filterChanged, l.isModem = m.Network, m.FilterChanged, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
+	l.reporter.counters.probed = m.Probes
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,

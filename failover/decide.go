@@ -167,6 +167,9 @@ func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]
 			return to
 		}
 	}
+	if to := blindRefuge(bad, rs); len(to) > 0 {
+		return to
+	}
 	s.awaitsProof = true
 	uncut := slices.DeleteFunc(slices.Clone(present), func(k *candidate) bool { return k.rank == rankCut })
 	switch {
@@ -178,6 +181,28 @@ func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]
 		return shares(rs[0])
 	case len(present) < len(c.first):
 		return shares(present) // the others are gone
+	}
+	return nil
+}
+
+// blindRefuge finds where to go from a rung that is down when no candidate can prove
+// itself: to uplinks of which nothing is known because no probe can be sent, and of
+// which no other witness says that they are dead. An uplink that is merely shunned is
+// not left for those.
+func blindRefuge(bad []*candidate, rs [][]*candidate) []Share {
+	if slices.ContainsFunc(bad, func(k *candidate) bool { return k.rank == rankShunned }) {
+		return nil
+	}
+	for _, r := range rs {
+		var to []Share
+		for _, k := range r {
+			if k.path.unsent.blind && !k.rank.silent() && k.path.state != Suspect {
+				to = append(to, k.share)
+			}
+		}
+		if len(to) > 0 {
+			return to
+		}
 	}
 	return nil
 }
@@ -210,6 +235,8 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 	case worst.rank == rankUnknown && c.adopted && t.now < c.notBefore:
 		s.due = min(s.due, c.notBefore)
 		return keep(ideal, tooSoon)
+	case worst.path.unsent.blind && !ideal[0].rank.answers():
+		return keep(ideal, unproven) // neither can be asked
 	case worst.rank == rankUnknown:
 		d.kind, d.reason = placed, name+" is preferred and nothing answers yet"
 		if ideal[0].rank.answers() {

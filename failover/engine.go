@@ -105,11 +105,12 @@ func (e *Engine) handle(t *turn, ev Event) {
 	case ProbeSent:
 		if f := e.flights.get(ev.ID); f != nil && f.sent == never {
 			f.depart(t.now)
+			f.path.wasSent(int(f.target))
 		}
 	case ProbeAnswered:
 		e.probeAnswered(t, ev)
 	case ProbeNotSent:
-		e.probeNotSent(t, ev.ID)
+		e.probeNotSent(t, ev)
 	case Traffic:
 		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
 			p.traffic(t, ev)

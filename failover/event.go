@@ -47,6 +47,8 @@ type ProbeNotSent struct {
 	ID ProbeID
 	// Cause in words, for whoever records the events.
 	Cause string
+	// Errno names the kernel's error, as EPERM; empty where there was none.
+	Errno string
 }
 
 // Traffic is a hint from passing traffic.

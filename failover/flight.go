@@ -126,7 +126,7 @@ func (fs *flights) request(t *turn, p *path, target int, kind probeKind) {
 func (f *flight) depart(at Instant) {
 	p := f.path
 	f.sent = at
-	f.lateAt = at + p.targets.deadline(&p.targets[f.target], f.burst != 0, p.up.cfg.Probe.LostAfter)
+	f.lateAt = at + p.deadline(f)
 	f.lostAt = at + p.up.cfg.Probe.LostAfter
 	p.touched = true
 }
@@ -139,13 +139,14 @@ func (fs *flights) remove(f *flight) {
 
 // probeNotSent handles a probe that this machine could not send. It is no evidence
 // about the path, but a reason to read the link and to probe once more.
-func (e *Engine) probeNotSent(t *turn, id ProbeID) {
-	f := e.flights.get(id)
+func (e *Engine) probeNotSent(t *turn, ev ProbeNotSent) {
+	f := e.flights.get(ev.ID)
 	if f == nil || f.sent != never {
 		return
 	}
 	p, kind := f.path, f.kind
 	p.burst.withdraw(f)
+	p.notSent(t.now, int(f.target), ev)
 	e.flights.remove(f)
 	p.touched = true
 	p.up.reread(t)
@@ -163,6 +164,7 @@ func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 	}
 	if f.sent == never {
 		f.depart(max(f.asked, t.now-ev.RTT))
+		f.path.wasSent(int(f.target))
 	}
 	p := f.path
 	p.burst.conclude(f)
@@ -205,14 +207,15 @@ func (e *Engine) expire(t *turn, p *path) {
 				p.suspect(f.sent, "no answer from "+tg.name+" within "+span(f.lateAt-f.sent))
 			}
 		}
-		if t.now >= f.lostAt {
+		if !f.lost && t.now >= f.lostAt {
 			f.lost = true
 			if f.kind == regular {
 				p.sample(t.now, int(f.target), 0)
 			}
-			continue
 		}
-		kept = append(kept, id)
+		if !f.late || !f.lost {
+			kept = append(kept, id)
+		}
 	}
 	p.air.open = kept
 }
@@ -227,10 +230,12 @@ func (fs *flights) nextDeadline(p *path) Instant {
 		case f == nil:
 		case f.sent == never:
 			due = min(due, f.asked+p.up.cfg.Probe.LostAfter+unreported)
-		case !f.late:
+		case f.late:
+			due = min(due, f.lostAt)
+		case f.lost:
 			due = min(due, f.lateAt)
 		default:
-			due = min(due, f.lostAt)
+			due = min(due, f.lateAt, f.lostAt)
 		}
 	}
 	return due

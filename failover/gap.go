@@ -84,5 +84,8 @@ func (p *path) look(now Instant) {
 }
 
 // stranger reports whether the path was never known to answer since its link came,
-// by an earlier run neither. It may be slow to start; nobody has sessions there.
-func (p *path) stranger() bool { return p.state == Unknown && !p.vouched }
+// by an earlier run neither. It may be slow to start; nobody has sessions there. One
+// that is unknown because no probe can be sent is what it was before.
+func (p *path) stranger() bool {
+	return p.state == Unknown && !p.vouched && !(p.unsent.blind && p.unsent.base.Answering())
+}

@@ -77,6 +77,9 @@ func (p *path) next(t *turn) (verdict, bool) {
 	if p.gap.healed && p.state == Shunned {
 		return verdict{p.base, "the address is back"}, true
 	}
+	if v, changed := p.nextBlind(t); changed {
+		return v, true
+	}
 	switch p.state {
 	case Absent:
 		return verdict{Unknown, "offered now"}, true
@@ -189,17 +192,24 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 	}
 	if p.state == Shunned {
 		if t.now >= p.downAt() {
+			if p.unsent.blind {
+				return verdict{Down, p.reason}, true
+			}
 			return verdict{Down, p.answersFor(t.now)}, true
 		}
 		return verdict{}, false
 	}
 	p.startBurst(t)
+	if p.unsent.blind {
+		return p.nextWitnessed(t)
+	}
 	if !p.burst.failed() {
 		return verdict{}, false
 	}
-	if p.received >= p.suspectAt {
+	if p.received >= p.suspectAt && t.now < p.silentSince()+mostReceiving {
 		// Established flows still receive: it may be the targets. Probe again.
 		p.suspectAt = t.now
+		p.up.reread(t)
 		p.burst.close(t.now)
 		p.startBurst(t)
 		return verdict{}, false
@@ -224,7 +234,8 @@ func (p *path) downAt() Instant {
 	if p.gap.open {
 		return p.gapEnd()
 	}
-	return max(p.silentSince(), p.received) + p.patience.now
+	since := p.silentSince()
+	return max(since, min(p.received, since+mostReceiving)) + p.patience.now + p.queueing()
 }
 
 // upAt is when a recovering path is up again, unless something else happens.
@@ -279,8 +290,13 @@ func (p *path) enter(t *turn, from State) {
 	switch p.state {
 	case Unknown, Absent:
 		p.mark = t.step
-		p.vouched = false
-		p.recovery = noRecovery
+		// A path whose probes cannot be sent is what it was, for all that is known.
+		if !p.unsent.blind {
+			p.vouched = false
+		}
+		if !p.unsent.blind || from == Down {
+			p.recovery = noRecovery
+		}
 	case Up:
 		p.proven = true
 		p.recovery = noRecovery

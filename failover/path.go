@@ -50,6 +50,9 @@ type path struct {
 	answered  Instant // the last time
 	// received is when established flows last received.
 	received Instant
+	// delay is the round trip time of the last answer, however late it was.
+	delay    time.Duration
+	unsent   unsent
 	burst    burst
 	recovery recovery
 	patience patience
@@ -66,7 +69,7 @@ type path struct {
 func newPath(u *uplink, f Family) path {
 	p := path{
 		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
-		lateSent: never, cameAt: never, received: never, withdrawn: never, recovery: noRecovery, touched: true, due: forever,
+		lateSent: never, cameAt: never, received: never, withdrawn: never, recovery: noRecovery, unsent: noneUnsent, touched: true, due: forever,
 	}
 	p.schedule.fastUntil, p.schedule.movedAt = never, never
 	p.burst.ended = never
@@ -118,6 +121,9 @@ func (p *path) traffic(t *turn, ev Traffic) {
 		p.provenSince(ev.Unanswered) {
 		return
 	}
+	if silence >= min(p.patience.now, unansweredAfter) {
+		p.unsent.unanswered = t.now
+	}
 	p.suspect(ev.Unanswered, "traffic leaves and nothing returns for "+span(silence))
 }
 
@@ -125,6 +131,7 @@ func (p *path) traffic(t *turn, ev Traffic) {
 func (p *path) neighborFailed(t *turn) {
 	p.up.reread(t)
 	p.touched = true
+	p.unsent.unresolved = t.now
 	if p.schedule.probing && p.cause == "" && !p.stranger() {
 		p.cause = "the gateway does not resolve"
 	}
@@ -140,6 +147,7 @@ func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 	tg.fresh = max(tg.fresh, f.sent)
 	tg.answeredAt = t.step
 	p.answered = t.now
+	p.delay = min(rtt, mostDelay)
 	p.touched = true
 	if !tg.rtt.known() {
 		tg.ask = acquaintance
@@ -202,10 +210,14 @@ func (p *path) provenSince(at Instant) bool {
 
 // class is the state by which the path is ranked: a suspicion changes nothing.
 func (p *path) class() State {
-	if p.state == Suspect {
-		return p.base
+	state := p.state
+	if state == Suspect {
+		state = p.base
 	}
-	return p.state
+	if state == Unknown && p.unsent.blind {
+		return p.unsent.base
+	}
+	return state
 }
 
 // routable reports whether the path can have a place in a ladder.
@@ -234,6 +246,10 @@ type target struct {
 	lastRTT time.Duration
 	// aside: it fails by every uplink and counts for nothing meanwhile.
 	aside bool
+	// unsent counts the probes that could not be sent since the last one that was, the
+	// latest for the reason in errno and cause.
+	unsent       int
+	errno, cause string
 	// ask counts the inquiries left to send to it, askNext is when.
 	ask     int
 	askNext Instant

@@ -133,6 +133,7 @@ func (p *path) attend(t *turn, moved bool) {
 // startProbing probes each target at once, and from then on by the schedule.
 func (p *path) startProbing(now Instant) {
 	p.schedule.probing = true
+	p.forgetUnsent()
 	for i := range p.targets {
 		p.targets[i].next = now
 	}

@@ -216,7 +216,7 @@ func (p *player) net(args []string) error {
 		case "dead":
 			words = append(words, "loss=1") // answers in flight still arrive
 		case "no-send":
-			words = append(words, "send=off")
+			words = append(words, "send=EPERM")
 		case "stall":
 			words = append(words, "hold="+value)
 		default:
@@ -224,7 +224,15 @@ func (p *player) net(args []string) error {
 		}
 	}
 	if target != "" {
-		return p.Do(fmt.Sprintf("target %s %s by %s", target, map[bool]string{true: "dead", false: "alive"}[slices.Contains(args, "dead")], args[0]))
+		for _, w := range [2]string{
+			map[bool]string{true: "dead", false: "alive"}[slices.Contains(args, "dead")],
+			map[bool]string{true: "send=EPERM", false: "send=on"}[slices.Contains(args, "no-send")],
+		} {
+			if err := p.Do(fmt.Sprintf("target %s %s by %s", target, w, args[0])); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return p.Do(args[0] + " " + family + " " + strings.Join(words, " "))
 }
@@ -245,6 +253,9 @@ func (p *player) show(args []string) {
 		}
 		if u.HeldUntil != 0 {
 			fmt.Fprintf(&p.out, " held until %.0fs", u.HeldUntil.Seconds())
+		}
+		if v.Unsent > 0 {
+			fmt.Fprintf(&p.out, " unsent %d %s", v.Unsent, v.UnsentErrno)
 		}
 		for _, t := range v.Targets {
 			if t.SetAside {

@@ -44,7 +44,14 @@ type FamilyView struct {
 	Loss        *float64
 	RTT, Jitter *time.Duration
 	Patience    time.Duration
-	Targets     []TargetView
+	// Unsent counts the probes that this machine could not send since the last one
+	// that it sent to their target. UnsentErrno names the last error, as EPERM, and
+	// UnsentCause has it in words; empty where there was none.
+	Unsent                   int
+	UnsentErrno, UnsentCause string
+	// Blind: no probe could be sent for so long that nothing is known of the path.
+	Blind   bool
+	Targets []TargetView
 }
 
 // TargetView is one target of an uplink's family.
@@ -57,6 +64,10 @@ type TargetView struct {
 	// SetAside: it fails on every uplink while others answer, and counts for
 	// nothing meanwhile.
 	SetAside bool
+	// Unsent counts the probes that could not be sent since the last one that was,
+	// for the reason in UnsentErrno and UnsentCause.
+	Unsent                   int
+	UnsentErrno, UnsentCause string
 }
 
 // PolicyView names the uplinks that carry a policy's new flows by family,
@@ -114,6 +125,10 @@ func viewPath(p *path, now Instant) FamilyView {
 	case p.state == Recovering && p.recovery.good != never && p.upAt() > now:
 		v.Reason = goodFor + span(now-p.recovery.good) + ", back in " + span(p.upAt()-now)
 	}
+	if p.schedule.probing {
+		v.Unsent, v.Blind = p.unsentCount(), p.unsent.blind
+		v.UnsentErrno, v.UnsentCause = p.unsentReason()
+	}
 	// What is known of a path that is down is of the time before.
 	if p.schedule.probing && p.window.known() && p.state != Down {
 		v.Loss = ptr(p.window.total.loss())
@@ -125,7 +140,8 @@ func viewPath(p *path, now Instant) FamilyView {
 		tv := TargetView{Target: t.name}
 		if p.schedule.probing {
 			tv.SetAside = t.aside
-			if t.tried {
+			tv.Unsent, tv.UnsentErrno, tv.UnsentCause = t.unsent, t.errno, t.cause
+			if t.tried && !p.unsent.blind {
 				tv.Answering = ptr(t.answering())
 			}
 			if sum := &p.window.target[i]; sum.n >= leastOfTarget && p.state != Down {

@@ -35,13 +35,10 @@ func (b builder) in(u Uplink) chain {
 	}
 	c.rules = append(c.rules,
 		newRule(ctReply, ctMark(b.Layout.CTUplinkMask()).is(b.Layout.Mark(u.Lane)), accept),
-		newRule(ctMark(b.lanesMask()).is(b.Layout.CTPair(u.Lane, lane.Nobody)), accept),
+		newRule(ctMark(b.pairMask()).is(b.Layout.CTPair(u.Lane, lane.Nobody)), accept),
 		newRule(goTo(of("came", u.Lane))))
 	return c
 }
-
-// lanesMask covers both lanes of a flow's mark.
-func (b builder) lanesMask() uint32 { return b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask() }
 
 // inner gives packets their lane that come in by an uplink without belonging to it:
 // what IPsec has decrypted bears the uplink's device, and is the LAN's traffic; and
@@ -68,7 +65,7 @@ func (b builder) came(u Uplink) chain {
 		}
 	}
 	lanes := b.Layout.CTPair(u.Lane, lane.Nobody)
-	c.rules = append(c.rules, newRule(ctStateNew, ctMark(b.lanesMask()).is(0), setCTMark(b.Layout.CTMask, lanes)))
+	c.rules = append(c.rules, newRule(ctStateNew, ctMark(b.pairMask()).is(0), setCTMark(b.Layout.CTMask, lanes)))
 	// A flow that a helper expects, such as FTP's data, begins with its master's mark.
 	// Errors by ICMP are related as well, and belong to the flow that they are about.
 	for _, p := range []piece{tcp, udp} {
@@ -104,7 +101,7 @@ func (b builder) output() chain {
 		name:  "output",
 		about: "The gateway's own packets. Those of a socket with a mark (WireGuard, tailscale, our probes) keep it.",
 		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
-		rules: []rule{newRule(anyPacketMark, returns)},
+		rules: append(b.lanesOfProbes(), newRule(anyPacketMark, returns)),
 	}
 	c.rules = append(c.rules, b.laneOfFlow()...)
 	c.rules = append(c.rules, b.newFlow()...)
@@ -114,7 +111,7 @@ func (b builder) output() chain {
 // laneOfFlow leads to the lane of the flow's uplink or, if that is lost, to that of
 // its policy.
 func (b builder) laneOfFlow() []rule {
-	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	pair := b.pairMask()
 	var out []rule
 	for _, f := range failover.Families {
 		out = append(out, newRule(nfproto(f), ctMark(pair).vmap(restoreMap(f))))
@@ -125,7 +122,7 @@ func (b builder) laneOfFlow() []rule {
 // newFlow sends flows without lanes through the user's rules. Answers are excluded:
 // those of a flow that came in elsewhere, such as from a VPN, would match too.
 func (b builder) newFlow() []rule {
-	pair := b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask()
+	pair := b.pairMask()
 	return []rule{
 		newRule(ctMark(pair).isNot(0), returns),
 		newRule(ctReply, returns),

@@ -174,6 +174,9 @@ var (
 		&expr.Meta{Key: metaSecpath, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1}},
 	}}
+	// Echo requests, by their type (RFC 792, RFC 4443), the header's first byte.
+	echoRequest4 = ofType("icmp type echo-request", unix.IPPROTO_ICMP, 8)
+	echoRequest6 = ofType("icmpv6 type echo-request", unix.IPPROTO_ICMPV6, 128)
 	// Packets whose source is not an address of this machine.
 	foreignSource = piece{text: "fib saddr type != local", exprs: []expr.Any{
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagSADDR: true},
@@ -213,6 +216,16 @@ func tcpFlags(text string, value byte) piece {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x02 | 0x04}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
+	}}
+}
+
+// ofType matches messages of a kind of ICMP by their type.
+func ofType(text string, protocol, number byte) piece {
+	return piece{text: text, exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocol}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
 	}}
 }
 

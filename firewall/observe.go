@@ -66,6 +66,10 @@ type Counters struct {
 	Sent map[lane.Lane]Count
 	// Flows counts, by uplink, the first packets of flows that left by it.
 	Flows map[lane.Lane]Count
+	// Probes counts, by uplink, the probes that left by it, Probes6 those of IPv6 among
+	// them; Elsewhere those that would
+	// have left by another device, and were dropped.
+	Probes, Probes6, Elsewhere map[lane.Lane]Count
 }
 
 // Counters reads the counters. Without a table all are zero.
@@ -74,7 +78,10 @@ func (k *Kernel) Counters() (Counters, error) {
 	if err := (reader{k}).readObjects(&held); err != nil {
 		return Counters{}, fmt.Errorf("firewall: %w", err)
 	}
-	out := Counters{Sent: map[lane.Lane]Count{}, Flows: map[lane.Lane]Count{}}
+	out := Counters{
+		Sent: map[lane.Lane]Count{}, Flows: map[lane.Lane]Count{},
+		Probes: map[lane.Lane]Count{}, Probes6: map[lane.Lane]Count{}, Elsewhere: map[lane.Lane]Count{},
+	}
 	for _, o := range held.objects {
 		if o.kind == unix.NFT_OBJECT_COUNTER {
 			out.set(o.name, Count{o.packets, o.bytes})
@@ -102,5 +109,11 @@ func (c *Counters) set(name string, value Count) {
 		c.Sent[lane.Lane(n)] = value
 	case "flows":
 		c.Flows[lane.Lane(n)] = value
+	case "probes":
+		c.Probes[lane.Lane(n)] = value
+	case "probes6":
+		c.Probes6[lane.Lane(n)] = value
+	case "elsewhere":
+		c.Elsewhere[lane.Lane(n)] = value
 	}
 }

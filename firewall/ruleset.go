@@ -40,6 +40,7 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
 	t.chains = append(t.chains, b.arriving()...)
+	t.chains = append(t.chains, b.probing()...)
 	t.chains = append(t.chains, b.leaving()...)
 	t.chains = append(t.chains, b.srcnat()...)
 	t.chains = append(t.chains, b.lost()...)
@@ -78,7 +79,7 @@ type builder struct{ Goal }
 func (b builder) counters() []string {
 	names := []string{resetsCounter, guardCounter, strayCounter}
 	for _, u := range b.Uplinks {
-		names = append(names, of("up", u.Lane), of("flows", u.Lane))
+		names = append(names, of("up", u.Lane), of("flows", u.Lane), of("probes", u.Lane), of("probes6", u.Lane), of("elsewhere", u.Lane))
 	}
 	return names
 }
@@ -88,6 +89,7 @@ func (b builder) maps() []verdictMap {
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6), b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
+		b.asking(), b.asked(),
 	}
 	out[againAt+1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
 	for _, u := range b.Uplinks {
@@ -117,7 +119,7 @@ func (b builder) restore(f failover.Family) verdictMap {
 			}
 		}
 		// Flows that came in by an uplink are always answered by it.
-		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, lane.Nobody), of("lane", u.Lane)))
+		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, lane.Nobody), of("lane", u.Lane)), b.markOfProbes(u))
 	}
 	return m
 }

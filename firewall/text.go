@@ -14,7 +14,8 @@ func (t Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", tableName)
 	fmt.Fprint(&b, "  # Packets by uplink, and its new flows. Packets answered with a reset, kept off an uplink that their\n",
-		"  # policy may never use (guard), and dropped because their address belongs elsewhere (stray).\n")
+		"  # policy may never use (guard), and dropped because their address belongs elsewhere (stray). Probes that\n",
+		"  # left by their uplink, and those dropped because they would have left elsewhere.\n")
 	for _, c := range t.counters {
 		fmt.Fprintf(&b, "  counter %s { }\n", c)
 	}

@@ -14,7 +14,8 @@
 //     icmp.go.
 //   - The traffic that passes gives a hint where it leaves an uplink and nothing
 //     comes back: a [failover.Traffic], sooner than the next probe. See traffic.go,
-//     and pulse.go for when.
+//     and pulse.go for when. On suspicion witness.go listens whether established
+//     flows still receive.
 //
 // # Taking observations
 //

@@ -311,7 +311,7 @@ func TestMissedFailureIsRead(t *testing.T) {
 	h := newHints()
 	h.miss(5)
 	w.handle(t.Context(), h)
-	want := []Observation{{5, failover.NeighborFailed{Uplink: "dead", Family: failover.IPv4}}}
+	want := []Observation{{At: 5, Event: failover.NeighborFailed{Uplink: "dead", Family: failover.IPv4}}}
 	if got := w.out.take(); !reflect.DeepEqual(got, want) {
 		t.Errorf("reported %v, want %v", got, want)
 	}

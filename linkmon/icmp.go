@@ -58,7 +58,8 @@ func atLeast(release string, major, minor int) bool {
 // permitted, it tries the other one, and remembers when that worked.
 func (m *icmp) probe(ctx context.Context, r request, report func(outcome)) {
 	first := &m.raw[failover.FamilyOf(r.to)]
-	raw := first.Load()
+	// Unprivileged IPv6 sockets do not tell that a packet filter dropped what they sent.
+	raw := first.Load() || r.certain && r.to.Is6()
 	opened, err := m.ping(ctx, r, raw, report)
 	if !opened && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
 		var second error

@@ -44,6 +44,9 @@ type request struct {
 	mark   uint32
 	// wait is how long an answer is waited for.
 	wait time.Duration
+	// certain asks for a way of sending that tells for sure whether the kernel has
+	// sent the request: an earlier one is without an answer so far.
+	certain bool
 }
 
 // outcome is one thing that came of a probe.

@@ -83,7 +83,7 @@ func TestAnotherMethod(t *testing.T) {
 	p.close()
 	want := []string{
 		"3ns failover.ProbeSent {1}", "5ns failover.ProbeAnswered {1 2ns}",
-		"7ns failover.ProbeNotSent {2 method dns is not built in yet}",
+		"7ns failover.ProbeNotSent {2 method dns is not built in yet }",
 	}
 	if got := observed(out.take()); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

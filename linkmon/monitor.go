@@ -42,6 +42,7 @@ type Monitor struct {
 	watch   *watch
 	prober  *prober
 	traffic *traffic
+	witness *witness
 	out     *outbox
 }
 
@@ -68,6 +69,7 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 		watch:   w,
 		prober:  newProber(o.Clock, out, w.isOwn, newMethods(o.Clock)),
 		traffic: openTraffic(o, w.currentLinks, out),
+		witness: newWitness(o, out),
 		out:     out,
 	}, nil
 }
@@ -80,6 +82,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	hints.Go(func() { m.traffic.run(ctx) })
 	err := m.watch.run(ctx)
 	m.prober.close()
+	m.witness.close()
 	hints.Wait()
 	return err
 }
@@ -121,7 +124,17 @@ func (m *Monitor) SetUplinks(uplinks []Uplink) { m.watch.setUplinks(uplinks) }
 // message: after another change of the link the kernel may delay the news by a
 // second, for its own routes too, but acts at once when it is asked. A carrier
 // that has changed is reported by a [failover.LinkChanged].
-func (m *Monitor) Reread(uplink string) { m.watch.readCarrier(uplink) }
+//
+// It also has the uplink listened to for a while: who asks for this suspects it, and
+// what established flows receive speaks against that.
+func (m *Monitor) Reread(uplink string) {
+	m.watch.readCarrier(uplink)
+	for _, l := range m.watch.currentLinks() {
+		if l.uplink == uplink {
+			m.witness.listen(uplink, l.link)
+		}
+	}
+}
 
 // Send sends a probe now, without waiting for it. Exactly one
 // [failover.ProbeSent] or [failover.ProbeNotSent] comes of it, and after a

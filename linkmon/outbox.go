@@ -15,6 +15,9 @@ type Observation struct {
 	// [failover.ProbeSent], [failover.ProbeNotSent], [failover.ProbeAnswered] and
 	// [failover.Traffic].
 	Event failover.Event
+	// Uplink and Family of the probe that an outcome is of; empty with other events.
+	Uplink string
+	Family failover.Family
 }
 
 // outboxLimit bounds the outcomes of probes that wait to be taken. With at most

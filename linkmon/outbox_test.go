@@ -16,26 +16,26 @@ func TestOutboxOrder(t *testing.T) {
 	failedA := failover.NeighborFailed{Uplink: "a", Family: failover.IPv4}
 	failedB := failover.NeighborFailed{Uplink: "b", Family: failover.IPv6}
 	for _, o := range []Observation{
-		{5, failover.ProbeSent{ID: 1}},
-		{9, changed("b", 1)},
-		{3, failover.ProbeSent{ID: 2}},
-		{5, failover.ProbeAnswered{ID: 1, RTT: 1}},
-		{2, failedB},
-		{5, changed("a", 1)},
-		{4, changed("b", 2)}, // newest wins
-		{5, failedA},
-		{5, failedB},
+		{At: 5, Event: failover.ProbeSent{ID: 1}},
+		{At: 9, Event: changed("b", 1)},
+		{At: 3, Event: failover.ProbeSent{ID: 2}},
+		{At: 5, Event: failover.ProbeAnswered{ID: 1, RTT: 1}},
+		{At: 2, Event: failedB},
+		{At: 5, Event: changed("a", 1)},
+		{At: 4, Event: changed("b", 2)}, // newest wins
+		{At: 5, Event: failedA},
+		{At: 5, Event: failedB},
 	} {
 		out.put(o)
 	}
 	want := []Observation{
-		{3, failover.ProbeSent{ID: 2}},
-		{4, changed("b", 2)},
-		{5, changed("a", 1)},
-		{5, failedA},
-		{5, failedB},
-		{5, failover.ProbeSent{ID: 1}},
-		{5, failover.ProbeAnswered{ID: 1, RTT: 1}},
+		{At: 3, Event: failover.ProbeSent{ID: 2}},
+		{At: 4, Event: changed("b", 2)},
+		{At: 5, Event: changed("a", 1)},
+		{At: 5, Event: failedA},
+		{At: 5, Event: failedB},
+		{At: 5, Event: failover.ProbeSent{ID: 1}},
+		{At: 5, Event: failover.ProbeAnswered{ID: 1, RTT: 1}},
 	}
 	if got := out.take(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -47,11 +47,11 @@ func TestOutboxOrder(t *testing.T) {
 
 func TestOutboxForgets(t *testing.T) {
 	out := newOutbox()
-	out.put(Observation{1, changed("a", 1)})
-	out.put(Observation{1, changed("b", 1)})
-	out.put(Observation{1, failover.NeighborFailed{Uplink: "a", Family: failover.IPv6}})
+	out.put(Observation{At: 1, Event: changed("a", 1)})
+	out.put(Observation{At: 1, Event: changed("b", 1)})
+	out.put(Observation{At: 1, Event: failover.NeighborFailed{Uplink: "a", Family: failover.IPv6}})
 	out.forget("a")
-	if got := out.take(); !reflect.DeepEqual(got, []Observation{{1, changed("b", 1)}}) {
+	if got := out.take(); !reflect.DeepEqual(got, []Observation{{At: 1, Event: changed("b", 1)}}) {
 		t.Errorf("got %v, want b alone", got)
 	}
 }
@@ -76,8 +76,8 @@ func TestOutboxSignals(t *testing.T) {
 	if drain(out.ready) {
 		t.Error("ready at the start")
 	}
-	out.put(Observation{1, changed("a", 1)})
-	out.put(Observation{2, changed("a", 2)})
+	out.put(Observation{At: 1, Event: changed("a", 1)})
+	out.put(Observation{At: 2, Event: changed("a", 2)})
 	if !drain(out.ready) || drain(out.ready) {
 		t.Error("two things to take make one token")
 	}

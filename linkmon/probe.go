@@ -7,7 +7,10 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/failover"
 	"swerve/target"
@@ -37,9 +40,14 @@ const (
 	// comes first. 72 are the uplinks and the candidates that there may be.
 	uplinkShare = 8
 	crowded     = maxInFlight - 72*uplinkShare
-	// lateAnswers is how long after LostAfter an answer still counts: however
-	// late, it shows that the uplink works.
-	lateAnswers = 500 * time.Millisecond
+	// lateAnswers is how long after LostAfter an answer still counts: however late, it
+	// shows that the uplink works. Queues of four seconds are seen. Where very many
+	// probes are in flight, as when many uplinks are dead, it is hurriedAnswers, so
+	// that there is room for those of the others.
+	lateAnswers    = 4 * time.Second
+	hurriedAnswers = 500 * time.Millisecond
+	// hurried is the number of probes in flight from which on it is.
+	hurried = maxInFlight / 4
 )
 
 // prober sends probes, each in a goroutine of its own, and reports their outcomes
@@ -57,12 +65,22 @@ type prober struct {
 	mu       sync.Mutex
 	inFlight int
 	of       map[string]int // those in flight by uplink
-	closed   bool
-	done     sync.WaitGroup
+	// open counts, by uplink and family, the probes without an answer so far.
+	open map[way]int
+	// refused has the ways by which the last probe with an outcome could not be sent.
+	refused map[way]bool
+	closed  bool
+	done    sync.WaitGroup
+}
+
+// way is one uplink in one family.
+type way struct {
+	uplink string
+	family failover.Family
 }
 
 func newProber(clock func() failover.Instant, out *outbox, own func(netip.Addr) bool, methods map[target.Method]method) *prober {
-	p := &prober{clock: clock, out: out, own: own, methods: methods, of: map[string]int{}}
+	p := &prober{clock: clock, out: out, own: own, methods: methods, of: map[string]int{}, open: map[way]int{}, refused: map[way]bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -90,12 +108,16 @@ func (p *prober) send(probe failover.Probe, path Path) {
 		err = p.begin(probe.Uplink)
 	}
 	if err != nil {
-		p.notSent(probe.ID, p.clock(), err)
+		p.notSent(probe, p.clock(), err)
 		return
 	}
+	if p.isHurried() {
+		r.wait = path.LostAfter + hurriedAnswers
+	}
+	r.certain = p.doubts(probe, 1) > 1 || p.isRefused(probe)
 	go func() {
 		defer p.end(probe.Uplink)
-		p.run(probe.ID, method, r)
+		p.run(probe, method, r)
 	}()
 }
 
@@ -123,6 +145,46 @@ func (p *prober) begin(uplink string) error {
 	return nil
 }
 
+// isHurried reports whether so many probes are in flight that late answers are not
+// waited for as long.
+func (p *prober) isHurried() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inFlight > hurried
+}
+
+// doubts adds to the probes of an uplink and family that are without an answer, and
+// returns how many there are.
+func (p *prober) doubts(probe failover.Probe, change int) int {
+	w := way{probe.Uplink, probe.Family}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.open[w] + change
+	p.open[w] = n
+	if n == 0 {
+		delete(p.open, w)
+	}
+	return n
+}
+
+// isRefused reports whether the last probe with an outcome of the same uplink and
+// family could not be sent.
+func (p *prober) isRefused(probe failover.Probe) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused[way{probe.Uplink, probe.Family}]
+}
+
+func (p *prober) setRefused(probe failover.Probe, refused bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := (way{probe.Uplink, probe.Family}); refused {
+		p.refused[w] = true
+	} else {
+		delete(p.refused, w)
+	}
+}
+
 func (p *prober) end(uplink string) {
 	p.mu.Lock()
 	p.inFlight--
@@ -135,39 +197,49 @@ func (p *prober) end(uplink string) {
 
 // run probes, and turns what the method reports into at most one sending and one
 // answer of the address that was asked.
-func (p *prober) run(id failover.ProbeID, probe method, r request) {
+func (p *prober) run(asked failover.Probe, probe method, r request) {
+	id := asked.ID
+	settled := sync.OnceFunc(func() { p.doubts(asked, -1) })
+	defer settled()
 	var sent, answered, refused bool
 	var sentAt failover.Instant
 	probe(p.ctx, r, func(o outcome) {
 		switch o.kind {
 		case probeSent:
 			sent, sentAt = true, o.at
-			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}})
+			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}, Uplink: asked.Uplink, Family: asked.Family})
 		case probeAnswered:
 			switch {
 			case r.to.IsValid() && o.by.WithZone("") != r.to.WithZone(""):
 				p.foreign.Add(1) // a router on the way answers for others
 			case sent && !answered:
 				answered = true
+				settled()
+				p.setRefused(asked, false)
 				event := failover.ProbeAnswered{ID: id, RTT: max(1, o.at-sentAt)}
-				p.out.put(Observation{At: o.at, Event: event})
+				p.out.put(Observation{At: o.at, Event: event, Uplink: asked.Uplink, Family: asked.Family})
 			}
 		case probeRefused:
 			if !sent {
 				refused = true
-				p.notSent(id, o.at, o.cause)
+				p.setRefused(asked, true)
+				p.notSent(asked, o.at, o.cause)
 			}
 		default:
 			panic(fmt.Sprintf("linkmon: unknown outcome %d", o.kind))
 		}
 	})
 	if !sent && !refused {
-		p.notSent(id, p.clock(), errors.New("the sender gave up"))
+		p.notSent(asked, p.clock(), errors.New("the sender gave up"))
 	}
 }
 
-func (p *prober) notSent(id failover.ProbeID, at failover.Instant, cause error) {
-	p.out.put(Observation{At: at, Event: failover.ProbeNotSent{ID: id, Cause: cause.Error()}})
+func (p *prober) notSent(asked failover.Probe, at failover.Instant, cause error) {
+	event := failover.ProbeNotSent{ID: asked.ID, Cause: cause.Error()}
+	if errno, ok := errors.AsType[syscall.Errno](cause); ok {
+		event.Errno = unix.ErrnoName(errno)
+	}
+	p.out.put(Observation{At: at, Event: event, Uplink: asked.Uplink, Family: asked.Family})
 }
 
 // newRequest works out what to send by a path in a family. The error says why

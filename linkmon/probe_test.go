@@ -116,11 +116,11 @@ func TestProbeOutcomes(t *testing.T) {
 		{"answered before it was sent", scriptedMethod{one: {{from: one}, {after: ms}}},
 			[]string{"1ms failover.ProbeSent {1}"}},
 		{"not sent", scriptedMethod{one: {{after: ms, err: errUnreachable}}},
-			[]string{"1ms failover.ProbeNotSent {1 network is unreachable}"}},
+			[]string{"1ms failover.ProbeNotSent {1 network is unreachable }"}},
 		{"fails after sending", scriptedMethod{one: {{}, {after: ms, err: errUnreachable}}},
 			[]string{"0s failover.ProbeSent {1}"}},
 		{"ends without an outcome", scriptedMethod{},
-			[]string{"0s failover.ProbeNotSent {1 the sender gave up}"}},
+			[]string{"0s failover.ProbeNotSent {1 the sender gave up }"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := outcomes(t, tc.scripts, one.String()); !reflect.DeepEqual(got, tc.want) {
@@ -179,7 +179,7 @@ func TestTooManyProbes(t *testing.T) {
 			t.Fatalf("probe %d came to %s with %d under way", i+1, got, underWay())
 		}
 	}
-	if got := send(); got != "{ID:1 Cause:too many probes in flight}" {
+	if got := send(); got != "{ID:1 Cause:too many probes in flight Errno:}" {
 		t.Errorf("one too many came to %s", got)
 	}
 	close(release)
@@ -194,7 +194,7 @@ func TestTooManyProbes(t *testing.T) {
 	p.close()
 	out.take()
 	drain(out.ready)
-	if got := send(); got != "{ID:1 Cause:probing has ended}" {
+	if got := send(); got != "{ID:1 Cause:probing has ended Errno:}" {
 		t.Errorf("a probe after the end came to %s", got)
 	}
 }
@@ -348,5 +348,20 @@ func TestManyProbesAtOnce(t *testing.T) {
 	p.close()
 	if sent != probes || answered != probes || len(seen) != probes {
 		t.Errorf("%d sent, %d answered, %d probes; want %d of each", sent, answered, len(seen), probes)
+	}
+}
+
+// While a probe of an uplink and family is without an answer, the next ones are sent in
+// a way that tells for sure whether they left.
+func TestCertainWhileUnanswered(t *testing.T) {
+	p := newProber(func() failover.Instant { return 0 }, newOutbox(), notOwn, nil)
+	fiber, lte := failover.Probe{Uplink: "fiber"}, failover.Probe{Uplink: "lte"}
+	for i, step := range []struct {
+		probe        failover.Probe
+		change, want int
+	}{{fiber, 1, 1}, {lte, 1, 1}, {fiber, 1, 2}, {fiber, -1, 1}, {fiber, -1, 0}, {fiber, 1, 1}} {
+		if got := p.doubts(step.probe, step.change); got != step.want {
+			t.Errorf("step %d: %d without an answer, want %d", i, got, step.want)
+		}
 	}
 }

@@ -120,7 +120,8 @@ func (i *installed) confinement(change ...func(*confinement)) confinement {
 	}
 	for _, name := range strings.Fields(u.last("RestrictAddressFamilies")) {
 		c.Families = append(c.Families, map[string]uint32{
-			"AF_UNIX": unix.AF_UNIX, "AF_INET": unix.AF_INET, "AF_INET6": unix.AF_INET6, "AF_NETLINK": unix.AF_NETLINK}[name])
+			"AF_UNIX": unix.AF_UNIX, "AF_INET": unix.AF_INET, "AF_INET6": unix.AF_INET6, "AF_NETLINK": unix.AF_NETLINK,
+			"AF_PACKET": unix.AF_PACKET}[name])
 	}
 	for _, fn := range change {
 		fn(&c)

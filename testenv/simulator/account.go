@@ -34,6 +34,7 @@ type judged struct {
 	suspected   failover.Instant // when the suspicion began
 	received    failover.Instant // when flows last received packets
 	turned      failover.Instant // when the state last changed
+	unsent      failover.Instant // when a probe could first not be sent, and none since; never for none
 }
 
 // facts are what is reported about an uplink.
@@ -74,7 +75,7 @@ func (m mask) has(i int) bool { return m>>i&1 != 0 }
 
 // The initial values.
 var (
-	nothing  = judged{received: never, turned: never}
+	nothing  = judged{received: never, turned: never, unsent: never}
 	noLadder = ladder{answered: never, voluntary: never, notBefore: never}
 )
 
@@ -264,6 +265,31 @@ func (a *account) judge(i int, f failover.Family, from, to failover.State, now f
 		p.base, p.suspected = from, now
 	}
 	p.state, p.turned = to, now
+}
+
+// refused records that a probe could not be sent, sent that one was.
+func (a *account) refused(i int, f failover.Family, now failover.Instant) {
+	if p := &a.paths[i][f]; p.unsent == never {
+		p.unsent = now
+	}
+}
+func (a *account) sent(i int, f failover.Family) { a.paths[i][f].unsent = never }
+
+// blind reports whether no probe of a path could be sent for so long that nothing is
+// known of it but what other witnesses say.
+func (a *account) blind(i int, f failover.Family, now failover.Instant) bool {
+	p := &a.paths[i][f]
+	return p.unsent != never && now-p.unsent >= blindAfter
+}
+
+// allBlind reports whether all of some uplinks are blind.
+func (a *account) allBlind(m mask, f failover.Family, now failover.Instant) bool {
+	for i := range a.names {
+		if m.has(i) && !a.blind(i, f, now) {
+			return false
+		}
+	}
+	return m != 0
 }
 
 // uplink is a line's configuration; nil for none.

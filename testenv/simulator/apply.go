@@ -83,24 +83,27 @@ func (n *network) pause(words []string) error {
 	return err
 }
 
-// setTarget changes whether a target answers, on all uplinks or on one.
+// setTarget changes whether a target answers, or whether probes of it can be sent, on
+// all uplinks or on one.
 func (n *network) setTarget(words []string) error {
 	one := -1
 	if len(words) == 4 && words[2] == "by" {
 		one, words = n.lineOf(words[3]), words[:2]
 	}
 	if len(words) != 2 {
-		return errors.New("want a target and dead or alive")
+		return errors.New("want a target and dead, alive or send=")
+	}
+	errno, sending := strings.CutPrefix(words[1], "send=")
+	errno, err := sendError(errno)
+	if sending && err != nil {
+		return err
 	}
 	found := false
 	for i, l := range n.lines {
 		for _, f := range failover.Families {
 			if (one < 0 || one == i) && n.hasTarget(i, f, words[0]) {
 				found = true
-				delete(l.wires[f].silent, words[0])
-				if words[1] == "dead" {
-					l.wires[f].silent[words[0]] = true
-				}
+				l.wires[f].setTarget(words[0], words[1] == "dead", sending, errno)
 			}
 		}
 	}
@@ -108,6 +111,34 @@ func (n *network) setTarget(words []string) error {
 		return errors.New("no such target")
 	}
 	return nil
+}
+
+// setTarget changes the outcome of probes to a target: sending changes whether they can
+// be sent, else whether they are answered.
+func (w *wire) setTarget(name string, dead, sending bool, errno string) {
+	switch {
+	case !sending && dead:
+		w.silent[name] = true
+	case !sending:
+		delete(w.silent, name)
+	case errno != "":
+		w.unsentTo[name] = errno
+	default:
+		delete(w.unsentTo, name)
+	}
+}
+
+// sendError is the error with which sending fails by the value of send=: "on" is none.
+func sendError(value string) (string, error) {
+	switch {
+	case value == "on":
+		return "", nil
+	case value == "off":
+		return "ENOBUFS", nil
+	case sendErrors[value] == "":
+		return "", fmt.Errorf("unknown error %q", value)
+	}
+	return value, nil
 }
 
 // operator parses a request of the operator's.
@@ -307,7 +338,7 @@ func (w *wire) set(key, value string, now failover.Instant) (err error) {
 	case "alive":
 		w.dead = false
 	case "send":
-		w.noSend = value == "off"
+		w.unsent, err = sendError(value)
 	case "rtt":
 		w.rtt, err = time.ParseDuration(value)
 	case "jitter":

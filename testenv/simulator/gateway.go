@@ -434,8 +434,13 @@ func (g *gateway) Send(p failover.Probe, _ linkmon.Path) {
 	defer g.mu.Unlock()
 	i, now := g.lineOf(p.Uplink), g.clock()
 	l := g.lines[i]
-	if l.wires[p.Family].noSend || !l.link.Routable(p.Family) {
-		g.put(failover.ProbeNotSent{ID: p.ID, Cause: "no buffer space available"})
+	ev, refused := l.refused(p)
+	if !refused && !l.link.Routable(p.Family) {
+		ev, refused = failover.ProbeNotSent{ID: p.ID, Cause: "send: network is unreachable", Errno: "ENETUNREACH"}, true
+	}
+	g.watch.probed(i, p.Family, refused)
+	if refused {
+		g.put(ev)
 		return
 	}
 	g.put(failover.ProbeSent{ID: p.ID})

@@ -107,6 +107,17 @@ func (w *kernelWatch) start(n *network) {
 	w.stats.Restarts++
 }
 
+// probed records whether a probe could be sent.
+func (w *kernelWatch) probed(i int, f failover.Family, refused bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if refused {
+		w.refused(i, f, w.clock())
+	} else {
+		w.sent(i, f)
+	}
+}
+
 // pause records until when this machine is paused.
 func (w *kernelWatch) pause(until failover.Instant) {
 	w.mu.Lock()
@@ -153,7 +164,11 @@ func (w *kernelWatch) Publish(e control.Event) {
 		f = failover.IPv6
 	}
 	from, to := stateOf(d.From), stateOf(d.To)
-	w.complain(0, f, w.mayTurn(i, f, to, w.clock()))
+	silence := time.Duration(-1)
+	if d.EvidenceMS != nil {
+		silence = time.Duration(*d.EvidenceMS * float64(time.Millisecond))
+	}
+	w.complain(0, f, w.mayTurn(i, f, to, silence, w.clock()))
 	w.judge(i, f, from, to, w.clock())
 	w.wake()
 	w.stats.Entered[to]++
@@ -260,7 +275,7 @@ func (w *kernelWatch) release(lost [2][]firewall.Pair) {
 			if !slices.Contains(w.released[f], pair) {
 				w.stats.Released++
 				i, p := numbersOf(pair)
-				w.complain(p, f, w.mayLose(i, p, f, w.destination(p, f)))
+				w.complain(p, f, w.mayLose(i, p, f, w.destination(p, f), w.clock()))
 			}
 		}
 	}

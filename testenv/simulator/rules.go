@@ -28,6 +28,11 @@ const (
 	// followWithin is how long traffic may stay on an uplink judged silent while
 	// another is up: that one has to be proven anew, by a regular probe if need be.
 	followWithin = 10 * time.Second
+	// blindAfter is how long no probe of a path can be sent until nothing is known of it.
+	blindAfter = 5 * time.Second
+	// mostReceiving bounds for how long what flows receive holds a shunning off, without
+	// an answer of any target.
+	mostReceiving = 6 * time.Second
 	// leastBurst is the least time from the start of a burst until all of it is
 	// late: three rounds, 20 ms apart, and the least deadline.
 	leastBurst = 80 * time.Millisecond
@@ -75,7 +80,7 @@ func (a *account) mayMove(m move) error {
 	case cutOff:
 		err = a.fled(m, is)
 	case silent:
-		if !is.Answering() {
+		if !is.Answering() && !a.allBlind(m.to, m.family, m.at) {
 			err = fmt.Errorf("which is %s", is)
 		}
 	case unknown:
@@ -151,8 +156,8 @@ func (a *account) hasRoute(policy int, f failover.Family, table string) error {
 
 // mayLose: sessions are moved only off an uplink that is down, or degraded where the
 // configuration requests that, and only where there is a destination, which is in the
-// state to. A drain or a switch by the operator moves none.
-func (a *account) mayLose(i, policy int, f failover.Family, to failover.State) error {
+// state to: it answers, or its probes cannot be sent. A drain or a switch by the operator moves none.
+func (a *account) mayLose(i, policy int, f failover.Family, to failover.State, now failover.Instant) error {
 	first, state := a.ladders[policy][f].first, a.class(i, f)
 	may := state == failover.Down && a.cfg.Sessions.MoveOnDown ||
 		state == failover.Degraded && a.cfg.Sessions.MoveOnDegraded
@@ -161,18 +166,18 @@ func (a *account) mayLose(i, policy int, f failover.Family, to failover.State) e
 		return fmt.Errorf("sessions of %s are moved, which is %s, to %s", a.names[i], state, a.list(first))
 	case first == 0 || first.has(i):
 		return fmt.Errorf("sessions of %s are moved with nowhere to go", a.names[i])
-	case !to.Answering():
+	case !to.Answering() && !a.allBlind(first, f, now):
 		return fmt.Errorf("sessions of %s are moved to %s, which is %s", a.names[i], a.list(first), to)
 	}
 	return nil
 }
 
 // mayTurn: while flows receive, a path is not shunned, and not down before its
-// patience has passed.
-func (a *account) mayTurn(i int, f failover.Family, to failover.State, now failover.Instant) error {
+// patience has passed, unless no target has answered for long, or none can be asked.
+func (a *account) mayTurn(i int, f failover.Family, to failover.State, silence time.Duration, now failover.Instant) error {
 	p := &a.paths[i][f]
 	since := now - p.received
-	if u := a.uplink(i); u != nil && !a.cut(i, f) && p.received != never {
+	if u := a.uplink(i); u != nil && !a.cut(i, f) && p.received != never && silence < mostReceiving && !a.blind(i, f, now) {
 		if to == failover.Shunned && p.received >= p.suspected && since < leastBurst ||
 			to == failover.Down && p.state == failover.Shunned && since < u.Health.Patience {
 			return fmt.Errorf("%s is %s, and flows received %v ago", a.names[i], to, since)

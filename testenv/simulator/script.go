@@ -29,9 +29,10 @@ import (
 //	3h30s     fiber address=lapsed    the gateway stays; also checked, borrowed, or a prefix
 //	3h1m      fiber gateway=192.0.2.1 another gateway; off for none, on for the plain one
 //	3h2m      fiber gateway=withdrawn the route from which it was learnt is gone
-//	4h        fiber ipv4 send=off     the machine cannot send; send=on
+//	4h        fiber ipv4 send=off     the machine cannot send: ENOBUFS; send=EPERM, send=on
 //	4h1m      fiber hold=300ms        answers are held back for so long
 //	5h        target 1.1.1.1 dead     by every uplink, or "by fiber"; alive
+//	5h1m      target 1.1.1.1 send=EPERM by fiber  probes of it alone cannot be sent; send=on
 //	6h        pause 3s                this machine stops for so long
 //	7h        fiber flows=100ms       flows use it, and give a hint that often; flows=off
 //	7h1m      fiber ipv4 unresolved   the kernel cannot resolve the gateway

@@ -72,7 +72,8 @@ func (n *network) fine(i int, f failover.Family, length time.Duration) bool {
 	if u := n.uplinks[i]; u == nil || !u.Enabled || !u.Family[f].Enabled || n.now-n.truth.configured[i] < length {
 		return false
 	}
-	if !r.alive || n.now-r.since < length || n.now-w.changed < length || w.noSend || len(w.silent) > 0 || w.loss > fineLoss {
+	if !r.alive || n.now-r.since < length || n.now-w.changed < length || w.unsent != "" ||
+		len(w.silent) > 0 || len(w.unsentTo) > 0 || w.loss > fineLoss {
 		return false
 	}
 	for _, e := range l.episodesOf(f) {

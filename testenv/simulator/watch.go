@@ -114,7 +114,7 @@ func (wa *watch) health(h *failover.HealthChange) error {
 	case h.To != failover.Unknown && h.To == wa.w.opts.forbid:
 		return broken("%s %s is %s", h.Uplink, h.Family, h.To)
 	}
-	if err := wa.mayTurn(i, h.Family, h.To, wa.w.now); err != nil {
+	if err := wa.mayTurn(i, h.Family, h.To, h.Evidence, wa.w.now); err != nil {
 		return broken("%s: %w", h.Family, err)
 	}
 	wa.judge(i, h.Family, h.From, h.To, wa.w.now)
@@ -201,7 +201,7 @@ func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) 
 		wa.w.lost(i, f)
 		wa.w.stats.lost(wa.class(i, f))
 		to, _ := wa.worst(l.first, f)
-		if err := wa.mayLose(i, policy, f, to); err != nil {
+		if err := wa.mayLose(i, policy, f, to, wa.w.now); err != nil {
 			return err
 		}
 	}

@@ -14,8 +14,12 @@ const plainRTT = 20 * time.Millisecond
 type wire struct {
 	rtt, jitter time.Duration
 	loss        float64
-	// dead by an outage of its own; noSend: this machine cannot even send.
-	dead, noSend bool
+	// dead by an outage of its own.
+	dead bool
+	// unsent names the error with which this machine cannot send, as EPERM; empty where
+	// it can. unsentTo has the same for some targets.
+	unsent   string
+	unsentTo map[string]string
 	// silent are the targets that do not answer by this wire.
 	silent map[string]bool
 	// heldUntil is until when answers are held back.
@@ -51,7 +55,7 @@ func newLine(name string, index int, seed uint64) *line {
 		at := base + 2 + 3*uint64(f)
 		w.random, w.stalls.random, w.bursts.random = newRandom(seed, at), newRandom(seed, at+1), newRandom(seed, at+2)
 		w.rtt, w.changed, w.received, w.unanswered = plainRTT, never, -1, -1
-		w.silent = map[string]bool{}
+		w.silent, w.unsentTo = map[string]bool{}, map[string]string{}
 		w.stalls.begin(0)
 		w.bursts.begin(0)
 	}
@@ -79,7 +83,23 @@ func (l *line) passes(f failover.Family, now failover.Instant) bool {
 		}
 	}
 	w := &l.wires[f]
-	return l.alive(f) && !w.noSend && w.loss < 1 && now >= w.heldUntil
+	return l.alive(f) && w.unsent == "" && w.loss < 1 && now >= w.heldUntil
+}
+
+// sendErrors are those of sending, in words.
+var sendErrors = map[string]string{"ENOBUFS": "no buffer space available", "EPERM": "operation not permitted"}
+
+// refused returns the report of a probe that this machine cannot send by a wire; false
+// where it can.
+func (l *line) refused(p failover.Probe) (failover.ProbeNotSent, bool) {
+	errno := l.wires[p.Family].unsent
+	if errno == "" {
+		errno = l.wires[p.Family].unsentTo[p.Target]
+	}
+	if errno == "" {
+		return failover.ProbeNotSent{}, false
+	}
+	return failover.ProbeNotSent{ID: p.ID, Cause: "send: " + sendErrors[errno], Errno: errno}, true
 }
 
 // answer draws the outcome of a probe: when its answer arrives, or that none does.

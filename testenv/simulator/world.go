@@ -300,10 +300,12 @@ func (w *World) send(p failover.Probe) {
 	i := w.lineOf(p.Uplink)
 	l := w.lines[i]
 	w.stats.Probes++
-	if l.wires[p.Family].noSend {
-		w.one(failover.ProbeNotSent{ID: p.ID, Cause: "no buffer space available"})
+	if ev, refused := l.refused(p); refused {
+		w.watch.refused(i, p.Family, w.now)
+		w.one(ev)
 		return
 	}
+	w.watch.sent(i, p.Family)
 	at, ok := l.answer(p.Family, p.Target, w.now)
 	if !ok || !w.opts.Lean || at-w.now >= surely || at >= w.nextLine() {
 		w.one(failover.ProbeSent{ID: p.ID})

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"swerve/control"
+	"swerve/failover"
+)
+
+// unsentTarget is how many probes in a row cannot be sent to one target until that is
+// a problem of the target.
+const unsentTarget = 3
+
+// probeProblems returns the problems of probes that cannot be sent, and of targets
+// that say nothing about an uplink. full reports whether the kernel's table of flows is.
+func probeProblems(view failover.View, full func() bool) []control.Problem {
+	var out []control.Problem
+	aside, unreachable := map[string][]string{}, map[string][]string{}
+	reasons := map[string]string{}
+	for _, u := range view.Uplinks {
+		if !u.Enabled {
+			continue
+		}
+		for _, f := range failover.Families {
+			v := u.Family[f]
+			if v.Blind {
+				out = append(out, unsentProblem(u.Name, f, v, full))
+				continue
+			}
+			for _, t := range v.Targets {
+				switch {
+				case t.Unsent >= unsentTarget:
+					unreachable[t.Target] = append(unreachable[t.Target], u.Name)
+					reasons[t.Target] = causeOf(t.UnsentErrno, full) + ": " + t.UnsentCause
+				case t.SetAside:
+					aside[t.Target] = append(aside[t.Target], u.Name)
+				}
+			}
+		}
+	}
+	for target, uplinks := range unreachable {
+		out = append(out, control.Problem{
+			Code: "target-unreachable", Severity: control.Warning, Object: target,
+			Text:   fmt.Sprintf("%s cannot be asked by %s: %s", target, strings.Join(uplinks, ", "), reasons[target]),
+			Remedy: "see ip route get " + target + ", and remove what leads it away, or name another target",
+		})
+	}
+	for target, uplinks := range aside {
+		out = append(out, control.Problem{
+			Code: "target-set-aside", Severity: control.Info, Object: target,
+			Text:   fmt.Sprintf("%s does not answer by any uplink while others do, so it counts for nothing by %s", target, strings.Join(uplinks, ", ")),
+			Remedy: "see ip route get " + target + " for a route that discards it or leads it elsewhere; name another target if it stays silent",
+		})
+	}
+	slices.SortStableFunc(out, func(a, b control.Problem) int {
+		if c := strings.Compare(a.Code, b.Code); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Object, b.Object)
+	})
+	return oneForBoth(out)
+}
+
+func unsentProblem(uplink string, f failover.Family, v failover.FamilyView, full func() bool) control.Problem {
+	name := ""
+	if v.UnsentErrno != "" {
+		name = " (" + v.UnsentErrno + ")"
+	}
+	return control.Problem{
+		Code: "probes-unsent", Severity: control.Warning, Object: uplink,
+		Text: fmt.Sprintf("no %s probe of %s can be sent%s, so its state is unknown: %s; %s",
+			f, uplink, name, causeOf(v.UnsentErrno, full), v.UnsentCause),
+		Remedy: remedyOf(v.UnsentErrno, full),
+	}
+}
+
+// oneForBoth makes one of two problems of one code and object that stand together.
+func oneForBoth(in []control.Problem) []control.Problem {
+	var out []control.Problem
+	for _, p := range in {
+		if n := len(out); n > 0 && out[n-1].Code == p.Code && out[n-1].Object == p.Object {
+			out[n-1].Text += "; " + p.Text
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// causeOf is the likely cause of an error of sending.
+func causeOf(errno string, full func() bool) string {
+	switch errno {
+	case "EPERM":
+		if full() {
+			return "the kernel's table of flows is full"
+		}
+		return "a rule of a packet filter in output drops or rejects them"
+	case "EACCES":
+		return "a route or rule of type prohibit, or a socket that is not permitted"
+	case "EINVAL":
+		return "a blackhole route"
+	case "ENETUNREACH", "EHOSTUNREACH":
+		return "there is no route, or one of type unreachable"
+	case "ENOBUFS", "ENOMEM":
+		return "the interface's queue is full, or memory is short"
+	case "EADDRNOTAVAIL":
+		return "the uplink's address is gone"
+	case "ENODEV", "ENXIO", "ENETDOWN":
+		return "the interface is gone or down"
+	case "EMFILE", "ENFILE":
+		return "no file descriptor is left"
+	}
+	return "this machine does not send them"
+}
+
+func remedyOf(errno string, full func() bool) string {
+	switch errno {
+	case "EPERM":
+		if full() {
+			return "raise net.netfilter.nf_conntrack_max"
+		}
+		return "allow ICMP echo requests in output: see nft list ruleset, iptables -S OUTPUT"
+	case "EACCES", "EINVAL", "ENETUNREACH", "EHOSTUNREACH":
+		return "see ip rule and ip route get TARGET oif INTERFACE, and remove what forbids the way"
+	case "ENOBUFS", "ENOMEM":
+		return "see tc -s qdisc and free memory"
+	case "EMFILE", "ENFILE":
+		return "raise LimitNOFILE of the unit"
+	}
+	return "see ip address, ip route, and the log of the daemon"
+}
+
+// conntrackFull reports whether the kernel's table of flows has no room.
+func conntrackFull() bool {
+	read := func(name string) (int, bool) {
+		text, err := os.ReadFile("/proc/sys/net/netfilter/" + name)
+		n, bad := strconv.Atoi(strings.TrimSpace(string(text)))
+		return n, err == nil && bad == nil
+	}
+	count, ok := read("nf_conntrack_count")
+	most, known := read("nf_conntrack_max")
+	return ok && known && most > 0 && count >= most-most/50
+}

@@ -1,0 +1,108 @@
+package failover_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "swerve/failover"
+	"swerve/testenv/simulator"
+)
+
+// fill has a queue on fiber that grows by so much a second up to a length, falls to
+// 0.7 of it there, and so on, as TCP's streams do; loss is what it drops when full.
+func (w *world) fill(until Instant, length time.Duration, growth, loss float64) {
+	const every = 10 * time.Millisecond
+	queued, full := time.Duration(0), 0
+	for w.Now() < until {
+		queued += time.Duration(growth * float64(every))
+		dropping := 0.0
+		if queued >= length {
+			full++
+			dropping = loss
+			if full > 20 { // the senders notice after a round trip
+				queued, full = length*7/10, 0
+				growth = min(growth, 0.2) // no slow start any more
+			} else {
+				queued = length
+			}
+		}
+		w.do(fmt.Sprintf("fiber rtt=%v loss=%v", 20*time.Millisecond+queued, dropping))
+		w.after(every)
+	}
+}
+
+// An uplink whose own user fills its queue is not down: any answer, however late, is
+// proof of life, and no flow tells that anything is received. Nor is it suspected at
+// each probe.
+func TestFilledQueues(t *testing.T) {
+	one := DefaultConfig()
+	if err := configure(&one, []string{"ipv4"}); err != nil {
+		t.Fatal(err)
+	}
+	for what, cfg := range map[string]Config{"both families": DefaultConfig(), "one family": one} {
+		steepest := 1.5
+		if what == "one family" {
+			steepest = 1 // its probes are half as frequent
+		}
+		for _, length := range []time.Duration{200, 500, 1000, 1700, 2500, 4000} {
+			length *= time.Millisecond
+			for _, growth := range []float64{0.3, 1, steepest} {
+				t.Run(fmt.Sprintf("%s %v %v", what, length, growth), func(t *testing.T) {
+					for phase := range 20 {
+						suspicions := 0
+						var shunned, since time.Duration
+						w := &world{t: t, World: simulator.NewWorld(cfg, uint64(phase), simulator.Options{CheckEach: 1000, Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+							for _, r := range out.Records {
+								h := r.Health
+								switch {
+								case h == nil || h.Uplink != "fiber" || h.Family != IPv4 || at < 20*time.Second:
+								case h.To == Down:
+									t.Errorf("phase %d at %v: %s", phase, at, recordText(r))
+								case h.To == Suspect:
+									suspicions++
+								case h.To == Shunned:
+									since = at
+								case h.From == Shunned:
+									shunned += at - since
+								}
+							}
+						}})}
+						w.do("all report=0s")
+						w.until(20*time.Second + time.Duration(phase)*17*time.Millisecond)
+						w.fill(80*time.Second, length, growth, 0.1)
+						if shunned > time.Second || suspicions > 60 {
+							t.Errorf("phase %d: shunned for %v, %d suspicions", phase, shunned, suspicions)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// What established flows receive holds a shunning off for six seconds and no longer.
+func TestReceivingIsBounded(t *testing.T) {
+	onset := 20 * time.Second
+	moved := time.Duration(0)
+	w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), 1, simulator.Options{Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+		for _, r := range out.Records {
+			if r.Switch != nil && strings.Contains(recordText(r), "ipv4") && moved == 0 {
+				moved = at - onset
+			}
+		}
+	}})}
+	w.do("all report=0s")
+	w.until(onset)
+	w.do("fiber loss=1")
+	for w.Now() < onset+12*time.Second {
+		for _, f := range Families {
+			w.step(Traffic{Uplink: "fiber", Family: f, Unanswered: -1, Received: w.Now()})
+		}
+		w.after(50 * time.Millisecond)
+	}
+	if moved < 5*time.Second || moved > 7*time.Second {
+		t.Errorf("moved after %v, want about 6 s", moved)
+	}
+}

@@ -1,0 +1,110 @@
+package firewall
+
+import (
+	"github.com/google/nftables"
+
+	"swerve/failover"
+)
+
+const (
+	// tracked is directly after connection tracking (-200) and before any other
+	// program's mangle rules in output.
+	tracked = -200 + 1
+	// lastInOutput is after what other programs do in output: the packet has the
+	// device that it leaves by.
+	lastInOutput = 300
+)
+
+// Names of the maps and chains for probes.
+const (
+	askingMap  = "asking"
+	askedMap   = "asked"
+	probeChain = "probe"
+	askedChain = "asked"
+)
+
+// asking and asked lead by the uplink's lane to the chains for its probes: asking by
+// the packet's mark, which the prober's socket sets, asked by the flow's.
+func (b builder) asking() verdictMap {
+	m := verdictMap{name: askingMap, keys: markKeys, about: "Probes by uplink: by the mark of their socket, then by that of their flow."}
+	for _, u := range b.Uplinks {
+		m.elements = append(m.elements, markEntry(b.Layout.Mark(u.Lane), of(probeChain, u.Lane)))
+	}
+	return m
+}
+
+func (b builder) asked() verdictMap {
+	m := verdictMap{name: askedMap, keys: markKeys}
+	for _, u := range b.Uplinks {
+		if u.Interface != "" {
+			m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, 0), of(askedChain, u.Lane)))
+		}
+	}
+	return m
+}
+
+// probing returns the chains for probes, off the forwarding path. A probe's flow has
+// its uplink's lane and no policy's, from before other programs' mangle rules see it:
+// `meta mark set ct mark`, with or without a mask, then restores the mark that the
+// socket had set. Only echo requests are taken for probes: what IPsec makes of a
+// packet passes output as well, and keeps the packet's mark.
+//
+// What leaves by its uplink is counted; what would leave by any other device, an
+// uplink's or not, is counted and dropped, since its answer would say nothing about
+// the uplink.
+func (b builder) probing() []chain {
+	var out []chain
+	for _, u := range b.Uplinks {
+		out = append(out, chain{name: of(probeChain, u.Lane), rules: []rule{
+			newRule(setCTMark(b.Layout.CTMask, b.Layout.CTPair(u.Lane, 0))).because("probe of " + u.Name),
+		}})
+	}
+	for _, u := range b.Uplinks {
+		if u.Interface == "" {
+			continue
+		}
+		out = append(out, chain{name: of(askedChain, u.Lane), rules: []rule{
+			newRule(leavesBy(u.Interface), nfproto(failover.IPv6), count(of("probes6", u.Lane))),
+			newRule(leavesBy(u.Interface), count(of("probes", u.Lane)), accept),
+			newRule(count(of("elsewhere", u.Lane)), drop).because("a probe of " + u.Name + " that leaves elsewhere"),
+		}})
+	}
+	mark := packetMark(b.Layout.MarkMask)
+	return append(out,
+		chain{
+			name:  "probing",
+			about: "A probe's flow has its lane before other programs' mangle rules, so that the mark they restore is right.",
+			base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "-199", tracked),
+			rules: []rule{
+				newRule(echoRequest4, mark.vmap(askingMap)),
+				newRule(echoRequest6, mark.vmap(askingMap)),
+			},
+		},
+		chain{
+			name:  "probed",
+			about: "After all others in output: a probe leaves by its uplink or not at all.",
+			base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "300", lastInOutput),
+			rules: []rule{
+				newRule(echoRequest4, ctMark(b.pairMask()).vmap(askedMap)),
+				newRule(echoRequest6, ctMark(b.pairMask()).vmap(askedMap)),
+			},
+		})
+}
+
+func (b builder) pairMask() uint32 { return b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask() }
+
+// lanesOfProbes returns the rules that give a probe its uplink's lane again, whatever
+// mark other programs left on its packet.
+func (b builder) lanesOfProbes() []rule {
+	probe := ctMark(b.Layout.CTPolicyMask()).is(0)
+	return []rule{
+		newRule(echoRequest4, probe, ctMark(b.pairMask()).vmap(restoreMap(failover.IPv4))).because("a probe"),
+		newRule(echoRequest6, probe, ctMark(b.pairMask()).vmap(restoreMap(failover.IPv6))).because("a probe"),
+	}
+}
+
+// markOfProbes returns the entry of the restore maps for an uplink's probes. It stays
+// when the uplink is lost.
+func (b builder) markOfProbes(u Uplink) entry {
+	return markEntry(b.Layout.CTPair(u.Lane, 0), of("lane", u.Lane))
+}

@@ -1,0 +1,117 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	probing "github.com/prometheus-community/pro-bing"
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// probe sends one probe of uplink wan0 as the prober does, and reports whether it was
+// answered, or why it could not be sent.
+func (l *lab) probe(f failover.Family) (answered bool, err error) {
+	l.t.Helper()
+	p := plans[f]
+	err = l.gw.Do(func() error {
+		pinger := probing.New("")
+		pinger.SetIPAddr(&net.IPAddr{IP: netip.MustParseAddr(p.host).AsSlice()})
+		pinger.SetPrivileged(true)
+		pinger.SetMark(0x01000000)
+		pinger.Source, pinger.InterfaceName = p.a, "wan0"
+		pinger.Count, pinger.Timeout, pinger.Interval = 1, 500*time.Millisecond, time.Second
+		pinger.OnRecv = func(*probing.Packet) { answered = true }
+		return pinger.RunWithContext(context.Background())
+	})
+	return answered, err
+}
+
+// What becomes of a probe.
+const (
+	leaves = iota
+	dropped
+	refused // the kernel has no way for it
+	astray  // it left, and the missing count shows that it did not by its uplink
+)
+
+// probed sends a probe, and holds what comes of it against what is wanted. It reports
+// whether none may have left by the other uplink.
+func (l *lab) probed(f failover.Family, want int) bool {
+	l.t.Helper()
+	answered, err := l.probe(f)
+	c := l.counters()
+	left, elsewhere := c.Probes[1].Packets, c.Elsewhere[1].Packets
+	ok := map[int]bool{
+		leaves:  answered && err == nil && left == 1 && elsewhere == 0,
+		dropped: !answered && errors.Is(err, unix.EPERM) && left == 0 && elsewhere == 1,
+		refused: !answered && err != nil && !errors.Is(err, unix.EPERM) && left == 0,
+		astray:  !answered && err == nil && left == 0 && elsewhere == 0,
+	}
+	if !ok[want] {
+		l.t.Errorf("answered %t, %v, %+v", answered, err, c)
+	}
+	return want != astray
+}
+
+// Whatever other programs do to marks and routes, a probe leaves by its uplink, or it
+// is counted, dropped and known not to have been sent.
+func TestProbesLeaveByTheirUplink(t *testing.T) {
+	mangle := func(kind, rule string) func(*lab, plan) {
+		return func(l *lab, _ plan) {
+			loadText(l.t, l.gw, fmt.Sprintf(`table inet other { chain out { type %s hook output priority mangle; %s; }; }`, kind, rule))
+		}
+	}
+	route := func(routes ...string) func(*lab, plan) {
+		return func(l *lab, p plan) {
+			for _, r := range routes {
+				l.batch(p.flag, fmt.Sprintf("route add "+r, p.host, p.nextB))
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		disturb func(*lab, plan)
+		want    [2]int
+	}{
+		"nothing":            {func(*lab, plan) {}, [2]int{leaves, leaves}},
+		"marks of flows":     {mangle("filter", "meta mark set ct mark"), [2]int{leaves, leaves}},
+		"the same, rerouted": {mangle("route", "meta mark set ct mark"), [2]int{leaves, leaves}},
+		"marks erased":       {mangle("route", "meta mark set 0"), [2]int{leaves, leaves}},
+		"other marks":        {mangle("route", "meta mark set 0x77"), [2]int{leaves, leaves}},
+		"other marks kept":   {mangle("route", "meta mark set 0x77 ct mark set meta mark"), [2]int{astray, astray}},
+		"host route":         {route("%[1]s via %[2]s dev wan1"), [2]int{leaves, dropped}},
+		// For IPv4 the kernel takes a target without a route for one on the device's link.
+		"blackhole": {route("blackhole %[1]s"), [2]int{leaves, refused}},
+	} {
+		for _, f := range failover.Families {
+			t.Run(name+" "+f.String(), func(t *testing.T) {
+				l := newLab(t)
+				l.apply()
+				p := plans[f]
+				// The main table prefers the other uplink.
+				l.prefer("wan1", "wan0")
+				loadText(t, l.net, `table inet seen {
+					chain in {
+						type filter hook prerouting priority raw;
+						iifname "ispB" icmp type echo-request counter drop
+						iifname "ispB" icmpv6 type echo-request counter drop
+					}
+				}`)
+				c.disturb(l, p)
+				if !l.probed(f, c.want[f]) {
+					return
+				}
+				if got := run(t, l.net, "nft", "list", "table", "inet", "seen"); strings.Count(got, "packets 0 ") != 2 {
+					t.Errorf("a probe left by the other uplink:\n%s", got)
+				}
+			})
+		}
+	}
+}

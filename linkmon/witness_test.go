@@ -1,0 +1,88 @@
+package linkmon
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+)
+
+// packetOf is the start of an IP packet: TCP with flags, or UDP from a port.
+func packetOf(from, to string, protocol byte, flagsOrPort uint16) []byte {
+	source, destination := netip.MustParseAddr(from), netip.MustParseAddr(to)
+	var b []byte
+	if source.Is4() {
+		b = make([]byte, 20)
+		b[0], b[9] = 0x45, protocol
+		copy(b[12:], source.AsSlice())
+		copy(b[16:], destination.AsSlice())
+	} else {
+		b = make([]byte, 40)
+		b[0], b[6] = 0x60, protocol
+		copy(b[8:], source.AsSlice())
+		copy(b[24:], destination.AsSlice())
+	}
+	rest := make([]byte, 20)
+	if protocol == unix.IPPROTO_TCP {
+		rest[13] = byte(flagsOrPort)
+	} else {
+		binary.BigEndian.PutUint16(rest, flagsOrPort)
+	}
+	return append(b, rest...)
+}
+
+// Only what flows receive from two remote hosts, which are talked to, counts.
+func TestHearing(t *testing.T) {
+	const own, a, b, near, foreign = "203.0.113.2", "192.0.2.1", "192.0.2.2", "203.0.113.9", "192.0.2.66"
+	const ack, syn, rst = 0x10, 0x02, 0x04
+	link := failover.Link{}
+	link.Family[failover.IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}
+	for name, c := range map[string]struct {
+		from     []string
+		protocol byte
+		value    uint16
+		apart    time.Duration
+		want     bool
+	}{
+		"two hosts":              {[]string{a, b}, unix.IPPROTO_TCP, ack, time.Millisecond, true},
+		"two by UDP":             {[]string{a, b}, unix.IPPROTO_UDP, 443, time.Millisecond, true},
+		"one host":               {[]string{a, a, a}, unix.IPPROTO_TCP, ack, time.Millisecond, false},
+		"a neighbour beside one": {[]string{a, near}, unix.IPPROTO_TCP, ack, time.Millisecond, false},
+		"a stranger beside one":  {[]string{a, foreign}, unix.IPPROTO_TCP, ack, time.Millisecond, false},
+		"name servers":           {[]string{a, b}, unix.IPPROTO_UDP, 53, time.Millisecond, false},
+		"connections that begin": {[]string{a, b}, unix.IPPROTO_TCP, ack | syn, time.Millisecond, false},
+		"resets":                 {[]string{a, b}, unix.IPPROTO_TCP, ack | rst, time.Millisecond, false},
+		"answers to probes":      {[]string{a, b}, unix.IPPROTO_ICMP, 0, time.Millisecond, false},
+		"too far apart":          {[]string{a, b}, unix.IPPROTO_TCP, ack, heardFor + 1, false},
+	} {
+		h := newHearing(link)
+		at, got := time.Second, false
+		for _, to := range []string{a, b, near} {
+			h.packet(at, true, packetOf(own, to, unix.IPPROTO_TCP, ack))
+		}
+		for _, from := range c.from {
+			at += c.apart
+			f, found := h.packet(at, false, packetOf(from, own, c.protocol, c.value))
+			got = got || found && f == failover.IPv4
+		}
+		if got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+	h := newHearing(link)
+	found := false
+	for _, a := range []string{"2001:db8::1", "2001:db8::2"} {
+		h.packet(time.Second, true, packetOf("2001:db8:1::2", a, unix.IPPROTO_UDP, 5000))
+		_, found = h.packet(time.Second, false, packetOf(a, "2001:db8:1::2", unix.IPPROTO_UDP, 443))
+	}
+	if !found {
+		t.Error("IPv6 is not heard")
+	}
+	for _, broken := range [][]byte{nil, {0x45}, make([]byte, 60), packetOf(a, own, unix.IPPROTO_TCP, ack)[:25]} {
+		h.packet(time.Second, false, broken)
+	}
+}
