@@ -20,8 +20,8 @@ func Init(routes []DefaultRoute, isModem func(device string) bool) []byte {
 	b.WriteString(initHead)
 	switch len(uplinks) {
 	case 0:
-		b.WriteString("\n# This machine has no default route now. Every interface that gets one becomes\n" +
-			"# an uplink, in the order of their metrics.\nuplinks: auto\n")
+		b.WriteString("\n# This machine has no default route now. An interface that gets one becomes an\n" +
+			"# uplink once a target answers through it, in the order of their metrics.\nuplinks: auto\n")
 	default:
 		b.WriteString("\n# The order is the order of preference.\nuplinks:\n")
 		for _, u := range uplinks {

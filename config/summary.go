@@ -33,7 +33,7 @@ func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found 
 
 func (c *Config) writeOrder(b *strings.Builder, uplinks []Uplink) {
 	if c.AutoUplinks {
-		b.WriteString("uplinks: auto, every interface that holds a default route, in the order of their metrics\n")
+		b.WriteString("uplinks: auto, the interfaces with a default route through which a target answers, in the order of their metrics\n")
 	}
 	for _, p := range c.Policies {
 		tiers := p.Tiers

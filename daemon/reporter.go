@@ -209,7 +209,11 @@ func (r *reporter) dropped(moves []move) {
 // configured reports what became of a configuration, or of an interface under
 // `uplinks: auto`.
 func (r *reporter) configured(action, object, reason string, problems []string, generation uint64) {
-	r.log.Info(object+" "+action, "reason", reason, "problems", problems)
+	level := slog.LevelInfo
+	if action == "refused" {
+		level = slog.LevelWarn
+	}
+	r.log.Log(context.Background(), level, object+" "+action, "reason", reason, "problems", problems)
 	r.events.Publish(control.Event{Detail: control.ConfigDetail{
 		Action: action, Object: object, Reason: reason, Problems: problems, Generation: generation,
 	}})

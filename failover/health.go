@@ -270,6 +270,9 @@ func (p *path) transition(t *turn, v verdict) consequences {
 	if (from == Suspect || p.gap.healed) && v.to == p.base {
 		p.since, p.reason = p.baseSince, p.baseReason
 	}
+	if from == Shunned && v.to == Degraded && p.base == Degraded {
+		p.reason = p.baseReason // why it is degraded, not that it answers
+	}
 	p.enter(t, from)
 	p.gap.healed = false
 	// A mere suspicion is ranked as the state before it.
