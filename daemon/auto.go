@@ -17,41 +17,45 @@ import (
 	"swerve/target"
 )
 
-// Under `uplinks: auto` an interface that holds a default route is a candidate
-// first: it is probed as any program would, without a mark or a rule of ours. It is
-// taken for an uplink once a target beyond its gateway has answered through it,
-// since a LAN may hold a default route by mistake. What was taken is remembered,
-// since the very loss that matters takes the default route away, or has done so
-// before the boot.
+// Under `uplinks: auto` an interface that holds a default route starts as a
+// candidate: it is probed as any program would probe, without a mark or a rule of
+// ours. It becomes an uplink once a target beyond its gateway has answered through
+// it, since a LAN may hold a default route by mistake. Uplinks found this way are
+// remembered: an outage often removes the default route as well, possibly before
+// the machine boots.
 
 const (
-	// autoMost bounds the interfaces that are remembered: phones have another name
-	// each time they are plugged in.
+	// autoMost bounds the number of remembered interfaces: phones get a new
+	// interface name each time they are plugged in.
 	autoMost = 8
-	// autoAge is how long an interface is remembered that holds no default route.
+	// autoAge is how long an interface is remembered without holding a default
+	// route.
 	autoAge = 90 * 24 * time.Hour
-	// autoFresh is how old the time of an interface may be that holds one: each
-	// newer one costs a write to a disk.
+	// autoFresh is how old the recorded time of an interface with a default route
+	// may become: each update costs a write to a disk.
 	autoFresh = 24 * time.Hour
 )
 
-// autoUplink is an interface that was taken for an uplink.
+// autoUplink is an interface that was accepted as an uplink.
 type autoUplink struct {
 	Interface string `json:"interface"`
-	// Metric of its best default route, as it last held one; lower is preferred.
+	// Metric is the metric of the best default route that it last held; lower is
+	// preferred.
 	Metric int `json:"metric"`
-	// Weight is its share of a default route that several interfaces share, 0 for none.
+	// Weight is its share of a default route that several interfaces share, 0 for
+	// none.
 	Weight int `json:"weight,omitempty"`
-	// Last is when it last held a default route, to a day, by the wall clock.
+	// Last is the day on which it last held a default route, by the wall clock.
 	Last time.Time `json:"last"`
 }
 
-// defaults are the default routes of others in main, as far as a setup depends on them.
+// defaults are other programs' default routes in main, as far as a setup depends on
+// them.
 type defaults struct {
-	// best are the best ones of each interface, the preferred first.
+	// best has the best default route of each interface, the preferred one first.
 	best []config.DefaultRoute
-	// alone6 is the interface that alone holds IPv6 ones; empty where none does, or
-	// several do.
+	// alone6 is the only interface with an IPv6 default route; empty if there is
+	// none or more than one.
 	alone6 string
 }
 
@@ -72,8 +76,9 @@ func defaultsOf(now []linkmon.Default) defaults {
 	return d
 }
 
-// defaultRoutes are the best default routes of each interface, in order. Tunnels are
-// left out: a VPN's default is no uplink, and goes by kernel.foreign_defaults.
+// defaultRoutes returns the best default route of each interface, in order of
+// preference. Tunnels are left out: a VPN's default route is not an uplink, and
+// kernel.foreign_defaults applies to it.
 func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 	best := map[string]config.DefaultRoute{}
 	for _, d := range now {
@@ -94,7 +99,7 @@ func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 }
 
 // adoptAuto adds the interfaces that an earlier run's rules name, for a machine
-// whose state file is gone. Their metrics are not known, so they come last.
+// whose state file is lost. Their metrics are unknown, so they come last.
 func adoptAuto(known []autoUplink, former map[string]lane.Lane, today time.Time) []autoUplink {
 	for _, name := range slices.Sorted(maps.Keys(former)) {
 		if !slices.ContainsFunc(known, func(a autoUplink) bool { return a.Interface == name }) && len(known) < autoMost {
@@ -104,8 +109,8 @@ func adoptAuto(known []autoUplink, former map[string]lane.Lane, today time.Time)
 	return known
 }
 
-// refreshAuto returns the interfaces with the metrics that they have now, without
-// those that have not held a default route for too long, the preferred first.
+// refreshAuto returns the interfaces with their current metrics, the preferred one
+// first, without those that have not held a default route for longer than autoAge.
 func refreshAuto(known []autoUplink, now []config.DefaultRoute, today time.Time) []autoUplink {
 	var out []autoUplink
 	for _, a := range known {
@@ -127,8 +132,8 @@ func refreshAuto(known []autoUplink, now []config.DefaultRoute, today time.Time)
 	return out
 }
 
-// takeAuto adds an interface. Where there is no room, the one gives way that has
-// not held a default route for longest; it reports false where all hold one.
+// takeAuto adds an interface. If there is no room, it replaces the one that has not
+// held a default route for longest; it reports false if all of them hold one.
 func takeAuto(known []autoUplink, d config.DefaultRoute, now []config.DefaultRoute, today time.Time) ([]autoUplink, bool) {
 	out := slices.Clone(known)
 	if len(out) >= autoMost {
@@ -147,10 +152,10 @@ func takeAuto(known []autoUplink, d config.DefaultRoute, now []config.DefaultRou
 	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Last: wallDay(today)}), true
 }
 
-// wallDay is a wall time without what the state file does not keep.
+// wallDay truncates a wall time to the precision that the state file keeps.
 func wallDay(t time.Time) time.Time { return t.Round(0).UTC().Truncate(time.Second) }
 
-// autoUplinks are the uplinks and the candidates of `uplinks: auto`.
+// autoUplinks returns the uplinks and the candidates of `uplinks: auto`.
 func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRoute) (uplinks, candidates []config.Uplink) {
 	isKnown := func(name string) bool {
 		return slices.ContainsFunc(known, func(a autoUplink) bool { return a.Interface == name })
@@ -175,9 +180,9 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 }
 
 // dropUnbound removes the IPv6 targets of interfaces on which no rule of ours keeps
-// the probes: in IPv6 the kernel takes a probe's device as a mere hint, and it would
-// leave by another interface, with an address that is foreign there. The one that
-// alone leads out needs no rule.
+// the probes: in IPv6 the kernel treats a probe's device as a hint only, and the
+// probe could leave by another interface, with a source address that is not valid
+// there. An interface that holds the only IPv6 default route needs no rule.
 func (s *setup) dropUnbound(alone6 string) {
 	for i, u := range slices.Concat(s.uplinks, s.candidates) {
 		if (s.isCandidate(u.Name) || !s.mayAct()) && u.Interface != alone6 {
@@ -200,7 +205,7 @@ func (s setup) answersBeyond(u failover.UplinkView) bool {
 	return false
 }
 
-// takeProven takes candidates through which a target has answered for uplinks.
+// takeProven makes uplinks of the candidates through which a target has answered.
 func (l *loop) takeProven() {
 	if len(l.setup.candidates) == 0 {
 		return
@@ -232,8 +237,8 @@ func (l *loop) takeProven() {
 	}
 }
 
-// encapsulating report the interfaces that are not taken since their default routes
-// encapsulate.
+// encapsulating returns the problems of interfaces that are not used because their
+// default routes encapsulate packets.
 func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
 	var out []control.Problem
 	for _, d := range defaults {
@@ -250,8 +255,8 @@ func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
 	return out
 }
 
-// candidateProblems report what holds a default route and is no uplink. full names
-// an interface for which there is no room.
+// candidateProblems returns the problems of interfaces that hold a default route
+// and are not uplinks. full names an interface for which there is no room.
 func (s setup) candidateProblems(full string) []control.Problem {
 	var out []control.Problem
 	for _, c := range s.candidates {

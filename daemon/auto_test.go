@@ -12,10 +12,10 @@ import (
 	"swerve/linkmon"
 )
 
-// auto is what the packages install.
+// auto is the configuration file that the packages install.
 const auto = "uplinks: auto\n"
 
-// leads is a default route of a DHCP client by a device.
+// leads returns a DHCP client's default route by a device.
 func leads(device string, index int, metric uint32) linkmon.Default {
 	return linkmon.Default{Interface: device, Index: index, Family: failover.IPv4, Metric: metric, Source: "dhcp"}
 }
@@ -44,7 +44,7 @@ func TestAutoTouchesNothingForOneUplink(t *testing.T) {
 					t.Errorf("status: %+v", got)
 				}
 				if n := len(ofType(r.take(), control.EventDaemon)); n != 1 {
-					t.Errorf("told %d times that it started", n)
+					t.Errorf("reported %d times that it started", n)
 				}
 			})
 		})
@@ -72,7 +72,7 @@ func TestAutoTakesUplinksAsTheyCome(t *testing.T) {
 			t.Errorf("lanes: %v, want them in the order of coming", got)
 		}
 
-		// The loss that matters takes the default route away as well.
+		// The outage also removes the default route.
 		r.Journal.Take()
 		r.net.setDefaults(leads("eth1", 2, 200))
 		r.change("eth0", func(l *line) { l.link.Carrier = false })
@@ -87,7 +87,7 @@ func TestAutoTakesUplinksAsTheyCome(t *testing.T) {
 	})
 }
 
-// A restart knows the uplinks again whose default routes the loss has taken away.
+// A restart still knows the uplinks whose default routes the outage removed.
 func TestAutoRestartDuringALoss(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		r.net.setDefaults(leads("eth0", 1, 100), leads("eth1", 2, 200))
@@ -127,8 +127,8 @@ func TestDefaultRoutes(t *testing.T) {
 	}
 }
 
-// A LAN that holds a default route by mistake, and whose network answers nothing,
-// is no uplink: nothing of ours concerns it, and a problem says why.
+// A LAN that holds a default route by mistake, and in which no target answers, is
+// not an uplink: nothing of ours affects it, and a problem gives the reason.
 func TestAutoLeavesALANAlone(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		r.net.lines["eth2"].black = [2]bool{true, true}
@@ -152,7 +152,7 @@ func TestAutoLeavesALANAlone(t *testing.T) {
 		if p := r.problem("not-an-uplink"); p == nil || p.Object != "eth2" || p.Severity != control.Info {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
-		// Once something answers there, it is an uplink after all.
+		// Once a target answers there, it becomes an uplink.
 		r.blackHole("eth2", false, both...)
 		r.after(time.Minute)
 		r.wantLadder(3, 1, 2)
@@ -162,8 +162,8 @@ func TestAutoLeavesALANAlone(t *testing.T) {
 	})
 }
 
-// A boot with one of two known uplinks unplugged: the other one is put into use as
-// with both, when the spare is needed most.
+// A boot with one of two known uplinks unplugged: the other one is set up as if
+// both were present, so that it can be used when it is most needed.
 func TestAutoBootWithOneOfTwo(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		r.net.setDefaults(leads("eth0", 1, 100), leads("eth1", 2, 200))
@@ -185,7 +185,7 @@ func TestAutoBootWithOneOfTwo(t *testing.T) {
 	})
 }
 
-// Phones that have another name each time they are plugged in do not add up.
+// Phones with a new interface name each time they are plugged in do not accumulate.
 func TestAutoIsBounded(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		r.net.setDefaults(leads("eth0", 1, 100))
@@ -220,7 +220,7 @@ func TestAutoIsBounded(t *testing.T) {
 		r.restart()
 		r.after(time.Minute)
 		check("after a restart")
-		// And what is not seen for long is forgotten.
+		// Interfaces that have not been seen for long are forgotten.
 		r.set.Add(int64(autoAge))
 		r.net.setDefaults(leads("eth0", 1, 101))
 		r.after(time.Minute)
@@ -230,7 +230,8 @@ func TestAutoIsBounded(t *testing.T) {
 	})
 }
 
-// Nine interfaces that lead out are one too many, and that is said.
+// Nine interfaces with a working default route are one too many, and that is
+// reported.
 func TestAutoIsFull(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		var all []linkmon.Default
@@ -249,7 +250,8 @@ func TestAutoIsFull(t *testing.T) {
 	})
 }
 
-// An interface whose default encapsulates is left as it is, and named.
+// An interface whose default route encapsulates packets is left alone, and
+// reported.
 func TestAutoLeavesAnEncapsulatingDefault(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		tunnel := linkmon.Default{Interface: "eth2", Index: 3, Family: failover.IPv4, Encapsulates: true}
@@ -266,8 +268,8 @@ func TestAutoLeavesAnEncapsulatingDefault(t *testing.T) {
 	})
 }
 
-// While no rule keeps them on their interface, IPv6 probes would leave by another
-// one: candidates have none, but for an interface that alone leads out.
+// While no rule keeps them on their interface, IPv6 probes could leave by another
+// one: candidates send none, except an interface with the only IPv6 default route.
 func TestAutoSendsNoUnboundIPv6(t *testing.T) {
 	six := leads("eth1", 2, 200)
 	six.Family = failover.IPv6

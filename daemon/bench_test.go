@@ -16,8 +16,8 @@ import (
 	"swerve/testenv/netns"
 )
 
-// bed is a configuration of some uplinks and policies, with links for it and two
-// intents between which a verdict moves all traffic: the first uplink first, and
+// bed is a configuration of some uplinks and policies, with its links and two
+// intents between which a verdict moves all traffic: the first uplink in front, and
 // the first uplink lost.
 type bed struct {
 	setup   setup
@@ -57,7 +57,8 @@ func newBed(b *testing.B, uplinks, policies int, index func(device string) int) 
 	return d
 }
 
-// intent is every uplink in order, or the first one last and lost.
+// intent returns an intent with every uplink in order, or with the first one last
+// and lost.
 func (d bed) intent(lost bool) failover.Intent {
 	var order []string
 	for _, u := range d.setup.uplinks {
@@ -101,7 +102,7 @@ func (d bed) switches(b *testing.B, k *kernel) {
 
 var benchSizes = [...]struct{ uplinks, policies int }{{2, 1}, {8, 32}}
 
-// BenchmarkSwitchOnFakes is what a switch costs us alone, from the decision until
+// BenchmarkSwitchOnFakes measures our own part of a switch, from the decision until
 // the kernel is read back.
 func BenchmarkSwitchOnFakes(b *testing.B) {
 	for _, size := range benchSizes {
@@ -119,10 +120,11 @@ func BenchmarkSwitchOnFakes(b *testing.B) {
 	}
 }
 
-// BenchmarkSwitchOnAKernel is the same on a real kernel. It runs in a process of
-// its own, in whose namespace goroutines move freely between threads as in the
-// daemon; under netns.NS.Do one thread has to do all, at a higher price. That
-// process gets the flags in SWERVE_BENCH_FLAGS, such as -test.cpuprofile.
+// BenchmarkSwitchOnAKernel measures the same on a real kernel. It runs in a process
+// of its own, in whose namespace goroutines move freely between threads as in the
+// daemon; under netns.NS.Do a single thread has to do all the work, which is
+// slower. That process gets the flags in SWERVE_BENCH_FLAGS, such as
+// -test.cpuprofile.
 func BenchmarkSwitchOnAKernel(b *testing.B) {
 	const inside = insideEnv + "_BENCH"
 	if os.Getenv(inside) == "" {
@@ -184,7 +186,8 @@ func benchInside(b *testing.B, inside string) {
 	b.SkipNow() // its own result is printed above
 }
 
-// BenchmarkPass is what each probe and each answer cost the loop beside the engine.
+// BenchmarkPass measures the cost of each probe and each answer for the loop,
+// beside the engine's.
 func BenchmarkPass(b *testing.B) {
 	r := newRig(b, twoUplinks)
 	r.prepare()

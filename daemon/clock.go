@@ -7,27 +7,28 @@ import (
 	"swerve/failover"
 )
 
-// clock measures instants since the daemon's start, and converts them to wall
-// time. Instants are monotonic: setting the wall clock does not disturb the
-// engine, and instants of the past are reported by the wall clock as it is now.
+// clock measures instants since the daemon's start, and converts them to wall time.
+// Instants are monotonic: setting the wall clock does not disturb the engine. Past
+// instants are converted by the wall clock as it is set now.
 type clock struct {
 	start time.Time
-	// today is the wall clock.
+	// today reads the wall clock.
 	today func() time.Time
-	// epoch is the wall time of start, as it was last reported.
+	// epoch is the wall time of start, as last reported.
 	epoch time.Time
 }
 
-// clockSlack is how far the wall clock may drift before instants of the past are
-// converted by it again. Without this slack they would vary by the time between two readings.
+// clockSlack is how far the wall clock may drift before past instants are converted
+// with a new epoch. Without it, converted times would vary by the time between two
+// readings.
 const clockSlack = 10 * time.Millisecond
 
-// now may be called from any goroutine; the other methods are for the loop's.
+// now may be called from any goroutine; the other methods only from the loop's.
 func (c *clock) now() failover.Instant { return time.Since(c.start) }
 
 func (c *clock) wall(at failover.Instant) time.Time { return c.fixed()(at) }
 
-// fixed returns the conversion as it holds now. The result may be used by any
+// fixed returns the conversion that is valid now. The result may be used by any
 // goroutine.
 func (c *clock) fixed() control.Clock {
 	if epoch := c.today().Round(0).Add(-c.now()); epoch.Sub(c.epoch).Abs() > clockSlack {

@@ -7,11 +7,11 @@ import (
 	"swerve/control"
 )
 
-// setClock sets the wall clock by so much, as NTP does on a gateway that boots
-// without one.
+// setClock sets the wall clock forward by a duration, as NTP does on a gateway that
+// boots without a clock.
 func (r *rig) setClock(by time.Duration) { r.set.Store(int64(by)) }
 
-// times are all that a status tells of the past, as ages.
+// times returns all past times in a status, as ages.
 func times(s *control.Status) map[string]time.Duration {
 	age := func(t control.Time) time.Duration { return s.Now.Sub(t.Time).Round(2 * clockSlack) }
 	out := map[string]time.Duration{"daemon": age(s.Daemon.Since)}
@@ -31,14 +31,14 @@ func times(s *control.Status) map[string]time.Duration {
 	return out
 }
 
-// A wall clock that jumps by years moves nothing: no verdict, no hold, no age of
-// what has happened.
+// A wall clock that jumps by years changes nothing: no verdict, no hold, and no age
+// of a past event.
 func TestClockThatJumps(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for name, by := range map[string]time.Duration{"forward": 30 * year, "back": -25 * year} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, twoUplinks+"health: {damping: {suppress: 2, reuse: 1}}\n", func(t *testing.T, r *rig) {
-				r.Sysctls.Report = true // a problem that stands
+				r.Sysctls.Report = true // a standing problem
 				r.start()
 				r.after(10 * time.Second)
 				r.flapUntilHeld("eth0", "fiber")
@@ -75,7 +75,7 @@ func TestClockThatJumps(t *testing.T) {
 						continue
 					}
 					if off := e.Time.Sub(r.status().Now.Time).Abs(); off > time.Minute {
-						t.Errorf("an event of now is told as %v", e.Time)
+						t.Errorf("an event of now is reported at %v", e.Time)
 					}
 				}
 			})
@@ -83,7 +83,7 @@ func TestClockThatJumps(t *testing.T) {
 	}
 }
 
-// flapUntilHeld has a line fail and come back until damping holds its uplink.
+// flapUntilHeld makes a line fail and recover until damping holds its uplink.
 func (r *rig) flapUntilHeld(name, uplink string) {
 	r.t.Helper()
 	for range 6 {

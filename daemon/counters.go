@@ -14,9 +14,11 @@ import (
 // sampleEvery is how often the interfaces' counters are read.
 const sampleEvery = 2 * time.Second
 
-// counters holds the uplinks' byte counters and rates, and what probes cost.
+// counters holds the uplinks' byte counters and rates, and the bytes that probes
+// used.
 type counters struct {
-	// read reads an interface's bytes, flows the new flows by lane.
+	// read reads an interface's byte counters, flows the number of new flows by
+	// lane.
 	read  func(index int) (rx, tx uint64, err error)
 	flows func() (map[lane.Lane]uint64, error)
 	// probed is Machine.Probes.
@@ -50,7 +52,7 @@ func (c *counters) probe(uplink string, bytes int) {
 	c.probes[uplink] += uint64(bytes)
 }
 
-// follow says which interfaces and lanes to read, by uplink.
+// follow sets which interfaces and lanes to read, by uplink.
 func (c *counters) follow(links map[string]failover.Link, lanes map[string]lane.Lane) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +65,7 @@ func (c *counters) follow(links map[string]failover.Link, lanes map[string]lane.
 	}
 }
 
-// of returns an uplink's figures; what was not measured yet is nil.
+// of returns an uplink's figures; those not measured yet are nil.
 func (c *counters) of(uplink string) control.Counters {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +75,8 @@ func (c *counters) of(uplink string) control.Counters {
 	return out
 }
 
-// probesByLane are the packet filter's counts of probes; empty where nobody counts.
+// probesByLane returns the packet filter's counts of probes; empty if they are not
+// counted.
 func (c *counters) probesByLane() map[lane.Lane]ProbeCount {
 	if c.probed == nil {
 		return nil
@@ -107,7 +110,7 @@ func (c *counters) sample(now time.Time) {
 	for name, i := range index {
 		rx, tx, err := c.read(i)
 		if err != nil {
-			c.forget(name) // gone since; the next link event says so
+			c.forget(name) // the interface is gone; a link event will follow
 			continue
 		}
 		c.note(name, sample{at: now, index: i, rx: rx, tx: tx})
@@ -134,8 +137,8 @@ func (c *counters) note(name string, s sample) {
 	c.samples[name], c.figures[name] = s, figures
 }
 
-// noteFlows stores the packet filter's count of new flows, which is unknown while
-// there is no such counter.
+// noteFlows stores the packet filter's counts of new flows; they are unknown while
+// the counters do not exist.
 func (c *counters) noteFlows(flows map[lane.Lane]uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

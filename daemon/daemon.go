@@ -26,23 +26,24 @@ const DefaultConfig = "/etc/swerve/swerve.yaml"
 
 // Options configure a run of the daemon.
 type Options struct {
-	// Config is the path of the configuration file; empty means DefaultConfig,
-	// and the defaults where that does not exist.
+	// Config is the path of the configuration file. If it is empty, DefaultConfig
+	// is used, or the default configuration if that file does not exist.
 	Config string
-	// Socket overrides the configuration's, where it is not empty.
+	// Socket overrides the configured control socket, if it is not empty.
 	Socket string
 	// Software is this program's version.
 	Software string
-	// Hangup yields a token for each request to reload; nil for none.
+	// Hangup yields a token for each request to reload; nil if there are none.
 	Hangup <-chan os.Signal
 	// Log receives the daemon's log. Its level and format are the caller's choice.
 	Log *slog.Logger
 	// LogQueue is the writer behind Log, whose dropped lines are reported as a
-	// problem; nil where there is none.
+	// problem; nil if there is none.
 	LogQueue *LogQueue
 }
 
-// ConfigError says that the configuration cannot be used, and why in each place.
+// ConfigError reports that the configuration cannot be used, with the reason at
+// each place.
 type ConfigError struct{ Problems []config.Problem }
 
 // Error implements error.
@@ -53,8 +54,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("the configuration has %d problems, the first: %s", len(e.Problems), e.Problems[0])
 }
 
-// Load reads the configuration that the options name. The path is empty where
-// there is no file and the defaults hold.
+// Load reads the configuration that the options name. The path is empty if there is
+// no file and the default configuration is used.
 func (o Options) Load() (cfg *config.Config, path string, found []config.Problem) {
 	path = o.Config
 	if path == "" {
@@ -67,7 +68,7 @@ func (o Options) Load() (cfg *config.Config, path string, found []config.Problem
 	return cfg, path, found
 }
 
-// SocketOf is the control socket that holds for a configuration.
+// SocketOf returns the control socket to use with a configuration.
 func (o Options) SocketOf(cfg *config.Config) string {
 	if o.Socket != "" {
 		return o.Socket
@@ -75,12 +76,13 @@ func (o Options) SocketOf(cfg *config.Config) string {
 	return cfg.Control.Socket
 }
 
-// sysctlFile is where the old values of sysctls are kept, beside the socket:
-// like them it ends with the boot.
+// sysctlFile returns where the old values of sysctls are kept. It is beside the
+// socket because both last until the next boot.
 func sysctlFile(socket string) string { return filepath.Join(filepath.Dir(socket), "sysctls.json") }
 
-// Run is the daemon. It returns when ctx ends, leaving the kernel as it is, so
-// that traffic goes on. A *ConfigError or *HeldError says why it did not start.
+// Run runs the daemon. It returns when ctx ends, leaving the kernel as it is, so
+// that traffic continues. If it cannot start, it returns a *ConfigError or a
+// *HeldError with the reason.
 func Run(ctx context.Context, o Options) error {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
@@ -95,7 +97,7 @@ func Run(ctx context.Context, o Options) error {
 	return newLoop(o, cfg, path).start(ctx, cfg, socket, held)
 }
 
-// newLoop makes a loop that knows of no network, kernel and listeners yet.
+// newLoop returns a loop that has no network, kernel or listeners yet.
 func newLoop(o Options, cfg *config.Config, path string) *loop {
 	l := &loop{
 		clock: clock{start: time.Now(), today: time.Now}, log: o.Log, logQueue: o.LogQueue,
@@ -112,7 +114,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	return l
 }
 
-// start opens the kernel, adopts what it holds, and works until ctx ends.
+// start opens the kernel, adopts its present state, and works until ctx ends.
 func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, held *lock) error {
 	listener, err := control.Listen(socket, cfg.Control.Group)
 	if err != nil {
@@ -133,7 +135,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	if err != nil {
 		return err
 	}
-	// Each goroutine has a packet filter of its own: they keep connections.
+	// Each goroutine has its own packet filter, because each keeps a connection.
 	var filter, moving, counting firewall.Kernel
 	defer filter.Close()
 	defer moving.Close()
@@ -167,13 +169,13 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	})
 }
 
-// openSysctls prepares to set sysctls, or only to report them where what they
-// were before cannot be known: then none may be written.
+// openSysctls prepares to set sysctls. If their previous values cannot be determined,
+// it only prepares to report them, since none may be written then.
 func (l *loop) openSysctls(socket string, cfg *config.Config) *routing.Sysctls {
 	settings, err := routing.OpenSysctls(sysctlFile(socket), cfg.Kernel.ManageSysctls)
 	if err != nil {
 		l.reporter.problems.set("sysctl", "sysctl-record", control.Warning, err, "set the values by hand and delete the file")
-		settings, _ = routing.OpenSysctls("", false) // no file, so no error either
+		settings, _ = routing.OpenSysctls("", false) // with no file there is no error
 	}
 	return settings
 }
@@ -204,7 +206,7 @@ func (l *loop) open(cfg *config.Config) error {
 		return err
 	}
 	kernel.firstStart, l.enforcer.released = !observed.Exists, observed.Lost
-	// What an earlier run has lost is not known yet: all that may matter is read.
+	// What an earlier run had lost is not known yet, so all pins are read.
 	if _, err := kernel.readForeign(l.setup.layout, [2][]string{{""}}); err != nil {
 		l.log.Warn("begin without the default routes of others", "err", err)
 	}
@@ -214,8 +216,8 @@ func (l *loop) open(cfg *config.Config) error {
 	return nil
 }
 
-// work runs the loop, all it hands work to, and other tasks, until ctx ends or a
-// vital one fails.
+// work runs the loop, the tasks that serve it, and the other tasks, until ctx ends
+// or a vital one fails.
 func (l *loop) work(ctx context.Context, all tasks) error {
 	all.problems, all.log = l.reporter.problems, l.log
 	all.vital = append(all.vital,
@@ -230,11 +232,11 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	var systemd sync.WaitGroup
 	systemd.Go(l.reporter.notify.run)
 	systemd.Go(func() {
-		<-l.ended // the loop sends nothing any more; other parts may take longer to end
+		<-l.ended // the loop sends nothing more; other parts may take longer to end
 		l.reporter.notify.stopping()
 	})
 	err := all.run(ctx, l.notifyReady)
-	l.keeper.save() // what the last pass has changed
+	l.keeper.save() // the changes of the last pass
 	systemd.Wait()
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"swerve/control"
 )
 
-// disk is a file system of its own, small, in memory, for a test to fill up.
+// disk is a small file system in memory that a test can fill.
 type disk struct {
 	t      testing.TB
 	folder string
@@ -35,17 +35,17 @@ func (d disk) must(err error) {
 
 func (d disk) filler() string { return filepath.Join(d.folder, "filler") }
 
-// fill leaves no room for anything; empty makes room again.
+// fill uses up the remaining space; empty frees it.
 func (d disk) fill() {
 	d.t.Helper()
 	if err := os.WriteFile(d.filler(), make([]byte, 1<<20), 0o600); err == nil {
-		d.t.Fatal("the disk takes a mebibyte: it cannot be filled up")
+		d.t.Fatal("a mebibyte was written: the disk cannot be filled")
 	}
 }
 
 func (d disk) empty() { d.t.Helper(); d.must(os.Remove(d.filler())) }
 
-// readOnly lets nothing be written, or everything again.
+// readOnly makes the file system read-only or writable.
 func (d disk) readOnly(on bool) {
 	d.t.Helper()
 	flags := uintptr(unix.MS_REMOUNT)
@@ -55,8 +55,8 @@ func (d disk) readOnly(on bool) {
 	d.must(unix.Mount("tmpfs", d.folder, "tmpfs", flags, ""))
 }
 
-// A disk that takes nothing is told, and holds nothing up: neither the start nor a
-// switch. When it takes something again, all is written.
+// A disk that cannot be written is reported, and delays neither the start nor a
+// switch. Once it can be written again, everything is written.
 func TestDiskThatTakesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		breaks, mends func(disk)
@@ -86,7 +86,8 @@ func TestDiskThatTakesNothing(t *testing.T) {
 				}
 				r.wantState(map[string]int{"fiber": 1, "lte": 2})
 
-				// What was written stays whole when there is no room for more.
+				// The file that was written stays intact when there is no space
+				// left.
 				c.breaks(d)
 				if err := r.reload(twoUplinks + "  - {name: sat, interface: eth2}\n"); err != nil {
 					t.Fatal(err)
@@ -107,7 +108,8 @@ func TestDiskThatTakesNothing(t *testing.T) {
 	}
 }
 
-// wantState wants the state file to be whole, and to tell these lanes of uplinks.
+// wantState fails unless the state file is complete and holds these lanes of
+// uplinks.
 func (r *rig) wantState(lanes map[string]int) {
 	r.t.Helper()
 	s, err := loadState(r.folder())
@@ -121,7 +123,7 @@ func (r *rig) wantState(lanes map[string]int) {
 	}
 }
 
-// A state file that is cut short, or of a version to come, is kept aside and told
+// A state file that is truncated, or of a later version, is kept aside and reported
 // for as long as the daemon runs.
 func TestBadStateIsTold(t *testing.T) {
 	for name, text := range map[string]string{
@@ -153,8 +155,9 @@ func TestBadStateIsTold(t *testing.T) {
 	}
 }
 
-// The whole daemon where nothing can be written: neither the state, nor what the
-// sysctls were. So none is set, and that is told.
+// The whole daemon with a disk that cannot be written: neither the state nor the
+// previous values of sysctls can be saved. So no sysctl is set, and that is
+// reported.
 func TestRunOnAFullDisk(t *testing.T) {
 	g := newGateway(t)
 	d := newDisk(t)
@@ -183,7 +186,7 @@ func TestRunOnAFullDisk(t *testing.T) {
 	}
 }
 
-// A record of sysctls that nobody understands is not written over, so none is set.
+// A record of sysctls that cannot be parsed is not overwritten, so none is set.
 func TestRunBesideABrokenRecord(t *testing.T) {
 	g := newGateway(t)
 	const broken = `{"version": 7}`
@@ -209,7 +212,7 @@ func allUp(s *control.Status) bool {
 	return len(s.Uplinks) == 2
 }
 
-// has reports whether a problem stands with a code and a text in it.
+// has reports whether a problem stands that has a code and contains a text.
 func has(s *control.Status, code, text string) bool {
 	for _, p := range s.Problems {
 		if p.Code == code && strings.Contains(p.Text, text) {

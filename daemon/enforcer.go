@@ -9,56 +9,58 @@ import (
 	"swerve/routing"
 )
 
-// enforcer owns what the kernel holds of ours: it brings the kernel to a goal,
-// reports what it was read to hold then, moves the sessions that have to move,
-// and repairs what others changed. The loop gives it the goal.
+// enforcer owns the part of the kernel's state that is ours: it brings the kernel
+// to a goal, reports what it then read back, moves the sessions that have to move,
+// and repairs what others changed. The loop supplies the goal.
 type enforcer struct {
 	kernel  *kernel
 	worker  *worker
 	repairs repairs
 	now     func() failover.Instant
 
-	// stale: the kernel may not be as the intent and the links ask.
+	// stale: the kernel may differ from what the intent and the links require.
 	stale bool
 	// refused: the last apply did not succeed.
 	refused bool
-	// missing is what others took from the kernel and is not back yet.
+	// missing is what others removed from the kernel and has not been restored yet.
 	missing missing
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
 }
 
-// missing is what others took from the kernel, as lines for people.
+// missing is what others removed from the kernel, as lines to show.
 type missing struct {
 	lines []string
 	since failover.Instant
 }
 
-// outcome is what came of bringing the kernel to a goal.
+// outcome is the result of bringing the kernel to a goal.
 type outcome struct {
 	applied
 	// at is when the kernel was read back.
 	at failover.Instant
-	// restored is what others had taken and is back; without lines for nothing.
+	// restored is what others had removed and has been restored; its lines are
+	// empty if there was nothing.
 	restored missing
-	// accepted: the kernel holds what it had refused before.
+	// accepted: the kernel accepted what it had refused before.
 	accepted bool
 	settings settings
 }
 
-// linksChanged says that the links are others than before.
+// linksChanged records that the links have changed.
 func (e *enforcer) linksChanged() {
 	e.stale = true
-	e.missing = missing{} // what is missing may have gone with the link
+	e.missing = missing{} // what is missing may have been removed with the link
 }
 
-// hint says that the kernel may hold something else than it should.
+// hint records that the kernel may differ from the goal.
 func (e *enforcer) hint() { e.repairs.hint(e.now()) }
 
-// foreignChanged says that the default routes of others are not those that were read.
+// foreignChanged records that the default routes of others may differ from those
+// that were read.
 func (e *enforcer) foreignChanged() { e.repairs.hurry(e.now()) }
 
-// apply brings the kernel to the goal. What it refuses is tried again later.
+// apply brings the kernel to the goal. Refused changes are retried later.
 func (e *enforcer) apply(g goal) outcome {
 	e.stale = false
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
@@ -75,7 +77,7 @@ func (e *enforcer) apply(g goal) outcome {
 		e.repairs.hint(o.at)
 	}
 	if e.kernel.pinsUnread(g.lostUplinks()) {
-		e.repairs.hurry(o.at) // not at the switch itself: reading takes time
+		e.repairs.hurry(o.at) // not during the switch itself: reading takes time
 	}
 	if o.unhealed != nil {
 		e.worker.add(heal{*o.unhealed})
@@ -83,9 +85,9 @@ func (e *enforcer) apply(g goal) outcome {
 	return o
 }
 
-// release gives the worker the pairs that were lost since the last time and whose flows
-// the kernel leads elsewhere: they are not sent away before there is a way for them. It
-// returns the moves for which the worker has no room.
+// release gives the worker the pairs that were lost since the last call and whose
+// flows the kernel now routes elsewhere: flows stay until there is another way for
+// them. It returns the moves for which the worker has no room.
 func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 	var moves []move
 	for _, f := range failover.Families {
@@ -110,16 +112,16 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 	return dropped
 }
 
-// compare compares the kernel with the goal, and reports whether that has to be
-// applied again, because something is missing or was refused before. An error
-// says that the kernel could not be read.
+// compare compares the kernel with the goal, and reports whether the goal has to be
+// applied again, because something is missing or was refused before. An error means
+// that the kernel could not be read.
 func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error) {
 	e.kernel.tuned = nil
 	e.kernel.tune(g.interfaces())
 	ops, filter, unread := e.kernel.drift(g)
 	moved, unseen := e.kernel.readForeign(g.layout, g.lostUplinks())
 	if !e.refused {
-		// Otherwise what is missing may be what the kernel refused.
+		// After a refusal, what is missing may be what the kernel refused.
 		e.missing = missing{lines: missingLines(ops, filter), since: now}
 	}
 	err = errors.Join(unread, unseen)
@@ -131,12 +133,13 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	return unwell || moved, err
 }
 
-// missingLines lists the packet filter's part first: it is short, and matters most.
+// missingLines lists the packet filter's part first: it is short, and the most
+// important.
 func missingLines(ops []routing.Op, filter []string) []string {
 	lines := slices.Clone(filter)
 	for _, op := range ops {
 		if op.OfTouch() {
-			continue // read while the worker was at it
+			continue // read while the worker was changing it
 		}
 		lines = append(lines, op.String())
 	}

@@ -12,17 +12,18 @@ import (
 	"swerve/testenv/fake"
 )
 
-// line is an interface with the world behind it.
+// line is an interface with the network behind it.
 type line struct {
 	link failover.Link
-	// rtt is the time until a target answers; by family black, none does.
+	// rtt is the time until a target answers; black marks the families in which
+	// none does.
 	rtt   time.Duration
 	black [2]bool
 }
 
-// newLine is a line that works, with addresses made from its index, each a network
-// of its own. The lower the index the sooner it answers, so that no two answers come
-// at once.
+// newLine returns a working line, with addresses derived from its index, each in a
+// network of its own. The lower the index, the sooner it answers, so that no two
+// answers arrive at once.
 func newLine(name string, index int) *line {
 	n := byte(index)
 	link := failover.Link{Interface: name, Index: index, Present: true, AdminUp: true, Carrier: true}
@@ -41,8 +42,8 @@ func newLine(name string, index int) *line {
 	return &line{link: link, rtt: 19*time.Millisecond + time.Duration(index)*time.Millisecond}
 }
 
-// fakeNet is a network of lines, in the time of its bubble. It tells of links and
-// answers probes as *linkmon.Monitor does.
+// fakeNet is a network of lines, in the virtual time of its synctest bubble. It
+// reports links and answers probes as *linkmon.Monitor does.
 type fakeNet struct {
 	clock                  func() failover.Instant
 	ready, repair, changed chan struct{}
@@ -54,10 +55,11 @@ type fakeNet struct {
 	defaults []linkmon.Default
 	own      []netip.Addr
 	box      []linkmon.Observation
-	// asked counts probes by uplink; wrong are those with another mark or way
-	// than their uplink's, and unbound counts those that no rule kept there.
+	// asked counts probes by uplink; wrong are those with another mark or device
+	// than their uplink's, and unbound counts those that no rule kept on their
+	// device.
 	asked   map[string]int
-	asked6  map[string]int // those of IPv6
+	asked6  map[string]int // the IPv6 ones
 	wrong   []string
 	unbound int
 	// bound reports whether rules keep probes on a device.
@@ -84,7 +86,7 @@ func (n *fakeNet) Own() []netip.Addr {
 	return slices.Clone(n.own)
 }
 
-// setOwn says which addresses the machine has, on whatever device.
+// setOwn sets the machine's addresses, on whatever device.
 func (n *fakeNet) setOwn(all ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -120,7 +122,7 @@ func (n *fakeNet) SetUplinks(uplinks []linkmon.Uplink) {
 	n.watched = slices.Clone(uplinks)
 }
 
-// Reread tells a link only when it has changed, and here that is told at once.
+// Reread would report a link that has changed; here changes are reported at once.
 func (n *fakeNet) Reread(string) {}
 
 func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
@@ -155,7 +157,7 @@ func (n *fakeNet) Send(p failover.Probe, path linkmon.Path) {
 	})
 }
 
-// change changes a line, and tells its uplinks' links where they are others then.
+// change changes a line, and reports the links of its uplinks that changed with it.
 func (n *fakeNet) change(name string, how func(*line)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -179,7 +181,7 @@ func (n *fakeNet) addLine(name string, index int) {
 	n.lines[name] = newLine(name, index)
 }
 
-// setDefaults says which interfaces hold default routes of others.
+// setDefaults sets the default routes of other programs.
 func (n *fakeNet) setDefaults(all ...linkmon.Default) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"swerve/testenv/fake"
 )
 
-// device of the packet's way, as the kernel tells it.
+// way returns the device by which a packet leaves, according to the kernel.
 func (g *gateway) way(what string) string {
 	g.t.Helper()
 	out, err := g.ns.Run("sh", "-c", "ip route get "+what)
@@ -64,8 +64,8 @@ const (
 	probe6               = "2001:db8:77::1 oif wan0 mark 0x01000000 from 2001:db8:1::2"
 )
 
-// A VPN's default that is better than the uplinks' stays in force for the default
-// policy, and for it alone; probes go by their uplinks.
+// A VPN's default route that is better than the uplinks' stays in force for the
+// default policy only; probes leave by their uplinks.
 func TestForeignDefaultIsKept(t *testing.T) {
 	for name, routes := range map[string][2]string{
 		"default": {"ip -4 route add default dev tun0 metric 50; ip -6 route add default dev tun0 metric 50", "default default"},
@@ -88,7 +88,7 @@ func TestForeignDefaultIsKept(t *testing.T) {
 			g.wantWay("wan1", guests4)
 			g.wantWay("wan0", probe4, probe6)
 
-			g.sh("ip link set tun0 down") // and its routes go
+			g.sh("ip link set tun0 down") // this removes its routes
 			p.await("nothing is kept", func(s *control.Status) bool {
 				a, b := foreignOf(s)
 				return a == "" && b == "" && !hasCode(s, "foreign-default")
@@ -126,7 +126,7 @@ func TestForeignDefaultIsOverruled(t *testing.T) {
 	g.wantWay("wan0", unmarked4, unmarked6)
 }
 
-// hush makes fiber's provider silent, or answer again.
+// hush makes fiber's provider silent, or lets it answer again.
 func (g *gateway) hush(silent bool) {
 	g.t.Helper()
 	script := "nft delete table inet hush"
@@ -144,9 +144,9 @@ func lostFiber(s *control.Status) bool {
 		s.Uplinks[1].IPv4.State == control.Up && s.Uplinks[1].IPv6.State == control.Up
 }
 
-// Host routes of DHCP and router advertisements to public addresses do not bind
-// them to an uplink that is down, nor does main's default; what a person has written
-// does.
+// Host routes to public addresses from DHCP and router advertisements do not bind
+// these addresses to an uplink that is down, and neither does main's default route;
+// routes written by an administrator do.
 func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
 	g := newGateway(t)
 	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100
@@ -173,7 +173,7 @@ func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
 			t.Errorf("%s: no %q in\n%s", c.dst, c.way, got)
 		}
 	}
-	// A pin that comes during the outage, and one that goes.
+	// During the outage one pin is added and one removed.
 	g.sh(`ip -4 route add 192.0.2.56 via 203.0.113.1 dev wan0 proto dhcp metric 100
 		ip -4 route del 192.0.2.53 proto dhcp`)
 	g.wantWay("wan1", "192.0.2.56")
@@ -196,7 +196,7 @@ func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
 	}
 }
 
-// Where nothing may stand before main's best default, that is told.
+// If nothing can be placed before main's best default route, that is reported.
 func TestMainLeadsToDead(t *testing.T) {
 	for name, script := range map[string]string{
 		"metric 0":        "ip -4 route del default dev wan0; ip -4 route add default via 203.0.113.1 dev wan0 proto static",
@@ -217,8 +217,8 @@ func TestMainLeadsToDead(t *testing.T) {
 	}
 }
 
-// Without a configuration a tunnel that holds a default is no uplink: its default
-// stays in force, and nothing of ours concerns what goes by it.
+// Without a configuration a tunnel that holds a default route is not an uplink: its
+// route stays in force, and nothing of ours affects its traffic.
 func TestTunnelIsNoUplinkOfAuto(t *testing.T) {
 	g := newGateway(t)
 	g.must(os.WriteFile(g.config(), fmt.Appendf(nil, "uplinks: auto\nprobe: {targets: [203.0.113.1, 198.51.100.1]}\ncontrol: {socket: %s, group: \"\"}\nstate: %s/state\n",
@@ -232,7 +232,8 @@ func TestTunnelIsNoUplinkOfAuto(t *testing.T) {
 	}
 }
 
-// A foreign default that flaps is followed at a bounded rate, and at last.
+// A foreign default route that flaps is followed at a bounded rate, and its final
+// state is followed too.
 func TestForeignDefaultFlaps(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -266,8 +267,8 @@ func TestForeignDefaultFlaps(t *testing.T) {
 	})
 }
 
-// Where what is pinned is a probe's target too, its route by another uplink does not
-// take the lost uplink's probes along: it stays down.
+// If a pinned address is also a probe target, its route by another uplink does not
+// divert the lost uplink's probes: the uplink stays down.
 func TestOverruledPinIsATarget(t *testing.T) {
 	g := newGateway(t)
 	text, err := os.ReadFile(g.config())

@@ -11,17 +11,18 @@ import (
 	"swerve/routing"
 )
 
-// goal is all that decides what the kernel should hold: a configuration made
-// ready, what is known of the links, and the engine's last intent. Its methods
-// are pure: they state the goal in the terms of the packages that carry it out.
+// goal is everything that determines what the kernel should hold: a prepared
+// configuration, what is known of the links, and the engine's last intent. Its
+// methods are pure: they express the goal in the types of the packages that carry
+// it out.
 type goal struct {
 	setup
 	links  picture
 	intent failover.Intent
 }
 
-// routing is the goal for routes and rules. foreign are the default routes of
-// others; ipv6 says whether the kernel has IPv6.
+// routing returns the goal for routes and rules. foreign are the default routes of
+// others; ipv6 reports whether the kernel has IPv6.
 func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 	out := routing.Goal{
 		Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6,
@@ -62,8 +63,8 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 	return out
 }
 
-// firewall is the goal for the packet filter. strict reports whether the kernel
-// filters reverse paths strictly on a device.
+// firewall returns the goal for the packet filter. strict reports whether the
+// kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 	out := firewall.Goal{Layout: g.layout}
 	for _, u := range g.uplinks {
@@ -109,14 +110,14 @@ func snat6(s config.SNAT) firewall.SNAT6 {
 	case config.NoSNAT:
 		return firewall.None
 	case config.Foreign, config.NPT:
-		// Prefix translation is not built yet; masquerading what is foreign
-		// keeps those sessions alive meanwhile, and a problem says so.
+		// Prefix translation is not implemented yet; masquerading foreign sources
+		// keeps those sessions working meanwhile, and a problem reports it.
 		return firewall.Foreign
 	}
 	panic("daemon: unknown snat6 " + string(s))
 }
 
-// ownUplinks are the lanes of a policy's own uplinks, in their order.
+// ownUplinks returns the lanes of a policy's own uplinks, in their order.
 func (s setup) ownUplinks(policy int) []lane.Lane {
 	var out []lane.Lane
 	for _, tier := range s.engine.Policies[policy].Tiers {
@@ -127,8 +128,8 @@ func (s setup) ownUplinks(policy int) []lane.Lane {
 	return out
 }
 
-// adoption is what the engine adopts of an earlier run: what the kernel holds of
-// it, and the patience that it had learnt.
+// adoption returns what the engine adopts from an earlier run: the state that the
+// kernel still holds, and the learned patience.
 func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience map[string][2]time.Duration) failover.Adopt {
 	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience}
 	carrying := held.Carrying(s.layout)
@@ -157,7 +158,8 @@ func (s setup) names(lanes []lane.Lane) []string {
 	return out
 }
 
-// lostUplinks are, by family, the uplinks that a policy's sessions have left, sorted.
+// lostUplinks returns, by family, the uplinks that a policy's sessions have left,
+// sorted.
 func (g goal) lostUplinks() (lost [2][]string) {
 	for _, f := range failover.Families {
 		for _, p := range g.intent.Policies {
@@ -169,7 +171,7 @@ func (g goal) lostUplinks() (lost [2][]string) {
 	return lost
 }
 
-// lost are the pairs whose flows have to leave, by the intent.
+// lost returns the pairs whose flows have to leave, according to the intent.
 func (g goal) lost(f failover.Family) []firewall.Pair {
 	var out []firewall.Pair
 	for _, p := range g.intent.Policies {
@@ -184,7 +186,7 @@ func (s setup) pair(uplink, policy string) firewall.Pair {
 	return firewall.Pair{Uplink: s.lanes.Uplinks[uplink], Policy: s.lanes.Policies[policy]}
 }
 
-// moves are what there is to do for each of the lost pairs.
+// moves returns the work to be done for each of the lost pairs.
 func (g goal) moves(f failover.Family) []move {
 	var out []move
 	for _, p := range g.intent.Policies {
@@ -198,7 +200,7 @@ func (g goal) moves(f failover.Family) []move {
 func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) move {
 	todo := part{family: f}
 	pair := g.pair(uplink, p.Policy)
-	// Sockets have no policy: they go when the default policy's sessions go.
+	// Sockets have no policy: they move with the default policy's sessions.
 	if pair.Policy == lane.DefaultPolicy {
 		for _, a := range g.links.last[uplink].addresses[f] {
 			todo.addresses = append(todo.addresses, a.Addr())
@@ -214,7 +216,7 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	return move{layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo}}
 }
 
-// interfaces are those of the uplinks that are there.
+// interfaces returns the interfaces of the uplinks that are present.
 func (g goal) interfaces() []routing.Interface {
 	var out []routing.Interface
 	for _, u := range g.uplinks {

@@ -16,7 +16,7 @@ import (
 	"swerve/routing"
 )
 
-// goalSetup has an uplink of each kind, and three policies.
+// goalSetup returns a setup with an uplink of each kind, and three policies.
 func goalSetup(t *testing.T) (setup, picture) {
 	t.Helper()
 	cfg, found := config.Parse("goal.yaml", []byte(`
@@ -42,7 +42,8 @@ policies:
 	return s, p
 }
 
-// goalIntent has fiber and cable share, and guests' only uplink lost to nobody.
+// goalIntent returns an intent in which fiber and cable share, and guests' only
+// uplink is lost without a replacement.
 func goalIntent() failover.Intent {
 	var in failover.Intent
 	for _, name := range []string{"default", "guests"} {
@@ -116,7 +117,8 @@ func TestFirewallGoal(t *testing.T) {
 	}
 }
 
-// Of an uplink that has lost everything, what it had is known.
+// For an uplink that has lost everything, its former name and addresses are still
+// known.
 func TestPictureRemembers(t *testing.T) {
 	s, p := goalSetup(t)
 	p.set("fiber", failover.Link{})
@@ -141,7 +143,8 @@ func TestPictureRemembers(t *testing.T) {
 	}
 }
 
-// Only the default policy's loss takes sockets along, and no way leads back.
+// Only the loss of the default policy moves sockets as well, and flows are never
+// moved to the lost uplink.
 func TestMoves(t *testing.T) {
 	s, p := goalSetup(t)
 	p.set("lte", newLine("wwan0", 3).link)
@@ -171,7 +174,7 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// flowsThatFail refuses everything.
+// flowsThatFail fails every call.
 type flowsThatFail struct{}
 
 func (flowsThatFail) Heal(firewall.Goal) (int, error) { return 0, errRefused }
@@ -190,7 +193,7 @@ type routesThatFail struct{ routing.Kernel }
 
 func (routesThatFail) Do(routing.Op) error { return errRefused }
 
-// What could not be done for sessions is told; nothing keeps the rest from being tried.
+// Failed work on sessions is reported, and the rest is still tried.
 func TestWorkerReportsWhatFailed(t *testing.T) {
 	r := &rig{t: t}
 	w := newWorker(flowsThatFail{}, routesThatFail{}, r)
@@ -200,16 +203,16 @@ func TestWorkerReportsWhatFailed(t *testing.T) {
 	heal{}.carryOut(w)
 	events := r.take()
 	if len(events) != 3 {
-		t.Fatalf("told: %+v", events)
+		t.Fatalf("reported: %+v", events)
 	}
 	for _, e := range events {
 		if d, ok := e.Detail.(control.SessionsDetail); !ok || d.Action != "failed" || e.Time.IsZero() {
-			t.Errorf("told: %+v", e.Detail)
+			t.Errorf("reported: %+v", e.Detail)
 		}
 	}
 }
 
-// More moves than there is room for are refused, not waited for.
+// Moves for which there is no room are refused rather than waited for.
 func TestWorkerIsBounded(t *testing.T) {
 	w := newWorker(flowsThatFail{}, nil, &rig{t: t})
 	for n := range workerQueue {
@@ -247,7 +250,7 @@ uplinks:
 	}
 }
 
-// The plan's view of the network never waits and sends nothing.
+// The plan's frozen network never waits and sends nothing.
 func TestFrozenNetwork(t *testing.T) {
 	n := &frozenNetwork{seen: []linkmon.Observation{{At: 1}}}
 	n.Send(failover.Probe{}, linkmon.Path{})

@@ -8,8 +8,8 @@ import (
 	"swerve/control"
 )
 
-// history keeps the events in the state folder, in a goroutine of its own, so that
-// they outlive the daemon. The daemon runs on without it.
+// history writes the events to the state folder, in a goroutine of its own, so that
+// they outlive the daemon. If it fails, the daemon continues without it.
 type history struct {
 	folder   string
 	archive  *control.Archive
@@ -17,16 +17,16 @@ type history struct {
 	problems *problems
 	// from is the number of this run's first event.
 	from uint64
-	// read is closed when the reading of the archive has ended.
+	// read is closed when the archive has been read.
 	read <-chan struct{}
 }
 
-// historyWithin bounds the wait for the events of earlier runs. A disk that takes
-// longer is no reason to start later.
+// historyWithin bounds the wait for the events of earlier runs: a slower disk must
+// not delay the start.
 const historyWithin = time.Second
 
-// openHistory gives the hub the events of earlier runs, as far as they can be read in
-// time.
+// openHistory gives the hub the events of earlier runs, as far as they can be read
+// in time.
 func openHistory(folder string, hub *control.Hub, log *slog.Logger, problems *problems) *history {
 	read := make(chan struct{})
 	h := &history{folder: folder, archive: control.OpenArchive(folder), hub: hub, problems: problems, read: read}

@@ -11,13 +11,13 @@ import (
 	"swerve/testenv/fake"
 )
 
-// withdraw says whether the IPv4 gateway of eth0 has lost its route.
+// withdraw sets whether the IPv4 gateway of eth0 has lost its route.
 func withdraw(gone bool) func(*line) {
 	return func(l *line) { l.link.Family[failover.IPv4].Withdrawn = gone }
 }
 
-// A gateway that is withdrawn stays in use while probes by it answer. After a minute
-// that is a problem.
+// A withdrawn gateway stays in use while probes through it are answered. After a
+// minute that is a problem.
 func TestWithdrawnGateway(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -30,7 +30,7 @@ func TestWithdrawnGateway(t *testing.T) {
 			r.after(10 * time.Second)
 		}
 		if events := r.take(); len(events) > 0 {
-			t.Errorf("renewals were told: %+v", events)
+			t.Errorf("renewals were reported: %+v", events)
 		}
 		r.change("eth0", withdraw(true))
 		r.after(55 * time.Second)
@@ -53,8 +53,8 @@ func TestWithdrawnGateway(t *testing.T) {
 	})
 }
 
-// An uplink that never answers is no outage, and a problem after half a minute. A
-// policy without any is critical from then on.
+// An uplink that never answers is not an outage, but a problem after half a minute.
+// A policy without any other uplink is critical from then on.
 func TestSilentSinceTheStart(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.blackHole("eth0", true, both...)
@@ -88,8 +88,8 @@ func TestSilentSinceTheStart(t *testing.T) {
 	})
 }
 
-// The address is away for 300 ms: what the flows would send by the other is held
-// back, none is moved, and there is no down.
+// The address is missing for 300 ms: packets that the flows would send by the other
+// uplink are held back, no flow is moved, and the uplink is not down.
 func TestRenewedAddress(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()

@@ -12,8 +12,9 @@ import (
 	"swerve/routing"
 )
 
-// A blackhole of another program in a table of ours is a problem that names it; it is
-// critical where our routes cannot be placed before it, and gone with its cause.
+// A blackhole route of another program in one of our tables is a problem that names
+// it. The problem is critical if our routes cannot be placed before it, and cleared
+// with its cause.
 func TestIntruderIsTold(t *testing.T) {
 	for metric, severity := range map[uint32]control.Severity{0: control.Critical, 1: control.Warning} {
 		inBubble(t, twoUplinks, func(t *testing.T, r *rig) {

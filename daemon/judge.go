@@ -14,9 +14,9 @@ import (
 	"swerve/routing"
 )
 
-// judge returns the problems that follow from a setup and its links alone. begun
-// is the configuration at the start, some parts of which hold to the end; strict
-// reports whether rp_filter is strict on an interface.
+// judge returns the problems that follow from a setup and its links alone. begun is
+// the configuration at the start, some parts of which stay in force until the end;
+// strict reports whether rp_filter is strict on an interface.
 func judge(s setup, begun *config.Config, links map[string]failover.Link, strict func(string) bool) []control.Problem {
 	var out []control.Problem
 	add := func(code string, severity control.Severity, object, text, remedy string) {
@@ -61,8 +61,9 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	return append(out, s.alikes(links, strict)...)
 }
 
-// nameProblems are those of interfaces that cannot be used because of their names:
-// uplinks' by uplink, and under `uplinks: auto` those that hold default routes.
+// nameProblems returns the problems of interfaces whose names make them unusable:
+// those of uplinks, by uplink, and under `uplinks: auto` those that hold default
+// routes.
 func nameProblems(s setup, misnamed map[string]string, defaults []config.DefaultRoute) []control.Problem {
 	found := map[string]string{} // by interface, whose
 	for uplink, device := range misnamed {
@@ -86,7 +87,8 @@ func nameProblems(s setup, misnamed map[string]string, defaults []config.Default
 	return out
 }
 
-// unproven are the problems of prefixes that are accepted as auto and not probed for.
+// unproven returns the problems of prefixes that are accepted as auto and not
+// probed for.
 func (s setup) unproven() []control.Problem {
 	learns := func(u config.Uplink) bool { return u.Enabled && u.IPv6 && u.Prefix6.Auto && u.SNAT6 == config.Foreign }
 	if !slices.ContainsFunc(s.uplinks, learns) {
@@ -100,12 +102,12 @@ func (s setup) unproven() []control.Problem {
 	}}
 }
 
-// withdrawnFor is how long a gateway's route may be gone, while the uplink answers all
-// the same, until that is a problem.
+// withdrawnFor is how long a gateway's route may be missing, while the uplink still
+// answers, before that is reported as a problem.
 const withdrawnFor = time.Minute
 
-// withdrawnProblems are those of uplinks that answer, though whoever had made the
-// route to their gateway has taken it away for good.
+// withdrawnProblems returns the problems of uplinks that answer although the route
+// to their gateway was withdrawn and has not come back.
 func withdrawnProblems(view failover.View, now failover.Instant, clock control.Clock) []control.Problem {
 	var out []control.Problem
 	for _, u := range view.Uplinks {
@@ -131,7 +133,8 @@ func withdrawnProblems(view failover.View, now failover.Instant, clock control.C
 	return out
 }
 
-// intruders are the problems of default routes that other programs have in our tables.
+// intruders returns the problems of default routes that other programs have put
+// into our tables.
 func (s setup) intruders(foreign []routing.Route) []control.Problem {
 	var out []control.Problem
 	for _, r := range foreign {
@@ -153,14 +156,14 @@ func (s setup) intruders(foreign []routing.Route) []control.Problem {
 	return out
 }
 
-// needsRestart reports whether a configuration differs from the one at the start
-// in what is read at the start only.
+// needsRestart reports whether a configuration differs from the one at the start in
+// a part that is only read at the start.
 func needsRestart(now, begun *config.Config) bool {
 	return now.Control != begun.Control || now.State != begun.State || now.Metrics != begun.Metrics ||
 		now.Log != begun.Log || now.Kernel.ManageSysctls != begun.Kernel.ManageSysctls
 }
 
-// translating names the uplinks that ask for prefix translation.
+// translating returns the uplinks that ask for prefix translation.
 func (s setup) translating() []string {
 	var names []string
 	for _, u := range s.uplinks {
@@ -171,7 +174,8 @@ func (s setup) translating() []string {
 	return names
 }
 
-// uncarried are the problems of default routes that say what our routes cannot.
+// uncarried returns the problems of default routes with attributes that our routes
+// cannot have.
 func (s setup) uncarried(links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, u := range s.uplinks {
@@ -195,7 +199,7 @@ func (s setup) uncarried(links map[string]failover.Link) []control.Problem {
 	return append(out, s.unshared(links)...)
 }
 
-// refused are the problems of uplinks that the kernel refuses.
+// refused returns the problems of uplinks whose routes the kernel refuses.
 func (s setup) refused(refusals []routing.Refusal) []control.Problem {
 	var out []control.Problem
 	for _, r := range refusals {
@@ -218,8 +222,8 @@ func (s setup) refused(refusals []routing.Refusal) []control.Problem {
 	return out
 }
 
-// unshared are the problems of uplinks that share a tier and whose routes say
-// different things: the kernel keeps one shape for a route of several hops.
+// unshared returns the problems of uplinks that share a tier and whose routes have
+// different attributes: the kernel keeps one shape for a multipath route.
 func (s setup) unshared(links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, p := range s.engine.Policies {
@@ -238,7 +242,7 @@ func (s setup) unshared(links map[string]failover.Link) []control.Problem {
 	return out
 }
 
-// unsharedBy names what the routes of a tier's uplinks do not agree on.
+// unsharedBy returns the attributes on which the routes of a tier's uplinks differ.
 func unsharedBy(tier []failover.Share, links map[string]failover.Link) []string {
 	var words []string
 	for _, f := range failover.Families {
@@ -259,7 +263,7 @@ func unsharedBy(tier []failover.Share, links map[string]failover.Link) []string 
 	return slices.Compact(words)
 }
 
-// ownGateways are the problems of gateways that are this machine.
+// ownGateways returns the problems of gateways that are addresses of this machine.
 func (s setup) ownGateways() []control.Problem {
 	var out []control.Problem
 	for _, u := range s.uplinks {
@@ -276,10 +280,10 @@ func (s setup) ownGateways() []control.Problem {
 	return out
 }
 
-// alikes are the problems of uplinks that are alike, each at the later of two.
-// Such uplinks, two modems of one make for instance, work: devices and marks
-// distinguish them. Some things beyond them no router can distinguish, and those
-// are reported.
+// alikes returns the problems of uplinks that are alike, each reported for the
+// later of the two. Such uplinks, for instance two modems of the same model, work:
+// they are distinguished by device and mark. What no router can distinguish is
+// reported.
 func (s setup) alikes(links map[string]failover.Link, strict func(string) bool) []control.Problem {
 	var out []control.Problem
 	for i, b := range s.uplinks {
@@ -304,7 +308,7 @@ func (s setup) alikes(links map[string]failover.Link, strict func(string) bool) 
 	return out
 }
 
-// alike is two uplinks with their links.
+// alike is a pair of uplinks with their links.
 type alike struct {
 	a, b         config.Uplink
 	linkA, linkB failover.Link
@@ -312,7 +316,8 @@ type alike struct {
 	first string
 }
 
-// oneInterface finds that both are one device, named by a name and a MAC address, say.
+// oneInterface reports whether both uplinks are the same device, for instance one
+// configured by its name and the other by its MAC address.
 func (p alike) oneInterface() (control.Problem, bool) {
 	if !p.linkA.Present || !p.linkB.Present || p.linkA.Index != p.linkB.Index {
 		return control.Problem{}, false
@@ -325,8 +330,8 @@ func (p alike) oneInterface() (control.Problem, bool) {
 	}, true
 }
 
-// oneNetwork finds that both have an address, or a network, in common. strict
-// reports whether rp_filter is strict on an interface.
+// oneNetwork reports whether both uplinks have an address, or a network, in common.
+// strict reports whether rp_filter is strict on an interface.
 func (p alike) oneNetwork(strict func(string) bool) (control.Problem, bool) {
 	for _, f := range failover.Families {
 		for _, x := range p.linkA.Family[f].Addresses {
@@ -360,7 +365,7 @@ func (p alike) inOneNetwork(f failover.Family, x, y netip.Prefix, strict func(st
 	return out
 }
 
-// narrower is the smaller of two networks that overlap.
+// narrower returns the smaller of two overlapping networks.
 func narrower(x, y netip.Prefix) netip.Prefix {
 	if x.Bits() > y.Bits() {
 		return x.Masked()

@@ -13,14 +13,15 @@ import (
 // twin gives a line the addresses and the gateway of another one.
 func twin(l *line, of failover.Link) { l.link.Family[failover.IPv4] = of.Family[failover.IPv4] }
 
-// oneNetwork puts the first two lines into one network.
+// oneNetwork puts the first two lines into the same network.
 func (r *rig) oneNetwork() {
 	for name, address := range map[string]string{"eth0": "192.0.2.1/24", "eth1": "192.0.2.2/24"} {
 		r.change(name, func(l *line) { l.link.Family[failover.IPv4].Addresses = prefixes(address) })
 	}
 }
 
-// Twins work, and what cannot be told apart is told.
+// Uplinks with the same addresses and gateway work, and what cannot be
+// distinguished is reported.
 func TestTwins(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -66,7 +67,8 @@ func prefixes(all ...string) (out []netip.Prefix) {
 	return out
 }
 
-// Strict rp_filter looks the way back up in main, where only one of the two is.
+// Strict rp_filter looks up the reverse path in main, which has only one of the
+// two.
 func TestTwinsUnderStrictRPFilter(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.Sysctls.RPFilter = true
@@ -81,7 +83,7 @@ func TestTwinsUnderStrictRPFilter(t *testing.T) {
 	})
 }
 
-// Two names of one device are found out when the device is there.
+// Two names of one device are detected once the device exists.
 func TestTwoUplinksOnOneDevice(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -95,7 +97,7 @@ func TestTwoUplinksOnOneDevice(t *testing.T) {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		if p := r.problem("same-network"); p != nil {
-			t.Errorf("told twice: %+v", p)
+			t.Errorf("reported twice: %+v", p)
 		}
 		if p := r.problem("kernel-refused"); p != nil {
 			t.Errorf("the kernel does not take it: %+v", p)
@@ -110,13 +112,13 @@ func TestTwoUplinksOnOneDevice(t *testing.T) {
 	})
 }
 
-// An interface whose name nftables cannot hold is as good as absent: routed and not
-// masqueraded, it would send out the LAN's addresses.
+// An interface whose name nftables cannot hold counts as absent: with routes but
+// without masquerading, it would send packets with the LAN's addresses.
 func TestMisnamedInterface(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		r.change("eth0", func(l *line) { l.link.Interface = "wän0" }) // renamed, and known by a MAC address, say
+		r.change("eth0", func(l *line) { l.link.Interface = "wän0" }) // renamed, and configured by its MAC address, for instance
 		r.after(3 * time.Second)
 		p := r.problem("interface-name")
 		if p == nil || p.Object != "wän0" || p.Severity != control.Warning || !strings.Contains(p.Text, `'ä' (U+00E4)`) {
@@ -147,7 +149,8 @@ func TestMisnamedInterface(t *testing.T) {
 	})
 }
 
-// What our routes cannot have of a learnt default is a problem that names it.
+// Attributes of a learned default route that our routes cannot have are a problem
+// that names them.
 func TestRouteNotCarried(t *testing.T) {
 	inBubble(t, twoUplinks+"policies: [{name: default, tiers: [{fiber: 1, lte: 1}]}]\n", func(t *testing.T, r *rig) {
 		r.start()

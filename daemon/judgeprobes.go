@@ -11,12 +11,13 @@ import (
 	"swerve/failover"
 )
 
-// unsentTarget is how many probes in a row cannot be sent to one target until that is
-// a problem of the target.
+// unsentTarget is how many consecutive probes to one target must fail to be sent
+// before that is a problem of the target.
 const unsentTarget = 3
 
 // probeProblems returns the problems of probes that cannot be sent, and of targets
-// that say nothing about an uplink. full reports whether the kernel's table of flows is.
+// whose answers are no evidence about an uplink. full reports whether the kernel's
+// connection tracking table is full.
 func probeProblems(view failover.View, full func() bool) []control.Problem {
 	var out []control.Problem
 	aside, unreachable := map[string][]string{}, map[string][]string{}
@@ -78,7 +79,8 @@ func unsentProblem(uplink string, f failover.Family, v failover.FamilyView, full
 	}
 }
 
-// oneForBoth makes one of two problems of one code and object that stand together.
+// oneForBoth merges consecutive pairs of problems that have the same code and
+// object.
 func oneForBoth(in []control.Problem) []control.Problem {
 	var out []control.Problem
 	for _, p := range in {
@@ -91,7 +93,7 @@ func oneForBoth(in []control.Problem) []control.Problem {
 	return out
 }
 
-// causeOf is the likely cause of an error of sending.
+// causeOf returns the likely cause of a send error.
 func causeOf(errno string, full func() bool) string {
 	switch errno {
 	case "EPERM":
@@ -134,7 +136,7 @@ func remedyOf(errno string, full func() bool) string {
 	return "see ip address, ip route, and the log of the daemon"
 }
 
-// conntrackFull reports whether the kernel's table of flows has no room.
+// conntrackFull reports whether the kernel's connection tracking table is full.
 func conntrackFull() bool {
 	read := func(name string) (int, bool) {
 		text, err := os.ReadFile("/proc/sys/net/netfilter/" + name)

@@ -10,7 +10,7 @@ import (
 	"swerve/routing"
 )
 
-// foreignDefaults are the defaults of other programs that stay in force for the
+// foreignDefaults returns other programs' default routes that stay in force for the
 // default policy.
 func foreignDefaults(g routing.Goal) control.ForeignDefaults {
 	var found [2]*control.ForeignDefault
@@ -22,7 +22,7 @@ func foreignDefaults(g routing.Goal) control.ForeignDefaults {
 	return control.ForeignDefaults{IPv4: found[failover.IPv4], IPv6: found[failover.IPv6]}
 }
 
-// device names the device of a route, empty where it has none.
+// device returns the name of a route's device, or "" if it has none.
 func device(r routing.Route) string {
 	if len(r.Hops) == 0 {
 		return ""
@@ -37,8 +37,8 @@ func destination(r routing.Route) string {
 	return r.Dst.String()
 }
 
-// routeProblems are the problems that follow from other programs' routes and the
-// goal for ours. morePins: there are more pins than are acted on.
+// routeProblems returns the problems that follow from other programs' routes and
+// the goal for ours. morePins reports that there are more pins than are handled.
 func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 	out := foreignProblems(g)
 	if morePins {
@@ -70,8 +70,8 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 	return out
 }
 
-// foreignProblems report the defaults of others that stay in force, one problem for
-// each device.
+// foreignProblems returns the problems of other programs' default routes that stay
+// in force, one for each device.
 func foreignProblems(g routing.Goal) []control.Problem {
 	var out []control.Problem
 	for _, f := range failover.Families {

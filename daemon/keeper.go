@@ -10,31 +10,32 @@ import (
 	"swerve/control"
 )
 
-// keeper writes the state file, in a goroutine of its own: the loop never waits
-// for a disk, and disks of gateways are slow and wear out. The daemon runs on
-// without it.
+// keeper writes the state file, in a goroutine of its own, so that the loop never
+// waits for a disk: gateways often have slow disks with a limited number of writes.
+// If it fails, the daemon continues without it.
 type keeper struct {
 	folder   string
 	log      *slog.Logger
 	problems *problems
-	// keepBad: the file there could not be read, so it is kept beside ours.
+	// keepBad: the existing file could not be read, so it is kept beside the new
+	// one.
 	keepBad bool
 
 	mu sync.Mutex
 	// wanted is what the file should hold.
 	wanted state
-	// changed yields a token when wanted is another.
+	// changed yields a token when wanted has changed.
 	changed chan struct{}
 
-	// written is what the file holds, where it is known to.
+	// written is what the file holds, if that is known.
 	written *state
 }
 
-// saveAgain is how long a state waits that could not be written.
+// saveAgain is the pause before a failed write is retried.
 const saveAgain = 10 * time.Second
 
 // openKeeper reads the state of a folder, and returns it with the keeper of its
-// file. Where it cannot be read, the state is empty.
+// file. If it cannot be read, the state is empty.
 func openKeeper(folder string, log *slog.Logger, problems *problems) (*keeper, state) {
 	k := &keeper{folder: folder, log: log, problems: problems, changed: make(chan struct{}, 1)}
 	s, err := loadState(folder)
@@ -50,19 +51,19 @@ func openKeeper(folder string, log *slog.Logger, problems *problems) (*keeper, s
 	return k, s
 }
 
-// keep has a state written, soon, where the file does not hold it. The state's
-// maps must not be changed any more.
+// keep requests that a state be written soon, unless the file already holds it. The
+// state's maps must not be changed afterwards.
 func (k *keeper) keep(s state) {
 	k.mu.Lock()
 	k.wanted = s
 	k.mu.Unlock()
 	select {
 	case k.changed <- struct{}{}:
-	default: // the token that waits is for this one too
+	default: // the pending token covers this one too
 	}
 }
 
-// run writes what is to be kept until ctx ends.
+// run writes the requested states until ctx ends.
 func (k *keeper) run(ctx context.Context) error {
 	for {
 		var again <-chan time.Time
@@ -73,7 +74,7 @@ func (k *keeper) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-k.changed:
-			// A state that changes while the disk refuses writes waits as well.
+			// While the disk refuses writes, a newly changed state waits as well.
 			if again != nil {
 				select {
 				case <-ctx.Done():
@@ -86,8 +87,8 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
-// save writes the state where the file does not hold it, and reports whether the
-// file holds it then. It is for one goroutine at a time.
+// save writes the state unless the file already holds it, and reports whether the
+// file holds it afterwards. It must not be called concurrently.
 func (k *keeper) save() bool {
 	k.mu.Lock()
 	wanted := k.wanted
@@ -99,7 +100,7 @@ func (k *keeper) save() bool {
 	k.problems.set(k.folder, "state-unwritable", control.Warning, err,
 		"make room or give the daemon the folder; it runs on, but a restart may give other numbers, and uplinks: auto forgets what it took")
 	if err != nil {
-		k.written = nil // what a half-done write has left is not known
+		k.written = nil // a partial write leaves unknown content
 		return false
 	}
 	k.written, k.keepBad = &wanted, false

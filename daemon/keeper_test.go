@@ -12,14 +12,14 @@ import (
 	"swerve/failover"
 )
 
-// folder is the rig's folder of the state.
+// folder returns the rig's state folder.
 func (r *rig) folder() string {
 	first, _, _ := strings.Cut(r.file, "\n")
 	return strings.TrimPrefix(first, "state: ")
 }
 
-// A name keeps its lane over a restart, whatever the file's order is by then, and
-// an offer of a family is remembered.
+// A name keeps its lane over a restart, even if the order in the file has changed,
+// and the families that were offered are remembered.
 func TestStateSurvivesARestart(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -38,7 +38,8 @@ func TestStateSurvivesARestart(t *testing.T) {
 	})
 }
 
-// Disks wear out, so what the file holds is not written again.
+// To reduce the writes to the disk, a state that the file already holds is not
+// written again.
 func TestStateIsWrittenWhenItChanges(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -48,7 +49,7 @@ func TestStateIsWrittenWhenItChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		marked := append(first, "\n\n"...) // the same to a reader
+		marked := append(first, "\n\n"...) // equivalent to a reader
 		if err := os.WriteFile(path, marked, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func TestStateIsWrittenWhenItChanges(t *testing.T) {
 	})
 }
 
-// Without the state file the kernel's own rules tell the lanes.
+// Without the state file the lanes are read from the kernel's own rules.
 func TestLanesWithoutAStateFile(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -88,15 +89,16 @@ func TestLanesWithoutAStateFile(t *testing.T) {
 	})
 }
 
-// A state that cannot be read is told and kept; one that cannot be written is told
-// until it can.
+// A state file that cannot be read is reported and kept; one that cannot be written
+// is reported until it can.
 func TestStateThatCannotBeKept(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		path := filepath.Join(r.folder(), stateFile)
 		if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// A folder in the place of the file beside: the daemon, root or not, can write neither.
+		// A folder in place of the .bad file: even a daemon running as root can
+		// write neither file.
 		if err := os.MkdirAll(path+".bad/x", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +132,7 @@ func TestStateThatCannotBeKept(t *testing.T) {
 	})
 }
 
-// An uplink that only stalled teaches patience, which a restart does not forget.
+// A stall that was not an outage increases the patience, which survives a restart.
 func TestLearntPatienceSurvivesARestart(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -151,7 +153,8 @@ func TestLearntPatienceSurvivesARestart(t *testing.T) {
 		if got := patience(); got != [2]float64{1000, 500} {
 			t.Errorf("patience %v after a restart", got)
 		}
-		// A written patience is the least, and is not taken for something learnt.
+		// A configured patience is the minimum, and is not mistaken for a learned
+		// one.
 		r.file += "health: {patience: 2s}\n"
 		r.restart()
 		r.after(time.Minute)

@@ -13,53 +13,57 @@ import (
 	"swerve/routing"
 )
 
-// kernel is the kernel as this daemon uses it: how a goal is brought into it, in
-// which order, and what is known of what it holds. The enforcer owns it.
+// kernel is this daemon's view of the kernel: how a goal is applied, in which
+// order, and what is known of the state that the kernel holds. The enforcer owns
+// it.
 type kernel struct {
 	routes  Routes
 	packets Packets
 	sysctls Sysctls
 	hasIPv6 func() bool
-	// foreign are the default routes of others, as they were last read.
+	// foreign are the default routes of others, as last read.
 	foreign []routing.Route
-	// pins are host routes of others, read while an uplink is lost, or at the start;
-	// morePins: there are more than were read. pinsFor are the lost uplinks at the
-	// last reading.
+	// pins are host routes of others, read while an uplink is lost, and at the
+	// start; morePins reports that there are more than were read. pinsFor are the
+	// lost uplinks at the last reading.
 	pins     []routing.Route
 	morePins bool
 	pinsFor  [2][]string
-	// goal is the last one for routes and rules, and metrics what it remembers of the
-	// uplinks' own defaults.
+	// goal is the last one for routes and rules, metrics what it remembers of the
+	// uplinks' own default routes.
 	goal    routing.Goal
 	metrics routing.Metrics
-	// table is the packet filter's goal, as it was last computed.
+	// table is the packet filter's goal, as last computed.
 	table firewall.Table
-	// held is what the packet filter was last made to hold; nil while that is
-	// not known.
+	// held is the table last applied to the packet filter; nil while that is
+	// unknown.
 	held *firewall.Table
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
 	// standing: the first apply has been tried.
 	standing bool
-	// firstStart: no earlier run has left a table, so flows that are under way have
-	// no lanes yet.
+	// firstStart: no earlier run has left a table, so existing flows have no lanes
+	// yet.
 	firstStart bool
-	// filtered: this run has made the packet filter hold a table, or found it so.
+	// filtered: during this run the packet filter held one of our tables, either
+	// applied or found.
 	filtered bool
-	// tuned are the interfaces whose sysctls were set; nil when they have to be
-	// set again. That is so when the interfaces change and at each reconciliation,
-	// not at each switch, which has to be quick. settings is the result.
+	// tuned are the interfaces whose sysctls were set; nil when they have to be set
+	// again. That is the case when the interfaces change and at each
+	// reconciliation, but not at each switch, which has to be fast. settings is the
+	// result.
 	tuned    []routing.Interface
 	settings settings
-	// found is what was true when the sysctls were set; nil before it is asked.
+	// found are the facts at the time the sysctls were set; nil before they are
+	// read.
 	found *facts
 }
 
-// settings is what came of setting sysctls.
+// settings is the result of setting sysctls.
 type settings struct {
-	// wrong are those that are not as failover needs them.
+	// wrong are the settings that do not have the values that failover needs.
 	wrong []routing.Setting
-	// err is why some could not be set.
+	// err is the reason why some could not be set.
 	err error
 }
 
@@ -67,7 +71,7 @@ type settings struct {
 // much of /proc, so that is not done at each switch either.
 type facts struct {
 	ipv6   bool
-	strict map[string]bool // by interface, filled as it is asked
+	strict map[string]bool // by interface, filled on demand
 }
 
 func (k *kernel) facts() *facts {
@@ -86,7 +90,8 @@ func (k *kernel) strict(link string) bool {
 	return known[link]
 }
 
-// routingGoal is the goal for routes and rules, beside what is known of others'.
+// routingGoal returns the goal for routes and rules together with what is known of
+// other programs' routes.
 func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal = g.routing(k.foreign, k.facts().ipv6)
 	k.goal.Pins = k.pins
@@ -94,34 +99,36 @@ func (k *kernel) routingGoal(g goal) routing.Goal {
 	return k.goal
 }
 
-// wanted are the routes and rules of the goal.
+// wanted returns the routes and rules of the goal.
 func (k *kernel) wanted(g goal) routing.State { return routing.Desired(k.routingGoal(g)) }
 
-// applied is what came of an apply.
+// applied is the result of an apply.
 type applied struct {
 	layout lane.Layout
-	// routed is what came of the routes and rules; readable says that the kernel could
-	// be read.
+	// routed is the result for routes and rules; readable reports whether the
+	// kernel could be read.
 	routed   routing.Result
 	readable bool
 	// refusals are the uplinks whose routes the kernel does not accept.
 	refusals []routing.Refusal
-	// unhealed: the packet filter that this run had made was rebuilt, so flows may
-	// have begun without it.
+	// unhealed is set if the packet filter that this run had made was rebuilt, so
+	// that flows may have begun without it.
 	unhealed *firewall.Goal
-	// native is what is known of native networks after an adoption; nil after none.
+	// native is what is known of native networks after an adoption; nil if there
+	// was none.
 	native natives
-	// unfiltered is why the packet filter does not hold the goal, err all there is
-	// beside the refusals.
+	// unfiltered is the reason why the packet filter does not hold the goal, err
+	// all errors other than the refusals.
 	unfiltered, err error
 }
 
-// holds reports whether the kernel leads the flows of a lost pair elsewhere.
+// holds reports whether the kernel routes the flows of a lost pair elsewhere.
 func (a applied) holds(f failover.Family, pair firewall.Pair) bool {
 	return a.readable && a.routed.Holds(a.layout, f, pair.Uplink, pair.Policy)
 }
 
-// refused is why a switch of a family to some uplinks does not hold; nil where it does.
+// refused returns the reason why a switch of a family to some uplinks is not in
+// force; nil if it is.
 func (a applied) refused(f failover.Family, to []lane.Lane) error {
 	for _, r := range a.refusals {
 		if r.Family == f && !r.Accepted && slices.Contains(to, r.Uplink) {
@@ -136,9 +143,9 @@ func (a applied) refused(f failover.Family, to []lane.Lane) error {
 }
 
 // apply brings the kernel to the goal, and reads it back. Routes come before the
-// packet filter: flows that have to leave an uplink must find their new way. At
-// the first apply the rules come last of all, so that no packet meets one whose
-// marks nobody sets yet.
+// packet filter: flows that have to leave an uplink must find their new route in
+// place. At the first apply the rules come last, so that no packet meets a rule
+// before the packet filter sets its mark.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
 	k.rebuilt = false
@@ -162,12 +169,12 @@ func (k *kernel) apply(g goal) applied {
 // route brings the routes and rules to the goal.
 func (k *kernel) route(g goal, out *applied, unrouted *error) {
 	out.routed, out.refusals, *unrouted = routing.Enforce(k.routes, k.routingGoal(g), nil)
-	// With an error and nothing left the kernel could not be read.
+	// An error with nothing left to do means that the kernel could not be read.
 	out.readable = *unrouted == nil || len(out.routed.Left) > 0
 }
 
-// aim computes the packet filter's goal. Flows of lost pairs that have no other way in
-// the kernel, since it refuses the one that they should have, stay where they are.
+// aim computes the packet filter's goal. Flows of lost pairs stay where they are if
+// the kernel refuses the route that they should use and has no other for them.
 func (k *kernel) aim(g goal, routed *applied) firewall.Goal {
 	filter := g.firewall(k.strict)
 	if routed != nil && len(routed.refusals) > 0 {
@@ -187,7 +194,7 @@ func (k *kernel) summarize(out applied, filter firewall.Goal, unrouted, other er
 	return out
 }
 
-// tune sets the sysctls of the interfaces, where they are others than before.
+// tune sets the sysctls of the interfaces, if the interfaces have changed.
 func (k *kernel) tune(interfaces []routing.Interface) {
 	if k.tuned != nil && slices.Equal(interfaces, k.tuned) {
 		return
@@ -197,8 +204,8 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces)
 }
 
-// prepare puts the routes in and leaves the rules as they are. What the kernel refuses
-// is told when the rules are put in.
+// prepare installs the routes and leaves the rules as they are. Refusals are
+// reported when the rules are installed.
 func (k *kernel) prepare(g goal) error {
 	held, err := k.routes.Read()
 	if err != nil {
@@ -208,11 +215,12 @@ func (k *kernel) prepare(g goal) error {
 	return nil
 }
 
-// adopt gives lanes to the flows that were there before the packet filter knew their
-// uplink: of all uplinks where there was no table, else of those that no run has met
-// yet. For the latter it adds to the goal which networks the flows show to be native.
-// It returns all that is known of these then, nil where nothing was adopted. Each
-// uplink is met once, also where the flows could not all be read.
+// adopt assigns lanes to the flows that existed before the packet filter knew their
+// uplink: on all uplinks if there was no table, else on those that no run has
+// adopted yet. For the latter it adds to the goal the networks that the flows show
+// to be native. It returns all that is then known of native networks, or nil if
+// nothing was adopted. Each uplink is adopted once, even if its flows could not all
+// be read.
 func (k *kernel) adopt(g *goal) (natives, error) {
 	names, lanes := g.unadopted(k.firstStart)
 	k.firstStart = false
@@ -233,14 +241,15 @@ func (k *kernel) adopt(g *goal) (natives, error) {
 	return known, err
 }
 
-// filter makes the packet filter hold the table, as a small change where it can.
+// filter makes the packet filter hold the table, with an incremental change if
+// possible.
 func (k *kernel) filter(table firewall.Table) error {
 	var err error
 	if k.held != nil {
 		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
-		// At a first start there are only flows of others, and after an upgrade the
-		// table before kept them: neither is to be healed.
+		// At a first start all flows are other programs', and after an upgrade they
+		// were marked by the previous table: neither needs healing.
 		k.rebuilt = k.filtered
 		err = k.packets.Apply(table)
 	}
@@ -253,7 +262,8 @@ func (k *kernel) filter(table firewall.Table) error {
 	return nil
 }
 
-// drift reports what the kernel lacks of the goal, without changing it.
+// drift returns the differences between the kernel and the goal, without changing
+// the kernel.
 func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
 	held, unread := k.routes.Read()
 	if unread == nil {
@@ -262,13 +272,14 @@ func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
 	k.table = k.table.For(g.firewall(k.strict))
 	filter, err = k.packets.Drift(k.table)
 	if err != nil || len(filter) > 0 {
-		k.held = nil // another change of what it held would not do
+		k.held = nil // a change relative to its former content would fail
 	}
 	return ops, filter, errors.Join(unread, err)
 }
 
-// readForeign reads the default routes of others again, and where uplinks are lost
-// also the host routes that may lead to them, and reports whether they have changed.
+// readForeign reads the default routes of others again, and while uplinks are lost
+// also the host routes that may lead to them, and reports whether they have
+// changed.
 func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool, err error) {
 	foreign, err := k.routes.Foreign(layout)
 	if err != nil {
@@ -286,7 +297,7 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	return changed, nil
 }
 
-// pinsUnread reports whether uplinks are lost since the last reading of pins.
+// pinsUnread reports whether uplinks were lost since the last reading of pins.
 func (k *kernel) pinsUnread(lost [2][]string) bool {
 	return !slices.Equal(k.pinsFor[0], lost[0]) || !slices.Equal(k.pinsFor[1], lost[1])
 }

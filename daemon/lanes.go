@@ -15,10 +15,10 @@ type lanes struct {
 	Policies map[string]lane.Lane `json:"policies"`
 }
 
-// assign gives every name a lane: the one remembered for it, else the lowest
-// that neither a configured nor a remembered name has, in the order of names.
-// Names that are no longer configured keep theirs while there is room, so that
-// an uplink that is taken out and put back is known by its old number.
+// assign gives every name a lane: its remembered one, else the lowest that neither
+// a configured nor a remembered name has, in the order of names. Names that are no
+// longer configured keep their lanes while there is room, so that an uplink that is
+// removed and added again keeps its number.
 func assign(names []string, remembered map[string]lane.Lane, first, last lane.Lane) (map[string]lane.Lane, error) {
 	given := map[string]lane.Lane{}
 	taken := map[lane.Lane]bool{}
@@ -46,8 +46,8 @@ func assign(names []string, remembered map[string]lane.Lane, first, last lane.La
 	return given, nil
 }
 
-// free finds the lowest lane that nobody has, if need be one that only a name
-// of the past has.
+// free returns the lowest lane that no name has, or if necessary one that only a
+// former name has.
 func free(first, last lane.Lane, taken, kept map[lane.Lane]bool) (lane.Lane, bool) {
 	for _, spare := range []bool{true, false} {
 		for n := first; n <= last; n++ {
@@ -59,7 +59,7 @@ func free(first, last lane.Lane, taken, kept map[lane.Lane]bool) (lane.Lane, boo
 	return 0, false
 }
 
-// assignLanes gives lanes to a whole configuration.
+// assignLanes assigns lanes to a whole configuration.
 func assignLanes(cfg failover.Config, remembered lanes) (lanes, error) {
 	var uplinkNames, policyNames []string
 	for _, u := range cfg.Uplinks {
@@ -81,8 +81,8 @@ func assignLanes(cfg failover.Config, remembered lanes) (lanes, error) {
 	return given, nil
 }
 
-// remember adds the names of the past to the lanes given, where no present
-// name has their number.
+// remember adds the former names to the lanes, unless a current name has their
+// number.
 func (l lanes) remember(past lanes) lanes {
 	return lanes{
 		Uplinks:  mergeLanes(l.Uplinks, past.Uplinks),
@@ -105,9 +105,9 @@ func mergeLanes(present, past map[string]lane.Lane) map[string]lane.Lane {
 	return all
 }
 
-// adopt returns the lanes with those that the kernel's own rules give interfaces
-// whose uplinks are not remembered: without the state file the rules are all there
-// is to identify them by.
+// adopt returns the lanes together with those that the rules in the kernel give to
+// interfaces of uplinks that are not remembered: without the state file only the
+// rules identify them.
 func (l lanes) adopt(uplinks []config.Uplink, byInterface map[string]lane.Lane) lanes {
 	known := lanes{Uplinks: map[string]lane.Lane{}}
 	for _, u := range uplinks {

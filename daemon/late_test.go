@@ -10,8 +10,9 @@ import (
 	"swerve/testenv/netns"
 )
 
-// An uplink whose interface does not exist yet waits and says so. As it comes, piece
-// by piece, its problem says what is still missing; with the last it is used.
+// An uplink whose interface does not exist yet waits and reports that. While the
+// interface is set up step by step, the problem names what is still missing; after
+// the last step the uplink is used.
 func TestInterfaceThatComesLater(t *testing.T) {
 	g := newGateway(t)
 	text, err := os.ReadFile(g.config())
@@ -51,8 +52,8 @@ func TestInterfaceThatComesLater(t *testing.T) {
 	}
 }
 
-// problemOf returns the standing problem with a code and an object; nil when there
-// is none.
+// problemOf returns the standing problem with a code and an object; nil if there is
+// none.
 func problemOf(s *control.Status, code, object string) *control.Problem {
 	for _, p := range s.Problems {
 		if p.Code == code && p.Object == object {

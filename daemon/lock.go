@@ -17,16 +17,16 @@ import (
 	"swerve/control"
 )
 
-// One daemon runs in a network namespace. What it holds for that is an abstract
-// unix socket: the kernel separates such names by network namespace and frees
-// them with their process, so no file is left over, and none has to be shared.
+// One daemon runs in a network namespace. Its lock is an abstract unix socket: the
+// kernel separates such names by network namespace and frees them with their
+// process, so no file is left behind, and no directory has to be shared.
 //
-// Any local user may take such a name. So there are several, and what a stranger
-// holds counts for nothing: a holder counts if it is root or has our own user, as
-// the kernel says (SO_PEERCRED). A daemon takes the first free name, and then
-// gives way to a holder that counts of any other.
+// Any local user may take such a name. So there are several, and a holder that is a
+// stranger is ignored: a holder counts if its user is root or our own, as reported
+// by the kernel (SO_PEERCRED). A daemon takes the first free name, and then gives
+// way to a holder that counts of any other name.
 
-// lockNames is how many names there are; lockName the first.
+// lockNames is the number of names; lockName is the first.
 const (
 	lockNames = 8
 	lockName  = "@swerve"
@@ -44,14 +44,14 @@ func lockAddress(n int) *net.UnixAddr {
 type lock struct {
 	listener *net.UnixListener
 	holder   string
-	// number of the name that is held; strangers hold those before it.
+	// number of the name that is held; strangers hold the lower ones.
 	number int
-	// settled: all others were asked, and none keeps this one from running.
+	// settled: all others were asked, and none prevents this one from running.
 	settled atomic.Bool
 	done    sync.WaitGroup
 }
 
-// HeldError says that another daemon runs in this network namespace.
+// HeldError reports that another daemon runs in this network namespace.
 type HeldError struct {
 	// Holder as it describes itself, such as "pid 812, socket /run/…".
 	Holder string
@@ -64,8 +64,8 @@ func (e *HeldError) Error() string {
 
 // hold claims the namespace, or returns a *HeldError that names its holder.
 //
-// Of several daemons that start at once, the one with the lowest name goes on: it
-// ignores those after it that are starting as well, and they give way to it.
+// If several daemons start at once, the one with the lowest name continues: it
+// ignores later ones that are also starting, and they give way to it.
 func hold(socket, config string) (*lock, error) {
 	l := &lock{holder: fmt.Sprintf("pid %d, socket %s, config %s", os.Getpid(), socket, config)}
 	for ; l.number < lockNames; l.number++ {
@@ -101,8 +101,8 @@ func hold(socket, config string) (*lock, error) {
 	return l, nil
 }
 
-// startingWord comes before what a holder says of itself while it has not asked all
-// others yet.
+// startingWord precedes a holder's description of itself until it has asked all
+// others.
 const startingWord = "starting, "
 
 // answer describes the holder to everyone who asks.
@@ -128,7 +128,7 @@ func (l *lock) release() {
 	l.done.Wait()
 }
 
-// squatters describes the strangers that hold names before ours.
+// squatters describes the strangers that hold lower names than ours.
 func (l *lock) squatters() []string {
 	var found []string
 	for n := range l.number {
@@ -139,10 +139,12 @@ func (l *lock) squatters() []string {
 	return found
 }
 
-// squattersAgain is how often names that strangers hold are looked at again.
+// squattersAgain is the interval at which names held by strangers are checked
+// again.
 const squattersAgain = time.Minute
 
-// watch keeps the problem of strangers that hold our names, until ctx ends.
+// watch keeps the problem of strangers that hold our names up to date, until ctx
+// ends.
 func (l *lock) watch(ctx context.Context, p *problems) error {
 	for {
 		var cause error
@@ -152,7 +154,7 @@ func (l *lock) watch(ctx context.Context, p *problems) error {
 		}
 		p.set("lock", "lock-squatted", control.Warning, cause, "end the processes that are named, or find out what they are")
 		if cause == nil {
-			return nil // a name before ours is free, and a second daemon asks for ours all the same
+			return nil // a lower name is free, but a second daemon still asks the holder of ours
 		}
 		select {
 		case <-ctx.Done():
@@ -162,34 +164,37 @@ func (l *lock) watch(ctx context.Context, p *problems) error {
 	}
 }
 
-// holder is the process that has a name.
+// holder is the process that holds a name.
 type holder struct {
 	peer control.Peer
-	// text is what it says of itself.
+	// text is its description of itself.
 	text string
 	// starting: it has not asked all others yet, and may give way.
 	starting bool
 }
 
-// nobody is the user of a holder whose credentials are not known.
+// nobody is the user of a holder whose credentials are unknown.
 const nobody = ^uint32(0)
 
 // counts reports whether the holder may keep a daemon from running.
 func (h holder) counts() bool { return h.peer.UID == 0 || h.peer.UID == uint32(os.Geteuid()) }
 
-// askHolder asks the process that has a name who it is; false where none has it.
-// One that takes no connection is a stranger: a daemon always does.
+// askHolder asks the process that holds a name to identify itself; it reports false
+// if no process holds it. A process that does not accept a connection is a
+// stranger: a daemon always accepts.
 func askHolder(n int) (h holder, there bool) {
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		h, there, err := askOnce(n)
-		// A daemon that gives way closes what waits in its queue; the name is free then.
+		// A daemon that gives way closes the connections in its queue; the name is
+		// then free.
 		if err == nil || time.Since(begin) > time.Second {
 			return h, there
 		}
 	}
 }
 
-// askOnce is askHolder, with an error where a holder that counts did not answer.
+// askOnce is askHolder without the retries: it returns an error if a holder that
+// counts did not answer.
 func askOnce(n int) (h holder, there bool, err error) {
 	h.peer.UID = nobody
 	conn, err := net.DialTimeout("unix", lockAddress(n).Name, time.Second)

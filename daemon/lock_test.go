@@ -48,9 +48,9 @@ func TestOneDaemonANamespace(t *testing.T) {
 	free("a namespace that was released", ns)
 }
 
-// What another user holds counts for nothing: the daemon takes the next name, a
-// second daemon is kept out all the same, also where the stranger has gone
-// meanwhile, and a problem names the stranger for as long as it is there.
+// A name held by another user does not prevent a start: the daemon takes the next
+// name, a second daemon still cannot start, even after the stranger has gone, and a
+// problem names the stranger for as long as it holds the name.
 func TestStrangersHoldNothing(t *testing.T) {
 	ns := netns.New(t)
 	stranger := squat(t, ns, "hold")
@@ -84,8 +84,8 @@ func TestStrangersHoldNothing(t *testing.T) {
 	}
 }
 
-// A stranger that has every name keeps a daemon from starting, which says so. One
-// that accepts no connection is a stranger as well.
+// A stranger that holds every name prevents a daemon from starting, and the daemon
+// reports that. A process that accepts no connection is a stranger as well.
 func TestStrangersHoldEverything(t *testing.T) {
 	for _, how := range []string{"hold-all", "hold-deaf"} {
 		ns := netns.New(t)
@@ -105,7 +105,7 @@ func TestStrangersHoldEverything(t *testing.T) {
 	}
 }
 
-// Of daemons that start at once, one goes on.
+// Of several daemons that start at once, one continues.
 func TestOneOfManyStarts(t *testing.T) {
 	for range 20 {
 		ns := netns.New(t)
@@ -135,8 +135,8 @@ func TestOneOfManyStarts(t *testing.T) {
 	}
 }
 
-// One that has the first name and is still starting is not stopped by one after it
-// that is starting as well, and stops it.
+// A daemon that has the first name and is still starting does not give way to a
+// later one that is starting as well; the later one gives way.
 func TestTheLowerNameStarts(t *testing.T) {
 	ns := netns.New(t)
 	first := &lock{holder: "pid 1, the first"}
@@ -162,7 +162,7 @@ type squatter struct {
 	end func()
 }
 
-// squat starts a squatter in a namespace, and waits until it holds what it should.
+// squat starts a squatter in a namespace, and waits until it holds its names.
 func squat(t *testing.T, ns *netns.NS, how string) squatter {
 	t.Helper()
 	s := squatter{Cmd: ns.Command(os.Args[0])}
@@ -182,8 +182,8 @@ func squat(t *testing.T, ns *netns.NS, how string) squatter {
 	return s
 }
 
-// holdAsStranger is the squatter's part of the tests: it holds the first name, all
-// of them, or the first without ever accepting a connection.
+// holdAsStranger is the squatter's process: it holds the first name, all of them,
+// or the first without ever accepting a connection.
 func holdAsStranger(how string) error {
 	if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
 		return err
@@ -206,7 +206,7 @@ func holdAsStranger(how string) error {
 		if err != nil {
 			return err
 		}
-		if how == "hold-deaf" { // its queue is full, so nobody gets as far as to ask
+		if how == "hold-deaf" { // its queue is full, so nobody can connect
 			for range 2 {
 				conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 				if err != nil {

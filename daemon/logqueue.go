@@ -13,39 +13,40 @@ import (
 )
 
 // LogQueue is a writer for the daemon's log that never blocks and never fails:
-// lines wait in a bounded queue, and a goroutine writes them. Whoever stops reading
-// the log, or closes it, must not stop failover. Lines beyond the queue are
-// dropped, counted, and reported in the log as soon as it takes lines again.
+// lines are put into a bounded queue, from which a goroutine writes them. A reader
+// that stops reading the log, or closes it, must not stop failover. Lines that
+// exceed the queue are dropped, counted, and reported in the log as soon as it can
+// be written again.
 type LogQueue struct {
 	to    io.Writer
 	lines chan []byte
-	// size is that of the lines in the queue, in bytes.
+	// size is the total size of the queued lines, in bytes.
 	size    atomic.Int64
 	dropped atomic.Uint64
 
 	mu sync.Mutex
-	// failed is why the last line could not be written; nil where it could.
+	// failed is the error of the last write; nil if it succeeded.
 	failed error
-	// quit is closed to end the goroutine, done when it has ended.
+	// quit is closed to stop the goroutine, done when it has ended.
 	quit, done chan struct{}
 }
 
-// The bounds of the queue: lines, and bytes of all of them.
+// The bounds of the queue: number of lines, and their total size in bytes.
 const (
 	logLines = 2048
 	logBytes = 1 << 20
 )
 
-// NewLogQueue returns a queue of lines for a writer, and starts its goroutine,
-// which ends with Close.
+// NewLogQueue returns a queue that writes lines to a writer, and starts its
+// goroutine, which ends with Close.
 func NewLogQueue(to io.Writer) *LogQueue {
 	q := &LogQueue{to: to, lines: make(chan []byte, logLines), quit: make(chan struct{}), done: make(chan struct{})}
 	go q.work()
 	return q
 }
 
-// Write queues one line, or drops it where there is no room. It may be called by
-// several goroutines; what comes after Close is lost.
+// Write queues one line, or drops it if there is no room. It may be called by
+// several goroutines; lines written after Close are lost.
 func (q *LogQueue) Write(line []byte) (int, error) {
 	n := int64(len(line))
 	if q.size.Add(n) <= logBytes {
@@ -60,7 +61,7 @@ func (q *LogQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// work writes the lines until Close, and then those that are left.
+// work writes lines until Close, and then those that are still queued.
 func (q *LogQueue) work() {
 	defer close(q.done)
 	for {
@@ -91,7 +92,7 @@ func (q *LogQueue) write(line []byte) {
 	q.mu.Unlock()
 }
 
-// Close writes what is queued, for at most a second, and ends the goroutine once
+// Close writes the queued lines, for at most a second, and ends the goroutine once
 // the writer returns.
 func (q *LogQueue) Close() {
 	close(q.quit)
@@ -101,11 +102,12 @@ func (q *LogQueue) Close() {
 	}
 }
 
-// logCheck is how often the daemon looks whether its log takes lines.
+// logCheck is the interval at which the daemon checks whether its log can be
+// written.
 const logCheck = time.Second
 
-// watch keeps the problem of a log that drops lines until ctx ends: while lines are
-// dropped, and for a minute after the last.
+// watch keeps the problem of a log that drops lines, until ctx ends. It stands
+// while lines are dropped, and for a minute after the last.
 func (q *LogQueue) watch(ctx context.Context, p *problems, log *slog.Logger) error {
 	tick := time.NewTicker(logCheck)
 	defer tick.Stop()
@@ -120,7 +122,7 @@ func (q *LogQueue) watch(ctx context.Context, p *problems, log *slog.Logger) err
 			switch {
 			case n > before:
 				before, last = n, now
-			case n > reported: // it takes lines again
+			case n > reported: // the log can be written again
 				log.Warn("lines of the log were dropped", "count", n-reported)
 				reported = n
 			}

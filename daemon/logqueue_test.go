@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A reader that stops takes nothing from the writer's time, what is beyond the
-// bounds is dropped and counted.
+// A reader that stops does not delay the writer, and lines beyond the bounds are
+// dropped and counted.
 func TestLogQueueNeverBlocks(t *testing.T) {
 	r, w := io.Pipe()
 	q := NewLogQueue(w)
@@ -44,7 +44,7 @@ func TestLogQueueNeverBlocks(t *testing.T) {
 	}
 }
 
-// Long lines are bounded by their bytes.
+// Long lines are bounded by their total size.
 func TestLogQueueIsBounded(t *testing.T) {
 	_, w := io.Pipe()
 	q := NewLogQueue(w)
@@ -63,8 +63,8 @@ type brokenWriter struct{ err error }
 
 func (b *brokenWriter) Write(p []byte) (int, error) { return len(p), b.err }
 
-// A log that cannot be written is a problem, which ends a minute after the last
-// line that was dropped.
+// A log that cannot be written is a problem, which is cleared a minute after the
+// last dropped line.
 func TestLogThatCannotBeWritten(t *testing.T) {
 	to := &brokenWriter{errors.New("broken pipe")}
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
@@ -89,7 +89,7 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 		cancel()
 		<-watching
 		if got := log.String(); strings.Count(got, "lines of the log were dropped") != 1 || !strings.Contains(got, "count=1") {
-			t.Errorf("the log says of what was dropped:\n%s", got)
+			t.Errorf("the log on dropped lines:\n%s", got)
 		}
 		q.Close()
 		synctest.Wait()

@@ -15,15 +15,15 @@ import (
 	"swerve/target"
 )
 
-// readyWithin bounds the wait for a first uplink before the daemon says that it
-// is ready. One whose uplinks all come later is at work all the same.
+// readyWithin bounds the wait for a first uplink before the daemon reports that it
+// is ready. A daemon whose uplinks all appear later is ready as well.
 const readyWithin = 3 * time.Second
 
-// loop decides: it owns the engine, the network that is watched and probed, the
-// configuration made ready, and the picture of the links. The kernel is the
-// enforcer's, and what is said about all that the reporter's; both are used by
-// the loop's goroutine only. Its methods are for that goroutine, but for ask and
-// what is built on it.
+// loop makes the decisions: it owns the engine, the network that is watched and
+// probed, the prepared configuration, and the picture of the links. The enforcer
+// owns the kernel, the reporter everything that is reported; both are used by the
+// loop's goroutine only. The methods of loop are for that goroutine, except ask and
+// those built on it.
 type loop struct {
 	clock clock
 	// load reads the configuration file again.
@@ -35,25 +35,26 @@ type loop struct {
 	keeper   *keeper
 	log      *slog.Logger
 	logQueue *LogQueue
-	// isModem reports whether an interface is a modem's; arrived: one came, or has
-	// another name, since it was last asked.
+	// isModem reports whether an interface is a modem's; arrived reports whether an
+	// interface appeared or was renamed since it was last called.
 	isModem func(device string) bool
 	arrived bool
-	// filterChanged yields a token when somebody else changed our nft table.
+	// filterChanged yields a token when another program changed our nft table.
 	filterChanged <-chan struct{}
 	requests      chan request
-	// ended is closed when the loop has ended; ready when it has brought the kernel
+	// ended is closed when the loop has ended, ready when it has brought the kernel
 	// to its first goal.
 	ended, ready chan struct{}
-	// reloading is held from the reading of a file until it is taken over, so that
-	// the file read last is the one that is in force.
+	// reloading is held from the reading of a file until it is applied, so that the
+	// file read last is the one in force.
 	reloading sync.Mutex
 	hangup    <-chan os.Signal
 
-	// begun is the first configuration, some parts of which hold to the end.
+	// begun is the first configuration, some parts of which stay in force until the
+	// end.
 	begun *config.Config
 	setup setup
-	// defaults are as they were when the setup was made.
+	// defaults are the default routes for which the setup was made.
 	defaults defaults
 	// untaken is a candidate for which there is no room among the uplinks.
 	untaken string
@@ -66,10 +67,10 @@ type loop struct {
 	wake   failover.Instant
 	// probing checks that probes leave by their uplink.
 	probing probeCheck
-	// asked are the probes that the engine wants and that are not sent yet.
+	// asked are the probes that the engine requested and that are not sent yet.
 	asked []failover.Probe
-	// changed: since the last pass something happened from which the problems, the
-	// state file or systemd's line may follow.
+	// changed: since the last pass something happened that may affect the problems,
+	// the state file or systemd's status line.
 	changed bool
 	isReady bool
 }
@@ -110,8 +111,8 @@ func (l *loop) run(ctx context.Context) error {
 	}
 }
 
-// pass gives the engine all observations, then the passing of time, and does
-// what it asks.
+// pass passes all observations to the engine, then the passing of time, and carries
+// out its decisions.
 func (l *loop) pass() {
 	for _, o := range l.net.Take() {
 		l.observe(o)
@@ -151,7 +152,7 @@ func (l *loop) nextWake() failover.Instant {
 	return wake
 }
 
-// observe updates the picture of the links with an observation, and gives it to
+// observe updates the picture of the links with an observation, and passes it to
 // the engine.
 func (l *loop) observe(o linkmon.Observation) {
 	if event, ok := o.Event.(failover.LinkChanged); ok {
@@ -170,8 +171,8 @@ func (l *loop) observe(o linkmon.Observation) {
 	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.Event))
 }
 
-// holdFlows keeps the flows of an uplink whose source has gone, and may be back in a
-// moment, from being sent by the others meanwhile.
+// holdFlows prevents other uplinks from sending the flows of an uplink whose source
+// address has disappeared, since it may be back in a moment.
 func (l *loop) holdFlows(event failover.LinkChanged) {
 	before, known := l.picture.links[event.Uplink]
 	if _, acts := l.goal(); !known || !acts {
@@ -192,9 +193,9 @@ func (l *loop) holdFlows(event failover.LinkChanged) {
 	}
 }
 
-// step gives the engine one event, and does what it decides. Its probes leave at
-// the end of the pass. The first intent is enforced there too: links that are
-// reported together belong into the first.
+// step passes one event to the engine, and carries out its decision. Its probes are
+// sent at the end of the pass, and the first intent is enforced there: links that
+// are reported together belong to the first intent.
 func (l *loop) step(at failover.Instant, event failover.Event) {
 	decided := l.clock.now()
 	out := l.engine.Step(at, event)
@@ -215,15 +216,15 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	l.reporter.reportHealth()
 }
 
-// ofUplinks leaves out what the engine finds of candidates, which is nobody's concern.
+// ofUplinks removes the records about candidates, which are not reported.
 func (l *loop) ofUplinks(records []failover.Record) []failover.Record {
 	return slices.DeleteFunc(records, func(r failover.Record) bool {
 		return r.Health != nil && l.setup.isCandidate(r.Health.Uplink)
 	})
 }
 
-// goal is what the kernel should hold now; false while there is none, or where
-// this machine must not be changed.
+// goal returns what the kernel should hold now; it reports false if there is no
+// goal, or if this machine must not be changed.
 func (l *loop) goal() (goal, bool) {
 	if l.intent == nil || !l.setup.mayAct() {
 		return goal{}, false
@@ -231,8 +232,8 @@ func (l *loop) goal() (goal, bool) {
 	return goal{l.setup, l.picture, *l.intent}, true
 }
 
-// enforce brings the kernel to the goal, reports what it was read to hold then,
-// and has those sessions move that have to.
+// enforce brings the kernel to the goal, reports what it then read back, and starts
+// to move the sessions that have to move.
 func (l *loop) enforce() {
 	g, ok := l.goal()
 	if !ok {
@@ -250,7 +251,7 @@ func (l *loop) enforce() {
 	l.changed = true
 }
 
-// reconcile compares the kernel with the goal, and enforces it again where they
+// reconcile compares the kernel with the goal, and enforces the goal again if they
 // differ.
 func (l *loop) reconcile(now failover.Instant) {
 	g, ok := l.goal()
@@ -270,16 +271,17 @@ func (l *loop) reconcile(now failover.Instant) {
 	l.changed = true
 }
 
-// sendProbes sends what the engine asked for in this pass, after the kernel was
-// brought to its goal. Before the rules of an uplink stand nothing keeps its
-// probes on it: for IPv6 a packet's device is a mere hint to the kernel, and they
-// would leave by another uplink. So all probes wait for the first apply.
+// sendProbes sends the probes that the engine requested in this pass, after the
+// kernel was brought to its goal. Before an uplink's rules are installed nothing
+// keeps its probes on it: for IPv6 the kernel treats a packet's device as a hint
+// only, and they could leave by another uplink. So all probes wait for the first
+// apply.
 func (l *loop) sendProbes() {
 	if !l.enforcer.kernel.standing && l.setup.mayAct() {
 		return
 	}
 	for _, probe := range l.asked {
-		t, known := l.setup.targets[probe.Target] // a reload may have removed it since
+		t, known := l.setup.targets[probe.Target] // a reload may have removed it
 		l.net.Send(probe, linkmon.Path{
 			Target: t, Link: l.picture.links[probe.Uplink], Mark: l.setup.mark(probe.Uplink),
 			LostAfter: l.setup.probe(probe.Uplink).LostAfter,
@@ -291,9 +293,9 @@ func (l *loop) sendProbes() {
 	l.asked = l.asked[:0]
 }
 
-// conclude draws what follows from a pass in which something changed: the
-// problems of the setup and its links, what should be remembered, and the line
-// that systemd shows.
+// conclude updates what follows from a pass in which something changed: the
+// problems of the setup and its links, the state to be remembered, and the status
+// line that systemd shows.
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
@@ -309,13 +311,13 @@ func (l *loop) conclude() {
 	l.reporter.notify.status(summary(view))
 }
 
-// notifyReady notifies systemd that the daemon is at work, once all its parts are.
+// notifyReady notifies systemd that the daemon is ready, once all its parts are.
 func (l *loop) notifyReady(ctx context.Context) {
 	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view())) })
 }
 
-// defaultsChanged has the kernel compared with the goal, which depends on the
-// default routes of others. Under `uplinks: auto` new ones become uplinks.
+// defaultsChanged schedules a comparison of the kernel with the goal, which depends
+// on the default routes of others. Under `uplinks: auto` new ones become uplinks.
 func (l *loop) defaultsChanged() {
 	l.enforcer.foreignChanged()
 	if !l.setup.cfg.AutoUplinks {
@@ -330,22 +332,22 @@ func (l *loop) defaultsChanged() {
 	l.reconfigure("apply a change of the default routes")
 }
 
-// reconfigure makes the configuration ready again, for a machine that has changed.
+// reconfigure prepares the configuration again, for a machine that has changed.
 func (l *loop) reconfigure(action string) {
 	if err := l.configure(l.setup.cfg); err != nil {
 		l.log.Error(action, "err", err)
 	}
 }
 
-// view is what the engine holds of the uplinks, candidates left out.
+// view returns the engine's view of the uplinks, without candidates.
 func (l *loop) view() failover.View {
 	v := l.engine.View()
 	v.Uplinks = slices.DeleteFunc(v.Uplinks, func(u failover.UplinkView) bool { return l.setup.isCandidate(u.Name) })
 	return v
 }
 
-// ownChanged configures anew where a change of the machine's own addresses makes a
-// difference to the targets.
+// ownChanged reconfigures if a change of the machine's own addresses affects the
+// targets.
 func (l *loop) ownChanged() {
 	own := l.net.Own()
 	if slices.Equal(ownTargets(l.setup.uplinks, own), ownTargets(l.setup.uplinks, l.setup.own)) {

@@ -12,7 +12,7 @@ import (
 	"swerve/testenv/fake"
 )
 
-// moving are the lines about sessions, sorted.
+// moving returns the lines about sessions, sorted.
 func moving(lines []string) []string {
 	var out []string
 	for _, text := range []string{"grace", "delete ", "destroy"} {
@@ -22,7 +22,7 @@ func moving(lines []string) []string {
 	return out
 }
 
-// fiberMoved is what is to be done, once, when fiber's sessions move to lte, one
+// fiberMoved is the expected work, once, when fiber's sessions move to lte, one
 // family after the other.
 var fiberMoved = []string{
 	"delete ipv4 flows of 1 by 64",
@@ -33,7 +33,7 @@ var fiberMoved = []string{
 	"grace eth1",
 }
 
-// fiberCut is the same when both are lost at once.
+// fiberCut is the same when both families are lost at once.
 var fiberCut = []string{
 	"delete ipv4 ipv6 flows of 1 by 64",
 	"destroy sockets on 192.0.2.1",
@@ -80,7 +80,7 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
-// wantFailover looks at the events of a failover from fiber to lte, in both families.
+// wantFailover checks the events of a failover from fiber to lte, in both families.
 func wantFailover(t *testing.T, events []control.Event) {
 	t.Helper()
 	switches := ofType(events, control.EventSwitch)
@@ -105,11 +105,12 @@ func wantFailover(t *testing.T, events []control.Event) {
 		}
 	}
 	if repairs := ofType(events, control.EventRepair); len(repairs) > 0 {
-		t.Errorf("own changes were told as repairs: %+v", repairs)
+		t.Errorf("own changes were reported as repairs: %+v", repairs)
 	}
 }
 
-// Routes go before the packet filter, and sessions last: each finds what it needs.
+// Routes are changed before the packet filter, and sessions are moved last, so that
+// each step has what it depends on.
 func TestOrderOfAMove(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -136,7 +137,7 @@ func TestOrderOfAMove(t *testing.T) {
 	})
 }
 
-// A family is judged and moved by itself.
+// Each family is judged and moved independently.
 func TestBlackHoleOfOneFamily(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -155,7 +156,7 @@ func TestBlackHoleOfOneFamily(t *testing.T) {
 	})
 }
 
-// Where nothing answers, nothing is touched.
+// If no uplink answers, nothing is changed.
 func TestAllSilent(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -196,8 +197,8 @@ func TestCarrierLoss(t *testing.T) {
 	})
 }
 
-// A verdict is carried out before it is told: whoever is slow to take it must not
-// hold a switch up. It is told before the switch that follows from it all the same.
+// A verdict is carried out before it is reported, since a slow reader must not
+// delay a switch. It is still reported before the switch that follows from it.
 func TestVerdictIsToldAfterTheSwitch(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -215,13 +216,13 @@ func TestVerdictIsToldAfterTheSwitch(t *testing.T) {
 			told = append(told, e.Type())
 		}
 		if want := []control.EventType{control.EventHealth, control.EventHealth, control.EventSwitch, control.EventSwitch}; len(told) < 4 || !slices.Equal(told[:4], want) {
-			t.Errorf("told: %v, want first %v", told, want)
+			t.Errorf("reported: %v, want first %v", told, want)
 		}
 	})
 }
 
-// What an uplink has lost, its name and addresses, is needed to deal with what
-// used it.
+// The name and addresses that an uplink has lost are needed to handle the flows
+// that used it.
 func TestInterfaceVanishesAndComesBack(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -244,7 +245,7 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 			t.Error("the packet filter forgot the address whose flows are strays now")
 		}
 
-		// It comes back with another number and another name, as a modem does.
+		// It comes back with a new index and a new name, as a modem does.
 		fiber.Index, fiber.Interface = 12, "wwan7"
 		r.change("eth0", func(l *line) { l.link = fiber })
 		r.wantLadder(2, 12)
@@ -269,8 +270,8 @@ func TestInterfaceVanishesAndComesBack(t *testing.T) {
 	})
 }
 
-// Routes that go with their device are no loss by another's hand, even where the
-// kernel's word on the device comes late.
+// Routes that are removed with their device are not reported as deleted by another
+// program, even if the kernel reports the device late.
 func TestRoutesGoBeforeTheirLink(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -285,7 +286,7 @@ func TestRoutesGoBeforeTheirLink(t *testing.T) {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
-			t.Errorf("told as a repair: %+v", repairs[0].Detail)
+			t.Errorf("reported as a repair: %+v", repairs[0].Detail)
 		}
 	})
 }

@@ -13,8 +13,8 @@ import (
 	"swerve/routing"
 )
 
-// Machine is what the daemon watches, changes and reports to. Run works on the
-// real one; tests and the simulator provide their own. Its parts are not called
+// Machine is what the daemon watches, changes and reports to. Run works on the real
+// one; tests and the simulator provide their own. Its parts are not called
 // concurrently, except Flows, Bytes, NewFlows and Events, which several goroutines
 // use.
 type Machine struct {
@@ -25,18 +25,19 @@ type Machine struct {
 	Flows   Flows
 	// HasIPv6 reports whether the kernel has IPv6 at all.
 	HasIPv6 func() bool
-	// Bytes reads the byte counters of an interface, NewFlows how many flows
-	// began by lane.
+	// Bytes reads the byte counters of an interface, NewFlows the number of flows
+	// that began, by lane.
 	Bytes    func(index int) (rx, tx uint64, err error)
 	NewFlows func() (map[lane.Lane]uint64, error)
-	// Probes are the packet filter's counts of probes by lane when NewFlows was last
-	// called; nil where nobody counts.
+	// Probes returns the packet filter's counts of probes by lane at the last call
+	// of NewFlows; nil if they are not counted.
 	Probes func() map[lane.Lane]ProbeCount
-	// FilterChanged yields a token when somebody else changed our nft table; nil
-	// where nobody watches.
+	// FilterChanged yields a token when another program changed our nft table; nil
+	// if that is not watched.
 	FilterChanged <-chan struct{}
 	Events        Publisher
-	// IsModem reports whether an interface is a modem's; nil where none is known to be.
+	// IsModem reports whether an interface is a modem's; nil if no interface is
+	// known to be one.
 	IsModem func(device string) bool
 }
 
@@ -76,7 +77,7 @@ type Sysctls interface {
 	Strict(link string) bool
 }
 
-// Flows is what can be done about flows, or a test's.
+// Flows changes existing flows, or is a test's.
 type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
@@ -85,12 +86,13 @@ type Flows interface {
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }
 
-// Publisher is where events go: *control.Hub, or a test's.
+// Publisher receives the events: *control.Hub, or a test's.
 type Publisher interface{ Publish(control.Event) }
 
-// Work runs a daemon's loop on a machine that is made for its clock, until ctx
-// ends: all that [Run] does but for the lock, the control socket and opening the
-// kernel. A *ConfigError says why it did not start.
+// Work runs a daemon's loop until ctx ends, on a machine that is made for its
+// clock. It does all that [Run] does except the lock, the control socket and
+// opening the kernel. If it cannot start because of the configuration, it returns a
+// *ConfigError with the reason.
 func Work(ctx context.Context, o Options, machine func(clock func() failover.Instant) Machine) error {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {

@@ -15,8 +15,8 @@ import (
 	"swerve/config"
 )
 
-// insideEnv makes this program do one thing of the package's and end, so that a
-// test can have it in a namespace, in a process of its own.
+// insideEnv makes this program run one function of the package and exit, so that a
+// test can run it in a namespace, in a process of its own.
 const insideEnv = "SWERVE_DAEMON_TEST"
 
 func TestMain(m *testing.M) {

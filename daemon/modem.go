@@ -13,12 +13,13 @@ import (
 // sysClassNet is where the kernel describes network interfaces.
 const sysClassNet = "/sys/class/net"
 
-// modemDrivers are drivers of modems. Others serve Ethernet adapters on USB as well,
-// such as cdc_ether and cdc_ncm, and say nothing.
+// modemDrivers are drivers that serve only modems. Others, such as cdc_ether and
+// cdc_ncm, also serve Ethernet adapters on USB, and are no evidence.
 var modemDrivers = []string{"cdc_mbim", "qmi_wwan", "huawei_cdc_ncm", "option", "sierra_net"}
 
-// IsModem reports whether an interface is that of a modem: by its name, by its type
-// (DEVTYPE=wwan) or by its driver. One that does not exist is known by its name alone.
+// IsModem reports whether an interface is that of a modem, by its name, its type
+// (DEVTYPE=wwan) or its driver. An interface that does not exist is judged by its
+// name alone.
 func IsModem(device string) bool { return isModem(sysClassNet, device) }
 
 func isModem(class, device string) bool {
@@ -29,7 +30,7 @@ func isModem(class, device string) bool {
 		return false
 	}
 	folder := filepath.Join(class, device)
-	described, _ := os.ReadFile(filepath.Join(folder, "uevent")) // without it nothing is known
+	described, _ := os.ReadFile(filepath.Join(folder, "uevent")) // if it cannot be read, nothing is known
 	if slices.Contains(strings.Fields(string(described)), "DEVTYPE=wwan") {
 		return true
 	}
@@ -37,7 +38,8 @@ func isModem(class, device string) bool {
 	return slices.Contains(modemDrivers, filepath.Base(driver))
 }
 
-// markModems notes which of the uplinks are modems. links are theirs, by name.
+// markModems notes which of the uplinks are modems. links are the uplinks' links,
+// by name.
 func (s *setup) markModems(is func(device string) bool, links map[string]failover.Link) {
 	s.uplinks, s.candidates = slices.Clone(s.uplinks), slices.Clone(s.candidates)
 	metered := map[string]bool{}
@@ -54,8 +56,8 @@ func (s *setup) markModems(is func(device string) bool, links map[string]failove
 	}
 }
 
-// findModems configures anew where an interface that came is another kind than the
-// configuration was made ready for.
+// findModems reconfigures if an interface that appeared is of another kind than the
+// configuration was prepared for.
 func (l *loop) findModems() {
 	if !l.arrived {
 		return

@@ -9,7 +9,7 @@ import (
 	"swerve/failover"
 )
 
-// A folder as /sys/class/net has one, for each way to tell a modem from others.
+// Folders like those in /sys/class/net, one for each way to recognize a modem.
 func TestIsModem(t *testing.T) {
 	class := t.TempDir()
 	for name, c := range map[string]struct {
@@ -52,8 +52,8 @@ func TestIsModem(t *testing.T) {
 	}
 }
 
-// What an interface is, is asked when it comes, by the name that it has then; and a
-// word of the user counts for more.
+// The kind of an interface is determined when it appears, by its name at that time;
+// a configured kind takes precedence.
 func TestModemIsFoundAsItComes(t *testing.T) {
 	inBubble(t, `
 uplinks:

@@ -28,7 +28,7 @@ type gateway struct {
 	folder  string
 }
 
-// leaveAlone is what other programs have set up.
+// leaveAlone sets up what belongs to other programs.
 const leaveAlone = `
 ip -4 route add default via 203.0.113.1 dev wan0 proto dhcp metric 100
 ip -4 route add default via 198.51.100.1 dev wan1 proto dhcp metric 101
@@ -46,7 +46,7 @@ func newGateway(t *testing.T) *gateway {
 	t.Helper()
 	g := &gateway{t: t, ns: netns.New(t), isp: netns.New(t), folder: t.TempDir()}
 	for _, ns := range []*netns.NS{g.ns, g.isp} {
-		// Link-local addresses would differ from run to run.
+		// Link-local addresses would otherwise differ from run to run.
 		g.must(ns.SetSysctl("net/ipv6/conf/default/addr_gen_mode", "1"))
 		g.must(ns.SetSysctl("net/ipv6/conf/default/accept_ra", "0"))
 	}
@@ -73,7 +73,7 @@ func (g *gateway) must(err error) {
 	}
 }
 
-// configure writes the configuration, with more at its end.
+// configure writes the configuration, with more appended.
 func (g *gateway) configure(more string) {
 	g.t.Helper()
 	g.write("- {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1}", more)
@@ -82,7 +82,8 @@ func (g *gateway) configure(more string) {
 // uplinks writes the configuration with other uplinks.
 func (g *gateway) uplinks(list string) { g.t.Helper(); g.write(list, "") }
 
-// configureUplinks writes it with more about the first uplink.
+// configureUplinks writes the configuration with more settings for the first
+// uplink.
 func (g *gateway) configureUplinks(fiber string) {
 	g.t.Helper()
 	g.write("- {name: fiber, interface: wan0, "+fiber+"}\n  - {name: lte, interface: wan1}", "")
@@ -112,26 +113,27 @@ func (g *gateway) sh(script string) string {
 	return out
 }
 
-// picture is all of the kernel's that the daemon may touch, as ip, nft and sysctl
-// tell it.
+// picture returns everything in the kernel that the daemon may change, as printed
+// by ip, nft and sysctl.
 func (g *gateway) picture() string {
 	g.t.Helper()
 	return g.sh(`ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all
 		nft -s list ruleset; sysctl -a 2>/dev/null | grep -E '^net.ipv[46].conf' `)
 }
 
-// command is one of the package's parts as a program in the gateway.
+// command returns a command that runs one of the package's functions in the
+// gateway.
 func (g *gateway) command(what string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	cmd = g.ns.Command(os.Args[0])
-	// The race detector would have each process sleep a second before it ends.
+	// The race detector would make each process sleep a second before it exits.
 	cmd.Env = append(os.Environ(), insideEnv+"="+what, insideEnv+"_CONFIG="+g.config(), "GORACE=atexit_sleep_ms=50")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
 }
 
-// do runs a part to its end and returns its output; fails is how it has to fail,
-// nil for not at all.
+// do runs a command to its end and returns its output; fails checks its failure,
+// and is nil if it must succeed.
 func (g *gateway) do(what string, fails func(code int, stderr string) bool) string {
 	g.t.Helper()
 	cmd, stdout, stderr := g.command(what)
@@ -181,13 +183,13 @@ func (g *gateway) run() *process {
 	return p
 }
 
-// end ends the daemon by a signal and returns how it ended.
+// end ends the daemon with a signal and returns its exit error.
 func (p *process) end(signal syscall.Signal) error {
 	p.g.must(p.cmd.Process.Signal(signal))
 	return p.cmd.Wait()
 }
 
-// await waits until the status is as it should be.
+// await waits until the status satisfies a condition.
 func (p *process) await(what string, so func(*control.Status) bool) {
 	p.g.t.Helper()
 	var last *control.Status
@@ -202,8 +204,8 @@ func (p *process) await(what string, so func(*control.Status) bool) {
 
 var tableText = regexp.MustCompile(`(?s)(table inet swerve \{\n).*(\n\}\n)`)
 
-// The plan tells what a start would do, as lines that other programs carry out,
-// and nothing when that is done.
+// The plan lists what a start would do, as lines that other programs can run, and
+// is empty once that is done.
 func TestPlanIsWhatRunDoes(t *testing.T) {
 	g := newGateway(t)
 	script := g.do("plan", nil)
@@ -215,7 +217,8 @@ func TestPlanIsWhatRunDoes(t *testing.T) {
 	}
 	g.sh(script)
 	byPrograms := g.picture()
-	// Rules of nft(8) do not bear the marks by which ours are known to be whole.
+	// Rules written by nft(8) lack the marks by which ours are known to be
+	// complete.
 	if lines := tableText.ReplaceAllString(g.do("plan", nil), ""); strings.Contains(lines, "ip ") || strings.Contains(lines, "sysctl") {
 		t.Errorf("after its script the plan has:\n%s", lines)
 	}
@@ -252,7 +255,7 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	if g.picture() == before {
 		t.Fatal("the daemon did nothing")
 	}
-	// Nobody takes the kernel from under a daemon, and there is one at a time.
+	// A teardown is refused while a daemon runs, and so is a second daemon.
 	heldBy := func(code int, stderr string) bool {
 		return code == 3 && strings.Contains(stderr, fmt.Sprintf("pid %d", p.cmd.Process.Pid)) && strings.Contains(stderr, g.socket())
 	}
@@ -270,12 +273,13 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	}
 }
 
-// The whole daemon, on a real kernel: a carrier goes, and comes back.
+// The whole daemon, on a real kernel: a carrier is lost, and returns.
 func TestRunOnAKernel(t *testing.T) {
 	g := newGateway(t)
 	p := g.run()
 	begun := g.picture()
-	// For two seconds a start is not over: who answers in time is first, without ado.
+	// The start takes two seconds, during which the first uplink that answers comes
+	// first without a switch.
 	p.await("the start is over", func(s *control.Status) bool { return s.Now.Sub(s.Daemon.Since.Time) > 3*time.Second })
 	g.must(g.isp.SetDown("wan0"))
 	p.await("traffic left", func(s *control.Status) bool { return s.SwitchesTotal == 2 })
@@ -306,12 +310,13 @@ func TestRunOnAKernel(t *testing.T) {
 	}
 }
 
-// withoutGrace leaves out what goes by itself after a minute.
+// withoutGrace removes what disappears by itself after a minute.
 func withoutGrace(picture string) string {
 	return strings.Replace(picture, "\t\ttimeout 1m\n\t\telements = { \"wan1\" }\n", "\t\ttimeout 1m\n", 1)
 }
 
-// With uplinks: auto there is nothing to plan before a second one leads out.
+// With uplinks: auto there is nothing to plan until a second interface has a
+// default route.
 func TestPlanOfAuto(t *testing.T) {
 	g := newGateway(t)
 	text := fmt.Sprintf("uplinks: auto\nstate: %s/state\n", g.folder)
@@ -331,7 +336,7 @@ func TestPlanOfAuto(t *testing.T) {
 	}
 }
 
-// A configuration that is wrong is told in full, and nothing is done.
+// All mistakes in a configuration are reported, and nothing is changed.
 func TestWrongConfiguration(t *testing.T) {
 	g := newGateway(t)
 	before := g.picture()
@@ -346,7 +351,7 @@ func TestWrongConfiguration(t *testing.T) {
 	}
 }
 
-// untroubled reports that no problem stands that touches the overall state.
+// untroubled reports whether no problem stands that affects the overall state.
 func untroubled(s *control.Status) bool {
 	return !slices.ContainsFunc(s.Problems, func(p control.Problem) bool { return p.Severity != control.Info })
 }

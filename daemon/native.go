@@ -11,18 +11,18 @@ import (
 	"swerve/lane"
 )
 
-// natives are, by uplink, the networks whose sources it carried without NAT when its
-// flows were first seen. An uplink without an entry was never met. It is a value:
-// maps are replaced, never changed.
+// natives are, by uplink, the networks whose sources it carried without NAT when
+// its flows were first examined. An uplink without an entry was never examined. It
+// is a value: maps are replaced, never changed.
 type natives map[string][]netip.Prefix
 
-// bounded returns what is kept of the networks that were found; never nil, which
-// would be written as null.
+// bounded returns the networks that are kept of those found; never nil, which would
+// be written as null.
 func bounded(found []netip.Prefix) []netip.Prefix {
 	return append([]netip.Prefix{}, found[:min(len(found), firewall.MostNative)]...)
 }
 
-// check refuses what this version could not have written.
+// check reports an error for a value that this version could not have written.
 func (n natives) check() error {
 	for name, list := range n {
 		if len(list) > firewall.MostNative {
@@ -37,8 +37,8 @@ func (n natives) check() error {
 	return nil
 }
 
-// of returns the native networks that hold for an uplink: those that were found, where
-// its configuration leaves that to us.
+// of returns the native networks that apply to an uplink: those found, if its
+// configuration leaves the choice to us.
 func (n natives) of(u config.Uplink) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(n[u.Name]), func(p netip.Prefix) bool {
 		if p.Addr().Is4() {
@@ -62,8 +62,8 @@ func (n natives) retain(uplinks []config.Uplink) natives {
 	return out
 }
 
-// unadopted are the uplinks that are there, and that no run has met yet; or all that are
-// there.
+// unadopted returns the present uplinks that no run has adopted yet, or all present
+// ones.
 func (g goal) unadopted(all bool) (names []string, lanes []lane.Lane) {
 	for _, u := range g.uplinks {
 		if _, done := g.native[u.Name]; (all || !done) && u.Enabled && g.links.links[u.Name].Present {
@@ -73,13 +73,14 @@ func (g goal) unadopted(all bool) (names []string, lanes []lane.Lane) {
 	return names, lanes
 }
 
-// nativeSources are the networks of a family that are never masqueraded on an uplink,
-// beside the link's own.
+// nativeSources returns the networks of a family that are never masqueraded on an
+// uplink, beside the link's own.
 func (g goal) nativeSources(u config.Uplink, f failover.Family) []netip.Prefix {
 	return slices.DeleteFunc(g.native.of(u), func(p netip.Prefix) bool { return p.Addr().Is4() != (f == failover.IPv4) })
 }
 
-// nativeOf is what was found native on an uplink, for the status; never nil.
+// nativeOf returns the networks found native on an uplink, for the status; never
+// nil.
 func (s setup) nativeOf(uplink string) []netip.Prefix {
 	for _, u := range s.uplinks {
 		if u.Name == uplink {
@@ -89,8 +90,8 @@ func (s setup) nativeOf(uplink string) []netip.Prefix {
 	return []netip.Prefix{}
 }
 
-// Native returns what a daemon with this configuration found native on an uplink;
-// nothing where its state cannot be read.
+// Native returns the networks that a daemon with this configuration found native on
+// an uplink; none if its state cannot be read.
 func Native(cfg *config.Config) func(config.Uplink) []netip.Prefix {
 	s, _ := loadState(cfg.State)
 	return s.Native.of

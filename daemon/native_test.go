@@ -13,9 +13,9 @@ import (
 	"swerve/testenv/fake"
 )
 
-// What is found native at the first start is not masqueraded there, is shown, and is
-// known after a restart, when nothing is looked for again; uplinks that come later
-// are adopted by themselves.
+// Networks found native at the first start are not masqueraded on their uplink, are
+// shown, and are known after a restart, when no search is made; uplinks that appear
+// later are adopted separately.
 func TestNativeNetworksAreKept(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		found := []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")}
@@ -54,8 +54,8 @@ func TestNativeNetworksAreKept(t *testing.T) {
 	})
 }
 
-// A first start whose packet filter is refused at first heals nothing when it is
-// accepted: nothing of ours was there.
+// If the packet filter is refused at the first start, nothing is healed when it is
+// accepted: there was no table of ours before.
 func TestRefusedFirstStartHealsNothing(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		refuse := func(err error) {

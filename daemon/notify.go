@@ -10,7 +10,7 @@ import (
 
 // notifier informs systemd of the daemon's state. Without systemd every call does
 // nothing. The loop never waits for systemd, which may be busy for seconds:
-// messages wait in a queue.
+// messages are queued.
 type notifier struct {
 	log   *slog.Logger
 	last  string
@@ -18,14 +18,14 @@ type notifier struct {
 }
 
 // notifierQueue bounds the messages that wait for systemd. There are few of them;
-// one that finds the queue full is dropped, with a warning.
+// if the queue is full, a message is dropped, with a warning.
 const notifierQueue = 64
 
 func newNotifier(log *slog.Logger) *notifier {
 	return &notifier{log: log, queue: make(chan string, notifierQueue)}
 }
 
-// run sends what is queued, until stopping has been sent.
+// run sends the queued messages, until stopping has been sent.
 func (n *notifier) run() {
 	for message := range n.queue {
 		if _, err := systemd.SdNotify(false, message); err != nil {
@@ -40,7 +40,7 @@ func (n *notifier) ready(status string) {
 	n.send(systemd.SdNotifyReady + "\nSTATUS=" + status)
 }
 
-// status sets the line in `systemctl status`, when it has changed.
+// status sets the line in `systemctl status`, if it has changed.
 func (n *notifier) status(line string) {
 	if line != n.last {
 		n.last = line
@@ -59,11 +59,11 @@ func (n *notifier) stopping() {
 	close(n.queue)
 }
 
-// alive feeds the watchdog. The loop itself calls it, so that a loop which
-// hangs is noticed.
+// alive notifies the watchdog. The loop itself calls it, so that a loop that hangs
+// is noticed.
 func (n *notifier) alive() { n.send(systemd.SdNotifyWatchdog) }
 
-// watchdogEvery returns how often alive must be called; 0 for never.
+// watchdogEvery returns the interval at which alive must be called; 0 means never.
 func watchdogEvery() time.Duration {
 	limit, err := systemd.SdWatchdogEnabled(false)
 	if err != nil || limit <= 0 {

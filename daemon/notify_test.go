@@ -13,7 +13,7 @@ import (
 	"swerve/testenv/fake"
 )
 
-// asSystemd listens in systemd's place, and returns what it was told.
+// asSystemd listens in systemd's place, and returns the messages that it received.
 func asSystemd(t *testing.T) (told func() []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
@@ -36,7 +36,7 @@ func asSystemd(t *testing.T) (told func() []string) {
 	})
 	t.Cleanup(func() { conn.Close(); done.Wait() })
 	return func() []string {
-		time.Sleep(50 * time.Millisecond) // what was sent is read before this
+		time.Sleep(50 * time.Millisecond) // messages sent before are read before this one
 		conn.Close()
 		done.Wait()
 		return all
@@ -66,20 +66,20 @@ func TestSystemdIsTold(t *testing.T) {
 		return n
 	}
 	if count("READY=1\nSTATUS=") != 2 || count("RELOADING=1\nMONOTONIC_USEC=") != 1 || count("STOPPING=1") != 1 {
-		t.Errorf("told:\n%s", strings.Join(lines, "\n--\n"))
+		t.Errorf("notified:\n%s", strings.Join(lines, "\n--\n"))
 	}
 	if n := count("WATCHDOG=1"); n < 11 || n > 13 {
 		t.Errorf("the watchdog of 3 s was fed %d times in 12 s", n)
 	}
 	if len(fake.With(lines, "STATUS=ipv4 by lte, ipv6 by lte, fiber down in ipv4, fiber down in ipv6")) != 1 {
-		t.Errorf("told:\n%s", strings.Join(lines, "\n--\n"))
+		t.Errorf("notified:\n%s", strings.Join(lines, "\n--\n"))
 	}
 	if last := lines[len(lines)-1]; last != "STOPPING=1" {
 		t.Errorf("last %q", last)
 	}
 }
 
-// Ready comes without a single uplink too: they may all come later.
+// The daemon becomes ready without any uplink too: they may all appear later.
 func TestReadyWithoutUplinks(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		delete(r.net.lines, "eth0")
@@ -120,13 +120,13 @@ func TestWatchdogEvery(t *testing.T) {
 	}
 }
 
-// Systemd that does not listen, or takes nothing, stops nothing.
+// A systemd that does not listen, or does not read, stops nothing.
 func TestSystemdIsGone(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
 	var log strings.Builder
 	n := newNotifier(slog.New(slog.NewTextHandler(&log, nil)))
 	n.ready("fine")
-	n.status("fine") // as before: not told again
+	n.status("fine") // unchanged: not sent again
 	n.status("other")
 	n.stopping()
 	n.run()

@@ -32,7 +32,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A file that was named has to be there; without a name the defaults will do.
+// A file that was named must exist; without a name the defaults are used.
 func TestLoadOfWhatIsNotThere(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	_, path, found := Options{Config: missing}.Load()
@@ -60,7 +60,7 @@ func TestConfigError(t *testing.T) {
 	}
 }
 
-// What is wrong with the file is found before the kernel or the socket is touched.
+// Mistakes in the file are found before the kernel or the socket is touched.
 func TestBadFileEndsTheStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "swerve.yaml")
 	if err := os.WriteFile(path, []byte(twoUplinks+"nonsense: 1\n"), 0o600); err != nil {

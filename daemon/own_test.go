@@ -9,7 +9,7 @@ import (
 	"swerve/control"
 )
 
-// targets lists an uplink's targets in IPv4, as the status tells them.
+// targets returns an uplink's IPv4 targets, as listed in the status.
 func (r *rig) targets(uplink string) (all []string) {
 	for _, t := range r.uplink(uplink).IPv4.Targets {
 		all = append(all, t.Target)
@@ -17,8 +17,8 @@ func (r *rig) targets(uplink string) (all []string) {
 	return all
 }
 
-// A target that is this machine itself would answer through a dead uplink. It is
-// left out while it is one, and told.
+// A target that is an address of this machine would answer through a dead uplink.
+// It is left out while it is one, and reported.
 func TestTargetThatIsOurOwn(t *testing.T) {
 	inBubble(t, twoUplinks+"probe: {targets: [1.1.1.1, 9.9.9.9], quorum: 2}\n", func(t *testing.T, r *rig) {
 		r.net.setOwn("192.0.2.1", "192.168.1.1")
@@ -56,7 +56,7 @@ func TestTargetThatIsOurOwn(t *testing.T) {
 	})
 }
 
-// Known at the start, it is never asked.
+// If that is known at the start, the target is never probed.
 func TestOwnTargetAtTheStart(t *testing.T) {
 	inBubble(t, twoUplinks+"probe: {targets: [9.9.9.9]}\n", func(t *testing.T, r *rig) {
 		r.net.setOwn("9.9.9.9")

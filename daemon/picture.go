@@ -10,24 +10,25 @@ import (
 
 // picture is what is known of the links. The loop owns it.
 type picture struct {
-	// links by uplink, as the monitor last reported them.
+	// links has the uplinks' links, as the monitor last reported them.
 	links map[string]failover.Link
-	// last has, by uplink, the last interface name and addresses that it had:
-	// what an uplink has lost is needed to deal with the flows that used it.
+	// last has, by uplink, its last interface name and addresses: they are needed
+	// to handle the flows of an uplink that has lost them.
 	last map[string]remembered
-	// misnamed has, by uplink, the interface's name where it cannot be used.
+	// misnamed has, by uplink, the interface's name if it cannot be used.
 	misnamed map[string]string
 }
 
 type remembered struct {
 	name string
-	// addresses are those of its own.
+	// addresses are the uplink's own addresses.
 	addresses [2][]netip.Prefix
-	// elsewhere are the addresses on other devices that serve it in place of its own.
+	// elsewhere are the addresses on other devices that are used in place of its
+	// own.
 	elsewhere [2][]netip.Prefix
 }
 
-// sources are the addresses that flows by the uplink may have.
+// sources returns the source addresses that flows by the uplink may have.
 func (r remembered) sources(f failover.Family) []netip.Prefix {
 	return slices.Concat(r.addresses[f], r.elsewhere[f])
 }
@@ -36,9 +37,9 @@ func newPicture() picture {
 	return picture{links: map[string]failover.Link{}, last: map[string]remembered{}, misnamed: map[string]string{}}
 }
 
-// usable returns a link as it may be used: one whose interface has a name that cannot
-// be masqueraded on counts as absent, since its traffic would leave with the LAN's
-// addresses.
+// usable returns a link as it may be used: if its interface has a name on which
+// traffic cannot be masqueraded, it counts as absent, since its traffic would leave
+// with the LAN's addresses.
 func (p picture) usable(uplink string, link failover.Link) failover.Link {
 	delete(p.misnamed, uplink)
 	if link.Interface == "" || config.WrongDevice(link.Interface) == "" {
@@ -76,8 +77,8 @@ func (p picture) retain(uplinks []config.Uplink) {
 	}
 }
 
-// name is the uplink's present interface, else the last one, else the one that
-// is configured.
+// name returns the uplink's current interface, else its last one, else the
+// configured one.
 func (p picture) name(u config.Uplink) string {
 	if name := p.last[u.Name].name; name != "" {
 		return name

@@ -18,14 +18,15 @@ import (
 	"swerve/routing"
 )
 
-// Changes are what a start would change in this kernel now.
+// Changes are the changes that a start would make to this kernel now.
 type Changes struct {
-	// Sysctls, Routes and rules as they would be carried out, in order.
+	// Sysctls and Routes (routes and rules) are listed in the order in which they
+	// would be carried out.
 	Sysctls []routing.Setting
 	Routes  []routing.Op
-	// Filter is the whole table inet swerve as an nft(8) script that replaces what
-	// there is of it, empty where the kernel holds it. FilterLacks says in what
-	// they differ.
+	// Filter is the whole table inet swerve as an nft(8) script that replaces the
+	// existing one, or empty if the kernel already holds it. FilterLacks lists the
+	// differences.
 	Filter      string
 	FilterLacks []string
 }
@@ -33,8 +34,8 @@ type Changes struct {
 // Empty reports whether there is nothing to change.
 func (c Changes) Empty() bool { return len(c.Sysctls) == 0 && len(c.Routes) == 0 && c.Filter == "" }
 
-// Script is the changes as a shell script of sysctl(8), ip(8) and nft(8) lines,
-// in the order in which they would be made; empty where there is nothing.
+// Script returns the changes as a shell script of sysctl(8), ip(8) and nft(8)
+// lines, in the order in which they would be made; empty if there are none.
 func (c Changes) Script() string {
 	var b strings.Builder
 	for _, s := range c.Sysctls {
@@ -56,13 +57,14 @@ func (c Changes) Script() string {
 	return b.String()
 }
 
-// last reports whether an op waits for the packet filter: rules lead packets
-// into the tables, and come when the marks are being set.
+// last reports whether an op waits for the packet filter: rules lead packets into
+// the tables, and are added once the marks are set.
 func (c Changes) last(op routing.Op) bool {
 	return op.Action == routing.AddRule || op.Action == routing.DeleteRule
 }
 
-// Plan works out what Run would change in this kernel now, and changes nothing.
+// Plan returns the changes that Run would make to this kernel now, without making
+// them.
 func Plan(o Options) (Changes, error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
@@ -98,8 +100,8 @@ func Plan(o Options) (Changes, error) {
 	return l.changes()
 }
 
-// assumeAnswers takes all interfaces with a default route for uplinks, as a start
-// does that is answered through each of them.
+// assumeAnswers makes uplinks of all interfaces with a default route, as a start
+// does if a target answers through each of them.
 func (l *loop) assumeAnswers(defaults []linkmon.Default) {
 	now, today := defaultRoutes(defaults), l.clock.today()
 	for _, d := range now {
@@ -132,8 +134,8 @@ func (l *loop) changes() (Changes, error) {
 	return c, nil
 }
 
-// frozenNetwork is the network at one moment: links are read once, and no
-// probe is sent.
+// frozenNetwork is the network at one moment: links are read once, and no probes
+// are sent.
 type frozenNetwork struct {
 	seen []linkmon.Observation
 	err  error
@@ -161,7 +163,8 @@ func (n *frozenNetwork) Own() (found []netip.Addr) {
 	return found
 }
 
-// readOnce reads the links of the uplinks, and what else a monitor knows, once.
+// readOnce reads the links of the uplinks, and the other data that a monitor
+// provides, once.
 func (n *frozenNetwork) readOnce(uplinks []linkmon.Uplink, read func(*linkmon.Monitor)) {
 	m, err := linkmon.New(linkmon.Options{Uplinks: uplinks, Clock: func() failover.Instant { return 0 }})
 	if err != nil {
@@ -171,10 +174,10 @@ func (n *frozenNetwork) readOnce(uplinks []linkmon.Uplink, read func(*linkmon.Mo
 	read(m)
 	ended, end := context.WithCancel(context.Background())
 	end()
-	n.err = m.Run(ended) // frees what the monitor opened
+	n.err = m.Run(ended) // releases what the monitor opened
 }
 
-// DefaultRoutes lists the machine's default routes, those of Swerve left out.
+// DefaultRoutes lists the machine's default routes, without those of Swerve.
 func DefaultRoutes() ([]config.DefaultRoute, error) {
 	links := new(frozenNetwork)
 	found := links.Defaults()
@@ -188,8 +191,9 @@ func OwnAddresses() ([]netip.Addr, error) {
 	return found, links.err
 }
 
-// MissingInterfaces returns the enabled uplinks whose interface, by name, altname or
-// MAC address, this machine does not have now; none where that cannot be read.
+// MissingInterfaces returns the enabled uplinks whose interface, configured by
+// name, altname or MAC address, does not exist on this machine now; none if the
+// interfaces cannot be read.
 func MissingInterfaces(uplinks []config.Uplink) []config.Uplink {
 	links, err := netlink.LinkList()
 	if err != nil {

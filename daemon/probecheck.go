@@ -14,34 +14,36 @@ import (
 )
 
 const (
-	// checkProbesEvery is how often the probes that were sent are compared with
-	// those that left by their uplink, and their problems are judged.
+	// checkProbesEvery is the interval at which the number of probes sent is
+	// compared with the number that left by their uplink, and the problems are
+	// updated.
 	checkProbesEvery = 2 * time.Second
-	// leastProbes is how many probes a comparison needs.
+	// leastProbes is the number of probes that a comparison needs.
 	leastProbes = 6
 )
 
-// ProbeCount is what the packet filter counted of an uplink's probes: those that left
-// by it in each family, and those that would have left elsewhere, and were dropped.
+// ProbeCount is the packet filter's count of an uplink's probes: those that left by
+// it in each family, and those that would have left elsewhere and were dropped.
 type ProbeCount struct {
 	Left      [2]uint64
 	Elsewhere uint64
 }
 
-// probeCheck compares the probes that were sent with what the packet filter counted.
-// Probes that leave by another way than their uplink are no evidence of it: while
-// that is so they are passed to the engine as not sent. The loop owns it.
+// probeCheck compares the probes that were sent with the packet filter's counts.
+// Probes that leave by another interface are no evidence about their uplink: while
+// that happens they are passed to the engine as not sent. The loop owns it.
 type probeCheck struct {
 	due  failover.Instant
 	sent map[string][2]uint64 // by uplink, in each family
 	from map[string]probeMark
-	// astray has, by uplink and family, how many of how many probes did not leave by
-	// it, kept by uplink how many were kept from leaving elsewhere lately.
+	// astray has, by uplink and family, how many of how many probes did not leave
+	// by it; kept has, by uplink, how many were recently kept from leaving
+	// elsewhere.
 	astray map[string][2]missed
 	kept   map[string]uint64
 }
 
-// probeMark is where a comparison starts.
+// probeMark holds the counts at which a comparison starts.
 type probeMark struct {
 	sent  [2]uint64
 	count ProbeCount
@@ -56,7 +58,7 @@ func newProbeCheck() probeCheck {
 	}
 }
 
-// believed returns the event of an uplink's probe as the engine is to have it.
+// believed returns the event that is passed to the engine for an uplink's probe.
 func (c *probeCheck) believed(uplink string, f failover.Family, event failover.Event) failover.Event {
 	sent, ok := event.(failover.ProbeSent)
 	if !ok || uplink == "" {
@@ -71,8 +73,8 @@ func (c *probeCheck) believed(uplink string, f failover.Family, event failover.E
 	return event
 }
 
-// compare takes the packet filter's counts of an uplink's probes; known says that
-// there are any.
+// compare evaluates the packet filter's counts of an uplink's probes; known reports
+// whether there are any.
 func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 	now := probeMark{c.sent[uplink], count}
 	before, begun := c.from[uplink]
@@ -81,7 +83,7 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 		delete(c.kept, uplink)
 		delete(c.from, uplink)
 		if known {
-			c.from[uplink] = now // a first reading, or another table
+			c.from[uplink] = now // a first reading, or a new table
 		}
 		return
 	}
@@ -91,7 +93,7 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 		sent[f], left[f] = now.sent[f]-before.sent[f], count.Left[f]-before.count.Left[f]
 	}
 	if max(sent[0], sent[1])+kept < leastProbes {
-		return // goes on
+		return // not enough probes yet
 	}
 	c.from[uplink] = now
 	delete(c.kept, uplink)
@@ -100,7 +102,8 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 	}
 	var astray [2]missed
 	for f := range sent {
-		// The two are not read at one instant, so a few may be missing.
+		// The two counts are not read at the same instant, so a few probes may be
+		// missing.
 		if sent[f] >= leastProbes/2 && left[f] < sent[f]/2 {
 			astray[f] = missed{sent[f] - left[f], sent[f]}
 		}
@@ -111,7 +114,8 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 	}
 }
 
-// before reports whether counts are smaller than others, as those of a new table.
+// before reports whether counts are smaller than others, as those of a new table
+// are.
 func (n ProbeCount) before(o ProbeCount) bool {
 	return n.Left[0] < o.Left[0] || n.Left[1] < o.Left[1] || n.Elsewhere < o.Elsewhere
 }
@@ -128,7 +132,7 @@ func (c *probeCheck) retain(uplink func(string) bool) {
 	}
 }
 
-// problems are those of probes that do not go by their uplink.
+// problems returns the problems of probes that do not leave by their uplink.
 func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem {
 	var out []control.Problem
 	add := func(uplink, text string) {
@@ -152,7 +156,7 @@ func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem
 	return out
 }
 
-// checkProbes compares and judges the probes when it is time to.
+// checkProbes compares and judges the probes when it is due.
 func (l *loop) checkProbes(now failover.Instant) {
 	c := &l.probing
 	if now < c.due {
@@ -170,14 +174,15 @@ func (l *loop) checkProbes(now failover.Instant) {
 	l.reporter.problems.replace("probes", found)
 }
 
-// filterCounts reads the packet filter's counters once for all who ask for a part.
+// filterCounts reads the packet filter's counters once for all callers that need a
+// part of them.
 type filterCounts struct {
 	filter *firewall.Kernel
 	mu     sync.Mutex
 	probes map[lane.Lane]ProbeCount
 }
 
-// newFlows reads how many flows began on each uplink.
+// newFlows reads the number of flows that began on each uplink.
 func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	counters, err := c.filter.Counters()
 	c.mu.Lock()
@@ -198,7 +203,7 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	return flows, nil
 }
 
-// lastProbes are the counts of probes at the last reading; empty where it failed.
+// lastProbes returns the counts of probes at the last reading; empty if it failed.
 func (c *filterCounts) lastProbes() map[lane.Lane]ProbeCount {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,8 @@ import (
 	"swerve/failover"
 )
 
-// Probes of which too few left by their uplink are not believed, until they do again.
+// If too few probes left by their uplink, their results are ignored until they do
+// so again.
 func TestProbesElsewhere(t *testing.T) {
 	c := newProbeCheck()
 	send := func(n int) (believed int) {
@@ -36,11 +37,11 @@ func TestProbesElsewhere(t *testing.T) {
 	}{
 		{send: 10, left: 7, believed: 1},                               // the first reading
 		{send: 11, left: 19, believed: 1},                              // all left
-		{send: 3, left: 19, believed: 1},                               // too few to say
+		{send: 3, left: 19, believed: 1},                               // too few to judge
 		{send: 12, left: 19, problem: true},                            // none left
 		{send: 12, left: 32, believed: 1},                              // all left
 		{send: 12, left: 44, elsewhere: 9, problem: true, believed: 1}, // some were kept back
-		{send: 12, left: 2, believed: 1},                               // another table
+		{send: 12, left: 2, believed: 1},                               // a new table
 		{send: 12, unknown: true, believed: 1},                         // none
 	} {
 		send(step.send)

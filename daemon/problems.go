@@ -8,9 +8,9 @@ import (
 	"swerve/failover"
 )
 
-// problems are those that stand now, beside the ones that follow from the
-// uplinks' health. Each comes from one source, which replaces its own only. It
-// may be used by several goroutines.
+// problems holds the standing problems, except those that follow from the uplinks'
+// health. Each has one source, and a source replaces only its own. It may be used
+// by several goroutines.
 type problems struct {
 	now func() failover.Instant
 
@@ -18,16 +18,16 @@ type problems struct {
 	standing []standing
 }
 
-// standing is a problem with its source and the instant since when it stands. An
-// instant, and not the problem's own Since, because the wall clock may be set.
+// standing is a problem with its source and the instant since when it stands. That
+// is an instant rather than the problem's own Since because the wall clock may be
+// set.
 type standing struct {
 	control.Problem
 	source string
 	since  failover.Instant
 }
 
-// set makes a problem stand while there is a cause, and clears it when there is
-// none.
+// set adds a problem if there is a cause, and clears it if there is none.
 func (p *problems) set(object, code string, severity control.Severity, cause error, remedy string) {
 	var found []control.Problem
 	if cause != nil {
@@ -36,8 +36,8 @@ func (p *problems) set(object, code string, severity control.Severity, cause err
 	p.replace(code+" "+object, found)
 }
 
-// replace makes these problems of a source stand, and no others of it. One that
-// stood already, of the same object and code, keeps its time.
+// replace makes these the only problems of a source. One that already stood, with
+// the same object and code, keeps its time.
 func (p *problems) replace(source string, found []control.Problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 
 var errRefused = errors.New("no buffer space available")
 
-// refuseOps refuses all ops that hold a text, and tells when that was.
+// refuseOps refuses all ops whose text contains a string, and returns a function
+// that returns the times of the attempts.
 func (r *rig) refuseOps(text string) (attempts func() []time.Time) {
 	var at []time.Time
 	r.Routes.Lock()
@@ -43,7 +44,7 @@ func (r *rig) refuseNothing() {
 }
 
 // wantGrowingPace fails unless the pauses between instants grow, from under 200 ms
-// to no more than 10 s and a look.
+// to at most 10 s plus one check interval.
 func wantGrowingPace(t *testing.T, at []time.Time) {
 	t.Helper()
 	const most = repairMost + 100*time.Millisecond
@@ -63,8 +64,8 @@ func wantGrowingPace(t *testing.T, at []time.Time) {
 	}
 }
 
-// A switch that the kernel refuses is told as such, tried again by itself, and no
-// repair of what others did.
+// A switch that the kernel refuses is reported as refused, retried without a new
+// event, and not reported as a repair.
 func TestRefusedSwitch(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -93,12 +94,12 @@ func TestRefusedSwitch(t *testing.T) {
 		r.wantLadder(2, 1)
 		r.after(time.Second)
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
-			t.Errorf("what the kernel had refused is told as a repair: %+v", repairs)
+			t.Errorf("what the kernel had refused is reported as a repair: %+v", repairs)
 		}
 	})
 }
 
-// Sessions leave an uplink only when the kernel has the way that they are to take.
+// Sessions leave an uplink only once the kernel has their new route.
 func TestSessionsWaitForTheRoutes(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -129,7 +130,7 @@ func TestRefusedPacketFilter(t *testing.T) {
 		if p := r.problem("kernel-refused"); p == nil || !strings.Contains(p.Text, errRefused.Error()) {
 			t.Fatalf("problems: %+v", r.status().Problems)
 		}
-		r.wantLadder(1, 2) // the rest is done all the same
+		r.wantLadder(1, 2) // the rest is still done
 		r.Packets.Lock()
 		r.Packets.Refuse = nil
 		r.Packets.Unlock()
@@ -138,12 +139,13 @@ func TestRefusedPacketFilter(t *testing.T) {
 			t.Error("there is no table")
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
-			t.Errorf("what the kernel had refused is told as a repair: %+v", repairs)
+			t.Errorf("what the kernel had refused is reported as a repair: %+v", repairs)
 		}
 	})
 }
 
-// What the packet filter has refused is not taken for held by what comes next.
+// A table that the packet filter has refused is not assumed to be held by the next
+// change.
 func TestPacketFilterRefusesASwitch(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -160,7 +162,7 @@ func TestPacketFilterRefusesASwitch(t *testing.T) {
 	})
 }
 
-// Sysctls that cannot be set are a problem of their own: the routes hold.
+// Sysctls that cannot be set are a separate problem: the routes are in force.
 func TestRefusedSysctls(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.Sysctls.Refuse = errors.New("read-only file system")
@@ -176,7 +178,7 @@ func TestRefusedSysctls(t *testing.T) {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		if last := r.status().LastSwitch; last == nil || last.SwitchMS == nil {
-			t.Errorf("the switch is told as refused: %+v", last)
+			t.Errorf("the switch is reported as refused: %+v", last)
 		}
 		r.Sysctls.Lock()
 		r.Sysctls.Refuse = nil
@@ -185,7 +187,7 @@ func TestRefusedSysctls(t *testing.T) {
 	})
 }
 
-// They are tried again without any other reason, at a growing pace.
+// They are retried without any other cause, at a growing interval.
 func TestRefusedSysctlsAreTriedAgain(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.Sysctls.Refuse = errRefused
@@ -202,7 +204,8 @@ func TestRefusedSysctlsAreTriedAgain(t *testing.T) {
 	})
 }
 
-// Flows that cannot be adopted are told, and hold nothing else up for long.
+// Flows that cannot be adopted are reported, and do not delay anything else for
+// long.
 func TestFlowsThatCannotBeAdopted(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.Packets.Unadopted = errRefused
@@ -230,7 +233,7 @@ func TestSysctlsThatAreOnlyReported(t *testing.T) {
 	})
 }
 
-// A kernel that cannot be read is no kernel that lacks everything.
+// A kernel that cannot be read is not treated as one that lacks everything.
 func TestUnreadableKernel(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -257,8 +260,8 @@ func TestUnreadableKernel(t *testing.T) {
 	})
 }
 
-// An uplink whose routes the kernel refuses keeps no flows of others from moving: the
-// ladders do without it, and a problem names it.
+// An uplink whose routes the kernel refuses does not prevent flows of others from
+// moving: the ladders leave it out, and a problem names it.
 func TestRefusedUplink(t *testing.T) {
 	inBubble(t, twoUplinks+"  - {name: sat, interface: eth2}\n", func(t *testing.T, r *rig) {
 		r.start()
@@ -290,8 +293,8 @@ func TestRefusedUplink(t *testing.T) {
 	})
 }
 
-// Where the kernel refuses the only uplink that is left, nobody's flows are moved to
-// where they are already.
+// If the kernel refuses the only remaining uplink, no flows are moved to the uplink
+// that they already use.
 func TestRefusedLastUplink(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()

@@ -12,7 +12,7 @@ import (
 	"swerve/testenv/fake"
 )
 
-// reload writes another configuration file, keeping the folder of the state, and
+// reload writes another configuration file, with the same state folder, and
 // reloads.
 func (r *rig) reload(file string) error {
 	state, _, _ := strings.Cut(r.file, "\n")
@@ -36,10 +36,10 @@ func TestReload(t *testing.T) {
 		}
 		told := ofType(r.take(), control.EventConfig)
 		if len(told) != 1 {
-			t.Fatalf("told: %+v", told)
+			t.Fatalf("reported: %+v", told)
 		}
 		if d := told[0].Detail.(control.ConfigDetail); d.Action != "reloaded" || d.Generation != 2 {
-			t.Errorf("told: %+v", d)
+			t.Errorf("reported: %+v", d)
 		}
 		if !r.isIn("fiber", control.Up)() {
 			t.Error("what was known of fiber is forgotten")
@@ -47,7 +47,7 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// A change that is nothing to the engine reaches the kernel all the same.
+// A change that does not concern the engine still reaches the kernel.
 func TestReloadOfWhatTheEngineDoesNotKnow(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -62,7 +62,7 @@ func TestReloadOfWhatTheEngineDoesNotKnow(t *testing.T) {
 	})
 }
 
-// Uplinks come and go by reloads; each name keeps its lane.
+// Uplinks are added and removed by reloads; each name keeps its lane.
 func TestReloadKeepsLanes(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -117,7 +117,7 @@ failback: {after: 1s, min_interval: 0s}
 	})
 }
 
-// A bad file changes nothing, and says everything that is wrong.
+// An invalid file changes nothing, and all its mistakes are reported.
 func TestBadReload(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -141,15 +141,15 @@ func TestBadReload(t *testing.T) {
 		}
 		told := ofType(r.take(), control.EventConfig)
 		if len(told) != 1 {
-			t.Fatalf("told: %+v", told)
+			t.Fatalf("reported: %+v", told)
 		}
 		if d := told[0].Detail.(control.ConfigDetail); d.Action != "refused" || len(d.Problems) != 2 {
-			t.Errorf("told: %+v", d)
+			t.Errorf("reported: %+v", d)
 		}
 	})
 }
 
-// Flows bear the marks of the layout, so that it stays.
+// Existing flows carry the marks of the layout, so it cannot change.
 func TestReloadOfAnotherLayout(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -167,7 +167,8 @@ func TestReloadOfAnotherLayout(t *testing.T) {
 	})
 }
 
-// What is only read at the start is told, for as long as it differs from the start.
+// Changed settings that are only read at the start are reported, for as long as
+// they differ from those at the start.
 func TestReloadOfWhatNeedsARestart(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -192,7 +193,7 @@ func TestReloadOfWhatNeedsARestart(t *testing.T) {
 		}
 		r.after(time.Second)
 		if r.problem("restart-needed") == nil {
-			t.Error("who sets the sysctls is decided at the start, and that is not told")
+			t.Error("who sets the sysctls is decided at the start, and that is not reported")
 		}
 	})
 }
@@ -216,7 +217,7 @@ func TestHangup(t *testing.T) {
 	})
 }
 
-// Nobody waits for a daemon that has ended.
+// A request to a daemon that has ended returns at once.
 func TestReloadAfterTheEnd(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -229,7 +230,8 @@ func TestReloadAfterTheEnd(t *testing.T) {
 	})
 }
 
-// What this version does not act on is told, for as long as it is configured.
+// Settings that this version does not implement are reported, for as long as they
+// are configured.
 func TestNotBuilt(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -266,8 +268,8 @@ rules: [{from: 192.168.20.0/24, use: guests}]
 	})
 }
 
-// A file that was refused is a problem until a good one is taken: who reloads by a
-// signal gets no answer.
+// A refused file is a problem until a valid one is applied: a reload by signal
+// returns no answer.
 func TestRefusedReloadIsAProblem(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()

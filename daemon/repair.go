@@ -6,9 +6,9 @@ import (
 	"swerve/failover"
 )
 
-// The pace of repairs. Other programs delete in bursts, and one repair should
-// cover a burst; where one deletes again and again, each repair waits longer,
-// so that two programs do not keep the machine busy undoing each other's work.
+// The pace of repairs. Other programs delete in bursts, and one repair should cover
+// a burst; if a program deletes repeatedly, each repair waits longer, so that two
+// programs do not keep the machine busy undoing each other's work.
 const (
 	repairAfter = 20 * time.Millisecond
 	repairFirst = 100 * time.Millisecond
@@ -16,39 +16,40 @@ const (
 	repairCalm  = time.Minute
 )
 
-// The pace at which changes of the default routes of others are followed: so many
-// at once, then one in a while. One that flaps costs no more than that.
+// The rate at which changes to the default routes of others are followed: a burst
+// of this many, then one per interval. This bounds the cost of a flapping route.
 const (
 	foreignBurst = 5
 	foreignEvery = 500 * time.Millisecond
 )
 
-// repairs paces the comparisons with the kernel that hints ask for.
+// repairs paces the comparisons with the kernel that hints request.
 type repairs struct {
-	// at is when to compare; 0 for no reason to.
+	// at is when to compare; 0 if there is no reason to.
 	at failover.Instant
-	// last is the last repair, and pause what has to lie between it and the next.
+	// last is the time of the last repair, and pause the least time between it and
+	// the next.
 	last  failover.Instant
 	pause time.Duration
-	// paid is until when the changes of others' defaults that were followed are
-	// paid for; the next comparison waits for it.
+	// paid is the instant until which the allowance for following others' default
+	// routes is used up; the next comparison waits for it.
 	paid failover.Instant
 }
 
-// hint records that the kernel may hold something else than it should.
+// hint records that the kernel may differ from the goal.
 func (r *repairs) hint(now failover.Instant) {
 	if r.at == 0 {
 		r.at = max(now+repairAfter, r.last+r.pause, r.paid)
 	}
 }
 
-// hurry is a hint whose comparison should not wait for more of its kind.
+// hurry is a hint whose comparison should not wait for more hints.
 func (r *repairs) hurry(now failover.Instant) {
 	r.hint(now)
 	r.at = min(r.at, max(now, r.last+r.pause, r.paid))
 }
 
-// followed records that a change of the default routes of others was found.
+// followed records that a change to the default routes of others was found.
 func (r *repairs) followed(now failover.Instant) {
 	r.paid = max(r.paid, now-foreignBurst*foreignEvery) + foreignEvery
 }
@@ -56,7 +57,7 @@ func (r *repairs) followed(now failover.Instant) {
 // due reports whether it is time to compare.
 func (r *repairs) due(now failover.Instant) bool { return r.at != 0 && now >= r.at }
 
-// next is when to compare, far away when there is no reason to.
+// next returns when to compare, far in the future if there is no reason to.
 func (r *repairs) next() failover.Instant {
 	if r.at == 0 {
 		return 1 << 62

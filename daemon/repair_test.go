@@ -35,7 +35,7 @@ func TestForeignDeletion(t *testing.T) {
 		}
 		d := repairs[0].Detail.(control.RepairDetail)
 		if d.Action != "restored" || *d.Count != 4 || d.TookMS == nil || !strings.Contains(d.Reason, "ip -4 rule add") || !strings.Contains(d.Reason, "oif eth1") {
-			t.Errorf("told: %+v", d)
+			t.Errorf("reported: %+v", d)
 		}
 		if r.status().SwitchesTotal != 0 {
 			t.Error("a repair is no switch")
@@ -43,7 +43,7 @@ func TestForeignDeletion(t *testing.T) {
 	})
 }
 
-// A burst of deletions is one repair, however long it is.
+// A burst of deletions causes one repair, however long it lasts.
 func TestBurstOfDeletions(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -72,8 +72,8 @@ func TestBurstOfDeletions(t *testing.T) {
 	})
 }
 
-// A program that deletes again and again is answered at a growing pace. When it
-// has been calm for long, at once again.
+// Repairs after repeated deletions are made at a growing interval. After a long
+// calm period, a repair is made at once again.
 func TestRepeatedDeletion(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -98,7 +98,8 @@ func TestRepeatedDeletion(t *testing.T) {
 	})
 }
 
-// Flows that began while the table was missing are healed, once, when it is back.
+// Flows that began while the table was missing are healed, once, when it is
+// restored.
 func TestFlushIsHealed(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -112,10 +113,10 @@ func TestFlushIsHealed(t *testing.T) {
 		}
 		told := ofType(r.take(), control.EventSessions)
 		if len(told) != 1 {
-			t.Fatalf("told: %+v", told)
+			t.Fatalf("reported: %+v", told)
 		}
 		if d := told[0].Detail.(control.SessionsDetail); d.Action != "healed" || *d.Count != 3 {
-			t.Errorf("told: %+v", told)
+			t.Errorf("reported: %+v", told)
 		}
 		r.blackHole("eth0", true, both...)
 		r.after(3 * time.Second)
@@ -127,14 +128,14 @@ func TestFlushIsHealed(t *testing.T) {
 	})
 }
 
-// What is deleted right before an own change is repaired all the same.
+// A deletion right before a change of our own is still repaired.
 func TestDeletionBesideAnOwnChange(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
 		r.Packets.Flush()
 		r.after(time.Millisecond)
-		r.change("eth1", func(l *line) { l.link.Family[failover.IPv4].Source = "static" }) // nothing for the kernel
+		r.change("eth1", func(l *line) { l.link.Family[failover.IPv4].Source = "static" }) // no change for the kernel
 		r.after(time.Second)
 		if r.Packets.Text() == "" {
 			t.Error("the table is still missing")
@@ -142,7 +143,7 @@ func TestDeletionBesideAnOwnChange(t *testing.T) {
 	})
 }
 
-// A packet filter that cannot be repaired is not told as repaired.
+// A packet filter that cannot be repaired is not reported as repaired.
 func TestRepairThatFails(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -157,7 +158,7 @@ func TestRepairThatFails(t *testing.T) {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
-			t.Errorf("told: %+v", repairs[0].Detail)
+			t.Errorf("reported: %+v", repairs[0].Detail)
 		}
 		r.Packets.Lock()
 		r.Packets.Refuse = nil
@@ -167,12 +168,13 @@ func TestRepairThatFails(t *testing.T) {
 			t.Errorf("not repaired: %+v", r.status().Problems)
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) != 1 {
-			t.Errorf("told: %+v", repairs)
+			t.Errorf("reported: %+v", repairs)
 		}
 	})
 }
 
-// Routes of other programs move ours out of the way, and count as no repair.
+// If routes of other programs make ours change their metric, that does not count as
+// a repair.
 func TestForeignDefaultComes(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -196,7 +198,7 @@ func TestForeignDefaultComes(t *testing.T) {
 			t.Errorf("the mirror in main is at %v", metrics)
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
-			t.Errorf("told as a repair: %+v", repairs[0].Detail)
+			t.Errorf("reported as a repair: %+v", repairs[0].Detail)
 		}
 	})
 }

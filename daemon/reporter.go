@@ -15,10 +15,10 @@ import (
 	"swerve/failover"
 )
 
-// reporter owns what people and programs are told: the log, events, the status,
-// systemd's line, the problems that stand and the counters. A verdict is reported
-// after the kernel was brought to it: a slow reader of the log must not delay a
-// switch.
+// reporter owns what is reported to people and programs: the log, events, the
+// status, systemd's status line, the standing problems and the counters. A verdict
+// is reported after the kernel was brought to it, since a slow reader of the log
+// must not delay a switch.
 type reporter struct {
 	software, path string
 	clock          *clock
@@ -28,28 +28,30 @@ type reporter struct {
 	problems       *problems
 	counters       *counters
 
-	// changes are changes of health, and switches the changes of carrying uplinks,
-	// that were decided and not reported yet; switches wait until the kernel was
-	// read back.
+	// changes are changes of health, and switches changes of carrying uplinks, that
+	// were decided and not reported yet; switches wait until the kernel was read
+	// back.
 	changes, switches []failover.Record
-	// total counts the switches that were reported, of which last is the newest.
+	// total counts the reported switches; last is the newest of them.
 	total uint64
 	last  *doneSwitch
-	// foreign are the defaults of others that stay in force for the default policy.
+	// foreign are other programs' default routes that stay in force for the default
+	// policy.
 	foreign control.ForeignDefaults
-	// kept is the last switch for the state file, with the time as it was read then;
-	// at first it is that of an earlier run.
+	// kept is the last switch for the state file, with the wall time at which it
+	// was recorded; at first it is that of an earlier run.
 	kept *control.Switch
 }
 
-// doneSwitch is a switch with the time that the kernel took for it; nil where it
-// refused. Its own time is converted when asked for: the wall clock may be set.
+// doneSwitch is a switch with the time that the kernel took for it; nil if the
+// kernel refused. Its own time is converted on demand, since the wall clock may be
+// set.
 type doneSwitch struct {
 	record failover.Record
 	took   *time.Duration
 }
 
-// decided queues the records of a step that was made at an instant.
+// decided queues the records of a step taken at an instant.
 func (r *reporter) decided(records []failover.Record, at failover.Instant) {
 	for _, record := range records {
 		record = decidedAt(record, at)
@@ -61,9 +63,9 @@ func (r *reporter) decided(records []failover.Record, at failover.Instant) {
 	}
 }
 
-// decidedAt moves a record from the instant of its event, which the engine takes
-// for the present, to that at which it was decided on: what lies between belongs to
-// the evidence, and not to the switch.
+// decidedAt moves a record from the instant of its event, which the engine uses as
+// the present, to the instant at which it was decided: the time between belongs to
+// the evidence, not to the switch.
 func decidedAt(r failover.Record, at failover.Instant) failover.Record {
 	late := max(0, at-r.At)
 	r.At += late
@@ -89,7 +91,7 @@ func (r *reporter) reportHealth() {
 	r.changes = r.changes[:0]
 }
 
-// evidence is the time that a verdict rests on, left out where there is none.
+// evidence is the time that a verdict is based on; it is omitted if there is none.
 func evidence(d time.Duration) slog.Attr {
 	if d < 0 {
 		return slog.Attr{}
@@ -113,7 +115,7 @@ func healthLevel(h *failover.HealthChange) slog.Level {
 	return slog.LevelInfo
 }
 
-// enforced reports what came of bringing the kernel to a goal, and with it the
+// enforced reports the result of bringing the kernel to a goal, and with it the
 // switches that it carried out.
 func (r *reporter) enforced(o outcome, s setup) {
 	r.reportHealth()
@@ -140,8 +142,8 @@ func (r *reporter) enforced(o outcome, s setup) {
 	r.switches = r.switches[:0]
 }
 
-// idle reports what was decided on a machine that must not be changed, where no
-// switch is carried out.
+// idle reports decisions on a machine that must not be changed, where no switch is
+// carried out.
 func (r *reporter) idle() {
 	r.reportHealth()
 	r.switches = r.switches[:0]
@@ -166,7 +168,7 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 // repairLines bounds the lines in a repair's event.
 const repairLines = 8
 
-// repaired reports that what others took is back.
+// repaired reports that what others removed is restored.
 func (r *reporter) repaired(what missing, now failover.Instant) {
 	count := int64(len(what.lines))
 	lines := what.lines
@@ -180,7 +182,8 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 	}})
 }
 
-// settings keeps the problem of sysctls that are not as failover needs them.
+// settings updates the problem of sysctls that do not have the values that failover
+// needs.
 func (r *reporter) settings(s settings) {
 	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
 	if n := len(s.wrong); wrong == nil && n > 0 {
@@ -206,8 +209,8 @@ func (r *reporter) dropped(moves []move) {
 	}
 }
 
-// configured reports what became of a configuration, or of an interface under
-// `uplinks: auto`.
+// configured reports the result of applying a configuration, or of considering an
+// interface under `uplinks: auto`.
 func (r *reporter) configured(action, object, reason string, problems []string, generation uint64) {
 	level := slog.LevelInfo
 	if action == "refused" {
@@ -219,15 +222,15 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	}})
 }
 
-// refused keeps the problem of a file that was refused, until a good one is taken: who
-// reloads by a signal gets no answer.
+// refused keeps the problem of a refused file until a valid one is applied: a
+// reload by signal returns no answer.
 func (r *reporter) refused(cause error) {
 	r.problems.set("config", "reload-refused", control.Warning, cause,
 		"correct the file (swerve check) and reload; what was in force before still is")
 }
 
-// started reports that the loop is at work: the kernel was brought to its goal, or
-// there is none yet.
+// started reports that the loop is running: the kernel was brought to its goal, or
+// there is no goal yet.
 func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	line := summary(view)
 	r.log.Info("started", "software", r.software, "config", r.path, "uplinks", uplinks)
@@ -236,8 +239,8 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	}})
 }
 
-// status is what holds now. Converting the view for the wire is the caller's part,
-// in a goroutine of its own: the loop only copies what it owns.
+// status returns a function that converts the present state for clients. The caller
+// runs it in its own goroutine: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 	clock, total, last, kept, foreign := r.clock.fixed(), r.total, r.last, r.kept, r.foreign
 	now, at := control.At(r.clock.today()), r.clock.now()
@@ -278,7 +281,8 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 	}
 }
 
-// summary is one line for systemd: who carries, and who does not answer.
+// summary returns one line for systemd: which uplinks carry traffic, and which do
+// not answer.
 func summary(view failover.View) string {
 	var parts []string
 	for _, f := range failover.Families {

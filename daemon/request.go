@@ -11,19 +11,18 @@ import (
 	"swerve/failover"
 )
 
-// request is what somebody asks of the loop. The loop carries it out between two
-// events, so that it may read and change what the loop owns; its answer is in
-// what carryOut leaves behind.
+// request is work for the loop. The loop carries it out between two events, so it
+// may read and change what the loop owns; carryOut stores its own result.
 type request struct {
 	carryOut func()
 	done     chan struct{}
 }
 
-// errEnded is the answer of a loop that has ended.
+// errEnded is returned once the loop has ended.
 var errEnded = errors.New("the daemon is stopping")
 
-// ask has the loop carry something out, and waits until it has. With an error it
-// may or may not be carried out, and what it leaves behind must not be read.
+// ask has the loop run carryOut, and waits until it has. If it returns an error,
+// carryOut may or may not run, and its results must not be read.
 func (l *loop) ask(ctx context.Context, carryOut func()) error {
 	r := request{carryOut: carryOut, done: make(chan struct{})}
 	select {
@@ -41,7 +40,7 @@ func (l *loop) ask(ctx context.Context, carryOut func()) error {
 	}
 }
 
-// Status implements control.Backend; nil once the daemon is stopping.
+// Status implements control.Backend; it returns nil once the daemon is stopping.
 func (l *loop) Status() *control.Status {
 	var convert func() *control.Status
 	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.view(), l.setup) })
@@ -53,7 +52,7 @@ func (l *loop) Status() *control.Status {
 
 // Reload implements control.Backend: it reads the configuration again and has the
 // loop apply it. The file is read outside of the loop, which has links to watch:
-// reading a large one takes seconds.
+// reading a large file takes seconds.
 func (l *loop) Reload(ctx context.Context) error {
 	l.reloading.Lock()
 	defer l.reloading.Unlock()
@@ -61,7 +60,7 @@ func (l *loop) Reload(ctx context.Context) error {
 	var err error
 	asked := l.ask(ctx, func() {
 		err = l.reload(cfg, found)
-		l.pass() // so that the status shows it to whoever gets the answer
+		l.pass() // so that the status that follows the answer includes it
 	})
 	if asked != nil {
 		return asked
@@ -81,7 +80,7 @@ func (l *loop) followHangups(ctx context.Context) error {
 	}
 }
 
-// reload applies a configuration, or returns why not.
+// reload applies a configuration, or returns the reason why it cannot be used.
 func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	l.reporter.notify.reloading()
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
@@ -101,7 +100,7 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	return nil
 }
 
-// refusal is the error of a configuration with problems.
+// refusal returns the error for a configuration with problems.
 func refusal(found []config.Problem) *control.Error {
 	e := &control.Error{Action: "take over", Object: "the configuration",
 		Cause: control.ErrRefused, Remedy: "correct the lines that are named; the old configuration stays in force"}
@@ -111,8 +110,8 @@ func refusal(found []config.Problem) *control.Error {
 	return e
 }
 
-// configure makes a configuration the one in force. Everything is prepared before anything
-// is changed, so an error leaves all as it was.
+// configure puts a configuration in force. Everything is prepared before anything
+// is changed, so an error leaves the old configuration in force.
 func (l *loop) configure(cfg *config.Config) error {
 	acting := l.setup.acting || l.enforcer.kernel.standing
 	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), l.state)
@@ -131,7 +130,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	l.reporter.counters.follow(l.picture.links, next.lanes.Uplinks)
 	l.changed = true
 	if l.engine == nil {
-		return nil // the start goes on by itself
+		return nil // the start continues by itself
 	}
 	l.net.SetUplinks(next.watched())
 	l.enforcer.stale = true

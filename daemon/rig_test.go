@@ -23,25 +23,25 @@ import (
 	"swerve/testenv/fake"
 )
 
-// rig is a daemon on a fake machine, to be used within a synctest bubble. All but
-// the machine is what Run puts together.
+// rig is a daemon on a fake machine, to be used within a synctest bubble.
+// Everything but the machine is the same as in Run.
 type rig struct {
 	*fake.Kernel
 	t      testing.TB
 	net    *fakeNet
 	hangup chan os.Signal
-	// set is by how much the wall clock was set, in nanoseconds.
+	// set is the offset of the wall clock, in nanoseconds.
 	set atomic.Int64
 	// file is the text of the configuration file.
 	file string
 
 	loop *loop
 	stop func()
-	// modem reports whether an interface is a modem's; nil for none.
+	// modem reports whether an interface is a modem's; nil if there are none.
 	modem func(device string) bool
-	// told looks on as an event is told; nil for nobody.
+	// told is called with each event when it is published; it may be nil.
 	told func(control.Event)
-	log  bytes.Buffer // to be read when the loop waits
+	log  bytes.Buffer // to be read while the loop waits
 
 	mu     sync.Mutex
 	events []control.Event
@@ -54,7 +54,7 @@ uplinks:
   - {name: lte, interface: eth1}
 `
 
-// newRig makes a machine with eth0 to eth2, and no daemon yet.
+// newRig returns a machine with eth0 to eth2, without a daemon yet.
 func newRig(t testing.TB, file string) *rig {
 	r := &rig{
 		t: t, net: newFakeNet(), hangup: make(chan os.Signal, 1),
@@ -69,8 +69,8 @@ func newRig(t testing.TB, file string) *rig {
 	return r
 }
 
-// inBubble runs a test of a rig in virtual time. The daemon that runs at the end
-// is stopped, and a goroutine that it leaves behind fails the test.
+// inBubble runs a test of a rig in virtual time. The daemon that runs at the end is
+// stopped, and a goroutine that it leaves behind fails the test.
 func inBubble(t *testing.T, file string, test func(*testing.T, *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,8 +94,8 @@ func (r *rig) load() (*config.Config, []config.Problem) {
 	return config.Parse("swerve.yaml", []byte(r.file))
 }
 
-// start starts a daemon on the machine as it is, and waits until it has done what
-// it does at once.
+// start starts a daemon on the machine, and waits until it has finished its
+// immediate work.
 func (r *rig) start() {
 	r.t.Helper()
 	r.prepare()
@@ -110,7 +110,7 @@ func (r *rig) start() {
 	synctest.Wait()
 }
 
-// prepare makes the daemon, and has it look at what an earlier one has left.
+// prepare creates the daemon, and has it read what an earlier one left.
 func (r *rig) prepare() {
 	r.t.Helper()
 	cfg, found := r.load()
@@ -135,7 +135,7 @@ func (r *rig) prepare() {
 	r.loop = l
 }
 
-// restart ends the daemon and starts another one on what it leaves.
+// restart ends the daemon and starts another one on the state that it left.
 func (r *rig) restart() {
 	r.t.Helper()
 	r.stop()
@@ -147,7 +147,7 @@ func (r *rig) restart() {
 // Publish implements Publisher. Each event has to fit on the wire.
 func (r *rig) Publish(e control.Event) {
 	if _, err := json.Marshal(e); err != nil {
-		r.t.Errorf("an event that cannot be told: %v", err)
+		r.t.Errorf("an event that cannot be encoded: %v", err)
 	}
 	if r.told != nil {
 		r.told(e)
@@ -169,19 +169,19 @@ func (r *rig) take() []control.Event {
 	return events
 }
 
-// ofType picks the events of a type.
+// ofType returns the events of a type.
 func ofType(events []control.Event, kind control.EventType) []control.Event {
 	return slices.DeleteFunc(slices.Clone(events), func(e control.Event) bool { return e.Type() != kind })
 }
 
-// after lets time pass.
+// after advances the virtual time.
 func (r *rig) after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// until lets time pass until something is so, and returns how long that took, to a
-// millisecond or a five-thousandth of the limit.
+// until advances the virtual time until a condition holds, and returns how long
+// that took, to a millisecond or a five-thousandth of the limit.
 func (r *rig) until(what string, limit time.Duration, so func() bool) time.Duration {
 	r.t.Helper()
 	begin, step := time.Now(), max(time.Millisecond, limit/5000)
@@ -195,7 +195,7 @@ func (r *rig) until(what string, limit time.Duration, so func() bool) time.Durat
 }
 
 func (r *rig) interfaceBytes(index int) (rx, tx uint64, err error) {
-	// 1000 bytes a second in, 500 out, since the bubble's beginning.
+	// 1000 bytes a second in, 500 out, since the bubble began.
 	ms := uint64(time.Now().UnixMilli() - 946684800000)
 	return ms + uint64(index), ms / 2, nil
 }
@@ -204,10 +204,10 @@ func (r *rig) flowsByLane() (map[lane.Lane]uint64, error) {
 	return map[lane.Lane]uint64{1: 7}, nil
 }
 
-// status is what clients are told now.
+// status returns the status that clients get now.
 func (r *rig) status() *control.Status { return r.loop.Status() }
 
-// uplink is one uplink's part of the status.
+// uplink returns one uplink's part of the status.
 func (r *rig) uplink(name string) control.Uplink {
 	r.t.Helper()
 	for _, u := range r.status().Uplinks {
@@ -219,7 +219,7 @@ func (r *rig) uplink(name string) control.Uplink {
 	return control.Uplink{}
 }
 
-// problem returns the standing problem with a code; nil when there is none.
+// problem returns the standing problem with a code; nil if there is none.
 func (r *rig) problem(code string) *control.Problem {
 	for _, p := range r.status().Problems {
 		if p.Code == code {
@@ -250,7 +250,7 @@ func (r *rig) change(name string, how func(*line)) {
 	synctest.Wait()
 }
 
-// blackHole makes a line silent, or answer again.
+// blackHole makes a line silent, or lets it answer again.
 func (r *rig) blackHole(name string, black bool, families ...failover.Family) {
 	r.change(name, func(l *line) {
 		for _, f := range families {
@@ -275,7 +275,7 @@ func (r *rig) wantLadder(devices ...int) {
 	}
 }
 
-// wantQuiet fails when anything was done to the kernel since the last look.
+// wantQuiet fails if the kernel was changed since the last check.
 func (r *rig) wantQuiet(when string) {
 	r.t.Helper()
 	if lines := r.Journal.Take(); len(lines) > 0 {

@@ -15,9 +15,9 @@ import (
 	"swerve/target"
 )
 
-// setup is one configuration made ready for this machine.
+// setup is one configuration prepared for this machine.
 type setup struct {
-	// generation counts the configurations that were taken over, from 1.
+	// generation counts the configurations put in force, from 1.
 	generation uint64
 	cfg        *config.Config
 	uplinks    []config.Uplink
@@ -26,10 +26,12 @@ type setup struct {
 	lanes      lanes
 	layout     lane.Layout
 	engine     failover.Config
-	// targets has the uplinks' targets by their text, by which the engine names them.
+	// targets has the uplinks' targets by their text, by which the engine
+	// identifies them.
 	targets map[string]target.Target
-	// unbuilt are the targets whose method this version cannot probe by. They
-	// are left out: one that never answers would keep its uplink from being up.
+	// unbuilt are the targets whose method this version does not implement. They
+	// are left out: a target that never answers would keep its uplink from being
+	// up.
 	unbuilt []string
 	// native are the networks that were found native on the uplinks.
 	native natives
@@ -39,9 +41,9 @@ type setup struct {
 	own []netip.Addr
 }
 
-// newSetup makes a configuration ready. now are the machine's default routes, for
-// `uplinks: auto`; acting says whether this run or an earlier one has changed the
-// kernel; own are the machine's addresses; past is what is remembered.
+// newSetup prepares a configuration. now are the machine's default routes, for
+// `uplinks: auto`; acting reports whether this run or an earlier one has changed
+// the kernel; own are the machine's addresses; past is the remembered state.
 func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, past state) (setup, error) {
 	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout(), own: own, acting: acting}
 	if cfg.AutoUplinks {
@@ -49,7 +51,8 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	}
 	s.native = past.Native.retain(s.uplinks)
 	s.engine = cfg.Engine(s.uplinks, past.seen)
-	// A policy's uplinks are those that are used; candidates are probed beside them.
+	// A policy has only the uplinks that are used; candidates are probed in
+	// addition.
 	s.engine.Uplinks = append(s.engine.Uplinks, cfg.Engine(s.candidates, past.seen).Uplinks...)
 	s.targets = targetsOf(slices.Concat(s.uplinks, s.candidates))
 	s.unbuilt = s.dropTargets(func(t target.Target) bool { return !t.Method.Built() })
@@ -58,8 +61,8 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 		s.dropUnbound(now.alone6)
 	}
 	var err error
-	// Candidates have a lane reserved, so that lanes are in the order of preference
-	// and not in that of the first answers.
+	// Candidates have a lane reserved, so that lanes follow the order of preference
+	// and not that of the first answers.
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	return s, err
 }
@@ -75,9 +78,9 @@ func targetsOf(uplinks []config.Uplink) map[string]target.Target {
 	return targets
 }
 
-// dropTargets removes targets that are not to be asked from the engine's, and returns
-// their texts, sorted, each once. A quorum that the rest cannot reach becomes all of
-// the rest.
+// dropTargets removes unwanted targets from the engine's configuration, and returns
+// their texts, sorted, each once. A quorum greater than the number of remaining
+// targets becomes that number.
 func (s *setup) dropTargets(unwanted func(target.Target) bool) []string {
 	var dropped []string
 	for i := range s.engine.Uplinks {
@@ -97,15 +100,16 @@ func (s *setup) dropTargets(unwanted func(target.Target) bool) []string {
 	return slices.Compact(dropped)
 }
 
-// A target that is an address of this machine answers whatever the uplink does, so
-// it is left out; and a gateway that is one leads nowhere.
+// A target that is an address of this machine answers regardless of the uplink's
+// state, so it is left out; a gateway that is one leads nowhere.
 
 // isAmong returns a filter of targets that are among these addresses.
 func isAmong(own []netip.Addr) func(target.Target) bool {
 	return func(t target.Target) bool { return slices.Contains(own, t.Addr) }
 }
 
-// ownTargets are the targets of uplinks that are addresses of this machine, each once.
+// ownTargets returns the uplinks' targets that are addresses of this machine, each
+// once.
 func ownTargets(uplinks []config.Uplink, own []netip.Addr) []string {
 	var found []string
 	for _, u := range uplinks {
@@ -119,7 +123,7 @@ func ownTargets(uplinks []config.Uplink, own []netip.Addr) []string {
 	return slices.Compact(found)
 }
 
-// watched is what the monitor has to know of the uplinks.
+// watched returns what the monitor has to know of the uplinks.
 func (s setup) watched() []linkmon.Uplink {
 	var out []linkmon.Uplink
 	for _, u := range slices.Concat(s.uplinks, s.candidates) {
@@ -140,14 +144,14 @@ func (s setup) isCandidate(name string) bool {
 	return slices.ContainsFunc(s.candidates, func(u config.Uplink) bool { return u.Name == name })
 }
 
-// mayAct reports whether the kernel may be changed: with `uplinks: auto` and
-// fewer than two uplinks, present or not, there is nothing to choose, and a
-// machine that was never configured must not be changed for nothing. Where ours
-// stands in the kernel already, it is kept right.
+// mayAct reports whether the kernel may be changed: with `uplinks: auto` and fewer
+// than two uplinks, present or not, there is nothing to choose between, and a
+// machine that was never configured must not be changed without need. If an earlier
+// change of ours is in the kernel, it is kept up to date.
 func (s setup) mayAct() bool { return s.acting || !s.cfg.AutoUplinks || len(s.uplinks) > 1 }
 
-// mark is the packet mark of an uplink's lane, which its probes bear. It is 0 for a
-// candidate, and on a machine that must not be changed.
+// mark returns the packet mark of an uplink's lane, which its probes carry. It is 0
+// for a candidate, and on a machine that must not be changed.
 func (s setup) mark(uplink string) uint32 {
 	if !s.mayAct() || s.isCandidate(uplink) {
 		return 0
@@ -155,7 +159,7 @@ func (s setup) mark(uplink string) uint32 {
 	return s.layout.Mark(s.lanes.Uplinks[uplink])
 }
 
-// probe is how the uplink is probed.
+// probe returns how the uplink is probed.
 func (s setup) probe(uplink string) failover.ProbeConfig {
 	for _, u := range s.engine.Uplinks {
 		if u.Name == uplink {
@@ -165,7 +169,7 @@ func (s setup) probe(uplink string) failover.ProbeConfig {
 	return failover.ProbeConfig{}
 }
 
-// patience is what the uplink is configured to have.
+// patience returns the uplink's configured patience.
 func (s setup) patience(uplink string) time.Duration {
 	for _, u := range s.engine.Uplinks {
 		if u.Name == uplink {
@@ -175,7 +179,7 @@ func (s setup) patience(uplink string) time.Duration {
 	return 0
 }
 
-// configuredInterface is how the configuration names an uplink's interface.
+// configuredInterface returns the interface of an uplink as configured.
 func (s setup) configuredInterface(uplink string) string {
 	for _, u := range s.uplinks {
 		if u.Name == uplink {
@@ -185,7 +189,7 @@ func (s setup) configuredInterface(uplink string) string {
 	return ""
 }
 
-// lanesOf are the lanes of uplinks.
+// lanesOf returns the lanes of uplinks.
 func (s setup) lanesOf(uplinks []string) []lane.Lane {
 	var out []lane.Lane
 	for _, name := range uplinks {
@@ -194,7 +198,7 @@ func (s setup) lanesOf(uplinks []string) []lane.Lane {
 	return out
 }
 
-// uplinkOf finds an uplink's name by its lane.
+// uplinkOf returns the name of the uplink with a lane.
 func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 	for name, l := range s.lanes.Uplinks {
 		if l == n {
@@ -204,8 +208,8 @@ func (s setup) uplinkOf(n lane.Lane) (string, bool) {
 	return "", false
 }
 
-// configuredName is the interface's name as far as the configuration knows it: a
-// MAC address is none, and neither is an altname that is too long for a name.
+// configuredName returns the interface's configured name, or "" if it has none:
+// neither a MAC address nor an altname longer than an interface name counts as one.
 func configuredName(u config.Uplink) string {
 	if _, err := net.ParseMAC(u.Interface); err == nil || len(u.Interface) >= unix.IFNAMSIZ {
 		return ""

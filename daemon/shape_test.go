@@ -16,7 +16,7 @@ import (
 	"swerve/testenv/netns"
 )
 
-// shapeDefaults gives the default routes of wan0 and wan1 more to say.
+// shapeDefaults adds attributes to the default routes of wan0 and wan1.
 func (g *gateway) shapeDefaults(wan0, wan1 string) {
 	g.t.Helper()
 	g.sh(`ip -4 route replace default via 203.0.113.1 dev wan0 proto dhcp metric 100 ` + wan0 + `
@@ -25,7 +25,7 @@ func (g *gateway) shapeDefaults(wan0, wan1 string) {
 		ip -6 route replace default via 2001:db8:2::1 dev wan1 proto ra metric 1025 ` + wan1)
 }
 
-// ours are our default routes by a device, one a line, in all tables.
+// ours returns our default routes by a device, one a line, in all tables.
 func (g *gateway) ours(device string) []string {
 	g.t.Helper()
 	out := g.sh("ip -4 route show table all proto 83; ip -6 route show table all proto 83")
@@ -38,7 +38,7 @@ func (g *gateway) ours(device string) []string {
 	return lines
 }
 
-// awaitShape waits until every route of ours by a device says the same.
+// awaitShape waits until every route of ours by a device has the same attributes.
 func (g *gateway) awaitShape(device, want string) {
 	g.t.Helper()
 	var last []string
@@ -52,11 +52,11 @@ func (g *gateway) awaitShape(device, want string) {
 			return
 		}
 	}
-	g.t.Fatalf("the routes by %s do not say %q:\n%s", device, want, strings.Join(last, "\n"))
+	g.t.Fatalf("the routes by %s do not have %q:\n%s", device, want, strings.Join(last, "\n"))
 }
 
-// What a learnt default says comes along into every route, follows its changes, and is
-// put back where others change it.
+// The attributes of a learned default route are copied to every route of ours,
+// follow its changes, and are restored if others change them.
 func TestShapeComesAlong(t *testing.T) {
 	g := newGateway(t)
 	const many = "mtu lock 1400 window 60000 advmss 1300 hoplimit 60 initcwnd 20 rto_min lock 40ms initrwnd 30 quickack 1 congctl reno"
@@ -99,8 +99,8 @@ func hasProblem(s *control.Status, code, object string) bool {
 	return false
 }
 
-// A provider that drops packets over 1400 bytes without a word: uploads work with the
-// daemon as before it, of a LAN client and of the gateway, by each uplink.
+// A provider silently drops packets over 1400 bytes: uploads of a LAN client and of
+// the gateway work by each uplink as they did without the daemon.
 func TestUploadsByASmallMTU(t *testing.T) {
 	g := newGateway(t)
 	lan := netns.New(t)
@@ -151,7 +151,8 @@ func TestUploadsByASmallMTU(t *testing.T) {
 	uploads("without the daemon")
 }
 
-// sink is a server behind the providers that tells each client how many bytes it sent.
+// sink runs a server behind the providers that reports to each client how many
+// bytes it received from it.
 func (g *gateway) sink(address string) netip.AddrPort {
 	g.t.Helper()
 	l, err := g.isp.Listen("tcp", net.JoinHostPort(address, "0"))
@@ -173,7 +174,7 @@ func (g *gateway) sink(address string) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// upload sends 300,000 bytes and waits until the server says that it has them.
+// upload sends 300,000 bytes and waits until the server confirms them.
 func upload(t *testing.T, ns *netns.NS, to netip.AddrPort, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
@@ -196,8 +197,8 @@ func upload(t *testing.T, ns *netns.NS, to netip.AddrPort, within time.Duration)
 	return err
 }
 
-// An uplink that the kernel does not have, or by a name that no rule can hold, keeps the
-// others from nothing.
+// An uplink whose interface does not exist, or has a name that no rule can hold,
+// does not affect the others.
 func TestAbsentAltnameKeepsNothingBack(t *testing.T) {
 	g := newGateway(t)
 	g.uplinks("- {name: stick, interface: modem-usb-stick-left}\n  - {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1}")
@@ -214,7 +215,7 @@ func TestAbsentAltnameKeepsNothingBack(t *testing.T) {
 			t.Fatal("fiber's flows are not let go of")
 		}
 	}
-	// It comes, by another name.
+	// The interface appears, under another name.
 	g.sh("ip link add wwx1 type veth peer name wwx2; ip link property add dev wwx1 altname modem-usb-stick-left; ip link set wwx1 up")
 	for begin := time.Now(); !strings.Contains(g.sh("ip -4 rule"), "oif wwx1"); time.Sleep(20 * time.Millisecond) {
 		if time.Since(begin) > 30*time.Second {
@@ -226,7 +227,8 @@ func TestAbsentAltnameKeepsNothingBack(t *testing.T) {
 	}
 }
 
-// Under `uplinks: auto` a default that two interfaces share is one tier, by its weights.
+// Under `uplinks: auto` a default route that two interfaces share becomes one tier,
+// with its weights.
 func TestAutoSharesATier(t *testing.T) {
 	g := newGateway(t)
 	g.sh(`ip -4 route del default; ip -4 route del default; ip -6 route flush default

@@ -8,7 +8,7 @@ import (
 	"swerve/routing"
 )
 
-// The end of the daemon is none for the traffic.
+// The end of the daemon does not interrupt the traffic.
 func TestShutdownLeavesTheKernelAlone(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -28,7 +28,7 @@ func TestShutdownLeavesTheKernelAlone(t *testing.T) {
 	})
 }
 
-// It ends also while it works: in the middle of a failover.
+// It can end while it works, too: in the middle of a failover.
 func TestShutdownAtAnyMoment(t *testing.T) {
 	for step := range 13 {
 		inBubble(t, twoUplinks, func(t *testing.T, r *rig) {

@@ -11,7 +11,8 @@ import (
 	"swerve/testenv/fake"
 )
 
-// lastOf and firstOf are the places of lines that hold a text; -1 for none.
+// lastOf and firstOf return the index of the last or first line that contains a
+// text; -1 if there is none.
 func firstOf(lines []string, text string) int {
 	return slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, text) })
 }
@@ -51,7 +52,7 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 		}
 		events := r.take()
 		if n := len(ofType(events, control.EventDaemon)); n != 1 {
-			t.Errorf("told %d times that it started", n)
+			t.Errorf("reported %d times that it started", n)
 		}
 		if n := len(ofType(events, control.EventRepair)) + len(ofType(events, control.EventSwitch)); n > 0 {
 			t.Errorf("switches or repairs at a start: %+v", events)
@@ -89,8 +90,8 @@ func TestRestartMovesNothing(t *testing.T) {
 	})
 }
 
-// Who carries is read from the kernel, also where nobody is lost and the file
-// prefers another.
+// The carrying uplink is read from the kernel, even if no uplink is lost and the
+// file prefers another.
 func TestRestartKeepsWhoCarries(t *testing.T) {
 	inBubble(t, twoUplinks+"failback: {mode: manual}\n", func(t *testing.T, r *rig) {
 		r.start()
@@ -108,8 +109,8 @@ func TestRestartKeepsWhoCarries(t *testing.T) {
 	})
 }
 
-// A daemon may die at any moment, also between two ops of its first start. The
-// next one ends what it began.
+// A daemon may be killed at any moment, even between two ops of its first start.
+// The next one completes its work.
 func TestStartThatIsKilled(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()

@@ -16,12 +16,12 @@ import (
 	"swerve/failover"
 )
 
-// The state file: what must outlive the daemon and cannot be read from the
-// kernel for certain.
+// The state file: what must outlive the daemon and cannot be read reliably from the
+// kernel.
 const (
 	stateFile    = "state.json"
 	stateVersion = 1
-	stateLimit   = 1 << 20 // bytes; ours has a few kilobytes
+	stateLimit   = 1 << 20 // bytes; a normal one has a few kilobytes
 )
 
 // state is the content of the state file. It is a value: its maps are replaced,
@@ -29,29 +29,30 @@ const (
 type state struct {
 	Version int   `json:"version"`
 	Lanes   lanes `json:"lanes"`
-	// Seen names, by uplink, the families that it was ever offered in.
+	// Seen has, by uplink, the families that it has ever been offered in.
 	Seen map[string][]string `json:"seen"`
 	// Native are the networks that were found native, by uplink.
 	Native natives `json:"native,omitempty"`
-	// Auto are the interfaces that `uplinks: auto` took, the preferred first.
+	// Auto are the interfaces accepted under `uplinks: auto`, the preferred one
+	// first.
 	Auto []autoUplink `json:"auto,omitempty"`
-	// Patience is, by uplink and family, what stalls have taught beyond the
+	// Patience is, by uplink and family, what was learned from stalls beyond the
 	// configured patience.
 	Patience map[string]map[string]learnt `json:"patience,omitempty"`
 	// LastSwitch is the last switch of all runs; nil until there was one.
 	LastSwitch *control.Switch `json:"last_switch,omitempty"`
 }
 
-// learnt is a patience that was learnt.
+// learnt is a learned patience.
 type learnt struct {
 	// MS is the patience in milliseconds.
 	MS int64 `json:"ms"`
-	// Since is when it was learnt, or last halved, by the wall clock.
+	// Since is when it was learned, or last halved, by the wall clock.
 	Since time.Time `json:"since"`
 }
 
-// loadState reads the state file of a folder. A missing file is an empty
-// state. With an error the empty state is returned too, and the daemon runs on.
+// loadState reads the state file of a folder. A missing file yields an empty state.
+// With an error the empty state is returned as well, and the daemon continues.
 func loadState(folder string) (state, error) {
 	path := filepath.Join(folder, stateFile)
 	file, err := os.Open(path)
@@ -73,7 +74,7 @@ func loadState(folder string) (state, error) {
 	return s, nil
 }
 
-// decodeState parses a state file and refuses what this version could not have
+// decodeState parses a state file and rejects one that this version could not have
 // written.
 func decodeState(data []byte) (state, error) {
 	if len(data) > stateLimit {
@@ -112,8 +113,8 @@ func decodeState(data []byte) (state, error) {
 	return s, nil
 }
 
-// save writes the state file whole or not at all. A file that could not be
-// read before is kept beside it, with ".bad" at its end.
+// save writes the state file atomically. A file that could not be read before is
+// kept beside it, with the suffix ".bad".
 func (s state) save(folder string, keepBad bool) error {
 	path := filepath.Join(folder, stateFile)
 	if err := s.write(folder, path, keepBad); err != nil {
@@ -135,7 +136,7 @@ func (s state) write(folder, path string, keepBad bool) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary.Name()) // fails once it has its final name
+	defer os.Remove(temporary.Name()) // fails once the file has its final name
 	_, err = temporary.Write(append(data, '\n'))
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
 	if err != nil {
@@ -154,8 +155,8 @@ func (s state) seen(uplink string, f failover.Family) bool {
 	return slices.Contains(s.Seen[uplink], f.String())
 }
 
-// withView returns the state with what the view adds to it: the families that were
-// offered, and the patience that was learnt.
+// withView returns the state with the view's additions: the families that were
+// offered, and the learned patience.
 func (s state) withView(view failover.View, now setup, today time.Time) state {
 	seen, patience := maps.Clone(s.Seen), map[string]map[string]learnt{}
 	if seen == nil {
@@ -187,16 +188,15 @@ func (s state) withView(view failover.View, now setup, today time.Time) state {
 	return s
 }
 
-// What is learnt is forgotten as in the engine, also while the daemon does not
-// run: it halves each month that passes without another stall.
+// Learned patience decays as in the engine, even while the daemon does not run: it
+// halves with each month that passes without another stall.
 const (
 	mostLearnt = 2 * time.Second
 	forgetting = 30 * 24 * time.Hour
 )
 
-// patience is what had been learnt, by uplink and family, as far as it is not
-// forgotten by now. A time in the future, of a wall clock that was not set yet,
-// counts as now.
+// patience returns what remains of the learned patience, by uplink and family. A
+// time in the future, recorded before the wall clock was set, counts as now.
 func (s state) patience(today time.Time) map[string][2]time.Duration {
 	out := map[string][2]time.Duration{}
 	for name, families := range s.Patience {

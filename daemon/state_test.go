@@ -120,7 +120,7 @@ func TestWithView(t *testing.T) {
 	}
 }
 
-// What was learnt halves each month, whether the daemon runs or not.
+// Learned patience halves each month, whether the daemon runs or not.
 func TestLearntPatience(t *testing.T) {
 	today := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC)
 	for ago, want := range map[time.Duration]time.Duration{
@@ -155,7 +155,8 @@ func FuzzDecodeState(f *testing.F) {
 	})
 }
 
-// The last switch of all runs is served after a restart; the count is this run's.
+// The last switch of all runs is reported after a restart; the count is that of
+// this run.
 func TestLastSwitchOutlivesTheDaemon(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden compares got with a file of testdata, or rewrites that.
+// golden compares got with a file in testdata, or rewrites that file.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -39,8 +39,8 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// asJSON is the status as clients see it, but for what differs from run to run, or
-// with each change of the engine's rhythm.
+// asJSON returns the status as clients see it, without what differs from run to
+// run, or with each change of the engine's timing.
 func (r *rig) asJSON() []byte {
 	s := *r.status()
 	s.Daemon.PID = 1
@@ -69,7 +69,7 @@ func TestStatusJSON(t *testing.T) {
 	})
 }
 
-// The switch that the status tells is the newest, as its event told it.
+// The last switch in the status is the newest one, with the values of its event.
 func TestStatusTellsTheLastSwitch(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -83,7 +83,7 @@ func TestStatusTellsTheLastSwitch(t *testing.T) {
 	})
 }
 
-// An instant of the past is told as the same time whenever it is told.
+// A past instant is always reported as the same time.
 func TestStatusKeepsItsTimes(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.after(time.Nanosecond * 999_999)
@@ -102,8 +102,8 @@ func TestStatusKeepsItsTimes(t *testing.T) {
 	})
 }
 
-// The wall clock may be set: what is past is told by it as it goes now. That it
-// is read twice, some time apart, is no reason to tell another time.
+// The wall clock may be set: past instants are then reported by its new setting.
+// The small delay between two readings of it must not change a reported time.
 func TestClockTellsOneTime(t *testing.T) {
 	begin := time.Now()
 	c := clock{start: begin.Add(-time.Hour), today: time.Now}
@@ -118,7 +118,7 @@ func TestClockTellsOneTime(t *testing.T) {
 	}
 	c.epoch = c.epoch.Add(-time.Minute) // as if the clock had been set since
 	if again := c.wall(0); again.Sub(first).Abs() > clockSlack {
-		t.Errorf("a clock that was set is told as %v, want %v", again, first)
+		t.Errorf("after the clock was set the time is %v, want %v", again, first)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestCounters(t *testing.T) {
 	})
 }
 
-// A counter that begins anew, or is another device's, tells no rate.
+// A counter that restarts, or belongs to another device, yields no rate.
 func TestCountersThatBeginAnew(t *testing.T) {
 	c := newCounters(nil, nil)
 	at := time.Now()
@@ -173,7 +173,7 @@ func TestCountersThatBeginAnew(t *testing.T) {
 	}
 }
 
-// What cannot be read is unknown, not what it was.
+// Counters that cannot be read are unknown, rather than unchanged.
 func TestCountersThatCannotBeRead(t *testing.T) {
 	var gone error
 	c := newCounters(func(int) (uint64, uint64, error) { return 1, 1, gone },
@@ -186,11 +186,11 @@ func TestCountersThatCannotBeRead(t *testing.T) {
 	gone = errors.New("gone")
 	c.sample(time.Now())
 	if got := c.of("fiber"); got.NewFlows != nil || got.RxBytes != nil {
-		t.Errorf("told although it cannot be read: %+v", got)
+		t.Errorf("reported although it cannot be read: %+v", got)
 	}
 }
 
-// The time between an event and the decision on it is the evidence's.
+// The time between an event and the decision on it belongs to the evidence.
 func TestDecidedAt(t *testing.T) {
 	change := &failover.SwitchChange{Evidence: 5 * time.Millisecond}
 	health := &failover.HealthChange{Evidence: -1}
@@ -207,7 +207,7 @@ func TestDecidedAt(t *testing.T) {
 	}
 }
 
-// Clients ask from many goroutines, while the loop works.
+// Clients ask for the status from many goroutines, while the loop works.
 func TestStatusIsSafeForAll(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
@@ -247,6 +247,6 @@ func TestSummary(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if strings.Contains(summary(view), "\n") {
-		t.Error("systemd takes one line")
+		t.Error("the summary must be one line")
 	}
 }

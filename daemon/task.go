@@ -16,17 +16,18 @@ import (
 // task is a part of the daemon with a goroutine of its own.
 type task struct {
 	name string
-	// run works until ctx ends, and returns nil then; else why it cannot go on.
+	// run works until ctx ends, and then returns nil; otherwise it returns the
+	// reason why it cannot continue.
 	run func(ctx context.Context) error
-	// ready is closed once the task does its work; nil where it does from the
+	// ready is closed once the task does its work; nil if it does so from the
 	// beginning.
 	ready <-chan struct{}
 }
 
-// String returns the task's name, as in errors and problems.
+// String returns the task's name, as it appears in errors and problems.
 func (t task) String() string { return t.name }
 
-// Run runs the task, and names it in its error.
+// Run runs the task, and adds its name to its error.
 func (t task) Run(ctx context.Context) error {
 	if err := t.run(ctx); err != nil {
 		return fmt.Errorf("%s: %w", t, err)
@@ -80,14 +81,14 @@ func (t tasks) run(ctx context.Context, ready func(context.Context)) error {
 }
 
 // The pace at which a failing optional task is restarted: the pause doubles with
-// each failure, and a task that ran for taskCalm is well again.
+// each failure, and is reset once a task has run for taskCalm.
 const (
 	restartFirst = time.Second
 	restartMost  = time.Minute
 	taskCalm     = time.Minute
 )
 
-// supervise runs an optional task, again and again where it fails, until ctx ends.
+// supervise runs an optional task until ctx ends, and restarts it if it fails.
 func (t tasks) supervise(ctx context.Context, o task) {
 	for pause := restartFirst; ctx.Err() == nil; pause = min(2*pause, restartMost) {
 		begin := time.Now()
@@ -109,8 +110,8 @@ func (t tasks) supervise(ctx context.Context, o task) {
 	}
 }
 
-// attempt runs a task once. A panic is an error: what is optional must not end
-// the daemon.
+// attempt runs a task once. A panic is returned as an error: an optional task must
+// not end the daemon.
 func (t tasks) attempt(ctx context.Context, o task) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -123,7 +124,7 @@ func (t tasks) attempt(ctx context.Context, o task) (err error) {
 // report sets or clears the problem of a task that fails.
 func (t tasks) report(o task, cause error) {
 	if cause != nil {
-		line, _, _ := strings.Cut(cause.Error(), "\n") // a panic has its stack in the log
+		line, _, _ := strings.Cut(cause.Error(), "\n") // a panic's stack is in the log
 		cause = fmt.Errorf("a part of the daemon failed, and failover goes on without it: %s", line)
 	}
 	t.problems.set(o.String(), "part-failed", control.Warning, cause,

@@ -21,7 +21,7 @@ func (t tasks) standing() []control.Problem { return t.problems.list(time.Unix(0
 
 func untilDone(ctx context.Context) error { <-ctx.Done(); return nil }
 
-// A vital task that fails ends all others, and its error names it.
+// A vital task that fails ends all others, and the error names it.
 func TestVitalTaskEndsTheDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
@@ -38,8 +38,9 @@ func TestVitalTaskEndsTheDaemon(t *testing.T) {
 	})
 }
 
-// An optional task that fails or panics is a problem, is started again ever more
-// slowly, and ends nothing. Once it has run for a while it is a problem no more.
+// An optional task that fails or panics is reported as a problem, restarted at
+// growing intervals, and ends nothing else. Once it has run for a while the problem
+// is cleared.
 func TestOptionalTaskIsRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newTasks()

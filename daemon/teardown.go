@@ -10,14 +10,14 @@ import (
 	"swerve/routing"
 )
 
-// Teardown removes everything of ours from the kernel and puts the sysctls back.
-// It refuses while a daemon runs in this network namespace. What could not be
-// removed is in the error; the rest is gone then all the same.
+// Teardown removes everything of ours from the kernel and restores the sysctls. It
+// refuses while a daemon runs in this network namespace. The error lists what could
+// not be removed; the rest is removed regardless.
 //
-// A configuration with problems does not keep it from that, since what is ours is
-// known by its protocol and its name. It only says whose marks the flows bear,
-// and by the socket where the sysctls' old values lie; the defaults' are taken
-// then.
+// A configuration with problems does not prevent it, since our objects are
+// identified by their protocol and name. The configuration only supplies the layout
+// of the marks and, through the socket's path, the place of the sysctls' old
+// values; if it has problems, the defaults are used.
 func Teardown(o Options) error {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
@@ -39,13 +39,13 @@ func Teardown(o Options) error {
 	return teardown(kernel, &filter, cfg.Layout(), sysctlFile(socket))
 }
 
-// filterRemover is the packet filter as teardown sees it.
+// filterRemover is the part of the packet filter that teardown uses.
 type filterRemover interface {
 	Teardown(lane.Layout) error
 }
 
-// teardown goes from the outside in: first no packet is led into our tables,
-// then the tables go, then what marks packets, then the settings.
+// teardown reverses the order of a start: first the rules, so that no packet is led
+// into our tables, then the tables, then the marking, then the settings.
 func teardown(kernel routing.Kernel, filter filterRemover, layout lane.Layout, settings string) error {
 	_, routed := routing.Teardown(kernel)
 	filtered := filter.Teardown(layout)

@@ -14,33 +14,34 @@ import (
 	"swerve/routing"
 )
 
-// move is a pair of lanes that was lost in a switch, with what there is to do.
+// move is a pair of lanes that was lost in a switch, with the work to be done for
+// it.
 type move struct {
 	layout lane.Layout
 	pair   firewall.Pair
-	// uplink and policy by name, for the event.
+	// uplink and policy are the names for the event.
 	uplink, policy string
 	// parts are the families in which it was lost.
 	parts []part
 }
 
-// part is what there is to do of a move in one family.
+// part is the work of a move in one family.
 type part struct {
 	family failover.Family
-	// addresses of this machine whose sockets go with the uplink.
+	// addresses are those of this machine whose sockets are closed with the uplink.
 	addresses []netip.Addr
-	// ways are the interfaces that the flows leave by from now on.
+	// ways are the interfaces by which the flows leave from now on.
 	ways []string
 }
 
-// heal gives lanes to flows that began while our table was missing.
+// heal assigns lanes to flows that began while our table was missing.
 type heal struct{ goal firewall.Goal }
 
 // job is a move or a heal.
 type job interface{ carryOut(*worker) }
 
-// worker does what may take long after a switch, in a goroutine of its own, one
-// job after the other.
+// worker does the work after a switch that may take long, in a goroutine of its
+// own, one job after the other.
 type worker struct {
 	flows  Flows
 	routes routing.Kernel
@@ -48,9 +49,9 @@ type worker struct {
 	queue  chan job
 }
 
-// workerQueue bounds the jobs that wait. More than uplinks times policies times
-// families at once means that they flap faster than flows can be deleted; those
-// beyond are dropped, and the packet filter alone ends their flows.
+// workerQueue bounds the queued jobs. More than uplinks times policies times
+// families at once means that they flap faster than flows can be deleted; further
+// jobs are dropped, and only the packet filter then ends their flows.
 const workerQueue = 1024
 
 func newWorker(f Flows, routes routing.Kernel, events Publisher) *worker {
@@ -79,8 +80,8 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
-// carryOut ends what waits for a reset first, and deletes entries last: that takes
-// long where there are many, and nothing waits for it.
+// carryOut first ends the flows that need a reset, and deletes entries last: that
+// takes long if there are many, and nothing waits for it.
 func (v move) carryOut(w *worker) {
 	begin := time.Now()
 	var families []failover.Family
@@ -107,17 +108,18 @@ func (v move) carryOut(w *worker) {
 	}
 }
 
-// holdBack keeps flows of which the kernel has forgotten the entries from being sent by
-// other uplinks for a while.
+// holdBack prevents other uplinks from sending flows whose entries the kernel has
+// deleted, for a while.
 type holdBack struct {
 	interfaces []string
 	wait       time.Duration
 }
 
-// carryOut holds. Where that fails, some TCP sessions are reset by their servers.
+// carryOut holds the flows. If that fails, some TCP sessions are reset by their
+// servers.
 func (h holdBack) carryOut(w *worker) { _ = w.flows.Hold(h.interfaces, h.wait) }
 
-// carryOut heals, and reports it where there was something to heal.
+// carryOut heals flows, and reports it if there were any to heal.
 func (h heal) carryOut(w *worker) {
 	begin := time.Now()
 	n, err := w.flows.Heal(h.goal)
@@ -152,8 +154,8 @@ func (v move) event(f failover.Family, took time.Duration, closed int, err error
 	return control.Event{Time: control.At(time.Now()), Detail: detail}
 }
 
-// together adds a move, to that of the other family where the same pair is lost in
-// both: with many flows, finding them is what takes long.
+// together adds a move, merging it with that of the other family if the same pair
+// is lost in both: with many flows, finding them takes the longest.
 func together(moves []move, v move) []move {
 	i := slices.IndexFunc(moves, func(m move) bool { return m.pair == v.pair })
 	if i < 0 {
