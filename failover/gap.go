@@ -6,36 +6,37 @@ import (
 	"time"
 )
 
-// A link can lose for a moment what it needs: a DHCP client deletes the address at a
-// renewal and adds it again, a network manager is restarted, a default route is
-// withdrawn. New flows leave such a path at once. Its sessions stay for the patience,
-// and where it is whole again by then, with a source that it had, nothing has
-// happened.
+// A link can briefly lose its source address or gateway: a DHCP client deletes the
+// address at a renewal and adds it again, a network manager is restarted, a default
+// route is withdrawn. New flows leave such a path at once. Its sessions stay for
+// the patience; if the path is complete again by then, with one of its previous
+// sources, nothing is reported.
 
 const (
-	// pendingTime is how long an address that the kernel checks for duplicates is
-	// waited for; the check takes one to two seconds.
+	// pendingTime is how long to wait for an address that the kernel checks for
+	// duplicates; the check takes one to two seconds.
 	pendingTime = 3 * time.Second
-	// lookAfter is how long a gateway may be withdrawn until that is a reason to look.
+	// lookAfter is how long a gateway may be withdrawn before the path is
+	// suspected.
 	lookAfter = 5 * time.Second
 )
 
-// gap is the time in which a path that carried lacks its source or its next hop.
+// gap is the period in which a path that carried lacks its source or its next hop.
 type gap struct {
 	open  bool
 	since Instant
-	// sources that it had before.
+	// sources are the source addresses that it had before.
 	sources []netip.Prefix
 	// innocent: it answered when the gap began.
 	innocent bool
-	// healed: the gap has ended, with a source of before; the path has yet to
-	// conclude from it.
+	// healed: the gap has ended, with one of the previous sources; the path has yet
+	// to be judged by that.
 	healed bool
 }
 
-// followLink opens a gap where the link has lapsed since it was as before, ends it
-// where the link is whole or cut, and notes since when the gateway is withdrawn. It
-// comes before what was in flight becomes void.
+// followLink opens a gap if the link has lost its source or next hop since before,
+// ends it if the link is complete or down, and records since when the gateway is
+// withdrawn. It must be called before the probes in flight become void.
 func (p *path) followLink(t *turn, before *FamilyLink) {
 	link, now := &p.up.link, &p.up.link.Family[p.family]
 	there := link.Present && link.AdminUp && link.Carrier
@@ -46,7 +47,7 @@ func (p *path) followLink(t *turn, before *FamilyLink) {
 			slices.ContainsFunc(now.Sources(), func(a netip.Prefix) bool { return slices.Contains(p.gap.sources, a) })
 		p.gap = gap{healed: healed && p.state == Shunned}
 		if there && p.state == Shunned {
-			p.silent = t.now // another source has its own time to be answered
+			p.silent = t.now // a new source has its own time to be answered
 		}
 	case there && !now.Offered() && before.Offered() && (p.class().Answering() || p.state == Shunned):
 		p.gap = gap{open: true, since: t.now, sources: before.Sources(), innocent: p.class().Answering()}
@@ -62,7 +63,7 @@ func (p *path) followLink(t *turn, before *FamilyLink) {
 	}
 }
 
-// gapEnd is when a gap is a down.
+// gapEnd returns when a gap becomes a down.
 func (p *path) gapEnd() Instant {
 	wait := p.patience.now
 	if p.up.link.Family[p.family].Pending {
@@ -71,8 +72,8 @@ func (p *path) gapEnd() Instant {
 	return p.gap.since + wait
 }
 
-// look makes a gateway that is withdrawn for long a reason for suspicion, once: what
-// is proven by that is for the probes to say.
+// look makes the path suspect, once, if its gateway has been withdrawn for long:
+// probes then decide whether it still works.
 func (p *path) look(now Instant) {
 	if p.withdrawn == never || p.looked || now < p.withdrawn+lookAfter || !p.schedule.probing {
 		return
@@ -83,9 +84,10 @@ func (p *path) look(now Instant) {
 	}
 }
 
-// stranger reports whether the path was never known to answer since its link came,
-// by an earlier run neither. It may be slow to start; nobody has sessions there. One
-// that is unknown because no probe can be sent is what it was before.
+// stranger reports whether the path was never known to answer since its link
+// appeared, not even by an earlier run. It may be slow to start, and has no
+// sessions. A path that is unknown because no probe can be sent is judged by its
+// previous state.
 func (p *path) stranger() bool {
 	return p.state == Unknown && !p.vouched && !(p.unsent.blind && p.unsent.base.Answering())
 }

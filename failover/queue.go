@@ -2,22 +2,23 @@ package failover
 
 import "time"
 
-// A queue that the uplink's own traffic fills makes answers late, and is no outage.
-// Answers that are as late as those before, or as the last one showed, are waited for.
+// If the uplink's own traffic fills a queue, answers arrive late, and that is not
+// an outage. The engine waits for answers that are as late as previous ones, or as
+// the last one indicates.
 
 const (
-	// mostDelay bounds the delay that is waited for.
+	// mostDelay bounds the delay of answers to wait for.
 	mostDelay = 4 * time.Second
-	// leastQueueing is the delay from which on it adds to the patience: without a queue
-	// few paths have it.
+	// leastQueueing is the delay above which it adds to the patience: without a
+	// queue few paths have such a delay.
 	leastQueueing = 200 * time.Millisecond
-	// mostReceiving bounds for how long what established flows receive holds a
-	// shunning, or a down, off, without an answer of any target.
+	// mostReceiving bounds how long traffic received by established flows can
+	// postpone a shunning, or a down, without an answer from any target.
 	mostReceiving = 6 * time.Second
 )
 
-// queueing is by how much the last answer's delay lengthens the patience: the first
-// unanswered probe may be answered that late.
+// queueing returns the time by which the last answer's delay extends the patience:
+// the first unanswered probe may be answered as late as that.
 func (p *path) queueing() time.Duration {
 	if p.delay < leastQueueing {
 		return 0
@@ -25,9 +26,9 @@ func (p *path) queueing() time.Duration {
 	return p.delay
 }
 
-// deadline is the age at which a probe is late. Where the last answer came so late
-// that its probe counted as lost, others may come as late, and half as much later
-// while the queue still grows.
+// deadline returns the age at which a probe is late. If the last answer came so
+// late that its probe counted as lost, others may be as late, and half as much
+// again while the queue still grows.
 func (p *path) deadline(f *flight) time.Duration {
 	lost := p.up.cfg.Probe.LostAfter
 	if p.delay >= lost {

@@ -10,8 +10,9 @@ import (
 	"swerve/testenv/simulator"
 )
 
-// fill has a queue on fiber that grows by so much a second up to a length, falls to
-// 0.7 of it there, and so on, as TCP's streams do; loss is what it drops when full.
+// fill makes a queue on fiber that grows at a rate per second up to a length, falls
+// to 0.7 of it there, and so on, as TCP streams cause; loss is the fraction dropped
+// when it is full.
 func (w *world) fill(until Instant, length time.Duration, growth, loss float64) {
 	const every = 10 * time.Millisecond
 	queued, full := time.Duration(0), 0
@@ -23,7 +24,7 @@ func (w *world) fill(until Instant, length time.Duration, growth, loss float64) 
 			dropping = loss
 			if full > 20 { // the senders notice after a round trip
 				queued, full = length*7/10, 0
-				growth = min(growth, 0.2) // no slow start any more
+				growth = min(growth, 0.2) // slow start has ended
 			} else {
 				queued = length
 			}
@@ -33,9 +34,9 @@ func (w *world) fill(until Instant, length time.Duration, growth, loss float64) 
 	}
 }
 
-// An uplink whose own user fills its queue is not down: any answer, however late, is
-// proof of life, and no flow tells that anything is received. Nor is it suspected at
-// each probe.
+// An uplink whose queue is filled by its own user is not down: any answer, however
+// late, proves that it works, and no flow reports received traffic. Nor is it
+// suspected at each probe.
 func TestFilledQueues(t *testing.T) {
 	one := DefaultConfig()
 	if err := configure(&one, []string{"ipv4"}); err != nil {
@@ -82,7 +83,8 @@ func TestFilledQueues(t *testing.T) {
 	}
 }
 
-// What established flows receive holds a shunning off for six seconds and no longer.
+// Traffic received by established flows postpones a shunning for six seconds and no
+// longer.
 func TestReceivingIsBounded(t *testing.T) {
 	onset := 20 * time.Second
 	moved := time.Duration(0)

@@ -5,23 +5,26 @@ import (
 	"net/netip"
 )
 
-// Shape is what a default route says about the packets that take it, beside where
-// they go. The engine does not look at it: it is learnt with a gateway, and goes
-// into every route of ours by that gateway. The zero value says nothing.
+// Shape holds the attributes of a default route that affect the packets that use
+// it, beside where it leads. The engine does not use it: it is learned with a
+// gateway, and copied to every route of ours by that gateway. The zero value sets
+// nothing.
 type Shape struct {
-	// Metrics are the route's metrics by their numbers in the kernel (RTAX_MTU and so
-	// on, see rtnetlink(7)), in the kernel's units. 0: not told. Metrics[1] has the
-	// bits of those that are locked.
+	// Metrics are the route's metrics by their numbers in the kernel (RTAX_MTU and
+	// so on, see rtnetlink(7)), in the kernel's units; 0 means not set. Metrics[1]
+	// has the bits of those that are locked.
 	Metrics [18]uint32
-	// Congestion names the algorithm of TCP's congestion control; empty: not told.
+	// Congestion is the name of the TCP congestion control algorithm; empty if not
+	// set.
 	Congestion string
-	// Source is the preferred source address; invalid: not told.
+	// Source is the preferred source address; invalid if not set.
 	Source netip.Addr
-	// Realm is the IPv4 route's realm, of the source in the upper half; 0: none.
+	// Realm is the IPv4 route's realm, with the source's in the upper half; 0 if
+	// none.
 	Realm uint32
 }
 
-// The numbers of metrics that are named in code. All others are carried as they are.
+// The numbers of the metrics that the code names. All others are copied unchanged.
 const (
 	MetricLock     = 1
 	MetricMTU      = 2
@@ -37,11 +40,11 @@ const (
 	MetricQuickAck = 15
 )
 
-// Override is what a configuration says of an uplink's [Shape] in one family.
+// Override is the configured part of an uplink's [Shape] in one family.
 type Override struct {
-	// Shape has the values. A Congestion or a Source that is set is told.
+	// Shape has the values. Congestion and Source override if they are set.
 	Shape Shape
-	// Told has the bits of the metrics that are told, also where they are 0.
+	// Told has the bits of the configured metrics, including those that are 0.
 	Told uint32
 }
 
@@ -51,9 +54,9 @@ func (o *Override) Tell(metric int, value uint32) {
 	o.Told |= 1 << metric
 }
 
-// Overridden returns the shape with what a configuration tells in place of what was
-// learnt. A metric that was locked stays locked; rto_min has no effect otherwise, so
-// it always is.
+// Overridden returns the shape with the configured values in place of the learned
+// ones. A metric that was locked stays locked; rto_min has no effect otherwise, so
+// it is always locked.
 func (s Shape) Overridden(o Override) Shape {
 	for n := range s.Metrics {
 		if o.Told&(1<<n) != 0 {
@@ -70,14 +73,14 @@ func (s Shape) Overridden(o Override) Shape {
 	return s
 }
 
-// least are the metrics of which a shared route has the least that any of its hops
-// has: too much of them loses packets, too little costs some speed.
+// least are the metrics for which a shared route uses the least value of its hops:
+// too large a value loses packets, too small a value costs some speed.
 const least = 1<<MetricMTU | 1<<MetricWindow | 1<<MetricSSThresh | 1<<MetricCwnd |
 	1<<MetricAdvMSS | 1<<MetricInitCwnd | 1<<MetricInitRwnd
 
-// Shared returns the shape of one route by several uplinks, of which the kernel keeps
-// one for all hops: the least of the sizes that are told, and of all else what both
-// agree on.
+// Shared returns the shape of one route by several uplinks, of which the kernel
+// keeps one for all hops: for sizes the least of those set, for everything else the
+// value on which both agree.
 func (s Shape) Shared(o Shape) Shape {
 	locked := s.Metrics[MetricLock] | o.Metrics[MetricLock]
 	for n, a := range s.Metrics {

@@ -3,35 +3,35 @@ package failover
 import "time"
 
 const (
-	// unsentAfter is how long no probe of a path can be sent until nothing is known
-	// of it.
+	// unsentAfter is how long no probe of a path can be sent before its state
+	// becomes unknown.
 	unsentAfter = 5 * time.Second
-	// unansweredAfter is for how long traffic without any answer has to leave by a
-	// path that cannot be probed, at most, until it counts as silent.
+	// unansweredAfter bounds how long traffic has to leave without any answer by a
+	// path that cannot be probed before the path counts as silent.
 	unansweredAfter = 800 * time.Millisecond
 	// witnessFor is how long a suspicion of a path that cannot be probed waits for
-	// another witness.
+	// other evidence.
 	witnessFor = 2 * time.Second
-	// blindFor is how long a path that cannot be probed stays down by what other
-	// witnesses said once: none of them says when it works again.
+	// blindFor is how long a path that cannot be probed stays down on other
+	// evidence, since none of it shows when the path works again.
 	blindFor = 30 * time.Second
 )
 
 // unsent is what is known of the probes of a path that this machine could not send.
 type unsent struct {
-	// since is when the first of those failed that no sending has followed; never
-	// where the last probe was sent.
+	// since is when the first of the failures happened since the last probe that
+	// was sent; never if the last probe was sent.
 	since Instant
-	// errno names the last one's error, as EPERM; empty where it had none. cause is
-	// in words.
+	// errno is the name of the last error, such as EPERM, or empty if it had none;
+	// cause describes it in words.
 	errno, cause string
-	// blind: for unsentAfter no probe could be sent, so nothing is known of the path
-	// but what other witnesses say. base is the state in which that found it, by
-	// which it is still ranked: what could not be asked is no evidence.
+	// blind: for unsentAfter no probe could be sent, so only other evidence is
+	// known of the path. base is the state that it had then, by which it is still
+	// ranked: failing to send a probe is no evidence.
 	blind bool
 	base  State
-	// unresolved is when the gateway last did not resolve, unanswered when a hint last
-	// said that traffic was without an answer for long enough.
+	// unresolved is when the gateway last failed to resolve, unanswered when a hint
+	// last reported traffic without an answer for long enough.
 	unresolved, unanswered Instant
 }
 
@@ -48,13 +48,13 @@ func (p *path) notSent(now Instant, target int, ev ProbeNotSent) {
 	p.unsent.errno, p.unsent.cause = ev.Errno, ev.Cause
 }
 
-// wasSent notes that a probe of a target was sent.
+// wasSent records that a probe of a target was sent.
 func (p *path) wasSent(target int) {
 	p.targets[target].unsent, p.targets[target].errno, p.targets[target].cause = 0, "", ""
 	p.unsent.since, p.unsent.errno, p.unsent.cause = never, "", ""
 }
 
-// forgetUnsent begins anew, since the link is another one now.
+// forgetUnsent resets the record, since the link has been replaced.
 func (p *path) forgetUnsent() {
 	p.unsent = noneUnsent
 	for i := range p.targets {
@@ -62,8 +62,8 @@ func (p *path) forgetUnsent() {
 	}
 }
 
-// unsentCount is how many probes could not be sent since the last sending to their
-// target.
+// unsentCount returns how many probes could not be sent since the last one that was
+// sent to their target.
 func (p *path) unsentCount() int {
 	n := 0
 	for i := range p.targets {
@@ -72,8 +72,8 @@ func (p *path) unsentCount() int {
 	return n
 }
 
-// unsentReason is why probes could not be sent: the path's last error, or that of a
-// target.
+// unsentReason returns why probes could not be sent: the path's last error, or that
+// of a target.
 func (p *path) unsentReason() (errno, cause string) {
 	if p.unsent.since != never {
 		return p.unsent.errno, p.unsent.cause
@@ -87,7 +87,8 @@ func (p *path) unsentReason() (errno, cause string) {
 }
 
 // nextBlind judges a path by whether its probes can be sent. A path becomes unknown
-// when none could be for unsentAfter, and what it was before with the next sending.
+// if none could be sent for unsentAfter, and returns to its previous state once one
+// is sent.
 func (p *path) nextBlind(t *turn) (verdict, bool) {
 	u := &p.unsent
 	silent := u.since != never && p.schedule.probing && t.now-u.since >= unsentAfter
@@ -112,7 +113,8 @@ func (p *path) nextBlind(t *turn) (verdict, bool) {
 	return verdict{}, false
 }
 
-// blindDue is when nextBlind or nextWitnessed is to judge again if nothing happens.
+// blindDue returns when nextBlind or nextWitnessed has to judge again if nothing
+// happens.
 func (p *path) blindDue() Instant {
 	u := &p.unsent
 	switch {
@@ -127,9 +129,9 @@ func (p *path) blindDue() Instant {
 	return forever
 }
 
-// nextWitnessed judges a suspicion of a path that cannot be probed by what else says
-// that it is dead: its gateway does not resolve, or traffic leaves and nothing is
-// received.
+// nextWitnessed judges a suspicion of a path that cannot be probed by other
+// evidence that it is dead: its gateway does not resolve, or traffic leaves and
+// nothing is received.
 func (p *path) nextWitnessed(t *turn) (verdict, bool) {
 	u := &p.unsent
 	switch {
