@@ -9,19 +9,19 @@ import (
 	"swerve/target"
 )
 
-// method is one way to probe: it sends one request, waits for the answer as long
-// as the request says or until ctx ends, and returns.
+// method is one way to probe: it sends one request, waits for the answer for the
+// time that the request states or until ctx ends, and returns.
 //
 // Each outcome is reported at the moment it happens, one at a time and never after
-// the method has returned: a probeRefused, or a probeSent and then each answer. A
-// probeRefused after a probeSent means nothing. Outcomes are not returned, because
-// the engine needs the sending before there is an answer, and because a method may
-// need time to clean up after one (pro-bing up to 0.1 s).
+// the method has returned: either a probeRefused, or a probeSent and then each
+// answer. A probeRefused after a probeSent is ignored. Outcomes are not returned,
+// because the engine needs to know of the sending before there is an answer, and
+// because a method may need time to clean up after one (pro-bing up to 0.1 s).
 type method func(ctx context.Context, r request, report func(outcome))
 
-// newMethods makes the table of the methods that are built in. A new one needs a
-// file of its own, a line here, and its place in [target.Method.Built], which a
-// test compares with this table.
+// newMethods returns the table of built-in methods. A new one needs a file of its
+// own, a line here, and a case in [target.Method.Built], which a test compares with
+// this table.
 func newMethods(clock func() failover.Instant) map[target.Method]method {
 	echo := newICMP(clock)
 	return map[target.Method]method{
@@ -30,33 +30,33 @@ func newMethods(clock func() failover.Instant) map[target.Method]method {
 	}
 }
 
-// request is what a method is asked to send.
+// request describes the probe that a method is to send.
 type request struct {
 	target target.Target
-	// to is the address to ask: the target's, or the gateway. It has a zone where it
-	// is link-local, and is invalid where the target is a name.
+	// to is the address to probe: the target's, or the gateway. It has a zone if it
+	// is link-local, and is invalid if the target is a name.
 	to netip.Addr
 	// source is the uplink's address, device its interface and mark the packet mark
-	// by which its own table routes the request. All three must be set on what is
-	// sent: the device alone is only a hint to the kernel.
+	// by which its own table routes the request. All three must be set on the
+	// packets sent: the device alone is only a hint to the kernel.
 	source netip.Addr
 	device string
 	mark   uint32
-	// wait is how long an answer is waited for.
+	// wait is how long to wait for an answer.
 	wait time.Duration
-	// certain asks for a way of sending that tells for sure whether the kernel has
-	// sent the request: an earlier one is without an answer so far.
+	// certain requests a way of sending that reliably reports whether the kernel
+	// has sent the request: an earlier one has no answer so far.
 	certain bool
 }
 
-// outcome is one thing that came of a probe.
+// outcome is one result of a probe.
 type outcome struct {
 	kind outcomeKind
 	at   failover.Instant
 	// by is the address that answered.
 	by netip.Addr
-	// cause says why nothing was sent. It wraps the [syscall.Errno] where the kernel
-	// gave one.
+	// cause is the reason why nothing was sent. It wraps the [syscall.Errno] if the
+	// kernel returned one.
 	cause error
 }
 

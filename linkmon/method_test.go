@@ -17,8 +17,8 @@ import (
 	"swerve/target"
 )
 
-// TestBuiltMethods compares the table of methods with [target.Method.Built], by which
-// the configuration and the daemon decide.
+// TestBuiltMethods compares the table of methods with [target.Method.Built], which
+// the configuration and the daemon use.
 func TestBuiltMethods(t *testing.T) {
 	table := newMethods(clockFrom(time.Now()))
 	all := targetMethods(t)
@@ -63,8 +63,8 @@ func targetMethods(t *testing.T) (all []target.Method) {
 	return all
 }
 
-// A method gets the target parsed. If that is a name, any of its addresses may
-// answer. Where the method is not in the table the probe is not sent.
+// A method receives the parsed target. If that is a name, any of its addresses may
+// answer. If the method is not in the table, the probe is not sent.
 func TestAnotherMethod(t *testing.T) {
 	clock := func() failover.Instant { return 7 }
 	resolved := func(_ context.Context, r request, report func(outcome)) {

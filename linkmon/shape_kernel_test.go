@@ -10,8 +10,8 @@ import (
 	"swerve/failover"
 )
 
-// shapeText is a link's shape in one family, for comparisons: the metrics by number,
-// then what else is told.
+// shapeText returns a link's shape in one family, for comparison: the metrics by
+// number, then the other attributes that are set.
 func shapeText(f failover.FamilyLink) string {
 	var b strings.Builder
 	for n, v := range f.Shape.Metrics {
@@ -34,7 +34,7 @@ func (o *observer) untilShape(uplink string, f failover.Family, want string) {
 	o.untilLink(uplink, fmt.Sprintf("%s shape %q", f, want), func(l failover.Link) bool { return shapeText(l.Family[f]) == want })
 }
 
-// Each step is what is learnt, and the command after which it is.
+// Each step has the expected shape, and the command that leads to it.
 func TestShapeIsLearnt(t *testing.T) {
 	for name, steps := range map[string][]string{
 		"follows changes": {
@@ -76,7 +76,8 @@ func TestShapeIsLearntInIPv6(t *testing.T) {
 	o.untilShape("a", failover.IPv6, "2=1400 10=12 src 2001:db8::2")
 }
 
-// A nexthop object is known whatever nexthop_compat_mode says, and so is a group.
+// A nexthop object is read whatever the value of nexthop_compat_mode, and so is a
+// group.
 func TestNexthopObjectsWithoutCompatibility(t *testing.T) {
 	ns, _ := wan(t)
 	if err := ns.SetSysctl("net/ipv4/nexthop_compat_mode", "0"); err != nil {
@@ -106,7 +107,7 @@ func TestNexthopObjectsWithoutCompatibility(t *testing.T) {
 	o.untilGateway("a", failover.IPv4, "2001:db8::1 boot")
 }
 
-// What our routes cannot have is named.
+// Attributes that our routes cannot have are reported.
 func TestUncarried(t *testing.T) {
 	for name, step := range map[string][2]string{
 		"two hops":   {"2 next hops on the interface", "-4 route add default nexthop via 10.0.0.8 dev w0 nexthop via 10.0.0.1 dev w0"},
@@ -142,7 +143,7 @@ func TestUncarried(t *testing.T) {
 	o.untilShape("a", failover.IPv4, "src 10.77.0.1")
 }
 
-// The configuration overrides what is learnt, and what it does not tell is learnt.
+// The configuration overrides what is learned, and what it does not set is learned.
 func TestShapeIsOverridden(t *testing.T) {
 	ns, _ := wan(t)
 	u := uplink("a", "w0")

@@ -13,35 +13,40 @@ import (
 )
 
 const (
-	// listenFor is how long an uplink is listened to after it was last suspected.
+	// listenFor is how long the witness listens to an uplink after it was last
+	// suspected.
 	listenFor = 1500 * time.Millisecond
-	// listenRound is how long one read waits, and the pause after a finding.
+	// listenRound is how long one read waits, and the pause after a report.
 	listenRound = 50 * time.Millisecond
-	// heardFor is how close together the packets of two remote hosts must be.
+	// heardFor is the interval within which the packets of two remote hosts must
+	// arrive.
 	heardFor = 300 * time.Millisecond
-	// listenBuffer bounds what waits to be read, in bytes: on a fast link the kernel
-	// drops the rest without copying it.
+	// listenBuffer bounds the unread packets, in bytes: on a fast link the kernel
+	// drops the rest without copying them.
 	listenBuffer = 64 << 10
-	// listenBurst packets are read at most between two pauses, on a busy link.
+	// listenBurst is the maximum number of packets read between two pauses, on a
+	// busy link.
 	listenBurst = 128
 	listenPause = 5 * time.Millisecond
-	// mostRemotes bounds the hosts that are remembered.
+	// mostRemotes bounds the number of remembered hosts.
 	mostRemotes = 1024
-	// leastRemotes is how many hosts must be heard: a single one may be the provider's.
+	// leastRemotes is the number of hosts that must be heard: a single one may be
+	// the provider's.
 	leastRemotes = 2
 )
 
-// witness listens to what passes on a suspected uplink, and reports a
+// witness listens to the packets on a suspected uplink, and reports a
 // [failover.Traffic] when established flows receive from two remote hosts. The
-// counters of an interface do not tell: they have packets, whoever sent them. At rest there is no
-// socket; on suspicion one on the uplink's device, of a few packets, for listenFor.
+// counters of an interface are not sufficient, since they count packets from any
+// sender. Normally there is no socket; on suspicion one is opened on the uplink's
+// device, with a small buffer, for listenFor.
 type witness struct {
 	clock func() failover.Instant
 	out   *outbox
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	until  map[string]failover.Instant // by uplink, while it is listened to
+	until  map[string]failover.Instant // by uplink, while the witness listens to it
 	closed bool
 	done   sync.WaitGroup
 }
@@ -50,7 +55,7 @@ func newWitness(o Options, out *outbox) *witness {
 	return &witness{clock: o.Clock, out: out, log: o.Log, until: map[string]failover.Instant{}}
 }
 
-// close ends the listening and waits for it.
+// close stops listening and waits until that has ended.
 func (w *witness) close() {
 	w.mu.Lock()
 	w.closed = true
@@ -58,7 +63,7 @@ func (w *witness) close() {
 	w.done.Wait()
 }
 
-// listen starts to listen to an uplink, or prolongs it.
+// listen starts to listen to an uplink, or extends the time.
 func (w *witness) listen(uplink string, link failover.Link) {
 	if !link.Present || !link.Carrier {
 		return
@@ -75,8 +80,8 @@ func (w *witness) listen(uplink string, link failover.Link) {
 	}
 }
 
-// goesOn reports whether an uplink is to be listened to at an instant, and forgets it
-// where it is not.
+// goesOn reports whether to keep listening to an uplink at an instant, and removes
+// the uplink if not.
 func (w *witness) goesOn(uplink string, at failover.Instant) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,7 +132,7 @@ func (w *witness) run(uplink string, link failover.Link) {
 	}
 }
 
-// openPackets opens a socket that gets the packets of one device.
+// openPackets opens a socket that receives the packets of one device.
 func openPackets(index int) (int, error) {
 	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -151,11 +156,11 @@ func openPackets(index int) (int, error) {
 // hearing is what was heard on one uplink.
 type hearing struct {
 	link failover.Link
-	// asked are the remote hosts to which packets left, came when packets of a flow
-	// came from them last.
+	// asked has the remote hosts to which packets were sent, came the instants of
+	// the last packets of a flow from them.
 	asked [2]map[netip.Addr]bool
 	came  [2]map[netip.Addr]failover.Instant
-	// found is when two of them were last found.
+	// found is when packets from two of them were last found.
 	found [2]failover.Instant
 }
 
@@ -167,8 +172,9 @@ func newHearing(link failover.Link) *hearing {
 	return h
 }
 
-// packet takes a packet, and reports for which family it shows that established flows
-// receive from two remote hosts at least; not more often than each listenRound.
+// packet processes a packet, and reports the family in which it shows that
+// established flows receive from at least two remote hosts; not more often than
+// once per listenRound.
 func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover.Family, found bool) {
 	remote, ok := flowOf(b, leaves)
 	if !ok {
@@ -188,7 +194,7 @@ func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover
 		return f, false
 	}
 	if !asked[remote] {
-		return f, false // nobody here talks to it
+		return f, false // no packet was sent to it
 	}
 	came[remote] = at
 	if at-h.found[f] < listenRound {
@@ -209,9 +215,9 @@ func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover
 	return f, true
 }
 
-// flowOf returns the remote host of a packet that belongs to an established flow: TCP
-// past its first segment, or UDP. Answers of name servers are left out: the provider's
-// own answer where the line beyond is dead.
+// flowOf returns the remote host of a packet that belongs to an established flow:
+// TCP after its first segment, or UDP. Answers of name servers are left out, since
+// the provider's own servers answer even if the line beyond them is dead.
 func flowOf(b []byte, leaves bool) (remote netip.Addr, ok bool) {
 	var source, destination netip.Addr
 	var protocol byte

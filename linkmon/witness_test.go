@@ -11,7 +11,7 @@ import (
 	"swerve/failover"
 )
 
-// packetOf is the start of an IP packet: TCP with flags, or UDP from a port.
+// packetOf returns the start of an IP packet: TCP with flags, or UDP from a port.
 func packetOf(from, to string, protocol byte, flagsOrPort uint16) []byte {
 	source, destination := netip.MustParseAddr(from), netip.MustParseAddr(to)
 	var b []byte
@@ -35,7 +35,8 @@ func packetOf(from, to string, protocol byte, flagsOrPort uint16) []byte {
 	return append(b, rest...)
 }
 
-// Only what flows receive from two remote hosts, which are talked to, counts.
+// Only packets that flows receive from two remote hosts, to which packets were
+// sent, count.
 func TestHearing(t *testing.T) {
 	const own, a, b, near, foreign = "203.0.113.2", "192.0.2.1", "192.0.2.2", "203.0.113.9", "192.0.2.66"
 	const ack, syn, rst = 0x10, 0x02, 0x04
