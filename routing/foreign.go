@@ -9,17 +9,17 @@ import (
 	"swerve/lane"
 )
 
-// Default routes of other programs, such as a VPN's, that are on no uplink of ours
-// and better than those of all uplinks carry the machine's traffic before we come.
-// Unless they are to be overruled they stay in force for the default policy: while
-// one stands in a family, that family lacks the rule that leads all packets to the
-// default policy's ladder, and main decides. Two routes that cover everything by
-// halves (0.0.0.0/1 and 128.0.0.0/1, ::/1 and 8000::/1) are in force in any case,
-// since the rule before that one lets them pass.
+// Default routes of other programs, such as a VPN's, that use none of our uplinks
+// and are better than those of all uplinks carry the machine's traffic before
+// Swerve starts. Unless they are to be overruled they stay in force for the default
+// policy: while one exists in a family, that family has no rule that leads all
+// packets to the default policy's ladder, and main decides. Two routes that each
+// cover half of all addresses (0.0.0.0/1 and 128.0.0.0/1, ::/1 and 8000::/1) are in
+// force in any case, since the rule before that one lets them pass.
 
-// ForeignDefault returns the default route, on no uplink of ours, that the default
-// policy's packets take in a family: one of two halves, or the best default of main
-// that is kept. False where the ladder decides.
+// ForeignDefault returns the default route, by none of our uplinks, that the
+// default policy's packets take in a family: the first of two such halves, or the
+// best default route of main that is kept. It reports false if the ladder decides.
 func (g Goal) ForeignDefault(f failover.Family) (Route, bool) {
 	if r, ok := g.foreignHalf(f); ok {
 		return r, true
@@ -30,8 +30,8 @@ func (g Goal) ForeignDefault(f failover.Family) (Route, bool) {
 	return g.betterForeign(f)
 }
 
-// betterForeign returns the best default of main, if it is on no uplink of ours and
-// better than those of all uplinks.
+// betterForeign returns the best default route of main, if it uses none of our
+// uplinks and is better than those of all uplinks.
 func (g Goal) betterForeign(f failover.Family) (Route, bool) {
 	best, ok := g.bestMain(f)
 	if !ok || g.onUplink(best) || best.Type == Unreachable && best.Metric == kernelsOwn {
@@ -50,8 +50,8 @@ func (g Goal) betterForeign(f failover.Family) (Route, bool) {
 	return best, true
 }
 
-// kernelsOwn is the metric of the unreachable default that IPv6 has without any
-// routes.
+// kernelsOwn is the metric of the unreachable default route that IPv6 has without
+// any routes.
 const kernelsOwn = 1<<32 - 1
 
 // defaultsOf returns the default routes of other programs in main, best first.
@@ -75,11 +75,11 @@ func (g Goal) bestMain(f failover.Family) (Route, bool) {
 	return Route{}, false
 }
 
-// throw is RTN_THROW: the lookup goes on with the next rule.
+// throw is RTN_THROW: the lookup continues with the next rule.
 const throw Type = 9
 
-// foreignHalf returns the first of two routes that cover everything by halves, if
-// both are on no uplink of ours.
+// foreignHalf returns the first of two routes that each cover half of all
+// addresses, if both use none of our uplinks.
 func (g Goal) foreignHalf(f failover.Family) (Route, bool) {
 	var first Route
 	for i, half := range halves[f] {
@@ -101,8 +101,9 @@ var halves = [2][2]netip.Prefix{
 	failover.IPv6: {netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")},
 }
 
-// onUplink reports whether a route uses the device of one of our uplinks. One whose
-// devices are not told, as those of a nexthop object may not be, counts as such.
+// onUplink reports whether a route uses the device of one of our uplinks. A route
+// whose devices are unknown, as those of a nexthop object may be, counts as using
+// one.
 func (g Goal) onUplink(r Route) bool {
 	return slices.ContainsFunc(r.Hops, func(h Hop) bool {
 		return h.Index == 0 || slices.Contains(g.Unused, h.Index) ||
@@ -110,15 +111,15 @@ func (g Goal) onUplink(r Route) bool {
 	})
 }
 
-// Metrics are those of the uplinks' own defaults in main, by lane and family; nil
-// where there was none.
+// Metrics are those of the uplinks' own default routes in main, by lane and family;
+// nil if there was none.
 type Metrics map[lane.Lane][2]*uint32
 
-// RecallMetrics sets the MainMetric of each path: that of the uplink's present
-// default in main, or, while there is none and the path is still routable, the one
-// before. A default that is withdrawn for a moment, as at the renewal of a DHCP
-// lease, must not make way for another program's. It returns what to pass to the
-// next call.
+// RecallMetrics sets the MainMetric of each path: that of the uplink's current
+// default route in main, or, while there is none and the path is still routable,
+// the previous one. A default route that is withdrawn for a moment, as at the
+// renewal of a DHCP lease, must not give precedence to another program's. It
+// returns the value to pass to the next call.
 func (g *Goal) RecallMetrics(before Metrics) Metrics {
 	now := make(Metrics, len(g.Uplinks))
 	for i := range g.Uplinks {

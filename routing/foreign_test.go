@@ -8,7 +8,8 @@ import (
 	"swerve/lane"
 )
 
-// other is a default route of another program in main by the device of an index.
+// other returns a default route of another program in main by the device with an
+// index.
 func other(f failover.Family, metric uint32, index int) Route {
 	r := Route{Slot: Slot{Family: f, Table: MainTable, Dst: anywhere(f), Metric: metric}, Protocol: 16, Type: Unicast}
 	r.Hops = []Hop{{Index: index, Weight: 1}}
@@ -33,7 +34,7 @@ func TestForeignDefault(t *testing.T) {
 	for name, c := range map[string]struct {
 		family  failover.Family
 		foreign []Route
-		kept    int // the index of a device; 0 for none, -1 for none that is a device
+		kept    int // the index of a device; 0 for none, -1 for one that is not a device
 		bare    bool
 	}{
 		"uplinks only":               {v4, []Route{other(v4, 100, 2), other(v4, 200, 3)}, 0, false},
@@ -83,8 +84,8 @@ func TestForeignDefault(t *testing.T) {
 	}
 }
 
-// An uplink's default that is withdrawn while its path stands, as at the renewal of
-// a lease, does not make way for another program's.
+// An uplink's default route that is withdrawn while its path stands, as at the
+// renewal of a lease, does not give precedence to another program's.
 func TestForeignDefaultWhileALeaseIsRenewed(t *testing.T) {
 	const v4 = failover.IPv4
 	g := exampleGoal()
@@ -103,7 +104,7 @@ func TestForeignDefaultWhileALeaseIsRenewed(t *testing.T) {
 	}
 }
 
-// Rules come back before anything of main is taken away.
+// Rules are restored before anything is removed from main.
 func TestForeignDefaultGoes(t *testing.T) {
 	g := exampleGoal()
 	g.KeepForeign, g.Mirror = true, true

@@ -8,21 +8,22 @@ import (
 	"swerve/lane"
 )
 
-// While an uplink is lost, two kinds of other programs' routes in main lead to it all
-// the same, and are overruled by routes of ours at a metric one better, never
-// deleted:
+// While an uplink is lost, two kinds of other programs' routes in main still lead to
+// it. They are never deleted, but overruled by routes of ours with a metric that is
+// lower by one:
 //
-//   - main's best default, for programs that look only there;
-//   - pins, host routes of a DHCP client, of router advertisements or of
+//   - main's best default route, for programs that only use main;
+//   - pins: host routes of a DHCP client, of router advertisements or of
 //     systemd-networkd to public addresses by the uplink's gateway, such as those to
-//     the resolvers that came with a lease. They precede the ladders.
+//     the resolvers of a lease. They precede the ladders.
 //
-// Both lead by the first rung of the default policy that is not lost.
+// The overruling routes use the first rung of the default policy that is not lost.
 
 // MaxPins bounds the pins that are read.
 const MaxPins = 64
 
-// liveWay returns the ways of the default policy's first rung without a lost uplink.
+// liveWay returns the ways of the default policy's first rung without a lost
+// uplink.
 func (g Goal) liveWay(f failover.Family, hops map[lane.Lane]way) []way {
 	for _, p := range g.Policies {
 		if p.Lane != lane.DefaultPolicy {
@@ -44,7 +45,7 @@ func (g Goal) lostLane(f failover.Family, n lane.Lane) bool {
 	return slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == n && u.Family[f].Lost })
 }
 
-// leadsToLost reports whether all hops of a route are by lost uplinks.
+// leadsToLost reports whether all hops of a route use lost uplinks.
 func (g Goal) leadsToLost(f failover.Family, r Route) bool {
 	return len(r.Hops) > 0 && !slices.ContainsFunc(r.Hops, func(h Hop) bool {
 		return !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool {
@@ -79,13 +80,14 @@ func (g Goal) overruling(f failover.Family, hops map[lane.Lane]way, taken map[Sl
 	return out
 }
 
-// leastMetric is the least metric of a host route that another can precede; IPv6 takes
-// 0 for its own default of 1024.
+// leastMetric is the least metric of a host route that another route can precede;
+// IPv6 replaces 0 with its default of 1024.
 var leastMetric = [2]uint32{failover.IPv4: 1, failover.IPv6: 2}
 
-// deadMain returns main's best default where it leads to a lost uplink; can reports
-// whether a route by live may precede it: not under metric 1, and not before a VPN's
-// that main would prefer to that way.
+// deadMain returns main's best default route if it leads to a lost uplink; can
+// reports whether a route by live may precede it. None can if its metric is less
+// than 2, or if main has a VPN's default route that would come after it and before
+// the ways of live.
 func (g Goal) deadMain(f failover.Family, live []way) (best Route, dead, can bool) {
 	best, ok := g.bestMain(f)
 	if _, halves := g.foreignHalf(f); !ok || halves || !g.Mirror || !g.leadsToLost(f, best) {
@@ -105,8 +107,8 @@ func (g Goal) deadMain(f failover.Family, live []way) (best Route, dead, can boo
 	return best, true, true
 }
 
-// MainLeadsToDead returns main's best default where it leads to a lost uplink and
-// cannot be overruled, although another uplink carries.
+// MainLeadsToDead returns main's best default route if it leads to a lost uplink
+// and cannot be overruled, although another uplink carries traffic.
 func (g Goal) MainLeadsToDead(f failover.Family) (Route, bool) {
 	live := g.liveWay(f, g.ways(f))
 	if live == nil {
@@ -116,8 +118,7 @@ func (g Goal) MainLeadsToDead(f failover.Family) (Route, bool) {
 	return best, dead && !can
 }
 
-// lostPins returns, for each destination whose best pin leads to a lost uplink, that
-// pin.
+// lostPins returns the best pin of each destination, if it leads to a lost uplink.
 func (g Goal) lostPins(f failover.Family) []Route {
 	best := make(map[netip.Prefix]Route)
 	for _, r := range g.Pins {
@@ -135,8 +136,8 @@ func (g Goal) lostPins(f failover.Family) []Route {
 	return out
 }
 
-// Pinned returns the pins to lost uplinks that nothing can precede, although another
-// uplink carries.
+// Pinned returns the pins to lost uplinks that no route can precede, although
+// another uplink carries traffic.
 func (g Goal) Pinned(f failover.Family) []Route {
 	if g.liveWay(f, g.ways(f)) == nil {
 		return nil
@@ -150,10 +151,10 @@ func isPin(r Route) bool {
 		len(r.Hops) == 1 && r.Hops[0].Gateway.IsValid() && r.Hops[0].Gateway != r.Dst.Addr()
 }
 
-// isPublic reports whether any uplink may lead to an address.
+// isPublic reports whether an address may be reached by any uplink.
 func isPublic(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
 }
 
-// shared is the space between providers and their customers (RFC 6598).
+// shared is the address space between providers and their customers (RFC 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")

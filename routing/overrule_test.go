@@ -8,7 +8,8 @@ import (
 	"swerve/failover"
 )
 
-// pin is a host route of another program by the gateway of an index.
+// pin returns a host route of another program by the gateway on the device with an
+// index.
 func pin(dst string, metric uint32, index int, gateway string) Route {
 	d := netip.MustParseAddr(dst)
 	f := failover.IPv4

@@ -11,18 +11,18 @@ import (
 type Refusal struct {
 	Uplink lane.Lane
 	Family failover.Family
-	// Accepted: the kernel accepts the route without its [failover.Shape], so that the
-	// uplink is used all the same.
+	// Accepted: the kernel accepts the route without its [failover.Shape], so the
+	// uplink is still used.
 	Accepted bool
-	// Err is the kernel's answer.
+	// Err is the error that the kernel returned.
 	Err error
 }
 
-// Enforce reconciles the kernel with a goal, as [Apply] does. One uplink that the kernel
-// refuses does not keep the rest from it: its routes are tried without their shape, and
-// then left out where the family has another uplink, so that no ladder waits for a rung
-// of it. The Result and the error are about what remains. rules, if not nil, are wanted
-// in place of the goal's.
+// Enforce reconciles the kernel with a goal, as [Apply] does. One uplink whose
+// routes the kernel refuses does not affect the rest: its routes are tried without
+// their shape, and then left out if the family has another uplink, so that no
+// ladder is blocked by one of its rungs. The Result and the error are about what
+// remains. rules, if not nil, replace the goal's.
 func Enforce(k Kernel, g Goal, rules *[]Rule) (Result, []Refusal, error) {
 	apply := func() (Result, error) {
 		want := Desired(g)
@@ -50,11 +50,11 @@ func Enforce(k Kernel, g Goal, rules *[]Rule) (Result, []Refusal, error) {
 	return res, shaped, err
 }
 
-// same reports whether both are of one uplink and family.
+// same reports whether both are of the same uplink and family.
 func (r Refusal) same(o Refusal) bool { return r.Uplink == o.Uplink && r.Family == o.Family }
 
-// refusals are those of the uplinks' own tables. What is refused there is refused in
-// every ladder.
+// refusals returns the failures in the uplinks' own tables. A route that is refused
+// there is refused in every ladder.
 func (g Goal) refusals(failed []Failure) []Refusal {
 	var out []Refusal
 	for _, f := range failed {
@@ -70,14 +70,14 @@ func (g Goal) refusals(failed []Failure) []Refusal {
 	return out
 }
 
-// hasAnother reports whether an uplink is routable in a family that is not refused.
+// hasAnother reports whether a family has a routable uplink that is not refused.
 func (g Goal) hasAnother(f failover.Family, refused []Refusal) bool {
 	return slices.ContainsFunc(g.Uplinks, func(u Uplink) bool {
 		return u.Index != 0 && u.Family[f].Routable && !slices.ContainsFunc(refused, Refusal{Uplink: u.Lane, Family: f}.same)
 	})
 }
 
-// changed returns the goal with the paths of refused uplinks changed.
+// changed returns the goal with change applied to the paths of refused uplinks.
 func (g Goal) changed(refused []Refusal, change func(*Path)) Goal {
 	g.Uplinks = slices.Clone(g.Uplinks)
 	for i := range g.Uplinks {
@@ -90,9 +90,9 @@ func (g Goal) changed(refused []Refusal, change func(*Path)) Goal {
 	return g
 }
 
-// Holds reports whether the kernel leads a policy's new flows elsewhere than by an
-// uplink that it lost, as far as a Result tells: what else is left to do, for other
-// policies, for other uplinks or in the main table, makes no difference.
+// Holds reports whether the kernel routes a policy's new flows by another uplink
+// than the one that it lost, as far as a Result shows: other remaining work, for
+// other policies, for other uplinks or in the main table, makes no difference.
 func (r Result) Holds(l lane.Layout, f failover.Family, uplink, policy lane.Lane) bool {
 	concerned := slices.ContainsFunc(r.Left, func(op Op) bool {
 		if op.Family() != f || !op.Action.onRule() && op.Route.Table == MainTable {
@@ -110,8 +110,8 @@ func (r Result) Holds(l lane.Layout, f failover.Family, uplink, policy lane.Lane
 	})
 }
 
-// lane returns the lane of the uplink or policy that an op is about; 0 for what is about
-// all of them.
+// lane returns the lane of the uplink or policy to which an op belongs; 0 for an op
+// that belongs to all of them.
 func (o Op) lane(l lane.Layout) lane.Lane {
 	if !o.Action.onRule() {
 		return l.LaneOf(o.Route.Table)

@@ -10,8 +10,8 @@ import (
 	"swerve/failover"
 )
 
-// metricWords are the words of ip(8) for a route's metrics. Those with lock may be
-// preceded by that word. rto_min is always locked, without a word.
+// metricWords are the keywords of ip(8) for a route's metrics. Those with lock may
+// be preceded by the keyword lock. rto_min is always locked, without the keyword.
 var metricWords = [...]struct {
 	name string
 	lock bool
@@ -34,8 +34,8 @@ var metricWords = [...]struct {
 	unix.RTAX_FASTOPEN_NO_COOKIE: {"fastopen_no_cookie", false},
 }
 
-// shapeText returns a route's shape in the syntax of ip(8), with a space before it;
-// empty for one that says nothing.
+// shapeText returns a route's shape in the syntax of ip(8), with a leading space;
+// empty for a shape that sets nothing.
 func shapeText(s failover.Shape) string {
 	var b strings.Builder
 	if s.Source.IsValid() {
@@ -55,8 +55,8 @@ func shapeText(s failover.Shape) string {
 	return b.String()
 }
 
-// Unshared names what two uplinks say of which a route by both of them can say nothing,
-// in the words of ip(8).
+// Unshared returns the attributes that a route by both of two uplinks cannot have
+// because their values differ, in the keywords of ip(8).
 func Unshared(a, b failover.Shape) []string {
 	var words []string
 	if a.Source != b.Source {
@@ -71,7 +71,7 @@ func Unshared(a, b failover.Shape) []string {
 	return words
 }
 
-// metricText returns a metric's value, empty where it is not told.
+// metricText returns a metric's value, or "" if it is not set.
 func metricText(s failover.Shape, n int) string {
 	value := s.Metrics[n]
 	switch {
@@ -91,7 +91,7 @@ func metricText(s failover.Shape, n int) string {
 	return fmt.Sprint(value)
 }
 
-// featureText names the features; ip(8) has no words for the others.
+// featureText returns the names of the features that ip(8) has keywords for.
 func featureText(bits uint32) string {
 	var words []string
 	if bits&1 != 0 {
@@ -103,8 +103,8 @@ func featureText(bits uint32) string {
 	return strings.Join(words, " ")
 }
 
-// realmText is a realm as ip(8) writes it: of the source, if there is one, and of the
-// destination.
+// realmText returns a realm as ip(8) writes it: of the source, if there is one, and
+// of the destination.
 func realmText(realm uint32) string {
 	if from := realm >> 16; from != 0 {
 		return fmt.Sprintf("%d/%d", from, realm&0xffff)
@@ -112,8 +112,8 @@ func realmText(realm uint32) string {
 	return fmt.Sprint(realm & 0xffff)
 }
 
-// decodeMetrics reads RTA_METRICS. Metrics that are not known make a difference to all
-// that are wanted.
+// decodeMetrics reads RTA_METRICS. An unknown metric makes the route differ from
+// every wanted one.
 func decodeMetrics(b []byte, s *failover.Shape) error {
 	return eachAttr(b, func(kind uint16, value []byte) (err error) {
 		switch {

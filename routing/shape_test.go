@@ -7,8 +7,8 @@ import (
 	"swerve/failover"
 )
 
-// What ip(8) prints of a route with every attribute is what was asked for, and another
-// plan is empty.
+// ip(8) prints a route with every attribute as it was requested, and a second plan
+// is empty.
 func TestShapedRoutes(t *testing.T) {
 	l := newLab(t)
 	shapeUplinks(&l.goal)
@@ -28,7 +28,8 @@ func TestShapedRoutes(t *testing.T) {
 	}
 }
 
-// A shared route has the least of the sizes, and of the rest what both agree on.
+// A shared route has the least of the sizes, and otherwise the values on which both
+// agree.
 func TestSharedShape(t *testing.T) {
 	var a, b failover.Shape
 	a.Metrics[failover.MetricMTU], a.Metrics[failover.MetricHopLimit] = 1400, 64
@@ -46,7 +47,7 @@ func TestSharedShape(t *testing.T) {
 	}
 }
 
-// An altname longer than a device's name is in no rule.
+// An altname longer than a device name is used in no rule.
 func TestLongAltname(t *testing.T) {
 	l := newLab(t)
 	l.goal.Uplinks[0].Interface, l.goal.Uplinks[0].Index = "modem-usb-stick-left", 0
