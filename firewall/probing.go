@@ -8,10 +8,10 @@ import (
 
 const (
 	// tracked is directly after connection tracking (-200) and before any other
-	// program's mangle rules in output.
+	// program's mangle rules in the output hook.
 	tracked = -200 + 1
-	// lastInOutput is after what other programs do in output: the packet has the
-	// device that it leaves by.
+	// lastInOutput is after the chains of other programs in the output hook, when
+	// the packet's output device is final.
 	lastInOutput = 300
 )
 
@@ -23,8 +23,8 @@ const (
 	askedChain = "asked"
 )
 
-// asking and asked lead by the uplink's lane to the chains for its probes: asking by
-// the packet's mark, which the prober's socket sets, asked by the flow's.
+// asking and asked dispatch to the chains for an uplink's probes by its lane:
+// asking by the packet's mark, which the prober's socket sets, asked by the flow's.
 func (b builder) asking() verdictMap {
 	m := verdictMap{name: askingMap, keys: markKeys, about: "Probes by uplink: by the mark of their socket, then by that of their flow."}
 	for _, u := range b.Uplinks {
@@ -43,15 +43,16 @@ func (b builder) asked() verdictMap {
 	return m
 }
 
-// probing returns the chains for probes, off the forwarding path. A probe's flow has
-// its uplink's lane and no policy's, from before other programs' mangle rules see it:
-// `meta mark set ct mark`, with or without a mask, then restores the mark that the
-// socket had set. Only echo requests are taken for probes: what IPsec makes of a
-// packet passes output as well, and keeps the packet's mark.
+// probing returns the chains for probes, which are not in the forwarding path. A
+// probe's flow has its uplink's lane and no policy's, from before other programs'
+// mangle rules run: `meta mark set ct mark`, with or without a mask, then restores
+// the mark that the socket had set. Only echo requests are treated as probes:
+// packets that IPsec makes from others also pass the output hook, and keep the
+// original packet's mark.
 //
-// What leaves by its uplink is counted; what would leave by any other device, an
-// uplink's or not, is counted and dropped, since its answer would say nothing about
-// the uplink.
+// Probes that leave by their uplink are counted; those that would leave by any
+// other device, an uplink's or not, are counted and dropped, since their answers
+// would be no evidence about the uplink.
 func (b builder) probing() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
@@ -93,8 +94,8 @@ func (b builder) probing() []chain {
 
 func (b builder) pairMask() uint32 { return b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask() }
 
-// lanesOfProbes returns the rules that give a probe its uplink's lane again, whatever
-// mark other programs left on its packet.
+// lanesOfProbes returns the rules that restore the uplink's lane on a probe,
+// whatever mark other programs left on its packet.
 func (b builder) lanesOfProbes() []rule {
 	probe := ctMark(b.Layout.CTPolicyMask()).is(0)
 	return []rule{
@@ -103,8 +104,8 @@ func (b builder) lanesOfProbes() []rule {
 	}
 }
 
-// markOfProbes returns the entry of the restore maps for an uplink's probes. It stays
-// when the uplink is lost.
+// markOfProbes returns the entry of the restore maps for an uplink's probes. It
+// remains when the uplink is lost.
 func (b builder) markOfProbes(u Uplink) entry {
 	return markEntry(b.Layout.CTPair(u.Lane, 0), of("lane", u.Lane))
 }

@@ -16,8 +16,8 @@ import (
 	"swerve/failover"
 )
 
-// probe sends one probe of uplink wan0 as the prober does, and reports whether it was
-// answered, or why it could not be sent.
+// probe sends one probe of uplink wan0 as the prober does, and reports whether it
+// was answered, or the error of sending.
 func (l *lab) probe(f failover.Family) (answered bool, err error) {
 	l.t.Helper()
 	p := plans[f]
@@ -34,16 +34,16 @@ func (l *lab) probe(f failover.Family) (answered bool, err error) {
 	return answered, err
 }
 
-// What becomes of a probe.
+// The possible results of a probe.
 const (
 	leaves = iota
 	dropped
-	refused // the kernel has no way for it
-	astray  // it left, and the missing count shows that it did not by its uplink
+	refused // the kernel has no route for it
+	astray  // it left, and the count shows that it did not leave by its uplink
 )
 
-// probed sends a probe, and holds what comes of it against what is wanted. It reports
-// whether none may have left by the other uplink.
+// probed sends a probe, and compares the result with the wanted one. It reports
+// whether no probe may have left by the other uplink.
 func (l *lab) probed(f failover.Family, want int) bool {
 	l.t.Helper()
 	answered, err := l.probe(f)
@@ -61,8 +61,8 @@ func (l *lab) probed(f failover.Family, want int) bool {
 	return want != astray
 }
 
-// Whatever other programs do to marks and routes, a probe leaves by its uplink, or it
-// is counted, dropped and known not to have been sent.
+// Whatever other programs do to marks and routes, a probe leaves by its uplink, or
+// it is counted, dropped and reported as not sent.
 func TestProbesLeaveByTheirUplink(t *testing.T) {
 	mangle := func(kind, rule string) func(*lab, plan) {
 		return func(l *lab, _ plan) {
@@ -87,7 +87,8 @@ func TestProbesLeaveByTheirUplink(t *testing.T) {
 		"other marks":        {mangle("route", "meta mark set 0x77"), [2]int{leaves, leaves}},
 		"other marks kept":   {mangle("route", "meta mark set 0x77 ct mark set meta mark"), [2]int{astray, astray}},
 		"host route":         {route("%[1]s via %[2]s dev wan1"), [2]int{leaves, dropped}},
-		// For IPv4 the kernel takes a target without a route for one on the device's link.
+		// For IPv4 the kernel treats a target without a route as one on the
+		// device's link.
 		"blackhole": {route("blackhole %[1]s"), [2]int{leaves, refused}},
 	} {
 		for _, f := range failover.Families {
