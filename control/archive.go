@@ -17,36 +17,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The files of an archive, in its folder: the one that grows, and its predecessor.
+// The files of an archive, in its folder: the current one, and its predecessor.
 const (
 	archiveFile = "events.ndjson"
 	archiveOld  = "events.ndjson.1"
-	// MaxArchiveBytes is how large each of the two becomes.
+	// MaxArchiveBytes is the maximum size of each of the two.
 	MaxArchiveBytes = 1 << 20
 )
 
-// Bounds of what is believed of a file that anybody may have written to.
+// Bounds for the content of a file that any program may have written.
 const (
 	maxArchiveLine = 64 << 10
-	maxArchiveSeq  = 1 << 53 // what JSON's readers can hold exactly
+	maxArchiveSeq  = 1 << 53 // the largest number that JSON readers hold exactly
 )
 
-// The pace of an archive: what was written survives the process at once, and a
-// sudden loss of power after the next sync. Disks of gateways are slow and wear out.
+// The timing of an archive: what was written survives the process at once, and a
+// sudden loss of power after the next sync. Gateways often have slow disks with a
+// limited number of writes.
 const (
-	archiveSync       = time.Minute // between two syncs, at least; a switch does not wait for it
-	archiveSwitchSync = time.Second // between two syncs for switches, at least
+	archiveSync       = time.Minute // least time between two syncs; a switch does not wait for it
+	archiveSwitchSync = time.Second // least time between two syncs for switches
 	archiveAgain      = 10 * time.Second
 )
 
 // Archive keeps a hub's events in two files of a folder, so that they survive the
-// process. Only one goroutine uses it at a time, and no publisher waits for it.
+// process. It must be used by one goroutine at a time, and no publisher waits for
+// it.
 type Archive struct {
 	folder string
 	// sync is (*os.File).Sync, or a test's.
 	sync func(*os.File) error
 
-	mu       sync.Mutex // guards the file against the sync that a timer begins
+	mu       sync.Mutex // guards the file against the sync that a timer starts
 	file     *os.File
 	size     int64
 	unsynced bool
@@ -59,8 +61,9 @@ func OpenArchive(folder string) *Archive {
 	return &Archive{folder: folder, sync: (*os.File).Sync}
 }
 
-// Read returns the archived events that a hub has room for, the oldest first.
-// An error says what could not be read; the lines are those that could. A last line without its end, which a sudden stop leaves, is no error.
+// Read returns the archived events that a hub has room for, the oldest first. The
+// error reports what could not be read; the lines that could be read are returned
+// with it. An incomplete last line, which a sudden stop leaves, is not an error.
 func (a *Archive) Read() ([]Line, error) {
 	var lines []Line
 	var errs []error
@@ -74,7 +77,7 @@ func (a *Archive) Read() ([]Line, error) {
 	return latestLines(lines), errors.Join(errs...)
 }
 
-// latestLines returns the last of the lines, as many as a hub has room for.
+// latestLines returns the last lines, as many as a hub has room for.
 func latestLines(lines []Line) []Line {
 	size, from := 0, len(lines)
 	for from > 0 && len(lines)-from < MaxEvents {
@@ -106,7 +109,7 @@ func readArchive(path string) ([]Line, error) {
 		line, rest, whole := bytes.Cut(data, []byte{'\n'})
 		data = rest
 		if !whole {
-			break // the end of what a sudden stop has left
+			break // the incomplete line of a sudden stop
 		}
 		if l, ok := decodeArchived(line); ok {
 			lines = append(lines, l)
@@ -120,7 +123,7 @@ func readArchive(path string) ([]Line, error) {
 	return lines, err
 }
 
-// decodeArchived reads one line, and refuses what Keep could not have written.
+// decodeArchived decodes one line, and rejects what Keep could not have written.
 func decodeArchived(line []byte) (Line, bool) {
 	var e Event
 	if len(line) > maxArchiveLine || json.Unmarshal(line, &e) != nil {
@@ -132,7 +135,7 @@ func decodeArchived(line []byte) (Line, bool) {
 	return Line{e, append(bytes.Clone(line), '\n')}, true
 }
 
-// openArchive opens a file of the archive, and only a regular one: opening a pipe
+// openArchive opens a file of the archive if it is a regular file: opening a pipe
 // would wait for its other end.
 func openArchive(path string, flags int) (*os.File, error) {
 	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK, 0o644)
@@ -150,9 +153,9 @@ func openArchive(path string, flags int) (*os.File, error) {
 	return file, nil
 }
 
-// Keep writes a hub's events from a number on to the archive until ctx ends. report
-// is called after each attempt with the reason why the events cannot be written, or
-// nil; they stay in the hub meanwhile, and it is tried again.
+// Keep writes a hub's events, starting with a number, to the archive until ctx
+// ends. report is called after each attempt with the reason why the events cannot
+// be written, or nil; they stay in the hub meanwhile, and the write is retried.
 func (a *Archive) Keep(ctx context.Context, h *Hub, from uint64, report func(error)) {
 	defer a.close()
 	next := from
@@ -169,7 +172,7 @@ func (a *Archive) Keep(ctx context.Context, h *Hub, from uint64, report func(err
 }
 
 // follow writes events until ctx ends or one cannot be written; *next is the number
-// behind the last that was.
+// after the last one written.
 func (a *Archive) follow(ctx context.Context, h *Hub, next *uint64, report func(error)) error {
 	if err := a.open(); err != nil {
 		return err
@@ -192,8 +195,8 @@ func (a *Archive) follow(ctx context.Context, h *Hub, next *uint64, report func(
 	return a.flush(0)
 }
 
-// lostLine says in the archive that events before a batch were not written. It takes
-// the number of the last of them.
+// lostLine returns a line that records that events before a batch were not written.
+// Its number is that of the last of them.
 func lostLine(b Batch) Line {
 	return encode(Event{Time: At(time.Now()), Seq: b.Lines[0].Event.Seq - 1, Detail: DaemonDetail{
 		Action: "skipped", Missed: b.Missed,
@@ -201,7 +204,7 @@ func lostLine(b Batch) Line {
 	}})
 }
 
-// open opens the file that grows, and removes a last line without its end.
+// open opens the current file, and removes an incomplete last line.
 func (a *Archive) open() error {
 	path := filepath.Join(a.folder, archiveFile)
 	if err := os.MkdirAll(a.folder, 0o755); err != nil {
@@ -225,7 +228,7 @@ func (a *Archive) open() error {
 	return nil
 }
 
-// sizeOfLines is the size of a file without a last line that lacks its end.
+// sizeOfLines returns the size of a file without an incomplete last line.
 func sizeOfLines(file *os.File) (int64, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -239,8 +242,8 @@ func sizeOfLines(file *os.File) (int64, error) {
 	return from + int64(bytes.LastIndexByte(tail, '\n')+1), nil
 }
 
-// write appends lines to the file, to a new one where they have no room. What was
-// half written is taken back.
+// write appends lines to the file, or to a new one if there is no room for them. A
+// partial write is undone.
 func (a *Archive) write(lines []Line) error {
 	var batch []byte
 	urgent := false
@@ -270,7 +273,7 @@ func (a *Archive) write(lines []Line) error {
 	return nil
 }
 
-// rotate makes the file the old one, and begins another.
+// rotate makes the current file the predecessor, and starts a new one.
 func (a *Archive) rotate() error {
 	path := filepath.Join(a.folder, archiveFile)
 	if err := os.Rename(path, filepath.Join(a.folder, archiveOld)); err != nil {
@@ -285,7 +288,8 @@ func (a *Archive) rotate() error {
 	return nil
 }
 
-// syncNowAndThen syncs once a minute, where there is something, until stop is called.
+// syncNowAndThen syncs once a minute, if there is something to sync, until stop is
+// called.
 func (a *Archive) syncNowAndThen() (stop func()) {
 	done := make(chan struct{})
 	var ended sync.WaitGroup
@@ -297,15 +301,15 @@ func (a *Archive) syncNowAndThen() (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				_ = a.flush(archiveSync) // the next write reports what is wrong
+				_ = a.flush(archiveSync) // the next write reports the error
 			}
 		}
 	})
 	return func() { close(done); ended.Wait() }
 }
 
-// flush syncs the file where something was written since the last sync, and that is
-// so long ago at least.
+// flush syncs the file if something was written since the last sync and at least
+// atLeast has passed since then.
 func (a *Archive) flush(atLeast time.Duration) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

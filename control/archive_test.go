@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// life is one process's life of a hub with its archive.
+// life is a hub with its archive, in one run of a process.
 type life struct {
 	hub     *Hub
 	archive *Archive
@@ -25,8 +25,8 @@ type life struct {
 
 func (l *life) problem() error { l.mu.Lock(); defer l.mu.Unlock(); return l.cause }
 
-// begin starts a hub on what the folder has, within a bubble. Nothing runs the hub's
-// pump: emptyInbox and broadcast stand for it.
+// begin starts a hub with the events of the folder, and its archive, within a
+// synctest bubble.
 func begin(t *testing.T, folder string) *life {
 	t.Helper()
 	l := &life{hub: NewHub(), archive: OpenArchive(folder)}
@@ -54,7 +54,8 @@ func (l *life) publish(reason string) {
 	l.hub.Publish(Event{Detail: DaemonDetail{Action: "started", Reason: reason}})
 }
 
-// all are the reasons of the events that a reader gets, and their numbers.
+// all returns the reasons of the events that a reader gets, and checks their
+// numbers.
 func (l *life) all(t *testing.T) (reasons []string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -79,10 +80,11 @@ func wantReasons(t *testing.T, l *life, want string) {
 	}
 }
 
-// Events outlive the process, whether it ends well or not, and their numbers go on.
+// Events outlive the process, whether it ends normally or not, and the numbering
+// continues.
 func TestArchiveOutlivesTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		folder := filepath.Join(t.TempDir(), "state") // not there yet
+		folder := filepath.Join(t.TempDir(), "state") // does not exist yet
 		a := begin(t, folder)
 		a.publish("one")
 		a.publish("two")
@@ -101,8 +103,8 @@ func TestArchiveOutlivesTheProcess(t *testing.T) {
 	})
 }
 
-// What a sudden stop has left, and what others wrote into the file, costs those
-// lines alone.
+// The incomplete line of a sudden stop, and lines that other programs wrote into
+// the file, are skipped; the other lines are kept.
 func TestArchiveWithBrokenLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
@@ -138,7 +140,7 @@ func TestArchiveWithBrokenLines(t *testing.T) {
 	})
 }
 
-// The archive has two files, neither larger than its bound, and the newest events.
+// The archive has two files, neither larger than its bound, with the newest events.
 func TestArchiveIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
@@ -168,7 +170,7 @@ func TestArchiveIsBounded(t *testing.T) {
 	})
 }
 
-// A disk is synced once a minute at most, and at once for a switch.
+// A disk is synced at most once a minute, and at once for a switch.
 func TestArchiveSyncsRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, t.TempDir())
@@ -196,7 +198,8 @@ func TestArchiveSyncsRarely(t *testing.T) {
 	})
 }
 
-// What cannot be written stays in the hub, is reported, and is written later.
+// Events that cannot be written stay in the hub, are reported, and are written
+// later.
 func TestArchiveThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
@@ -224,7 +227,7 @@ func TestArchiveThatTakesNothing(t *testing.T) {
 	})
 }
 
-// A file that grew while the disk failed in the middle of a batch loses nothing.
+// A failed write returns its error, and does not count as written.
 func TestArchiveWriteFails(t *testing.T) {
 	a := OpenArchive(t.TempDir())
 	if err := a.open(); err != nil {
