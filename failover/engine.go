@@ -105,7 +105,7 @@ func (e *Engine) handle(t *turn, ev Event) {
 	case ProbeSent:
 		if f := e.flights.get(ev.ID); f != nil && f.sent == never {
 			f.depart(t.now)
-			f.path.wasSent(int(f.target))
+			f.path.unsent.sent(&f.path.targets[f.target])
 		}
 	case ProbeAnswered:
 		e.probeAnswered(t, ev)

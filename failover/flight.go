@@ -146,7 +146,7 @@ func (e *Engine) probeNotSent(t *turn, ev ProbeNotSent) {
 	}
 	p, kind := f.path, f.kind
 	p.burst.withdraw(f)
-	p.notSent(t.now, int(f.target), ev)
+	p.unsent.refused(t.now, &p.targets[f.target], ev)
 	e.flights.remove(f)
 	p.touched = true
 	p.up.reread(t)
@@ -164,7 +164,7 @@ func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 	}
 	if f.sent == never {
 		f.depart(max(f.asked, t.now-ev.RTT))
-		f.path.wasSent(int(f.target))
+		f.path.unsent.sent(&f.path.targets[f.target])
 	}
 	p := f.path
 	p.burst.conclude(f)

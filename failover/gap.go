@@ -63,25 +63,13 @@ func (p *path) followLink(t *turn, before *FamilyLink) {
 	}
 }
 
-// gapEnd returns when a gap becomes a down.
-func (p *path) gapEnd() Instant {
-	wait := p.patience.now
-	if p.up.link.Family[p.family].Pending {
-		wait = max(wait, pendingTime)
+// end returns when a gap becomes a down; pending says that the kernel checks an
+// address.
+func (g *gap) end(patience time.Duration, pending bool) Instant {
+	if pending {
+		patience = max(patience, pendingTime)
 	}
-	return p.gap.since + wait
-}
-
-// look makes the path suspect, once, if its gateway has been withdrawn for long:
-// probes then decide whether it still works.
-func (p *path) look(now Instant) {
-	if p.withdrawn == never || p.looked || now < p.withdrawn+lookAfter || !p.schedule.probing {
-		return
-	}
-	p.looked = true
-	if p.cause == "" && p.class().Answering() && p.state != Suspect {
-		p.cause = "the route to the gateway is gone for " + span(now-p.withdrawn)
-	}
+	return g.since + patience
 }
 
 // stranger reports whether the path was never known to answer since its link

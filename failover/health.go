@@ -31,7 +31,14 @@ type consequences struct {
 // chain is short: suspect, shunned and down can follow at once, no more.
 func (p *path) judge(t *turn) consequences {
 	p.touched = true
-	p.look(t.now)
+	// A gateway that is withdrawn for long makes the path suspect, once: probes then
+	// decide whether it still works.
+	if p.withdrawn != never && !p.looked && t.now >= p.withdrawn+lookAfter && p.schedule.probing {
+		p.looked = true
+		if p.cause == "" && p.class().Answering() && p.state != Suspect {
+			p.cause = "the route to the gateway is gone for " + span(t.now-p.withdrawn)
+		}
+	}
 	var all consequences
 	for range 5 {
 		v, changed := p.next(t)
@@ -62,7 +69,7 @@ func (p *path) judge(t *turn) consequences {
 // next is the transition function: it returns the state that follows, and
 // whether that is another one.
 func (p *path) next(t *turn) (verdict, bool) {
-	if p.gap.open && t.now >= p.gapEnd() {
+	if p.gap.open && t.now >= p.downAt() {
 		p.gap = gap{}
 	}
 	if v, barred := p.barred(); barred {
@@ -118,22 +125,17 @@ func (p *path) barred() (verdict, bool) {
 		return verdict{Down, p.up.interfaceIs("switched off")}, true
 	case !l.Carrier:
 		return verdict{Down, "no carrier"}, true
-	case !offered:
-		return p.lapsed(), true
+	case offered:
+		return verdict{}, false
 	}
-	return verdict{}, false
-}
-
-// lapsed is the verdict on a path whose link lacks its source or its next hop.
-func (p *path) lapsed() verdict {
 	v := verdict{Down, "no gateway"}
-	if len(p.up.link.Family[p.family].Sources()) == 0 {
+	if len(l.Family[f].Sources()) == 0 {
 		v.reason = "no address"
 	}
 	if p.gap.open {
 		v.to = Shunned
 	}
-	return v
+	return v, true
 }
 
 // usable reports whether neither the configuration nor the link bar the path, so
@@ -232,10 +234,14 @@ func (p *path) silentSince() Instant {
 // downAt is when a shunned path's silence outlasts its patience.
 func (p *path) downAt() Instant {
 	if p.gap.open {
-		return p.gapEnd()
+		return p.gap.end(p.patience.now, p.up.link.Family[p.family].Pending)
+	}
+	wait := p.patience.now
+	if p.delay >= leastQueueing {
+		wait += p.delay // the first unanswered probe may be answered as late as the last one
 	}
 	since := p.silentSince()
-	return max(since, min(p.received, since+mostReceiving)) + p.patience.now + p.queueing()
+	return max(since, min(p.received, since+mostReceiving)) + wait
 }
 
 // upAt is when a recovering path is up again, unless something else happens.

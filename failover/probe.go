@@ -170,7 +170,7 @@ func (p *path) plan(now, deadline Instant) {
 		}
 	case Unknown, Absent, Up, Degraded, Suspect:
 	}
-	due = min(due, max(p.blindDue(), now+1))
+	due = min(due, max(p.unsent.due(p), now+1))
 	if p.schedule.probing {
 		if p.withdrawn != never && !p.looked {
 			due = min(due, max(p.withdrawn+lookAfter, now+1))

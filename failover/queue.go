@@ -17,15 +17,6 @@ const (
 	mostReceiving = 6 * time.Second
 )
 
-// queueing returns the time by which the last answer's delay extends the patience:
-// the first unanswered probe may be answered as late as that.
-func (p *path) queueing() time.Duration {
-	if p.delay < leastQueueing {
-		return 0
-	}
-	return p.delay
-}
-
 // deadline returns the age at which a probe is late. If the last answer came so
 // late that its probe counted as lost, others may be as late, and half as much
 // again while the queue still grows.

@@ -42,7 +42,7 @@ func (us uplinks) setRhythms(t *turn) {
 				interval = max(interval, u.cfg.Probe.StandbyInterval)
 			}
 			interval = max(interval, time.Millisecond)
-			p.setRhythm(t.now, interval, us.phase(p, interval))
+			p.touched = p.schedule.set(t.now, p.targets, interval, us.phase(p, interval)) || p.touched
 			perSecond += float64(len(p.targets)) / p.schedule.interval.Seconds()
 			n += len(p.targets)
 		}
@@ -72,19 +72,19 @@ func gcd(a, b int) int {
 	return a
 }
 
-// setRhythm sets the interval and the phase, and moves the next probes to them.
-func (p *path) setRhythm(now Instant, interval, phase time.Duration) {
-	s := &p.schedule
+// set sets the interval and the phase, and moves the next probes to them. It reports
+// whether they were others before.
+func (s *schedule) set(now Instant, ts targets, interval, phase time.Duration) bool {
 	if interval == s.interval && phase == s.phase {
-		return
+		return false
 	}
 	s.interval, s.phase = interval, phase
-	for i := range p.targets {
-		if t := &p.targets[i]; t.next > now {
-			t.next = s.slot(i, len(p.targets), now)
+	for i := range ts {
+		if tg := &ts[i]; tg.next > now {
+			tg.next = s.slot(i, len(ts), now)
 		}
 	}
-	p.touched = true
+	return true
 }
 
 // moveInterval is the least time between two moves of a link for each of which probing
@@ -133,7 +133,8 @@ func (p *path) attend(t *turn, moved bool) {
 // startProbing probes each target at once, and from then on by the schedule.
 func (p *path) startProbing(now Instant) {
 	p.schedule.probing = true
-	p.forgetUnsent()
+	p.unsent = noneUnsent
+	p.targets.forgetUnsent()
 	for i := range p.targets {
 		p.targets[i].next = now
 	}

@@ -37,53 +37,51 @@ type unsent struct {
 
 var noneUnsent = unsent{since: never, unresolved: never, unanswered: never}
 
-// notSent counts a probe that could not be sent.
-func (p *path) notSent(now Instant, target int, ev ProbeNotSent) {
-	tg := &p.targets[target]
+// refused counts a probe of a target that could not be sent.
+func (u *unsent) refused(now Instant, tg *target, ev ProbeNotSent) {
 	tg.unsent++
 	tg.errno, tg.cause = ev.Errno, ev.Cause
-	if p.unsent.since == never {
-		p.unsent.since = now
+	if u.since == never {
+		u.since = now
 	}
-	p.unsent.errno, p.unsent.cause = ev.Errno, ev.Cause
+	u.errno, u.cause = ev.Errno, ev.Cause
 }
 
-// wasSent records that a probe of a target was sent.
-func (p *path) wasSent(target int) {
-	p.targets[target].unsent, p.targets[target].errno, p.targets[target].cause = 0, "", ""
-	p.unsent.since, p.unsent.errno, p.unsent.cause = never, "", ""
+// sent records that a probe of a target was sent.
+func (u *unsent) sent(tg *target) {
+	tg.unsent, tg.errno, tg.cause = 0, "", ""
+	u.since, u.errno, u.cause = never, "", ""
 }
 
-// forgetUnsent resets the record, since the link has been replaced.
-func (p *path) forgetUnsent() {
-	p.unsent = noneUnsent
-	for i := range p.targets {
-		p.targets[i].unsent, p.targets[i].errno, p.targets[i].cause = 0, "", ""
+// reason returns why probes could not be sent: the path's last error, or that of a
+// target.
+func (u *unsent) reason(ts targets) (errno, cause string) {
+	if u.since != never {
+		return u.errno, u.cause
 	}
+	for i := range ts {
+		if tg := &ts[i]; tg.unsent > 0 {
+			return tg.errno, tg.cause
+		}
+	}
+	return "", ""
 }
 
-// unsentCount returns how many probes could not be sent since the last one that was
-// sent to their target.
-func (p *path) unsentCount() int {
+// unsent returns how many probes could not be sent since the last one that was sent
+// to their target.
+func (ts targets) unsent() int {
 	n := 0
-	for i := range p.targets {
-		n += p.targets[i].unsent
+	for i := range ts {
+		n += ts[i].unsent
 	}
 	return n
 }
 
-// unsentReason returns why probes could not be sent: the path's last error, or that
-// of a target.
-func (p *path) unsentReason() (errno, cause string) {
-	if p.unsent.since != never {
-		return p.unsent.errno, p.unsent.cause
+// forgetUnsent resets what is known of probes that could not be sent.
+func (ts targets) forgetUnsent() {
+	for i := range ts {
+		ts[i].unsent, ts[i].errno, ts[i].cause = 0, "", ""
 	}
-	for i := range p.targets {
-		if t := &p.targets[i]; t.unsent > 0 {
-			return t.errno, t.cause
-		}
-	}
-	return "", ""
 }
 
 // nextBlind judges a path by whether its probes can be sent. A path becomes unknown
@@ -113,10 +111,9 @@ func (p *path) nextBlind(t *turn) (verdict, bool) {
 	return verdict{}, false
 }
 
-// blindDue returns when nextBlind or nextWitnessed has to judge again if nothing
+// due returns when nextBlind or nextWitnessed has to judge the path again if nothing
 // happens.
-func (p *path) blindDue() Instant {
-	u := &p.unsent
+func (u *unsent) due(p *path) Instant {
 	switch {
 	case !p.schedule.probing || u.since == never:
 	case !u.blind:

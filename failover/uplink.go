@@ -110,18 +110,11 @@ const lastCallTime = time.Second
 // first answer must be late (see selector.lastCallFailed).
 func (us uplinks) lastCall(t *turn, came *path) {
 	for _, u := range us {
-		if p := &u.paths[came.family]; p != came && p.state == Down && p.schedule.probing {
-			p.probeFast(t.now, t.now+lastCallTime)
+		p := &u.paths[came.family]
+		if p == came || p.state != Down || !p.schedule.probing || p.schedule.fastUntil >= t.now+lastCallTime {
+			continue
 		}
-	}
-}
-
-// probeFast probes the path fast from now until an instant, unless it already is
-// for as long.
-func (p *path) probeFast(now, until Instant) {
-	if p.schedule.fastUntil < until {
-		p.schedule.fastUntil = until
-		p.schedule.fastNext = now
+		p.schedule.fastUntil, p.schedule.fastNext = t.now+lastCallTime, t.now
 		p.touched = true
 	}
 }

@@ -126,8 +126,8 @@ func viewPath(p *path, now Instant) FamilyView {
 		v.Reason = goodFor + span(now-p.recovery.good) + ", back in " + span(p.upAt()-now)
 	}
 	if p.schedule.probing {
-		v.Unsent, v.Blind = p.unsentCount(), p.unsent.blind
-		v.UnsentErrno, v.UnsentCause = p.unsentReason()
+		v.Unsent, v.Blind = p.targets.unsent(), p.unsent.blind
+		v.UnsentErrno, v.UnsentCause = p.unsent.reason(p.targets)
 	}
 	// What is known of a path that is down is of the time before.
 	if p.schedule.probing && p.window.known() && p.state != Down {

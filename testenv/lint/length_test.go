@@ -79,3 +79,41 @@ func TestNothingIsSkipped(t *testing.T) {
 		}
 	}
 }
+
+// mostMethods bounds the methods of a product's type: one that has more owns more than
+// a reader can hold.
+const mostMethods = 45
+
+func TestTypesHaveFewMethods(t *testing.T) {
+	methods := map[string]int{}
+	for _, file := range sources(t) {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, file), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range parsed.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || f.Recv == nil {
+				continue
+			}
+			of := f.Recv.List[0].Type
+			if pointer, ok := of.(*ast.StarExpr); ok {
+				of = pointer.X
+			}
+			if name, ok := of.(*ast.Ident); ok {
+				methods[filepath.Dir(file)+"."+name.Name]++
+			}
+		}
+	}
+	if len(methods) < fewFunctions {
+		t.Fatalf("found methods of %d types: the walk is broken", len(methods))
+	}
+	for of, n := range methods {
+		if n > mostMethods {
+			t.Errorf("%s has %d methods, more than %d", of, n, mostMethods)
+		}
+	}
+}
