@@ -103,7 +103,7 @@ func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 func adoptAuto(known []autoUplink, former map[string]lane.Lane, today time.Time) []autoUplink {
 	for _, name := range slices.Sorted(maps.Keys(former)) {
 		if !slices.ContainsFunc(known, func(a autoUplink) bool { return a.Interface == name }) && len(known) < autoMost {
-			known = append(slices.Clone(known), autoUplink{Interface: name, Metric: math.MaxInt32, Last: wallDay(today)})
+			known = append(slices.Clone(known), autoUplink{Interface: name, Metric: math.MaxInt32, Last: storedTime(today)})
 		}
 	}
 	return known
@@ -119,7 +119,7 @@ func refreshAuto(known []autoUplink, now []config.DefaultRoute, today time.Time)
 		case i >= 0:
 			a.Metric, a.Weight = now[i].Metric, now[i].Weight
 			if age := today.Sub(a.Last); age < 0 || age >= autoFresh {
-				a.Last = wallDay(today)
+				a.Last = storedTime(today)
 			}
 		case today.Sub(a.Last) >= autoAge:
 			continue
@@ -149,11 +149,8 @@ func takeAuto(known []autoUplink, d config.DefaultRoute, now []config.DefaultRou
 		}
 		out = slices.Delete(out, oldest, oldest+1)
 	}
-	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Last: wallDay(today)}), true
+	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Last: storedTime(today)}), true
 }
-
-// wallDay truncates a wall time to the precision that the state file keeps.
-func wallDay(t time.Time) time.Time { return t.Round(0).UTC().Truncate(time.Second) }
 
 // autoUplinks returns the uplinks and the candidates of `uplinks: auto`.
 func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRoute) (uplinks, candidates []config.Uplink) {

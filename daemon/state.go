@@ -174,7 +174,7 @@ func (s state) withView(view failover.View, now setup, today time.Time) state {
 			if patience[u.Name] == nil {
 				patience[u.Name] = map[string]learnt{}
 			}
-			entry := learnt{MS: p.Milliseconds(), Since: today.Round(0).UTC().Truncate(time.Second)}
+			entry := learnt{MS: p.Milliseconds(), Since: storedTime(today)}
 			if before, ok := s.Patience[u.Name][f.String()]; ok && before.MS == entry.MS {
 				entry.Since = before.Since
 			}
@@ -211,3 +211,7 @@ func (s state) patience(today time.Time) map[string][2]time.Duration {
 	}
 	return out
 }
+
+// storedTime returns a wall time as the state file keeps it: in UTC, to the second,
+// without a monotonic reading, so that it is equal to itself once read back.
+func storedTime(t time.Time) time.Time { return t.Round(0).UTC().Truncate(time.Second) }
