@@ -34,7 +34,7 @@ func TestPlan(t *testing.T) {
 				}
 				byScript := g.ours()
 				g.Start()
-				g.Await("the first uplink to carry", firstCarries)
+				g.Await("the first uplink to carry", g.allTaken)
 				if rest := g.plan(); rest != "" {
 					t.Errorf("beside the daemon plan prints\n%s", rest)
 				}
@@ -47,16 +47,17 @@ func TestPlan(t *testing.T) {
 					t.Fatal(err)
 				}
 				g.Start()
-				g.Await("the first uplink to carry", firstCarries)
+				g.Await("the first uplink to carry", g.allTaken)
 				g.differ("daemon and script differ", byScript, g.ours())
 			})
 		})
 	}
 }
 
-// firstCarries reports whether the first uplink carries both families, and all is well.
-func firstCarries(s *control.Status) bool {
-	return s.Overall == control.OK && len(s.Uplinks) > 1 && lab.Carries(s, s.Uplinks[0].Name)
+// allTaken reports whether the gateway has all its uplinks, the first of them carries
+// both families, and all is well. Under "uplinks: auto" they are taken one by one.
+func (g *gateway) allTaken(s *control.Status) bool {
+	return s.Overall == control.OK && len(s.Uplinks) == len(g.Uplinks) && lab.Carries(s, s.Uplinks[0].Name)
 }
 
 // plan returns what swerve plan prints, and checks that --json prints the same. Nothing
