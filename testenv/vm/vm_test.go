@@ -1,0 +1,207 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+	"swerve/testenv/lab"
+	"swerve/testenv/traffic"
+	"swerve/testenv/wait"
+	"swerve/testenv/wire"
+)
+
+var (
+	releases = flag.String("vm.debian", "", "play the scenarios on these releases of Debian, such as trixie,bookworm; empty: on none")
+	packages = flag.String("vm.packages", "", "the folder with the deb package to install")
+)
+
+// slow bounds each wait for something in the guest.
+const slow = 3 * time.Minute
+
+// eachRelease runs a test on every release that the flags name.
+func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
+	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' }) {
+		t.Run(release, func(t *testing.T) { test(t, newSite(t, release)) })
+	}
+}
+
+// site is a lab with a guest as its gateway, whose uplinks are leased by DHCP.
+type site struct {
+	t         *testing.T
+	lab       *lab.Lab
+	guest     *Machine
+	providers []*Provider
+	server    *traffic.Server
+}
+
+func newSite(t *testing.T, release string) *site {
+	began := time.Now()
+	debs, err := filepath.Glob(filepath.Join(*packages, "swerve_*_amd64.deb"))
+	if err != nil || len(debs) == 0 {
+		t.Fatalf("no package for amd64 in -vm.packages %q", *packages)
+	}
+	image, err := MakeImage(t.Context(), release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("image after %v", time.Since(began).Round(time.Second))
+	s := &site{t: t, lab: lab.NewTest(t, lab.Options{Announce: lab.AnnounceNothing, NoIPv6: true})}
+	if err := wire.DisableOffloads(s.lab.Client, "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	cards := []Card{{Link: "lan0", MAC: "02:00:5e:00:10:00"}}
+	for i, up := range s.lab.Uplinks {
+		cards = append(cards, Card{Link: up.Interface, MAC: up.MAC})
+		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: 8 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Close)
+		s.providers = append(s.providers, p)
+	}
+	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.server.Close)
+	if s.guest, err = Boot(t.Context(), image, s.lab.Gateway, cards, debs[len(debs)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("console:\n%s", tail(s.guest.Console()))
+			for _, c := range []string{"ip -br addr; ip route; ip rule; networkctl; systemctl --failed", "journalctl -u swerve -n 60 --no-pager", "swerve status"} {
+				t.Logf("%s:\n%s", c, s.try(c))
+			}
+		}
+		s.guest.Close()
+	})
+	t.Logf("booted after %v, KVM fails: %v", time.Since(began).Round(time.Second), kvmFails)
+	return s
+}
+
+// try runs a command in the guest, whatever comes of it.
+func (s *site) try(command string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), slow)
+	defer cancel()
+	r, err := s.guest.Run(ctx, command)
+	if err != nil {
+		return err.Error()
+	}
+	return r.Output
+}
+
+// run runs a command in the guest that must succeed.
+func (s *site) run(command string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), slow)
+	defer cancel()
+	r, err := s.guest.Run(ctx, command)
+	if err != nil || r.Code != 0 {
+		s.t.Fatalf("%s: %v, exit code %d:\n%s", command, err, r.Code, r.Output)
+	}
+	return r.Output
+}
+
+// await polls for a condition, with the patience that the guest needs.
+func (s *site) await(what string, holds func() bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), slow)
+	defer cancel()
+	begin := time.Now()
+	if err := wait.Until(ctx, what, holds); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Logf("%s after %v", what, time.Since(begin).Round(100*time.Millisecond))
+}
+
+// networkd has systemd-networkd lease both uplinks.
+func (s *site) networkd() {
+	s.t.Helper()
+	for i, up := range s.lab.Uplinks {
+		s.run(fmt.Sprintf("printf '[Match]\\nName=%s\\n[Network]\\nDHCP=ipv4\\nIPv6AcceptRA=no\\n[DHCPv4]\\nRouteMetric=%d\\n' >/etc/systemd/network/20-%s.network",
+			up.Interface, up.Metric4, up.Interface))
+		_ = i
+	}
+	s.run("systemctl enable --now systemd-networkd")
+	s.await("both uplinks to be leased", func() bool {
+		return s.providers[0].Acks() > 0 && s.providers[1].Acks() > 0
+	})
+}
+
+// install installs the package and waits until both uplinks are taken and answer.
+func (s *site) install() {
+	s.t.Helper()
+	s.t.Logf("%s", s.run("dpkg -i /mnt/files/swerve_*.deb"))
+	s.settled()
+}
+
+func (s *site) status() (st control.Status) {
+	_ = json.Unmarshal([]byte(s.try("swerve status --json")), &st)
+	return st
+}
+
+// settled waits until the default policy has both uplinks and all is well.
+func (s *site) settled() {
+	s.t.Helper()
+	s.await("overall to be ok with both uplinks", func() bool {
+		st := s.status()
+		return st.Overall == "ok" && len(st.Uplinks) == 2
+	})
+}
+
+// follow starts new sessions of the LAN's client, ten a second.
+func (s *site) follow() *traffic.Client {
+	s.t.Helper()
+	c, err := traffic.Start(s.lab.Client, traffic.UDPSessions, lab.Server4, traffic.Options{Rate: 10})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Stop)
+	return c
+}
+
+// by waits until new sessions are answered by an uplink.
+func (s *site) by(c *traffic.Client, uplink int) {
+	s.t.Helper()
+	since, want := time.Now(), s.lab.Uplinks[uplink].Public4
+	s.await(fmt.Sprintf("the LAN to go by uplink %d", uplink), func() bool { return answeredBy(c, since, want) })
+}
+
+func answeredBy(c *traffic.Client, since time.Time, want netip.Addr) bool {
+	for _, r := range c.Log() {
+		if r.Sent.After(since) && r.Via == want {
+			return true
+		}
+	}
+	return false
+}
+
+// TestCanary boots, installs the package, and loses an uplink to a black-hole.
+func TestCanary(t *testing.T) {
+	eachRelease(t, func(t *testing.T, s *site) {
+		s.networkd()
+		s.install()
+		if out := s.run("systemctl is-enabled swerve; systemctl is-active swerve"); out != "enabled\nactive\n" {
+			t.Errorf("the service is %q", out)
+		}
+		c := s.follow()
+		s.by(c, lab.Fiber)
+		f, err := s.lab.Fault(lab.Fiber, "black-hole")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.by(c, lab.LTE)
+		t.Logf("%v", c.Measure(f.Onset, time.Now()))
+		if err := f.Undo(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
