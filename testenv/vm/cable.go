@@ -3,6 +3,7 @@ package vm
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -97,15 +98,7 @@ func (c *cable) toCard() {
 
 // isDown reports that a packet socket tells of a link that went down; it lives on.
 func isDown(err error) bool {
-	return err != nil && (errorIs(err, unix.ENETDOWN) || errorIs(err, unix.ENOBUFS))
-}
-
-func errorIs(err error, number syscall.Errno) bool {
-	var e *os.PathError
-	if pe, ok := err.(*os.PathError); ok {
-		e = pe
-	}
-	return e != nil && e.Err == number
+	return errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS)
 }
 
 // fromCards accepts cards, one after the other, and gives the link what they send.

@@ -28,7 +28,7 @@ const slow = 3 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
-	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' }) {
+	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' }) {
 		t.Run(release, func(t *testing.T) { test(t, newSite(t, release)) })
 	}
 }
@@ -71,7 +71,7 @@ func newSite(t *testing.T, release string) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.server.Close)
-	if s.guest, err = Boot(t.Context(), image, s.lab.Gateway, cards, debs[len(debs)-1:]); err != nil {
+	if s.guest, err = Boot(t.Context(), image, s.lab.Gateway, cards, debs); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -125,10 +125,9 @@ func (s *site) await(what string, holds func() bool) {
 // networkd has systemd-networkd lease both uplinks.
 func (s *site) networkd() {
 	s.t.Helper()
-	for i, up := range s.lab.Uplinks {
+	for _, up := range s.lab.Uplinks {
 		s.run(fmt.Sprintf("printf '[Match]\\nName=%s\\n[Network]\\nDHCP=ipv4\\nIPv6AcceptRA=no\\n[DHCPv4]\\nRouteMetric=%d\\n' >/etc/systemd/network/20-%s.network",
 			up.Interface, up.Metric4, up.Interface))
-		_ = i
 	}
 	s.run("systemctl enable --now systemd-networkd")
 	s.await("both uplinks to be leased", func() bool {
@@ -139,7 +138,7 @@ func (s *site) networkd() {
 // install installs the package and waits until both uplinks are taken and answer.
 func (s *site) install() {
 	s.t.Helper()
-	s.t.Logf("%s", s.run("dpkg -i /mnt/files/swerve_*.deb"))
+	s.t.Logf("%s", s.run("dpkg -i $(ls /mnt/files/swerve_*.deb | head -n 1)"))
 	s.settled()
 }
 
@@ -204,4 +203,126 @@ func TestCanary(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestNetworkd plays what happens to uplinks that systemd-networkd leases.
+func TestNetworkd(t *testing.T) {
+	eachRelease(t, func(t *testing.T, s *site) {
+		s.networkd()
+		s.install()
+		c := s.follow()
+		s.by(c, lab.Fiber)
+		t.Run("renewals", func(t *testing.T) { s.in(t).renewals(c) })
+		t.Run("reconfigure", func(t *testing.T) { s.in(t).undisturbed(c, "networkctl reconfigure wan0 wan1") })
+		t.Run("restart", func(t *testing.T) { s.in(t).undisturbed(c, "systemctl restart systemd-networkd") })
+		t.Run("carrier", func(t *testing.T) { s.in(t).carrier(c) })
+		t.Run("upgrade", func(t *testing.T) { s.in(t).upgrade() })
+		t.Run("reboot", func(t *testing.T) { s.in(t).reboot(c) })
+		t.Run("purge", func(t *testing.T) { s.in(t).purge() })
+	})
+}
+
+// in is the site for a part of a test.
+func (s *site) in(t *testing.T) *site {
+	part := *s
+	part.t = t
+	return &part
+}
+
+// switches counts those of the default policy so far.
+func (s *site) switches() int {
+	return strings.Count(s.run("swerve events --json"), `"type":"switch"`)
+}
+
+// renewals waits for five more leases of each uplink; none is an event.
+func (s *site) renewals(c *traffic.Client) {
+	before, begin := s.switches(), time.Now()
+	for i, p := range s.providers {
+		acks := p.Acks()
+		s.await(fmt.Sprintf("uplink %d to be renewed five times", i), func() bool { return p.Acks() >= acks+5 })
+	}
+	s.unchanged(c, before, begin)
+}
+
+// undisturbed runs a command in the guest that is no reason for a switch.
+func (s *site) undisturbed(c *traffic.Client, command string) {
+	before, begin := s.switches(), time.Now()
+	acks := s.providers[0].Acks()
+	s.run(command)
+	s.await("the lease to be renewed", func() bool { return s.providers[0].Acks() >= acks+2 })
+	s.settled()
+	s.unchanged(c, before, begin)
+}
+
+func (s *site) unchanged(c *traffic.Client, before int, begin time.Time) {
+	s.t.Helper()
+	s.t.Logf("%v", c.Measure(begin, time.Now()))
+	if n := s.switches() - before; n != 0 {
+		s.t.Errorf("%d switches:\n%s", n, s.run("swerve events"))
+	}
+	s.by(c, lab.Fiber)
+}
+
+// carrier pulls the plug of the first uplink, and plugs it in again.
+func (s *site) carrier(c *traffic.Client) {
+	if err := s.guest.SetCarrier("wan0", false); err != nil {
+		s.t.Fatal(err)
+	}
+	begin := time.Now()
+	s.by(c, lab.LTE)
+	s.t.Logf("%v", c.Measure(begin, time.Now()))
+	if err := s.guest.SetCarrier("wan0", true); err != nil {
+		s.t.Fatal(err)
+	}
+	s.by(c, lab.Fiber)
+	s.settled()
+}
+
+// upgrade installs the newer package under traffic; no packet is lost.
+func (s *site) upgrade() {
+	bulk, err := traffic.StartBulk(s.lab.Client, lab.Server4, 200)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.run("dpkg -i $(ls /mnt/files/swerve_*.deb | tail -n 1)")
+	s.settled()
+	bulk.Stop()
+	s.await("all packets to arrive", func() bool { return s.server.Received(bulk.Stream()).Count == bulk.Sent() })
+	s.t.Logf("%d packets, none lost; %s", bulk.Sent(), s.run("swerve version"))
+}
+
+// reboot reboots with the first uplink's modem off: the LAN is masqueraded and online
+// by the other, and nothing is critical on the way.
+func (s *site) reboot(c *traffic.Client) {
+	if err := s.guest.SetCarrier("wan0", false); err != nil {
+		s.t.Fatal(err)
+	}
+	s.by(c, lab.LTE)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*patience)
+	defer cancel()
+	if err := s.guest.Reboot(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	s.by(c, lab.LTE)
+	st := s.status()
+	if st.Overall == "critical" {
+		s.t.Errorf("overall is critical: %s", s.run("swerve status || true"))
+	}
+	if log := s.run("journalctl -b -u swerve --no-pager"); strings.Contains(log, "critical") {
+		s.t.Errorf("critical at boot:\n%s", log)
+	}
+	if err := s.guest.SetCarrier("wan0", true); err != nil {
+		s.t.Fatal(err)
+	}
+	s.by(c, lab.Fiber)
+}
+
+// purge leaves nothing of ours in the kernel and in the file system.
+func (s *site) purge() {
+	s.run("dpkg --purge swerve")
+	left := s.run("ip rule show protocol 83; ip -6 rule show protocol 83; ip route show table all proto 83; ip -6 route show table all proto 83; nft list tables | grep swerve; " +
+		"ls -d /etc/swerve /var/lib/swerve /run/swerve /usr/bin/swerve /usr/share/doc/swerve 2>/dev/null; systemctl list-unit-files 'swerve*' --no-legend; true")
+	if strings.TrimSpace(left) != "" {
+		s.t.Errorf("left behind:\n%s", left)
+	}
 }
