@@ -163,6 +163,8 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	if moved {
 		e.repairs.followed(now)
 	}
+	end := e.now()
+	e.repairs.spent(end, end-now)
 	return unwell || moved, err
 }
 
