@@ -248,6 +248,10 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 		d.rule.Mask, err = decodeUint32(value)
 	case nl.FRA_OIFNAME:
 		d.rule.OIF = unix.ByteSliceToString(value)
+	case nl.FRA_IIFNAME:
+		d.rule.IIF = unix.ByteSliceToString(value)
+	case nl.FRA_GOTO:
+		d.rule.Goto, err = decodeUint32(value)
 	case nl.FRA_TABLE:
 		n, err = decodeUint32(value)
 		d.rule.Table = int(n)
@@ -262,7 +266,7 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 			return fmt.Errorf("%w: protocol of %d bytes", errMalformed, len(value))
 		}
 		d.protocol = value[0]
-	case nl.FRA_IIFNAME, nl.FRA_GOTO, nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
+	case nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
 		nl.FRA_IP_PROTO, nl.FRA_SPORT_RANGE, nl.FRA_DPORT_RANGE:
 		// The kernel sends these only where they are set. Unknown attributes are
 		// ignored: a later kernel may send some with every rule, and then none of
@@ -277,6 +281,9 @@ func (d *ruleDecoder) done() Rule {
 	h, r := d.header, d.rule
 	switch h.kind {
 	case nl.FR_ACT_TO_TBL:
+		r.Other = r.Goto != 0 || r.Other
+	case nl.FR_ACT_GOTO:
+		r.Other = r.Goto == 0 || r.Other
 	case nl.FR_ACT_UNREACHABLE:
 		r.Unreachable = true
 	default:

@@ -141,7 +141,10 @@ func netlinkRule(r Rule) *netlink.Rule {
 	if r.Mask != 0 {
 		out.Mark, out.Mask = r.Mark, &r.Mask
 	}
-	out.OifName = r.OIF
+	out.OifName, out.IifName = r.OIF, r.IIF
+	if r.Goto != 0 {
+		out.Goto, out.Type = int(r.Goto), 0
+	}
 	out.SuppressPrefixlen = r.Suppress
 	return out
 }

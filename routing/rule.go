@@ -21,13 +21,17 @@ type Rule struct {
 	Mark, Mask uint32
 	// OIF is the device that a socket is bound to; empty for any. It need not exist.
 	OIF string
-	// Table is the table to look up; 0 if Unreachable.
+	// IIF is the device that a packet came in by; empty for any.
+	IIF string
+	// Table is the table to look up; 0 if Unreachable, or with a Goto.
 	Table int
 	// Suppress discards a result of the table whose prefix has this length or a
 	// shorter one; -1 for none.
 	Suppress int
 	// Unreachable ends the lookup without a route.
 	Unreachable bool
+	// Goto is the priority of the rule with which the lookup goes on; 0 for none.
+	Goto uint32
 	// Other: the kernel's rule has a part that ours never have. It is never
 	// wanted.
 	Other bool
@@ -45,6 +49,8 @@ func compareRules(a, b Rule) int {
 		cmp.Compare(a.Mark, b.Mark),
 		cmp.Compare(a.Mask, b.Mask),
 		cmp.Compare(a.OIF, b.OIF),
+		cmp.Compare(a.IIF, b.IIF),
+		cmp.Compare(a.Goto, b.Goto),
 		cmp.Compare(a.Table, b.Table),
 		cmp.Compare(a.Suppress, b.Suppress),
 		compareBools(a.Unreachable, b.Unreachable),
@@ -80,11 +86,17 @@ func (r Rule) String() string {
 	default:
 		fmt.Fprintf(&b, " fwmark 0x%08x/0x%08x", r.Mark, r.Mask)
 	}
+	if r.IIF != "" {
+		b.WriteString(" iif " + shellWord(r.IIF))
+	}
 	if r.OIF != "" {
 		b.WriteString(" oif " + shellWord(r.OIF))
 	}
 	if r.Table != 0 {
 		b.WriteString(" lookup " + tableName(r.Table))
+	}
+	if r.Goto != 0 {
+		fmt.Fprintf(&b, " goto %d", r.Goto)
 	}
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
