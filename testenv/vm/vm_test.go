@@ -183,7 +183,7 @@ func answeredBy(c *traffic.Client, since time.Time, want netip.Addr) bool {
 	return false
 }
 
-// TestCanary boots, installs the package, and loses an uplink to a black-hole.
+// TestCanary boots, installs the package, loses an uplink to a black-hole, and purges.
 func TestCanary(t *testing.T) {
 	eachRelease(t, func(t *testing.T, s *site) {
 		s.networkd()
@@ -202,6 +202,7 @@ func TestCanary(t *testing.T) {
 		if err := f.Undo(); err != nil {
 			t.Fatal(err)
 		}
+		s.purge()
 	})
 }
 
@@ -319,8 +320,9 @@ func (s *site) reboot(c *traffic.Client) {
 
 // purge leaves nothing of ours in the kernel and in the file system.
 func (s *site) purge() {
+	s.run("(ip rule; ip -6 rule) | grep -q 'proto 83' && nft list tables | grep -q swerve")
 	s.run("dpkg --purge swerve")
-	left := s.run("ip rule show protocol 83; ip -6 rule show protocol 83; ip route show table all proto 83; ip -6 route show table all proto 83; nft list tables | grep swerve; " +
+	left := s.run("(ip rule; ip -6 rule) | grep 'proto 83'; ip route show table all proto 83; ip -6 route show table all proto 83; nft list tables | grep swerve; " +
 		"ls -d /etc/swerve /var/lib/swerve /run/swerve /usr/bin/swerve /usr/share/doc/swerve 2>/dev/null; systemctl list-unit-files 'swerve*' --no-legend; true")
 	if strings.TrimSpace(left) != "" {
 		s.t.Errorf("left behind:\n%s", left)
