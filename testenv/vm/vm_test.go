@@ -258,7 +258,13 @@ func (s *site) undisturbed(c *traffic.Client, command string) {
 func (s *site) unchanged(c *traffic.Client, before int, begin time.Time) {
 	s.t.Helper()
 	s.t.Logf("%v", c.Measure(begin, time.Now()))
-	if n := s.switches() - before; n != 0 {
+	switch n := s.switches() - before; {
+	case n == 0:
+	case kvmFails && strings.Contains(s.run("swerve events | grep ' switch '"), "no address"):
+		// An emulated guest's networkd takes longer than the patience between
+		// deleting an address and adding it again: a down, as it should be.
+		s.t.Logf("%d switches, an address was away for longer than the patience:\n%s", n, s.run("swerve events"))
+	default:
 		s.t.Errorf("%d switches:\n%s", n, s.run("swerve events"))
 	}
 	s.by(c, lab.Fiber)
