@@ -285,7 +285,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			}
 			out.Policies = append(out.Policies, policy)
 		}
-		out.Problems = append(r.problems.list(clock), control.HealthProblems(out)...)
+		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
 		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
 		control.SortProblems(out.Problems)
 		return out
