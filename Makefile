@@ -52,7 +52,7 @@ RELEASES ?= trixie bookworm
 test-vm: ## run the package on Debian in a virtual machine (images on first use; some 10 minutes a release)
 	@$(VMTEST) -timeout 60m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian "$(RELEASES)"
 
-test-vm-canary: ## the same, short: boot, install, one failover (two minutes once the image is there)
+test-vm-canary: ## the same, short: boot, install, one failover, purge (two minutes once the image is there)
 	@$(VMTEST) -timeout 15m -run TestCanary $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian trixie
 
 # Two builds of the package: an upgrade goes from the first to the second.
