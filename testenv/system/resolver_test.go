@@ -44,7 +44,7 @@ func (g *gateway) answersAt(ns *netns.NS, addrs [2]netip.Addr) {
 func (g *gateway) ispDrops(condition string) (onset time.Time) {
 	g.Helper()
 	onset = time.Now()
-	rules := "table inet fault { chain forward { type filter hook forward priority 0;\n" + condition + "\n} }"
+	rules := "table inet fault { chain forward { type filter hook forward priority 0;\n" + condition + "\n}; }"
 	if out, err := g.ISP[fiber].Run("nft", rules); err != nil {
 		g.Fatalf("%v\n%s", err, out)
 	}
