@@ -46,6 +46,11 @@ test-field: ## run the tests on machines that somebody else has set up, 200 of t
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) ./testenv/field -field.machines 200
 
+.PHONY: test-loads
+test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s, for ten minutes each
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./testenv/system -run '^TestLoads$$' -loads 10m
+
 .PHONY: bench bench-short bench-tables
 bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)
 	@status=0; $(BENCH) -out docs/bench.json || status=$$?; \

@@ -108,3 +108,30 @@ func TestReceivingIsBounded(t *testing.T) {
 		t.Errorf("moved after %v, want about 6 s", moved)
 	}
 }
+
+// A pause of this machine, in which nothing is read of what flows receive either, does
+// not end that postponement.
+func TestReceivingOutlastsPauses(t *testing.T) {
+	onset := 20 * time.Second
+	left := time.Duration(0)
+	w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), 1, simulator.Options{Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+		for _, r := range out.Records {
+			if r.Health != nil && r.Health.To == Shunned && left == 0 {
+				left = at - onset
+			}
+		}
+	}})}
+	w.do("all report=0s")
+	w.until(onset)
+	w.do("fiber loss=1")
+	for w.Now() < onset+12*time.Second {
+		for _, f := range Families {
+			w.step(Traffic{Uplink: "fiber", Family: f, Unanswered: -1, Received: w.Now()})
+		}
+		w.after(20 * time.Millisecond)
+		w.do("pause 30ms")
+	}
+	if left != 0 && left < 5*time.Second {
+		t.Errorf("left after %v, want 6 s at least", left)
+	}
+}

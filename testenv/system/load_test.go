@@ -25,6 +25,11 @@ const (
 	mostShunned = 300 * time.Millisecond
 )
 
+// noLimits leaves out that an uplink is degraded, which a queue of a second makes it by
+// the default limits: only new flows go elsewhere then, as planned.
+const noLimits = twoUplinks + `health: {loss: {degraded: never, clear: never}, latency: {degraded: never, clear: never}}
+`
+
 // ramp is one filling of an empty queue.
 type ramp struct {
 	queue       time.Duration // that fits in front of the uplink
@@ -49,7 +54,7 @@ func TestLoads(t *testing.T) {
 	for _, download := range []bool{false, true} {
 		t.Run(map[bool]string{false: "upload", true: "download"}[download], func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, twoUplinks)
+				g := startGateway(t, usual, noLimits)
 				if *loads == 0 {
 					g.fill(ramp{2 * time.Second, "cubic", 4, 0}, download, 10*time.Second)
 				} else {
@@ -121,7 +126,7 @@ func (g *gateway) fill(r ramp, download bool, length time.Duration) {
 	if r.congestion == "cubic" && deepest < room/2 {
 		g.Errorf("%v: %d frames waited, want %d at least", r, deepest, room/2)
 	}
-	g.Await("fiber to be up", lab.Settled)
+	g.Await("fiber to carry", lab.Settled)
 	suspicions, total := 0, time.Duration(0)
 	for _, f := range failover.Families {
 		shunned, n := g.shunned(fiber, f, since)

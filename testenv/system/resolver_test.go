@@ -108,7 +108,8 @@ func TestReceivingPostpones(t *testing.T) {
 			strings.Join(list[failover.IPv4], ", "), strings.Join(list[failover.IPv6], ", ")))
 		first, last := g.leftAfter(onset)
 		t.Logf("the families left after %v and %v", first, last)
-		if first < 5*time.Second || last > 12*time.Second {
+		// Pauses of the daemon, on a busy machine, do not count.
+		if first < 5*time.Second || last > 20*time.Second {
 			t.Errorf("fiber was left after %v and %v, want about 6 s", first, last)
 		}
 		g.goBy(lte, p.fresh[:]...)
