@@ -83,7 +83,9 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 		h.requestRead(at)
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		h.repair = h.repair || ruleProtocol(body) == lane.Protocol
+		protocol, priority := ruleOwner(body)
+		h.repair = h.repair || protocol == lane.Protocol ||
+			priority >= uint32(lane.DefaultLayout.FirstPriority) && priority <= lane.LastResortPriority
 	case unix.RTM_NEWNEIGH:
 		h.addNeighbor(body, at)
 	}

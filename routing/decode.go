@@ -226,7 +226,15 @@ func decodeRule(b []byte) (r Rule, ok bool, err error) {
 	if err := eachAttr(b[headerLen:], d.attr); err != nil {
 		return Rule{}, false, err
 	}
-	return d.done(), d.protocol == lane.Protocol, nil
+	r = d.done()
+	if r.Goto != 0 {
+		selector, err := selectorOf(b)
+		r = Rule{Family: f, Priority: r.Priority, Selector: selector, Goto: r.Goto, Suppress: -1}
+		if err != nil {
+			return Rule{}, false, err
+		}
+	}
+	return r, d.protocol == lane.Protocol, nil
 }
 
 type ruleDecoder struct {
@@ -248,6 +256,10 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 		d.rule.Mask, err = decodeUint32(value)
 	case nl.FRA_OIFNAME:
 		d.rule.OIF = unix.ByteSliceToString(value)
+	case nl.FRA_IIFNAME:
+		d.rule.IIF = unix.ByteSliceToString(value)
+	case nl.FRA_GOTO:
+		d.rule.Goto, err = decodeUint32(value)
 	case nl.FRA_TABLE:
 		n, err = decodeUint32(value)
 		d.rule.Table = int(n)
@@ -256,13 +268,16 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 		d.rule.Suppress = int(int32(n))
 	case nl.FRA_SUPPRESS_IFGROUP:
 		n, err = decodeUint32(value)
-		d.rule.Other = d.rule.Other || n != fullMask
+		if n != fullMask {
+			d.rule.SuppressGroup = n
+		}
+		d.rule.Other = d.rule.Other || n == 0
 	case nl.FRA_PROTOCOL:
 		if len(value) != 1 {
 			return fmt.Errorf("%w: protocol of %d bytes", errMalformed, len(value))
 		}
 		d.protocol = value[0]
-	case nl.FRA_IIFNAME, nl.FRA_GOTO, nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
+	case nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
 		nl.FRA_IP_PROTO, nl.FRA_SPORT_RANGE, nl.FRA_DPORT_RANGE:
 		// The kernel sends these only where they are set. Unknown attributes are
 		// ignored: a later kernel may send some with every rule, and then none of
@@ -279,6 +294,7 @@ func (d *ruleDecoder) done() Rule {
 	case nl.FR_ACT_TO_TBL:
 	case nl.FR_ACT_UNREACHABLE:
 		r.Unreachable = true
+	case nl.FR_ACT_GOTO:
 	default:
 		r.Other = true
 	}

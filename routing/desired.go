@@ -73,12 +73,8 @@ func (g Goal) ways(f failover.Family) map[lane.Lane]way {
 }
 
 func (g Goal) rules(f failover.Family) []Rule {
-	out := []Rule{
-		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
-		// such as the 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, match at the next rule.
-		rule(f, g.Layout.FirstPriority, Rule{Table: MainTable, Suppress: 1}),
-		{Family: f, Priority: lane.MainAgainPriority, Table: MainTable, Suppress: 0},
-	}
+	out := g.baseRules(f)
+	out = append(out, rule(f, g.mainAgain(f), Rule{Table: MainTable, Suppress: 0}))
 	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
@@ -122,11 +118,15 @@ func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 	return out
 }
 
+// hasRules reports whether rules can match an uplink's interface: they cannot hold
+// an altname that long, and no device has it for a name.
+func hasRules(name string) bool { return name != "" && len(name) < unix.IFNAMSIZ }
+
 // oifRules keep sockets that are bound to the uplink's device on it, also while it
 // has no route.
 func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
-	if u.Interface == "" || len(u.Interface) >= unix.IFNAMSIZ {
-		return nil // a rule cannot hold an altname that long, and no device has it for a name
+	if !hasRules(u.Interface) {
+		return nil
 	}
 	return []Rule{
 		rule(f, g.Layout.OIFPriority(u.Lane), Rule{OIF: u.Interface, Table: g.Layout.Table(u.Lane), Suppress: -1}),

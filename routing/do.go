@@ -27,8 +27,14 @@ func (k *Netlink) Do(op Op) error {
 	case DeleteRoute:
 		return unless(k.changeRoute(unix.RTM_DELROUTE, 0, op.Route), unix.ESRCH)
 	case AddRule:
+		if op.Rule.Goto != 0 {
+			return unless(k.changeGoto(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, op.Rule), unix.EEXIST)
+		}
 		return unless(k.write.RuleAdd(netlinkRule(op.Rule)), unix.EEXIST)
 	case DeleteRule:
+		if op.Rule.Goto != 0 {
+			return unless(k.changeGoto(unix.RTM_DELRULE, 0, op.Rule), unix.ENOENT)
+		}
 		return unless(k.write.RuleDel(netlinkRule(op.Rule)), unix.ENOENT)
 	}
 	panic(fmt.Sprintf("routing: unknown action %d", op.Action))
@@ -50,6 +56,30 @@ func (k *Netlink) changeRoute(kind, flags int, r Route) error {
 	req.AddRawData(encodeRoute(r, kind == unix.RTM_DELROUTE))
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
+}
+
+// changeGoto sends one message about a rule that leads to another one. It is encoded
+// here, since its selector is another program's.
+func (k *Netlink) changeGoto(kind, flags int, r Rule) error {
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: k.changes}
+	req.AddRawData(encodeGoto(r))
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// encodeGoto returns the payload of a message about a rule with a selector.
+func encodeGoto(r Rule) []byte {
+	s := r.Selector
+	if len(s) < selectorHead {
+		s = Selector(make([]byte, selectorHead))
+	}
+	b := []byte{afOf(r.Family), s[2], s[3], s[0], unix.RT_TABLE_UNSPEC, 0, 0, nl.FR_ACT_GOTO}
+	b = binary.NativeEndian.AppendUint32(b, uint32(s[1]))
+	b = append(b, s[selectorHead:]...)
+	b = appendAttr(b, nl.FRA_PRIORITY, binary.NativeEndian.AppendUint32(nil, r.Priority))
+	b = appendAttr(b, nl.FRA_GOTO, binary.NativeEndian.AppendUint32(nil, r.Goto))
+	return appendAttr(b, nl.FRA_PROTOCOL, []byte{lane.Protocol})
 }
 
 // encodeRoute returns the payload of RTM_NEWROUTE or, to be deleted, RTM_DELROUTE. What
@@ -141,8 +171,11 @@ func netlinkRule(r Rule) *netlink.Rule {
 	if r.Mask != 0 {
 		out.Mark, out.Mask = r.Mark, &r.Mask
 	}
-	out.OifName = r.OIF
+	out.OifName, out.IifName = r.OIF, r.IIF
 	out.SuppressPrefixlen = r.Suppress
+	if r.SuppressGroup != 0 {
+		out.SuppressIfgroup = int(r.SuppressGroup)
+	}
 	return out
 }
 

@@ -19,13 +19,20 @@ type Rule struct {
 	// Mark and Mask match packets whose mark under Mask is Mark. A Mask of 0 matches
 	// all; Mark 0 under a full mask matches packets without any mark.
 	Mark, Mask uint32
-	// OIF is the device that a socket is bound to; empty for any. It need not exist.
-	OIF string
+	// OIF is the device that a socket is bound to, and IIF the one by which packets
+	// come in; empty for any. They need not exist.
+	OIF, IIF string
+	// Selector, of a rule with Goto, is what it matches instead of the above.
+	Selector Selector
+	// Goto is the priority of the rule to go on with; 0 for none.
+	Goto uint32
 	// Table is the table to look up; 0 if Unreachable.
 	Table int
 	// Suppress discards a result of the table whose prefix has this length or a
 	// shorter one; -1 for none.
 	Suppress int
+	// SuppressGroup discards routes by interfaces of this group as well; 0 for none.
+	SuppressGroup uint32
 	// Unreachable ends the lookup without a route.
 	Unreachable bool
 	// Other: the kernel's rule has a part that ours never have. It is never
@@ -40,13 +47,18 @@ func compareRules(a, b Rule) int {
 	return cmp.Or(
 		cmp.Compare(a.Family, b.Family),
 		cmp.Compare(a.Priority, b.Priority),
+		cmp.Compare(a.rank(), b.rank()),
 		a.From.Addr().Compare(b.From.Addr()),
 		cmp.Compare(a.From.Bits(), b.From.Bits()),
 		cmp.Compare(a.Mark, b.Mark),
 		cmp.Compare(a.Mask, b.Mask),
 		cmp.Compare(a.OIF, b.OIF),
+		cmp.Compare(a.IIF, b.IIF),
+		cmp.Compare(a.Selector, b.Selector),
+		cmp.Compare(a.Goto, b.Goto),
 		cmp.Compare(a.Table, b.Table),
 		cmp.Compare(a.Suppress, b.Suppress),
+		cmp.Compare(a.SuppressGroup, b.SuppressGroup),
 		compareBools(a.Unreachable, b.Unreachable),
 		compareBools(a.Other, b.Other),
 	)
@@ -83,15 +95,25 @@ func (r Rule) String() string {
 	if r.OIF != "" {
 		b.WriteString(" oif " + shellWord(r.OIF))
 	}
+	if r.IIF != "" {
+		b.WriteString(" iif " + shellWord(r.IIF))
+	}
+	b.WriteString(r.Selector.String())
 	if r.Table != 0 {
 		b.WriteString(" lookup " + tableName(r.Table))
 	}
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
 	}
+	if r.SuppressGroup != 0 {
+		fmt.Fprintf(&b, " suppress_ifgroup %d", r.SuppressGroup)
+	}
 	fmt.Fprintf(&b, " protocol %d", lane.Protocol)
 	if r.Unreachable {
 		b.WriteString(" unreachable")
+	}
+	if r.Goto != 0 {
+		fmt.Fprintf(&b, " goto %d", r.Goto)
 	}
 	return b.String()
 }
