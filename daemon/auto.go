@@ -209,7 +209,7 @@ func (l *loop) takeProven() {
 	}
 	now, today := l.defaults.best, l.clock.today()
 	var names []string
-	view := l.engine.View()
+	view := l.engineView()
 	l.untaken = ""
 	for _, c := range l.setup.candidates {
 		i := slices.IndexFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == c.Name })

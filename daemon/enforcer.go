@@ -6,6 +6,7 @@ import (
 
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -26,6 +27,10 @@ type enforcer struct {
 	missing missing
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
+	// anew counts flows of released pairs that another deletion would end; nil if
+	// they are not counted. swept is the count at the last one.
+	anew  func() uint64
+	swept uint64
 }
 
 // missing is what others removed from the kernel, as lines to show.
@@ -112,6 +117,34 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 	return dropped
 }
 
+// sweep has the flows of the released pairs deleted again if some have shown up that
+// the deletion after the move could not end: connections that begin between the
+// ports of older ones, which kernels before 6.3 still take for established, and
+// flows that a helper expects.
+func (e *enforcer) sweep(l lane.Layout) {
+	if e.anew == nil {
+		return
+	}
+	n := e.anew()
+	if n == e.swept {
+		return
+	}
+	e.swept = n // less than before in a new table
+	var sweeps []sweep
+	for _, f := range failover.Families {
+		for _, pair := range e.released[f] {
+			i := slices.IndexFunc(sweeps, func(s sweep) bool { return s.pair == pair })
+			if i < 0 {
+				i, sweeps = len(sweeps), append(sweeps, sweep{layout: l, pair: pair})
+			}
+			sweeps[i].families = append(sweeps[i].families, f)
+		}
+	}
+	for _, s := range sweeps {
+		e.worker.add(s)
+	}
+}
+
 // compare compares the kernel with the goal, and reports whether the goal has to be
 // applied again, because something is missing or was refused before. An error means
 // that the kernel could not be read.
@@ -130,6 +163,8 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	if moved {
 		e.repairs.followed(now)
 	}
+	end := e.now()
+	e.repairs.spent(end, end-now)
 	return unwell || moved, err
 }
 

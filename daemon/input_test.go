@@ -94,6 +94,10 @@ func TestRenewedAddress(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(time.Minute)
+		r.blackHole("eth0", true, failover.IPv4) // a stall, from which a longer patience is learnt
+		r.until("fiber is down", 5*time.Second, func() bool { return r.uplink("fiber").IPv4.State == control.Down })
+		r.blackHole("eth0", false, failover.IPv4)
+		r.after(2 * time.Minute)
 		r.take()
 		r.Journal.Take()
 		var had []netip.Prefix
@@ -105,7 +109,7 @@ func TestRenewedAddress(t *testing.T) {
 		r.after(time.Second)
 		r.wantLadder(1, 2)
 		did := r.Journal.Take()
-		if len(fake.With(did, "hold eth1")) != 1 || len(fake.With(did, "delete ")) > 0 || len(fake.With(did, "grace")) > 0 {
+		if len(fake.With(did, "hold eth1 for 1s")) != 1 || len(fake.With(did, "delete ")) > 0 || len(fake.With(did, "grace")) > 0 {
 			t.Errorf("did:\n%s", strings.Join(did, "\n"))
 		}
 		for _, e := range r.take() {
@@ -113,5 +117,24 @@ func TestRenewedAddress(t *testing.T) {
 				t.Errorf("%+v", d)
 			}
 		}
+	})
+}
+
+// The engine's view is built once between two of its steps, however many need it.
+func TestViewIsBuiltOnce(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		_ = r.loop.ask(t.Context(), func() {
+			l := r.loop
+			a, b := l.view(), l.engineView()
+			if &a.Uplinks[0] != &b.Uplinks[0] {
+				t.Error("two views for one step")
+			}
+			l.step(l.clock.now(), failover.Tick{})
+			if c := l.view(); &a.Uplinks[0] == &c.Uplinks[0] {
+				t.Error("the view is of before the step")
+			}
+		})
 	})
 }

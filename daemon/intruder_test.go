@@ -44,3 +44,45 @@ func TestIntruderIsTold(t *testing.T) {
 		})
 	}
 }
+
+// However many routes others put into our tables, there are few problems: the worst
+// ones, and one that counts the rest.
+func TestManyIntruders(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		var theirs []routing.Route
+		for i := range uint32(1000) {
+			theirs = append(theirs, routing.Route{
+				Slot:     routing.Slot{Family: failover.IPv4, Table: 5364, Dst: anyIPv4, Metric: 999 - i},
+				Protocol: unix.RTPROT_STATIC, Type: unix.RTN_BLACKHOLE,
+			})
+		}
+		r.Routes.Lock()
+		r.Routes.Others = theirs
+		r.Routes.Unlock()
+		r.Routes.Changed()
+		r.until("they are told", 2*time.Minute, func() bool { return r.problem("foreign-route") != nil })
+		var found []control.Problem
+		for _, p := range r.status().Problems {
+			if p.Code == "foreign-route" {
+				found = append(found, p)
+			}
+		}
+		if len(found) != mostIntruders+1 {
+			t.Fatalf("%d problems, want %d: %+v", len(found), mostIntruders+1, found)
+		}
+		critical, rest := 0, ""
+		for _, p := range found {
+			if p.Severity == control.Critical {
+				critical++
+			}
+			if strings.Contains(p.Text, " more ") {
+				rest = p.Text
+			}
+		}
+		if critical != 1 || !strings.Contains(rest, "992 more") {
+			t.Errorf("%d are critical, want the one at metric 0; the rest: %q", critical, rest)
+		}
+	})
+}

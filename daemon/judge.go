@@ -11,6 +11,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -133,10 +134,14 @@ func withdrawnProblems(view failover.View, now failover.Instant, clock control.C
 	return out
 }
 
+// mostIntruders bounds the foreign routes in our tables that have a problem each.
+const mostIntruders = 8
+
 // intruders returns the problems of default routes that other programs have put
-// into our tables.
+// into our tables: one for each of the first mostIntruders, those that are met before
+// ours at the head, and one that counts the rest.
 func (s setup) intruders(foreign []routing.Route) []control.Problem {
-	var out []control.Problem
+	var before, behind []control.Problem
 	for _, r := range foreign {
 		found, first := routing.Intruder(r, s.layout)
 		if !found {
@@ -147,11 +152,23 @@ func (s setup) intruders(foreign []routing.Route) []control.Problem {
 			Text:   fmt.Sprintf("another program has a route in a table of Swerve's: %s", r),
 			Remedy: "delete it: " + routing.Op{Action: routing.DeleteRoute, Route: r}.String() + "; and have its owner use another table",
 		}
-		if first {
-			p.Severity = control.Critical
-			p.Text += "; it is met before ours, so traffic goes by it"
+		if !first {
+			behind = append(behind, p)
+			continue
 		}
-		out = append(out, p)
+		p.Severity = control.Critical
+		p.Text += "; it is met before ours, so traffic goes by it"
+		before = append(before, p)
+	}
+	out := append(before, behind...)
+	if more := len(out) - mostIntruders; more > 0 {
+		rest := control.Problem{
+			Code: "foreign-route", Severity: out[mostIntruders].Severity, Object: "tables of Swerve's",
+			Text: fmt.Sprintf("other programs have %d more routes in tables of Swerve's", more),
+			Remedy: fmt.Sprintf("ip route show table all lists them, in tables %d to %d without proto %d: delete them, and have their owner use another table",
+				s.layout.Table(lane.FirstUplink), s.layout.Table(lane.LastPolicy), lane.Protocol),
+		}
+		out = append(out[:mostIntruders:mostIntruders], rest)
 	}
 	return out
 }

@@ -97,6 +97,9 @@ func (k *kernel) strict(link string) bool {
 func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal = g.routing(k.foreign, k.facts().ipv6)
 	k.goal.Pins, k.goal.ForeignRules = k.pins, k.foreignRules
+	for i, u := range k.goal.Uplinks {
+		k.goal.Uplinks[i].Strict = k.strict(u.Interface)
+	}
 	k.metrics = k.goal.RecallMetrics(k.metrics)
 	return k.goal
 }

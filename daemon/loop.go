@@ -59,8 +59,10 @@ type loop struct {
 	// untaken is a candidate for which there is no room among the uplinks.
 	untaken string
 	// state is what should outlive the daemon; the keeper writes it.
-	state   state
-	engine  *failover.Engine
+	state  state
+	engine *failover.Engine
+	// seen is the engine's view since its last step; nil until somebody needs it.
+	seen    *failover.View
 	picture picture
 	// intent is the engine's last one; nil before the first.
 	intent *failover.Intent
@@ -188,9 +190,21 @@ func (l *loop) holdFlows(event failover.LinkChanged) {
 				others = append(others, link.Interface)
 			}
 		}
-		l.enforcer.worker.add(holdBack{others, l.setup.patience(event.Uplink)})
+		l.enforcer.worker.add(holdBack{others, l.patience(event.Uplink)})
 		return
 	}
+}
+
+// patience returns for how long an uplink's sessions stay while it is silent: the
+// longer of what was learnt in the two families, or what is configured while the
+// engine does not know the uplink.
+func (l *loop) patience(uplink string) time.Duration {
+	view := l.engineView()
+	i := slices.IndexFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == uplink })
+	if i < 0 {
+		return l.setup.patience(uplink)
+	}
+	return max(view.Uplinks[i].Family[failover.IPv4].Patience, view.Uplinks[i].Family[failover.IPv6].Patience)
 }
 
 // step passes one event to the engine, and carries out its decision. Its probes are
@@ -199,7 +213,7 @@ func (l *loop) holdFlows(event failover.LinkChanged) {
 func (l *loop) step(at failover.Instant, event failover.Event) {
 	decided := l.clock.now()
 	out := l.engine.Step(at, event)
-	l.wake = out.Wake
+	l.wake, l.seen = out.Wake, nil
 	l.asked = append(l.asked, out.Probes...)
 	for _, uplink := range out.Reread {
 		l.net.Reread(uplink)
@@ -339,10 +353,22 @@ func (l *loop) reconfigure(action string) {
 	}
 }
 
-// view returns the engine's view of the uplinks, without candidates.
+// engineView returns the engine's view, which is built once between two steps. It
+// must not be changed.
+func (l *loop) engineView() failover.View {
+	if l.seen == nil {
+		v := l.engine.View()
+		l.seen = &v
+	}
+	return *l.seen
+}
+
+// view is engineView without candidates.
 func (l *loop) view() failover.View {
-	v := l.engine.View()
-	v.Uplinks = slices.DeleteFunc(v.Uplinks, func(u failover.UplinkView) bool { return l.setup.isCandidate(u.Name) })
+	v := l.engineView()
+	if len(l.setup.candidates) > 0 {
+		v.Uplinks = slices.DeleteFunc(slices.Clone(v.Uplinks), func(u failover.UplinkView) bool { return l.setup.isCandidate(u.Name) })
+	}
 	return v
 }
 

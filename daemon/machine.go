@@ -32,6 +32,9 @@ type Machine struct {
 	// Probes returns the packet filter's counts of probes by lane at the last call
 	// of NewFlows; nil if they are not counted.
 	Probes func() map[lane.Lane]ProbeCount
+	// Anew returns firewall.Counters.Anew at the last call of NewFlows; nil if that is
+	// not counted.
+	Anew func() uint64
 	// FilterChanged yields a token when another program changed our nft table; nil
 	// if that is not watched.
 	FilterChanged <-chan struct{}
@@ -115,5 +118,6 @@ func (l *loop) mount(m Machine) {
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
+		anew: m.Anew,
 	}
 }

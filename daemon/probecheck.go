@@ -163,6 +163,7 @@ func (l *loop) checkProbes(now failover.Instant) {
 		return
 	}
 	c.due = now + checkProbesEvery
+	l.enforcer.sweep(l.setup.layout)
 	counts := l.reporter.counters.probesByLane()
 	for _, u := range l.setup.uplinks {
 		count, known := counts[l.setup.lanes.Uplinks[u.Name]]
@@ -180,6 +181,7 @@ type filterCounts struct {
 	filter *firewall.Kernel
 	mu     sync.Mutex
 	probes map[lane.Lane]ProbeCount
+	anew   uint64
 }
 
 // newFlows reads the number of flows that began on each uplink.
@@ -192,6 +194,7 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 		return nil, err
 	}
 	c.probes = map[lane.Lane]ProbeCount{}
+	c.anew = counters.Anew.Packets
 	for n, left := range counters.Probes {
 		six := counters.Probes6[n].Packets
 		c.probes[n] = ProbeCount{[2]uint64{left.Packets - min(six, left.Packets), six}, counters.Elsewhere[n].Packets}
@@ -201,6 +204,13 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 		flows[n] = count.Packets
 	}
 	return flows, nil
+}
+
+// lastAnew returns the count of flows that wait for a deletion, as last read.
+func (c *filterCounts) lastAnew() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.anew
 }
 
 // lastProbes returns the counts of probes at the last reading; empty if it failed.

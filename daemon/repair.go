@@ -23,6 +23,10 @@ const (
 	foreignEvery = 500 * time.Millisecond
 )
 
+// compareRest is the share of the time that comparisons may take where tables are
+// big: after one no other for so many times as long as it took.
+const compareRest = 20
+
 // repairs paces the comparisons with the kernel that hints request.
 type repairs struct {
 	// at is when to compare; 0 if there is no reason to.
@@ -34,6 +38,8 @@ type repairs struct {
 	// paid is the instant until which the allowance for following others' default
 	// routes is used up; the next comparison waits for it.
 	paid failover.Instant
+	// took is the duration of the last comparison.
+	took time.Duration
 }
 
 // hint records that the kernel may differ from the goal.
@@ -52,6 +58,13 @@ func (r *repairs) hurry(now failover.Instant) {
 // followed records that a change to the default routes of others was found.
 func (r *repairs) followed(now failover.Instant) {
 	r.paid = max(r.paid, now-foreignBurst*foreignEvery) + foreignEvery
+}
+
+// spent records how long a comparison took that ended now. The shorter of the last
+// two counts, since this machine may pause.
+func (r *repairs) spent(now failover.Instant, took time.Duration) {
+	r.paid = max(r.paid, now+compareRest*min(took, r.took))
+	r.took = took
 }
 
 // due reports whether it is time to compare.

@@ -202,3 +202,30 @@ func TestForeignDefaultComes(t *testing.T) {
 		}
 	})
 }
+
+// Where tables are big a comparison takes long; hints then cost a twentieth of the
+// time. One that was long because the machine paused delays nothing.
+func TestComparisonsTakeAShare(t *testing.T) {
+	const took = 30 * time.Millisecond
+	var r repairs
+	now, busy := failover.Instant(time.Hour), time.Duration(0)
+	for end := now + failover.Instant(time.Minute); now < end; now += time.Millisecond {
+		r.hint(now)
+		if !r.due(now) {
+			continue
+		}
+		busy += took
+		now += took
+		r.compared(now, false)
+		r.spent(now, took)
+	}
+	if most := time.Minute/compareRest + 2*took; busy > most || busy < most/2 {
+		t.Errorf("comparisons took %v of a minute, want about %v", busy, time.Minute/compareRest)
+	}
+	r = repairs{}
+	r.spent(now, 100*time.Microsecond)
+	r.spent(now, 100*time.Millisecond)
+	if r.hint(now); r.at > now+repairAfter {
+		t.Errorf("after a pause of the machine a hint waits for %v", r.at-now)
+	}
+}

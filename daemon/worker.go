@@ -37,7 +37,7 @@ type part struct {
 // heal assigns lanes to flows that began while our table was missing.
 type heal struct{ goal firewall.Goal }
 
-// job is a move or a heal.
+// job is a move, a sweep, a hold or a heal.
 type job interface{ carryOut(*worker) }
 
 // worker does the work after a switch that may take long, in a goroutine of its
@@ -107,6 +107,17 @@ func (v move) carryOut(w *worker) {
 		w.events.Publish(v.event(p.family, time.Since(begin), closed[p.family], errors.Join(failed, open[p.family])))
 	}
 }
+
+// sweep deletes again what is left of a moved pair's flows.
+type sweep struct {
+	layout   lane.Layout
+	pair     firewall.Pair
+	families []failover.Family
+}
+
+// carryOut deletes the flows. If that fails, they are counted and deleted when they
+// send again, or end with their timeout.
+func (s sweep) carryOut(w *worker) { _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
 
 // holdBack prevents other uplinks from sending flows whose entries the kernel has
 // deleted, for a while.

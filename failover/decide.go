@@ -39,6 +39,8 @@ type decision struct {
 	reason string
 	// evidence is as in SwitchChange.
 	evidence time.Duration
+	// asked: the operator wants it, whatever the state of what is left.
+	asked bool
 }
 
 // stay keeps the first rung.
@@ -226,7 +228,7 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 		}
 	}
 	if kind, reason := byOperator(t.now, c.policy, ideal, worst); kind != stayed {
-		d.kind, d.reason = kind, reason
+		d.kind, d.reason, d.asked = kind, reason, true
 		return s.whenDue(t, c, ideal, d, c.voluntary+s.failback.MinInterval)
 	}
 	name := ideal[0].up.cfg.Name

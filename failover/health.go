@@ -164,7 +164,7 @@ func (p *path) nextCarrying(now Instant) (verdict, bool) {
 			return verdict{Degraded, why}, true
 		}
 	case Degraded:
-		if why := p.limits.cleared(&p.window, health, now); why != "" {
+		if why := p.limits.cleared(&p.window, health, p.since, now); why != "" {
 			if p.recovery.owes {
 				return verdict{Recovering, why}, true
 			}

@@ -86,16 +86,19 @@ func (l *limits) exceeded(w *window, h *Health, now Instant) string {
 	return ""
 }
 
-// cleared returns, in words, that all figures are known and under what clears
-// their limits; empty while they are not.
-func (l *limits) cleared(w *window, h *Health, now Instant) string {
-	if !w.known() {
+// cleared returns, in words, that all figures are under what clears their limits;
+// empty while they are not. since is when the path became degraded. Where probes are
+// so rare that the figures are unknown they must not keep it degraded forever: once
+// the samples are all of later than that, and of a whole window at its longest, those
+// that there are decide.
+func (l *limits) cleared(w *window, h *Health, since, now Instant) string {
+	if !w.known() && !w.outlasts(since) {
 		return ""
 	}
 	named := -1
 	for i := range figures {
 		limit := figures[i].limit(h)
-		v, known := figures[i].of(w)
+		v, known := figures[i].value(&w.total)
 		if !known || limit.Never {
 			continue
 		}
@@ -110,8 +113,12 @@ func (l *limits) cleared(w *window, h *Health, now Instant) string {
 		return "no limit is set"
 	}
 	f := &figures[named]
-	v, _ := f.of(w)
-	return fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(covered(w, h, now)), f.words(f.limit(h).Clear))
+	v, _ := f.value(&w.total)
+	why := fmt.Sprintf("%s %s over %s, under %s", f.name, f.words(v), span(covered(w, h, now)), f.words(f.limit(h).Clear))
+	if !w.known() {
+		why += fmt.Sprintf(", with %d probes in all", w.n)
+	}
+	return why
 }
 
 // covered is the time that the window's figures stand for, in steps of a second.

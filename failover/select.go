@@ -96,7 +96,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	}
 	for _, share := range from {
 		p := s.uplinks.path(share.Uplink, c.family)
-		if s.sessions.MoveOnDegraded && p != nil && p.class() == Degraded {
+		if s.sessions.MoveOnDegraded && !d.asked && p != nil && p.class() == Degraded {
 			c.lose(share.Uplink)
 		}
 	}

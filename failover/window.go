@@ -148,6 +148,16 @@ func (w *window) drop(target int) {
 // known reports whether there are enough samples for a figure.
 func (w *window) known() bool { return w.n >= leastSamples }
 
+// outlasts reports whether all samples are later than an instant, and the latest is
+// longestWindow later or more. It depends on samples alone, not on the time at which
+// it is asked.
+func (w *window) outlasts(since Instant) bool {
+	if w.n == 0 || w.ring[w.head].at <= since {
+		return false
+	}
+	return w.ring[(w.head+w.n-1)%len(w.ring)].at-since >= longestWindow
+}
+
 // reach is the time that the samples cover, up to now.
 func (w *window) reach(now Instant) time.Duration {
 	if w.n == 0 {

@@ -30,7 +30,7 @@ func (b builder) arriving() []chain {
 func (b builder) in(u Uplink) chain {
 	c := chain{name: of("in", u.Lane)}
 	if u.MarkArrivals {
-		c.rules = append(c.rules, newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
+		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
 			because("for strict reverse path filtering"))
 	}
 	c.rules = append(c.rules,

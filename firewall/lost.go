@@ -44,7 +44,8 @@ func (b builder) lost() []chain {
 // its flow is reset, for five days. Without our bit for the established, the next
 // deletion of the pair's flows ends it. The same applies to what a helper expects
 // (FTP's data, the voice of SIP): it begins with its master's mark, that bit included,
-// and is reset with it if it is TCP, or else deleted.
+// and is reset with it if it is TCP, or else deleted. Each such flow is counted once, so
+// that a deletion can follow.
 func (b builder) deadFlow(u Uplink) chain {
 	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
 	c := chain{name: of("dead", u.Lane)}
@@ -53,8 +54,8 @@ func (b builder) deadFlow(u Uplink) chain {
 	}
 	forget := setCTMark(b.Layout.CTEstablished(), 0)
 	c.rules = append(c.rules,
-		newRule(notTCP, forget, returns),
-		newRule(tcp, beginning, forget, returns),
+		newRule(notTCP, forget, count(anewCounter), returns),
+		newRule(tcp, beginning, forget, count(anewCounter), returns),
 		reset(ownPacket), reset(ctStatusSNAT), newRule(leavesVmap(endings)))
 	return c
 }

@@ -62,6 +62,10 @@ type Counters struct {
 	// that their policy or probe may not use, Stray packets dropped because their
 	// address belongs elsewhere.
 	Resets, Guard, Stray Count
+	// Anew counts flows of lost pairs that a deletion of the pair's flows would end
+	// since they sent a packet: connections that begin between the ports of older
+	// ones, and flows that a helper expects.
+	Anew Count
 	// Sent counts, by uplink, all packets that left by it, in both families.
 	Sent map[lane.Lane]Count
 	// Flows counts, by uplink, the first packets of flows that left by it.
@@ -98,6 +102,8 @@ func (c *Counters) set(name string, value Count) {
 		c.Guard = value
 	case strayCounter:
 		c.Stray = value
+	case anewCounter:
+		c.Anew = value
 	}
 	kind, number, _ := strings.Cut(name, "_")
 	n, err := strconv.ParseUint(number, 10, 8)

@@ -16,6 +16,7 @@ const (
 	resetsCounter = "resets"
 	guardCounter  = "guard"
 	strayCounter  = "stray"
+	anewCounter   = "anew"
 	againMap      = "again"
 	graceSet      = "grace"
 	holdSet       = "hold"
@@ -77,7 +78,7 @@ const (
 type builder struct{ Goal }
 
 func (b builder) counters() []string {
-	names := []string{resetsCounter, guardCounter, strayCounter}
+	names := []string{resetsCounter, guardCounter, strayCounter, anewCounter}
 	for _, u := range b.Uplinks {
 		names = append(names, of("up", u.Lane), of("flows", u.Lane), of("probes", u.Lane), of("probes6", u.Lane), of("elsewhere", u.Lane))
 	}

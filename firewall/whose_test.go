@@ -293,6 +293,9 @@ func TestNewConnectionBetweenOldPorts(t *testing.T) {
 					if n := l.counters().Resets.Packets; n > 0 {
 						t.Errorf("%d resets", n)
 					}
+					if n := l.counters().Anew.Packets; n != 1 {
+						t.Errorf("%d flows were counted that begin anew, want 1", n)
+					}
 					l.noneWrong()
 					return
 				case <-time.After(50 * time.Millisecond):
@@ -330,6 +333,9 @@ func TestExpectedUDPMoves(t *testing.T) {
 	})
 	if got := askUDP(t, c); got != p.b {
 		t.Errorf("the server saw %s", got)
+	}
+	if n := l.counters().Anew.Packets; n != 1 {
+		t.Errorf("%d flows were counted that wait for a deletion, want 1", n)
 	}
 	l.noneWrong()
 }

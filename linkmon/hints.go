@@ -18,6 +18,8 @@ type hints struct {
 	reread bool
 	// at is the instant of the first message that set reread.
 	at failover.Instant
+	// defaults: default routes of others in main may be other than they were.
+	defaults bool
 	// repair: routes or rules of ours, or the defaults beside them, may be other
 	// than they were.
 	repair bool
@@ -82,6 +84,7 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 		h.addRoute(body, at)
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 		h.requestRead(at)
+		h.defaults = true
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		protocol, priority := ruleOwner(body)
 		h.repair = h.repair || protocol == lane.Protocol ||
@@ -126,7 +129,7 @@ func (h *hints) addRoute(body []byte, at failover.Instant) {
 	case r.table == unix.RT_TABLE_MAIN && r.length >= 32 && (r.protocol == unix.RTPROT_DHCP || r.protocol == unix.RTPROT_RA):
 		h.repair = true // may bind an address to an uplink
 	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
-		h.repair = true
+		h.repair, h.defaults = true, true
 		h.requestRead(at)
 	case r.length == 0 && lane.DefaultLayout.LaneOf(int(r.table)) != 0:
 		h.repair = true // tables of another layout are read each minute

@@ -60,7 +60,7 @@ func openKernel() (*kernel, error) {
 
 func (k *kernel) close() { k.socket.Close() }
 
-// read reads the whole state. Its parts are read one after the other, so they may
+// read reads the state but for the default routes. Its parts are read one after the other, so they may
 // be of different moments; the kernel's message about a change in between makes the
 // watch read again.
 func (k *kernel) read() (s state, err error) {
@@ -73,14 +73,26 @@ func (k *kernel) read() (s state, err error) {
 			return s, fmt.Errorf("linkmon: list addresses: %w", err)
 		}
 		s.addresses = append(s.addresses, found...)
-		routes, err := dump(k, unix.RTM_GETROUTE, routeRequest(family), decodeForeignDefault)
+	}
+	return s, nil
+}
+
+// defaults lists the default routes of table main that are not ours, and returns how
+// many routes the kernel listed for that.
+func (k *kernel) defaults() (found []route, size int, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		n := 0
+		routes, err := dump(k, unix.RTM_GETROUTE, routeRequest(family), func(b []byte) (route, bool) {
+			n++
+			return decodeForeignDefault(b)
+		})
 		// A table exists from its first route on: early in a boot there is no main.
 		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return s, fmt.Errorf("linkmon: list routes: %w", err)
+			return nil, 0, fmt.Errorf("linkmon: list routes: %w", err)
 		}
-		s.defaults = append(s.defaults, routes...)
+		found, size = append(found, routes...), size+n
 	}
-	return s, k.resolve(s.defaults)
+	return found, size, k.resolve(found)
 }
 
 // decodeForeignDefault accepts only routes from which a gateway can be learnt.
@@ -90,10 +102,11 @@ func decodeForeignDefault(b []byte) (route, bool) {
 }
 
 // dump lists everything of a kind. A listing that the kernel calls inconsistent
-// is repeated. If it stays inconsistent the last one is returned, since the changes
+// is repeated, unless it takes long. If it stays inconsistent the last one is returned, since the changes
 // that interrupt it also send the messages that make the watch read again.
 func dump[T any](k *kernel, kind int, body []byte, decode func([]byte) (T, bool)) (found []T, err error) {
 	for range dumpTries {
+		began := time.Now()
 		found = found[:0]
 		err = k.request(kind, unix.NLM_F_DUMP, body, func(b []byte) {
 			if v, ok := decode(b); ok {
@@ -102,6 +115,9 @@ func dump[T any](k *kernel, kind int, body []byte, decode func([]byte) (T, bool)
 		})
 		if !errors.Is(err, nl.ErrDumpInterrupted) {
 			return found, err
+		}
+		if time.Since(began) > longListing {
+			break
 		}
 	}
 	return found, nil

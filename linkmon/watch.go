@@ -36,6 +36,7 @@ const (
 type watch struct {
 	kernel   *kernel
 	messages *nl.NetlinkSocket
+	main     mainTable
 	box      *mailbox
 	out      *outbox
 	clock    func() failover.Instant
@@ -77,8 +78,14 @@ func openWatch(o Options, out *outbox, bufferSize int) (*watch, error) {
 		messages.Close()
 		return nil, err
 	}
+	table, err := openKernel()
+	if err != nil {
+		messages.Close()
+		k.close()
+		return nil, err
+	}
 	w := &watch{
-		kernel: k, messages: messages, box: newMailbox(), out: out,
+		kernel: k, messages: messages, main: mainTable{kernel: table, wake: make(chan struct{}, 1)}, box: newMailbox(), out: out,
 		clock: o.Clock, log: o.Log,
 		repair: make(chan struct{}, 1), defaultsChanged: make(chan struct{}, 1), ownChanged: make(chan struct{}, 1),
 		wanted: slices.Clone(o.Uplinks),
@@ -97,6 +104,7 @@ func openWatch(o Options, out *outbox, bufferSize int) (*watch, error) {
 func (w *watch) close() {
 	w.messages.Close()
 	w.kernel.close()
+	w.main.kernel.close()
 }
 
 // run works until ctx ends, and closes the sockets.
@@ -104,10 +112,12 @@ func (w *watch) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { w.receive(ctx); return nil })
 	g.Go(func() error { w.follow(ctx); return nil })
+	g.Go(func() error { w.main.follow(ctx, w.clock, w.listed); return nil })
 	<-ctx.Done()
 	w.messages.Close() // ends a Receive that waits
 	err := g.Wait()
 	w.kernel.close()
+	w.main.kernel.close()
 	return err
 }
 
@@ -144,7 +154,7 @@ func (w *watch) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-resync.C:
-			w.box.note(func(h *hints) { h.requestRead(w.clock()) })
+			w.resync()
 		case <-w.box.wake:
 			if wait := allowance.wait(w.clock()); wait > 0 {
 				sleep(ctx, wait) // the reading covers what arrives meanwhile
@@ -178,7 +188,7 @@ func (w *watch) handle(ctx context.Context, h hints) {
 // read reads the kernel's state and reports what changed.
 func (w *watch) read(h hints) error {
 	w.readings.Add(1)
-	s, err := w.kernel.read()
+	s, err := w.readState(h)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ func BenchmarkRead(b *testing.B) {
 				if _, err := k.read(); err != nil {
 					b.Fatal(err)
 				}
+				if _, _, err := k.defaults(); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

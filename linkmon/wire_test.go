@@ -124,7 +124,9 @@ func readState(t *testing.T, ns *netns.NS) (s state) {
 			return err
 		}
 		defer k.close()
-		s, err = k.read()
+		if s, err = k.read(); err == nil {
+			s.defaults, _, err = k.defaults()
+		}
 		return err
 	})
 	if err != nil {

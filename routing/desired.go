@@ -86,6 +86,33 @@ func (g Goal) rules(f failover.Family) []Rule {
 	for _, p := range g.Policies {
 		out = append(out, g.laneRule(f, p.Lane))
 	}
+	if f == failover.IPv4 {
+		out = append(out, g.arrivalRules()...)
+	}
+	return out
+}
+
+// arrivalRules lead what comes in by an uplink with strict reverse path filtering
+// around the lanes. It has the uplink's lane, so that the lookup of its reverse path,
+// for which it came in by no device, finds the uplink's table. Its own way is looked up
+// with the same mark, and must not be that table where only another program's rule
+// knows the destination. The lookup goes on with the rule after all lanes, which
+// repeats the first one: so the order of rules at the first priority is of no
+// importance.
+func (g Goal) arrivalRules() []Rule {
+	after := g.Layout.MarkPriority(lane.Nobody)
+	var out []Rule
+	for _, u := range g.Uplinks {
+		if !u.Strict || !u.nameFits() {
+			continue
+		}
+		out = append(out, rule(failover.IPv4, g.Layout.FirstPriority, Rule{
+			Selector: arriving(u.Interface, g.Layout.Mark(u.Lane), g.Layout.MarkMask), Goto: uint32(after), Suppress: -1,
+		}))
+	}
+	if len(out) > 0 {
+		out = append(out, g.afterLanes(after)...)
+	}
 	return out
 }
 
@@ -118,14 +145,10 @@ func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 	return out
 }
 
-// hasRules reports whether rules can match an uplink's interface: they cannot hold
-// an altname that long, and no device has it for a name.
-func hasRules(name string) bool { return name != "" && len(name) < unix.IFNAMSIZ }
-
 // oifRules keep sockets that are bound to the uplink's device on it, also while it
 // has no route.
 func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
-	if !hasRules(u.Interface) {
+	if !u.nameFits() {
 		return nil
 	}
 	return []Rule{
@@ -133,3 +156,7 @@ func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
 		rule(f, g.Layout.OIFUnreachablePriority(u.Lane), Rule{OIF: u.Interface, Unreachable: true, Suppress: -1}),
 	}
 }
+
+// nameFits reports whether a rule can hold the interface's name: it cannot hold an
+// altname of 16 bytes or more, and no device has it for a name.
+func (u Uplink) nameFits() bool { return u.Interface != "" && len(u.Interface) < unix.IFNAMSIZ }

@@ -43,7 +43,10 @@ type Uplink struct {
 	// absent: its rules match the name, and stay. Empty: never seen, no such rules.
 	Interface string
 	// Index is the device's number; 0 while it is absent.
-	Index  int
+	Index int
+	// Strict: reverse path filtering of IPv4 is strict on the device, and the packet
+	// filter gives what comes in by it the lane's mark.
+	Strict bool
 	Family [2]Path
 }
 

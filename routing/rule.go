@@ -19,14 +19,11 @@ type Rule struct {
 	// Mark and Mask match packets whose mark under Mask is Mark. A Mask of 0 matches
 	// all; Mark 0 under a full mask matches packets without any mark.
 	Mark, Mask uint32
-	// OIF is the device that a socket is bound to, and IIF the one by which packets
-	// come in; empty for any. They need not exist.
-	OIF, IIF string
-	// Selector, of a rule with Goto, is what it matches instead of the above.
+	// OIF is the device that a socket is bound to; empty for any. It need not exist.
+	OIF string
+	// Selector, of a rule with a Goto, is what it matches instead of the above.
 	Selector Selector
-	// Goto is the priority of the rule to go on with; 0 for none.
-	Goto uint32
-	// Table is the table to look up; 0 if Unreachable.
+	// Table is the table to look up; 0 if Unreachable, or with a Goto.
 	Table int
 	// Suppress discards a result of the table whose prefix has this length or a
 	// shorter one; -1 for none.
@@ -35,6 +32,8 @@ type Rule struct {
 	SuppressGroup uint32
 	// Unreachable ends the lookup without a route.
 	Unreachable bool
+	// Goto is the priority of the rule with which the lookup goes on; 0 for none.
+	Goto uint32
 	// Other: the kernel's rule has a part that ours never have. It is never
 	// wanted.
 	Other bool
@@ -53,7 +52,7 @@ func compareRules(a, b Rule) int {
 		cmp.Compare(a.Mark, b.Mark),
 		cmp.Compare(a.Mask, b.Mask),
 		cmp.Compare(a.OIF, b.OIF),
-		cmp.Compare(a.IIF, b.IIF),
+		cmp.Compare(a.Selector, b.Selector),
 		cmp.Compare(a.Selector, b.Selector),
 		cmp.Compare(a.Goto, b.Goto),
 		cmp.Compare(a.Table, b.Table),
@@ -85,18 +84,9 @@ func (r Rule) String() string {
 		}
 		b.WriteString(" from " + from)
 	}
-	switch {
-	case r.Mask == 0:
-	case r.Mark == 0:
-		fmt.Fprintf(&b, " fwmark 0/%#08x", r.Mask)
-	default:
-		fmt.Fprintf(&b, " fwmark 0x%08x/0x%08x", r.Mark, r.Mask)
-	}
+	b.WriteString(markText(r.Mark, r.Mask))
 	if r.OIF != "" {
 		b.WriteString(" oif " + shellWord(r.OIF))
-	}
-	if r.IIF != "" {
-		b.WriteString(" iif " + shellWord(r.IIF))
 	}
 	b.WriteString(r.Selector.String())
 	if r.Table != 0 {
@@ -116,4 +106,16 @@ func (r Rule) String() string {
 		fmt.Fprintf(&b, " goto %d", r.Goto)
 	}
 	return b.String()
+}
+
+// markText returns the words for a mark under a mask, with a leading space; empty for
+// a mask of 0.
+func markText(mark, mask uint32) string {
+	switch {
+	case mask == 0:
+		return ""
+	case mark == 0:
+		return fmt.Sprintf(" fwmark 0/%#08x", mask)
+	}
+	return fmt.Sprintf(" fwmark 0x%08x/0x%08x", mark, mask)
 }

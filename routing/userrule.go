@@ -17,12 +17,14 @@ import (
 
 // Rules of other programs with priorities between our first rule and the kernel's
 // own rule for main would come after our first rule: the narrower routes of main
-// would be used where such a rule was used before. So our first rule does not match
-// the packets that it would match: copies of their selectors lead past it, to our
-// next rule. A flow that has an uplink's lane is led past it as well, since it
-// began by that rule; one that has a policy's lane is not, since a policy of ours
-// decides about it. These copies have the priority of our first rule and precede
-// it; [rank] tells the order.
+// would be used where such a rule was used before. So copies of them, with the
+// priority of our first rule, precede it; [rank] tells the order.
+//
+// What looks up a table with a default route, or has another action, decides: the
+// copy leads past our first rule, to our next one, and another past the rules for
+// sources. A flow that has an uplink's lane is led there as well, since it began by
+// that rule; one that has a policy's lane is not, since a policy of ours decides
+// about it. What looks up a table without a default route is copied as it is.
 
 // ForeignRule is a routing rule of another program that is used after our first
 // rule, and does not look up main.
@@ -88,61 +90,22 @@ func selectorOf(b []byte) (Selector, error) {
 	return Selector(out), err
 }
 
+// arriving selects what came in by a device and has a mark under a mask.
+func arriving(device string, mark, mask uint32) Selector {
+	b := make([]byte, selectorHead)
+	b = appendAttr(b, nl.FRA_IIFNAME, append([]byte(device), 0))
+	b = appendAttr(b, nl.FRA_FWMARK, binary.NativeEndian.AppendUint32(nil, mark))
+	return Selector(appendAttr(b, nl.FRA_FWMASK, binary.NativeEndian.AppendUint32(nil, mask)))
+}
+
 // inverted reports whether the rule matches what the selector does not.
 func (s Selector) inverted() bool { return len(s) >= selectorHead && s[1] != 0 }
-
-// attr returns an attribute's value, nil if there is none.
-func (s Selector) attr(wanted uint16) (found []byte) {
-	_ = s.each(func(kind uint16, value []byte) error {
-		if kind == wanted {
-			found = value
-		}
-		return nil
-	})
-	return found
-}
 
 func (s Selector) each(fn func(kind uint16, value []byte) error) error {
 	if len(s) < selectorHead {
 		return nil
 	}
 	return eachAttr([]byte(s[selectorHead:]), fn)
-}
-
-// unmarked returns the selector for the packets that have none of the bits of a mask
-// as well. It reports false if there is no such selector.
-func (s Selector) unmarked(mask uint32) (Selector, bool) {
-	var had uint32
-	if b := s.attr(nl.FRA_FWMASK); len(b) == 4 {
-		had = binary.NativeEndian.Uint32(b)
-	}
-	if s.inverted() || had&mask != 0 {
-		return s, false
-	}
-	var mark uint32
-	if b := s.attr(nl.FRA_FWMARK); len(b) == 4 {
-		mark = binary.NativeEndian.Uint32(b)
-	}
-	type attr struct {
-		kind  uint16
-		value []byte
-	}
-	attrs := []attr{
-		{nl.FRA_FWMARK, binary.NativeEndian.AppendUint32(nil, mark)},
-		{nl.FRA_FWMASK, binary.NativeEndian.AppendUint32(nil, had|mask)},
-	}
-	_ = s.each(func(kind uint16, value []byte) error {
-		if kind != nl.FRA_FWMARK && kind != nl.FRA_FWMASK {
-			attrs = append(attrs, attr{kind, value})
-		}
-		return nil
-	})
-	slices.SortStableFunc(attrs, func(a, b attr) int { return cmp.Compare(a.kind, b.kind) })
-	out := []byte(s[:selectorHead])
-	for _, a := range attrs {
-		out = appendAttr(out, a.kind, a.value)
-	}
-	return Selector(out), true
 }
 
 // String returns the selector in the syntax of ip(8), with a leading space.
@@ -173,7 +136,7 @@ func (s Selector) String() string {
 		if mark == nil {
 			mark = make([]byte, 4)
 		}
-		fmt.Fprintf(&b, " fwmark %#x/%#x", binary.NativeEndian.Uint32(mark), binary.NativeEndian.Uint32(mask))
+		b.WriteString(markText(binary.NativeEndian.Uint32(mark), binary.NativeEndian.Uint32(mask)))
 	}
 	return b.String()
 }
@@ -288,9 +251,8 @@ func (g Goal) baseRules(f failover.Family) []Rule {
 		for _, r := range g.fromRules(f, u) {
 			out = append(out, rule(f, first, Rule{From: r.From, Mask: r.Mask, Table: MainTable, Suppress: 1}))
 		}
-		if hasRules(u.Interface) {
-			out = append(out, rule(f, first, Rule{OIF: u.Interface, Table: MainTable, Suppress: 1}),
-				rule(f, first, Rule{IIF: u.Interface, Mark: g.Layout.Mark(u.Lane), Mask: g.Layout.MarkMask, Table: MainTable, Suppress: 1}))
+		if u.nameFits() {
+			out = append(out, rule(f, first, Rule{OIF: u.Interface, Table: MainTable, Suppress: 1}))
 		}
 	}
 	out = append(out, past...)
@@ -305,26 +267,52 @@ const (
 	groupOfSubstitute = 1<<31 - 2
 )
 
+// afterLanes returns the rules that repeat our first one for what was led around the
+// lanes: for nothing else, while there are rules of others that it must not precede.
+func (g Goal) afterLanes(priority int) (out []Rule) {
+	if len(g.pastBase(failover.IPv4)) == 0 {
+		return []Rule{rule(failover.IPv4, priority, Rule{Table: MainTable, Suppress: 1})}
+	}
+	for _, u := range g.Uplinks {
+		if u.Strict {
+			out = append(out, rule(failover.IPv4, priority, Rule{
+				Mark: g.Layout.Mark(u.Lane), Mask: g.Layout.MarkMask, Table: MainTable, Suppress: 1,
+			}))
+		}
+	}
+	return out
+}
+
 // pastBase returns the rules that lead past our first one.
 func (g Goal) pastBase(f failover.Family) []Rule {
 	var out []Rule
 	for _, r := range g.ForeignRules {
-		if r.Family != f || int(r.Priority) <= g.Layout.FirstPriority || len(out) == MaxForeignRules {
+		if r.Family != f || int(r.Priority) <= g.Layout.FirstPriority || len(out) >= 2*MaxForeignRules {
 			continue
 		}
-		selector := r.Selector
-		if !g.decides(r) { // what has a lane began by another rule
-			var ok bool
-			if selector, ok = selector.unmarked(g.Layout.MarkMask); !ok {
-				continue
+		if !g.decides(r) {
+			if copied, err := r.asOurs(g.Layout.FirstPriority); err == nil && !slices.Contains(out, copied) {
+				out = append(out, copied)
 			}
+			continue
 		}
-		past := rule(f, g.Layout.FirstPriority, Rule{Selector: selector, Goto: uint32(g.secondPriority()), Suppress: -1})
+		past := rule(f, g.Layout.FirstPriority, Rule{Selector: r.Selector, Goto: uint32(g.secondPriority()), Suppress: -1})
+		pastFrom := rule(f, g.Layout.FromPriority(0), Rule{Selector: r.Selector, Goto: uint32(g.afterFrom()), Suppress: -1})
 		if !slices.Contains(out, past) {
 			out = append(out, past)
 		}
+		if uint32(g.afterFrom()) <= r.Priority && !slices.Contains(out, pastFrom) {
+			out = append(out, pastFrom)
+		}
 	}
 	return out
+}
+
+// asOurs returns a rule of ours that does the same.
+func (r ForeignRule) asOurs(priority int) (Rule, error) {
+	b := encodeSelected(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
+	ours, _, err := decodeRule(b)
+	return ours, err
 }
 
 // decides reports whether packets that a rule matches go no further.
@@ -343,6 +331,17 @@ func (g Goal) secondPriority() int {
 	return g.Layout.MarkPriority(least)
 }
 
+// afterFrom is the priority of our first rule after those for sources.
+func (g Goal) afterFrom() int {
+	least := g.Layout.OIFPriority(lane.DefaultPolicy)
+	for _, u := range g.Uplinks {
+		if u.nameFits() {
+			least = min(least, g.Layout.OIFPriority(u.Lane))
+		}
+	}
+	return least
+}
+
 // mainAgain returns the priority of our second rule for main: not before others'
 // rules that are just before our last one.
 func (g Goal) mainAgain(f failover.Family) int {
@@ -354,16 +353,25 @@ func (g Goal) mainAgain(f failover.Family) int {
 	return lane.MainAgainPriority
 }
 
+// baseRank is the rank of our first rule: what none of the others led past comes to it.
+const baseRank = 4
+
 // rank orders the rules of one priority, which the kernel uses in the order in which
 // they were added.
 func (r Rule) rank() int {
 	switch {
-	case r.Goto != 0:
+	case r.Goto != 0 && r.Goto-r.Priority <= uint32(lane.DefaultPolicy): // to the lanes, not past them
 		return 1
-	case r.Table != MainTable || r.Suppress < 0:
+	case r.Goto != 0:
+		return 0
+	case r.Table != MainTable && r.Priority != lane.LastResortPriority:
+		return 2
+	case r.Table != MainTable:
+		return baseRank + 1
+	case r.Suppress == 1 && r.Mask == 0 && !r.From.IsValid() && r.OIF == "":
+		return baseRank
+	case r.From.IsValid():
 		return 3
-	case r.Suppress == 1 && r.Mask == 0 && !r.From.IsValid() && r.OIF == "" && r.IIF == "":
-		return 2 // all that none of the others led past
 	}
 	return 0
 }
@@ -373,7 +381,7 @@ func (r Rule) looksUpMain() bool { return r.Table == MainTable && !r.Unreachable
 
 // yields reports whether a rule has to follow those of others that have its priority.
 func (r Rule) yields() bool {
-	return r.rank() == 2 || r.Priority == lane.MainAgainPriority || r.Priority == lane.LastResortPriority
+	return r.rank() == baseRank || r.Priority == lane.MainAgainPriority || r.Priority == lane.LastResortPriority
 }
 
 // reordered returns the ops that delete the rules which precede one that should
@@ -411,7 +419,7 @@ func reordered(want, have State) (State, []Op) {
 // substitute returns a rule that matches what our first rule matches, and may stand
 // beside it; false for other rules.
 func (r Rule) substitute() (Rule, bool) {
-	if r.rank() != 2 {
+	if r.rank() != baseRank {
 		return Rule{}, false
 	}
 	r.SuppressGroup = groupOfSubstitute

@@ -22,9 +22,9 @@ func (f *Flows) Grace(interfaces []string) error {
 	return f.Journal.Note("grace %s", strings.Join(interfaces, " "))
 }
 
-// Hold records the interfaces.
-func (f *Flows) Hold(interfaces []string, _ time.Duration) error {
-	return f.Journal.Note("hold %s", strings.Join(interfaces, " "))
+// Hold records the interfaces and the time.
+func (f *Flows) Hold(interfaces []string, wait time.Duration) error {
+	return f.Journal.Note("hold %s for %v", strings.Join(interfaces, " "), wait)
 }
 
 // DeleteFlows records whose flows are deleted.
