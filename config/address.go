@@ -65,6 +65,8 @@ func wrongInterface(s string) string {
 		return "is not an interface name"
 	case s == "lo":
 		return "is the loopback interface"
+	case s == "all" || s == "default":
+		return "is what sysctls call all interfaces, or those to come"
 	case len(s) > maxAltname:
 		return fmt.Sprintf("is longer than %d bytes", maxAltname)
 	case strings.ContainsAny(s, "/:") || strings.ContainsFunc(s, unicode.IsSpace):

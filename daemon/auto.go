@@ -252,6 +252,24 @@ func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
 	return out
 }
 
+// candidateSilent is how long a candidate may be silent, while there is no uplink at
+// all, before that is a warning.
+const candidateSilent = 30 * time.Second
+
+// silentCandidates makes warnings of candidates that have been silent for too long,
+// if there is no uplink: such a machine may be offline.
+func silentCandidates(found []control.Problem, uplinks int, now control.Time) []control.Problem {
+	for i := range found {
+		p := &found[i]
+		if p.Code == "not-an-uplink" && uplinks == 0 && now.Sub(p.Since.Time) >= candidateSilent {
+			p.Severity = control.Warning
+			p.Remedy = "check the modem and the provider behind it, and that ICMP echo requests may leave, or name other probe.targets; " +
+				"remove that default route if the interface leads to a LAN"
+		}
+	}
+	return found
+}
+
 // candidateProblems returns the problems of interfaces that hold a default route
 // and are not uplinks. full names an interface for which there is no room.
 func (s setup) candidateProblems(full string) []control.Problem {

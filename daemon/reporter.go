@@ -209,6 +209,10 @@ func (r *reporter) dropped(moves []move) {
 	}
 }
 
+// loggedProblems bounds how many problems of a refused configuration are logged, one
+// a line.
+const loggedProblems = 20
+
 // configured reports the result of applying a configuration, or of considering an
 // interface under `uplinks: auto`.
 func (r *reporter) configured(action, object, reason string, problems []string, generation uint64) {
@@ -216,7 +220,14 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	if action == "refused" {
 		level = slog.LevelWarn
 	}
-	r.log.Log(context.Background(), level, object+" "+action, "reason", reason, "problems", problems)
+	r.log.Log(context.Background(), level, object+" "+action, "reason", reason)
+	for i, p := range problems {
+		if i == loggedProblems {
+			r.log.Warn("further problems of the configuration", "count", len(problems)-i, "see", "swerve check")
+			break
+		}
+		r.log.Warn("problem of the configuration", "problem", p)
+	}
 	r.events.Publish(control.Event{Detail: control.ConfigDetail{
 		Action: action, Object: object, Reason: reason, Problems: problems, Generation: generation,
 	}})
@@ -274,7 +285,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			}
 			out.Policies = append(out.Policies, policy)
 		}
-		out.Problems = append(r.problems.list(clock), control.HealthProblems(out)...)
+		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
 		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
 		control.SortProblems(out.Problems)
 		return out

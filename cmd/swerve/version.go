@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -10,6 +11,10 @@ import (
 
 // version of the software; the build sets it: -ldflags "-X main.version=1.2.3".
 var version = "dev"
+
+// commit is what the software was built from, for builds that do not record it
+// themselves (-buildvcs=false); the build sets it as it does the version.
+var commit string
 
 func versionCmd() *cobra.Command {
 	return &cobra.Command{
@@ -35,18 +40,16 @@ func versionText(info *debug.BuildInfo) string {
 		version, commitOf(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
+// commitOf returns the commit that the build recorded, or else the one that it was
+// given.
 func commitOf(info *debug.BuildInfo) string {
-	if info == nil {
-		return "unknown"
-	}
 	settings := map[string]string{}
-	for _, s := range info.Settings {
-		settings[s.Key] = s.Value
+	if info != nil {
+		for _, s := range info.Settings {
+			settings[s.Key] = s.Value
+		}
 	}
-	commit := settings["vcs.revision"]
-	if commit == "" {
-		return "unknown"
-	}
+	commit := cmp.Or(settings["vcs.revision"], commit, "unknown")
 	if at := settings["vcs.time"]; at != "" {
 		commit += " of " + at
 	}
