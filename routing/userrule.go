@@ -286,10 +286,12 @@ func (g Goal) afterLanes(priority int) (out []Rule) {
 // pastBase returns the rules that lead past our first one.
 func (g Goal) pastBase(f failover.Family) []Rule {
 	var out []Rule
+	n := 0
 	for _, r := range g.ForeignRules {
-		if r.Family != f || int(r.Priority) <= g.Layout.FirstPriority || len(out) >= 2*MaxForeignRules {
+		if r.Family != f || int(r.Priority) <= g.Layout.FirstPriority || n == MaxForeignRules {
 			continue
 		}
+		n++
 		if !g.decides(r) {
 			if copied, err := r.asOurs(g.Layout.FirstPriority); err == nil && !slices.Contains(out, copied) {
 				out = append(out, copied)
@@ -313,6 +315,18 @@ func (r ForeignRule) asOurs(priority int) (Rule, error) {
 	b := encodeSelected(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
 	ours, _, err := decodeRule(b)
 	return ours, err
+}
+
+// TooManyRules reports whether a family has more rules of others after our first one
+// than are copied before it.
+func (g Goal) TooManyRules(f failover.Family) bool {
+	n := 0
+	for _, r := range g.ForeignRules {
+		if r.Family == f && int(r.Priority) > g.Layout.FirstPriority {
+			n++
+		}
+	}
+	return n > MaxForeignRules
 }
 
 // decides reports whether packets that a rule matches go no further.

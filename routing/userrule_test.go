@@ -81,31 +81,37 @@ func TestRulesOfOthersAreLedPast(t *testing.T) {
 	step("ip -4 rule add pref 12000 from 192.168.54.0/24 lookup 100")
 	// One at the very priority of our first rule, and one at that of our last.
 	step("ip -4 rule add pref 5300 from 192.168.55.0/24 lookup 100; ip -4 rule add pref 32765 from 192.168.56.0/24 lookup 100")
+	byNetlink.wantRulesOfOthers()
+	byNetlink.sh("ip -4 rule flush; ip -4 rule add pref 32766 lookup main; ip -6 rule del pref 32000 from fd00:50::/64")
+	byNetlink.foreignRules()
+	byNetlink.apply(Desired(byNetlink.goal))
+	if out := byNetlink.sh("ip -4 rule show pref 5300; ip -6 rule show pref 5300"); strings.Count(out, "proto 83") != 2 || strings.Contains(out, "goto") {
+		t.Errorf("after they are gone:\n%s", out)
+	}
+}
+
+// wantRulesOfOthers checks what goes by the rules of others and what by main.
+func (l *lab) wantRulesOfOthers() {
+	l.t.Helper()
 	for _, from := range []string{"192.168.50.7", "192.168.53.7", "192.168.54.7", "192.168.55.7", "192.168.56.7"} {
-		byNetlink.sh("ip -4 rule del pref 10001 2>/dev/null || true")
-		if way := byNetlink.way(failover.IPv4, "from "+from+" iif wan0"); way != "wan1" {
-			t.Errorf("from %s by %s, want wan1", from, way)
+		l.sh("ip -4 rule del pref 10001 2>/dev/null || true")
+		if way := l.way(failover.IPv4, "from "+from+" iif wan0"); way != "wan1" {
+			l.t.Errorf("from %s by %s, want wan1", from, way)
 		}
-		if way := byNetlink.way(failover.IPv4, "from "+from+" iif wan0 mark 0x02000000"); way != "wan1" {
-			t.Errorf("a flow on wan1 from %s by %s", from, way)
+		if way := l.way(failover.IPv4, "from "+from+" iif wan0 mark 0x02000000"); way != "wan1" {
+			l.t.Errorf("a flow on wan1 from %s by %s", from, way)
 		}
 	}
 	for args, want := range map[string]string{
 		"from 192.168.60.7 iif wan1": "wan0", "": "wan0", "from 192.168.60.7 iif wan1 mark 0x41000000": "wan0", "from 198.51.100.2": "wan0",
 		"from 192.168.50.7 iif wan0 mark 0x41000000": "wan0",
 	} {
-		if way := byNetlink.way(failover.IPv4, args); way != want {
-			t.Errorf("%q by %s, want %s", args, way, want)
+		if way := l.way(failover.IPv4, args); way != want {
+			l.t.Errorf("%q by %s, want %s", args, way, want)
 		}
 	}
-	if way := byNetlink.way(failover.IPv6, "from fd00:50::7 iif wan0"); way != "wan1" {
-		t.Errorf("IPv6 by %s", way)
-	}
-	byNetlink.sh("ip -4 rule flush; ip -4 rule add pref 32766 lookup main; ip -6 rule del pref 32000 from fd00:50::/64")
-	byNetlink.foreignRules()
-	byNetlink.apply(Desired(byNetlink.goal))
-	if out := byNetlink.sh("ip -4 rule show pref 5300; ip -6 rule show pref 5300"); strings.Count(out, "proto 83") != 2 || strings.Contains(out, "goto") {
-		t.Errorf("after they are gone:\n%s", out)
+	if way := l.way(failover.IPv6, "from fd00:50::7 iif wan0"); way != "wan1" {
+		l.t.Errorf("IPv6 by %s", way)
 	}
 }
 

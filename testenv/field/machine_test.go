@@ -194,6 +194,9 @@ func (m *maker) details() {
 		m.do("nft add table inet marks; nft add chain inet marks pre '{ type filter hook prerouting priority mangle; }'")
 		m.do("nft add chain inet marks out '{ type route hook output priority mangle; }'")
 		for _, chain := range []string{"pre", "out"} {
+			if m.chance(20) { // without a mask
+				m.do("nft add rule inet marks %s ct mark != 0 meta mark set ct mark", chain)
+			}
 			if m.chance(50) {
 				m.do("nft add rule inet marks %s ct mark '&' 0xff != 0 meta mark set ct mark '&' 0xff", chain)
 				m.do("nft add rule inet marks %s ip daddr 192.0.2.11 ct mark set ct mark '|' 0x1", chain)
