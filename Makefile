@@ -47,6 +47,20 @@ test-field: ## run the tests on machines that somebody else has set up, 200 of t
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) ./testenv/field -field.machines 200
 
+.PHONY: test-vm test-vm-canary
+RELEASES ?= trixie bookworm
+test-vm: ## run the package on Debian in a virtual machine (images on first use; some 10 minutes a release)
+	@$(VMTEST) -timeout 60m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian "$(RELEASES)"
+
+test-vm-canary: ## the same, short: boot, install, one failover (two minutes once the image is there)
+	@$(VMTEST) -timeout 15m -run TestCanary $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian trixie
+
+# Two builds of the package: an upgrade goes from the first to the second.
+VMTEST = ./testenv/need qemu-system-x86 debootstrap e2fsprogs && rm -rf $(DIST)/vm && \
+	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=$(DIST)/vm VERSION=0.0.1 >/dev/null && \
+	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=$(DIST)/vm VERSION=0.0.2 >/dev/null && \
+	./testenv/as-root $(GO) test -count=1 -v
+
 .PHONY: bench bench-short bench-tables
 bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)
 	@status=0; $(BENCH) -out docs/bench.json || status=$$?; \

@@ -90,6 +90,11 @@ func (lab *Lab) setSysctls() error {
 			}
 		}
 	}
+	if lab.Options.Announce == AnnounceNothing {
+		if err := set(lab.Gateway, sysctl{"net/ipv6/conf/all/disable_ipv6", "1"}, sysctl{"net/ipv6/conf/default/disable_ipv6", "1"}, sysctl{"net/ipv4/ip_forward", "0"}); err != nil {
+			return err
+		}
+	}
 	rp := strconv.Itoa(lab.Options.RPFilter)
 	if err := set(lab.Gateway,
 		sysctl{"net/ipv4/conf/all/rp_filter", rp},
@@ -160,6 +165,9 @@ func (lab *Lab) buildLAN() error {
 	own := []netip.Prefix{within(host(LAN4, 1), LAN4), within(host(LAN6, 1), LAN6)}
 	if lab.Options.Delegate {
 		own = append(own, within(host(LANNative, 1), LANNative))
+	}
+	if lab.Options.Announce == AnnounceNothing {
+		own = nil
 	}
 	if err := addressed(lab.Gateway, lanLink, lab.offered(own)...); err != nil {
 		return err
@@ -244,6 +252,9 @@ func (lab *Lab) buildUplink(i int) error {
 	}
 	if err := lab.buildWire(i); err != nil {
 		return err
+	}
+	if lab.Options.Announce == AnnounceNothing {
+		return lab.Gateway.SetUp(lab.Uplinks[i].Interface)
 	}
 	if err := lab.restore(i); err != nil {
 		return err
@@ -349,7 +360,7 @@ func (lab *Lab) settle() error {
 			return err
 		}
 	}
-	if lab.Options.Announce == AnnounceNone {
+	if lab.Options.Announce != AnnounceAll {
 		return nil
 	}
 	for i, up := range lab.Uplinks {

@@ -20,6 +20,9 @@ const (
 	AnnounceAll Announce = iota
 	// AnnounceNone installs addresses only: the test adds routes itself.
 	AnnounceNone
+	// AnnounceNothing leaves the gateway's namespace empty, with its links up: the
+	// gateway is a machine elsewhere, on the other end of cables to these links.
+	AnnounceNothing
 )
 
 // Firewall selects what the gateway's owner has in nftables: table inet lab.

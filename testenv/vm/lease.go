@@ -1,0 +1,162 @@
+package vm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/testenv/netns"
+)
+
+// Provider is a DHCP server (RFC 2131) for the one customer on a link: it always offers
+// the same address.
+type Provider struct {
+	conn   net.PacketConn
+	done   sync.WaitGroup
+	lease  Lease
+	silent atomic.Bool
+	acks   atomic.Int64
+}
+
+// Lease is what a provider offers.
+type Lease struct {
+	Address, Router netip.Addr
+	Bits            int // of the subnet
+	Resolvers       []netip.Addr
+	Time            time.Duration // of the lease; clients renew after half of it
+}
+
+// The messages of DHCP, and the options that are used here.
+const (
+	discover, offer, request, ack = 1, 2, 3, 5
+
+	optMask, optRouter, optResolvers = 1, 3, 6
+	optTime, optType, optServer      = 51, 53, 54
+	optEnd                           = 255
+
+	optionsAt = 240 // the fixed part and the magic number
+)
+
+// Provide serves a lease on a link in a namespace.
+func Provide(ns *netns.NS, link string, lease Lease) (*Provider, error) {
+	conn, err := ns.ListenPacket("udp4", "0.0.0.0:67")
+	if err != nil {
+		return nil, fmt.Errorf("vm: DHCP: %w", err)
+	}
+	raw, err := conn.(*net.UDPConn).SyscallConn()
+	if err == nil {
+		cerr := raw.Control(func(fd uintptr) {
+			if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err == nil {
+				err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, link)
+			}
+		})
+		if err == nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("vm: DHCP on %s: %w", link, err)
+	}
+	p := &Provider{conn: conn, lease: lease}
+	p.done.Go(p.serve)
+	return p, nil
+}
+
+// Close ends the server.
+func (p *Provider) Close() {
+	p.conn.Close()
+	p.done.Wait()
+}
+
+// SetSilent makes the server ignore its customer, or not.
+func (p *Provider) SetSilent(silent bool) { p.silent.Store(silent) }
+
+// Acks is how many leases were given or renewed.
+func (p *Provider) Acks() int64 { return p.acks.Load() }
+
+func (p *Provider) serve() {
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := p.conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		if p.silent.Load() || n < optionsAt {
+			continue
+		}
+		reply, kind := p.reply(buf[:n])
+		if reply == nil {
+			continue
+		}
+		to := &net.UDPAddr{IP: net.IPv4bcast, Port: 68}
+		if ip := from.(*net.UDPAddr).IP; !ip.IsUnspecified() {
+			to.IP = ip // a renewal
+		}
+		if kind == ack {
+			p.acks.Add(1)
+		}
+		_, _ = p.conn.WriteTo(reply, to) // a link that is down answers nobody
+	}
+}
+
+// reply answers a message; nil if it needs no answer.
+func (p *Provider) reply(m []byte) (reply []byte, kind byte) {
+	switch messageType(m[optionsAt:]) {
+	case discover:
+		kind = offer
+	case request:
+		kind = ack
+	default:
+		return nil, 0
+	}
+	r := make([]byte, optionsAt)
+	copy(r, m[:optionsAt]) // the transaction, the flags, the client's address and the magic number
+	r[0] = 2               // a reply
+	address, router := p.lease.Address.As4(), p.lease.Router.As4()
+	copy(r[16:20], address[:])
+	copy(r[20:24], router[:])
+	option := func(code byte, value []byte) { r = append(append(r, code, byte(len(value))), value...) }
+	option(optType, []byte{kind})
+	option(optServer, router[:])
+	option(optTime, binary.BigEndian.AppendUint32(nil, uint32(p.lease.Time/time.Second)))
+	option(optMask, net.CIDRMask(p.lease.Bits, 32))
+	option(optRouter, router[:])
+	var resolvers []byte
+	for _, a := range p.lease.Resolvers {
+		resolvers = append(resolvers, a.AsSlice()...)
+	}
+	if len(resolvers) > 0 {
+		option(optResolvers, resolvers)
+	}
+	r = append(r, optEnd)
+	if len(r) < 300 { // some clients want as much
+		r = append(r, make([]byte, 300-len(r))...)
+	}
+	return r, kind
+}
+
+// messageType finds the type of a message in its options, 0 if it has none.
+func messageType(options []byte) byte {
+	for len(options) >= 2 && options[0] != optEnd {
+		if options[0] == 0 {
+			options = options[1:]
+			continue
+		}
+		n := int(options[1])
+		if len(options) < 2+n {
+			return 0
+		}
+		if options[0] == optType && n == 1 {
+			return options[2]
+		}
+		options = options[2+n:]
+	}
+	return 0
+}
