@@ -143,11 +143,10 @@ func uplinkRemedy(u Uplink, s State) string {
 	case lacks(u, s, "no address"):
 		return fmt.Sprintf("check why %s has no address: its DHCP client or network manager, or the address that you have set", u.Interface)
 	}
-	remedy := fmt.Sprintf("check the modem and the provider behind %s; it is used again when it answers", u.Interface)
 	if s == Shunned {
-		remedy = "wait a second: it is down then, or back; where it stays so, " + remedy
+		return "wait a second: it is down then, or back"
 	}
-	return remedy
+	return fmt.Sprintf("check the modem and the provider behind %s; it is used again when it answers", u.Interface)
 }
 
 // gatewayRemedy is for an uplink whose gateway is not known. The modem is not to
