@@ -12,7 +12,8 @@ import (
 // installation and no upgrade: the package manager would be stuck with it.
 func TestPostinstallOutlivesADaemonThatDoesNotStart(t *testing.T) {
 	folder := t.TempDir()
-	script := strings.ReplaceAll(read(t, "postinstall.sh"), "/run/systemd/system", folder)
+	mkdir(t, filepath.Join(folder, "proc", "1")) // which does not tell about a chroot
+	script := strings.NewReplacer("/run/systemd/system", folder, "/proc/1", folder+"/proc/1").Replace(read(t, "postinstall.sh"))
 	// Enabled, but nothing that starts or reloads succeeds.
 	const systemctl = "#!/bin/sh\n[ \"$1\" = is-enabled ] || [ \"$1\" = preset ] && exit 0\nexit 1\n"
 	for name, text := range map[string]string{
@@ -29,8 +30,62 @@ func TestPostinstallOutlivesADaemonThatDoesNotStart(t *testing.T) {
 		if err != nil {
 			t.Errorf("postinst %v: %v\n%s", args, err, out)
 		}
-		if starts := args[0] != "1"; starts != strings.Contains(string(out), "swerve check") {
+		if starts := args[0] != "1"; starts != strings.Contains(string(out), "did not start") {
 			t.Errorf("postinst %v says %q", args, out)
+		}
+	}
+}
+
+// In a chroot, with /proc or without, no script touches the machine around it: what
+// runs there, its kernel, its /run. In a container that may not look at its first
+// process the machine is the container.
+func TestScriptsInAChroot(t *testing.T) {
+	for name, proc := range map[string]string{"no proc": "", "another root": "1/root/etc", "own root": "1/root", "hidden root": "1"} {
+		here := name == "own root" || name == "hidden root"
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			tools := filepath.Join(folder, "tools")
+			mkdir(t, tools, filepath.Join(folder, "systemd"), filepath.Join(folder, "proc", "1"))
+			switch name {
+			case "no proc":
+				os.RemoveAll(filepath.Join(folder, "proc"))
+			case "another root":
+				mkdir(t, filepath.Join(folder, "proc", proc))
+			case "own root":
+				if err := os.Symlink("/", filepath.Join(folder, "proc", proc)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, tool := range []string{"systemctl", "deb-systemd-invoke", "systemd-sysusers", "systemd-tmpfiles", "swerve", "useradd", "userdel", "groupdel", "getent", "rm"} {
+				text := "#!/bin/sh\necho " + tool + " \"$@\" >>" + folder + "/calls\nexit 1\n"
+				if err := os.WriteFile(filepath.Join(tools, tool), []byte(text), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, call := range [][]string{{"postinstall.sh", "configure"}, {"postinstall.sh", "configure", "1"}, {"postinstall.sh", "1"},
+				{"postinstall.sh", "2"}, {"preremove.sh", "remove"}, {"preremove.sh", "0"}, {"preremove.sh", "upgrade", "2"}, {"postremove.sh", "remove"}} {
+				script := strings.NewReplacer("/run/systemd/system", folder+"/systemd", "/proc/1", folder+"/proc/1").Replace(read(t, call[0]))
+				cmd := exec.Command("sh", append([]string{"-c", script, "script"}, call[1:]...)...)
+				cmd.Env = []string{"PATH=" + tools + ":" + os.Getenv("PATH")}
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%v: %v\n%s", call, err, out)
+				}
+			}
+			calls := read(t, filepath.Join(folder, "calls"))
+			for _, word := range []string{"swerve teardown", "systemctl stop", "systemctl daemon-reload", "restart swerve"} {
+				if strings.Contains(calls, word) != here {
+					t.Errorf("%q was called: %v, want %v:\n%s", word, !here, here, calls)
+				}
+			}
+		})
+	}
+}
+
+func mkdir(t *testing.T, folders ...string) {
+	t.Helper()
+	for _, f := range folders {
+		if err := os.MkdirAll(f, 0o755); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

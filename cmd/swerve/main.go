@@ -40,6 +40,7 @@ func commands() []*cobra.Command {
 		reloadCmd(),
 		teardownCmd(),
 		versionCmd(),
+		manCmd(),
 	}
 }
 
