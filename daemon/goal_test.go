@@ -185,6 +185,7 @@ func (flowsThatFail) Hold([]string, time.Duration) error {
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
+func (flowsThatFail) DropFlows(lane.Layout, lane.Lane) error { return errRefused }
 func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, error) {
 	return 0, errRefused
 }

@@ -85,7 +85,7 @@ func Plan(o Options) (Changes, error) {
 	l := newLoop(o, cfg, path)
 	l.mount(Machine{
 		Network: links, Routes: kernel, Packets: &filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
-		IsModem: IsModem,
+		IsModem: IsModem, Medium: MediumOf,
 	})
 	if cfg.AutoUplinks {
 		l.assumeAnswers(links.Defaults())
