@@ -9,6 +9,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // request is work for the loop. The loop carries it out between two events, so it
@@ -114,6 +115,7 @@ func refusal(found []config.Problem) *control.Error {
 // is changed, so an error leaves the old configuration in force.
 func (l *loop) configure(cfg *config.Config) error {
 	acting := l.setup.acting || l.enforcer.kernel.standing
+	l.becomeAuto(cfg)
 	anew := l.renames(cfg)
 	past := l.state.renamed(anew)
 	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), past)
@@ -144,6 +146,24 @@ func (l *loop) configure(cfg *config.Config) error {
 	l.enforcer.stale = true
 	l.step(l.clock.now(), failover.Configure{Config: next.engine, Renamed: anew.uplinks, RenamedPolicies: anew.policies})
 	return nil
+}
+
+// becomeAuto remembers the interfaces of the present uplinks as accepted, if a
+// reload is about to name none: they need not prove themselves again, while the LAN
+// would not be masqueraded.
+func (l *loop) becomeAuto(cfg *config.Config) {
+	if l.engine == nil || !cfg.AutoUplinks || l.setup.cfg.AutoUplinks {
+		return
+	}
+	present := map[string]lane.Lane{}
+	for _, u := range l.setup.uplinks {
+		if link := l.picture.links[u.Name]; u.Enabled && link.Present {
+			present[link.Interface] = l.setup.lanes.Uplinks[u.Name]
+		}
+	}
+	today := l.clock.today()
+	l.defaults = defaultsOf(l.net.Defaults())
+	l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, present, today), l.defaults.best, today)
 }
 
 // renames returns what a configuration names otherwise than the one in force.
