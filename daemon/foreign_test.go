@@ -324,7 +324,7 @@ func passesOver(name string) func(s *control.Status) bool {
 func TestDefaultOfANewLine(t *testing.T) {
 	g := newGateway(t)
 	p := g.run()
-	g.line("usb1", "192.0.2")
+	g.line("usb1", "10.77.0")
 	p.await("it is told", passesOver("usb1"))
 	g.wantWay("wan0", unmarked4, unmarked6)
 	_ = p.end(syscall.SIGTERM)
@@ -348,7 +348,7 @@ func TestDefaultOfANewLine(t *testing.T) {
 // comes after a boot.
 func TestDefaultThatStood(t *testing.T) {
 	g := newGateway(t)
-	g.line("mpls0", "192.0.2")
+	g.line("mpls0", "10.78.0")
 	p := g.start()
 	p.await("it is kept", keeps("mpls0"))
 	g.wantWay("mpls0", unmarked4, unmarked6)
@@ -356,12 +356,12 @@ func TestDefaultThatStood(t *testing.T) {
 	g.do("teardown", nil)
 	g.sh("ip link del mpls0")
 	p = g.run()
-	g.line("mpls0", "192.0.2")
+	g.line("mpls0", "10.78.0")
 	p.await("it is kept when it comes later", keeps("mpls0"))
 	g.wantWay("mpls0", unmarked4, unmarked6)
 	// Without uplinks that have routes main decides, whatever it has.
 	g.sh("ip link del mpls0")
-	g.line("usb1", "198.18.9")
+	g.line("usb1", "10.77.0")
 	g.sh(" ip link set wan0 down; ip link set wan1 down")
 	p.await("it is told that nothing else is left", func(s *control.Status) bool {
 		for _, q := range s.Problems {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 	"swerve/routing"
@@ -81,8 +82,8 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 }
 
 // passedOver returns the problems of strangers' default routes that the uplinks are
-// preferred to, one for each device. stood is what is remembered of interfaces.
-func passedOver(g routing.Goal, stood map[string]bool) []control.Problem {
+// preferred to, one for each device. Candidates have a problem of their own.
+func (s setup) passedOver(g routing.Goal) []control.Problem {
 	routes := map[string]string{}
 	for _, f := range failover.Families {
 		if r, ok := g.PassedOver(f); ok {
@@ -95,7 +96,10 @@ func passedOver(g routing.Goal, stood map[string]bool) []control.Problem {
 	}
 	var out []control.Problem
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
-		_, former := stood[name]
+		if slices.ContainsFunc(s.candidates, func(c config.Uplink) bool { return c.Interface == name }) {
+			continue
+		}
+		_, former := s.foreign[name]
 		out = append(out, strangerProblem(name, routes[name], former))
 	}
 	return out

@@ -317,7 +317,7 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
-	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), passedOver(goal, l.setup.foreign)))
+	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
