@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -34,6 +35,7 @@ type loop struct {
 	reporter *reporter
 	keeper   *keeper
 	log      *slog.Logger
+	folds    *folds
 	logQueue *LogQueue
 	// isModem reports whether an interface is a modem's; arrived reports whether an
 	// interface appeared or was renamed since it was last called.
@@ -147,7 +149,7 @@ func (l *loop) pass() {
 }
 
 func (l *loop) nextWake() failover.Instant {
-	wake := min(l.wake, l.enforcer.repairs.next())
+	wake := min(l.wake, l.enforcer.nextWake())
 	if !l.isReady {
 		wake = min(wake, readyWithin)
 	}
@@ -162,7 +164,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		o.Event = event
 		before := l.picture.links[event.Uplink]
 		l.arrived = l.arrived || before.Interface != event.Link.Interface || before.Index != event.Link.Index
-		l.holdFlows(event)
+		l.holdFlows(event, o.Purged)
 		l.picture.set(event.Uplink, event.Link)
 		l.reporter.counters.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.enforcer.linksChanged()
@@ -174,23 +176,30 @@ func (l *loop) observe(o linkmon.Observation) {
 }
 
 // holdFlows prevents other uplinks from sending the flows of an uplink whose source
-// address has disappeared, since it may be back in a moment.
-func (l *loop) holdFlows(event failover.LinkChanged) {
+// address has disappeared, since it may be back in a moment, or is back already.
+func (l *loop) holdFlows(event failover.LinkChanged, purged bool) {
 	before, known := l.picture.links[event.Uplink]
-	if _, acts := l.goal(); !known || !acts {
+	g, acts := l.goal()
+	if !known || !acts || !l.setup.lanes.Uplinks[event.Uplink].IsUplink() {
 		return
 	}
 	for _, f := range failover.Families {
-		if !before.Routable(f) || !event.Link.Lapsed(f) {
+		if !before.Routable(f) || !event.Link.Lapsed(f) && !(purged && event.Link.Routable(f)) {
 			continue
 		}
 		var others []string
-		for name, link := range l.picture.links {
-			if name != event.Uplink && link.Present {
-				others = append(others, link.Interface)
+		then := misled{layout: g.layout, lapsed: l.setup.lanes.Uplinks[event.Uplink]}
+		for _, family := range failover.Families {
+			for _, a := range slices.Concat(before.Family[family].Addresses, event.Link.Family[family].Addresses) {
+				then.addresses = append(then.addresses, a.Addr())
 			}
 		}
-		l.enforcer.worker.add(holdBack{others, l.patience(event.Uplink)})
+		for _, name := range slices.Sorted(maps.Keys(l.picture.links)) {
+			if link, n := l.picture.links[name], l.setup.lanes.Uplinks[name]; name != event.Uplink && link.Present && n.IsUplink() {
+				others, then.others = append(others, link.Interface), append(then.others, n)
+			}
+		}
+		l.enforcer.hold(event.Link.Interface, others, l.patience(event.Uplink), then)
 		return
 	}
 }
@@ -255,10 +264,17 @@ func (l *loop) enforce() {
 		l.reporter.idle()
 		return
 	}
+	if begun, watching := l.enforcer.watching(g); watching {
+		if begun {
+			l.log.Info("this machine forwards without tracking connections: they are watched before anything is changed", "for", watchFirst)
+		}
+		return
+	}
 	o := l.enforcer.apply(g)
 	if o.native != nil {
-		l.setup.native, l.state.Native = o.native, o.native
-		l.reporter.native(o.native)
+		l.setup.native, l.setup.plain = o.native, o.plain
+		l.state.Native, l.state.Plain = o.native, o.plain
+		l.reporter.found(o.native, o.plain)
 	}
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))
@@ -271,6 +287,11 @@ func (l *loop) enforce() {
 func (l *loop) reconcile(now failover.Instant) {
 	g, ok := l.goal()
 	if !ok {
+		l.enforcer.repairs.compared(now, false)
+		l.changed = true // the problems follow from the routes of others, too
+		return
+	}
+	if _, watching := l.enforcer.watching(g); watching {
 		l.enforcer.repairs.compared(now, false)
 		return
 	}
@@ -314,7 +335,8 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
-	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
+	others := l.net.Defaults()
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))

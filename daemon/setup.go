@@ -33,8 +33,10 @@ type setup struct {
 	// are left out: a target that never answers would keep its uplink from being
 	// up.
 	unbuilt []string
-	// native are the networks that were found native on the uplinks.
+	// native are the networks that were found native on the uplinks, plain the flows that
+	// they carry without NAT to networks with routes of their own.
 	native natives
+	plain  plains
 	// foreign is state.Foreign.
 	foreign map[string]bool
 	// acting: this run or an earlier one has changed the kernel.
@@ -49,7 +51,8 @@ type setup struct {
 func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, past state) (setup, error) {
 	s := setup{cfg: cfg, layout: cfg.Layout(), own: own, acting: acting}
 	s.uplinks, s.candidates = uplinksOf(cfg, now, past)
-	s.native, s.foreign = past.Native.retain(s.uplinks), past.Foreign
+	s.native, s.plain = past.Native.retain(s.uplinks), past.Plain.retain(s.uplinks)
+	s.foreign = past.Foreign
 	s.engine = cfg.Engine(s.uplinks, past.seen)
 	// A policy has only the uplinks that are used; candidates are probed in
 	// addition.

@@ -68,7 +68,7 @@ func (s setup) strangers(foreign []routing.Route, media map[int]Medium) []int {
 }
 
 func isDefaultOfMain(r routing.Route) bool {
-	return r.Table == routing.MainTable && r.Dst.Bits() == 0 && r.Protocol != lane.Protocol
+	return r.Table == routing.MainTable && r.Dst.Bits() == 0 && r.TOS == 0 && !r.Src.IsValid() && r.Protocol != lane.Protocol
 }
 
 func (s setup) isStranger(device string, m Medium) bool {
