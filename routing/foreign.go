@@ -29,7 +29,7 @@ func (g Goal) ForeignDefault(f failover.Family) (Route, bool) {
 		return r, true
 	}
 	r, ok := g.betterForeign(f)
-	if !ok || !g.KeepForeign || g.byStranger(r) && g.routable(f) {
+	if !ok || !g.KeepForeign || byStranger(g, r) && routable(g, f) {
 		return Route{}, false
 	}
 	return r, true
@@ -39,23 +39,23 @@ func (g Goal) ForeignDefault(f failover.Family) (Route, bool) {
 // all uplinks, while these carry the traffic all the same.
 func (g Goal) PassedOver(f failover.Family) (Route, bool) {
 	r, ok := g.betterForeign(f)
-	return r, ok && g.KeepForeign && g.byStranger(r) && g.routable(f)
+	return r, ok && g.KeepForeign && byStranger(g, r) && routable(g, f)
 }
 
 // OnStranger reports whether a family's traffic follows the default route of a
 // stranger, since no uplink has a route.
 func (g Goal) OnStranger(f failover.Family) bool {
 	r, ok := g.ForeignDefault(f)
-	return ok && g.byStranger(r)
+	return ok && byStranger(g, r)
 }
 
-func (g Goal) byStranger(r Route) bool {
+func byStranger(g Goal, r Route) bool {
 	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return slices.Contains(g.Strangers, h.Index) })
 }
 
 // routable reports whether any uplink has routes in a family. If none has, the
 // ladder is empty, and main decides in any case.
-func (g Goal) routable(f failover.Family) bool {
+func routable(g Goal, f failover.Family) bool {
 	return slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Index != 0 && u.Family[f].Routable })
 }
 
