@@ -148,7 +148,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
-		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem,
+		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -193,12 +193,12 @@ func (l *loop) open(cfg *config.Config) error {
 	former := have.Lanes(cfg.Layout())
 	l.setup.acting = !have.Empty()
 	l.defaults = defaultsOf(l.net.Defaults())
-	uplinks := cfg.Uplinks
 	if cfg.AutoUplinks {
 		today := l.clock.today()
 		l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, former, today), l.defaults.best, today)
-		uplinks, _ = autoUplinks(cfg, l.state.Auto, l.defaults.best)
 	}
+	uplinks, _ := uplinksOf(cfg, l.defaults, l.state)
+	l.state = l.state.renamed(renames{uplinks: renamedSince(uplinks, former, l.state.Lanes.Uplinks)})
 	l.state.Lanes = l.state.Lanes.adopt(uplinks, former)
 	if err := l.configure(cfg); err != nil {
 		return err
@@ -211,7 +211,11 @@ func (l *loop) open(cfg *config.Config) error {
 	// What an earlier run had lost is not known yet, so all pins are read.
 	if _, err := kernel.readForeign(l.setup.layout, [2][]string{{""}}); err != nil {
 		l.log.Warn("begin without the default routes of others", "err", err)
+	} else if l.state.Foreign == nil {
+		l.state.Foreign = stoodBefore(kernel.foreign, have)
+		l.setup.foreign = l.state.Foreign
 	}
+	l.enforcer.retired = l.setup.retiredSince(former)
 	l.engine = failover.New(l.setup.engine)
 	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost, l.state.patience(l.clock.today())))
 	l.net.SetUplinks(l.setup.watched())

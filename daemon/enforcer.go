@@ -33,6 +33,8 @@ type enforcer struct {
 	missing missing
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
+	// retired are lanes whose flows have to end once they are used no more.
+	retired []retired
 	// anew counts flows of released pairs that another deletion would end; nil if
 	// they are not counted. swept is the count at the last one.
 	anew  func() uint64

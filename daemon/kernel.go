@@ -23,6 +23,10 @@ type kernel struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as last read.
 	foreign []routing.Route
+	// media are the kinds of the devices that these use, read by mediumOf, which is nil
+	// if they cannot be read.
+	media    map[int]Medium
+	mediumOf func(index int) Medium
 	// foreignRules are the rules of others that are used after our first one.
 	foreignRules []routing.ForeignRule
 	// pins are host routes of others, read while an uplink is lost, and at the
@@ -96,6 +100,7 @@ func (k *kernel) strict(link string) bool {
 // other programs' routes.
 func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal = g.routing(k.foreign, k.facts().ipv6)
+	k.goal.Strangers = g.strangers(k.foreign, k.media)
 	k.goal.Pins, k.goal.ForeignRules = k.pins, k.foreignRules
 	for i, u := range k.goal.Uplinks {
 		k.goal.Uplinks[i].Strict = k.strict(u.Interface)
@@ -316,6 +321,7 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 		!slices.Equal(k.foreignRules, rules)
 	k.foreignRules = rules
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
+	k.readMedia(foreign)
 	return changed, nil
 }
 

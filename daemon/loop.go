@@ -278,6 +278,7 @@ func (l *loop) enforce() {
 	}
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))
+	l.enforcer.retire(g, o)
 	l.changed = true
 }
 
@@ -338,10 +339,12 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
-	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
+	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
+	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, l.clock.today())
+	l.state.Foreign = l.setup.foreign
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))

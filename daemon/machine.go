@@ -39,6 +39,9 @@ type Machine struct {
 	// if that is not watched.
 	FilterChanged <-chan struct{}
 	Events        Publisher
+	// Medium returns what kind of device the one with an index is; nil if that cannot
+	// be read.
+	Medium func(index int) Medium
 	// IsModem reports whether an interface is a modem's; nil if no interface is
 	// known to be one.
 	IsModem func(device string) bool
@@ -90,6 +93,7 @@ type Flows interface {
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
+	DropFlows(l lane.Layout, uplink lane.Lane) error
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }
 
@@ -119,7 +123,7 @@ func (l *loop) mount(m Machine) {
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.reporter.counters.probed = m.Probes
 	l.enforcer = &enforcer{
-		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
+		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
 		anew: m.Anew,
 	}

@@ -100,7 +100,7 @@ func preview(o Options) (l *loop, closeAll func(), err error) {
 	l = newLoop(o, cfg, path)
 	l.mount(Machine{
 		Network: links, Routes: kernel, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
-		IsModem: IsModem,
+		IsModem: IsModem, Medium: MediumOf,
 	})
 	if cfg.AutoUplinks {
 		l.assumeAnswers(links.Defaults())

@@ -44,6 +44,10 @@ type state struct {
 	// Patience is, by uplink and family, what was learned from stalls beyond the
 	// configured patience.
 	Patience map[string]map[string]learnt `json:"patience,omitempty"`
+	// Foreign has the interfaces of default routes in main that are no uplinks' and
+	// stood at the first start (true), and those that were uplinks (false); nil before
+	// the first start.
+	Foreign map[string]bool `json:"foreign"`
 	// LastSwitch is the last switch of all runs; nil until there was one.
 	LastSwitch *control.Switch `json:"last_switch,omitempty"`
 }
@@ -104,6 +108,9 @@ func decodeState(data []byte) (state, error) {
 	}
 	if len(s.Auto) > autoMost {
 		return state{}, fmt.Errorf("%d interfaces of uplinks: auto, more than %d", len(s.Auto), autoMost)
+	}
+	if len(s.Foreign) > mostForeign {
+		return state{}, fmt.Errorf("%d interfaces of default routes, more than %d", len(s.Foreign), mostForeign)
 	}
 	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err

@@ -10,7 +10,14 @@ type Tick struct{}
 
 // Configure replaces the configuration. Uplinks that stay, by name, keep what is
 // known of them.
-type Configure struct{ Config Config }
+type Configure struct {
+	Config Config
+	// Renamed has the former names of uplinks, and RenamedPolicies of policies, by
+	// their new ones: they keep what is known of them, and so does what the operator
+	// wants of them. Both may be nil. An uplink whose name another one takes, and which
+	// has no new one, is removed.
+	Renamed, RenamedPolicies map[string]string
+}
 
 // Adopt reports, once and before any link is known, what the kernel holds from
 // an earlier run, so that a restart moves nothing.

@@ -71,7 +71,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 	}
 	if len(link.Addresses) == 0 {
 		link.Pending = pending(s.addresses, f.device.index, ipv6)
-		if gw.known() {
+		if gw.known() && !s.isPort(f.device) {
 			link.Elsewhere = borrowed(s, ipv6, isUplink)
 		}
 	}

@@ -30,6 +30,12 @@ func (u Uplink) sameBut(o Uplink) bool {
 	return u == o
 }
 
+// renamed reports whether both are the same but for Route and the name.
+func (u Uplink) renamed(o Uplink) bool {
+	u.Name = o.Name
+	return u.sameBut(o)
+}
+
 // GatewaySpec is where an uplink's next hop comes from. The zero value learns it
 // from the default routes of other programs.
 type GatewaySpec struct {

@@ -83,7 +83,7 @@ func (g Goal) ways(f failover.Family) map[lane.Lane]way {
 func (g Goal) rules(f failover.Family) []Rule {
 	out := g.baseRules(f)
 	out = append(out, rule(f, g.mainAgain(f), Rule{Table: MainTable, Suppress: 0}))
-	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
+	if best, kept := g.betterForeign(f); !kept || !g.KeepForeign || byStranger(g, best) {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
 	out = append(out, g.sourceRules(f)...)

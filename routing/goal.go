@@ -30,6 +30,10 @@ type Goal struct {
 	// KeepForeign leaves defaults of main in force that are on no uplink of ours and
 	// better than those of all uplinks; see [Goal.ForeignDefault].
 	KeepForeign bool
+	// Strangers are devices, by index, whose default routes never take the traffic
+	// from the uplinks: nothing masquerades there, and nothing shows that the machine's
+	// traffic went by them before.
+	Strangers []int
 	// Unused are the devices, by index, of uplinks that are switched off: they are
 	// ours too.
 	Unused []int
