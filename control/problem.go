@@ -122,7 +122,7 @@ func silentProblem(u Uplink, now Time) (Problem, bool) {
 	}
 	return Problem{
 		Code: "uplink-silent", Severity: Warning, Object: u.Name, Since: since,
-		Text: fmt.Sprintf("%s has not answered in %s since its link came", u.Name, strings.Join(families, " and ")),
+		Text:   fmt.Sprintf("%s has not answered in %s since its link came", u.Name, strings.Join(families, " and ")),
 		Remedy: silentRemedy(u),
 	}, true
 }

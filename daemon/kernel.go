@@ -25,6 +25,8 @@ type kernel struct {
 	foreign []routing.Route
 	// foreignRules are the rules of others that are used after our first one.
 	foreignRules []routing.ForeignRule
+	// otherRules are all rules of others.
+	otherRules []routing.OtherRule
 	// pins are host routes of others, read while an uplink is lost, and at the
 	// start; morePins reports that there are more than were read. pinsFor are the
 	// lost uplinks at the last reading.
@@ -178,10 +180,18 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 	out.readable = *unrouted == nil || len(out.routed.Left) > 0
 }
 
+// filterGoal returns the goal for the packet filter together with what is known of
+// other programs' rules.
+func (k *kernel) filterGoal(g goal) firewall.Goal {
+	out := g.firewall(k.strict)
+	out.Kept = g.keptMarks(k.otherRules)
+	return out
+}
+
 // aim computes the packet filter's goal. Flows of lost pairs stay where they are if
 // the kernel refuses the route that they should use and has no other for them.
 func (k *kernel) aim(g goal, routed *applied) firewall.Goal {
-	filter := g.firewall(k.strict)
+	filter := k.filterGoal(g)
 	if routed != nil && len(routed.refusals) > 0 {
 		for _, f := range failover.Families {
 			filter.Lost[f] = slices.DeleteFunc(filter.Lost[f], func(p firewall.Pair) bool { return !routed.holds(f, p) })
@@ -232,7 +242,7 @@ func (k *kernel) adopt(g *goal) (natives, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	adoption, err := k.packets.AdoptFlows(g.firewall(k.strict), lanes...)
+	adoption, err := k.packets.AdoptFlows(k.filterGoal(*g), lanes...)
 	known := maps.Clone(g.native)
 	if known == nil {
 		known = natives{}
@@ -274,7 +284,7 @@ func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
 	if unread == nil {
 		ops = routing.Plan(k.wanted(g), held)
 	}
-	k.table = k.table.For(g.firewall(k.strict))
+	k.table = k.table.For(k.filterGoal(g))
 	filter, err = k.packets.Drift(k.table)
 	if err != nil || len(filter) > 0 {
 		k.held = nil // a change relative to its former content would fail
@@ -294,6 +304,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	if err != nil {
 		return false, fmt.Errorf("daemon: read the rules of others: %w", err)
 	}
+	others, err := k.routes.OtherRules()
+	if err != nil {
+		return false, fmt.Errorf("daemon: read all rules of others: %w", err)
+	}
 	var pins []routing.Route
 	var more bool
 	if len(lost[0])+len(lost[1]) > 0 {
@@ -302,8 +316,8 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 		}
 	}
 	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
-		!slices.Equal(k.foreignRules, rules)
-	k.foreignRules = rules
+		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others)
+	k.foreignRules, k.otherRules = rules, others
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
 	return changed, nil
 }

@@ -326,6 +326,7 @@ func (l *loop) conclude() {
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
+	l.reporter.problems.replace("rules", l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.state = l.state.withView(view, l.setup, l.clock.today())
 	l.state.LastSwitch = l.reporter.kept

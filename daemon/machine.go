@@ -63,6 +63,7 @@ type Routes interface {
 	routing.Kernel
 	Foreign(lane.Layout) ([]routing.Route, error)
 	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
+	OtherRules() ([]routing.OtherRule, error)
 	Pins() (pins []routing.Route, more bool, err error)
 }
 

@@ -138,8 +138,8 @@ func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem
 	add := func(uplink, text string) {
 		out = append(out, control.Problem{
 			Code: "probes-elsewhere", Severity: control.Warning, Object: uplink, Text: text,
-			Remedy: "see nft list ruleset and ip route get for a rule that changes marks in output, or a route to a target " +
-				"by another device; restore marks under a mask, or name another target",
+			Remedy: "see nft list ruleset for a rule that changes marks in output, ip rule for one before Swerve's that is for all packets, and ip route get " +
+				"for a route to a target by another device; restore marks under a mask, or name another target",
 		})
 	}
 	for name, n := range c.astray {
@@ -177,7 +177,7 @@ func (l *loop) checkProbes() {
 	}
 	c.retain(func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok })
 	found := c.problems(func(name string) string { return l.picture.links[name].Interface })
-	found = append(found, probeProblems(l.view(), conntrackFull)...)
+	found = append(found, probeProblems(l.view(), conntrackFull, func(name string) uint64 { return c.kept[name] })...)
 	l.reporter.problems.replace("probes", found)
 }
 

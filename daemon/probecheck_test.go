@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strings"
 	"testing"
 
 	"swerve/control"
@@ -69,7 +70,7 @@ func TestProbeProblems(t *testing.T) {
 	}}
 	for _, full := range []bool{false, true} {
 		var got []string
-		for _, p := range probeProblems(view, func() bool { return full }) {
+		for _, p := range probeProblems(view, func() bool { return full }, func(string) uint64 { return 0 }) {
 			got = append(got, string(p.Severity)+" "+p.Code+" "+p.Object)
 			if p.Text == "" || p.Remedy == "" {
 				t.Errorf("%s lacks words: %+v", p.Code, p)
@@ -88,5 +89,21 @@ func TestProbeProblems(t *testing.T) {
 				t.Errorf("got %q, want %q", got[i], want[i])
 			}
 		}
+	}
+}
+
+// EPERM of our own packet filter is told from that of others.
+func TestProbesOfOurOwnGuard(t *testing.T) {
+	blind := failover.FamilyView{State: failover.Unknown, Unsent: 9, UnsentErrno: "EPERM", UnsentCause: "operation not permitted", Blind: true}
+	view := failover.View{Uplinks: []failover.UplinkView{
+		{Name: "fiber", Enabled: true, Family: [2]failover.FamilyView{{State: failover.Up}, blind}},
+		{Name: "lte", Enabled: true, Family: [2]failover.FamilyView{{State: failover.Up}, blind}},
+	}}
+	view.Uplinks[1].Link.Interface = "wan1"
+	kept := func(uplink string) uint64 { return map[string]uint64{"lte": 6}[uplink] }
+	found := probeProblems(view, func() bool { return false }, kept)
+	if len(found) != 2 || !strings.Contains(found[0].Remedy, "iptables") || !strings.Contains(found[1].Remedy, "ip rule") ||
+		!strings.Contains(found[1].Text, "than wan1") || strings.Contains(found[1].Text, "packet filter in output") {
+		t.Errorf("problems: %+v", found)
 	}
 }
