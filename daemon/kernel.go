@@ -42,6 +42,8 @@ type kernel struct {
 	// held is the table last applied to the packet filter; nil while that is
 	// unknown.
 	held *firewall.Table
+	// tables counts how often our table was made anew, with counters that begin at 0.
+	tables int
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
 	// standing: the first apply has been tried.
@@ -261,11 +263,15 @@ func (k *kernel) adopt(g *goal) (natives, error) {
 func (k *kernel) filter(table firewall.Table) error {
 	var err error
 	if k.held != nil {
+		if !k.held.SameRules(table) {
+			k.tables++
+		}
 		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
 		// At a first start all flows are other programs', and after an upgrade they
 		// were marked by the previous table: neither needs healing.
 		k.rebuilt = k.filtered
+		k.tables++
 		err = k.packets.Apply(table)
 	}
 	k.held = &table

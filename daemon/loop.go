@@ -171,7 +171,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
 	}
-	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.Event))
+	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.At, o.Event))
 }
 
 // holdFlows prevents other uplinks from sending the flows of an uplink whose source

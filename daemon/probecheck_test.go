@@ -3,32 +3,52 @@ package daemon
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"swerve/control"
 	"swerve/failover"
 )
 
+// checked is a probe check whose uplink sends a probe each 100 ms, and whose counts are
+// read at the same time.
+type checked struct {
+	probeCheck
+	now  failover.Instant
+	left uint64
+}
+
+func (c *checked) send(n int) (believed int) {
+	for range n {
+		c.now += 100 * time.Millisecond
+		if _, ok := c.believed("fiber", failover.IPv6, c.now, failover.ProbeSent{ID: 1}).(failover.ProbeSent); ok {
+			believed++
+		}
+	}
+	return believed
+}
+
+// reading is what the packet filter counts now.
+func (c *checked) reading(elsewhere uint64) probeMark {
+	begun := c.now + time.Millisecond
+	c.now += 2 * time.Millisecond
+	return probeMark{ProbeCount{[2]uint64{0, c.left}, elsewhere}, begun, c.now}
+}
+
+func (c *checked) severities(t *testing.T) (out []control.Severity) {
+	t.Helper()
+	for _, p := range c.problems(func(string) string { return "wan0" }) {
+		if p.Code != "probes-elsewhere" || p.Object != "fiber" {
+			t.Errorf("problem %+v", p)
+		}
+		out = append(out, p.Severity)
+	}
+	return out
+}
+
 // If too few probes left by their uplink, their results are ignored until they do
 // so again.
 func TestProbesElsewhere(t *testing.T) {
-	c := newProbeCheck()
-	send := func(n int) (believed int) {
-		for range n {
-			if _, ok := c.believed("fiber", failover.IPv6, failover.ProbeSent{ID: 1}).(failover.ProbeSent); ok {
-				believed++
-			}
-		}
-		return believed
-	}
-	severities := func() (out []control.Severity) {
-		for _, p := range c.problems(func(string) string { return "wan0" }) {
-			if p.Code != "probes-elsewhere" || p.Object != "fiber" {
-				t.Errorf("problem %+v", p)
-			}
-			out = append(out, p.Severity)
-		}
-		return out
-	}
+	c := checked{probeCheck: newProbeCheck()}
 	for i, step := range []struct {
 		send            int
 		left, elsewhere uint64
@@ -45,14 +65,63 @@ func TestProbesElsewhere(t *testing.T) {
 		{send: 12, left: 2, believed: 1},                               // a new table
 		{send: 12, unknown: true, believed: 1},                         // none
 	} {
-		send(step.send)
-		c.compare("fiber", ProbeCount{[2]uint64{0, step.left}, step.elsewhere}, !step.unknown)
-		if got := severities(); (len(got) == 1 && got[0] == control.Warning) != step.problem {
+		c.send(step.send)
+		c.left = step.left
+		c.compare("fiber", c.reading(step.elsewhere), !step.unknown)
+		if got := c.severities(t); (len(got) == 1 && got[0] == control.Warning) != step.problem {
 			t.Errorf("step %d: problems of severity %v", i, got)
 		}
-		if got := send(1); got != step.believed {
+		if got := c.send(1); got != step.believed {
 			t.Errorf("step %d: %d of 1 believed", i, got)
 		}
+	}
+}
+
+// Where the machine is busy a reading may be old, or late, and probes may be told of
+// late; and a table made anew counts from 0. None of that says that probes went astray.
+func TestLateCountsAreNoEvidence(t *testing.T) {
+	c := checked{probeCheck: newProbeCheck()}
+	quiet := func(what string) {
+		t.Helper()
+		if got := c.severities(t); got != nil {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	c.compare("fiber", c.reading(0), true)
+	c.left += 12
+	old := c.reading(0)
+	c.send(20)
+	c.compare("fiber", c.reading(0), true)
+	c.left += 20
+	for range 5 {
+		c.send(20)
+		c.compare("fiber", old, true)
+		quiet("the reading of before")
+	}
+
+	c = checked{probeCheck: newProbeCheck()}
+	c.compare("fiber", c.reading(0), true)
+	c.send(20)
+	c.left += 20
+	early := c.reading(0)
+	c.send(60) // after the reading, before it is looked at
+	c.compare("fiber", early, true)
+	quiet("a reading that is looked at late")
+	c.left += 60
+	c.compare("fiber", c.reading(0), true)
+	quiet("the next one")
+
+	c.send(40)
+	c.anew = c.now
+	c.left = 80 // in the new table, as many as in the old one
+	c.send(20)
+	c.compare("fiber", c.reading(0), true)
+	quiet("a new table")
+	for range mostSent {
+		c.send(1)
+	}
+	if n := len(c.sent["fiber"][failover.IPv6]); n > mostSent {
+		t.Errorf("%d times are kept", n)
 	}
 }
 
