@@ -29,10 +29,6 @@ func (d *decoder) checkUplinks(c *Config) {
 			d.wrongAt(keyPath(path, "snat_except"), "excepts addresses from masquerading, and snat: none masquerades none",
 				"snat: masquerade, or no snat_except")
 		}
-		if u.SNAT6 == Masquerade && len(u.Prefix6.Prefixes) > 0 {
-			d.wrongAt(keyPath(path, "prefix6"), "says which sources are not masqueraded, and snat6: masquerade masquerades all",
-				"snat6: foreign, or no prefix6")
-		}
 		if first, twice := firstUse(names, u.Name, i); twice {
 			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is also the name of uplinks[%d]", show(u.Name), first),
 				"a unique name")

@@ -120,7 +120,7 @@ func uplinkWarnings(u Uplink) []string {
 	return list
 }
 
-// off6Warnings returns the warning about keys for IPv6 where that is turned off.
+// off6Warnings returns the warning about keys for IPv6 that others leave without effect.
 func off6Warnings(u Uplink) []string {
 	var keys []string
 	if u.Gateway6 != (Gateway{}) {
@@ -132,7 +132,10 @@ func off6Warnings(u Uplink) []string {
 	if len(u.Prefix6.Prefixes) > 0 {
 		keys = append(keys, "prefix6")
 	}
-	if u.IPv6 || keys == nil {
+	switch {
+	case u.IPv6 && u.SNAT6 == Masquerade && len(u.Prefix6.Prefixes) > 0:
+		return []string{"prefix6 says which sources are not masqueraded, but snat6: masquerade masquerades all"}
+	case u.IPv6 || keys == nil:
 		return nil
 	}
 	return []string{and(keys) + " without effect, since ipv6: false turns IPv6 off"}
