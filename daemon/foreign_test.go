@@ -127,13 +127,15 @@ func TestForeignDefaultIsOverruled(t *testing.T) {
 }
 
 // hush makes fiber's provider silent, or lets it answer again.
-func (g *gateway) hush(silent bool) {
+func (g *gateway) hush(silent bool) { g.t.Helper(); g.hushOn("wan0", silent) }
+
+func (g *gateway) hushOn(device string, silent bool) {
 	g.t.Helper()
 	script := "nft delete table inet hush"
 	if silent {
 		script = `nft add table inet hush; nft add chain inet hush in '{ type filter hook input priority 0; }'
-			nft add rule inet hush in iifname wan0 icmpv6 type echo-request drop
-			nft add rule inet hush in iifname wan0 icmp type echo-request drop`
+			nft add rule inet hush in iifname ` + device + ` icmpv6 type echo-request drop
+			nft add rule inet hush in iifname ` + device + ` icmp type echo-request drop`
 	}
 	_, err := g.isp.Run("sh", "-ec", script)
 	g.must(err)
@@ -273,7 +275,7 @@ func TestOverruledPinIsATarget(t *testing.T) {
 	g := newGateway(t)
 	text, err := os.ReadFile(g.config())
 	g.must(err)
-	g.must(os.WriteFile(g.config(), []byte(strings.Replace(string(text), "[gateway]", "[192.0.2.53, gateway]", 1)), 0o600))
+	g.must(os.WriteFile(g.config(), []byte(strings.Replace(string(text), "[gateway]", "[192.0.2.53, \"2001:db8:53::53\", gateway]", 1)), 0o600))
 	_, err = g.isp.Run("sh", "-ec", "ip addr add 192.0.2.53 dev lo; ip -6 addr add 2001:db8:53::53 dev lo")
 	g.must(err)
 	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100

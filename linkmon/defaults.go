@@ -23,19 +23,30 @@ type Default struct {
 	// 255; 0 where the default is the interface's alone. Those that share one have the
 	// same metric.
 	Weight int
-	// Encapsulates: the interface's default puts packets into a tunnel header, which
-	// our routes cannot, so that no gateway is learnt. Metric and Source are not set.
+	// Encapsulates: the interface's default has a program put packets into a tunnel header,
+	// which our routes cannot, so that no gateway is learnt. Metric and Source are not set.
 	Encapsulates bool
+	// Gatewayless: the interface's default has no gateway, although the device is an
+	// Ethernet or another one with ARP, and no address that it could be used with. Metric and Source are
+	// not set.
+	Gatewayless bool
+}
+
+// lacksAddress reports whether a hop without a gateway cannot be used on a device that
+// has neighbours, since it has no address there.
+func (b routeHop) lacksAddress(s state, d device, ipv6 bool) bool {
+	return !b.hop.gateway.IsValid() && !d.needsNoGateway() && !b.route.shape.Source.IsValid() &&
+		len(usable(s.addresses, d.index, ipv6, gateway{})) == 0
 }
 
 // defaultsOf lists each interface once per family, in the order of metric, family
 // and index. Defaults from which no gateway can be learnt are left out, but
-// for those that encapsulate.
+// for those that encapsulate or lack a gateway.
 func defaultsOf(s state) []Default {
 	var found []Default
 	for _, d := range s.devices {
 		for _, family := range failover.Families {
-			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok {
+			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok && !best.lacksAddress(s, d, family == failover.IPv6) {
 				weight := 0
 				if best.route.shares() {
 					weight = min(best.hop.weight, 255)
@@ -51,6 +62,8 @@ func defaultsOf(s state) []Default {
 				})
 			} else if encapsulates(s.defaults, d, family == failover.IPv6) {
 				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Encapsulates: true})
+			} else if gatewayless(s.defaults, d, family == failover.IPv6) {
+				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Gatewayless: true})
 			}
 		}
 	}
