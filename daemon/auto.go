@@ -288,6 +288,9 @@ func silentCandidates(found []control.Problem, uplinks int, now control.Time) []
 		p := &found[i]
 		if p.Code == "not-an-uplink" && uplinks == 0 && now.Sub(p.Since.Time) >= candidateSilent {
 			p.Severity = control.Warning
+			if strings.Contains(p.Remedy, "with via") {
+				continue
+			}
 			p.Remedy = "check the modem and the provider behind it, and that ICMP echo requests may leave, or name other probe.targets; " +
 				"remove that default route if the interface leads to a LAN"
 		}
@@ -297,13 +300,18 @@ func silentCandidates(found []control.Problem, uplinks int, now control.Time) []
 
 // candidateProblems returns the problems of interfaces that hold a default route
 // and are not uplinks. full names an interface for which there is no room.
-func (s setup) candidateProblems(full string) []control.Problem {
+func (s setup) candidateProblems(full string, links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, c := range s.candidates {
 		p := control.Problem{
 			Code: "not-an-uplink", Severity: control.Info, Object: c.Interface,
 			Text:   fmt.Sprintf("%s holds a default route, but no target has answered through it so far; until one does it is not taken for an uplink", c.Interface),
 			Remedy: "remove that default route if the interface leads to a LAN; otherwise see why nothing answers there",
+		}
+		link := links[c.Name]
+		if link.Family[failover.IPv4].Direct || link.Family[failover.IPv6].Direct {
+			p.Remedy = fmt.Sprintf("have a default route with via there: the one of %s has none, so the kernel looks for every address on that link "+
+				"itself, which works only where the provider answers ARP or neighbour solicitations for all; remove it if the interface leads to a LAN", c.Interface)
 		}
 		if c.Interface == full {
 			p = control.Problem{

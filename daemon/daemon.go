@@ -142,7 +142,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	defer filter.Close()
 	defer moving.Close()
 	defer counting.Close()
-	counts := &filterCounts{filter: &counting}
+	counts := &filterCounts{filter: &counting, clock: l.clock.now}
 	hub := control.NewHub()
 	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
 	l.mount(Machine{

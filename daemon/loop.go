@@ -172,7 +172,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
 	}
-	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.Event))
+	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.At, o.Event))
 }
 
 // holdFlows prevents other uplinks from sending the flows of an uplink whose source
@@ -336,11 +336,12 @@ func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	others := l.net.Defaults()
-	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken, l.picture.links), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
+	l.reporter.problems.replace("rules", l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, l.clock.today())

@@ -29,9 +29,9 @@ type Machine struct {
 	// that began, by lane.
 	Bytes    func(index int) (rx, tx uint64, err error)
 	NewFlows func() (map[lane.Lane]uint64, error)
-	// Probes returns the packet filter's counts of probes by lane at the last call
-	// of NewFlows; nil if they are not counted.
-	Probes func() map[lane.Lane]ProbeCount
+	// Probes returns the packet filter's counts of probes at the last call of
+	// NewFlows; nil if they are not counted.
+	Probes func() ProbeCounts
 	// Anew returns firewall.Counters.Anew at the last call of NewFlows; nil if that is
 	// not counted.
 	Anew func() uint64
@@ -66,6 +66,7 @@ type Routes interface {
 	routing.Kernel
 	Foreign(lane.Layout) ([]routing.Route, error)
 	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
+	OtherRules() ([]routing.OtherRule, error)
 	Pins() (pins []routing.Route, more bool, err error)
 }
 

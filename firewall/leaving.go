@@ -78,10 +78,15 @@ func (b builder) out(u Uplink) chain {
 // prove nothing.
 func (b builder) probes(u Uplink) []rule {
 	mask, policyBit := b.Layout.MarkMask, b.policyBit()
+	other := []piece{
+		ownPacket, ctMark(b.Layout.CTUplinkMask()).is(0), packetMark(mask &^ policyBit).isNot(0), packetMark(policyBit).is(0),
+	}
+	for _, m := range b.Kept {
+		other = append(other, packetMark(m.Mask).isNot(m.Value))
+	}
 	return []rule{
 		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
-		newRule(ownPacket, ctMark(b.Layout.CTUplinkMask()).is(0), packetMark(mask&^policyBit).isNot(0),
-			packetMark(policyBit).is(0), count(guardCounter), drop).because("a probe of another uplink"),
+		newRule(append(other, count(guardCounter), drop)...).because("a probe of another uplink"),
 		// Others' marks had it rerouted in output, where the device that a rule sees
 		// stays the first one.
 		newRule(ownPacket, ctMark(b.pairMask()).vmap(askedMap)).because("a rerouted probe"),

@@ -27,9 +27,16 @@ type Default struct {
 	// which our routes cannot, so that no gateway is learnt. Metric and Source are not set.
 	Encapsulates bool
 	// Gatewayless: the interface's default has no gateway, although the device is an
-	// Ethernet or another one with ARP, so that none is learnt. Metric and Source are
+	// Ethernet or another one with ARP, and no address that it could be used with. Metric and Source are
 	// not set.
 	Gatewayless bool
+}
+
+// lacksAddress reports whether a hop without a gateway cannot be used on a device that
+// has neighbours, since it has no address there.
+func (b routeHop) lacksAddress(s state, d device, ipv6 bool) bool {
+	return !b.hop.gateway.IsValid() && !d.needsNoGateway() && !b.route.shape.Source.IsValid() &&
+		len(usable(s.addresses, d.index, ipv6, gateway{})) == 0
 }
 
 // defaultsOf lists each interface once per family, in the order of metric, family
@@ -39,7 +46,7 @@ func defaultsOf(s state) []Default {
 	var found []Default
 	for _, d := range s.devices {
 		for _, family := range failover.Families {
-			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok {
+			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok && !best.lacksAddress(s, d, family == failover.IPv6) {
 				weight := 0
 				if best.route.shares() {
 					weight = min(best.hop.weight, 255)

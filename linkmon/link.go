@@ -63,6 +63,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,
 		PointToPoint: gw.pointToPoint,
+		Direct:       gw.pointToPoint && !f.device.needsNoGateway(),
 		Withdrawn:    withdrawn && gw.known(),
 		Source:       gw.from,
 		Shape:        gw.shape,
@@ -103,6 +104,9 @@ func (f *follower) learntIn(s state, family failover.Family) (g gateway, withdra
 	}
 	now := learnBy(s.defaults, device, ipv6, spec.Addr)
 	addresses := usable(s.addresses, f.device.index, ipv6, gateway{})
+	if now.direct && len(addresses) == 0 && !now.shape.Source.IsValid() {
+		now = gateway{}
+	}
 	m := f.memory[family].next(now, addresses)
 	f.memory[family] = m
 	g = m.gateway

@@ -374,20 +374,3 @@ func decodeNeighbor(b []byte) (neighbor, bool) {
 	}
 	return n, n.ip.IsValid()
 }
-
-// ruleOwner decodes who made a rule, and its priority, from RTM_NEWRULE and
-// RTM_DELRULE. A rule's message begins like a route's.
-func ruleOwner(b []byte) (protocol uint8, priority uint32) {
-	if len(b) < unix.SizeofRtMsg {
-		return 0, 0
-	}
-	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
-		switch {
-		case kind == unix.FRA_PROTOCOL && len(value) > 0:
-			protocol = value[0]
-		case kind == unix.FRA_PRIORITY:
-			priority = number(value)
-		}
-	}
-	return protocol, priority
-}

@@ -59,6 +59,9 @@ func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
 // ForeignRules lists none.
 func (k *Routes) ForeignRules(lane.Layout) ([]routing.ForeignRule, error) { return nil, nil }
 
+// OtherRules lists none.
+func (k *Routes) OtherRules() ([]routing.OtherRule, error) { return nil, nil }
+
 // Pins lists the host routes of others.
 func (k *Routes) Pins() ([]routing.Route, bool, error) {
 	k.Lock()
