@@ -247,6 +247,55 @@ func TestAllUplinksButOneDie(t *testing.T) {
 	}
 }
 
+// Interfaces with default routes come and go under `uplinks: auto`, as phones that are
+// plugged in: the uplinks stay what they are, and few others are remembered.
+func TestShortLivedInterfaces(t *testing.T) {
+	g := newGateway(t)
+	g.must(g.isp.AddAddr("lo", netip.MustParsePrefix("192.0.2.77/32")))
+	text := fmt.Sprintf("uplinks: auto\nprobe: {targets: [192.0.2.77]}\nfailback: {after: 0s, min_interval: 0s}\n"+
+		"control: {socket: %s, group: \"\"}\nstate: %s/state\n", g.socket(), g.folder)
+	g.must(os.WriteFile(g.config(), []byte(text), 0o600))
+	p := g.start()
+	p.await("both are up", func(s *control.Status) bool {
+		return len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
+	})
+	begun := p.load()
+	for i := range *phones {
+		name := fmt.Sprintf("usb%d", i)
+		g.must(netns.Veth(g.ns, name, g.isp, name))
+		g.must(g.isp.AddAddr(name, netip.MustParsePrefix(fmt.Sprintf("10.66.%d.1/24", i))))
+		g.must(g.ns.AddAddr(name, netip.MustParsePrefix(fmt.Sprintf("10.66.%d.2/24", i))))
+		g.must(g.isp.SetUp(name))
+		g.must(g.ns.SetUp(name))
+		g.sh(fmt.Sprintf("ip route add default via 10.66.%d.1 dev %s metric 500; sleep 0.3; ip link del %s", i, name, name))
+	}
+	cores := begun.cores()
+	s, err := p.client.Status(t.Context())
+	g.must(err)
+	warnings := 0
+	for _, problem := range s.Problems {
+		if problem.Severity != control.Info {
+			warnings++
+			t.Logf("%+v", problem)
+		}
+	}
+	t.Logf("%d interfaces: %.2f cores, %d uplinks, %d warnings", *phones, cores, len(s.Uplinks), warnings)
+	p.bounded(cores, 0)
+	if len(s.Uplinks) > autoMost || warnings > 2 || s.Policies[0].IPv4[0].Uplink != s.Uplinks[0].Name || s.SwitchesTotal > 0 {
+		t.Errorf("%d uplinks, %d warnings, %d switches, %+v", len(s.Uplinks), warnings, s.SwitchesTotal, s.Policies)
+	}
+	p.leave4()
+}
+
+var phones = flag.Int("phones", 12, "how many interfaces TestShortLivedInterfaces has come and go")
+
+// leave4 makes wan0's provider silent, and waits until wan1 carries.
+func (p *process) leave4() {
+	p.g.t.Helper()
+	p.g.hush(true)
+	p.await("IPv4 goes by wan1", func(s *control.Status) bool { return s.Policies[0].IPv4[0].Uplink == s.Uplinks[1].Name })
+}
+
 // Main has two hundred thousand routes, of which ten change each second: a dead uplink is
 // left nearly as quickly as without them.
 func TestSwitchBesideAFullTable(t *testing.T) {
