@@ -217,7 +217,8 @@ func (l *loop) open(cfg *config.Config) error {
 	}
 	l.enforcer.retired = l.setup.retiredSince(former)
 	l.engine = failover.New(l.setup.engine)
-	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost, l.state.patience(l.clock.today())))
+	today := l.clock.today()
+	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today)))
 	l.net.SetUplinks(l.setup.watched())
 	return nil
 }

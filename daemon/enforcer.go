@@ -27,6 +27,8 @@ type enforcer struct {
 
 	// stale: the kernel may differ from what the intent and the links require.
 	stale bool
+	// rested is when a goal that moves no new flows may be applied again.
+	rested failover.Instant
 	// refused: the last apply did not succeed.
 	refused bool
 	// missing is what others removed from the kernel and has not been restored yet.
@@ -94,6 +96,17 @@ func (e *enforcer) watching(g goal) (begun, watching bool) {
 	return begun, now < e.watched
 }
 
+// Where many uplinks change at once, what moves no new flows waits until the kernel had
+// some rest from the last goal: reaching forty goals one by one would take so long that
+// nothing else is done meanwhile.
+const (
+	applyRest   = 3
+	longestRest = time.Second
+)
+
+// ripe reports whether a goal is due that moves no new flows.
+func (e *enforcer) ripe() bool { return e.stale && e.now() >= e.rested }
+
 // nextWake returns when there is something to do by itself.
 func (e *enforcer) nextWake() failover.Instant {
 	if !e.kernel.standing && e.watched > e.now() {
@@ -105,6 +118,11 @@ func (e *enforcer) nextWake() failover.Instant {
 // apply brings the kernel to the goal. Refused changes are retried later.
 func (e *enforcer) apply(g goal) outcome {
 	e.stale = false
+	began := e.now()
+	defer func() {
+		now := e.now()
+		e.rested = now + min(applyRest*(now-began), longestRest)
+	}()
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
 	switch {
 	case o.err != nil || len(o.refusals) > 0:

@@ -135,8 +135,8 @@ func (s setup) ownUplinks(policy int) []lane.Lane {
 
 // adoption returns what the engine adopts from an earlier run: the state that the
 // kernel still holds, and the learned patience.
-func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience map[string][2]time.Duration) failover.Adopt {
-	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience}
+func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience, lapses map[string][2]time.Duration) failover.Adopt {
+	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience, Lapses: lapses}
 	carrying := held.Carrying(s.layout)
 	for name, n := range s.lanes.Policies {
 		var carries, gone [2][]string

@@ -128,7 +128,7 @@ func (l *loop) pass() {
 		l.findModems()
 		l.takeProven()
 	}
-	if l.enforcer.stale && l.intent != nil {
+	if l.enforcer.ripe() && l.intent != nil {
 		l.enforce()
 	}
 	if now := l.clock.now(); l.enforcer.repairs.due(now) {
@@ -150,6 +150,9 @@ func (l *loop) pass() {
 
 func (l *loop) nextWake() failover.Instant {
 	wake := min(l.wake, l.enforcer.nextWake())
+	if l.enforcer.stale && l.enforcer.kernel.standing && l.intent != nil {
+		wake = min(wake, l.enforcer.rested)
+	}
 	if !l.isReady {
 		wake = min(wake, readyWithin)
 	}
@@ -205,7 +208,7 @@ func (l *loop) holdFlows(event failover.LinkChanged, purged bool) {
 }
 
 // patience returns for how long an uplink's sessions stay while it is silent: the
-// longer of what was learnt in the two families, or what is configured while the
+// longest of what was learnt in the two families, with silence and with gaps, or what is configured while the
 // engine does not know the uplink.
 func (l *loop) patience(uplink string) time.Duration {
 	view := l.engineView()
@@ -213,7 +216,11 @@ func (l *loop) patience(uplink string) time.Duration {
 	if i < 0 {
 		return l.setup.patience(uplink)
 	}
-	return max(view.Uplinks[i].Family[failover.IPv4].Patience, view.Uplinks[i].Family[failover.IPv6].Patience)
+	var longest time.Duration
+	for _, family := range view.Uplinks[i].Family {
+		longest = max(longest, family.Patience, family.Lapses)
+	}
+	return longest
 }
 
 // step passes one event to the engine, and carries out its decision. Its probes are
@@ -232,7 +239,8 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	if out.Intent != nil {
 		first := l.intent == nil
 		l.intent, l.enforcer.stale = out.Intent, true
-		if !first {
+		switches := slices.ContainsFunc(out.Records, func(r failover.Record) bool { return r.Switch != nil })
+		if !first && (switches || l.enforcer.ripe()) {
 			l.enforce()
 		}
 	}

@@ -131,7 +131,8 @@ func rekeyed[V any](m map[string]V, former map[string]string) map[string]V {
 func (s state) renamed(r renames) state {
 	s.Lanes = lanes{Uplinks: rekeyed(s.Lanes.Uplinks, r.uplinks), Policies: rekeyed(s.Lanes.Policies, r.policies)}
 	s.Seen, s.Native = rekeyed(s.Seen, r.uplinks), rekeyed(s.Native, r.uplinks)
-	s.Plain, s.Patience = rekeyed(s.Plain, r.uplinks), rekeyed(s.Patience, r.uplinks)
+	s.Plain = rekeyed(s.Plain, r.uplinks)
+	s.Patience, s.Lapses = rekeyed(s.Patience, r.uplinks), rekeyed(s.Lapses, r.uplinks)
 	return s
 }
 

@@ -48,6 +48,7 @@ func (e *Engine) adopt(t *turn, ev Adopt) {
 	for _, u := range e.uplinks {
 		for _, f := range Families {
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
+			u.paths[f].lapses.restore(t.now, ev.Lapses[u.cfg.Name][f])
 			for _, carrying := range ev.Carrying {
 				u.paths[f].vouched = u.paths[f].vouched || len(carrying[f]) > 0
 			}
@@ -68,7 +69,9 @@ func (u *uplink) configure(index int, c Uplink, failbackAfter time.Duration) {
 // them. When any changes, the window starts afresh and probes in flight are void.
 func (p *path) configure(c FamilyConfig) {
 	p.seen = p.seen || c.Seen
-	p.patience.configure(max(p.up.cfg.Health.Patience, time.Millisecond))
+	for _, patience := range []*patience{&p.patience, &p.lapses} {
+		patience.configure(max(p.up.cfg.Health.Patience, time.Millisecond))
+	}
 	p.window.version++
 	same := len(p.targets) == len(c.Targets)
 	list := make(targets, len(c.Targets))

@@ -29,6 +29,8 @@ type Adopt struct {
 	// Patience is what was learnt, by uplink and family, as the last view of the
 	// earlier run had it; 0 for none. It may be nil.
 	Patience map[string][2]time.Duration
+	// Lapses is the same of the patience with missing sources and gateways.
+	Lapses map[string][2]time.Duration
 }
 
 // LinkChanged reports an uplink's link as it was just read.

@@ -2,6 +2,8 @@ package failover
 
 import (
 	"math"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -17,6 +19,9 @@ type recovery struct {
 	// stallUntil is until when an answer shows that the path had only stalled, and
 	// raises patience; never where the down was not caused by silence.
 	stallUntil Instant
+	// lacked are the sources that the path had before a gap that outlasted its
+	// patience, and so was the down; nil for other downs.
+	lacked []netip.Prefix
 }
 
 // noRecovery is that of a path that owes nothing.
@@ -38,6 +43,17 @@ func (r *recovery) begin(now Instant, after time.Duration) (stalled bool) {
 	}
 	r.good, r.hold = now, hold
 	return now <= r.stallUntil
+}
+
+// learn raises the patience for what the down turned out to be: a stall, or a gap after
+// which the link has one of its previous sources.
+func (r *recovery) learn(now Instant, silence, gap *patience, sources []netip.Prefix) {
+	switch {
+	case r.lacked == nil:
+		silence.double(now)
+	case slices.ContainsFunc(sources, func(a netip.Prefix) bool { return slices.Contains(r.lacked, a) }):
+		gap.double(now)
+	}
 }
 
 // damping is the penalty for downs (RFC 2439): a point for each, halved each
@@ -71,8 +87,8 @@ const (
 	forgetting = 30 * 24 * time.Hour
 )
 
-// patience is the silence after which a shunned path is down. Stalls raise it
-// above the configured one; without stalls it falls back.
+// patience is the silence, or the gap, after which a shunned path is down. Stalls raise
+// it above the configured one, gaps the one for gaps; without them it falls back.
 type patience struct {
 	least, now time.Duration
 	changed    Instant

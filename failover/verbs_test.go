@@ -245,6 +245,9 @@ func (p *player) show(args []string) {
 		}
 		v := u.Family[familyOf(args[1])]
 		fmt.Fprintf(&p.out, "%9.3fs  view    %s %s %s %q patience %s admin %s", p.Now().Seconds(), u.Name, args[1], v.State, v.Reason, Span(v.Patience), u.Admin)
+		if v.Lapses > v.Patience {
+			fmt.Fprintf(&p.out, " with gaps %s", Span(v.Lapses))
+		}
 		if v.Loss != nil {
 			fmt.Fprintf(&p.out, " loss %s", Percent(*v.Loss))
 		}

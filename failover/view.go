@@ -46,6 +46,9 @@ type FamilyView struct {
 	Loss        *float64
 	RTT, Jitter *time.Duration
 	Patience    time.Duration
+	// Lapses is for how long the path may lack its source or gateway before it is down,
+	// unless Patience is longer.
+	Lapses time.Duration
 	// Learnt: the patience is longer than the configured one, since the path stalled.
 	Learnt bool
 	// Unsent counts the probes that this machine could not send since the last one
@@ -120,9 +123,10 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 const leastOfTarget = 10
 
 func viewPath(p *path, now Instant) FamilyView {
-	patience := p.patience
+	patience, lapses := p.patience, p.lapses
 	patience.forget(now)
-	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now,
+	lapses.forget(now)
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Lapses: lapses.now,
 		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now > patience.least}
 	switch {
 	case p.state == Up:

@@ -3,6 +3,7 @@ package fake
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,10 +29,18 @@ type Routes struct {
 	// Refuse, if set, may fail an op; Unread, if set, is the error of a read.
 	Refuse func(routing.Op) error
 	Unread error
+	// Slow is how long a read takes, Reads how many there were.
+	Slow  time.Duration
+	Reads int
 }
 
 // Read lists the daemon's routes and rules.
 func (k *Routes) Read() (routing.State, error) {
+	k.Lock()
+	k.Reads++
+	slow := k.Slow
+	k.Unlock()
+	time.Sleep(slow)
 	k.Lock()
 	defer k.Unlock()
 	if k.Unread != nil {

@@ -200,6 +200,7 @@ func (w *World) restart(r restart) {
 	}
 	a := failover.Adopt{
 		Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: map[string][2]time.Duration{},
+		Lapses: map[string][2]time.Duration{},
 	}
 	if in := w.watch.intent; in != nil {
 		for _, p := range in.Policies {
@@ -217,6 +218,7 @@ func (w *World) restart(r restart) {
 	}
 	for _, u := range w.Engine.View().Uplinks {
 		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Patience, u.Family[failover.IPv6].Patience}
+		a.Lapses[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Lapses, u.Family[failover.IPv6].Lapses}
 	}
 	w.Engine, w.wake, w.adopted = nil, forever, a
 	w.turn++
