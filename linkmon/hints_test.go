@@ -78,6 +78,7 @@ func TestHints(t *testing.T) {
 		{"nexthop", unix.RTM_DELNEXTHOP, nil, true, false, 0, 0},
 		{"our rule", unix.RTM_DELRULE, ruleMessage(83), false, true, 0, 0},
 		{"foreign rule", unix.RTM_NEWRULE, ruleMessage(3), false, false, 0, 0},
+		{"foreign rule for a mark", unix.RTM_NEWRULE, appendNumber(ruleMessage(3), unix.FRA_FWMARK, 7), false, true, 0, 0},
 		{"neighbour failed", unix.RTM_NEWNEIGH, neighborMessage(unix.NUD_FAILED, 7, "10.0.0.1"), false, false, 0, 1},
 		{"neighbour found", unix.RTM_NEWNEIGH, neighborMessage(unix.NUD_REACHABLE, 7, "fe80::1"), false, false, 0, 0},
 		{"unknown", 9999, []byte{1}, false, false, 0, 0},

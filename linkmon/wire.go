@@ -367,11 +367,11 @@ func decodeNeighbor(b []byte) (neighbor, bool) {
 	return n, n.ip.IsValid()
 }
 
-// ruleOwner decodes who made a rule, and its priority, from RTM_NEWRULE and
-// RTM_DELRULE. A rule's message begins like a route's.
-func ruleOwner(b []byte) (protocol uint8, priority uint32) {
+// ruleOwner decodes who made a rule, its priority, and whether it matches a mark, from
+// RTM_NEWRULE and RTM_DELRULE. A rule's message begins like a route's.
+func ruleOwner(b []byte) (protocol uint8, priority uint32, marked bool) {
 	if len(b) < unix.SizeofRtMsg {
-		return 0, 0
+		return 0, 0, false
 	}
 	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
 		switch {
@@ -379,7 +379,9 @@ func ruleOwner(b []byte) (protocol uint8, priority uint32) {
 			protocol = value[0]
 		case kind == unix.FRA_PRIORITY:
 			priority = number(value)
+		case kind == unix.FRA_FWMARK:
+			marked = true
 		}
 	}
-	return protocol, priority
+	return protocol, priority, marked
 }

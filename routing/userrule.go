@@ -25,9 +25,15 @@ import (
 // sources. A flow that has an uplink's lane is led there as well, since it began by
 // that rule; one that has a policy's lane is not, since a policy of ours decides
 // about it. What looks up a table without a default route is copied as it is.
+//
+// A mark without a mask, or with one that covers our bits as well, is no longer found
+// on a packet that has a lane. The copies look at the other bits alone. A rule before
+// our first one needs one as well: with its own priority, directly after it, so that it
+// keeps its turn among the others. That one does not match what has a policy's lane.
 
 // ForeignRule is a routing rule of another program that is used after our first
-// rule, and does not look up main.
+// rule, and does not look up main; or one before it that matches nothing that has a
+// lane, and looks up a table.
 type ForeignRule struct {
 	Family   failover.Family
 	Priority uint32
@@ -100,6 +106,39 @@ func arriving(device string, mark, mask uint32) Selector {
 
 // inverted reports whether the rule matches what the selector does not.
 func (s Selector) inverted() bool { return len(s) >= selectorHead && s[1] != 0 }
+
+// apartFrom returns a selector that leaves bits of the mark out, if those are what keeps
+// the selector from packets that have some of them; otherwise the selector itself, and
+// false. What matches packets without a mark is not meant for those with our bits.
+func (s Selector) apartFrom(bits uint32) (Selector, bool) {
+	var mark, mask uint32
+	number := func(into *uint32, value []byte) {
+		if len(value) == 4 {
+			*into = binary.NativeEndian.Uint32(value)
+		}
+	}
+	_ = s.each(func(kind uint16, value []byte) error {
+		switch kind {
+		case nl.FRA_FWMARK:
+			number(&mark, value)
+		case nl.FRA_FWMASK:
+			number(&mask, value)
+		}
+		return nil
+	})
+	if s.inverted() || mark&mask == 0 || mark&bits != 0 || mask&bits == 0 {
+		return s, false
+	}
+	out := []byte(s[:selectorHead])
+	_ = s.each(func(kind uint16, value []byte) error {
+		if kind == nl.FRA_FWMASK {
+			value = binary.NativeEndian.AppendUint32(nil, mask&^bits)
+		}
+		out = appendAttr(out, kind, value)
+		return nil
+	})
+	return Selector(out), true
+}
 
 func (s Selector) each(fn func(kind uint16, value []byte) error) error {
 	if len(s) < selectorHead {
@@ -184,7 +223,7 @@ func (s Selector) word(kind uint16, value []byte) string {
 }
 
 // decodeForeignRule reads an RTM_NEWRULE of another program. ok is false for rules
-// that ours do not get ahead of.
+// that do what they did without ours.
 func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err error) {
 	h, err := decodeHeader(b)
 	if err != nil {
@@ -199,6 +238,13 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 		return ForeignRule{}, false, err
 	}
 	r = ForeignRule{Family: f, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
+	if r.Selector, err = selectorOf(b); err != nil || d.protocol == lane.Protocol {
+		return ForeignRule{}, false, err
+	}
+	first := uint32(l.FirstPriority)
+	if _, blind := r.Selector.apartFrom(l.MarkMask); blind && r.Priority <= first {
+		return r, h.kind == nl.FR_ACT_TO_TBL && r.Priority != 0, nil
+	}
 	switch h.kind {
 	case nl.FR_ACT_TO_TBL:
 		ok = r.Table != MainTable && r.Table != unix.RT_TABLE_DEFAULT
@@ -206,16 +252,11 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 	default:
 		ok, r.Table = true, 0
 	}
-	first := uint32(l.FirstPriority)
-	if !ok || d.protocol == lane.Protocol || r.Priority < first || r.Priority > lane.LastResortPriority {
-		return ForeignRule{}, false, nil
-	}
-	r.Selector, err = selectorOf(b)
-	return r, err == nil, err
+	return r, ok && r.Priority >= first && r.Priority <= lane.LastResortPriority, nil
 }
 
-// ForeignRules returns the rules of other programs that are used after our first
-// one, in the kernel's order.
+// ForeignRules returns the rules of other programs that ours have to heed, in the
+// kernel's order.
 func (k *Netlink) ForeignRules(l lane.Layout) (out []ForeignRule, err error) {
 	for _, f := range failover.Families {
 		var some []ForeignRule
@@ -292,6 +333,7 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 			continue
 		}
 		n++
+		r.Selector, _ = r.Selector.apartFrom(g.Layout.MarkMask)
 		if !g.decides(r) {
 			if copied, err := r.asOurs(g.Layout.FirstPriority); err == nil && !slices.Contains(out, copied) {
 				out = append(out, copied)
@@ -310,6 +352,23 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 	return out
 }
 
+// besides returns the copies of rules before our first one, for what has an uplink's
+// lane. All lanes of policies have the bit that is left in their masks.
+func (g Goal) besides(f failover.Family) (out []Rule) {
+	uplinks := g.Layout.MarkMask &^ g.Layout.Mark(lane.DefaultPolicy)
+	for _, r := range g.ForeignRules {
+		_, blind := r.Selector.apartFrom(g.Layout.MarkMask)
+		if !blind || r.Family != f || int(r.Priority) > g.Layout.FirstPriority || len(out) == MaxForeignRules {
+			continue
+		}
+		r.Selector, _ = r.Selector.apartFrom(uplinks)
+		if copied, err := r.asOurs(int(r.Priority)); err == nil && !slices.Contains(out, copied) {
+			out = append(out, copied)
+		}
+	}
+	return out
+}
+
 // asOurs returns a rule of ours that does the same.
 func (r ForeignRule) asOurs(priority int) (Rule, error) {
 	b := encodeSelected(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
@@ -317,16 +376,20 @@ func (r ForeignRule) asOurs(priority int) (Rule, error) {
 	return ours, err
 }
 
-// TooManyRules reports whether a family has more rules of others after our first one
-// than are copied before it.
+// TooManyRules reports whether a family has more rules of others, before or after our
+// first one, than are copied.
 func (g Goal) TooManyRules(f failover.Family) bool {
-	n := 0
+	var before, after int
 	for _, r := range g.ForeignRules {
-		if r.Family == f && int(r.Priority) > g.Layout.FirstPriority {
-			n++
+		switch {
+		case r.Family != f:
+		case int(r.Priority) > g.Layout.FirstPriority:
+			after++
+		case int(r.Priority) < g.Layout.FirstPriority: // those at it are not copied, unless they are blind
+			before++
 		}
 	}
-	return n > MaxForeignRules
+	return max(before, after) > MaxForeignRules
 }
 
 // decides reports whether packets that a rule matches go no further.
