@@ -27,7 +27,7 @@ import (
 // about it. What looks up a table without a default route is copied as it is.
 //
 // A mark without a mask, or with one that covers our bits as well, is no longer found
-// on a packet that has a lane. The copies look at the other bits alone. A rule before
+// on a packet that has a lane. The copies look at the other bits, or expect ours. A rule before
 // our first one needs one as well: with its own priority, directly after it, so that it
 // keeps its turn among the others. That one does not match what has a policy's lane.
 
@@ -107,37 +107,75 @@ func arriving(device string, mark, mask uint32) Selector {
 // inverted reports whether the rule matches what the selector does not.
 func (s Selector) inverted() bool { return len(s) >= selectorHead && s[1] != 0 }
 
-// apartFrom returns a selector that leaves bits of the mark out, if those are what keeps
-// the selector from packets that have some of them; otherwise the selector itself, and
-// false. What matches packets without a mark is not meant for those with our bits.
-func (s Selector) apartFrom(bits uint32) (Selector, bool) {
-	var mark, mask uint32
-	number := func(into *uint32, value []byte) {
-		if len(value) == 4 {
-			*into = binary.NativeEndian.Uint32(value)
-		}
-	}
+// mark returns the mark that a selector matches, and its mask.
+func (s Selector) mark() (mark, mask uint32) {
 	_ = s.each(func(kind uint16, value []byte) error {
-		switch kind {
-		case nl.FRA_FWMARK:
-			number(&mark, value)
-		case nl.FRA_FWMASK:
-			number(&mask, value)
+		switch {
+		case len(value) != 4:
+		case kind == nl.FRA_FWMARK:
+			mark = binary.NativeEndian.Uint32(value)
+		case kind == nl.FRA_FWMASK:
+			mask = binary.NativeEndian.Uint32(value)
 		}
 		return nil
 	})
-	if s.inverted() || mark&mask == 0 || mark&bits != 0 || mask&bits == 0 {
-		return s, false
-	}
+	return mark & mask, mask
+}
+
+// withMark returns a selector that matches another mark instead of its own.
+func (s Selector) withMark(mark, mask uint32) Selector {
 	out := []byte(s[:selectorHead])
 	_ = s.each(func(kind uint16, value []byte) error {
-		if kind == nl.FRA_FWMASK {
-			value = binary.NativeEndian.AppendUint32(nil, mask&^bits)
+		switch kind {
+		case nl.FRA_FWMARK:
+			value = binary.NativeEndian.AppendUint32(nil, mark)
+		case nl.FRA_FWMASK:
+			value = binary.NativeEndian.AppendUint32(nil, mask)
 		}
 		out = appendAttr(out, kind, value)
 		return nil
 	})
-	return Selector(out), true
+	return Selector(out)
+}
+
+// blind reports whether a selector matches a mark without bits of a mask that covers
+// some of them: nothing that has some. What matches packets without a mark is not meant
+// for those with our bits.
+func (s Selector) blind(bits uint32) bool {
+	mark, mask := s.mark()
+	return !s.inverted() && mark != 0 && mark&bits == 0 && mask&bits != 0
+}
+
+// sighted returns the selectors that match what a blind one would match without our
+// bits: a lane of those that leave covers, and beside it those which another program
+// restored from all of a conntrack mark. Any other selector is returned itself.
+func (g Goal) sighted(s Selector, leave uint32) []Selector {
+	l := g.Layout
+	mark, mask := s.mark()
+	out := []Selector{s}
+	if s.blind(l.MarkMask) {
+		mask &^= leave
+		out[0] = s.withMark(mark, mask)
+	}
+	if !s.blind(l.CTMask) {
+		return out
+	}
+	flow := mask & l.CTPolicyMask()
+	for _, n := range append(g.policyLanes(), lane.Nobody) {
+		of := l.CTPair(0, n) & flow
+		if with := s.withMark(mark|of, mask&^l.CTEstablished()); of != 0 && !slices.Contains(out, with) {
+			out = append(out, with)
+		}
+	}
+	return out
+}
+
+// policyLanes returns the policies' lanes.
+func (g Goal) policyLanes() (out []lane.Lane) {
+	for _, p := range g.Policies {
+		out = append(out, p.Lane)
+	}
+	return out
 }
 
 func (s Selector) each(fn func(kind uint16, value []byte) error) error {
@@ -242,7 +280,7 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 		return ForeignRule{}, false, err
 	}
 	first := uint32(l.FirstPriority)
-	if _, blind := r.Selector.apartFrom(l.MarkMask); blind && r.Priority <= first {
+	if r.blind(l) && r.Priority <= first {
 		return r, h.kind == nl.FR_ACT_TO_TBL && r.Priority != 0, nil
 	}
 	switch h.kind {
@@ -253,6 +291,12 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 		ok, r.Table = true, 0
 	}
 	return r, ok && r.Priority >= first && r.Priority <= lane.LastResortPriority, nil
+}
+
+// blind reports whether a rule does not see what has our bits, in its mark or restored
+// from a conntrack mark.
+func (r ForeignRule) blind(l lane.Layout) bool {
+	return r.Selector.blind(l.MarkMask) || r.Selector.blind(l.CTMask)
 }
 
 // ForeignRules returns the rules of other programs that ours have to heed, in the
@@ -333,21 +377,29 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 			continue
 		}
 		n++
-		r.Selector, _ = r.Selector.apartFrom(g.Layout.MarkMask)
-		if !g.decides(r) {
-			if copied, err := r.asOurs(g.Layout.FirstPriority); err == nil && !slices.Contains(out, copied) {
-				out = append(out, copied)
+		for _, r.Selector = range g.sighted(r.Selector, g.Layout.MarkMask) {
+			for _, past := range g.past(r) {
+				if !slices.Contains(out, past) {
+					out = append(out, past)
+				}
 			}
-			continue
 		}
-		past := rule(f, g.Layout.FirstPriority, Rule{Selector: r.Selector, Goto: uint32(g.secondPriority()), Suppress: -1})
-		pastFrom := rule(f, g.Layout.FromPriority(0), Rule{Selector: r.Selector, Goto: uint32(g.afterFrom()), Suppress: -1})
-		if !slices.Contains(out, past) {
-			out = append(out, past)
+	}
+	return out
+}
+
+// past returns the rules that lead what a rule matches past our first one.
+func (g Goal) past(r ForeignRule) []Rule {
+	if !g.decides(r) {
+		copied, err := r.asOurs(g.Layout.FirstPriority)
+		if err != nil {
+			return nil
 		}
-		if uint32(g.afterFrom()) <= r.Priority && !slices.Contains(out, pastFrom) {
-			out = append(out, pastFrom)
-		}
+		return []Rule{copied}
+	}
+	out := []Rule{rule(r.Family, g.Layout.FirstPriority, Rule{Selector: r.Selector, Goto: uint32(g.secondPriority()), Suppress: -1})}
+	if uint32(g.afterFrom()) <= r.Priority {
+		out = append(out, rule(r.Family, g.Layout.FromPriority(0), Rule{Selector: r.Selector, Goto: uint32(g.afterFrom()), Suppress: -1}))
 	}
 	return out
 }
@@ -357,13 +409,17 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 func (g Goal) besides(f failover.Family) (out []Rule) {
 	uplinks := g.Layout.MarkMask &^ g.Layout.Mark(lane.DefaultPolicy)
 	for _, r := range g.ForeignRules {
-		_, blind := r.Selector.apartFrom(g.Layout.MarkMask)
-		if !blind || r.Family != f || int(r.Priority) > g.Layout.FirstPriority || len(out) == MaxForeignRules {
+		if !r.blind(g.Layout) || r.Family != f || int(r.Priority) > g.Layout.FirstPriority || len(out) >= MaxForeignRules {
 			continue
 		}
-		r.Selector, _ = r.Selector.apartFrom(uplinks)
-		if copied, err := r.asOurs(int(r.Priority)); err == nil && !slices.Contains(out, copied) {
-			out = append(out, copied)
+		own := r.Selector
+		for _, r.Selector = range g.sighted(own, uplinks) {
+			if r.Selector == own { // it does not look at lanes
+				continue
+			}
+			if copied, err := r.asOurs(int(r.Priority)); err == nil && !slices.Contains(out, copied) {
+				out = append(out, copied)
+			}
 		}
 	}
 	return out

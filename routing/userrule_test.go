@@ -231,7 +231,8 @@ func TestMarksWithoutMasks(t *testing.T) {
 		for question, want := range map[string]string{
 			"mark 7": "wan1", "mark 8": "wan0", "mark 9": "wan1", "mark 10": "wan1", // a flow's first packet
 			"mark 0x02000007": "wan1", "mark 0x01000008": "wan0", "mark 0x02000009": "wan1", "mark 0x0200000a": "wan1",
-			"mark 0x02800007": "unreachable",                                                // not the mark
+			"mark 0x02080007": "unreachable",                                                // not the mark
+			"mark 0x02400007": "wan1", "mark 0x02c00009": "wan1", "mark 0x02ff000a": "wan1", // restored by others, with what we noted
 			"mark 0x4000000a": "wan0", "mark 0x40000009": "wan0", "mark 0x41000008": "wan1", // of policies, whose first rung, and narrower route, is by wan0
 		} {
 			if way := l.way(f, question); way != want {
@@ -239,7 +240,7 @@ func TestMarksWithoutMasks(t *testing.T) {
 			}
 		}
 	}
-	if out := l.sh("ip -4 rule | grep 'proto 83' | grep -v '^5[34567]'"); strings.Count(out, "\n") != 3+2 { // 90, 100, 1000; main again, the ladder
+	if out := l.sh("ip -4 rule | grep 'proto 83' | grep -v '^5[34567]'"); strings.Count(out, "\n") != 3*5+2 { // 90, 100, 1000, each for no policy, three, and nobody; main again, the ladder
 		t.Errorf("ours elsewhere:\n%s", out)
 	}
 	l.sh("ip -4 rule del pref 100; ip -6 rule del pref 90; ip -4 rule del pref 5300 fwmark 9")
