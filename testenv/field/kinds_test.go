@@ -67,7 +67,7 @@ func (m *maker) has(kind string) bool { return slices.Contains(m.kinds, kind) }
 // delegates reports whether an end has a link-local IPv6 address alone, and delegates
 // a prefix to the LAN.
 func (m *maker) delegates(end int) bool {
-	return m.has("delegated") && end == int(m.seed%2)
+	return m.has("delegated") && (end == int(m.seed%2) || end < 2 && m.both)
 }
 
 // more makes what is on the machine.

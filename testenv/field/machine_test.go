@@ -24,6 +24,8 @@ type machine struct {
 	halves bool
 	// others: main has defaults of others than the uplinks.
 	others bool
+	// both: both uplinks delegate a prefix, where one does.
+	both bool
 	// kinds are what else is on the machine; see kinds.
 	kinds []string
 	// shares are the weights of the uplinks in main's one route by both; zero where each
@@ -65,6 +67,7 @@ type maker struct {
 
 func newMachine(seed uint64) machine {
 	m := maker{Rand: rand.New(rand.NewPCG(seed, 83)), later: rand.New(rand.NewPCG(seed, 84)), machine: machine{seed: seed}}
+	m.both = m.later.IntN(2) == 0
 	m.choose()
 	m.devices()
 	m.defaults()
