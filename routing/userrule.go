@@ -161,19 +161,15 @@ func (g Goal) sighted(s Selector, leave uint32) []Selector {
 		return out
 	}
 	flow := mask & l.CTPolicyMask()
-	for _, n := range append(g.policyLanes(), lane.Nobody) {
+	policies := []lane.Lane{lane.Nobody}
+	for _, p := range g.Policies {
+		policies = append(policies, p.Lane)
+	}
+	for _, n := range policies {
 		of := l.CTPair(0, n) & flow
 		if with := s.withMark(mark|of, mask&^l.CTEstablished()); of != 0 && !slices.Contains(out, with) {
 			out = append(out, with)
 		}
-	}
-	return out
-}
-
-// policyLanes returns the policies' lanes.
-func (g Goal) policyLanes() (out []lane.Lane) {
-	for _, p := range g.Policies {
-		out = append(out, p.Lane)
 	}
 	return out
 }
@@ -378,7 +374,7 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 		}
 		n++
 		for _, r.Selector = range g.sighted(r.Selector, g.Layout.MarkMask) {
-			for _, past := range g.past(r) {
+			for _, past := range r.past(g) {
 				if !slices.Contains(out, past) {
 					out = append(out, past)
 				}
@@ -389,7 +385,7 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 }
 
 // past returns the rules that lead what a rule matches past our first one.
-func (g Goal) past(r ForeignRule) []Rule {
+func (r ForeignRule) past(g Goal) []Rule {
 	if !g.decides(r) {
 		copied, err := r.asOurs(g.Layout.FirstPriority)
 		if err != nil {
