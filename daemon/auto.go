@@ -91,10 +91,14 @@ func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 			best[d.Interface] = config.DefaultRoute{Interface: d.Interface, Metric: metric, Weight: d.Weight}
 		}
 	}
-	out := slices.Collect(maps.Values(best))
-	slices.SortFunc(out, func(a, b config.DefaultRoute) int {
-		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
-	})
+	var out []config.DefaultRoute
+	for _, d := range now { // the hops of a shared route in its order
+		if b, ok := best[d.Interface]; ok {
+			out = append(out, b)
+			delete(best, d.Interface)
+		}
+	}
+	slices.SortStableFunc(out, config.DefaultRoute.Compare)
 	return out
 }
 
@@ -166,6 +170,14 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 			all = append(all, d)
 		}
 	}
+	at := func(d config.DefaultRoute) int { // in main's order
+		n := slices.IndexFunc(now, func(o config.DefaultRoute) bool { return o.Interface == d.Interface })
+		if n < 0 {
+			n = len(now)
+		}
+		return n
+	}
+	slices.SortStableFunc(all, func(a, b config.DefaultRoute) int { return cmp.Compare(at(a), at(b)) })
 	for _, u := range cfg.Auto(all) {
 		if isKnown(u.Interface) {
 			uplinks = append(uplinks, u)

@@ -40,10 +40,18 @@ func (b routeHop) lacksAddress(s state, d device, ipv6 bool) bool {
 }
 
 // defaultsOf lists each interface once per family, in the order of metric, family
-// and index. Defaults from which no gateway can be learnt are left out, but
+// and index, those of a shared default in its order. Defaults from which no gateway can be learnt are left out, but
 // for those that encapsulate or lack a gateway.
 func defaultsOf(s state) []Default {
 	var found []Default
+	turn := map[int]int{} // of the devices in shared defaults
+	for _, r := range s.defaults {
+		for n, h := range r.hops {
+			if r.shares() {
+				turn[h.index] = max(turn[h.index], n)
+			}
+		}
+	}
 	for _, d := range s.devices {
 		for _, family := range failover.Families {
 			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok && !best.lacksAddress(s, d, family == failover.IPv6) {
@@ -71,6 +79,7 @@ func defaultsOf(s state) []Default {
 		return cmp.Or(
 			cmp.Compare(a.Metric, b.Metric),
 			cmp.Compare(a.Family, b.Family),
+			cmp.Compare(turn[a.Index], turn[b.Index]),
 			cmp.Compare(a.Index, b.Index),
 		)
 	})

@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -97,20 +96,6 @@ func decodeOtherRule(b []byte) (r OtherRule, ok bool, err error) {
 	}
 	r.text = strings.Join(text, " ")
 	return r, true, nil
-}
-
-// mark returns the mark that a selector matches, and under which mask.
-func (s Selector) mark() (mark, mask uint32) {
-	_ = s.each(func(kind uint16, value []byte) error {
-		if len(value) == 4 && kind == nl.FRA_FWMARK {
-			mark = binary.NativeEndian.Uint32(value)
-		}
-		if len(value) == 4 && kind == nl.FRA_FWMASK {
-			mask = binary.NativeEndian.Uint32(value)
-		}
-		return nil
-	})
-	return mark, mask
 }
 
 // MeetsMarks reports whether the rule is for packets that have bits of ours set.

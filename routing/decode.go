@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -156,7 +155,7 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 	return err
 }
 
-// done returns the route with its hops in order; the single hop of a route without
+// done returns the route with its hops; the single hop of a route without
 // RTA_MULTIPATH becomes a list of one. The kernel sends a device for unreachable
 // routes too, where it has no meaning.
 func (d *routeDecoder) done() Route {
@@ -166,7 +165,6 @@ func (d *routeDecoder) done() Route {
 	case len(d.route.Hops) == 0:
 		d.route.Hops = []Hop{d.single}
 	}
-	slices.SortFunc(d.route.Hops, compareHops)
 	return d.route
 }
 

@@ -18,9 +18,6 @@ type State struct {
 
 // sort sorts everything in the order in which it is compared and printed.
 func (s *State) sort() {
-	for _, r := range s.Routes {
-		slices.SortFunc(r.Hops, compareHops)
-	}
 	slices.SortFunc(s.Routes, compareRoutes)
 	slices.SortFunc(s.Rules, compareRules)
 }
