@@ -149,7 +149,7 @@ func (s Selector) blind(bits uint32) bool {
 // sighted returns the selectors that match what a blind one would match without our
 // bits: a lane of those that leave covers, and beside it those which another program
 // restored from all of a conntrack mark. Any other selector is returned itself.
-func (g Goal) sighted(s Selector, leave uint32) []Selector {
+func sighted(g Goal, s Selector, leave uint32) []Selector {
 	l := g.Layout
 	mark, mask := s.mark()
 	out := []Selector{s}
@@ -373,7 +373,7 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 			continue
 		}
 		n++
-		for _, r.Selector = range g.sighted(r.Selector, g.Layout.MarkMask) {
+		for _, r.Selector = range sighted(g, r.Selector, g.Layout.MarkMask) {
 			for _, past := range r.past(g) {
 				if !slices.Contains(out, past) {
 					out = append(out, past)
@@ -402,14 +402,14 @@ func (r ForeignRule) past(g Goal) []Rule {
 
 // besides returns the copies of rules before our first one, for what has an uplink's
 // lane. All lanes of policies have the bit that is left in their masks.
-func (g Goal) besides(f failover.Family) (out []Rule) {
+func besides(g Goal, f failover.Family) (out []Rule) {
 	uplinks := g.Layout.MarkMask &^ g.Layout.Mark(lane.DefaultPolicy)
 	for _, r := range g.ForeignRules {
 		if !r.blind(g.Layout) || r.Family != f || int(r.Priority) > g.Layout.FirstPriority || len(out) >= MaxForeignRules {
 			continue
 		}
 		own := r.Selector
-		for _, r.Selector = range g.sighted(own, uplinks) {
+		for _, r.Selector = range sighted(g, own, uplinks) {
 			if r.Selector == own { // it does not look at lanes
 				continue
 			}
