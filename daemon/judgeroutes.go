@@ -55,9 +55,9 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 		if g.TooManyRules(f) {
 			out = append(out, control.Problem{
 				Code: "rules-full", Severity: control.Warning, Object: f.String(),
-				Text: fmt.Sprintf("there are more than %d %s rules of other programs with priorities from %d on, or for marks without masks before it: the rest does not decide for all packets of a flow",
+				Text: fmt.Sprintf("there are more than %d %s rules of other programs with priorities from %d on: before the rest, main's narrower routes are used",
 					routing.MaxForeignRules, f, g.Layout.FirstPriority),
-				Remedy: fmt.Sprintf("give them priorities below %d, and masks", g.Layout.FirstPriority),
+				Remedy: fmt.Sprintf("give them priorities below %d", g.Layout.FirstPriority),
 			})
 		}
 		if g.TooManySources(f) {

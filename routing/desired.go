@@ -98,7 +98,7 @@ func (g Goal) rules(f failover.Family) []Rule {
 	if f == failover.IPv4 {
 		out = append(out, g.arrivalRules()...)
 	}
-	return append(append(out, g.markedRules(f)...), besides(g, f)...)
+	return append(out, g.markedRules(f)...)
 }
 
 // markedRules lead what comes in by an uplink and has its lane's mark around the lanes,

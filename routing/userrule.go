@@ -27,13 +27,10 @@ import (
 // about it. What looks up a table without a default route is copied as it is.
 //
 // A mark without a mask, or with one that covers our bits as well, is no longer found
-// on a packet that has a lane. The copies look at the other bits, or expect ours. A rule before
-// our first one needs one as well: with its own priority, directly after it, so that it
-// keeps its turn among the others. That one does not match what has a policy's lane.
+// on a packet that has a lane. The copies look at the other bits, or expect ours.
 
 // ForeignRule is a routing rule of another program that is used after our first
-// rule, and does not look up main; or one before it that matches nothing that has a
-// lane, and looks up a table.
+// rule, and does not look up main.
 type ForeignRule struct {
 	Family   failover.Family
 	Priority uint32
@@ -147,14 +144,14 @@ func (s Selector) blind(bits uint32) bool {
 }
 
 // sighted returns the selectors that match what a blind one would match without our
-// bits: a lane of those that leave covers, and beside it those which another program
-// restored from all of a conntrack mark. Any other selector is returned itself.
-func sighted(g Goal, s Selector, leave uint32) []Selector {
+// bits, and beside it those which another program restored from all of a conntrack
+// mark. Any other selector is returned itself.
+func sighted(g Goal, s Selector) []Selector {
 	l := g.Layout
 	mark, mask := s.mark()
 	out := []Selector{s}
 	if s.blind(l.MarkMask) {
-		mask &^= leave
+		mask &^= l.MarkMask
 		out[0] = s.withMark(mark, mask)
 	}
 	if !s.blind(l.CTMask) {
@@ -276,9 +273,6 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 		return ForeignRule{}, false, err
 	}
 	first := uint32(l.FirstPriority)
-	if r.blind(l) && r.Priority <= first {
-		return r, h.kind == nl.FR_ACT_TO_TBL && r.Priority != 0, nil
-	}
 	switch h.kind {
 	case nl.FR_ACT_TO_TBL:
 		ok = r.Table != MainTable && r.Table != unix.RT_TABLE_DEFAULT
@@ -287,12 +281,6 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 		ok, r.Table = true, 0
 	}
 	return r, ok && r.Priority >= first && r.Priority <= lane.LastResortPriority, nil
-}
-
-// blind reports whether a rule does not see what has our bits, in its mark or restored
-// from a conntrack mark.
-func (r ForeignRule) blind(l lane.Layout) bool {
-	return r.Selector.blind(l.MarkMask) || r.Selector.blind(l.CTMask)
 }
 
 // ForeignRules returns the rules of other programs that ours have to heed, in the
@@ -373,7 +361,7 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 			continue
 		}
 		n++
-		for _, r.Selector = range sighted(g, r.Selector, g.Layout.MarkMask) {
+		for _, r.Selector = range sighted(g, r.Selector) {
 			for _, past := range r.past(g) {
 				if !slices.Contains(out, past) {
 					out = append(out, past)
@@ -400,27 +388,6 @@ func (r ForeignRule) past(g Goal) []Rule {
 	return out
 }
 
-// besides returns the copies of rules before our first one, for what has an uplink's
-// lane. All lanes of policies have the bit that is left in their masks.
-func besides(g Goal, f failover.Family) (out []Rule) {
-	uplinks := g.Layout.MarkMask &^ g.Layout.Mark(lane.DefaultPolicy)
-	for _, r := range g.ForeignRules {
-		if !r.blind(g.Layout) || r.Family != f || int(r.Priority) > g.Layout.FirstPriority || len(out) >= MaxForeignRules {
-			continue
-		}
-		own := r.Selector
-		for _, r.Selector = range sighted(g, own, uplinks) {
-			if r.Selector == own { // it does not look at lanes
-				continue
-			}
-			if copied, err := r.asOurs(int(r.Priority)); err == nil && !slices.Contains(out, copied) {
-				out = append(out, copied)
-			}
-		}
-	}
-	return out
-}
-
 // asOurs returns a rule of ours that does the same.
 func (r ForeignRule) asOurs(priority int) (Rule, error) {
 	b := encodeSelected(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
@@ -428,20 +395,16 @@ func (r ForeignRule) asOurs(priority int) (Rule, error) {
 	return ours, err
 }
 
-// TooManyRules reports whether a family has more rules of others, before or after our
-// first one, than are copied.
+// TooManyRules reports whether a family has more rules of others after our first one
+// than are copied.
 func (g Goal) TooManyRules(f failover.Family) bool {
-	var before, after int
+	after := 0
 	for _, r := range g.ForeignRules {
-		switch {
-		case r.Family != f:
-		case int(r.Priority) > g.Layout.FirstPriority:
+		if r.Family == f && int(r.Priority) > g.Layout.FirstPriority {
 			after++
-		case int(r.Priority) < g.Layout.FirstPriority: // those at it are not copied, unless they are blind
-			before++
 		}
 	}
-	return max(before, after) > MaxForeignRules
+	return after > MaxForeignRules
 }
 
 // decides reports whether packets that a rule matches go no further.

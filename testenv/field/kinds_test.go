@@ -192,9 +192,21 @@ func (m *maker) wholeMark() {
 // table adds a table with a default route, and a rule for it, in both families.
 func (m *maker) table(n, end int, selector string) {
 	pref := m.pick("", "pref 90", "pref 5200", "pref 5350", "pref 6000", "pref 31000")
+	if pref == "pref 90" || pref == "pref 5200" {
+		selector = masked(selector)
+	}
 	for _, f := range []int{4, 6} {
 		m.do("ip -%d route add default %s table %d; ip -%d rule add %s lookup %d %s", f, m.via(f, end), n, f, selector, n, pref)
 	}
+}
+
+// masked returns a selector of a mark with a mask: before our first rule it needs one,
+// see OPERATION.md.
+func masked(selector string) string {
+	if strings.HasPrefix(selector, "fwmark") && !strings.Contains(selector, "/") {
+		selector += "/0xff"
+	}
+	return selector
 }
 
 // policyRouting leads some of the traffic by a table.

@@ -251,7 +251,11 @@ func (m *maker) details() {
 		m.do("ip -4 rule add lookup 106 to 192.0.2.128/25 pref 32700")
 	}
 	if m.chance(25) && !m.has("no-nat") {
-		m.do("ip -4 route add default %s table 102; ip -4 rule add fwmark 0x1%s lookup 102 pref %s", way(), m.mask(), pref())
+		by, mask, at := way(), m.mask(), pref()
+		if len(at) < 4 || at < "5300" && at > "5" {
+			mask = "/0xff"
+		}
+		m.do("ip -4 route add default %s table 102; ip -4 rule add fwmark 0x1%s lookup 102 pref %s", by, mask, at)
 		m.do("nft add table inet marks; nft add chain inet marks pre '{ type filter hook prerouting priority mangle; }'")
 		m.do("nft add chain inet marks out '{ type route hook output priority mangle; }'")
 		for _, chain := range []string{"pre", "out"} {
