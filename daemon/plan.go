@@ -66,7 +66,9 @@ func (c Changes) last(op routing.Op) bool {
 // Plan returns the changes that Run would make to this kernel now, without making
 // them.
 func Plan(o Options) (Changes, error) {
-	l, closeAll, err := preview(o)
+	filter := new(firewall.Kernel)
+	defer filter.Close()
+	l, closeAll, err := preview(o, filter)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -74,9 +76,10 @@ func Plan(o Options) (Changes, error) {
 	return l.changes()
 }
 
-// preview returns a loop as it is after a start on this machine, except that nothing
-// was changed and no probe was sent, and what closes it.
-func preview(o Options) (l *loop, closeAll func(), err error) {
+// preview returns a loop as it is after a start on this machine with that packet
+// filter, except that nothing was changed and no probe was sent, and what closes the
+// rest.
+func preview(o Options, filter Packets) (*loop, func(), error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
 		return nil, nil, &ConfigError{Problems: found}
@@ -85,34 +88,36 @@ func preview(o Options) (l *loop, closeAll func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	filter := new(firewall.Kernel)
-	closeAll = func() { filter.Close(); kernel.Close() }
-	defer func() {
-		if err != nil {
-			closeAll()
-		}
-	}()
-	settings, err := routing.OpenSysctls("", false)
+	l, err := previewOf(o, cfg, path, kernel, filter)
 	if err != nil {
+		kernel.Close()
 		return nil, nil, err
 	}
+	return l, kernel.Close, nil
+}
+
+func previewOf(o Options, cfg *config.Config, path string, routes Routes, filter Packets) (*loop, error) {
+	settings, err := routing.OpenSysctls("", false)
+	if err != nil {
+		return nil, err
+	}
 	links := new(frozenNetwork)
-	l = newLoop(o, cfg, path)
+	l := newLoop(o, cfg, path)
 	l.mount(Machine{
-		Network: links, Routes: kernel, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
+		Network: links, Routes: routes, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
 		IsModem: IsModem, Medium: MediumOf,
 	})
 	if cfg.AutoUplinks {
 		l.assumeAnswers(links.Defaults())
 	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, observation := range l.net.Take() {
 		l.observe(observation)
 	}
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
-	return l, closeAll, nil
+	return l, nil
 }
 
 // assumeAnswers makes uplinks of all interfaces with a default route, as a start
