@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"swerve/failover"
@@ -25,6 +26,9 @@ func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	list = append(list, sameGateways(enabled)...)
 	list = append(list, grouped(enabled, uplinkWarnings)...)
 	list = append(list, grouped(enabled, func(u Uplink) []string { return ownWarnings(u, own) })...)
+	if c.Failback.Manual {
+		list = append(list, "failback: this version has no command to return by: set mode: auto and reload to return")
+	}
 	list = append(list, c.unbuiltWarnings()...)
 	list = append(list, c.idleRules()...)
 	for _, p := range c.Policies[1:] {
@@ -205,6 +209,48 @@ func ownWarnings(u Uplink, own []netip.Addr) []string {
 	for _, g := range []Gateway{u.Gateway, u.Gateway6} {
 		if slices.Contains(own, g.Addr) {
 			list = append(list, fmt.Sprintf("gateway %s is an address of this machine, so it is not used", g.Addr))
+		}
+	}
+	return list
+}
+
+// NetworksWithout returns the networks of an interface's addresses if a gateway is in
+// none of them. Where it may be outside by intent it returns nothing: for a
+// link-local gateway, one of another family than the addresses, and beside an address
+// that is a network of its own, as of providers that route single addresses.
+func NetworksWithout(gateway netip.Addr, addresses []netip.Prefix) []string {
+	if !gateway.IsValid() || gateway.IsLinkLocalUnicast() {
+		return nil
+	}
+	var list []string
+	for _, p := range addresses {
+		if p.Addr().Is4() != gateway.Is4() || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		if p.Contains(gateway) || p.IsSingleIP() {
+			return nil
+		}
+		list = append(list, p.Masked().String())
+	}
+	return list
+}
+
+// OutsideWarnings warns about gateways of the file that are in no network of their
+// uplink's interface; addresses returns the interface's, none where it is not there.
+func OutsideWarnings(uplinks []Uplink, addresses func(Uplink) []netip.Prefix) []string {
+	var list []string
+	for _, u := range uplinks {
+		if !u.Enabled {
+			continue
+		}
+		for _, g := range []struct {
+			key     string
+			gateway Gateway
+		}{{"gateway", u.Gateway}, {"gateway6", u.Gateway6}} {
+			if networks := NetworksWithout(g.gateway.Addr, addresses(u)); len(networks) > 0 {
+				list = append(list, fmt.Sprintf("uplink %s: %s %s is in none of the networks of %s (%s): it may never answer there",
+					u.Name, g.key, g.gateway, u.Interface, strings.Join(networks, ", ")))
+			}
 		}
 	}
 	return list

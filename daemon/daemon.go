@@ -148,7 +148,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
-		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf,
+		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
 	})
 	if err := l.open(cfg); err != nil {
 		return err

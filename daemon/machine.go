@@ -45,6 +45,9 @@ type Machine struct {
 	// IsModem reports whether an interface is a modem's; nil if no interface is
 	// known to be one.
 	IsModem func(device string) bool
+	// Mute reports whether the kernel has asked for a gateway's link-layer address on
+	// an interface without an answer; nil if that is not known.
+	Mute func(index int, gateway netip.Addr) bool
 }
 
 // Network is what watches and probes: *linkmon.Monitor, or a test's.
@@ -122,7 +125,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 func (l *loop) mount(m Machine) {
 	l.net, l.filterChanged, l.isModem = m.Network, m.FilterChanged, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
-	l.reporter.counters.probed = m.Probes
+	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -39,6 +40,9 @@ type reporter struct {
 	// foreign are other programs' default routes that stay in force for the default
 	// policy.
 	foreign control.ForeignDefaults
+	// mute reports whether a gateway does not answer ARP or neighbour discovery; nil
+	// if that is not known.
+	mute func(index int, gateway netip.Addr) bool
 	// kept is the last switch for the state file, with the wall time at which it
 	// was recorded; at first it is that of an earlier run.
 	kept *control.Switch
@@ -291,7 +295,10 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			out.Policies = append(out.Policies, policy)
 		}
 		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
+		s.blameGateways(out.Problems, view, r.mute)
 		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
+		out.Problems = append(out.Problems, heldProblems(view)...)
+		out.Problems = append(out.Problems, waitingProblems(s, view)...)
 		control.SortProblems(out.Problems)
 		return out
 	}

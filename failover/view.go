@@ -23,6 +23,9 @@ type UplinkView struct {
 	// HeldUntil is when a recovering uplink is expected to count as up again, and when
 	// damping is expected to end; 0 when the uplink is not held.
 	HeldUntil Instant
+	// Damped: it answers, and damping holds it beyond the time for which it has to be
+	// good.
+	Damped bool
 	// Proven is the last answer in any family; negative when there was none.
 	Proven Instant
 	Family [2]FamilyView
@@ -114,10 +117,15 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 		}
 		if p.state == Recovering && p.recovery.good != never && p.upAt() > e.now {
 			v.HeldUntil = max(v.HeldUntil, p.upAt())
+			v.Damped = v.Damped || isDamped(p)
 		}
 	}
 	return v
 }
+
+// isDamped reports whether damping holds a recovering path beyond the time for which
+// it has to be good.
+func isDamped(p *path) bool { return p.damping.heldUntil > p.recovery.good+p.recovery.hold }
 
 // leastOfTarget is how many samples the figures of a single target need.
 const leastOfTarget = 10
@@ -132,7 +140,11 @@ func viewPath(p *path, now Instant) FamilyView {
 	case p.state == Up:
 		v.Reason = ""
 	case p.state == Recovering && p.recovery.good != never && p.upAt() > now:
-		v.Reason = goodFor + span(now-p.recovery.good) + ", back in " + span(p.upAt()-now)
+		v.Reason = goodFor + span(now-p.recovery.good)
+		if isDamped(p) {
+			v.Reason += ", held for its repeated downs"
+		}
+		v.Reason += ", back in " + span(p.upAt()-now)
 	}
 	if p.schedule.probing {
 		v.Unsent, v.Blind = p.targets.unsent(), p.unsent.blind

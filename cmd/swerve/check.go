@@ -23,7 +23,7 @@ problem a line on standard error:
 
 The exit code is 2 then. For a valid one it prints the order of preference, the
 native prefixes, what the probes of each uplink cost in a month, and
-warnings; the exit code is 0.
+warnings; the exit code is 0, and the last line says that the file is valid.
 
 Without FILE it reads ` + daemon.DefaultConfig + `.`,
 		Example: `  swerve check
@@ -51,9 +51,23 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Found(cfg)); err != nil {
 				return err
 			}
-			return write(cmd.OutOrStdout(), missingText(daemon.MissingInterfaces(uplinks))+misplacedText(cfg))
+			text := missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
+			for _, warning := range config.OutsideWarnings(uplinks, daemon.Networks) {
+				text += "warning: " + warning + "\n"
+			}
+			return write(cmd.OutOrStdout(), text+path+" is valid\n")
 		},
 	}
+}
+
+// gatelessText warns of uplinks from whose interface no gateway can be learnt now.
+func gatelessText(uplinks []config.Uplink) string {
+	var b strings.Builder
+	for _, u := range uplinks {
+		fmt.Fprintf(&b, "warning: uplink %s: no gateway is known on %s now, from a default route or from the file: it is used once there is one\n",
+			u.Name, u.Interface)
+	}
+	return b.String()
 }
 
 // missingText warns of uplinks whose interface this machine does not have now.
