@@ -78,8 +78,9 @@ func findingsText(findings []daemon.Finding) string {
 	}
 	var b strings.Builder
 	for _, f := range findings {
-		fmt.Fprintf(&b, "%s %s, %s: %s\n  seen: %s\n  do: %s\n", f.Severity, f.Code, say.OneLine(f.Object),
-			say.OneLine(f.Text), say.OneLine(f.Evidence), say.OneLine(f.Remedy))
+		fmt.Fprintln(&b, wrap("", fmt.Sprintf("%s %s, %s: %s", f.Severity, f.Code, say.OneLine(f.Object), say.OneLine(f.Text)), 4))
+		fmt.Fprintln(&b, wrap("  seen: ", say.OneLine(f.Evidence), 8))
+		fmt.Fprintln(&b, wrap("  do: ", say.OneLine(f.Remedy), 6))
 	}
 	return b.String()
 }
