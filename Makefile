@@ -116,7 +116,7 @@ MAINTAINER ?= The Swerve authors <swerve@localhost>
 
 .PHONY: packages
 packages: export CGO_ENABLED = 0
-packages: generated ## build the deb and rpm packages into dist/
+packages: generated ## build the deb and rpm packages into dist/ (of one machine: ARCHES=amd64)
 	@for arch in $(ARCHES); do \
 		mkdir -p $(DIST)/$$arch && \
 		case $$arch in armv7) goarch=arm name=arm7 ;; *) goarch=$$arch name=$$arch ;; esac && \
@@ -136,7 +136,7 @@ define INSTALLED
 644 packaging/swerve.tmpfiles /usr/lib/tmpfiles.d/swerve.conf
 644 config/reference.yaml /usr/share/doc/swerve/reference.yaml
 644 packaging/networkd.conf /usr/share/doc/swerve/networkd.conf
-644 README.md /usr/share/doc/swerve/README.md
+644 packaging/README.md /usr/share/doc/swerve/README.md
 644 docs/OPERATION.md /usr/share/doc/swerve/OPERATION.md
 644 docs/API.md /usr/share/doc/swerve/API.md
 644 LICENSE /usr/share/doc/swerve/LICENSE

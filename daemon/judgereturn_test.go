@@ -31,6 +31,7 @@ func TestManualFailbackIsTold(t *testing.T) {
 		r.after(time.Minute)
 		p := r.problem("failback-manual")
 		if p == nil || p.Severity != control.Info || p.Object != "default" ||
+			p.Since != r.uplink("fiber").IPv4.Since && p.Since != r.uplink("fiber").IPv6.Since ||
 			!strings.HasPrefix(p.Text, "fiber is up and preferred in ipv4 and ipv6, and failback is manual") ||
 			!strings.Contains(p.Remedy, "failback.mode to auto and run swerve reload") {
 			t.Fatalf("it waits: %+v", r.status().Problems)

@@ -297,8 +297,8 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
 		s.blameGateways(out.Problems, view, r.mute)
 		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
-		out.Problems = append(out.Problems, heldProblems(view)...)
-		out.Problems = append(out.Problems, waitingProblems(s, view)...)
+		out.Problems = append(out.Problems, heldProblems(view, clock)...)
+		out.Problems = append(out.Problems, waitingProblems(s, view, clock)...)
 		control.SortProblems(out.Problems)
 		return out
 	}
