@@ -103,8 +103,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	log := slog.New(folding)
 	l := &loop{
 		clock: clock{start: time.Now(), today: time.Now}, log: log, folds: folding.folds, logQueue: o.LogQueue,
-		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
+		load: o.Load, begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	l.reporter = &reporter{
@@ -218,8 +217,12 @@ func (l *loop) open(cfg *config.Config) error {
 	l.enforcer.retired = l.setup.retiredSince(former)
 	l.engine = failover.New(l.setup.engine)
 	today := l.clock.today()
-	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today)))
-	l.net.SetUplinks(l.setup.watched())
+	adopted := l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today))
+	if !have.Empty() { // at a boot nothing of an earlier run goes on
+		adopted.Holds = l.state.Holds.after(today)
+	}
+	l.step(l.clock.now(), adopted)
+	l.net.SetUplinks(l.setup.watchedFirst(have))
 	return nil
 }
 

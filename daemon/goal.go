@@ -218,7 +218,18 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 			}
 		}
 	}
-	return move{layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo}}
+	return move{
+		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
+		vain: g.links.last[uplink].name == "" && !g.wasOffered(uplink),
+	}
+}
+
+// wasOffered reports whether the uplink was offered in any family in an earlier run, or
+// before the last reload.
+func (s setup) wasOffered(uplink string) bool {
+	return slices.ContainsFunc(s.engine.Uplinks, func(u failover.Uplink) bool {
+		return u.Name == uplink && (u.Family[failover.IPv4].Seen || u.Family[failover.IPv6].Seen)
+	})
 }
 
 // interfaces returns the interfaces of the uplinks that are present.

@@ -27,8 +27,9 @@ const readyWithin = 3 * time.Second
 // those built on it.
 type loop struct {
 	clock clock
-	// load reads the configuration file again.
-	load func() (*config.Config, []config.Problem)
+	// load reads the configuration file again, and returns its path with it; empty where
+	// there is no file.
+	load func() (cfg *config.Config, path string, found []config.Problem)
 
 	net      Network
 	enforcer *enforcer

@@ -58,10 +58,10 @@ func (l *loop) Status() *control.Status {
 func (l *loop) Reload(ctx context.Context) error {
 	l.reloading.Lock()
 	defer l.reloading.Unlock()
-	cfg, found := l.load()
+	cfg, path, found := l.load()
 	var err error
 	asked := l.ask(ctx, func() {
-		err = l.reload(cfg, found)
+		err = l.reload(cfg, path, found)
 		l.pass() // so that the status that follows the answer includes it
 	})
 	if asked != nil {
@@ -82,8 +82,8 @@ func (l *loop) followHangups(ctx context.Context) error {
 	}
 }
 
-// reload applies a configuration, or returns the reason why it cannot be used.
-func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
+// reload applies the configuration of a file, or returns the reason why it cannot be used.
+func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) error {
 	l.reporter.notify.reloading()
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
@@ -97,6 +97,7 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 		l.reporter.configured("refused", "configuration", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
+	l.reporter.path = path
 	l.reporter.refused(nil)
 	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"swerve/failover"
 	"swerve/lane"
 	"swerve/linkmon"
+	"swerve/routing"
 	"swerve/target"
 )
 
@@ -147,6 +148,23 @@ func (s setup) watched() []linkmon.Uplink {
 			},
 			Route: u.Route,
 		})
+	}
+	return out
+}
+
+// watchedFirst is watched at a start, with the gateways by which an earlier run
+// routed: that another program's default route is gone at this moment says nothing.
+func (s setup) watchedFirst(held routing.State) []linkmon.Uplink {
+	kept, out := held.Kept(s.layout), s.watched()
+	for i, u := range out {
+		by, ok := kept[s.lanes.Uplinks[u.Name]]
+		if !ok {
+			continue
+		}
+		out[i].Held = new([2]linkmon.Held)
+		for f, k := range by {
+			out[i].Held[f] = linkmon.Held{Index: k.Index, Gateway: k.Gateway, Sources: k.Sources, Shape: k.Shape}
+		}
 	}
 	return out
 }

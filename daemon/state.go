@@ -45,6 +45,8 @@ type state struct {
 	// what was learned from addresses that were missing.
 	Patience patiences `json:"patience,omitempty"`
 	Lapses   patiences `json:"lapses,omitempty"`
+	// Holds is what uplinks owe.
+	Holds debts `json:"holds,omitempty"`
 	// Foreign has the interfaces of default routes in main that are no uplinks' and
 	// stood at the first start (true), and those that were uplinks (false); nil before
 	// the first start.
@@ -119,7 +121,7 @@ func decodeState(data []byte) (state, error) {
 	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
-	if err := cmp.Or(s.Patience.check(), s.Lapses.check()); err != nil {
+	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check()); err != nil {
 		return state{}, err
 	}
 	return s, nil
@@ -179,7 +181,7 @@ func (s state) seen(uplink string, f failover.Family) bool {
 }
 
 // withView returns the state with the view's additions: the families that were
-// offered, and the learned patience.
+// offered, the learned patience, and what uplinks owe.
 func (s state) withView(view failover.View, now setup, today time.Time) state {
 	seen := maps.Clone(s.Seen)
 	if seen == nil {
@@ -195,6 +197,7 @@ func (s state) withView(view failover.View, now setup, today time.Time) state {
 	s.Seen = seen
 	s.Patience = s.Patience.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Patience })
 	s.Lapses = s.Lapses.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Lapses })
+	s.Holds = s.Holds.updated(view, today)
 	return s
 }
 

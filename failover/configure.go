@@ -41,7 +41,7 @@ func (e *Engine) configure(t *turn, cfg Config) {
 
 // adopt continues with what the kernel holds from an earlier run: uplinks that
 // carried traffic go on carrying it, those whose sessions were moved are down
-// and have to recover. The earlier run may have left sessions on any uplink, so
+// and have to recover, as have those that were held back. The earlier run may have left sessions on any uplink, so
 // that none is a stranger.
 func (e *Engine) adopt(t *turn, ev Adopt) {
 	e.selector.adopt(t, ev)
@@ -49,6 +49,11 @@ func (e *Engine) adopt(t *turn, ev Adopt) {
 		for _, f := range Families {
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
 			u.paths[f].lapses.restore(t.now, ev.Lapses[u.cfg.Name][f])
+			hold := ev.Holds[u.cfg.Name][f]
+			u.paths[f].damping.restore(t.now, hold, u.cfg.Health.Damping)
+			if hold.Owes && u.paths[f].state == Unknown {
+				u.paths[f].recovery.owes, u.paths[f].recovery.inherited = true, true
+			}
 			for _, carrying := range ev.Carrying {
 				u.paths[f].vouched = u.paths[f].vouched || len(carrying[f]) > 0
 			}

@@ -31,6 +31,20 @@ type Adopt struct {
 	Patience map[string][2]time.Duration
 	// Lapses is the same of the patience with missing sources and gateways.
 	Lapses map[string][2]time.Duration
+	// Holds is what uplinks owed, by family, as the last view of the earlier run had
+	// it, with its age of now. It may be nil.
+	Holds map[string][2]Hold
+}
+
+// Hold is what keeps a path from being up at its first answer after a restart.
+type Hold struct {
+	// Owes: it was down, and has not been up since.
+	Owes bool
+	// Points of damping as they were counted at its last down; 0 for none worth keeping.
+	// Age is for how long ago that was, Held for how long from then it is held back; 0
+	// for not at all.
+	Points    float64
+	Age, Held time.Duration
 }
 
 // LinkChanged reports an uplink's link as it was just read.

@@ -159,7 +159,7 @@ func (p *path) nextCarrying(now Instant) (verdict, bool) {
 	switch p.state {
 	case Unknown:
 		if p.answersSinceMark() {
-			return verdict{Up, p.answersNow()}, true
+			return verdict{p.recovery.afterUnknown(), p.answersNow()}, true
 		}
 	case Up:
 		if why := p.limits.exceeded(&p.window, health, now); why != "" {
@@ -190,7 +190,7 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 	if p.answersSinceMark() {
 		back := p.base
 		if back == Unknown {
-			back = Up
+			back = p.recovery.afterUnknown()
 		}
 		return verdict{back, p.answersNow()}, true
 	}
@@ -313,7 +313,7 @@ func (p *path) enter(t *turn, from State) {
 			p.vouched = false
 		}
 		if !p.unsent.blind || from == Down {
-			p.recovery = noRecovery
+			p.recovery = p.recovery.forStart()
 		}
 	case Up:
 		p.proven = true
@@ -327,6 +327,10 @@ func (p *path) enter(t *turn, from State) {
 	case Down:
 		p.enterDown(t, from)
 	case Recovering:
+		if from != Down && p.recovery.inherited && p.recovery.good == never {
+			p.recovery.begin(t.now, p.up.failbackAfter)
+			p.proven = true
+		}
 		switch from {
 		case Down:
 			if stalled := p.recovery.begin(t.now, p.up.failbackAfter); stalled {
@@ -383,6 +387,9 @@ func (p *path) enterDown(t *turn, from State) {
 	if p.silent != never {
 		p.recovery.began = p.silent
 		p.evidence = p.silent
+	}
+	if p.recovery.inherited {
+		p.recovery.began = never // it is the outage of before the restart that goes on
 	}
 	p.recovery.lacked, p.gap.outlasted = p.gap.outlasted, nil
 	if p.recovery.lacked != nil {

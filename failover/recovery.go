@@ -19,13 +19,33 @@ type recovery struct {
 	// stallUntil is until when an answer shows that the path had only stalled, and
 	// raises patience; never where the down was not caused by silence.
 	stallUntil Instant
+	// inherited: it was down before a restart, so that the length of the outage is not
+	// known and the whole proof is owed.
+	inherited bool
 	// lacked are the sources that the path had before a gap that outlasted its
 	// patience, and so was the down; nil for other downs.
 	lacked []netip.Prefix
 }
 
+// forStart returns what is owed where nothing is known of a path any more: only what an
+// earlier run left.
+func (r recovery) forStart() recovery {
+	fresh := noRecovery
+	fresh.owes, fresh.inherited = r.inherited, r.inherited
+	return fresh
+}
+
 // noRecovery is that of a path that owes nothing.
 var noRecovery = recovery{good: never, began: never, stallUntil: never}
+
+// afterUnknown returns the state of a path of which nothing was known, and which
+// answers.
+func (r *recovery) afterUnknown() State {
+	if r.inherited {
+		return Recovering
+	}
+	return Up
+}
 
 // outageFactor makes a short outage owe a short proof.
 const outageFactor = 10
@@ -78,6 +98,34 @@ func (d *damping) add(now Instant, c Damping) {
 	if d.points > reuse {
 		d.heldUntil = now + time.Duration(float64(c.HalfLife)*math.Log2(d.points/reuse))
 	}
+}
+
+// restore continues with the points of an earlier run.
+func (d *damping) restore(now Instant, h Hold, c Damping) {
+	if c.HalfLife <= 0 || c.Suppress <= 0 || h.Points <= 0 {
+		return
+	}
+	most := max(c.Max, 1)
+	d.points, d.at = min(h.Points, most), now-max(0, h.Age)
+	if h.Held > 0 {
+		longest := time.Duration(float64(c.HalfLife) * math.Log2(most/max(c.Reuse, 0.01)))
+		d.heldUntil = d.at + min(h.Held, longest)
+	}
+}
+
+// leastPoints are not worth keeping.
+const leastPoints = 0.1
+
+// hold returns what the path owes beside an uplink's present state.
+func (d *damping) hold(now Instant, c Damping) Hold {
+	if c.HalfLife <= 0 || d.points*math.Exp2(-float64(now-d.at)/float64(c.HalfLife)) < leastPoints {
+		return Hold{}
+	}
+	h := Hold{Points: d.points, Age: now - d.at}
+	if d.heldUntil != never {
+		h.Held = max(0, d.heldUntil-d.at)
+	}
+	return h
 }
 
 const (

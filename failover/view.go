@@ -52,6 +52,8 @@ type FamilyView struct {
 	// Lapses is for how long the path may lack its source or gateway before it is down,
 	// unless Patience is longer.
 	Lapses time.Duration
+	// Hold is what it owes, for a restart to continue with.
+	Hold Hold
 	// Learnt: the patience is longer than the configured one, since the path stalled.
 	Learnt bool
 	// Unsent counts the probes that this machine could not send since the last one
@@ -136,6 +138,8 @@ func viewPath(p *path, now Instant) FamilyView {
 	lapses.forget(now)
 	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Lapses: lapses.now,
 		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now > patience.least}
+	v.Hold = p.damping.hold(now, p.up.cfg.Health.Damping)
+	v.Hold.Owes = p.recovery.owes && (p.proven || p.recovery.began == never) // else it never worked, and is starting
 	switch {
 	case p.state == Up:
 		v.Reason = ""

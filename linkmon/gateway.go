@@ -38,7 +38,9 @@ import (
 //     route appears, until the device is another one, or until the device is in
 //     another network: it has addresses, none of which it had before, and the
 //     gateway is in the network of none. A default without a gateway on an Ethernet
-//     replaces it only if its metric is as good: a worse one stood there before.
+//     replaces it only if its metric is as good: a worse one stood there before. The
+//     memory outlives a reload that gives the device another uplink, and the daemon:
+//     the next run finds the gateway in its own routes (recall.go).
 //
 // An IPv6 default for one source (default from 2001:db8:1::/56 via …) gives a
 // gateway where there is none for any source: the uplink can live by that source,
@@ -276,8 +278,14 @@ func (m memory) next(now gateway, addresses []netip.Prefix) memory {
 // that it had before, and none in whose network the gateway is.
 func (m memory) moved(now []netip.Prefix) bool {
 	return len(now) > 0 && len(m.addresses) > 0 && !slices.ContainsFunc(now, func(p netip.Prefix) bool {
-		return slices.Contains(m.addresses, p) || p.Contains(m.gateway.addr)
+		return m.had(p) || p.Contains(m.gateway.addr)
 	})
+}
+
+// had reports whether the device had an address when the gateway was learnt. Of those
+// of an earlier run the prefix length is not known.
+func (m memory) had(p netip.Prefix) bool {
+	return slices.ContainsFunc(m.addresses, func(o netip.Prefix) bool { return o == p || o.IsSingleIP() && o.Addr() == p.Addr() })
 }
 
 // mostSources bounds the sources that are reported of a link.

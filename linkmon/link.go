@@ -17,6 +17,8 @@ type follower struct {
 	device device
 	// memory of the gateways that are learnt.
 	memory [2]memory
+	// former are the uplinks that were followed before this one was.
+	former []*follower
 	// link as it was last reported; reported is false before the first time.
 	link     failover.Link
 	reported bool
@@ -27,8 +29,11 @@ func (f *follower) locate(s state) bool {
 	d, ok := f.uplink.find(s.devices, f.device)
 	if !ok || d.index != f.device.index {
 		f.memory = [2]memory{} // another device is another network
+		if ok && !f.reported {
+			f.memory = f.recall(s, d)
+		}
 	}
-	f.device = d
+	f.device, f.former = d, nil
 	return ok
 }
 

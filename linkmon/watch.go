@@ -286,7 +286,7 @@ func (w *watch) followWanted() {
 			w.followers = append(w.followers, old[i])
 			continue
 		}
-		w.followers = append(w.followers, &follower{uplink: u})
+		w.followers = append(w.followers, &follower{uplink: u, former: old})
 	}
 	for _, f := range old {
 		if !slices.ContainsFunc(wanted, func(u Uplink) bool { return u.Name == f.uplink.Name }) {
