@@ -32,7 +32,7 @@ func (s setup) keptMarks(rules []routing.OtherRule) []firewall.Mark {
 	var out []firewall.Mark
 	for _, r := range rules {
 		m := firewall.Mark{Value: r.Mark & r.Mask, Mask: r.Mask}
-		if s.mayKeep(r) && len(out) < mostKept && !slices.Contains(out, m) {
+		if mayKeep(s, r) && len(out) < mostKept && !slices.Contains(out, m) {
 			out = append(out, m)
 		}
 	}
@@ -41,7 +41,7 @@ func (s setup) keptMarks(rules []routing.OtherRule) []firewall.Mark {
 
 // mayKeep reports whether a rule of another program that selects by bits of ours
 // does what it did where its packets are left alone.
-func (s setup) mayKeep(r routing.OtherRule) bool {
+func mayKeep(s setup, r routing.OtherRule) bool {
 	return r.MeetsMarks(s.layout) && !r.Inverted && !slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool {
 		return r.LosesTo(s.layout, n) || r.TakesLane(s.layout, n)
 	})
@@ -58,11 +58,11 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 		}
 	}
 	for _, r := range rules {
-		if p, found := s.markClash(r, rules); found {
+		if p, found := markClash(s, r, rules); found {
 			add(p)
 		}
 		if r.Preempts(s.layout, foreign) {
-			add(s.preempted(r))
+			add(preempted(s, r))
 		}
 		if r.UsesTable(s.layout) {
 			add(control.Problem{
@@ -80,7 +80,7 @@ func ruleObject(r routing.OtherRule) string { return fmt.Sprintf("rule %d", r.Pr
 
 // markClash returns the problem of a rule that selects by bits of a packet's mark
 // that are ours.
-func (s setup) markClash(r routing.OtherRule, rules []routing.OtherRule) (control.Problem, bool) {
+func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule) (control.Problem, bool) {
 	if !r.MeetsMarks(s.layout) {
 		return control.Problem{}, false
 	}
@@ -91,7 +91,7 @@ func (s setup) markClash(r routing.OtherRule, rules []routing.OtherRule) (contro
 	}
 	lanes := s.lanesInUse()
 	switch {
-	case s.mayKeep(r):
+	case mayKeep(s, r):
 		p.Severity = control.Info
 		p.Text += "; packets that it is for are left alone as long as they belong to no flow of Swerve's"
 	case slices.ContainsFunc(lanes, func(n lane.Lane) bool { return r.TakesLane(s.layout, n) }):
@@ -108,7 +108,7 @@ func (s setup) markClash(r routing.OtherRule, rules []routing.OtherRule) (contro
 }
 
 // preempted returns the problem of a rule that decides about all packets before ours.
-func (s setup) preempted(r routing.OtherRule) control.Problem {
+func preempted(s setup, r routing.OtherRule) control.Problem {
 	last := s.layout.FirstPriority + lane.PrioritySpan
 	p := control.Problem{
 		Code: "foreign-rule", Severity: control.Warning, Object: ruleObject(r),
