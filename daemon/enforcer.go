@@ -102,6 +102,7 @@ func (e *enforcer) watching(g goal) (begun, watching bool) {
 const (
 	applyRest   = 3
 	longestRest = time.Second
+	slowApply   = 90 * time.Millisecond
 )
 
 // ripe reports whether a goal is due that moves no new flows.
@@ -121,7 +122,9 @@ func (e *enforcer) apply(g goal) outcome {
 	began := e.now()
 	defer func() {
 		now := e.now()
-		e.rested = now + min(applyRest*(now-began), longestRest)
+		if took := now - began; took >= slowApply { // others need no rest
+			e.rested = now + min(applyRest*took, longestRest)
+		}
 	}()
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
 	switch {
