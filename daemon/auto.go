@@ -280,14 +280,17 @@ func (s setup) gatewayless(defaults []linkmon.Default) []control.Problem {
 		}
 		out = append(out, control.Problem{
 			Code: "no-gateway", Severity: control.Info, Object: d.Interface,
-			Text: fmt.Sprintf("the %s default route of %s names no gateway, and the device is not point to point, so it is not taken for an uplink",
-				d.Family, d.Interface),
+			Text: fmt.Sprintf("the %s default route of %s names no gateway, and the interface has no address with which it could ask its link, "+
+				"so it is not taken for an uplink", d.Family, d.Interface),
 			Remedy: fmt.Sprintf("give that route a gateway: ip route replace default via GATEWAY dev %s; or name the uplinks in the configuration, "+
 				"with gateway: none where the provider answers ARP for all addresses", d.Interface),
 		})
 	}
 	return out
 }
+
+// candidateRemedy is what to do about a candidate of which no more is known.
+const candidateRemedy = "remove that default route if the interface leads to a LAN; otherwise see why nothing answers there"
 
 // candidateSilent is how long a candidate may be silent, while there is no uplink at
 // all, before that is a warning.
@@ -300,8 +303,8 @@ func silentCandidates(found []control.Problem, uplinks int, now control.Time) []
 		p := &found[i]
 		if p.Code == "not-an-uplink" && uplinks == 0 && now.Sub(p.Since.Time) >= candidateSilent {
 			p.Severity = control.Warning
-			if strings.Contains(p.Remedy, "with via") {
-				continue
+			if p.Remedy != candidateRemedy {
+				continue // it says more already
 			}
 			p.Remedy = "check the modem and the provider behind it, and that ICMP echo requests may leave, or name other probe.targets; " +
 				"remove that default route if the interface leads to a LAN"
@@ -318,7 +321,7 @@ func (s setup) candidateProblems(full string, links map[string]failover.Link) []
 		p := control.Problem{
 			Code: "not-an-uplink", Severity: control.Info, Object: c.Interface,
 			Text:   fmt.Sprintf("%s holds a default route, but no target has answered through it so far; until one does it is not taken for an uplink", c.Interface),
-			Remedy: "remove that default route if the interface leads to a LAN; otherwise see why nothing answers there",
+			Remedy: candidateRemedy,
 		}
 		link := links[c.Name]
 		if link.Family[failover.IPv4].Direct || link.Family[failover.IPv6].Direct {

@@ -97,12 +97,13 @@ func (e *enforcer) watching(g goal) (begun, watching bool) {
 }
 
 // Where many uplinks change at once, what moves no new flows waits until the kernel had
-// some rest from the last goal: reaching forty goals one by one would take so long that
-// nothing else is done meanwhile.
+// some rest from the goals before: reaching forty one by one would take so long that
+// nothing else is done meanwhile. Each is paid for with this many times as long as it
+// took, a second at most; a few are made on credit, as comparisons are (repair.go).
 const (
 	applyRest   = 3
 	longestRest = time.Second
-	slowApply   = 90 * time.Millisecond
+	applyCredit = time.Second
 )
 
 // ripe reports whether a goal is due that moves no new flows.
@@ -122,9 +123,7 @@ func (e *enforcer) apply(g goal) outcome {
 	began := e.now()
 	defer func() {
 		now := e.now()
-		if took := now - began; took >= slowApply { // others need no rest
-			e.rested = now + min(applyRest*took, longestRest)
-		}
+		e.rested = min(max(e.rested, now-applyCredit)+applyRest*(now-began), now+longestRest)
 	}()
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
 	switch {

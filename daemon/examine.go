@@ -89,8 +89,8 @@ func (e *exam) examineSetup(o Options) (path string, err error) {
 		e.goal = l.enforcer.kernel.routingGoal(g)
 	}
 	e.foreign = l.enforcer.kernel.foreign
-	_, path, _ = o.Load() // it was good just now
-	return path, nil
+	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
+	return l.reporter.path, nil
 }
 
 func (e *exam) examineKernel() {
@@ -98,7 +98,6 @@ func (e *exam) examineKernel() {
 	var filter firewall.Kernel
 	defer filter.Close()
 	e.untracked = filter.Tracks()
-	e.rules, e.unruled = netlink.RuleList(netlink.FAMILY_ALL)
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 		if err != nil {

@@ -58,6 +58,9 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 		}
 	}
 	for _, r := range rules {
+		if len(out) >= mostIntruders {
+			break // of thousands of rules those are enough
+		}
 		if p, found := markClash(s, r, rules); found {
 			add(p)
 		}

@@ -133,6 +133,7 @@ func (s state) renamed(r renames) state {
 	s.Seen, s.Native = rekeyed(s.Seen, r.uplinks), rekeyed(s.Native, r.uplinks)
 	s.Plain = rekeyed(s.Plain, r.uplinks)
 	s.Patience, s.Lapses = rekeyed(s.Patience, r.uplinks), rekeyed(s.Lapses, r.uplinks)
+	s.Holds = rekeyed(s.Holds, r.uplinks)
 	return s
 }
 
@@ -148,10 +149,8 @@ func (p picture) renamed(former map[string]string) picture {
 func (c *probeCheck) rename(former map[string]string) {
 	for now, was := range former {
 		for _, name := range []string{now, was} {
-			delete(c.from, name)
+			c.forget(name)
 			delete(c.sent, name)
-			delete(c.astray, name)
-			delete(c.kept, name)
 		}
 	}
 }

@@ -60,7 +60,10 @@ func TestStateUnderOtherNames(t *testing.T) {
 		Lanes:    lanes{Uplinks: map[string]lane.Lane{"fiber": 1, "lte": 2, "sat": 3}, Policies: map[string]lane.Lane{"default": 64, "guests": 65}},
 		Seen:     map[string][]string{"fiber": {"ipv4"}, "lte": {"ipv6"}},
 		Patience: map[string]map[string]learnt{"lte": {"ipv4": {MS: 900}}},
+		Lapses:   patiences{"lte": {"ipv6": {MS: 700}}},
+		Holds:    debts{"lte": {"ipv4": {Owes: true}}},
 		Native:   natives{"fiber": nil},
+		Plain:    plains{"fiber": nil},
 	}
 	got := s.renamed(renames{uplinks: map[string]string{"fiber": "lte", "glass": "fiber"}, policies: map[string]string{"visitors": "guests"}})
 	if !maps.Equal(got.Lanes.Uplinks, map[string]lane.Lane{"glass": 1, "fiber": 2, "sat": 3}) ||
@@ -72,6 +75,9 @@ func TestStateUnderOtherNames(t *testing.T) {
 	}
 	if _, ok := got.Native["glass"]; !ok || len(got.Native) != 1 || got.Patience["fiber"]["ipv4"].MS != 900 {
 		t.Errorf("native %v, patience %v", got.Native, got.Patience)
+	}
+	if _, ok := got.Plain["glass"]; !ok || got.Lapses["fiber"]["ipv6"].MS != 700 || !got.Holds["fiber"]["ipv4"].Owes || len(got.Holds) != 1 {
+		t.Errorf("plain %v, lapses %v, holds %v", got.Plain, got.Lapses, got.Holds)
 	}
 	if s.Lanes.Uplinks["fiber"] != 1 {
 		t.Error("the state before was changed")

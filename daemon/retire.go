@@ -96,7 +96,7 @@ func (r retired) at(link failover.Link) (same, known bool) {
 // retire ends the flows of retired lanes whose interface is not used for them any
 // more, according to the goal that was applied.
 func (e *enforcer) retire(g goal, o outcome) {
-	if o.err != nil {
+	if o.err != nil || len(e.retired) == 0 {
 		return
 	}
 	var ways []string

@@ -31,13 +31,10 @@ not look at.`,
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options := daemonOptions(cmd)
-			cfg, _, found := options.Load()
-			if len(found) > 0 {
-				return refuseConfig(cmd, found)
+			options, err := previewOptions(cmd)
+			if err != nil {
+				return err
 			}
-			cfg.Log.Level = "error"
-			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
 			findings, err := daemon.Doctor(cmd.Context(), options)
 			if err != nil {
 				return failure("examine", "this machine", err, "run it as root")

@@ -179,6 +179,12 @@ func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
 				}
 				began := time.Now()
 				g.shell(c.withdraw)
+				if c.alone { // main's best default is that of the dead lte now
+					g.Until("main to lead by fiber again", func() bool {
+						held := g.ours()
+						return strings.Contains(held, "wan0 src 203.0.113.2 metric 199 ") && strings.Contains(held, "wan0 metric 1123 ")
+					})
+				}
 				c.end(g)
 				before := g.ours()
 				g.Start()
