@@ -36,19 +36,28 @@ func (r OtherRule) String() string { return fmt.Sprintf("%d: %s", r.Priority, r.
 
 // OtherRules returns the rules of other programs but the kernel's own, in the kernel's
 // order.
-func (k *Netlink) OtherRules() (out []OtherRule, err error) {
+func (k *Netlink) OtherRules() ([]OtherRule, error) {
+	return rulesBy(k, func(b []byte, f failover.Family) (OtherRule, bool, error) {
+		r, ok, err := decodeOtherRule(b)
+		return r, ok && r.Family == f, err
+	})
+}
+
+// rulesBy returns what decode makes of the rules that the kernel lists, by family and
+// in the kernel's order; it is false for those that are left out.
+func rulesBy[T any](k *Netlink, decode func([]byte, failover.Family) (T, bool, error)) (out []T, err error) {
 	for _, f := range failover.Families {
-		var some []OtherRule
+		var some []T
 		req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
 		err := k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() { some = nil }, func(b []byte) error {
-			r, ok, err := decodeOtherRule(b)
-			if ok && r.Family == f {
+			r, ok, err := decode(b, f)
+			if ok {
 				some = append(some, r)
 			}
 			return err
 		})
 		if err != nil && err != unix.EAFNOSUPPORT {
-			return nil, fmt.Errorf("routing: read all %s rules: %w", f, err)
+			return nil, fmt.Errorf("routing: read the %s rules of others: %w", f, err)
 		}
 		out = append(out, some...)
 	}
@@ -58,16 +67,8 @@ func (k *Netlink) OtherRules() (out []OtherRule, err error) {
 // decodeOtherRule reads an RTM_NEWRULE of another program. ok is false for ours and
 // for those that the kernel makes itself.
 func decodeOtherRule(b []byte) (r OtherRule, ok bool, err error) {
-	h, err := decodeHeader(b)
-	if err != nil {
-		return OtherRule{}, false, err
-	}
-	f, known := familyOf(h.family)
-	if !known {
-		return OtherRule{}, false, nil
-	}
-	d := ruleDecoder{header: h, rule: Rule{Family: f, Table: int(h.table), Suppress: -1}}
-	if err := eachAttr(b[headerLen:], d.attr); err != nil {
+	d, known, err := openRule(b)
+	if err != nil || !known {
 		return OtherRule{}, false, err
 	}
 	selector, err := selectorOf(b)
@@ -75,7 +76,7 @@ func decodeOtherRule(b []byte) (r OtherRule, ok bool, err error) {
 		return OtherRule{}, false, err
 	}
 	r = OtherRule{
-		Family: f, Priority: d.rule.Priority, Suppress: d.rule.Suppress, Inverted: selector.inverted(),
+		Family: d.rule.Family, Priority: d.rule.Priority, Suppress: d.rule.Suppress, Inverted: selector.inverted(),
 		All: selector == Selector(make([]byte, selectorHead)),
 	}
 	r.Mark, r.Mask = selector.mark()
@@ -84,13 +85,13 @@ func decodeOtherRule(b []byte) (r OtherRule, ok bool, err error) {
 		text[0] = strings.TrimPrefix(text[0], "from all ")
 	}
 	switch {
-	case h.kind == nl.FR_ACT_TO_TBL:
+	case d.header.kind == nl.FR_ACT_TO_TBL:
 		r.Table = d.rule.Table
 		text = append(text, "lookup "+tableName(r.Table))
 		if r.Suppress >= 0 {
 			text = append(text, fmt.Sprintf("suppress_prefixlength %d", r.Suppress))
 		}
-	case h.kind == nl.FR_ACT_GOTO:
+	case d.header.kind == nl.FR_ACT_GOTO:
 		r.Goto = d.rule.Goto
 		text = append(text, fmt.Sprintf("goto %d", d.rule.Goto))
 	}

@@ -256,24 +256,16 @@ func (s Selector) word(kind uint16, value []byte) string {
 // decodeForeignRule reads an RTM_NEWRULE of another program. ok is false for rules
 // that do what they did without ours.
 func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err error) {
-	h, err := decodeHeader(b)
-	if err != nil {
+	d, known, err := openRule(b)
+	if err != nil || !known {
 		return ForeignRule{}, false, err
 	}
-	f, known := familyOf(h.family)
-	if !known {
-		return ForeignRule{}, false, nil
-	}
-	d := ruleDecoder{header: h, rule: Rule{Family: f, Table: int(h.table), Suppress: -1}}
-	if err := eachAttr(b[headerLen:], d.attr); err != nil {
-		return ForeignRule{}, false, err
-	}
-	r = ForeignRule{Family: f, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
+	r = ForeignRule{Family: d.rule.Family, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
 	if r.Selector, err = selectorOf(b); err != nil || d.protocol == lane.Protocol {
 		return ForeignRule{}, false, err
 	}
 	first := uint32(l.FirstPriority)
-	switch h.kind {
+	switch d.header.kind {
 	case nl.FR_ACT_TO_TBL:
 		ok = r.Table != MainTable && r.Table != unix.RT_TABLE_DEFAULT
 	case nl.FR_ACT_NOP:
@@ -285,23 +277,11 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 
 // ForeignRules returns the rules of other programs that ours have to heed, in the
 // kernel's order.
-func (k *Netlink) ForeignRules(l lane.Layout) (out []ForeignRule, err error) {
-	for _, f := range failover.Families {
-		var some []ForeignRule
-		req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
-		err := k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() { some = nil }, func(b []byte) error {
-			r, ok, err := decodeForeignRule(b, l)
-			if ok && r.Family == f {
-				some = append(some, r)
-			}
-			return err
-		})
-		if err != nil && err != unix.EAFNOSUPPORT {
-			return nil, fmt.Errorf("routing: read the %s rules of others: %w", f, err)
-		}
-		out = append(out, some...)
-	}
-	return out, nil
+func (k *Netlink) ForeignRules(l lane.Layout) ([]ForeignRule, error) {
+	return rulesBy(k, func(b []byte, f failover.Family) (ForeignRule, bool, error) {
+		r, ok, err := decodeForeignRule(b, l)
+		return r, ok && r.Family == f, err
+	})
 }
 
 // baseRules return our first rule in a family, or those that take its place while
