@@ -262,13 +262,13 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 // status returns a function that converts the present state for clients. The caller
 // runs it in its own goroutine: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
-	clock, total, last, kept, foreign := r.clock.fixed(), r.total, r.last, r.kept, r.foreign
+	clock, path, total, last, kept, foreign := r.clock.fixed(), r.path, r.total, r.last, r.kept, r.foreign
 	now, at := control.At(r.clock.today()), r.clock.now()
 	return func() *control.Status {
 		out := &control.Status{
 			Now: now, Software: r.software,
 			Daemon: control.Daemon{
-				PID: os.Getpid(), Since: control.At(clock(0)), Config: r.path, Generation: s.generation,
+				PID: os.Getpid(), Since: control.At(clock(0)), Config: path, Generation: s.generation,
 			},
 			SwitchesTotal: total,
 			LastSwitch:    kept,
