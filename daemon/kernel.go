@@ -31,8 +31,10 @@ type kernel struct {
 	mediumOf func(index int) Medium
 	// foreignRules are the rules of others that are used after our first one.
 	foreignRules []routing.ForeignRule
-	// otherRules are all rules of others.
+	// otherRules are all rules of others; proxied reports that some of them lead packets
+	// to a transparent proxy.
 	otherRules []routing.OtherRule
+	proxied    bool
 	// pins are host routes of others, read while an uplink is lost, and at the
 	// start; morePins reports that there are more than were read. pinsFor are the
 	// lost uplinks at the last reading.
@@ -252,7 +254,7 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 	}
 	k.found = nil
 	k.tuned = interfaces
-	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces)
+	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces, k.proxied)
 }
 
 // prepare installs the routes and leaves the rules as they are. Refusals are
@@ -358,6 +360,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	if err != nil {
 		return false, fmt.Errorf("daemon: read all rules of others: %w", err)
 	}
+	proxied, err := k.routes.Proxied(others)
+	if err != nil {
+		return false, fmt.Errorf("daemon: look for a transparent proxy: %w", err)
+	}
 	var pins []routing.Route
 	var more bool
 	if len(lost[0])+len(lost[1]) > 0 {
@@ -366,7 +372,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 		}
 	}
 	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
-		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others)
+		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others) || k.proxied != proxied
+	if k.proxied != proxied {
+		k.proxied, k.tuned = proxied, nil
+	}
 	k.foreignRules, k.otherRules = rules, others
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
 	k.readMedia(foreign)

@@ -70,6 +70,7 @@ type Routes interface {
 	Foreign(lane.Layout) ([]routing.Route, error)
 	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
 	OtherRules() ([]routing.OtherRule, error)
+	Proxied([]routing.OtherRule) (bool, error)
 	Pins() (pins []routing.Route, more bool, err error)
 }
 
@@ -87,7 +88,7 @@ type Packets interface {
 
 // Sysctls are the kernel's settings, or a test's.
 type Sysctls interface {
-	Set([]routing.Interface) ([]routing.Setting, error)
+	Set(uplinks []routing.Interface, proxied bool) ([]routing.Setting, error)
 	Strict(link string) bool
 }
 
