@@ -299,6 +299,16 @@ func (k *kernel) filter(table firewall.Table) error {
 	return nil
 }
 
+// lacks returns the differences between the kernel and the goal that was applied last.
+func (k *kernel) lacks() (ops []routing.Op, filter []string, err error) {
+	held, unread := k.routes.Read()
+	if unread == nil {
+		ops = routing.Plan(routing.Desired(k.goal), held)
+	}
+	filter, err = k.packets.Drift(k.table)
+	return ops, filter, errors.Join(unread, err)
+}
+
 // drift returns the differences between the kernel and the goal, without changing
 // the kernel.
 func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
