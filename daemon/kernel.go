@@ -249,7 +249,9 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	if len(names) == 0 {
 		return nil
 	}
-	adoption, err := k.packets.AdoptFlows(k.filterGoal(*g), lanes...)
+	filter := k.filterGoal(*g)
+	filter.Candidates = g.candidateAddresses()
+	adoption, err := k.packets.AdoptFlows(filter, lanes...)
 	native, plain := natives{}, plains{}
 	for i, name := range names {
 		native[name], plain[name] = bounded(adoption.Native[lanes[i]]), bounded(adoption.Plain[lanes[i]])
