@@ -279,7 +279,9 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	if len(names) == 0 {
 		return nil
 	}
-	adoption, err := k.packets.AdoptFlows(k.filterGoal(*g), lanes...)
+	filter := k.filterGoal(*g)
+	filter.Candidates = g.candidateAddresses()
+	adoption, err := k.packets.AdoptFlows(filter, lanes...)
 	native, plain := natives{}, plains{}
 	for i, name := range names {
 		native[name], plain[name] = bounded(adoption.Native[lanes[i]]), bounded(adoption.Plain[lanes[i]])
@@ -327,6 +329,16 @@ func (k *kernel) filter(table firewall.Table) error {
 	}
 	k.filtered = true
 	return nil
+}
+
+// lacks returns the differences between the kernel and the goal that was applied last.
+func (k *kernel) lacks() (ops []routing.Op, filter []string, err error) {
+	held, unread := k.remembered().Look()
+	if unread == nil {
+		ops = routing.Plan(routing.Desired(k.goal), held)
+	}
+	filter, err = k.packets.Drift(k.table)
+	return ops, filter, errors.Join(unread, err)
 }
 
 // drift returns the differences between the kernel and the goal, without changing

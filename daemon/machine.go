@@ -130,6 +130,6 @@ func (l *loop) mount(m Machine) {
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
-		anew: m.Anew,
+		anew: m.Anew, rested: -applyCredit,
 	}
 }
