@@ -95,10 +95,16 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 	}
 	for _, f := range failover.Families {
-		for _, a := range g.links.last[u.Name].elsewhere[f] {
+		last := g.links.last[u.Name]
+		if out.Source[f] = last.translated[f]; out.Source[f].IsValid() {
+			for _, a := range last.addresses[f] {
+				out.Links = append(out.Links, a.Masked())
+			}
+		}
+		for _, a := range last.elsewhere[f] {
 			out.Borrowed = append(out.Borrowed, a.Addr())
 		}
-		for _, a := range g.links.last[u.Name].sources(f) {
+		for _, a := range last.sources(f) {
 			out.Addresses = append(out.Addresses, a.Addr())
 			if f == failover.IPv6 {
 				out.Native6 = append(out.Native6, a.Masked())
@@ -207,7 +213,7 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	pair := g.pair(uplink, p.Policy)
 	// Sockets have no policy: they move with the default policy's sessions.
 	if pair.Policy == lane.DefaultPolicy {
-		for _, a := range g.links.last[uplink].addresses[f] {
+		for _, a := range g.links.last[uplink].exclusive(f) {
 			todo.addresses = append(todo.addresses, a.Addr())
 		}
 	}

@@ -194,7 +194,7 @@ func (l *loop) holdFlows(event failover.LinkChanged, purged bool) {
 		var others []string
 		then := misled{layout: g.layout, lapsed: l.setup.lanes.Uplinks[event.Uplink]}
 		for _, family := range failover.Families {
-			for _, a := range slices.Concat(before.Family[family].Addresses, event.Link.Family[family].Addresses) {
+			for _, a := range slices.Concat(before.Family[family].Own(), event.Link.Family[family].Own()) {
 				then.addresses = append(then.addresses, a.Addr())
 			}
 		}

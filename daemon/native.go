@@ -108,7 +108,7 @@ func (g goal) unadopted(all bool) (names []string, lanes []lane.Lane) {
 func (g goal) candidateAddresses() (out []netip.Addr) {
 	for _, c := range g.candidates {
 		for _, f := range g.links.links[c.Name].Family {
-			for _, a := range f.Addresses {
+			for _, a := range f.Own() {
 				out = append(out, a.Addr())
 			}
 		}

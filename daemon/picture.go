@@ -27,13 +27,26 @@ type remembered struct {
 	// own, if it never had one: an uplink that loses its own has not become the
 	// only one that carries the LAN's.
 	elsewhere [2][]netip.Prefix
+	// preferred is the source that its default route prefers, if it is none of
+	// addresses; translated is the one to which sources are translated, if masquerading
+	// chooses another one (see failover.FamilyLink.Preferred).
+	preferred  [2]netip.Prefix
+	translated [2]netip.Addr
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
 }
 
 // sources returns the source addresses that flows by the uplink may have.
 func (r remembered) sources(f failover.Family) []netip.Prefix {
-	return slices.Concat(r.addresses[f], r.elsewhere[f])
+	return slices.Concat(r.exclusive(f), r.elsewhere[f])
+}
+
+// exclusive returns those that are not borrowed from other devices.
+func (r remembered) exclusive(f failover.Family) []netip.Prefix {
+	if p := r.preferred[f]; p.IsValid() {
+		return slices.Concat([]netip.Prefix{p}, r.addresses[f])
+	}
+	return r.addresses[f]
 }
 
 func newPicture() picture {
@@ -60,16 +73,31 @@ func (p picture) set(uplink string, link failover.Link) {
 		last.name = link.Interface
 	}
 	for _, f := range failover.Families {
-		if a := link.Family[f].Addresses; len(a) > 0 {
-			last.addresses[f], last.elsewhere[f] = a, nil
-		} else if a := link.Family[f].Elsewhere; len(a) > 0 && len(last.addresses[f]) == 0 {
-			last.elsewhere[f] = a
-		}
+		last.setFamily(f, &link.Family[f])
 	}
 	if found := link.Family[failover.IPv6].Prefixes; len(found) > 0 {
 		last.prefixes = found
 	}
 	p.last[uplink] = last
+}
+
+// setFamily replaces what is known of the addresses in a family, as far as the link has
+// any.
+func (r *remembered) setFamily(f failover.Family, link *failover.FamilyLink) {
+	borrowed := link.Elsewhere
+	if preferred := len(link.Own()) - len(link.Addresses); preferred > 0 {
+		r.preferred[f], borrowed = borrowed[0], borrowed[1:]
+	} else if link.Offered() {
+		r.preferred[f] = netip.Prefix{}
+	}
+	if link.Offered() {
+		r.translated[f] = link.Preferred()
+	}
+	if len(link.Addresses) > 0 {
+		r.addresses[f], r.elsewhere[f] = link.Addresses, nil
+	} else if len(borrowed) > 0 && len(r.addresses[f]) == 0 {
+		r.elsewhere[f] = borrowed
+	}
 }
 
 // retain forgets uplinks that are no longer configured.

@@ -22,10 +22,13 @@ type FamilyLink struct {
 	// Addresses are the usable global ones with their prefix lengths, sorted:
 	// no link-local, tentative, failed, or deprecated ones.
 	Addresses []netip.Prefix
-	// Elsewhere are the addresses on devices of this machine that are no uplink's
-	// from which the kernel would choose a packet's source: only where the uplink
-	// itself has none. A provider that gives a link-local address alone and delegates
-	// a prefix to the LAN leaves it so.
+	// Elsewhere are addresses of this machine that are not among Addresses and that
+	// packets by the uplink have as their source. The first one is the preferred source of
+	// its default route (Shape.Source), where that is such an address: the provider may
+	// route a public block through a private network. Others are there only where the
+	// uplink has no address of its own: those from which the kernel chooses, on devices
+	// that are no uplink's. A provider that gives a link-local address alone and
+	// delegates a prefix to the LAN leaves it so.
 	Elsewhere []netip.Prefix
 	// Pending: the kernel is checking an address for duplicates (RFC 4862), which
 	// will be usable soon.
@@ -53,17 +56,49 @@ type FamilyLink struct {
 }
 
 // Sources are the addresses that packets by the uplink can have as their source,
-// the best first: its own, else those elsewhere.
+// the best first: a preferred one that is elsewhere, its own, else those elsewhere.
 func (f *FamilyLink) Sources() []netip.Prefix {
-	if len(f.Addresses) > 0 {
+	if len(f.Addresses) > 0 && len(f.Elsewhere) == 0 {
 		return f.Addresses
 	}
-	return f.Elsewhere
+	return slices.Concat(f.Elsewhere, f.Addresses)
+}
+
+// Own are the sources that are the uplink's own: those on its device, and a preferred one
+// that is elsewhere.
+func (f *FamilyLink) Own() []netip.Prefix {
+	if len(f.Elsewhere) > 0 && f.Elsewhere[0].Addr() == f.Shape.Source {
+		return slices.Concat(f.Elsewhere[:1], f.Addresses)
+	}
+	return f.Addresses
+}
+
+// Preferred returns the preferred source of the uplink's default route where the kernel
+// does not masquerade with it, since it is not on the uplink's device, or not
+// in the gateway's network as another address is; invalid where it does, or where the
+// route prefers none.
+func (f *FamilyLink) Preferred() netip.Addr {
+	source := f.Shape.Source
+	if !source.IsValid() {
+		return source
+	}
+	near := func(p netip.Prefix) bool { return p.Contains(f.Gateway) }
+	for _, p := range f.Addresses {
+		if p.Addr() == source && (near(p) || !slices.ContainsFunc(f.Addresses, near)) {
+			return netip.Addr{}
+		}
+	}
+	if !slices.ContainsFunc(f.Sources(), func(p netip.Prefix) bool { return p.Addr() == source }) {
+		return netip.Addr{}
+	}
+	return source
 }
 
 // Offered reports whether the family has all that a default route needs: a source
 // for the packets that take it, and a way.
-func (f *FamilyLink) Offered() bool { return len(f.Sources()) > 0 && f.hasWay() }
+func (f *FamilyLink) Offered() bool { return f.hasSource() && f.hasWay() }
+
+func (f *FamilyLink) hasSource() bool { return len(f.Addresses) > 0 || len(f.Elsewhere) > 0 }
 
 // hasWay reports whether the next hop is known, or none is needed.
 func (f *FamilyLink) hasWay() bool { return f.Gateway.IsValid() || f.PointToPoint }
@@ -78,7 +113,7 @@ func (l *Link) Routable(f Family) bool {
 // such a link, and an address that is renewed may be back in a moment.
 func (l *Link) Lapsed(f Family) bool {
 	family := &l.Family[f]
-	return l.Present && l.AdminUp && l.Carrier && len(family.Sources()) == 0 && family.hasWay()
+	return l.Present && l.AdminUp && l.Carrier && !family.hasSource() && family.hasWay()
 }
 
 // Equal reports whether two links are the same in all fields.

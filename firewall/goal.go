@@ -49,6 +49,12 @@ type Uplink struct {
 	// Borrowed are those of Addresses that are on other devices, since it has none of
 	// its own. They may leave by another uplink that does not translate them.
 	Borrowed []netip.Addr
+	// Source is, by family, the source that packets by this uplink should have where
+	// masquerading would choose another one: what is to be masqueraded is translated to it,
+	// except for what goes to Links, the networks of the interface's addresses. Invalid
+	// where the kernel's own choice is right.
+	Source [2]netip.Addr
+	Links  []netip.Prefix
 	// MarkArrivals gives packets that come in by this uplink its lane, so that strict
 	// reverse path filtering (RFC 3704) uses the uplink's own table. It requires
 	// src_valid_mark to be set on the interface.
@@ -184,6 +190,7 @@ func sortedUplinks(in []Uplink) []Uplink {
 		}
 		taken[u.Interface] = true
 		out[i].Native6 = distinct(ofFamily(u.Native6, failover.IPv6))
+		out[i].Links = slices.Concat(distinct(ofFamily(u.Links, failover.IPv4)), distinct(ofFamily(u.Links, failover.IPv6)))
 		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
 		out[i].Native4 = distinct(ofFamily(u.Native4, failover.IPv4))
 	}

@@ -258,17 +258,24 @@ func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
 }
 
 // othersAddresses returns the gateway's addresses on other uplinks, except those that
-// this uplink has too, and borrowed ones.
+// this uplink has too, borrowed ones, and preferred sources in a network that is native
+// here.
 func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	var out []netip.Prefix
 	for _, o := range b.Uplinks {
 		for _, a := range o.exclusive() {
-			if a.Is4() == (f == failover.IPv4) && o.Lane != u.Lane && !slices.Contains(u.Addresses, a) {
+			shared := slices.Contains(u.Addresses, a) || a == o.Source[f] && u.isNative(a)
+			if a.Is4() == (f == failover.IPv4) && o.Lane != u.Lane && !shared {
 				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 			}
 		}
 	}
 	return distinct(out)
+}
+
+// isNative reports whether an address is in a network that is native to the uplink.
+func (u Uplink) isNative(a netip.Addr) bool {
+	return slices.ContainsFunc(slices.Concat(u.Native4, u.Native6), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // nativeElsewhere returns the prefixes that are native to other uplinks and not to
@@ -308,25 +315,39 @@ func (b builder) snat(u Uplink) chain {
 	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
 	c.rules = append(append(c.rules, u.own(accept)...), u.exceptions(accept)...)
 	if u.SNAT {
-		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), masquerade))
+		c.rules = append(c.rules, u.translation(failover.IPv4, nfproto(failover.IPv4))...)
 	}
 	if p, ok := u.masqueraded6(); ok {
-		c.rules = append(c.rules, newRule(p, masquerade))
+		c.rules = append(c.rules, u.translation(failover.IPv6, p)...)
 	}
 	return c
 }
 
+// translation returns the rules that translate the sources that match: to the one that
+// the uplink's packets should have, or to the one that the kernel chooses.
+func (u Uplink) translation(f failover.Family, match piece) []rule {
+	to := u.Source[f]
+	if !to.IsValid() {
+		return []rule{newRule(match, masquerade)}
+	}
+	var out []rule
+	if near := ofFamily(u.Links, f); len(near) > 0 {
+		out = append(out, newRule(match, []address{ipDaddr, ip6Daddr}[f].in(near), masquerade))
+	}
+	return append(out, newRule(match, translateTo(to)))
+}
+
 // own returns the rules that apply a verdict to the uplink's own addresses where it
-// has several: masquerade takes one of them, whichever a socket was bound to.
+// has several: translation takes one of them, whichever a socket was bound to.
 func (u Uplink) own(verdict piece) []rule {
 	var out []rule
-	if own := ownAddresses(u, failover.IPv4); u.SNAT && len(own) > 1 {
+	if own := ownAddresses(u, failover.IPv4); u.SNAT && (len(own) > 1 || len(own) == 1 && u.Source[failover.IPv4].IsValid()) {
 		out = append(out, newRule(ipSaddr.in(own), verdict))
 	}
 	own := slices.DeleteFunc(ownAddresses(u, failover.IPv6), func(p netip.Prefix) bool {
 		return u.SNAT6 == Foreign && slices.ContainsFunc(u.Native6, func(q netip.Prefix) bool { return covers(q, p) })
 	})
-	if _, ok := u.masqueraded6(); ok && len(own) > 1 {
+	if _, ok := u.masqueraded6(); ok && (len(own) > 1 || len(own) == 1 && u.Source[failover.IPv6].IsValid()) {
 		out = append(out, newRule(ip6Saddr.in(own), verdict))
 	}
 	return out

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -50,6 +51,18 @@ func setCTMark(mask, value uint32) piece {
 		&expr.Ct{Key: expr.CtKeyMARK, Register: 1},
 		bitwise(^mask, value),
 		&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true},
+	}}
+}
+
+// translateTo replaces the packet's source.
+func translateTo(source netip.Addr) piece {
+	family, word := uint32(unix.NFPROTO_IPV4), "ip"
+	if source.Is6() {
+		family, word = unix.NFPROTO_IPV6, "ip6"
+	}
+	return piece{text: fmt.Sprintf("snat %s to %s", word, source), exprs: []expr.Any{
+		&expr.Immediate{Register: 1, Data: source.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: family, RegAddrMin: 1},
 	}}
 }
 

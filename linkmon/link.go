@@ -63,6 +63,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		return failover.FamilyLink{}
 	}
 	gw, withdrawn := f.gatewayIn(s, family)
+	lapsed := withdrawn && gw.lacksSource(s, f.memory[family].addresses)
 	gw = gw.withoutOwn(s, f.device.index).overridden(f.uplink.Route[family]).withSourceOf(s)
 	link := failover.FamilyLink{
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
@@ -75,10 +76,19 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		Uncarried:    gw.uncarried,
 		Prefixes:     sourcesOf(s.defaults, f.device, ipv6),
 	}
+	if lapsed && !f.uplink.Route[family].Shape.Source.IsValid() {
+		link.Addresses = nil // the kernel has no route by any of them
+		return link
+	}
+	if gw.known() && !s.isPort(f.device) {
+		link.Elsewhere = gw.preferredElsewhere(s, link.Addresses)
+	}
 	if len(link.Addresses) == 0 {
 		link.Pending = pending(s.addresses, f.device.index, ipv6)
 		if gw.known() && !s.isPort(f.device) {
-			link.Elsewhere = borrowed(s, ipv6, isUplink)
+			link.Elsewhere = append(link.Elsewhere, slices.DeleteFunc(borrowed(s, ipv6, isUplink), func(p netip.Prefix) bool {
+				return slices.Contains(link.Elsewhere, p)
+			})...)
 		}
 	}
 	return link
@@ -131,9 +141,7 @@ func (g gateway) overridden(o failover.Override) gateway {
 // kernel rejects routes with such a one.
 func (g gateway) withSourceOf(s state) gateway {
 	source := g.shape.Source
-	if !source.IsValid() || slices.ContainsFunc(s.addresses, func(a address) bool {
-		return a.prefix.Addr() == source && (a.flags&unix.IFA_F_TENTATIVE == 0 || a.flags&unix.IFA_F_OPTIMISTIC != 0)
-	}) {
+	if !source.IsValid() || s.has(source) {
 		return g
 	}
 	g.shape.Source = netip.Addr{}
@@ -143,6 +151,38 @@ func (g gateway) withSourceOf(s state) gateway {
 	}
 	g.uncarried = absent
 	return g
+}
+
+// lacksSource reports whether the preferred source was on another device, and is no
+// address of this machine now. The kernel deleted the route with it. The device's own
+// addresses, which it had then, are no replacement: packets never had them.
+func (g gateway) lacksSource(s state, own []netip.Prefix) bool {
+	source := g.shape.Source
+	on := func(p netip.Prefix) bool { return p.Addr() == source }
+	return source.IsValid() && !slices.ContainsFunc(own, on) && !s.has(source)
+}
+
+// has reports whether an address is this machine's, and may be a packet's source.
+func (s state) has(a netip.Addr) bool {
+	return slices.ContainsFunc(s.addresses, func(b address) bool {
+		return b.prefix.Addr() == a && (b.flags&unix.IFA_F_TENTATIVE == 0 || b.flags&unix.IFA_F_OPTIMISTIC != 0)
+	})
+}
+
+// preferredElsewhere returns the preferred source, if it is a global address of this
+// machine that is not among those of the device: traffic has it as its source, and the
+// provider may know no way back to any other one. It may be deprecated.
+func (g gateway) preferredElsewhere(s state, addresses []netip.Prefix) []netip.Prefix {
+	source := g.shape.Source
+	if !source.IsGlobalUnicast() || slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == source }) {
+		return nil
+	}
+	for _, a := range s.addresses {
+		if a.prefix.Addr() == source && a.flags&unix.IFA_F_DADFAILED == 0 {
+			return []netip.Prefix{a.prefix}
+		}
+	}
+	return nil
 }
 
 // gatewayFamilies returns the families whose gateway a neighbour is. It may be both:

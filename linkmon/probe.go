@@ -20,8 +20,8 @@ import (
 type Path struct {
 	// Target to ask, which is what the text of the probe's target means.
 	Target target.Target
-	// Link of the uplink: its device, its first source of the probe's family
-	// and its gateway are used.
+	// Link of the uplink: its device, its first source of the probe's family and
+	// its gateway are used.
 	Link failover.Link
 	// Mark is the packet mark of the uplink's lane, by which the uplink's own
 	// table routes the probe.
@@ -256,17 +256,22 @@ func newRequest(f failover.Family, path Path) (request, error) {
 		return request{}, errors.New("the interface is switched off")
 	case !path.Link.Carrier:
 		return request{}, errors.New("the interface has no carrier")
-	case len(family.Sources()) == 0:
+	}
+	sources := family.Sources()
+	if len(sources) == 0 {
 		return request{}, fmt.Errorf("the interface has no %s address", f)
+	}
+	if sources[0].Addr() == family.Shape.Source {
+		sources = sources[:1] // traffic has this one, whatever else there is
 	}
 	return request{
 		target:  path.Target,
 		to:      to,
-		source:  family.Sources()[0].Addr(),
+		source:  sources[0].Addr(),
 		device:  path.Link.Interface,
 		mark:    path.Mark,
 		index:   path.Link.Index,
-		sources: family.Sources(),
+		sources: sources,
 		wait:    path.LostAfter + lateAnswers,
 	}, nil
 }
