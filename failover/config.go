@@ -115,9 +115,20 @@ type Policy struct {
 	Name string
 	// Tiers, best first. The uplinks of one tier share the load by weight.
 	Tiers [][]Share
+	// Tiers6 are those of IPv6, with the same uplinks, where they differ; nil where they
+	// do not.
+	Tiers6 [][]Share
 	// Block blocks the policy's traffic when its own uplinks are gone; otherwise it
 	// may use those of the default policy.
 	Block bool
+}
+
+// TiersOf returns the tiers of a family, best first.
+func (p Policy) TiersOf(f Family) [][]Share {
+	if f == IPv6 && p.Tiers6 != nil {
+		return p.Tiers6
+	}
+	return p.Tiers
 }
 
 // Share is an uplink's part of a tier.

@@ -100,7 +100,7 @@ const (
 
 // rankCandidates lists the routable members of a policy in a family, best first.
 func (s *selector) rankCandidates(c *choice) []*candidate {
-	members := c.policy.members
+	members := c.policy.members[c.family]
 	all := make([]candidate, 0, len(members))
 	cs := make([]*candidate, 0, len(members))
 	for _, m := range members {

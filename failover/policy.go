@@ -5,9 +5,9 @@ import "slices"
 // policy is what the selector holds of one policy.
 type policy struct {
 	cfg Policy
-	// members are the uplinks that it may use, in order of preference. They follow
-	// from the configuration alone.
-	members []member
+	// members are, by family, the uplinks that it may use, in order of preference. They
+	// follow from the configuration alone. Both families have the same ones.
+	members [2][]member
 	family  [2]choice
 	// pin is the operator's switch.
 	pin override
@@ -20,7 +20,7 @@ type policy struct {
 
 // has reports whether an uplink is a member.
 func (pol *policy) has(uplink string) bool {
-	return slices.ContainsFunc(pol.members, func(m member) bool { return m.up.cfg.Name == uplink })
+	return slices.ContainsFunc(pol.members[IPv4], func(m member) bool { return m.up.cfg.Name == uplink })
 }
 
 // member is an uplink's place in a policy's order of preference.
@@ -101,9 +101,11 @@ func (s *selector) configure(cfg Config, us uplinks) {
 		s.policies = append(s.policies, pol)
 	}
 	for _, pol := range s.policies {
-		pol.members = us.members(nil, pol.cfg.Tiers, true)
-		if !pol.cfg.Block && pol != s.policies[0] {
-			pol.members = us.members(pol.members, s.policies[0].cfg.Tiers, false)
+		for _, f := range Families {
+			pol.members[f] = us.members(nil, pol.cfg.TiersOf(f), true)
+			if !pol.cfg.Block && pol != s.policies[0] {
+				pol.members[f] = us.members(pol.members[f], s.policies[0].cfg.TiersOf(f), false)
+			}
 		}
 	}
 	s.scheduleOverrideEnd()
@@ -139,7 +141,7 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 				// In the policy's order: in another one the first selection would take the
 				// rung for a new one, which is not protected as an adopted one is.
 				c.first = nil
-				for _, m := range pol.members {
+				for _, m := range pol.members[f] {
 					if slices.Contains(names, m.up.cfg.Name) {
 						c.first = append(c.first, m.share)
 					}

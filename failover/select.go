@@ -119,7 +119,7 @@ func (s *selector) updateLost(t *turn, c *choice) {
 		elsewhere = elsewhere && rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
 	}
 	var lost []string
-	for _, m := range c.policy.members {
+	for _, m := range c.policy.members[c.family] {
 		p, name := &m.up.paths[c.family], m.up.cfg.Name
 		if contains(c.first, name) {
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -257,12 +258,9 @@ func newRequest(f failover.Family, path Path) (request, error) {
 	case !path.Link.Carrier:
 		return request{}, errors.New("the interface has no carrier")
 	}
-	sources := family.Sources()
+	sources := sourcesTo(to, family)
 	if len(sources) == 0 {
 		return request{}, fmt.Errorf("the interface has no %s address", f)
-	}
-	if sources[0].Addr() == family.Shape.Source {
-		sources = sources[:1] // traffic has this one, whatever else there is
 	}
 	return request{
 		target:  path.Target,
@@ -274,6 +272,21 @@ func newRequest(f failover.Family, path Path) (request, error) {
 		sources: sources,
 		wait:    path.LostAfter + lateAnswers,
 	}, nil
+}
+
+// sourcesTo returns the sources that packets by the uplink to an address can have, the
+// best first: only the preferred one if there is such a one, whatever else there is,
+// except on the uplink's own link, to which its default route does not lead.
+func sourcesTo(to netip.Addr, link failover.FamilyLink) []netip.Prefix {
+	sources := link.Sources()
+	if len(sources) == 0 || sources[0].Addr() != link.Shape.Source {
+		return sources
+	}
+	near := slices.DeleteFunc(slices.Clone(link.Addresses), func(p netip.Prefix) bool { return !p.Contains(to.WithZone("")) })
+	if len(near) > 0 {
+		return near
+	}
+	return sources[:1]
 }
 
 // destination is the address to ask, with a zone where it is link-local. It is
