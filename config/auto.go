@@ -18,6 +18,24 @@ type DefaultRoute struct {
 	// Weight is the interface's share of a route that several interfaces of this metric
 	// share, 1 to 255; 0 for a route of its own.
 	Weight int
+	// Family has the interface's best route of each family. Where neither is told, Metric
+	// and Weight are those of both.
+	Family [2]Place
+}
+
+// Place is what determines an interface's place in one family's order.
+type Place struct {
+	// Held: the interface holds a default route of the family, or did when that was last
+	// seen. The other fields are that route's.
+	Held   bool `json:"held"`
+	Metric int  `json:"metric"`
+	// Preference is the router's own (RFC 4191): 0 high, 1 medium, 2 low.
+	Preference int `json:"preference"`
+	Weight     int `json:"weight"`
+}
+
+func (a Place) compare(b Place) int {
+	return cmp.Or(cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Preference, b.Preference), cmp.Compare(min(a.Weight, 1), min(b.Weight, 1)))
 }
 
 // Compare orders routes by metric, then those of one interface by its name. Those of a
@@ -36,7 +54,8 @@ func (a DefaultRoute) Compare(b DefaultRoute) int {
 // a name derived from its interface. An interface has the same name whatever
 // other routes there are, unless the names of two interfaces differ only in
 // special characters. Interfaces that share a default route share a tier of the
-// default policy in [Config.Engine], by the same weights.
+// default policy in [Config.Engine], by the same weights. That policy's order is, in each
+// family, the one of that family's routes.
 func (c *Config) Auto(routes []DefaultRoute) []Uplink {
 	interfaces := inOrder(routes)
 	names := autoNames(interfaces)
@@ -44,45 +63,55 @@ func (c *Config) Auto(routes []DefaultRoute) []Uplink {
 	for _, i := range interfaces[:min(len(interfaces), maxUplinks)] {
 		u := newUplink(c.Probe, c.Health)
 		u.Name, u.Interface = names[i], i
-		u.shared = sharedBy(routes, i)
+		u.place = [2]Place{placeOf(routes, i, failover.IPv4), placeOf(routes, i, failover.IPv6)}
 		list = append(list, u)
 	}
 	return list
 }
 
-// shared is an uplink's part of a default route that several share.
-type shared struct{ metric, weight int }
-
-// sharedBy returns an interface's part in its best route.
-func sharedBy(routes []DefaultRoute, name string) shared {
+// placeOf returns an interface's place in the order of a family: that of its best route.
+func placeOf(routes []DefaultRoute, name string, f failover.Family) Place {
 	var best *DefaultRoute
 	for i, r := range routes {
-		if r.Interface == name && (best == nil || r.Metric < best.Metric) {
+		switch {
+		case r.Interface != name:
+		case r.Family[f].Held:
+			return r.Family[f]
+		case best == nil || r.Metric < best.Metric:
 			best = &routes[i]
 		}
 	}
-	if best == nil || best.Weight == 0 {
-		return shared{}
+	if best == nil {
+		return Place{}
 	}
-	return shared{best.Metric, best.Weight}
+	return Place{Held: best.Family == [2]Place{}, Metric: best.Metric, Weight: best.Weight}
 }
 
 // autoTiers returns tiers of one uplink each, except that those which share a default
-// route share a tier.
-func autoTiers(uplinks []Uplink) [][]failover.Share {
+// route share a tier, in the order of a family's default routes. Uplinks without one
+// follow, in the order of the list.
+func autoTiers(uplinks []Uplink, f failover.Family) [][]failover.Share {
 	var tiers [][]failover.Share
-	tierOf := map[int]int{} // by metric
-	for _, u := range uplinks {
-		at, known := tierOf[u.shared.metric]
-		switch {
-		case u.shared.weight == 0:
-			tiers = append(tiers, []failover.Share{{Uplink: u.Name, Weight: 1}})
-		case known:
-			tiers[at] = append(tiers[at], failover.Share{Uplink: u.Name, Weight: u.shared.weight})
-		default:
-			tierOf[u.shared.metric] = len(tiers)
-			tiers = append(tiers, []failover.Share{{Uplink: u.Name, Weight: u.shared.weight}})
+	var before Place
+	for _, u := range slices.SortedStableFunc(slices.Values(uplinks), func(a, b Uplink) int {
+		switch x, y := a.place[f], b.place[f]; {
+		case x.Held && y.Held:
+			return x.compare(y)
+		case x.Held:
+			return -1
+		case y.Held:
+			return 1
 		}
+		return 0
+	}) {
+		place := u.place[f]
+		share := failover.Share{Uplink: u.Name, Weight: max(1, place.Weight)}
+		if n := len(tiers) - 1; n >= 0 && place.Weight > 0 && place.Held == before.Held && place.compare(before) == 0 {
+			tiers[n] = append(tiers[n], share)
+		} else {
+			tiers = append(tiers, []failover.Share{share})
+		}
+		before = place
 	}
 	return tiers
 }

@@ -71,8 +71,9 @@ type Uplink struct {
 	Route  [2]failover.Override
 	Probe  Probe
 	Health failover.Health
-	// shared is set by [Config.Auto] alone.
-	shared shared
+	// place is, by family, the one in the order of `uplinks: auto`, set by [Config.Auto]
+	// alone.
+	place [2]Place
 }
 
 // Gateway is the source of an uplink's next hop in one family: Addr if it is

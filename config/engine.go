@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"strings"
 
 	"swerve/failover"
@@ -24,13 +25,23 @@ func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 		e.Uplinks = append(e.Uplinks, u.engine(seen))
 	}
 	for _, p := range c.Policies {
-		tiers := p.Tiers
-		if len(tiers) == 0 {
-			tiers = autoTiers(uplinks)
-		}
-		e.Policies = append(e.Policies, failover.Policy{Name: p.Name, Tiers: tiers, Block: p.Block})
+		tiers, tiers6 := p.tiersOf(uplinks)
+		e.Policies = append(e.Policies, failover.Policy{Name: p.Name, Tiers: tiers, Tiers6: tiers6, Block: p.Block})
 	}
 	return e
+}
+
+// tiersOf returns the policy's tiers, and those of IPv6 where they differ: of a policy
+// without any, those of the order of `uplinks: auto`.
+func (p Policy) tiersOf(uplinks []Uplink) (tiers, tiers6 [][]failover.Share) {
+	if len(p.Tiers) > 0 {
+		return p.Tiers, nil
+	}
+	tiers, tiers6 = autoTiers(uplinks, failover.IPv4), autoTiers(uplinks, failover.IPv6)
+	if reflect.DeepEqual(tiers, tiers6) {
+		return tiers, nil
+	}
+	return tiers, tiers6
 }
 
 // Layout returns the bits of marks, and the numbers of tables and rules, that are

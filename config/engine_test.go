@@ -59,7 +59,7 @@ sessions: {on_down: keep}
 
 func TestEngineOfAuto(t *testing.T) {
 	c := Default()
-	uplinks := c.Auto([]DefaultRoute{{"wwan0", 700, 0}, {"eth0", 100, 0}})
+	uplinks := c.Auto([]DefaultRoute{{Interface: "wwan0", Metric: 700}, {Interface: "eth0", Metric: 100}})
 	e := c.Engine(uplinks, nil)
 	equal(t, "policies", e.Policies, []failover.Policy{
 		{Name: "default", Tiers: [][]failover.Share{{{Uplink: "eth0", Weight: 1}}, {{Uplink: "wwan0", Weight: 1}}}},
@@ -101,18 +101,18 @@ func TestAuto(t *testing.T) {
 		want   []string
 	}{
 		{"none", nil, nil},
-		{"by metric", []DefaultRoute{{"b", 200, 0}, {"a", 300, 0}, {"c", 0, 0}}, []string{"c c", "b b", "a a"}},
-		{"both families", []DefaultRoute{{"eth0", 1024, 0}, {"wan", 200, 0}, {"eth0", 100, 0}}, []string{"eth0 eth0", "wan wan"}},
-		{"equal metrics", []DefaultRoute{{"b", 0, 0}, {"a", 0, 0}}, []string{"a a", "b b"}},
+		{"by metric", []DefaultRoute{{Interface: "b", Metric: 200}, {Interface: "a", Metric: 300}, {Interface: "c", Metric: 0}}, []string{"c c", "b b", "a a"}},
+		{"both families", []DefaultRoute{{Interface: "eth0", Metric: 1024}, {Interface: "wan", Metric: 200}, {Interface: "eth0", Metric: 100}}, []string{"eth0 eth0", "wan wan"}},
+		{"equal metrics", []DefaultRoute{{Interface: "b", Metric: 0}, {Interface: "a", Metric: 0}}, []string{"a a", "b b"}},
 		{
-			"foreign characters", []DefaultRoute{{"eth0.100", 1, 0}, {"WAN_1", 2, 0}, {"4g", 3, 0}, {"ünet", 4, 0}},
+			"foreign characters", []DefaultRoute{{Interface: "eth0.100", Metric: 1}, {Interface: "WAN_1", Metric: 2}, {Interface: "4g", Metric: 3}, {Interface: "ünet", Metric: 4}},
 			[]string{"eth0-100 eth0.100", "wan-1 WAN_1", "if4g 4g"},
 		},
 		{
-			"the same name twice", []DefaultRoute{{"eth0.1", 1, 0}, {"eth0_1", 2, 0}, {"eth0-1", 3, 0}},
+			"the same name twice", []DefaultRoute{{Interface: "eth0.1", Metric: 1}, {Interface: "eth0_1", Metric: 2}, {Interface: "eth0-1", Metric: 3}},
 			[]string{"eth0-1-2 eth0.1", "eth0-1-3 eth0_1", "eth0-1 eth0-1"},
 		},
-		{"no uplink", []DefaultRoute{{"lo", 0, 0}, {"", 1, 0}}, nil},
+		{"no uplink", []DefaultRoute{{Interface: "lo", Metric: 0}, {Interface: "", Metric: 1}}, nil},
 	} {
 		var got []string
 		for _, u := range c.Auto(test.routes) {
@@ -130,7 +130,7 @@ func TestAuto(t *testing.T) {
 func TestAutoIsBounded(t *testing.T) {
 	var routes []DefaultRoute
 	for i := range 300 {
-		routes = append(routes, DefaultRoute{"x" + string(rune('A'+i%26)) + "_" + FormatDuration(time.Duration(i)), i, 0})
+		routes = append(routes, DefaultRoute{Interface: "x" + string(rune('A'+i%26)) + "_" + FormatDuration(time.Duration(i)), Metric: i})
 	}
 	list, names := Default().Auto(routes), map[string]bool{}
 	for _, u := range list {

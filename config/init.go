@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"swerve/failover"
 )
 
 // Init returns a configuration file for a machine with these default routes. It is
@@ -45,7 +47,7 @@ func writeUplink(b *strings.Builder, u Uplink) {
 
 // writeSharedTiers writes the default policy where uplinks share a default route.
 func writeSharedTiers(b *strings.Builder, uplinks []Uplink) {
-	tiers := autoTiers(uplinks)
+	tiers := autoTiers(uplinks, failover.IPv4)
 	if len(tiers) == len(uplinks) {
 		return
 	}

@@ -9,10 +9,10 @@ import (
 func TestInit(t *testing.T) {
 	for _, routes := range [][]DefaultRoute{
 		nil,
-		{{"eth0", 100, 0}},
-		{{"wwan0", 700, 0}, {"eth0.100", 100, 0}},
-		{{"wan0", 100, 3}, {"wan1", 100, 1}, {"wwan0", 700, 0}},
-		{{"on", 1, 0}, {"5", 2, 0}, {"null", 3, 0}, {"a#b", 4, 0}, {"0x1", 5, 0}, {"- x", 6, 0}, {`q"\`, 7, 0}, {"y", 8, 0}, {".inf", 9, 0}, {"~", 10, 0}, {"#", 11, 0}},
+		{{Interface: "eth0", Metric: 100}},
+		{{Interface: "wwan0", Metric: 700}, {Interface: "eth0.100", Metric: 100}},
+		{{Interface: "wan0", Metric: 100, Weight: 3}, {Interface: "wan1", Metric: 100, Weight: 1}, {Interface: "wwan0", Metric: 700}},
+		{{Interface: "on", Metric: 1}, {Interface: "5", Metric: 2}, {Interface: "null", Metric: 3}, {Interface: "a#b", Metric: 4}, {Interface: "0x1", Metric: 5}, {Interface: "- x", Metric: 6}, {Interface: `q"\`, Metric: 7}, {Interface: "y", Metric: 8}, {Interface: ".inf", Metric: 9}, {Interface: "~", Metric: 10}, {Interface: "#", Metric: 11}},
 	} {
 		c := good(t, string(Init(routes, nil)))
 		want := Default().Auto(routes)
@@ -22,7 +22,7 @@ func TestInit(t *testing.T) {
 		}
 		equal(t, "tiers", c.Policies[0].Tiers, Default().Engine(want, nil).Policies[0].Tiers)
 		for i := range c.Uplinks {
-			c.Uplinks[i].Line, want[i].shared = 0, shared{}
+			c.Uplinks[i].Line, want[i].place = 0, [2]Place{}
 			if want[i].IsMetered() {
 				want[i].Metered = MeteredYes
 			}
@@ -34,7 +34,7 @@ func TestInit(t *testing.T) {
 
 // TestInitComments: the commented lines are a good file too.
 func TestInitComments(t *testing.T) {
-	c := good(t, string(Init([]DefaultRoute{{"eth0", 1, 0}}, nil))+uncommented())
+	c := good(t, string(Init([]DefaultRoute{{Interface: "eth0", Metric: 1}}, nil))+uncommented())
 	equal(t, "health", c.Health, defaultHealth())
 	equal(t, "probe", c.Probe, defaultProbe())
 }

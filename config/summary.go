@@ -36,13 +36,14 @@ func (c *Config) writeOrder(b *strings.Builder, uplinks []Uplink) {
 		b.WriteString("uplinks: auto, the interfaces with a default route through which a target answers, in the order of their metrics\n")
 	}
 	for _, p := range c.Policies {
-		tiers := p.Tiers
-		if len(tiers) == 0 {
-			tiers = eachAlone(uplinks)
-		}
+		tiers, tiers6 := p.tiersOf(uplinks)
 		what := "order of preference"
 		if p.Name != DefaultPolicy {
 			what += " of policy " + p.Name
+		}
+		if tiers6 != nil {
+			fmt.Fprintf(b, "%s in IPv6: %s%s\n", what, orderText(tiers6), p.lastText())
+			what += " in IPv4"
 		}
 		if len(tiers) > 0 {
 			fmt.Fprintf(b, "%s: %s%s\n", what, orderText(tiers), p.lastText())

@@ -28,7 +28,7 @@ func TestSummary(t *testing.T) {
 		}
 		uplinks := c.Uplinks
 		if c.AutoUplinks {
-			uplinks = c.Auto([]DefaultRoute{{"wwan0", 0, 0}})
+			uplinks = c.Auto([]DefaultRoute{{Interface: "wwan0", Metric: 0}})
 		}
 		var b strings.Builder
 		if err := c.Summary(&b, uplinks, own, noneFound); err != nil {

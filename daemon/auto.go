@@ -45,6 +45,8 @@ type autoUplink struct {
 	// Weight is its share of a default route that several interfaces share, 0 for
 	// none.
 	Weight int `json:"weight,omitempty"`
+	// Family has the same for each family, of the best route that it last held there.
+	Family [2]config.Place `json:"family"`
 	// Last is the day on which it last held a default route, by the wall clock.
 	Last time.Time `json:"last"`
 }
@@ -86,10 +88,12 @@ func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 			continue
 		}
 		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
-		before, ok := best[d.Interface]
-		if !ok || metric < before.Metric || metric == before.Metric && d.Weight > before.Weight {
-			best[d.Interface] = config.DefaultRoute{Interface: d.Interface, Metric: metric, Weight: d.Weight}
+		r, ok := best[d.Interface]
+		if !ok || metric < r.Metric || metric == r.Metric && d.Weight > r.Weight {
+			r.Interface, r.Metric, r.Weight = d.Interface, metric, d.Weight
 		}
+		r.Family[d.Family] = config.Place{Held: true, Metric: metric, Preference: d.Preference, Weight: d.Weight}
+		best[d.Interface] = r
 	}
 	var out []config.DefaultRoute
 	for _, d := range now { // the hops of a shared route in its order
@@ -122,6 +126,11 @@ func refreshAuto(known []autoUplink, now []config.DefaultRoute, today time.Time)
 		switch {
 		case i >= 0:
 			a.Metric, a.Weight = now[i].Metric, now[i].Weight
+			for f, place := range now[i].Family {
+				if place.Held {
+					a.Family[f] = place
+				}
+			}
 			if age := today.Sub(a.Last); age < 0 || age >= autoFresh {
 				a.Last = storedTime(today)
 			}
@@ -153,7 +162,7 @@ func takeAuto(known []autoUplink, d config.DefaultRoute, now []config.DefaultRou
 		}
 		out = slices.Delete(out, oldest, oldest+1)
 	}
-	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Last: storedTime(today)}), true
+	return append(out, autoUplink{Interface: d.Interface, Metric: d.Metric, Weight: d.Weight, Family: d.Family, Last: storedTime(today)}), true
 }
 
 // autoUplinks returns the uplinks and the candidates of `uplinks: auto`.
@@ -163,7 +172,7 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 	}
 	var all []config.DefaultRoute
 	for _, a := range known {
-		all = append(all, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric, Weight: a.Weight})
+		all = append(all, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric, Weight: a.Weight, Family: a.Family})
 	}
 	for _, d := range now {
 		if !isKnown(d.Interface) {

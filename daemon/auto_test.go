@@ -300,3 +300,45 @@ func TestAutoSendsNoUnboundIPv6(t *testing.T) {
 		}
 	})
 }
+
+// What main prefers in each family carries in each, also after its IPv4 default was gone
+// for a moment, and after a restart.
+func TestAutoOrdersEachFamily(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		leads6 := func(device string, index int, metric uint32) linkmon.Default {
+			return linkmon.Default{Interface: device, Index: index, Family: failover.IPv6, Metric: metric, Preference: 1, Source: "ra"}
+		}
+		first := leads("eth0", 1, 100)
+		others := []linkmon.Default{leads("eth1", 2, 200), leads6("eth1", 2, 1224), leads6("eth0", 1, 2048)}
+		want := func(when string) {
+			t.Helper()
+			r.after(time.Minute)
+			for f, devices := range [2][]int{{1, 2}, {2, 1}} {
+				if got := r.Routes.Ladder(failover.Family(f), 5364); !slices.Equal(got, devices) {
+					t.Errorf("%s, %s: devices %v, want %v", when, failover.Family(f), got, devices)
+				}
+			}
+		}
+		r.net.setDefaults(append([]linkmon.Default{first}, others...)...)
+		r.start()
+		want("at the start")
+		if p := r.problem("order-by-family"); p == nil || !strings.Contains(p.Text, "in ipv4 eth0, then eth1; in ipv6 eth1, then eth0") {
+			t.Errorf("the problem: %+v", p)
+		}
+		if n := r.status().SwitchesTotal; n != 0 {
+			t.Errorf("%d switches", n)
+		}
+		r.net.setDefaults(others...)
+		want("without the first default")
+		r.net.setDefaults(append([]linkmon.Default{first}, others...)...)
+		want("with it again")
+		r.restart()
+		want("after a restart")
+		r.net.setDefaults(first, leads("eth1", 2, 200), leads6("eth0", 1, 1024), leads6("eth1", 2, 1224))
+		r.after(time.Minute)
+		r.wantLadder(1, 2)
+		if p := r.problem("order-by-family"); p != nil {
+			t.Errorf("one order, and the problem %+v", p)
+		}
+	})
+}

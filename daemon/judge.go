@@ -61,6 +61,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	}
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
+	out = append(out, s.orders(links)...)
 	return append(out, s.alikes(links, strict)...)
 }
 
@@ -252,40 +253,77 @@ func (s setup) refused(refusals []routing.Refusal) []control.Problem {
 func (s setup) unshared(links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, p := range s.engine.Policies {
-		for _, tier := range p.Tiers {
-			if words := unsharedBy(tier, links); len(words) > 0 {
-				out = append(out, control.Problem{
-					Code: "route-not-shared", Severity: control.Info, Object: p.Name,
-					Text: fmt.Sprintf("the default routes of uplinks that share a tier of %s do not agree on %s, so their common route says "+
-						"nothing of it; only a flow's first packet goes by that one", p.Name, strings.Join(words, ", ")),
-					Remedy: "write the same under route and route6 of these uplinks, where it matters",
-				})
-				break
+		var words []string
+		for _, f := range failover.Families {
+			for _, tier := range p.TiersOf(f) {
+				words = append(words, unsharedBy(tier, links, f)...)
 			}
 		}
+		if len(words) == 0 {
+			continue
+		}
+		slices.Sort(words)
+		out = append(out, control.Problem{
+			Code: "route-not-shared", Severity: control.Info, Object: p.Name,
+			Text: fmt.Sprintf("the default routes of uplinks that share a tier of %s do not agree on %s, so their common route says "+
+				"nothing of it; only a flow's first packet goes by that one", p.Name, strings.Join(slices.Compact(words), ", ")),
+			Remedy: "write the same under route and route6 of these uplinks, where it matters",
+		})
 	}
 	return out
 }
 
-// unsharedBy returns the attributes on which the routes of a tier's uplinks differ.
-func unsharedBy(tier []failover.Share, links map[string]failover.Link) []string {
+// unsharedBy returns the attributes on which the routes of a tier's uplinks differ in a
+// family.
+func unsharedBy(tier []failover.Share, links map[string]failover.Link, f failover.Family) []string {
 	var words []string
-	for _, f := range failover.Families {
-		var first *failover.Shape
-		for _, share := range tier {
-			link := links[share.Uplink]
-			if !link.Routable(f) {
-				continue
-			}
-			if first == nil {
-				first = &link.Family[f].Shape
-				continue
-			}
-			words = append(words, routing.Unshared(*first, link.Family[f].Shape)...)
+	var first *failover.Shape
+	for _, share := range tier {
+		link := links[share.Uplink]
+		if !link.Routable(f) {
+			continue
 		}
+		if first == nil {
+			first = &link.Family[f].Shape
+			continue
+		}
+		words = append(words, routing.Unshared(*first, link.Family[f].Shape)...)
 	}
-	slices.Sort(words)
-	return slices.Compact(words)
+	return words
+}
+
+// orders returns the problem of a default policy whose order differs by family, for the
+// uplinks that have both: main prefers one of them in IPv4 and another in IPv6.
+func (s setup) orders(links map[string]failover.Link) []control.Problem {
+	if len(s.engine.Policies) == 0 || s.engine.Policies[0].Tiers6 == nil {
+		return nil
+	}
+	var order [2]string
+	for _, f := range failover.Families {
+		var tiers []string
+		for _, tier := range s.engine.Policies[0].TiersOf(f) {
+			var names []string
+			for _, share := range tier {
+				link := links[share.Uplink]
+				if link.Family[failover.IPv4].Offered() && link.Family[failover.IPv6].Offered() {
+					names = append(names, share.Uplink)
+				}
+			}
+			if len(names) > 0 {
+				tiers = append(tiers, strings.Join(names, " and "))
+			}
+		}
+		order[f] = strings.Join(tiers, ", then ")
+	}
+	if order[failover.IPv4] == order[failover.IPv6] {
+		return nil
+	}
+	return []control.Problem{{
+		Code: "order-by-family", Severity: control.Info, Object: s.engine.Policies[0].Name,
+		Text: fmt.Sprintf("the default routes of this machine are in another order in each family, and so are the uplinks: in ipv4 %s; in ipv6 %s",
+			order[failover.IPv4], order[failover.IPv6]),
+		Remedy: "nothing, if that is meant; else give the default routes of both families metrics in one order, or name the uplinks in the configuration, whose order is for both",
+	}}
 }
 
 // ownGateways returns the problems of gateways that are addresses of this machine.

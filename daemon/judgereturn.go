@@ -34,11 +34,10 @@ func waitingProblems(s setup, view failover.View, clock control.Clock) []control
 	if !s.engine.Failback.Manual || !s.mayAct() || len(s.engine.Policies) == 0 || len(view.Policies) == 0 {
 		return nil
 	}
-	tiers := s.engine.Policies[0].Tiers
 	var waiting, families []string
 	var since control.Time
 	for _, f := range failover.Families {
-		names := waitingIn(tiers, view.Policies[0].Family[f], func(name string) bool {
+		names := waitingIn(s.engine.Policies[0].TiersOf(f), view.Policies[0].Family[f], func(name string) bool {
 			i := slices.IndexFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == name })
 			return i >= 0 && view.Uplinks[i].Enabled && view.Uplinks[i].Admin != "drained" &&
 				view.Uplinks[i].Family[f].State == failover.Up

@@ -116,6 +116,12 @@ func TestPreferredSource(t *testing.T) {
 			g := newGateway(t)
 			lan := g.transfer()
 			set(g)
+			script := g.do("plan", nil)
+			if !strings.Contains(script, "snat ip to "+preferred4) || !strings.Contains(script, "snat ip6 to "+preferred6) {
+				t.Errorf("the plan:\n%s", script)
+			}
+			g.sh(script)
+			g.do("teardown", nil)
 			p := g.start()
 			p.await("fiber carries", func(s *control.Status) bool { return allUp(s) && carried(s, "fiber") })
 			g.arrive(lan, "by fiber", servers, byFiber)
@@ -160,4 +166,57 @@ func TestPreferredSourceFollows(t *testing.T) {
 		ip -6 route replace default via 2001:db8:1::1 dev wan0 proto ra metric 1024 src ` + other6)
 	g.arrive(lan, "with another source", servers, [2]string{other4, other6})
 	p.await("fiber carries with another source", func(s *control.Status) bool { return carried(s, "fiber") })
+}
+
+// The default routes of main have another order in each family: at the start what main
+// prefers carries in each, and new sessions keep their sources, until an uplink fails.
+func TestAutoKeepsTheOrderOfEachFamily(t *testing.T) {
+	sources := map[string][2]string{"wan0": {"203.0.113.2", "2001:db8:1::2"}, "wan1": {"198.51.100.2", "2001:db8:2::2"}}
+	for _, tc := range []struct{ name, set, first4, first6 string }{
+		{"IPv6 by wan1", "ip -6 route replace default via 2001:db8:2::1 dev wan1 proto ra metric 1000", "wan0", "wan1"},
+		{"IPv4 by wan1", "ip -4 route add default via 198.51.100.1 dev wan1 proto dhcp metric 50", "wan1", "wan0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := newGateway(t)
+			_, err := g.isp.Run("sh", "-ec", "ip addr add 198.18.0.77/32 dev lo; ip addr add 2001:db8:77::1/128 dev lo nodad")
+			g.must(err)
+			g.sh(tc.set)
+			text := fmt.Sprintf("uplinks: auto\nprobe: {targets: [198.18.0.77, \"2001:db8:77::1\"]}\nfailback: {after: 0s, min_interval: 0s}\n"+
+				"control: {socket: %s, group: \"\"}\nstate: %s/state\n", g.socket(), g.folder)
+			g.must(os.WriteFile(g.config(), []byte(text), 0o600))
+			servers := [2]netip.AddrPort{g.mirror("198.18.0.77"), g.mirror("2001:db8:77::1")}
+			arrives := func(f int, by string) func() bool {
+				return func() bool {
+					s, err := dialFrom(t, g.ns, []string{"0.0.0.0", "::"}[f], servers[f])
+					return err == nil && s.seen() == sources[by][f]
+				}
+			}
+			for f, first := range []string{tc.first4, tc.first6} {
+				if !arrives(f, first)() {
+					t.Fatalf("the sessions of %s go another way before the start:\n%s", first, g.sh("ip route get 198.18.0.77; ip -6 route get 2001:db8:77::1; ip -6 route; ip -6 neigh"))
+				}
+			}
+			p := g.start()
+			p.await("each family's first carries", func(s *control.Status) bool {
+				return allUp(s) && len(s.Policies) == 1 && len(s.Policies[0].IPv4) == 1 && s.Policies[0].IPv4[0].Uplink == tc.first4 &&
+					len(s.Policies[0].IPv6) == 1 && s.Policies[0].IPv6[0].Uplink == tc.first6 && has(s, "order-by-family", "in ipv6 "+tc.first6+", then "+tc.first4)
+			})
+			for range 5 {
+				if !arrives(0, tc.first4)() || !arrives(1, tc.first6)() {
+					t.Errorf("new sessions have other sources:\n%s", g.picture())
+				}
+			}
+			if s, err := p.client.Status(t.Context()); err != nil || s.SwitchesTotal != 0 {
+				t.Errorf("traffic moved: %v, %+v", err, s)
+			}
+			g.hushOn(tc.first6, true)
+			g.eventually("IPv6 goes by the other one", arrives(1, tc.first4))
+			if !arrives(0, tc.first4)() {
+				t.Error("IPv4 moved as well")
+			}
+			g.hushOn(tc.first6, false)
+			p.await("both are up again", allUp)
+			g.eventually("IPv6 goes as before", arrives(1, tc.first6))
+		})
+	}
 }

@@ -73,7 +73,8 @@ func renamedPolicies(past, next []failover.Policy, uplinks map[string]string) ma
 		wanted := formerTiers(p.Tiers, uplinks)
 		for _, was := range past {
 			_, taken := valueIn(former, was.Name)
-			if !taken && !known(next, was.Name) && was.Block == p.Block && reflect.DeepEqual(was.Tiers, wanted) {
+			if !taken && !known(next, was.Name) && was.Block == p.Block && reflect.DeepEqual(was.Tiers, wanted) &&
+				reflect.DeepEqual(was.Tiers6, formerTiers(p.Tiers6, uplinks)) {
 				former[p.Name] = was.Name
 				break
 			}

@@ -58,8 +58,10 @@ func (g *gateway) mirror(address string) netip.AddrPort {
 			if err != nil {
 				return
 			}
+			ended := context.AfterFunc(g.t.Context(), func() { c.Close() }) // its client's end may be lost on the way
 			go func() {
 				defer c.Close()
+				defer ended()
 				for b := make([]byte, 1); ; {
 					if _, err := io.ReadFull(c, b); err != nil {
 						return

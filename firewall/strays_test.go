@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -206,4 +207,35 @@ func dialFromUDP(t *testing.T, ns *netns.NS, from, to string) (c net.Conn) {
 	})
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// Where masquerading would choose another source than the route prefers, sources are
+// translated to that one, except on the uplink's own link. By another uplink it is a
+// stray, unless that carries its network without NAT.
+func TestPreferredSourceOfAnUplink(t *testing.T) {
+	g := twoUplinks()
+	u := &g.Uplinks[0]
+	u.Addresses = nil
+	for _, a := range []string{"10.66.0.2", "198.51.77.9", "2001:db8:66::2", "2001:db8:77::9"} {
+		u.Addresses = append(u.Addresses, netip.MustParseAddr(a))
+	}
+	u.Source = [2]netip.Addr{netip.MustParseAddr("198.51.77.9"), netip.MustParseAddr("2001:db8:77::9")}
+	u.Links, u.Native6 = prefixes("10.66.0.0/30", "2001:db8:66::/64"), nil
+	for _, want := range []string{
+		"ip saddr { 10.66.0.2, 198.51.77.9 } accept",
+		"meta nfproto ipv4 ip daddr 10.66.0.0/30 masquerade\n    meta nfproto ipv4 snat ip to 198.51.77.9\n",
+		"meta nfproto ipv6 ip6 daddr 2001:db8:66::/64 masquerade\n    meta nfproto ipv6 snat ip6 to 2001:db8:77::9\n",
+	} {
+		if text := Ruleset(g).String(); !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	strays := func() string { return fmt.Sprint(builder{g.sorted()}.othersAddresses(g.Uplinks[1], failover.IPv4)) }
+	if got := strays(); !strings.Contains(got, "198.51.77.9") {
+		t.Errorf("strays by the other uplink: %s", got)
+	}
+	g.Uplinks[1].Native4 = prefixes("198.51.77.0/24")
+	if got := strays(); strings.Contains(got, "198.51.77.9") || !strings.Contains(got, "10.66.0.2") {
+		t.Errorf("strays by one that carries the network: %s", got)
+	}
 }

@@ -120,3 +120,89 @@ func TestPendingAddress(t *testing.T) {
 		}
 	}
 }
+
+// A preferred source that is on another device, or not usable on its own, comes before
+// what the device has; probes beyond the link have it, those on the link what is there.
+func TestPreferredElsewhere(t *testing.T) {
+	transfer, lo := on7("10.66.0.2/30", 0), address{index: 1, prefix: prefix("203.0.113.99/32")}
+	lan := address{index: 8, prefix: prefix("203.0.113.129/28")}
+	transfer6, lo6 := on7("2001:db8:66::2/64", 0), address{index: 1, prefix: prefix("2001:db8:99::9/128")}
+	far, near := addr("198.18.0.1"), addr("10.66.0.1")
+	far6, near6 := addr("2001:db8:ffff::1"), addr("2001:db8:66::1")
+	for _, tc := range []struct {
+		name      string
+		all       []address
+		to        netip.Addr
+		source    string // of the route
+		want      []string
+		asks      string // the source of a probe
+		translate bool
+	}{
+		{"on lo", []address{transfer, lo}, far, "203.0.113.99", []string{"203.0.113.99/32", "10.66.0.2/30"}, "203.0.113.99", true},
+		{"on lo, to the gateway", []address{transfer, lo}, near, "203.0.113.99", []string{"203.0.113.99/32", "10.66.0.2/30"}, "10.66.0.2", true},
+		{"on the LAN", []address{transfer, lan}, far, "203.0.113.129", []string{"203.0.113.129/28", "10.66.0.2/30"}, "203.0.113.129", true},
+		{"on the link", []address{transfer, lo}, far, "10.66.0.2", []string{"10.66.0.2/30"}, "10.66.0.2", false},
+		{"on the device, in no network of its own", []address{transfer, on7("203.0.113.99/32", 0)}, far, "203.0.113.99", []string{"203.0.113.99/32", "10.66.0.2/30"}, "203.0.113.99", true},
+		{"none", []address{transfer, lo}, far, "", []string{"10.66.0.2/30"}, "10.66.0.2", false},
+		{"no address of this machine", []address{transfer}, far, "203.0.113.99", []string{"10.66.0.2/30"}, "10.66.0.2", false},
+		{"the device has but a link-local one", []address{on7("169.254.3.4/16", 0), lo}, far, "203.0.113.99", []string{"203.0.113.99/32"}, "203.0.113.99", true},
+		{"a private one in place of none", []address{{index: 8, prefix: prefix("192.168.1.1/24")}}, far, "192.168.1.1", []string{"192.168.1.1/24"}, "192.168.1.1", true},
+		{"before what is borrowed", []address{lan, lo}, far, "203.0.113.129", []string{"203.0.113.129/28", "203.0.113.99/32"}, "203.0.113.129", true},
+		{"IPv6", []address{transfer6, lo6}, far6, "2001:db8:99::9", []string{"2001:db8:99::9/128", "2001:db8:66::2/64"}, "2001:db8:99::9", true},
+		{"IPv6 to the gateway", []address{transfer6, lo6}, near6, "2001:db8:99::9", []string{"2001:db8:99::9/128", "2001:db8:66::2/64"}, "2001:db8:66::2", true},
+		{"IPv6, the device's deprecated", []address{on7("2001:db8:66::2/64", unix.IFA_F_DEPRECATED), lo6}, far6, "2001:db8:99::9", []string{"2001:db8:99::9/128", "2001:db8:66::2/64"}, "2001:db8:99::9", true},
+		{"IPv6, itself deprecated", []address{transfer6, on7("2001:db8:66::7/64", unix.IFA_F_DEPRECATED)}, far6, "2001:db8:66::7", []string{"2001:db8:66::7/64", "2001:db8:66::2/64"}, "2001:db8:66::7", true},
+		{"IPv6 that is checked", []address{transfer6, {index: 1, prefix: lo6.prefix, flags: unix.IFA_F_TENTATIVE}}, far6, "2001:db8:99::9", []string{"2001:db8:66::2/64"}, "2001:db8:66::2", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := failover.FamilyOf(tc.to)
+			r := via4("10.66.0.1")
+			if f == failover.IPv6 {
+				r = via6("fe80::1")
+			}
+			if tc.source != "" {
+				r.shape.Source = addr(tc.source)
+			}
+			d := device{index: 7, name: "w0", flags: ethernet}
+			s := state{devices: []device{d, {index: 8, flags: ethernet}, {index: 1, flags: quiet}}, addresses: tc.all, defaults: []route{r}}
+			link := (&follower{uplink: Uplink{IPv6: true}, device: d}).linkIn(s, func(index int) bool { return index == 7 })
+			family := link.Family[f]
+			if got := texts(family.Sources()); !slices.Equal(got, tc.want) {
+				t.Errorf("sources %v, want %v", got, tc.want)
+			}
+			if got := sourcesTo(tc.to, family); got[0].Addr().String() != tc.asks {
+				t.Errorf("a probe has the source %v, want %s", got, tc.asks)
+			}
+			if got := family.Preferred(); got.IsValid() != tc.translate || tc.translate && got.String() != tc.source {
+				t.Errorf("sources are translated to %v", got)
+			}
+		})
+	}
+}
+
+// When a preferred source on another device disappears, and with it the route, the
+// device's own addresses are no replacement; they are where another route comes.
+func TestPreferredSourceLapses(t *testing.T) {
+	transfer, lo := on7("10.66.0.2/30", 0), address{index: 1, prefix: prefix("203.0.113.99/32")}
+	with := via4("10.66.0.1", func(r *route) { r.shape.Source = lo.prefix.Addr() })
+	d := device{index: 7, name: "w0", flags: ethernet}
+	f := &follower{device: d}
+	for _, step := range []struct {
+		name     string
+		all      []address
+		defaults []route
+		want     int // sources
+	}{
+		{"there", []address{transfer, lo}, []route{with}, 2},
+		{"gone with its route", []address{transfer}, nil, 0},
+		{"the address is back", []address{transfer, lo}, nil, 2},
+		{"gone again", []address{transfer}, nil, 0},
+		{"a route without it", []address{transfer}, []route{via4("10.66.0.1")}, 1},
+		{"which is withdrawn", []address{transfer}, nil, 1},
+	} {
+		link := f.linkIn(state{devices: []device{d}, addresses: step.all, defaults: step.defaults}, func(int) bool { return true })
+		if got := link.Family[failover.IPv4].Sources(); len(got) != step.want || !link.Family[failover.IPv4].Gateway.IsValid() {
+			t.Errorf("%s: sources %v by %v, want %d", step.name, got, link.Family[failover.IPv4].Gateway, step.want)
+		}
+	}
+}

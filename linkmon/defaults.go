@@ -15,6 +15,9 @@ type Default struct {
 	Family    failover.Family
 	// Metric of the interface's best default of the family; lower is better.
 	Metric uint32
+	// Preference is the router's own (RFC 4191), which decides between equal metrics: 0
+	// high, 1 medium, 2 low.
+	Preference int
 	// Tunnel: the device leads through another interface, as a VPN's does.
 	Tunnel bool
 	// Source names who made the route, as in [failover.FamilyLink].
@@ -60,13 +63,14 @@ func defaultsOf(s state) []Default {
 					weight = min(best.hop.weight, 255)
 				}
 				found = append(found, Default{
-					Interface: d.name,
-					Index:     d.index,
-					Family:    family,
-					Metric:    best.route.metric,
-					Tunnel:    d.tunnel(),
-					Source:    protocolName(best.route.protocol),
-					Weight:    weight,
+					Interface:  d.name,
+					Index:      d.index,
+					Family:     family,
+					Metric:     best.route.metric,
+					Preference: preferenceRank(best.route.preference),
+					Tunnel:     d.tunnel(),
+					Source:     protocolName(best.route.protocol),
+					Weight:     weight,
 				})
 			} else if encapsulates(s.defaults, d, family == failover.IPv6) {
 				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Encapsulates: true})
