@@ -220,7 +220,7 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	}
 	return move{
 		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
-		vain: g.links.last[uplink].name == "" && !g.wasOffered(uplink),
+		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink),
 	}
 }
 

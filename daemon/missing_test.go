@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 )
 
 // A reload tells the file that it took, also one that was not there at the start, and
@@ -44,6 +46,17 @@ func TestMissingUplinkMovesNothing(t *testing.T) {
 		r.after(5 * time.Second)
 		if moved := ofType(r.take(), control.EventSessions); len(moved) > 0 {
 			t.Errorf("told: %+v", moved)
+		}
+		r.change("eth2", func(l *line) {
+			l.link.Family[failover.IPv4].Gateway, l.link.Family[failover.IPv6].Gateway = netip.Addr{}, netip.Addr{}
+		})
+		if err := r.reload(twoUplinks[1:] + "  - {name: cable, interface: eth2}\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.until("cable is down", 5*time.Second, r.isIn("cable", control.Down))
+		r.after(5 * time.Second)
+		if moved := ofType(r.take(), control.EventSessions); len(moved) > 0 {
+			t.Errorf("told of one without a gateway: %+v", moved)
 		}
 		r.stop()
 		gone := r.net.lines["eth0"]
