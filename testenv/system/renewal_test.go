@@ -26,6 +26,7 @@ func TestRouteRenewals(t *testing.T) {
 		"metric":  "$del; sleep 0.1; $add metric 5",
 		"both":    "$del; ip route del default dev wan1 proto dhcp; sleep 0.3; $add",
 		"often":   "for i in 1 2 3 4 5 6 7 8 9 10; do $del; sleep 0.05; $add; done",
+		"altname": "ip link property add dev wan0 altname uplink-zero; sleep 0.3; ip link property del dev wan0 altname uplink-zero",
 		"IPv6":    "ip -6 route del default dev wan0; sleep 7",
 	} {
 		t.Run(name, func(t *testing.T) {
