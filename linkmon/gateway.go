@@ -36,6 +36,11 @@ import (
 //     another network: it has addresses, none of which it had before, and the
 //     gateway is in the network of none.
 //
+// An IPv6 default for one source (default from 2001:db8:1::/56 via …) gives a
+// gateway where there is none for any source: the uplink can live by that source,
+// and by what is masqueraded with an address of it. The package routing sees to
+// it that the packets of that source go on to take that route.
+//
 // Ignored are other tables (VRFs, wg-quick), the pairs of /1 routes that VPNs make
 // in place of a default, defaults for one TOS value, and hops that encapsulate.
 // Where those are in use, the configuration has to name the gateway.
@@ -53,6 +58,8 @@ type gateway struct {
 	// shape is what this route says of its packets, and uncarried what else it says.
 	shape     failover.Shape
 	uncarried string
+	// source is the one that this route is for, invalid for any.
+	source netip.Prefix
 }
 
 func (g gateway) known() bool { return g.from != "" }
@@ -76,6 +83,7 @@ func learn(defaults []route, d device, ipv6 bool) gateway {
 			from:         protocolName(best.route.protocol),
 			shape:        shape,
 			uncarried:    best.uncarried(d, ipv6),
+			source:       best.route.source,
 		}
 	case encapsulates(defaults, d, ipv6):
 		return gateway{uncarried: "it encapsulates packets (encap), so no gateway is learnt from it"}
@@ -117,6 +125,9 @@ func bestNextHop(defaults []route, d device, ipv6 bool) (routeHop, bool) {
 	}
 	if len(found) == 0 {
 		return routeHop{}, false
+	}
+	if plain := slices.DeleteFunc(slices.Clone(found), func(b routeHop) bool { return b.route.source.IsValid() }); len(plain) > 0 {
+		found = plain
 	}
 	return slices.MinFunc(found, compareHops), true
 }
@@ -244,4 +255,22 @@ func (m memory) moved(now []netip.Prefix) bool {
 	return len(now) > 0 && len(m.addresses) > 0 && !slices.ContainsFunc(now, func(p netip.Prefix) bool {
 		return slices.Contains(m.addresses, p) || p.Contains(m.gateway.addr)
 	})
+}
+
+// mostSources bounds the sources that are reported of a link.
+const mostSources = 64
+
+// sourcesOf returns the public sources for which a device has default routes, sorted.
+func sourcesOf(defaults []route, d device, ipv6 bool) []netip.Prefix {
+	var found []netip.Prefix
+	for _, r := range defaults {
+		if a := r.source.Addr(); r.source.IsValid() && a.IsGlobalUnicast() && !a.IsPrivate() && len(r.hopsOn(d, ipv6)) > 0 {
+			found = append(found, r.source.Masked())
+		}
+	}
+	slices.SortFunc(found, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	found = slices.Compact(found)
+	return found[:min(len(found), mostSources)]
 }

@@ -64,6 +64,8 @@ type route struct {
 	kind     uint8 // RTN_UNICAST and so on
 	tos      uint8
 	metric   uint32
+	// source is the one that an IPv6 route is for, invalid for any.
+	source netip.Prefix
 	// preference of the router that announced it, RFC 4191: 1 high, 0 medium, 3 low.
 	preference uint8
 	// shape is the same for all hops, except for the realm.
@@ -217,8 +219,9 @@ func decodeAddress(b []byte) (address, bool) {
 
 // routeHead is the fixed part of a route's message, with its true table.
 type routeHead struct {
-	family, length, tos, protocol, kind uint8
-	table                               uint32
+	family, length, sourceLength, tos, protocol, kind uint8
+
+	table uint32
 }
 
 // decodeRouteHead decodes what decides whether a route matters.
@@ -226,7 +229,7 @@ func decodeRouteHead(b []byte) (routeHead, bool) {
 	if len(b) < unix.SizeofRtMsg {
 		return routeHead{}, false
 	}
-	h := routeHead{family: b[0], length: b[1], tos: b[3], table: uint32(b[4]), protocol: b[5], kind: b[7]}
+	h := routeHead{family: b[0], length: b[1], sourceLength: b[2], tos: b[3], table: uint32(b[4]), protocol: b[5], kind: b[7]}
 	if h.family != unix.AF_INET && h.family != unix.AF_INET6 {
 		return routeHead{}, false
 	}
@@ -253,6 +256,8 @@ func decodeDefault(b []byte) (route, bool) {
 			single.index = int(number(value))
 		case unix.RTA_PRIORITY:
 			r.metric = number(value)
+		case unix.RTA_SRC:
+			r.source = netip.PrefixFrom(ip(value), int(h.sourceLength))
 		case unix.RTA_PREFSRC:
 			r.shape.Source = ip(value)
 		case unix.RTA_METRICS:

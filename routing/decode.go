@@ -135,6 +135,8 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 	switch kind {
 	case unix.RTA_DST:
 		d.route.Dst, err = decodePrefix(value, d.header.dstLen)
+	case unix.RTA_SRC:
+		d.route.Src, err = decodePrefix(value, d.header.srcLen)
 	case unix.RTA_TABLE:
 		n, err = decodeUint32(value)
 		d.route.Table = int(n)

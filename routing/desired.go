@@ -78,6 +78,7 @@ func (g Goal) rules(f failover.Family) []Rule {
 	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
+	out = append(out, g.sourceRules(f)...)
 	for _, u := range g.Uplinks {
 		out = append(out, g.laneRule(f, u.Lane))
 		out = append(out, g.fromRules(f, u)...)

@@ -27,6 +27,10 @@ type Slot struct {
 	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted, except for those that
 	// overrule pins in main.
 	Dst netip.Prefix
+	// Src is the source that an IPv6 route is for (RTA_SRC), invalid for any. It is
+	// invalid for all routes that are wanted. Among routes to the same destination
+	// those for a source come first, whatever their metrics.
+	Src netip.Prefix
 	// TOS is the type of service; 0 for all routes that are wanted.
 	TOS uint8
 	// Metric: lower is preferred. It is never 0 in IPv6.
@@ -117,6 +121,8 @@ func compareSlots(a, b Slot) int {
 		cmp.Compare(a.Dst.Bits(), b.Dst.Bits()),
 		cmp.Compare(a.Metric, b.Metric),
 		cmp.Compare(a.TOS, b.TOS),
+		a.Src.Addr().Compare(b.Src.Addr()),
+		cmp.Compare(a.Src.Bits(), b.Src.Bits()),
 	)
 }
 
@@ -153,6 +159,9 @@ func (r Route) where() string {
 		b.WriteString("default")
 	} else {
 		b.WriteString(r.Dst.String())
+	}
+	if r.Src.IsValid() {
+		b.WriteString(" from " + r.Src.String())
 	}
 	if r.TOS != 0 {
 		fmt.Fprintf(&b, " tos %#x", r.TOS)
