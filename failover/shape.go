@@ -38,6 +38,8 @@ const (
 	MetricRTOMin   = 13
 	MetricInitRwnd = 14
 	MetricQuickAck = 15
+	// MetricCongestion has a bit among those of the locked ones; its value is a name.
+	MetricCongestion = 16
 )
 
 // Override is the configured part of an uplink's [Shape] in one family.
@@ -93,14 +95,17 @@ func (s Shape) Shared(o Shape) Shape {
 			s.Metrics[n] = b
 		}
 	}
+	if s.Congestion != o.Congestion {
+		s.Congestion = ""
+	}
 	s.Metrics[MetricLock] = 0
+	if s.Congestion != "" {
+		s.Metrics[MetricLock] = locked & (1 << MetricCongestion)
+	}
 	for n, v := range s.Metrics {
 		if v != 0 {
 			s.Metrics[MetricLock] |= locked & (1 << n)
 		}
-	}
-	if s.Congestion != o.Congestion {
-		s.Congestion = ""
 	}
 	if s.Source != o.Source {
 		s.Source = netip.Addr{}

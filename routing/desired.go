@@ -28,10 +28,7 @@ func (g Goal) routes(f failover.Family) []Route {
 	taken := g.taken(f)
 	hops := g.ways(f)
 	for _, u := range g.Uplinks {
-		if hop, ok := hops[u.Lane]; ok {
-			table := g.Layout.Table(u.Lane)
-			out = append(out, fill(f, table, ahead(f, table, taken), [][]way{{hop}}, taken)...)
-		}
+		out = append(out, g.own(f, u.Lane, hops, taken)...)
 	}
 	out = append(out, g.overruling(f, hops, taken)...)
 	for _, p := range g.Policies {
@@ -46,6 +43,16 @@ func (g Goal) routes(f failover.Family) []Route {
 		}
 	}
 	return out
+}
+
+// own returns the route of an uplink's own table, or nothing if it is not routable.
+func (g Goal) own(f failover.Family, n lane.Lane, hops map[lane.Lane]way, taken map[Slot]bool) []Route {
+	hop, ok := hops[n]
+	if !ok {
+		return nil
+	}
+	table := g.Layout.Table(n)
+	return fill(f, table, ahead(f, table, taken), [][]way{{hop}}, taken)
 }
 
 // way is an uplink's next hop, and what routes by it say.
