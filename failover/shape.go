@@ -19,9 +19,21 @@ type Shape struct {
 	Congestion string
 	// Source is the preferred source address; invalid if not set.
 	Source netip.Addr
+	// Encap is the header that packets are put into. It has no part in a comparison of
+	// uplinks that share a route, where each has its own.
+	Encap Encap
 	// Realm is the IPv4 route's realm, with the source's in the upper half; 0 if
 	// none.
 	Realm uint32
+}
+
+// Encap is the encapsulation of a route's packets (a lightweight tunnel, ip-route(8)), as
+// the kernel describes it. The zero value is none.
+type Encap struct {
+	// Type is one of linux/lwtunnel.h, 0 for none.
+	Type uint16
+	// Data has the attributes that belong to the type, in the kernel's encoding.
+	Data string
 }
 
 // The numbers of the metrics that the code names. All others are copied unchanged.
@@ -106,6 +118,9 @@ func (s Shape) Shared(o Shape) Shape {
 		if v != 0 {
 			s.Metrics[MetricLock] |= locked & (1 << n)
 		}
+	}
+	if s.Encap != o.Encap {
+		s.Encap = Encap{}
 	}
 	if s.Source != o.Source {
 		s.Source = netip.Addr{}

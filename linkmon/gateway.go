@@ -42,7 +42,8 @@ import (
 // it that the packets of that source go on to take that route.
 //
 // Ignored are other tables (VRFs, wg-quick), the pairs of /1 routes that VPNs make
-// in place of a default, defaults for one TOS value, and hops that encapsulate.
+// in place of a default, defaults for one TOS value, and hops that encapsulate in a way
+// that the kernel does not tell in full (encap bpf).
 // Where those are in use, the configuration has to name the gateway.
 //
 // With the gateway comes the [failover.Shape] of its route, also where the
@@ -76,7 +77,7 @@ func learn(defaults []route, d device, ipv6 bool) gateway {
 	switch {
 	case ok:
 		shape := best.route.shape
-		shape.Realm = best.hop.realm
+		shape.Realm, shape.Encap = best.hop.realm, best.hop.encap
 		return gateway{
 			addr:         best.hop.gateway,
 			pointToPoint: !best.hop.gateway.IsValid(),
@@ -86,7 +87,7 @@ func learn(defaults []route, d device, ipv6 bool) gateway {
 			source:       best.route.source,
 		}
 	case encapsulates(defaults, d, ipv6):
-		return gateway{uncarried: "it encapsulates packets (encap), so no gateway is learnt from it"}
+		return gateway{uncarried: "it encapsulates packets by a program (encap bpf), so no gateway is learnt from it"}
 	case d.flags&unix.IFF_POINTOPOINT != 0:
 		return gateway{pointToPoint: true, from: "device"}
 	}
@@ -149,7 +150,7 @@ func (r route) hopsOn(d device, ipv6 bool) (found []hop) {
 // usableOn reports whether a gateway of the family can be learnt from a hop.
 func (h hop) usableOn(d device, ipv6 bool) bool {
 	switch {
-	case h.encap:
+	case h.encap.Type == unix.LWTUNNEL_ENCAP_BPF:
 		return false
 	case !h.gateway.IsValid():
 		return d.needsNoGateway()
@@ -157,10 +158,11 @@ func (h hop) usableOn(d device, ipv6 bool) bool {
 	return h.gateway.Is6() || !ipv6
 }
 
-// encapsulates reports whether a default by the device encapsulates its packets.
+// encapsulates reports whether a default by the device encapsulates its packets in a way
+// that our routes cannot.
 func encapsulates(defaults []route, d device, ipv6 bool) bool {
 	return slices.ContainsFunc(defaults, func(r route) bool {
-		return r.ipv6 == ipv6 && slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == d.index && h.encap })
+		return r.ipv6 == ipv6 && slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == d.index && h.encap.Type == unix.LWTUNNEL_ENCAP_BPF })
 	})
 }
 
@@ -172,6 +174,9 @@ func (b routeHop) uncarried(d device, ipv6 bool) string {
 	}
 	for _, n := range b.route.unknown {
 		all = append(all, fmt.Sprintf("its metric number %d is not known to this version", n))
+	}
+	for _, n := range b.hop.unknown {
+		all = append(all, fmt.Sprintf("its attribute number %d is not known to this version", n))
 	}
 	return strings.Join(all, "; ")
 }

@@ -87,8 +87,10 @@ type hop struct {
 	weight int
 	// realm of an IPv4 route, 0 for none.
 	realm uint32
-	// encap: packets are put into a tunnel header (RTA_ENCAP).
-	encap bool
+	// encap is the tunnel header that packets are put into (RTA_ENCAP).
+	encap failover.Encap
+	// unknown has the numbers of attributes that this version does not know.
+	unknown []uint16
 }
 
 // neighbor is one entry of the neighbour table.
@@ -294,6 +296,12 @@ func (r *route) addMetrics(b []byte) {
 	}
 }
 
+// harmless are the attributes of a route that no packet feels, or that are decoded
+// elsewhere: what kernels say of routes up to Linux 6.18.
+var harmless = [...]uint16{
+	unix.RTA_DST, unix.RTA_IIF, unix.RTA_CACHEINFO, unix.RTA_TABLE, unix.RTA_MFC_STATS, unix.RTA_EXPIRES, unix.RTA_PAD,
+}
+
 // add decodes an attribute that a route of one hop and each hop of several may have.
 func (h *hop) add(kind uint16, value []byte) {
 	switch kind {
@@ -304,7 +312,15 @@ func (h *hop) add(kind uint16, value []byte) {
 	case unix.RTA_FLOW:
 		h.realm = number(value)
 	case unix.RTA_ENCAP_TYPE:
-		h.encap = true
+		if len(value) >= 2 {
+			h.encap.Type = binary.NativeEndian.Uint16(value)
+		}
+	case unix.RTA_ENCAP:
+		h.encap.Data = string(value)
+	default:
+		if !slices.Contains(harmless[:], kind) {
+			h.unknown = append(h.unknown, kind)
+		}
 	}
 }
 

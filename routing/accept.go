@@ -50,9 +50,10 @@ func aspects(s failover.Shape) []aspect {
 	return out
 }
 
-// shapeOf returns the shape of the aspects for which keep returns true, and the texts
+// shapeOf returns least with the aspects for which keep returns true, and the texts
 // of the others.
-func shapeOf(all []aspect, keep func(i int) bool) (s failover.Shape, without []string) {
+func shapeOf(least failover.Shape, all []aspect, keep func(i int) bool) (s failover.Shape, without []string) {
+	s = least
 	for i, a := range all {
 		if keep(i) {
 			a.add(&s)
@@ -91,31 +92,32 @@ func (g Goal) accepted(k Kernel, r Refusal, held State) (failover.Shape, []strin
 		return failover.Shape{}, nil
 	}
 	t := trial{kernel: k, route: func(s failover.Shape) Route { return own(s)[0] }, held: held.Routes}
-	all := aspects(g.Uplinks[in].Family[r.Family].Shape)
+	full := g.Uplinks[in].Family[r.Family].Shape
+	all, least := aspects(full), failover.Shape{Encap: full.Encap} // without it packets would go elsewhere
 	parts := make([]bool, len(all))
 	kept := func(i int) bool { return parts[i] }
 	for i, a := range all {
 		parts[i] = slices.ContainsFunc(held.Routes, func(h Route) bool { return h.Slot == t.route(failover.Shape{}).Slot && h.has(a) })
 	}
-	if s, _ := shapeOf(all, kept); !t.holds(s) {
+	if s, _ := shapeOf(least, all, kept); !t.holds(s) {
 		for i := range all {
-			if s, without := shapeOf(all, func(j int) bool { return j != i }); t.takes(s) {
+			if s, without := shapeOf(least, all, func(j int) bool { return j != i }); t.takes(s) {
 				return s, without
 			}
 		}
 		clear(parts)
-		if !t.takes(failover.Shape{}) {
+		if !t.takes(least) {
 			return failover.Shape{}, nil
 		}
 	}
 	for i := range all {
 		if !parts[i] {
 			parts[i] = true
-			s, _ := shapeOf(all, kept)
+			s, _ := shapeOf(least, all, kept)
 			parts[i] = t.takes(s)
 		}
 	}
-	return shapeOf(all, kept)
+	return shapeOf(least, all, kept)
 }
 
 // has reports whether a route of one hop has an attribute.

@@ -70,9 +70,10 @@ func (g Goal) ways(f failover.Family) map[lane.Lane]way {
 			continue
 		}
 		w := way{shape: p.Shape}
-		w.shape.Realm = 0
+		w.shape.Realm, w.shape.Encap = 0, failover.Encap{}
 		w.Hop = Hop{
 			Device: u.Interface, Index: u.Index, Gateway: p.Gateway, OnLink: p.Gateway.IsValid(), Weight: 1, Realm: p.Shape.Realm,
+			Encap: p.Shape.Encap,
 		}
 		ways[u.Lane] = w
 	}

@@ -148,6 +148,10 @@ func (h Hop) attrs(f failover.Family) (b []byte) {
 	if h.Realm != 0 {
 		b = appendAttr(b, unix.RTA_FLOW, binary.NativeEndian.AppendUint32(nil, h.Realm))
 	}
+	if h.Encap.Type != 0 {
+		b = appendAttr(b, unix.RTA_ENCAP_TYPE, binary.NativeEndian.AppendUint16(nil, h.Encap.Type))
+		b = appendAttr(b, unix.RTA_ENCAP|unix.NLA_F_NESTED, []byte(h.Encap.Data))
+	}
 	return b
 }
 

@@ -71,8 +71,8 @@ type Route struct {
 	Type     Type
 	// Hops of a unicast route, sorted by device; several share the load.
 	Hops []Hop
-	// Shape is what the route says of the packets that take it; its Realm is unused,
-	// since each hop has its own.
+	// Shape is what the route says of the packets that take it; its Realm and Encap
+	// are unused, since each hop has its own.
 	Shape failover.Shape
 	// object is the number of the nexthop object that a route of others uses.
 	object uint32
@@ -94,6 +94,8 @@ type Hop struct {
 	Weight int
 	// Realm of a hop of IPv4; 0 for none.
 	Realm uint32
+	// Encap is the header that packets are put into.
+	Encap failover.Encap
 }
 
 // key returns the part of a hop that the kernel knows.
@@ -104,7 +106,7 @@ func (h Hop) key() Hop {
 
 func compareHops(a, b Hop) int {
 	return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Weight, b.Weight),
-		cmp.Compare(a.Realm, b.Realm))
+		cmp.Compare(a.Realm, b.Realm), cmp.Compare(a.Encap.Type, b.Encap.Type), cmp.Compare(a.Encap.Data, b.Encap.Data))
 }
 
 // sameAs reports whether both routes have the same effect in the same slot.
@@ -204,6 +206,7 @@ func (h Hop) text(f failover.Family) string {
 	if h.Realm != 0 {
 		b.WriteString(" realm " + realmText(h.Realm))
 	}
+	b.WriteString(encapText(h.Encap))
 	return b.String()
 }
 
