@@ -61,7 +61,7 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 		if g.TooManySources(f) {
 			out = append(out, control.Problem{
 				Code: "sources-full", Severity: control.Warning, Object: f.String(),
-				Text: fmt.Sprintf("main has %s default routes for more than %d sources: packets of the rest go by the ladder of policy default",
+				Text: fmt.Sprintf("main has %s default routes for more than %d sources or TOS values: packets of the rest go by the ladder of policy default",
 					f, routing.MaxSources),
 				Remedy: "give larger prefixes in these routes",
 			})
@@ -87,19 +87,23 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 	return out
 }
 
-// foreignSources returns the problems of other programs' default routes for a source
-// that stay in force, one for each device.
+// foreignSources returns the problems of other programs' default routes for a source or
+// a TOS value that stay in force, one for each device.
 func foreignSources(g routing.Goal) []control.Problem {
 	var out []control.Problem
-	for _, r := range g.ForeignSources(failover.IPv6) {
+	for _, r := range slices.Concat(g.ForeignSources(failover.IPv4), g.ForeignSources(failover.IPv6)) {
 		object := cmp.Or(device(r), r.Type.String())
+		what := r.Src.String()
+		if !r.Src.IsValid() {
+			what = fmt.Sprintf("TOS %#x", r.TOS)
+		}
 		if n := len(out); n > 0 && out[n-1].Object == object {
-			out[n-1].Text += ", " + r.Src.String()
+			out[n-1].Text += ", " + what
 			continue
 		}
 		out = append(out, control.Problem{
 			Code: "foreign-default", Severity: control.Info, Object: object,
-			Text:   fmt.Sprintf("%s has default routes in main for sources of their own, so what policy default has from there goes by it: %s", object, r.Src),
+			Text:   fmt.Sprintf("%s has default routes in main for some packets alone, so what policy default has of them goes by it: %s", object, what),
 			Remedy: "nothing, if that is a VPN that should carry it; else delete these routes, or set kernel.foreign_defaults: overrule",
 		})
 	}

@@ -17,20 +17,42 @@ import (
 // just before that policy's leads packets with that source to main. The rule is
 // absent while main's route uses an uplink that new flows avoid: they take the
 // ladder, and are masqueraded where their source is foreign.
+//
+// A default route of IPv4 may be for one type of service (default tos 0x10 via …).
+// It is treated in the same way.
 
-// MaxSources bounds the sources that have a rule.
+// part is the packets that a default route is for: those of a source, or with a
+// TOS.
+type part struct {
+	src netip.Prefix
+	tos uint8
+}
+
+// rule returns a rule for the part, by which a table is looked up.
+func (p part) rule(f failover.Family, priority, table int) Rule {
+	r := Rule{From: p.src, Table: table, Suppress: -1}
+	if p.tos != 0 {
+		head := make([]byte, selectorHead)
+		head[0] = p.tos
+		r.Selector = Selector(head)
+	}
+	return rule(f, priority, r)
+}
+
+// MaxSources bounds the sources and TOS values that have a rule.
 const MaxSources = 64
 
-// sourced returns the best default route in main of each source, in the order of
-// the sources.
+// sourced returns the best default route in main for each source or TOS value, in the
+// order of these.
 func (g Goal) sourced(f failover.Family) []Route {
-	best := make(map[netip.Prefix]Route)
+	best := make(map[part]Route)
 	for _, r := range g.Foreign {
-		if r.Family != f || r.Table != MainTable || r.Dst != anywhere(f) || r.Protocol == lane.Protocol || !r.Src.IsValid() || r.Type == throw {
+		if r.Family != f || r.Table != MainTable || r.Dst != anywhere(f) || r.Protocol == lane.Protocol || r.Type == throw {
 			continue
 		}
-		if b, ok := best[r.Src]; !ok || r.Metric < b.Metric {
-			best[r.Src] = r
+		p := part{r.Src, r.TOS}
+		if b, ok := best[p]; p != (part{}) && (!ok || r.Metric < b.Metric) {
+			best[p] = r
 		}
 	}
 	out := make([]Route, 0, len(best))
@@ -38,12 +60,12 @@ func (g Goal) sourced(f failover.Family) []Route {
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b Route) int {
-		return cmp.Or(a.Src.Addr().Compare(b.Src.Addr()), cmp.Compare(a.Src.Bits(), b.Src.Bits()))
+		return cmp.Or(a.Src.Addr().Compare(b.Src.Addr()), cmp.Compare(a.Src.Bits(), b.Src.Bits()), cmp.Compare(a.TOS, b.TOS))
 	})
 	return out
 }
 
-// stays reports whether main decides about a route's source.
+// stays reports whether main decides about a route's packets.
 func (g Goal) stays(f failover.Family, r Route) bool {
 	if !g.onUplink(r) {
 		return g.KeepForeign
@@ -55,8 +77,7 @@ func (g Goal) stays(f failover.Family, r Route) bool {
 	})
 }
 
-// sourceRules lead packets of the sources that main decides about to main. A
-// source inside of one of these about which main does not decide is led to the
+// sourceRules lead the packets that main decides about to main. A source inside of one of these about which main does not decide is led to the
 // ladder before.
 func (g Goal) sourceRules(f failover.Family) []Rule {
 	var out []Rule
@@ -66,26 +87,26 @@ func (g Goal) sourceRules(f failover.Family) []Rule {
 		case !g.stays(f, r):
 			left = append(left, r.Src)
 		case len(out) < MaxSources:
-			out = append(out, rule(f, g.mainAgain(f), Rule{From: r.Src, Table: MainTable, Suppress: -1}))
+			out = append(out, part{r.Src, r.TOS}.rule(f, g.mainAgain(f), MainTable))
 		}
 	}
 	for _, p := range left {
 		inside := slices.ContainsFunc(out, func(r Rule) bool {
-			return r.Table == MainTable && r.From.Bits() < p.Bits() && r.From.Contains(p.Addr())
+			return r.Table == MainTable && r.From.IsValid() && r.From.Bits() < p.Bits() && r.From.Contains(p.Addr())
 		})
 		if inside && len(out) < 2*MaxSources {
-			out = append(out, rule(f, g.mainAgain(f), Rule{From: p, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1}))
+			out = append(out, part{src: p}.rule(f, g.mainAgain(f), g.Layout.Table(lane.DefaultPolicy)))
 		}
 	}
 	return out
 }
 
-// ForeignSources returns the default routes for a source, by none of our uplinks, that
+// ForeignSources returns the default routes for a source or a TOS value, by none of our uplinks, that
 // stay in force for the default policy.
 func (g Goal) ForeignSources(f failover.Family) []Route {
 	return slices.DeleteFunc(g.sourced(f), func(r Route) bool { return g.onUplink(r) || !g.stays(f, r) })
 }
 
-// TooManySources reports whether main has default routes for more sources than have a
-// rule.
+// TooManySources reports whether main has default routes for more sources and TOS values
+// than have a rule.
 func (g Goal) TooManySources(f failover.Family) bool { return len(g.sourced(f)) > MaxSources }

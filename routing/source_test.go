@@ -171,3 +171,30 @@ func TestSourceIntruderAndPin(t *testing.T) {
 	l.sh(Op{Action: DeleteRoute, Route: intruders[0]}.String()) // the command of the problem's remedy
 	l.want("without it")
 }
+
+// A default for one TOS value decides for its packets as before.
+func TestTOSInTheKernel(t *testing.T) {
+	l := newSourcesLab(t)
+	l.sh("ip -4 route add default tos 0x10 via 198.51.100.1 dev wan1")
+	way := func(want string) {
+		t.Helper()
+		if got := l.way(failover.IPv4, "tos 0x10"); got != want {
+			t.Errorf("it goes by %s, want %s\n%s", got, want, l.ours())
+		}
+		if got := l.way(failover.IPv4, ""); got != "wan0" {
+			t.Errorf("without a TOS it goes by %s", got)
+		}
+	}
+	way("wan1")
+	l.follow()
+	way("wan1")
+	l.goal.Uplinks[1].Family[failover.IPv4].Lost = true
+	l.follow()
+	way("wan0")
+	if left := Plan(Desired(l.goal), State{Routes: Desired(l.goal).Routes, Rules: Desired(l.goal).Rules}); len(left) != 0 {
+		t.Error(lines(left))
+	}
+	if rule := (part{tos: 0x10}).rule(failover.IPv4, 32764, MainTable).String(); rule != "pref 32764 tos 0x10 lookup main protocol 83" {
+		t.Errorf("rule %q", rule)
+	}
+}
