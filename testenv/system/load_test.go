@@ -59,29 +59,35 @@ func TestLoads(t *testing.T) {
 		t.Run(map[bool]string{false: "upload", true: "download"}[download], func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, anyLatency)
-				if *loads == 0 {
-					g.fill(ramp{2 * time.Second, "cubic", 8, 0}, download, 10*time.Second, failover.Families[:]...)
-				} else {
-					for _, r := range ramps() {
-						g.fill(r, download, time.Duration(r.part*float64(*loads/5)), failover.Families[:]...)
-					}
-				}
-				g.heldOn()
+				g.load(download, failover.Families[:]...)
 			})
 		})
 	}
 }
 
 // Without IPv6 there are half as many probes, and a queue that grows too fast for them is
-// taken for an outage. What TCP makes of eight connections that begin at once is not.
+// taken for an outage. What TCP makes is not, be it eight connections that begin at once.
 func TestLoadOnOneFamily(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, oneFamily)
 		g.Start()
 		g.Await("fiber to carry", carriesIPv4)
-		g.fill(ramp{2 * time.Second, "cubic", 8, 0}, false, 10*time.Second, failover.IPv4)
-		g.heldOn()
+		g.load(false, failover.IPv4)
 	})
+}
+
+// load fills fiber's queue once, or for as long as the flag says by all ramps, and checks
+// that nothing came of it.
+func (g *gateway) load(download bool, families ...failover.Family) {
+	g.Helper()
+	if *loads == 0 {
+		g.fill(ramp{2 * time.Second, "cubic", 8, 0}, download, 10*time.Second, families...)
+	} else {
+		for _, r := range ramps() {
+			g.fill(r, download, time.Duration(r.part*float64(*loads/5)), families...)
+		}
+	}
+	g.heldOn()
 }
 
 // carriesIPv4 reports whether fiber carries IPv4, and all uplinks are up in it.
