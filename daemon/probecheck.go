@@ -27,6 +27,7 @@ const (
 type ProbeCount struct {
 	Left      [2]uint64
 	Elsewhere uint64
+	Answers   AnswerCount
 	// Began is when the reading began: it has all that was sent before.
 	Began time.Time
 }
@@ -46,6 +47,8 @@ type probeCheck struct {
 	// elsewhere.
 	astray map[string][2]missed
 	kept   map[string]uint64
+	// answers judges where the answers come in.
+	answers answerCheck
 }
 
 // probeMark holds the counts at which a comparison starts.
@@ -66,11 +69,15 @@ type missed struct{ n, of uint64 }
 func newProbeCheck() probeCheck {
 	return probeCheck{
 		sent: map[string][2]uint64{}, from: map[string]probeMark{}, until: map[string]sentUntil{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
+		answers: newAnswerCheck(),
 	}
 }
 
 // believed returns the event that is passed to the engine for an uplink's probe.
 func (c *probeCheck) believed(uplink string, f failover.Family, event failover.Event) failover.Event {
+	if _, answered := event.(failover.ProbeAnswered); answered && !c.answers.counts(uplink, f) {
+		return failover.Tick{}
+	}
 	sent, ok := event.(failover.ProbeSent)
 	if !ok || uplink == "" {
 		return event
@@ -194,10 +201,15 @@ func (l *loop) checkProbes() {
 	counts := l.reporter.counters.probesByLane()
 	for _, u := range l.setup.uplinks {
 		count, known := counts[l.setup.lanes.Uplinks[u.Name]]
-		c.compare(u.Name, count, known && l.setup.mark(u.Name) != 0, time.Now())
+		known = known && l.setup.mark(u.Name) != 0
+		c.compare(u.Name, count, known, time.Now())
+		c.answers.compare(u.Name, count.Answers, known)
 	}
-	c.retain(func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok })
-	found := c.problems(func(name string) string { return l.picture.links[name].Interface })
+	used := func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok }
+	c.retain(used)
+	c.answers.retain(used)
+	interfaceOf := func(name string) string { return l.picture.links[name].Interface }
+	found := append(c.problems(interfaceOf), c.answers.problems(interfaceOf)...)
 	found = append(found, probeProblems(l.view(), conntrackFull)...)
 	l.reporter.problems.replace("probes", found)
 }
@@ -225,7 +237,17 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	c.anew = counters.Anew.Packets
 	for n, left := range counters.Probes {
 		six := counters.Probes6[n].Packets
-		c.probes[n] = ProbeCount{[2]uint64{left.Packets - min(six, left.Packets), six}, counters.Elsewhere[n].Packets, began}
+		answers := counters.Answers[n]
+		c.probes[n] = ProbeCount{
+			Left:      [2]uint64{left.Packets - min(six, left.Packets), six},
+			Elsewhere: counters.Elsewhere[n].Packets,
+			Answers: AnswerCount{
+				Came:     [2]uint64{answers.Came[failover.IPv4].Packets, answers.Came[failover.IPv6].Packets},
+				Away:     [2]uint64{answers.Away[failover.IPv4].Packets, answers.Away[failover.IPv6].Packets},
+				Returned: counters.Returned[n].Packets,
+			},
+			Began: began,
+		}
 	}
 	flows := map[lane.Lane]uint64{}
 	for n, count := range counters.Flows {

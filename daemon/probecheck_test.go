@@ -75,9 +75,11 @@ func TestProbeProblems(t *testing.T) {
 		{Target: "2001:db8::2", SetAside: true},
 		{Target: "2001:db8::3", Unsent: 2},
 	}}
+	policed := failover.FamilyView{State: failover.Up, Policed: 4.17, Gap: 343 * time.Millisecond, Targets: []failover.TargetView{{Target: "1.1.1.1"}}}
 	view := failover.View{Uplinks: []failover.UplinkView{
 		{Name: "fiber", Enabled: true, Family: [2]failover.FamilyView{blind, one}},
 		{Name: "lte", Enabled: true, Family: [2]failover.FamilyView{blind, blind}},
+		{Name: "cable", Enabled: true, Family: [2]failover.FamilyView{policed, policed}},
 		{Name: "off", Family: [2]failover.FamilyView{blind, blind}},
 	}}
 	for _, full := range []bool{false, true} {
@@ -90,7 +92,7 @@ func TestProbeProblems(t *testing.T) {
 			t.Log(p.Text, "|", p.Remedy)
 		}
 		want := []string{
-			"warning probes-unsent fiber", "warning probes-unsent lte",
+			"info icmp-policed cable", "warning probes-unsent fiber", "warning probes-unsent lte",
 			"info target-set-aside 2001:db8::2", "warning target-unreachable 2001:db8::1",
 		}
 		if len(got) != len(want) {

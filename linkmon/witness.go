@@ -37,8 +37,8 @@ const (
 )
 
 // witness listens to the packets on a suspected uplink, and reports a
-// [failover.Traffic] when established flows receive from two remote hosts. The
-// counters of an interface are not sufficient, since they count packets from any
+// [failover.Traffic] when established flows receive from two remote hosts, or
+// anything new from one. The counters of an interface are not sufficient, since they count packets from any
 // sender. Normally there is no socket; on suspicion one is opened on the uplink's
 // device, with a small buffer, for listenFor.
 type witness struct {
@@ -126,9 +126,15 @@ func (w *witness) run(uplink string, link failover.Link) {
 			continue
 		}
 		at = w.clock()
-		if f, found := heard.packet(at, ll.Pkttype == unix.PACKET_OUTGOING, buffer[:min(length, len(buffer))]); found {
-			w.out.put(Observation{At: at, Event: failover.Traffic{Uplink: uplink, Family: f, Unanswered: -1, Received: at}})
+		f, remotes := heard.packet(at, ll.Pkttype == unix.PACKET_OUTGOING, buffer[:min(length, len(buffer))])
+		if remotes == 0 {
+			continue
 		}
+		ev := failover.Traffic{Uplink: uplink, Family: f, Unanswered: -1, Received: -1, Heard: at}
+		if remotes >= leastRemotes {
+			ev.Received = at
+		}
+		w.out.put(Observation{At: at, Event: ev})
 	}
 }
 
@@ -160,30 +166,46 @@ type hearing struct {
 	// the last packets of a flow from them.
 	asked [2]map[netip.Addr]bool
 	came  [2]map[netip.Addr]failover.Instant
-	// found is when packets from two of them were last found.
-	found [2]failover.Instant
+	// streams has how far TCP from the remote hosts has come, by their address and
+	// both ports.
+	streams map[stream]progress
+	// found is when packets from two of them were last found, new when anything new
+	// from one.
+	found, new [2]failover.Instant
 }
 
+// stream is a direction of TCP by its sender and ports.
+type stream struct {
+	from  netip.Addr
+	ports uint32
+}
+
+// progress is how far a stream has come: the end of its data, and of what it
+// acknowledges.
+type progress struct{ end, ack uint32 }
+
 func newHearing(link failover.Link) *hearing {
-	h := &hearing{link: link}
+	h := &hearing{link: link, streams: map[stream]progress{}}
 	for f := range h.asked {
-		h.asked[f], h.came[f], h.found[f] = map[netip.Addr]bool{}, map[netip.Addr]failover.Instant{}, -heardFor
+		h.asked[f], h.came[f] = map[netip.Addr]bool{}, map[netip.Addr]failover.Instant{}
+		h.found[f], h.new[f] = -heardFor, -heardFor
 	}
 	return h
 }
 
 // packet processes a packet, and reports the family in which it shows that
-// established flows receive from at least two remote hosts; not more often than
-// once per listenRound.
-func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover.Family, found bool) {
+// established flows receive, and from how many remote hosts: leastRemotes, or one if
+// what it sends is new; 0 for neither. It reports each not more often than once per
+// listenRound.
+func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover.Family, remotes int) {
 	remote, ok := flowOf(b, leaves)
 	if !ok {
-		return 0, false
+		return 0, 0
 	}
 	f = failover.FamilyOf(remote)
 	for _, own := range h.link.Family[f].Addresses {
 		if own.Masked().Contains(remote) {
-			return f, false // a neighbour, such as the modem
+			return f, 0 // a neighbour, such as the modem
 		}
 	}
 	asked, came := h.asked[f], h.came[f]
@@ -191,14 +213,15 @@ func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover
 		if len(asked) < mostRemotes {
 			asked[remote] = true
 		}
-		return f, false
+		return f, 0
 	}
 	if !asked[remote] {
-		return f, false // no packet was sent to it
+		return f, 0 // no packet was sent to it
 	}
 	came[remote] = at
+	fresh := h.advances(remote, b)
 	if at-h.found[f] < listenRound {
-		return f, false
+		return f, 0
 	}
 	n := 0
 	for addr, last := range came {
@@ -208,11 +231,46 @@ func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover
 		}
 		n++
 	}
-	if n < leastRemotes {
-		return f, false
+	switch {
+	case n >= leastRemotes:
+		h.found[f] = at
+		return f, n
+	case fresh && at-h.new[f] >= listenRound:
+		h.new[f] = at
+		return f, 1
 	}
-	h.found[f] = at
-	return f, true
+	return f, 0
+}
+
+// advances reports whether a packet from a remote host brings anything new. A sender
+// that is not heard repeats its data, and acknowledges nothing: a line that is dead in
+// the direction from here must not look alive by that.
+func (h *hearing) advances(remote netip.Addr, b []byte) bool {
+	protocol, length, rest := b[6], int(binary.BigEndian.Uint16(b[4:])), b[min(40, len(b)):]
+	if b[0]>>4 == 4 {
+		header := int(b[0]&0xf) * 4
+		protocol, length, rest = b[9], int(binary.BigEndian.Uint16(b[2:]))-header, b[header:]
+	}
+	if protocol != unix.IPPROTO_TCP || len(rest) < 14 {
+		return true
+	}
+	key := stream{remote, binary.BigEndian.Uint32(rest)}
+	data := max(length-int(rest[12]>>4)*4, 0)
+	now := progress{binary.BigEndian.Uint32(rest[4:]) + uint32(data), binary.BigEndian.Uint32(rest[8:])}
+	before, known := h.streams[key]
+	if !known && len(h.streams) >= mostRemotes {
+		return false
+	}
+	h.streams[key] = progress{later(now.end, before.end, known), later(now.ack, before.ack, known)}
+	return known && h.streams[key] != before
+}
+
+// later returns the later of two sequence numbers of TCP.
+func later(now, before uint32, known bool) uint32 {
+	if known && int32(now-before) <= 0 {
+		return before
+	}
+	return now
 }
 
 // flowOf returns the remote host of a packet that belongs to an established flow:

@@ -207,9 +207,10 @@ func TestWitness(t *testing.T) {
 				}
 			}
 			o := observe(t, ns, uplink("fiber", "w0"))
-			before := received(t, ns)
+			before, alone := received(t, ns), false
 			for round := 0; ; round++ {
-				heard := hear(t, ns, o.links["fiber"])
+				heard, one := hear(t, ns, o.links["fiber"])
+				alone = alone || one[failover.IPv4] > 0 && one[failover.IPv6] > 0
 				if !c.want && (heard[failover.IPv4] > 0 || heard[failover.IPv6] > 0) {
 					t.Fatalf("flows received %v times, by family", heard)
 				}
@@ -221,6 +222,9 @@ func TestWitness(t *testing.T) {
 				}
 				break
 			}
+			if !c.want && alone == (c.name == "outgoing alone") {
+				t.Errorf("one host is heard: %t", alone)
+			}
 			if c.want && received(t, ns) < before+10 {
 				t.Error("hardly anything passed")
 			}
@@ -229,8 +233,8 @@ func TestWitness(t *testing.T) {
 }
 
 // hear has the witness listen once to a suspected uplink, and returns how often it
-// reported that flows receive, by family.
-func hear(t *testing.T, ns *netns.NS, link failover.Link) (n [2]int) {
+// reported that flows receive from two hosts, and from one, by family.
+func hear(t *testing.T, ns *netns.NS, link failover.Link) (n, one [2]int) {
 	t.Helper()
 	out := newOutbox()
 	w := newWitness(Options{Clock: clockFrom(time.Now()), Log: slog.New(slog.DiscardHandler)}, out)
@@ -240,12 +244,16 @@ func hear(t *testing.T, ns *netns.NS, link failover.Link) (n [2]int) {
 	}
 	for _, seen := range out.take() {
 		event, ok := seen.Event.(failover.Traffic)
-		if !ok || event.Uplink != "fiber" || event.Received < 0 || event.Unanswered >= 0 {
+		if !ok || event.Uplink != "fiber" || event.Heard < 0 || event.Unanswered >= 0 {
 			t.Fatalf("reported %T %+v", seen.Event, seen.Event)
 		}
-		n[event.Family]++
+		if event.Received >= 0 {
+			n[event.Family]++
+		} else {
+			one[event.Family]++
+		}
 	}
-	return n
+	return n, one
 }
 
 // received is how many packets w0 received.

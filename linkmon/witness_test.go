@@ -67,23 +67,62 @@ func TestHearing(t *testing.T) {
 		}
 		for _, from := range c.from {
 			at += c.apart
-			f, found := h.packet(at, false, packetOf(from, own, c.protocol, c.value))
-			got = got || found && f == failover.IPv4
+			f, remotes := h.packet(at, false, packetOf(from, own, c.protocol, c.value))
+			got = got || remotes >= leastRemotes && f == failover.IPv4
 		}
 		if got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
 		}
 	}
 	h := newHearing(link)
-	found := false
+	remotes := 0
 	for _, a := range []string{"2001:db8::1", "2001:db8::2"} {
 		h.packet(time.Second, true, packetOf("2001:db8:1::2", a, unix.IPPROTO_UDP, 5000))
-		_, found = h.packet(time.Second, false, packetOf(a, "2001:db8:1::2", unix.IPPROTO_UDP, 443))
+		_, remotes = h.packet(time.Second, false, packetOf(a, "2001:db8:1::2", unix.IPPROTO_UDP, 443))
 	}
-	if !found {
+	if remotes < leastRemotes {
 		t.Error("IPv6 is not heard")
 	}
 	for _, broken := range [][]byte{nil, {0x45}, make([]byte, 60), packetOf(a, own, unix.IPPROTO_TCP, ack)[:25]} {
 		h.packet(time.Second, false, broken)
+	}
+}
+
+// One remote host is heard where what it sends is new. A line that is dead in the
+// direction from here has its data repeated, and nothing acknowledged.
+func TestOneHostIsHeard(t *testing.T) {
+	const own, remote = "203.0.113.2", "192.0.2.1"
+	segment := func(seq, ack uint32, data int) []byte {
+		b := packetOf(remote, own, unix.IPPROTO_TCP, 0x10)
+		binary.BigEndian.PutUint16(b[2:], uint16(40+data))
+		binary.BigEndian.PutUint32(b[24:], seq)
+		binary.BigEndian.PutUint32(b[28:], ack)
+		b[32] = 5 << 4
+		return b
+	}
+	for name, c := range map[string]struct {
+		packets [][]byte
+		want    int
+	}{
+		"data":                     {[][]byte{segment(1000, 50, 10), segment(1010, 50, 10)}, 1},
+		"over the end of numbers":  {[][]byte{segment(1<<32-10, 50, 10), segment(0, 50, 10)}, 1},
+		"what it acknowledges":     {[][]byte{segment(1000, 50, 0), segment(1000, 90, 0)}, 1},
+		"one segment":              {[][]byte{segment(1000, 50, 10)}, 0},
+		"repeated data":            {[][]byte{segment(1000, 50, 10), segment(1000, 50, 10), segment(1000, 50, 10)}, 0},
+		"what was repeated before": {[][]byte{segment(1000, 50, 10), segment(900, 40, 10), segment(1000, 50, 10)}, 0},
+		"a name server":            {[][]byte{packetOf(remote, own, unix.IPPROTO_UDP, 53)}, 0},
+		"UDP":                      {[][]byte{packetOf(remote, own, unix.IPPROTO_UDP, 443)}, 1},
+	} {
+		h := newHearing(failover.Link{})
+		at, got := time.Second, 0
+		h.packet(at, true, packetOf(own, remote, unix.IPPROTO_TCP, 0x10))
+		for _, b := range c.packets {
+			at += listenRound
+			_, n := h.packet(at, false, b)
+			got = max(got, n)
+		}
+		if got != c.want {
+			t.Errorf("%s: heard from %d hosts, want %d", name, got, c.want)
+		}
 	}
 }
