@@ -33,7 +33,7 @@ func (p *path) postpone(t *turn, by time.Duration) {
 		}
 	}
 	p.gap.since += by
-	p.policing.postpone(t, p)
+	p.policing.postpone(t, p, by)
 	if p.state == Shunned {
 		p.silent = max(p.silent, t.now+drainTime-p.patience.now)
 	}

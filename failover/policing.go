@@ -12,11 +12,14 @@ import "time"
 // its probes are then paced to what passes.
 
 const (
-	// trialProbes are sent in a trial, trialSpacing apart. The first ones, warmProbes,
-	// use up what the policer has saved, and do not count.
-	trialProbes  = 40
-	warmProbes   = 10
-	trialSpacing = 16 * time.Millisecond
+	// trialProbes are sent in a trial, trialFaster times as fast as the regular ones, but
+	// from leastTrial to mostTrial apart. The first ones, warmProbes, use up what the
+	// policer has saved, and do not count.
+	trialProbes = 40
+	warmProbes  = 10
+	trialFaster = 20
+	leastTrial  = 2 * time.Millisecond
+	mostTrial   = 16 * time.Millisecond
 	// quickSilence is how long a silence may be that the probes themselves may have
 	// caused; two of them within twoWithin lead to a trial.
 	quickSilence = 3 * time.Second
@@ -34,6 +37,8 @@ const (
 	retryAfter   = 10 * time.Minute
 	renewAfter   = 30 * time.Minute
 	confirmAfter = 5 * time.Second
+	// longTrialPause is the pause of this machine that makes a trial void.
+	longTrialPause = 100 * time.Millisecond
 	// tentativeGap is the time between two probes of a path while a trial is under way
 	// or has to be confirmed by an answer, for answerWithin at most.
 	tentativeGap = 300 * time.Millisecond
@@ -67,6 +72,8 @@ type policing struct {
 	// next is when the next one may leave.
 	gap  time.Duration
 	next Instant
+	// spacingBefore is the gap before the trial.
+	spacingBefore time.Duration
 	// rate is how many passed a second in the latest trial that showed a limit;
 	// confirmed that a second trial showed one too.
 	rate      float64
@@ -76,7 +83,9 @@ type policing struct {
 	// count and have no outcome yet, passed those that were answered.
 	left, open, passed int
 	turn               int // the target of the last
-	sendAt             Instant
+	// sendAt is when the next one is due; first and last are when those that count
+	// were sent.
+	sendAt, first, last Instant
 	// stageEnd ends the stage whatever happens.
 	stageEnd Instant
 	// quick is when the last quick silence ended; notBefore is when the next trial may
@@ -154,7 +163,8 @@ func (l *policing) share(p *path) (share float64, known bool) {
 
 func (l *policing) begin(t *turn, p *path) {
 	l.stage, l.left, l.open, l.passed, l.sendAt, l.wanted = sendingTrial, trialProbes, 0, 0, t.now, false
-	l.stageEnd = t.now + trialProbes*trialSpacing + p.up.cfg.Probe.LostAfter + quickSilence
+	l.stageEnd = t.now + trialProbes*mostTrial + p.up.cfg.Probe.LostAfter + quickSilence
+	l.spacingBefore = l.gap
 	if l.gap == 0 {
 		l.gap = tentativeGap
 	}
@@ -167,7 +177,7 @@ func (l *policing) send(t *turn, p *path, fs *flights) {
 	if l.stage != sendingTrial || l.left == 0 || t.now < l.sendAt {
 		return
 	}
-	l.sendAt = t.now + trialSpacing
+	l.sendAt = t.now + trialSpacing(p)
 	for range p.targets {
 		l.turn = (l.turn + 1) % len(p.targets)
 		if !p.targets[l.turn].aside {
@@ -177,11 +187,21 @@ func (l *policing) send(t *turn, p *path, fs *flights) {
 	kind := warming
 	if l.left <= trialProbes-warmProbes {
 		kind = trial
+		if l.left == trialProbes-warmProbes {
+			l.first = t.now
+		}
+		l.last = t.now
 		l.open++
 	}
 	l.left--
 	p.up.bucket.spend(t.now)
 	fs.request(t, p, l.turn, kind)
+}
+
+// trialSpacing is the time between two probes of a trial of a path.
+func trialSpacing(p *path) time.Duration {
+	regular := p.schedule.interval / time.Duration(max(1, p.targets.active()))
+	return min(max(regular/trialFaster, leastTrial), mostTrial)
 }
 
 // conclude counts a probe of the trial that is late or answered, or was not sent.
@@ -200,14 +220,17 @@ func (l *policing) evaluate(t *turn, p *path) {
 	const counted = trialProbes - warmProbes
 	passing := float64(l.passed) / counted
 	share, known := l.share(p)
+	// What passed of the regular probes passes at least.
+	spacing := max(p.schedule.interval/time.Duration(max(1, p.targets.active())), l.spacingBefore)
+	least := share / spacing.Seconds()
 	if !known || share <= nonePassing {
-		share = leastPaced
+		share, least = leastPaced, 0
 	}
 	if l.left > 0 || l.open > 0 || passing > share/3 || p.delay >= leastQueueing {
 		l.release(t, p, retryAfter)
 		return
 	}
-	l.rate = max(1, passing/trialSpacing.Seconds())
+	l.rate = max(1, least, float64(l.passed)/(l.last-l.first+trialSpacing(p)).Seconds())
 	l.stage, l.stageEnd = awaitingProof, t.now+answerWithin
 }
 
@@ -311,10 +334,10 @@ func (l *policing) plan(now Instant, p *path) Instant {
 	return min(due, max(next, l.next, now+1))
 }
 
-// postpone moves what was begun by the length of a pause. A trial that was under way
-// tells nothing.
-func (l *policing) postpone(t *turn, p *path) {
-	if l.stage == sendingTrial {
-		l.release(t, p, retryAfter/10)
+// postpone ends a trial that was under way in a pause of this machine: after that what
+// waited is sent at once.
+func (l *policing) postpone(t *turn, p *path, by time.Duration) {
+	if l.stage == sendingTrial && by > longTrialPause {
+		l.release(t, p, confirmAfter)
 	}
 }
