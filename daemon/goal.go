@@ -88,9 +88,11 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	name := g.links.name(u)
 	out := firewall.Uplink{
 		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
-		SNAT: u.SNAT != config.NoSNAT, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
-		Native4: g.nativeSources(u, failover.IPv4),
-		Native6: append(slices.Clone(u.Prefix6.Prefixes), g.nativeSources(u, failover.IPv6)...),
+		SNAT: u.SNAT != config.NoSNAT, SNAT6: snat6(u.SNAT6),
+		SNATExcept: u.SNATExcept,
+		Native4:    nativeOf(g.native, u, failover.IPv4),
+		Native6:    slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6)),
+		Plain:      slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 	}
 	for _, f := range failover.Families {
 		for _, a := range g.links.last[u.Name].sources(f) {
