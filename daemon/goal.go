@@ -37,6 +37,7 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
 			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			uplink.Family[f].Avoided = slices.Contains(g.intent.Policies[0].Family[f].Avoided, u.Name)
 			uplink.Family[f].Lost = slices.Contains(g.lostUplinks()[f], u.Name)
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
@@ -88,11 +89,10 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	name := g.links.name(u)
 	out := firewall.Uplink{
 		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
-		SNAT: u.SNAT != config.NoSNAT, SNAT6: snat6(u.SNAT6),
-		SNATExcept: u.SNATExcept,
-		Native4:    nativeOf(g.native, u, failover.IPv4),
-		Native6:    slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6)),
-		Plain:      slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
+		SNAT: u.SNAT != config.NoSNAT, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
+		Native4: nativeOf(g.native, u, failover.IPv4),
+		Native6: slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6), g.links.last[u.Name].prefixes),
+		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 	}
 	for _, f := range failover.Families {
 		for _, a := range g.links.last[u.Name].sources(f) {
