@@ -265,8 +265,9 @@ func (l *loop) enforce() {
 	}
 	o := l.enforcer.apply(g)
 	if o.native != nil {
-		l.setup.native, l.state.Native = o.native, o.native
-		l.reporter.native(o.native)
+		l.setup.native, l.setup.plain = o.native, o.plain
+		l.state.Native, l.state.Plain = o.native, o.plain
+		l.reporter.found(o.native, o.plain)
 	}
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))

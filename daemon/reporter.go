@@ -193,11 +193,16 @@ func (r *reporter) settings(s settings) {
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
 }
 
-// native logs the networks that were found native.
-func (r *reporter) native(found natives) {
-	for name, list := range found {
+// found logs what was found to need no NAT.
+func (r *reporter) found(native natives, plain plains) {
+	for name, list := range native {
 		if len(list) > 0 {
 			r.log.Info("native networks", "uplink", name, "networks", list)
+		}
+	}
+	for name, list := range plain {
+		if len(list) > 0 {
+			r.log.Info("flows without NAT to networks of their own", "uplink", name, "flows", list)
 		}
 	}
 }

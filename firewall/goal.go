@@ -48,6 +48,29 @@ type Uplink struct {
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
+	// Plain are flows that are never masqueraded.
+	Plain []Ends
+}
+
+// Ends are the networks between which flows go.
+type Ends struct {
+	From netip.Prefix `json:"from"`
+	To   netip.Prefix `json:"to"`
+}
+
+// IsValid reports whether both are networks of the same family.
+func (e Ends) IsValid() bool {
+	return e.From.IsValid() && e.To.IsValid() && e.From.Addr().Is4() == e.To.Addr().Is4()
+}
+
+// String returns both, as "FROM to TO".
+func (e Ends) String() string { return e.From.String() + " to " + e.To.String() }
+
+// plain returns the flows of a family that are never masqueraded.
+func (u Uplink) plain(f failover.Family) []Ends {
+	return slices.DeleteFunc(slices.Clone(u.Plain), func(e Ends) bool {
+		return !e.IsValid() || e.From.Addr().Is4() != (f == failover.IPv4)
+	})
 }
 
 // SNAT6 says which IPv6 sources an uplink masquerades.

@@ -22,14 +22,14 @@ func (b builder) leaving() []chain {
 		if u.Interface == "" {
 			continue
 		}
-		if len(u.bareSources()) > 0 && u.SNAT {
+		if u.hasExceptions() {
 			out = append(out, b.bare(u))
 		}
 		out = append(out, b.moved(u), b.out(u))
 	}
 	return append(out, chain{
 		name:  "postrouting",
-		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPostrouting, "postrouting", "srcnat + 50", 100+50),
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPostrouting, "postrouting", "srcnat + 1050", 100+1050),
 		rules: []rule{newRule(leavesVmap(departures))},
 	})
 }
@@ -112,14 +112,15 @@ func (b builder) strays(u Uplink) []rule {
 	bare := func(match piece, end ...piece) rule {
 		return newRule(append([]piece{match, ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...)
 	}
-	switch {
-	case u.SNAT && len(u.bareSources()) > 0:
-		out = append(out, bare(nfproto(failover.IPv4), jump(of("bare", u.Lane))))
-	case u.SNAT:
-		out = append(out, bare(nfproto(failover.IPv4), count(strayCounter), drop))
+	end := []piece{count(strayCounter), drop}
+	if u.hasExceptions() {
+		end = []piece{jump(of("bare", u.Lane))}
+	}
+	if u.SNAT {
+		out = append(out, bare(nfproto(failover.IPv4), end...))
 	}
 	if p, ok := u.masqueraded6(); ok {
-		out = append(out, bare(p, count(strayCounter), drop))
+		out = append(out, bare(p, end...))
 	}
 	return out
 }
@@ -161,33 +162,40 @@ func (b builder) moved(u Uplink) chain {
 	return c
 }
 
-// bare handles IPv4 packets without NAT on an uplink that masquerades.
+// bare handles packets without NAT on an uplink that masquerades.
 func (b builder) bare(u Uplink) chain {
 	return chain{
 		name:  of("bare", u.Lane),
 		about: "Without source NAT although the uplink masquerades: only the exceptions may pass.",
-		rules: []rule{
-			newRule(count(strayCounter), drop),
-		},
-	}.after(u.exceptions(returns))
+		rules: append(u.exceptions(returns), newRule(count(strayCounter), drop)),
+	}
 }
 
-// exceptions returns the rules that apply a verdict to IPv4 that is never masqueraded.
+// hasExceptions reports whether there are flows that are not masqueraded in a family
+// that is.
+func (u Uplink) hasExceptions() bool { return len(u.exceptions(returns)) > 0 }
+
+// exceptions returns the rules that apply a verdict to what is never masqueraded in
+// the families that are; IPv6 sources that are native are not among them.
 func (u Uplink) exceptions(verdict piece) []rule {
 	var out []rule
-	if sources := u.bareSources(); len(sources) > 0 {
-		out = append(out, newRule(ipSaddr.in(sources), verdict))
+	if u.SNAT {
+		if sources := u.bareSources(); len(sources) > 0 {
+			out = append(out, newRule(ipSaddr.in(sources), verdict))
+		}
+		if len(u.SNATExcept) > 0 {
+			out = append(out, newRule(ipDaddr.in(u.SNATExcept), verdict))
+		}
+		for _, e := range u.plain(failover.IPv4) {
+			out = append(out, newRule(ipSaddr.in([]netip.Prefix{e.From}), ipDaddr.in([]netip.Prefix{e.To}), verdict))
+		}
 	}
-	if len(u.SNATExcept) > 0 {
-		out = append(out, newRule(ipDaddr.in(u.SNATExcept), verdict))
+	if _, ok := u.masqueraded6(); ok {
+		for _, e := range u.plain(failover.IPv6) {
+			out = append(out, newRule(ip6Saddr.in([]netip.Prefix{e.From}), ip6Daddr.in([]netip.Prefix{e.To}), verdict))
+		}
 	}
 	return out
-}
-
-// after returns the chain with these rules before its own.
-func (c chain) after(first []rule) chain {
-	c.rules = append(first, c.rules...)
-	return c
 }
 
 // ownAddresses returns the gateway's addresses on an uplink, in a family.
@@ -230,8 +238,9 @@ func (b builder) nativeElsewhere(u Uplink) []netip.Prefix {
 	return distinct(out)
 }
 
-// srcnat returns the chains for source NAT, directly after those of other programs,
-// so that a user's static NAT takes precedence.
+// srcnat returns the chains for source NAT, far after those of other programs, so that
+// a user's static NAT takes precedence: firewalld's is ten after the usual priority,
+// others' are wherever their authors liked.
 func (b builder) srcnat() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
@@ -242,18 +251,35 @@ func (b builder) srcnat() []chain {
 	return append(out, chain{
 		name:  "srcnat",
 		about: "Source NAT of each uplink.",
-		base:  hooked(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, "postrouting", "srcnat + 5", 100+5),
+		base:  hooked(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, "postrouting", "srcnat + 1000", 100+1000),
 		rules: []rule{newRule(leavesVmap(translated))},
 	})
 }
 
 func (b builder) snat(u Uplink) chain {
 	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
+	c.rules = append(append(c.rules, u.own(accept)...), u.exceptions(accept)...)
 	if u.SNAT {
-		c.rules = append(append(c.rules, u.exceptions(accept)...), newRule(nfproto(failover.IPv4), masquerade))
+		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), masquerade))
 	}
 	if p, ok := u.masqueraded6(); ok {
 		c.rules = append(c.rules, newRule(p, masquerade))
 	}
 	return c
+}
+
+// own returns the rules that apply a verdict to the uplink's own addresses where it
+// has several: masquerade takes one of them, whichever a socket was bound to.
+func (u Uplink) own(verdict piece) []rule {
+	var out []rule
+	if own := ownAddresses(u, failover.IPv4); u.SNAT && len(own) > 1 {
+		out = append(out, newRule(ipSaddr.in(own), verdict))
+	}
+	own := slices.DeleteFunc(ownAddresses(u, failover.IPv6), func(p netip.Prefix) bool {
+		return u.SNAT6 == Foreign && slices.ContainsFunc(u.Native6, func(q netip.Prefix) bool { return covers(q, p) })
+	})
+	if _, ok := u.masqueraded6(); ok && len(own) > 1 {
+		out = append(out, newRule(ip6Saddr.in(own), verdict))
+	}
+	return out
 }

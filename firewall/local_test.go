@@ -263,13 +263,19 @@ func TestSNATExcept(t *testing.T) {
 // A user's static source NAT takes precedence over ours, and its flows never leave by
 // another uplink with that address.
 func TestStaticSNAT(t *testing.T) {
+	for _, priority := range []string{"srcnat", "srcnat + 10", "srcnat + 50", "300"} {
+		t.Run(priority, func(t *testing.T) { testStaticSNAT(t, priority) })
+	}
+}
+
+func testStaticSNAT(t *testing.T, priority string) {
 	l := newLab(t)
 	l.apply()
 	l.watchWrong()
 	p := plans[0]
 	const static = "203.0.113.77"
 	l.address(l.gw, "wan0", static, 24)
-	loadText(t, l.gw, "table ip user {\nchain post {\ntype nat hook postrouting priority srcnat;\noifname \"wan0\" snat to "+static+"\n}\n}\n")
+	loadText(t, l.gw, "table ip user {\nchain post {\ntype nat hook postrouting priority "+priority+";\noifname \"wan0\" snat to "+static+"\n}\n}\n")
 	loadText(t, l.net, "add rule inet witness arriving iifname ispB ip saddr "+static+" counter name wrong\n")
 	serveUDP(t, l.net, at(p.host, 5000))
 	c := dialUDP(t, l.client, at(p.host, 5000))

@@ -67,8 +67,9 @@ func (b builder) ends(u Uplink) chain {
 		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
 	}
 	c := chain{name: of("ends", u.Lane)}
+	c.rules = u.exceptions(returns)
 	if u.SNAT {
-		c.rules = append(u.exceptions(returns), reset(nfproto(failover.IPv4), ipsecMissing))
+		c.rules = append(c.rules, reset(nfproto(failover.IPv4), ipsecMissing))
 	}
 	p, ok := u.masqueraded6()
 	if foreign := b.nativeElsewhere(u); !ok && len(foreign) > 0 {

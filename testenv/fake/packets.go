@@ -25,6 +25,7 @@ type Packets struct {
 	Refuse error
 	// Native is what an adoption finds, by uplink.
 	Native map[lane.Lane][]netip.Prefix
+	Plain  map[lane.Lane][]firewall.Ends
 	// Unadopted, if set, is the error of adopting flows.
 	Unadopted error
 }
@@ -77,7 +78,7 @@ func (p *Packets) AdoptFlows(firewall.Goal, ...lane.Lane) (firewall.Adoption, er
 	if p.Unadopted != nil {
 		return firewall.Adoption{}, p.Unadopted
 	}
-	return firewall.Adoption{Native: p.Native}, p.Journal.Note("adopt flows")
+	return firewall.Adoption{Native: p.Native, Plain: p.Plain}, p.Journal.Note("adopt flows")
 }
 
 // Flush deletes the table, as another program would.
