@@ -34,10 +34,10 @@ func (b builder) lost() []chain {
 	return append(out, b.forward(), b.local(), b.rawOut())
 }
 
-// deadFlow answers the packets of a lost uplink's flows with a reset: the gateway's
-// own, translated ones, and those whose source does not belong on the uplink that
-// they now leave by. Packets that still leave by the uplink are for a neighbour there,
-// such as the modem, whose status page must stay reachable.
+// deadFlow answers the packets of a lost uplink's flows with a reset: translated ones,
+// the gateway's own with an address of that uplink, and those whose source does not
+// belong on the uplink that they now leave by. Packets that still leave by the uplink
+// are for a neighbour there, such as the modem, whose status page must stay reachable.
 //
 // A segment that begins a connection is never answered. Its entry may be that of an
 // older one between the same ports: before Linux 6.3 an entry stays established when
@@ -47,7 +47,9 @@ func (b builder) lost() []chain {
 // and is reset with it if it is TCP, or else deleted. Each such flow is counted once, so
 // that a deletion can follow.
 func (b builder) deadFlow(u Uplink) chain {
-	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
+	reset := func(match ...piece) rule {
+		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
+	}
 	c := chain{name: of("dead", u.Lane)}
 	if u.Interface != "" {
 		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns).because("to a neighbour"))
@@ -56,7 +58,13 @@ func (b builder) deadFlow(u Uplink) chain {
 	c.rules = append(c.rules,
 		newRule(notTCP, forget, count(anewCounter), returns),
 		newRule(tcp, beginning, forget, count(anewCounter), returns),
-		reset(ownPacket), reset(ctStatusSNAT), newRule(leavesVmap(endings)))
+		reset(ctStatusSNAT))
+	for _, a := range []address{ipSaddr, ip6Saddr} {
+		if own := ownAddresses(u, a.family); len(own) > 0 {
+			c.rules = append(c.rules, reset(ownPacket, a.in(own)))
+		}
+	}
+	c.rules = append(c.rules, newRule(leavesVmap(endings)))
 	return c
 }
 
