@@ -59,8 +59,9 @@ func (b builder) deadFlow(u Uplink) chain {
 		newRule(notTCP, forget, count(anewCounter), returns),
 		newRule(tcp, beginning, forget, count(anewCounter), returns),
 		reset(ctStatusSNAT))
+	alone := Uplink{Addresses: u.exclusive()}
 	for _, a := range []address{ipSaddr, ip6Saddr} {
-		if own := ownAddresses(u, a.family); len(own) > 0 {
+		if own := ownAddresses(alone, a.family); len(own) > 0 {
 			c.rules = append(c.rules, reset(ownPacket, a.in(own)))
 		}
 	}
@@ -95,12 +96,19 @@ func (b builder) forward() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: append([]rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
-			newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
-				because("its uplink may be back in a moment"),
-			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
-				because("its entry is gone, so it cannot continue"),
-		}, b.deadFlows()...),
+		}, b.ending()...),
 	}
+}
+
+// ending returns the rules for what is not on an uplink's lane: flows that the kernel
+// has forgotten, and those of lost uplinks.
+func (b builder) ending() []rule {
+	return append([]rule{
+		newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
+			because("its uplink may be back in a moment"),
+		newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
+			because("its entry is gone, so it cannot continue"),
+	}, b.deadFlows()...)
 }
 
 // onUplink matches packets with an uplink's lane, not a policy's.
@@ -114,7 +122,7 @@ func (b builder) local() chain {
 		name:  "local",
 		about: "The same for local sockets.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "filter - 5", filterEarlier),
-		rules: append([]rule{probe}, b.deadFlows()...),
+		rules: append([]rule{probe}, b.ending()...),
 	}
 }
 

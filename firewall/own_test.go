@@ -105,3 +105,36 @@ func TestOwnSourceThatCannotComeAlong(t *testing.T) {
 		})
 	}
 }
+
+// A UDP flow of the gateway that the first uplink did not translate never leaves by one
+// that masquerades with its old source, whether its next packet or the deletion of its
+// entry comes first.
+func TestOwnSourceDoesNotLeak(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			p := plans[f]
+			l.goal.Uplinks[0].SNAT, l.goal.Uplinks[0].SNAT6 = false, None
+			l.apply()
+			l.unNATed(f, p.a)
+			serveUDP(t, l.net, at(p.host, 5000))
+			c := dialFromUDP(t, l.gw, p.lan, at(p.host, 5000))
+			if got := askUDP(t, c); got != p.lan {
+				t.Fatalf("the server saw %s", got)
+			}
+			l.watchWrong()
+			l.prefer("wan1", "wan0")
+			l.move(func(g *Goal) { g.Lost = [2][]Pair{{{1, 64}}, {{1, 64}}} })
+			before := l.counters().Stray.Packets
+			c.Write([]byte("?")) // refused, or sent and dropped
+			if n := l.counters().Stray.Packets; n != before+1 {
+				t.Errorf("%d strays, want 1", n-before)
+			}
+			l.deleteFlows(f, 1, 64)
+			if got := askUDP(t, c); got != p.b {
+				t.Errorf("after the verdict the server saw %s", got)
+			}
+			l.noneWrong()
+		})
+	}
+}
