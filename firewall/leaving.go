@@ -160,13 +160,13 @@ func (b builder) moved(u Uplink) chain {
 	c.rules = append(c.rules,
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"),
 		newRule(ctStatusSNAT, count(strayCounter), drop))
-	c.rules = append(c.rules, b.ownBare(u)...)
+	c.rules = append(c.rules, ownBare(u)...)
 	return c
 }
 
 // ownBare drops the gateway's own packets without NAT that the uplink masquerades,
 // unless they have its address.
-func (b builder) ownBare(u Uplink) []rule {
+func ownBare(u Uplink) []rule {
 	var out []rule
 	add := func(a address, match []piece, end ...piece) {
 		if own := ownAddresses(u, a.family); len(own) > 0 {

@@ -96,13 +96,13 @@ func (b builder) forward() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: append([]rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
-		}, b.ending()...),
+		}, ending(b)...),
 	}
 }
 
 // ending returns the rules for what is not on an uplink's lane: flows that the kernel
 // has forgotten, and those of lost uplinks.
-func (b builder) ending() []rule {
+func ending(b builder) []rule {
 	return append([]rule{
 		newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
 			because("its uplink may be back in a moment"),
@@ -122,7 +122,7 @@ func (b builder) local() chain {
 		name:  "local",
 		about: "The same for local sockets.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "filter - 5", filterEarlier),
-		rules: append([]rule{probe}, b.ending()...),
+		rules: append([]rule{probe}, ending(b)...),
 	}
 }
 
