@@ -415,14 +415,14 @@ func TestActiveFTPStaysWithItsMaster(t *testing.T) {
 	ln, err := l.net.Listen("tcp", at(p.host, 21))
 	l.must(err)
 	defer ln.Close()
-	ports, served := make(chan string, 1), make(chan struct{})
+	ports, accepted, served := make(chan string, 1), make(chan net.Conn, 1), make(chan struct{})
 	go func() {
 		defer close(served)
 		c, err := ln.Accept()
 		if err != nil {
 			return
 		}
-		defer c.Close()
+		accepted <- c
 		fmt.Fprint(c, "220 ready\r\n")
 		for lines := bufio.NewScanner(c); lines.Scan(); {
 			if port, ok := strings.CutPrefix(lines.Text(), "PORT "); ok {
@@ -459,6 +459,6 @@ func TestActiveFTPStaysWithItsMaster(t *testing.T) {
 		t.Errorf("after the verdict the client saw %q, %v; want %s", got, err, p.host)
 	}
 	l.noneWrong()
-	ln.Close()
+	(<-accepted).Close()
 	<-served
 }
