@@ -34,6 +34,9 @@ type Uplink struct {
 	// Addresses are those of the gateway itself on this uplink, in both families: a
 	// packet with one of these as its source never leaves by another uplink.
 	Addresses []netip.Addr
+	// Borrowed are those of Addresses that are on other devices, since it has none of
+	// its own. They may leave by another uplink that does not translate them.
+	Borrowed []netip.Addr
 	// MarkArrivals gives packets that come in by this uplink its lane, so that strict
 	// reverse path filtering (RFC 3704) uses the uplink's own table. It requires
 	// src_valid_mark to be set on the interface.

@@ -146,7 +146,9 @@ func (u Uplink) bareSources() []netip.Prefix { return distinct(slices.Concat(u.S
 // to this one, such as to a host in the network of the modem here, is the user's
 // business and keeps its lanes, so that its answers leave by the other one. The
 // others continue, and belong to this uplink from now on. Masqueraded flows need no
-// rule: the kernel itself drops their entry, and this packet.
+// rule: the kernel itself drops their entry, and this packet. The gateway's own that
+// the other uplink did not translate and this one masquerades would keep an address of
+// the LAN: they wait for the deletion of their entry, as forwarded ones do.
 func (b builder) moved(u Uplink) chain {
 	c := chain{
 		name:  of("moved", u.Lane),
@@ -159,7 +161,37 @@ func (b builder) moved(u Uplink) chain {
 	c.rules = append(c.rules,
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"),
 		newRule(ctStatusSNAT, count(strayCounter), drop))
+	c.rules = append(c.rules, ownBare(u)...)
 	return c
+}
+
+// ownBare drops the gateway's own packets without NAT that the uplink masquerades,
+// unless they have its address.
+func ownBare(u Uplink) []rule {
+	var out []rule
+	add := func(a address, match []piece, end ...piece) {
+		if own := ownAddresses(u, a.family); len(own) > 0 {
+			match = append(match, a.notIn(own))
+		}
+		if len(match) == 0 {
+			match = []piece{nfproto(a.family)}
+		}
+		out = append(out, newRule(slices.Concat([]piece{ownPacket, ctStatusNoSNAT, ipsecMissing}, match, end)...))
+	}
+	end := []piece{count(strayCounter), drop}
+	if u.hasExceptions() {
+		end = []piece{jump(of("bare", u.Lane))}
+	}
+	if u.SNAT {
+		add(ipSaddr, nil, end...)
+	}
+	switch {
+	case u.masqueradesAll()[failover.IPv6]:
+		add(ip6Saddr, nil, end...)
+	case u.SNAT6 == Foreign:
+		add(ip6Saddr, []piece{ip6Saddr.notIn(u.Native6)}, end...)
+	}
+	return out
 }
 
 // bare handles packets without NAT on an uplink that masquerades.
@@ -198,6 +230,11 @@ func (u Uplink) exceptions(verdict piece) []rule {
 	return out
 }
 
+// exclusive returns the addresses that are the uplink's alone, but for twins.
+func (u Uplink) exclusive() []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(u.Addresses), func(a netip.Addr) bool { return slices.Contains(u.Borrowed, a) })
+}
+
 // ownAddresses returns the gateway's addresses on an uplink, in a family.
 func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	var out []netip.Prefix
@@ -210,11 +247,11 @@ func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
 }
 
 // othersAddresses returns the gateway's addresses on other uplinks, except those that
-// this uplink has too.
+// this uplink has too, and borrowed ones.
 func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	var out []netip.Prefix
 	for _, o := range b.Uplinks {
-		for _, a := range o.Addresses {
+		for _, a := range o.exclusive() {
 			if a.Is4() == (f == failover.IPv4) && o.Lane != u.Lane && !slices.Contains(u.Addresses, a) {
 				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 			}

@@ -420,15 +420,7 @@ func TestExpectedUDPMoves(t *testing.T) {
 func TestFTPDataEndsWithItsMaster(t *testing.T) {
 	l := newLab(t)
 	p := plans[0]
-	cmd := l.gw.Command("nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(`table inet helpers {
-		ct helper ftp { type "ftp" protocol tcp; }
-		chain pre { type filter hook prerouting priority filter; tcp dport 21 ct helper set "ftp"; }
-	}`)
-	l.must(l.gw.Start(cmd))
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("the helper for FTP (nf_conntrack_ftp): %v", err)
-	}
+	l.ftpHelper()
 	l.apply()
 	l.watchWrong()
 	serveTCP(t, l.net, at(p.host, 5000))
@@ -466,6 +458,80 @@ func TestFTPDataEndsWithItsMaster(t *testing.T) {
 		if _, err := askTCP(c.(*net.TCPConn)); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
 			t.Errorf("%s ended by %v, want a reset", name, err)
 		}
+	}
+	l.noneWrong()
+	(<-accepted).Close()
+	<-served
+}
+
+// ftpHelper has the gateway's conntrack follow FTP.
+func (l *lab) ftpHelper() {
+	l.t.Helper()
+	cmd := l.gw.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(`table inet helpers {
+		ct helper ftp { type "ftp" protocol tcp; }
+		chain pre { type filter hook prerouting priority filter; tcp dport 21 ct helper set "ftp"; }
+	}`)
+	l.must(l.gw.Start(cmd))
+	if err := cmd.Wait(); err != nil {
+		l.t.Fatalf("the helper for FTP (nf_conntrack_ftp): %v", err)
+	}
+}
+
+// In FTP's active mode the server opens the data connection, to the address by which it
+// knows the client. The kernel expects it: it is its master's, stays with it on the
+// uplink where it came in, and is reset with it.
+func TestActiveFTPStaysWithItsMaster(t *testing.T) {
+	l := newLab(t)
+	p := plans[0]
+	l.ftpHelper()
+	l.apply()
+	l.watchWrong()
+	ln, err := l.net.Listen("tcp", at(p.host, 21))
+	l.must(err)
+	defer ln.Close()
+	ports, accepted, served := make(chan string, 1), make(chan net.Conn, 1), make(chan struct{})
+	go func() {
+		defer close(served)
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		accepted <- c
+		fmt.Fprint(c, "220 ready\r\n")
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			if port, ok := strings.CutPrefix(lines.Text(), "PORT "); ok {
+				ports <- port
+			}
+			fmt.Fprint(c, "200 done\r\n")
+		}
+	}()
+	serveTCP(t, l.client, at(p.client, 5000))
+	control := dialTCP(t, l.client, at(p.host, 21))
+	if got, err := heard(control); !strings.HasPrefix(got, "220") {
+		t.Fatalf("the server said %q, %v", got, err)
+	}
+	for _, line := range []string{"USER me", "PORT 192,168,1,10,19,136"} { // port 5000
+		fmt.Fprint(control, line+"\r\n")
+		if got, err := heard(control); !strings.HasPrefix(got, "200") {
+			t.Fatalf("the server said %q, %v", got, err)
+		}
+	}
+	if got := <-ports; got != "203,0,113,2,19,136" {
+		t.Fatalf("the server was told %s, want the address of the first uplink", got)
+	}
+	l.prefer("wan1", "wan0") // the data's answers follow their flow, not the routes
+	data := dialFrom(t, l.net, p.host, at(p.a, 5000), 0)
+	if got, err := askTCP(data); got != p.host {
+		t.Errorf("the client saw %q, %v; want %s", got, err, p.host)
+	}
+	l.lose()
+	if _, err := askTCP(control); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+		t.Errorf("control ended by %v, want a reset", err)
+	}
+	// What came in by an uplink is answered by it, whatever happens to it.
+	if got, err := askTCP(data); got != p.host {
+		t.Errorf("after the verdict the client saw %q, %v; want %s", got, err, p.host)
 	}
 	l.noneWrong()
 	(<-accepted).Close()
