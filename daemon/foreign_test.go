@@ -275,7 +275,7 @@ func TestOverruledPinIsATarget(t *testing.T) {
 	g := newGateway(t)
 	text, err := os.ReadFile(g.config())
 	g.must(err)
-	g.must(os.WriteFile(g.config(), []byte(strings.Replace(string(text), "[gateway]", "[192.0.2.53, gateway]", 1)), 0o600))
+	g.must(os.WriteFile(g.config(), []byte(strings.Replace(string(text), "[gateway]", "[192.0.2.53, \"2001:db8:53::53\", gateway]", 1)), 0o600))
 	_, err = g.isp.Run("sh", "-ec", "ip addr add 192.0.2.53 dev lo; ip -6 addr add 2001:db8:53::53 dev lo")
 	g.must(err)
 	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100

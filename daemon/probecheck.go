@@ -27,6 +27,8 @@ const (
 type ProbeCount struct {
 	Left      [2]uint64
 	Elsewhere uint64
+	// Began is when the reading began: it has all that was sent before.
+	Began time.Time
 }
 
 // probeCheck compares the probes that were sent with the packet filter's counts.
@@ -36,6 +38,9 @@ type probeCheck struct {
 	due  failover.Instant
 	sent map[string][2]uint64 // by uplink, in each family
 	from map[string]probeMark
+	// until has where a comparison ends, while no reading that began later is there: the
+	// counts are read on another goroutine, which may be late.
+	until map[string]sentUntil
 	// astray has, by uplink and family, how many of how many probes did not leave
 	// by it; kept has, by uplink, how many were recently kept from leaving
 	// elsewhere.
@@ -49,12 +54,18 @@ type probeMark struct {
 	count ProbeCount
 }
 
+// sentUntil is how many probes had been sent at an instant.
+type sentUntil struct {
+	sent [2]uint64
+	at   time.Time
+}
+
 // missed is how many of how many probes did not leave by their uplink.
 type missed struct{ n, of uint64 }
 
 func newProbeCheck() probeCheck {
 	return probeCheck{
-		sent: map[string][2]uint64{}, from: map[string]probeMark{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
+		sent: map[string][2]uint64{}, from: map[string]probeMark{}, until: map[string]sentUntil{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
 	}
 }
 
@@ -73,15 +84,17 @@ func (c *probeCheck) believed(uplink string, f failover.Family, event failover.E
 	return event
 }
 
-// compare evaluates the packet filter's counts of an uplink's probes; known reports
-// whether there are any.
-func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
+// compare evaluates the packet filter's latest counts of an uplink's probes; known
+// reports whether there are any. What was sent up to one call is compared with the
+// first reading that begins after it.
+func (c *probeCheck) compare(uplink string, count ProbeCount, known bool, at time.Time) {
 	now := probeMark{c.sent[uplink], count}
 	before, begun := c.from[uplink]
 	if !known || !begun || count.before(before.count) {
 		delete(c.astray, uplink)
 		delete(c.kept, uplink)
 		delete(c.from, uplink)
+		delete(c.until, uplink)
 		if known {
 			c.from[uplink] = now // a first reading, or a new table
 		}
@@ -89,12 +102,20 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 	}
 	kept := count.Elsewhere - before.count.Elsewhere
 	var sent, left [2]uint64
+	until, ends := c.until[uplink]
+	if !ends {
+		until = sentUntil{now.sent, at}
+	}
 	for f := range sent {
-		sent[f], left[f] = now.sent[f]-before.sent[f], count.Left[f]-before.count.Left[f]
+		sent[f], left[f] = until.sent[f]-before.sent[f], count.Left[f]-before.count.Left[f]
 	}
 	if max(sent[0], sent[1])+kept < leastProbes {
 		return // not enough probes yet
 	}
+	if c.until[uplink] = until; !count.Began.After(until.at) {
+		return
+	}
+	delete(c.until, uplink)
 	c.from[uplink] = now
 	delete(c.kept, uplink)
 	if kept > 0 {
@@ -102,8 +123,7 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool) {
 	}
 	var astray [2]missed
 	for f := range sent {
-		// The two counts are not read at the same instant, so a few probes may be
-		// missing.
+		// The reading may have more probes than were sent until then, never fewer.
 		if sent[f] >= leastProbes/2 && left[f] < sent[f]/2 {
 			astray[f] = missed{sent[f] - left[f], sent[f]}
 		}
@@ -125,6 +145,7 @@ func (c *probeCheck) retain(uplink func(string) bool) {
 	for name := range c.from {
 		if !uplink(name) {
 			delete(c.from, name)
+			delete(c.until, name)
 			delete(c.sent, name)
 			delete(c.astray, name)
 			delete(c.kept, name)
@@ -173,7 +194,7 @@ func (l *loop) checkProbes() {
 	counts := l.reporter.counters.probesByLane()
 	for _, u := range l.setup.uplinks {
 		count, known := counts[l.setup.lanes.Uplinks[u.Name]]
-		c.compare(u.Name, count, known && l.setup.mark(u.Name) != 0)
+		c.compare(u.Name, count, known && l.setup.mark(u.Name) != 0, time.Now())
 	}
 	c.retain(func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok })
 	found := c.problems(func(name string) string { return l.picture.links[name].Interface })
@@ -192,6 +213,7 @@ type filterCounts struct {
 
 // newFlows reads the number of flows that began on each uplink.
 func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
+	began := time.Now()
 	counters, err := c.filter.Counters()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,7 +225,7 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	c.anew = counters.Anew.Packets
 	for n, left := range counters.Probes {
 		six := counters.Probes6[n].Packets
-		c.probes[n] = ProbeCount{[2]uint64{left.Packets - min(six, left.Packets), six}, counters.Elsewhere[n].Packets}
+		c.probes[n] = ProbeCount{[2]uint64{left.Packets - min(six, left.Packets), six}, counters.Elsewhere[n].Packets, began}
 	}
 	flows := map[lane.Lane]uint64{}
 	for n, count := range counters.Flows {

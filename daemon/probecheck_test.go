@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"testing"
+	"time"
 
 	"swerve/control"
 	"swerve/failover"
@@ -28,6 +29,7 @@ func TestProbesElsewhere(t *testing.T) {
 		}
 		return out
 	}
+	now := time.Now()
 	for i, step := range []struct {
 		send            int
 		left, elsewhere uint64
@@ -45,7 +47,18 @@ func TestProbesElsewhere(t *testing.T) {
 		{send: 12, unknown: true, believed: 1},                         // none
 	} {
 		send(step.send)
-		c.compare("fiber", ProbeCount{[2]uint64{0, step.left}, step.elsewhere}, !step.unknown)
+		// Until there is a reading that began later, nothing is judged.
+		count := ProbeCount{Left: [2]uint64{0, step.left}, Elsewhere: step.elsewhere, Began: now}
+		before := len(severities())
+		for range 2 {
+			now = now.Add(time.Second)
+			c.compare("fiber", count, !step.unknown, now)
+		}
+		if got := len(severities()); got > before {
+			t.Errorf("step %d: judged by a reading that began before", i)
+		}
+		count.Began = now.Add(time.Second)
+		c.compare("fiber", count, !step.unknown, now.Add(2*time.Second))
 		if got := severities(); (len(got) == 1 && got[0] == control.Warning) != step.problem {
 			t.Errorf("step %d: problems of severity %v", i, got)
 		}

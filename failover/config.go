@@ -47,7 +47,8 @@ type ProbeConfig struct {
 	Interval time.Duration
 	// StandbyInterval replaces Interval on a metered uplink that carries nothing.
 	StandbyInterval time.Duration
-	// LostAfter is the age at which a probe without an answer is lost.
+	// LostAfter is the age at which a probe without an answer counts as lost; an
+	// answer that comes later makes it a slow one.
 	LostAfter time.Duration
 	// Burst is sent on suspicion.
 	Burst Burst

@@ -262,7 +262,13 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 	default:
 		d.kind, d.reason = failedBack, returnReason(ideal, again)
 	}
-	return s.whenDue(t, c, ideal, d, max(c.notBefore, c.voluntary+s.failback.MinInterval))
+	quiet := c.voluntary
+	if again && c.restless {
+		for _, k := range ideal {
+			quiet = max(quiet, k.path.suspectAt)
+		}
+	}
+	return s.whenDue(t, c, ideal, d, max(c.notBefore, quiet+s.failback.MinInterval))
 }
 
 // keep stays, and notes why the candidates of a better rung have to wait.

@@ -26,7 +26,7 @@ type flight struct {
 	asked  Instant
 	sent   Instant // never until reported
 	lateAt Instant
-	lostAt Instant
+	lostAt Instant // once it is lost: when that was counted
 	epoch  uint32
 	// burst is the number of the burst that the probe counts for; 0 for none.
 	burst  uint32
@@ -208,7 +208,7 @@ func (e *Engine) expire(t *turn, p *path) {
 			}
 		}
 		if !f.lost && t.now >= f.lostAt {
-			f.lost = true
+			f.lost, f.lostAt = true, t.now
 			if f.kind == regular {
 				p.sample(t.now, int(f.target), 0)
 			}
@@ -254,11 +254,15 @@ func (fs *flights) postpone(p *path, now Instant, by time.Duration) {
 			continue
 		}
 		f.lateAt += by
-		f.lostAt += by
+		if !f.lost {
+			f.lostAt += by
+		}
 		if !f.spared {
 			f.spared = true
 			f.lateAt = max(f.lateAt, now+drainTime)
-			f.lostAt = max(f.lostAt, now+drainTime)
+			if !f.lost {
+				f.lostAt = max(f.lostAt, now+drainTime)
+			}
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (p *path) neighborFailed(t *turn) {
 }
 
 // answer counts an answer for its target, and for the window where it is that of
-// a regular probe and was not lost.
+// a regular probe.
 func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 	tg := &p.targets[f.target]
 	tg.tried = true
@@ -156,7 +156,12 @@ func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 	if f.kind != fast {
 		tg.rtt.add(min(rtt, p.up.cfg.Probe.LostAfter))
 	}
-	if f.kind == regular && !f.lost {
+	switch {
+	case f.kind != regular:
+	case f.lost:
+		// It was not lost but late.
+		p.window.amend(f.lostAt, int(f.target), rtt, tg.deviation(rtt))
+	default:
 		p.sample(t.now, int(f.target), rtt)
 	}
 	if tg.rtt.samples > acquaintance {
@@ -174,14 +179,22 @@ func (p *path) sample(now Instant, target int, rtt time.Duration) {
 	t := &p.targets[target]
 	dev := time.Duration(-1)
 	if rtt > 0 {
-		if t.lastRTT > 0 {
-			dev = (rtt - t.lastRTT).Abs()
-		}
-		t.lastRTT = rtt
+		dev = t.deviation(rtt)
 	}
 	if !t.aside {
 		p.window.push(sample{at: now, rtt: rtt, dev: dev, target: target}, p.up.cfg.Health.Window)
 	}
+}
+
+// deviation returns the difference of an RTT to the previous one, negative for none,
+// and keeps it for the next.
+func (t *target) deviation(rtt time.Duration) time.Duration {
+	dev := time.Duration(-1)
+	if t.lastRTT > 0 {
+		dev = (rtt - t.lastRTT).Abs()
+	}
+	t.lastRTT = rtt
+	return dev
 }
 
 // flush makes the probes in flight void: the conditions under which they were

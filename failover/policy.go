@@ -57,6 +57,11 @@ type choice struct {
 	// leftShunned is the first rung that was left only because it was shunned, so
 	// that the way back is no failback; empty for none.
 	leftShunned []string
+	// returned is the last return from such a flight. restless: the next one came
+	// within MinInterval of it, so this is loss rather than a stall, and the way back
+	// waits until there was no suspicion for as long.
+	returned Instant
+	restless bool
 	// lost are the uplinks whose sessions were moved.
 	lost []string
 }
@@ -86,7 +91,7 @@ func (s *selector) configure(cfg Config, us uplinks) {
 			pol = old[i]
 		} else {
 			for _, f := range Families {
-				pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, voluntary: never, notBefore: never}
+				pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, voluntary: never, notBefore: never, returned: never}
 			}
 		}
 		pol.cfg = c

@@ -83,6 +83,9 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	case failedBack:
 		kind = Return
 		c.voluntary = t.now
+		if sameNames(c.leftShunned, d.to) {
+			c.returned = t.now
+		}
 	case switchedOver:
 		kind = Switchover
 		c.voluntary = t.now
@@ -93,6 +96,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	c.leftShunned = nil
 	if d.kind == fledShunned {
 		c.leftShunned = names(from)
+		c.restless = c.returned != never && t.now < c.returned+s.failback.MinInterval
 	}
 	for _, share := range from {
 		p := s.uplinks.path(share.Uplink, c.family)

@@ -18,7 +18,7 @@ const (
 // sample is one regular probe's outcome.
 type sample struct {
 	at Instant
-	// rtt is 0 where the probe was lost.
+	// rtt is 0 where the probe was lost; an answer after that sets it.
 	rtt time.Duration
 	// dev is the difference to the same target's RTT before; negative for none.
 	dev    time.Duration
@@ -99,6 +99,28 @@ func (w *window) push(s sample, span time.Duration) {
 	w.total.add(s, 1)
 	w.target[s.target].add(s, 1)
 	w.trim(s.at, span)
+}
+
+// amend makes a target's loss at an instant an answer, where the sample is still there.
+func (w *window) amend(at Instant, target int, rtt, dev time.Duration) {
+	for i := w.n - 1; i >= 0; i-- {
+		s := &w.ring[(w.head+i)%len(w.ring)]
+		if s.at < at {
+			return
+		}
+		if s.at != at || s.target != target || s.rtt != 0 {
+			continue
+		}
+		for _, t := range []*tally{&w.total, &w.target[target]} {
+			t.add(*s, -1)
+		}
+		s.rtt, s.dev = rtt, dev
+		for _, t := range []*tally{&w.total, &w.target[target]} {
+			t.add(*s, 1)
+		}
+		w.version++
+		return
+	}
 }
 
 func (w *window) trim(now Instant, span time.Duration) {

@@ -52,8 +52,17 @@ func (r *reference) drop(target int, now Instant, span time.Duration) {
 	r.all = kept
 }
 
+// amend makes a loss an answer.
+func (r *reference) amend(at Instant, target int, rtt, dev time.Duration) {
+	for i, s := range r.all {
+		if s.at == at && s.target == target && s.rtt == 0 {
+			r.all[i].rtt, r.all[i].dev = rtt, dev
+		}
+	}
+}
+
 // TestWindowAgainstReference pushes random samples at random rates, from 50 a second to
-// one in minutes, and removes targets occasionally.
+// one in minutes, amends some, and removes targets occasionally.
 func TestWindowAgainstReference(t *testing.T) {
 	for seed := range uint64(30) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
@@ -78,6 +87,10 @@ func TestWindowAgainstReference(t *testing.T) {
 			}
 			w.push(s, span)
 			ref.all = append(ref.all, s)
+			if late := ref.all[max(0, len(ref.all)-1-rnd.IntN(40))]; rnd.IntN(4) == 0 {
+				ref.amend(late.at, late.target, 7*time.Second, time.Second)
+				w.amend(late.at, late.target, 7*time.Second, time.Second)
+			}
 			if got, want := w.total, ref.sums(now, span); got != want {
 				t.Fatalf("seed %d, sample %d, span %v: %+v, want %+v", seed, i, span, got, want)
 			}

@@ -82,6 +82,9 @@ func (b builder) probes(u Uplink) []rule {
 		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
 		newRule(ownPacket, ctMark(b.Layout.CTUplinkMask()).is(0), packetMark(mask&^policyBit).isNot(0),
 			packetMark(policyBit).is(0), count(guardCounter), drop).because("a probe of another uplink"),
+		// Others' marks had it rerouted in output, where the device that a rule sees
+		// stays the first one.
+		newRule(ownPacket, ctMark(b.pairMask()).vmap(askedMap)).because("a rerouted probe"),
 	}
 }
 

@@ -26,7 +26,10 @@ func (l *lab) probe(f failover.Family) (answered bool, err error) {
 		pinger.SetIPAddr(&net.IPAddr{IP: netip.MustParseAddr(p.host).AsSlice()})
 		pinger.SetPrivileged(true)
 		pinger.SetMark(0x01000000)
-		pinger.Source, pinger.InterfaceName = p.a, "wan0"
+		pinger.InterfaceName = "wan0"
+		if f == failover.IPv4 {
+			pinger.Source = p.a
+		}
 		pinger.Count, pinger.Timeout, pinger.Interval = 1, 500*time.Millisecond, time.Second
 		pinger.OnRecv = func(*probing.Packet) { answered = true }
 		return pinger.RunWithContext(context.Background())
@@ -38,8 +41,8 @@ func (l *lab) probe(f failover.Family) (answered bool, err error) {
 const (
 	leaves = iota
 	dropped
-	refused // the kernel has no route for it
-	astray  // it left, and the count shows that it did not leave by its uplink
+	rerouted // dropped as well, but only where it leaves: it had been rerouted in output
+	astray   // it left, and the count shows that it did not leave by its uplink
 )
 
 // probed sends a probe, and compares the result with the wanted one. It reports
@@ -50,10 +53,10 @@ func (l *lab) probed(f failover.Family, want int) bool {
 	c := l.counters()
 	left, elsewhere := c.Probes[1].Packets, c.Elsewhere[1].Packets
 	ok := map[int]bool{
-		leaves:  answered && err == nil && left == 1 && elsewhere == 0,
-		dropped: !answered && errors.Is(err, unix.EPERM) && left == 0 && elsewhere == 1,
-		refused: !answered && err != nil && !errors.Is(err, unix.EPERM) && left == 0,
-		astray:  !answered && err == nil && left == 0 && elsewhere == 0,
+		leaves:   answered && err == nil && left == 1 && elsewhere == 0,
+		dropped:  !answered && errors.Is(err, unix.EPERM) && left == 0 && elsewhere == 1,
+		rerouted: !answered && errors.Is(err, unix.EPERM) && left == 1 && elsewhere == 1,
+		astray:   !answered && err == nil && left == 0 && elsewhere == 0,
 	}
 	if !ok[want] {
 		l.t.Errorf("answered %t, %v, %+v", answered, err, c)
@@ -86,10 +89,14 @@ func TestProbesLeaveByTheirUplink(t *testing.T) {
 		"marks erased":       {mangle("route", "meta mark set 0"), [2]int{leaves, leaves}},
 		"other marks":        {mangle("route", "meta mark set 0x77"), [2]int{leaves, leaves}},
 		"other marks kept":   {mangle("route", "meta mark set 0x77 ct mark set meta mark"), [2]int{astray, astray}},
-		"host route":         {route("%[1]s via %[2]s dev wan1"), [2]int{leaves, dropped}},
+		"host route":         {route("%[1]s via %[2]s dev wan1"), [2]int{leaves, leaves}},
 		// For IPv4 the kernel treats a target without a route as one on the
-		// device's link.
-		"blackhole": {route("blackhole %[1]s"), [2]int{leaves, refused}},
+		// device's link; for IPv6 it skips a route that is not on the device.
+		"blackhole": {route("blackhole %[1]s"), [2]int{leaves, leaves}},
+		"host route, other marks": {func(l *lab, p plan) {
+			mangle("route", "meta mark set 0x77")(l, p)
+			route("%[1]s via %[2]s dev wan1")(l, p)
+		}, [2]int{rerouted, rerouted}},
 	} {
 		for _, f := range failover.Families {
 			t.Run(name+" "+f.String(), func(t *testing.T) {

@@ -46,7 +46,12 @@ type report struct {
 func childMain() int {
 	out := newOutbox()
 	clock := clockFrom(time.Now())
-	echo := newICMP(clock)
+	chooser, err := openChooser()
+	if err != nil {
+		panic(err)
+	}
+	defer chooser.close()
+	echo := newICMP(clock, chooser)
 	p := newProber(clock, out, notOwn,
 		map[target.Method]method{target.ICMP: echo.probe, target.Gateway: echo.probe})
 	reports := gob.NewEncoder(os.Stdout)

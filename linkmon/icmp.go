@@ -22,14 +22,15 @@ import (
 // this daemon's rates it takes less processor time than pingers that stay, since
 // each of those polls.
 type icmp struct {
-	clock func() failover.Instant
+	clock   func() failover.Instant
+	chooser *chooser // nil if every probe states its source
 	// raw says for IPv4 and IPv6 which sockets are tried first. Unprivileged
 	// ones cost about half; net.ipv4.ping_group_range says who may have them.
 	raw [2]atomic.Bool
 }
 
-func newICMP(clock func() failover.Instant) *icmp {
-	m := &icmp{clock: clock}
+func newICMP(clock func() failover.Instant, c *chooser) *icmp {
+	m := &icmp{clock: clock, chooser: c}
 	m.raw[failover.IPv6].Store(!hasDeviceForPing6())
 	return m
 }
@@ -58,6 +59,7 @@ func atLeast(release string, major, minor int) bool {
 // permitted, it tries the other one, and remembers when that worked.
 func (m *icmp) probe(ctx context.Context, r request, report func(outcome)) {
 	first := &m.raw[failover.FamilyOf(r.to)]
+	r.unbound = m.chooser.fits(r)
 	// Unprivileged IPv6 sockets do not tell that a packet filter dropped what they sent.
 	raw := first.Load() || r.certain && r.to.Is6()
 	opened, err := m.ping(ctx, r, raw, report)
@@ -100,7 +102,9 @@ func newPinger(r request, raw bool, guard *sendGuard) *probing.Pinger {
 	p.SetPrivileged(raw)
 	p.SetMark(uint(r.mark))
 	p.SetLogger(guard)
-	p.Source = r.source.String()
+	if !r.unbound {
+		p.Source = r.source.String()
+	}
 	p.InterfaceName = r.device
 	p.Count = 1
 	p.Timeout = r.wait

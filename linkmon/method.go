@@ -22,8 +22,8 @@ type method func(ctx context.Context, r request, report func(outcome))
 // newMethods returns the table of built-in methods. A new one needs a file of its
 // own, a line here, and a case in [target.Method.Built], which a test compares with
 // this table.
-func newMethods(clock func() failover.Instant) map[target.Method]method {
-	echo := newICMP(clock)
+func newMethods(clock func() failover.Instant, c *chooser) map[target.Method]method {
+	echo := newICMP(clock, c)
 	return map[target.Method]method{
 		target.ICMP:    echo.probe,
 		target.Gateway: echo.probe,
@@ -38,10 +38,17 @@ type request struct {
 	to netip.Addr
 	// source is the uplink's address, device its interface and mark the packet mark
 	// by which its own table routes the request. All three must be set on the
-	// packets sent: the device alone is only a hint to the kernel.
-	source netip.Addr
-	device string
-	mark   uint32
+	// packets sent: the device alone is only a hint to the kernel. For IPv6 a socket
+	// that is not bound to the device must leave the source to the kernel where that
+	// is unbound.
+	source  netip.Addr
+	device  string
+	mark    uint32
+	unbound bool
+	// index is the number of the device, 0 if unknown; sources are all addresses of
+	// the uplink, of which source is the best.
+	index   int
+	sources []netip.Prefix
 	// wait is how long to wait for an answer.
 	wait time.Duration
 	// certain requests a way of sending that reliably reports whether the kernel

@@ -20,7 +20,7 @@ import (
 // TestBuiltMethods compares the table of methods with [target.Method.Built], which
 // the configuration and the daemon use.
 func TestBuiltMethods(t *testing.T) {
-	table := newMethods(clockFrom(time.Now()))
+	table := newMethods(clockFrom(time.Now()), nil)
 	all := targetMethods(t)
 	known := map[target.Method]bool{}
 	for _, m := range all {

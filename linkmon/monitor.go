@@ -41,6 +41,7 @@ type Counters struct {
 type Monitor struct {
 	watch   *watch
 	prober  *prober
+	chooser *chooser
 	traffic *traffic
 	witness *witness
 	out     *outbox
@@ -65,9 +66,15 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := openChooser()
+	if err != nil {
+		w.close()
+		return nil, err
+	}
 	return &Monitor{
 		watch:   w,
-		prober:  newProber(o.Clock, out, w.isOwn, newMethods(o.Clock)),
+		chooser: c,
+		prober:  newProber(o.Clock, out, w.isOwn, newMethods(o.Clock, c)),
 		traffic: openTraffic(o, w.currentLinks, out),
 		witness: newWitness(o, out),
 		out:     out,
@@ -82,6 +89,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	hints.Go(func() { m.traffic.run(ctx) })
 	err := m.watch.run(ctx)
 	m.prober.close()
+	m.chooser.close()
 	m.witness.close()
 	hints.Wait()
 	return err

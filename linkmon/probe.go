@@ -260,12 +260,14 @@ func newRequest(f failover.Family, path Path) (request, error) {
 		return request{}, fmt.Errorf("the interface has no %s address", f)
 	}
 	return request{
-		target: path.Target,
-		to:     to,
-		source: family.Sources()[0].Addr(),
-		device: path.Link.Interface,
-		mark:   path.Mark,
-		wait:   path.LostAfter + lateAnswers,
+		target:  path.Target,
+		to:      to,
+		source:  family.Sources()[0].Addr(),
+		device:  path.Link.Interface,
+		mark:    path.Mark,
+		index:   path.Link.Index,
+		sources: family.Sources(),
+		wait:    path.LostAfter + lateAnswers,
 	}, nil
 }
 

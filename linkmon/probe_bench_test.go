@@ -83,7 +83,7 @@ func loadMain(kind string) int {
 	case "swerve":
 		out := newOutbox()
 		clock := clockFrom(time.Now())
-		p := newProber(clock, out, notOwn, newMethods(clock))
+		p := newProber(clock, out, notOwn, newMethods(clock, nil))
 		take := func() {
 			for _, o := range out.take() {
 				if _, ok := o.Event.(failover.ProbeAnswered); ok {

@@ -296,11 +296,11 @@ func TestRequest(t *testing.T) {
 				return
 			}
 			want := request{target: parsed(tc.target), source: addr([2]string{"10.0.0.2", "2001:db8::2"}[tc.family]),
-				device: "w0", mark: 1 << 24, wait: time.Second + lateAnswers}
+				device: "w0", mark: 1 << 24, wait: time.Second + lateAnswers, sources: path(tc.change).Link.Family[tc.family].Addresses}
 			if tc.to != "" {
 				want.to = addr(tc.to)
 			}
-			if err != nil || r != want {
+			if err != nil || !reflect.DeepEqual(r, want) {
 				t.Errorf("got %+v, %v; want %+v", r, err, want)
 			}
 		})

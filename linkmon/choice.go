@@ -1,0 +1,82 @@
+package linkmon
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// chooser asks the kernel for the source that it would choose for a packet.
+//
+// In IPv6 the device in a packet's control message binds the packet only if its
+// source is left to the kernel: routes by other devices are then skipped, whatever
+// rule or table they are in. With a source of its own, a packet follows the first
+// route that a rule finds, such as another uplink's host route in main. (In IPv4 the
+// device always binds, and so does a socket bound to a device, which pro-bing does
+// not offer.)
+type chooser struct {
+	mu     sync.Mutex // the kernel's answers are read by who asked
+	kernel *kernel
+}
+
+// openChooser opens its socket on the calling thread.
+func openChooser() (*chooser, error) {
+	k, err := openKernel()
+	if err != nil {
+		return nil, err
+	}
+	return &chooser{kernel: k}, nil
+}
+
+func (c *chooser) close() { c.kernel.close() }
+
+// fits reports whether a request by IPv6 may leave its source to the kernel, since
+// the choice is one of the uplink's. It is not where all addresses of the uplink are
+// deprecated, or where it has none and the kernel prefers another uplink's.
+func (c *chooser) fits(r request) bool {
+	if c == nil || r.index == 0 || !r.to.Is6() || r.to.IsLinkLocalUnicast() {
+		return false // a link-local destination binds to its device by itself
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	source, err := c.kernel.choice(r.to, r.index, r.mark)
+	return err == nil && slices.ContainsFunc(r.sources, func(p netip.Prefix) bool { return p.Addr() == source })
+}
+
+// choice returns the source of a packet that is bound to a device and has a mark;
+// invalid if the kernel would not send it by that device.
+func (k *kernel) choice(to netip.Addr, index int, mark uint32) (source netip.Addr, err error) {
+	err = k.request(unix.RTM_GETROUTE, 0, choiceRequest(to, index, mark), func(b []byte) { source = decodeChoice(b, index) })
+	return source, err
+}
+
+// choiceRequest is the body of RTM_GETROUTE for one IPv6 destination.
+func choiceRequest(to netip.Addr, index int, mark uint32) []byte {
+	b := make([]byte, unix.SizeofRtMsg)
+	b[0], b[1] = unix.AF_INET6, 128
+	b = appendAttribute(b, unix.RTA_DST, to.AsSlice())
+	b = appendNumber(b, unix.RTA_OIF, uint32(index))
+	return appendNumber(b, unix.RTA_MARK, mark)
+}
+
+// decodeChoice decodes the source of the route that was found.
+func decodeChoice(b []byte, index int) (source netip.Addr) {
+	if h, ok := decodeRouteHead(b); !ok || h.kind != unix.RTN_UNICAST {
+		return source
+	}
+	by := 0
+	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
+		switch kind {
+		case unix.RTA_OIF:
+			by = int(number(value))
+		case unix.RTA_PREFSRC:
+			source = ip(value)
+		}
+	}
+	if by != index {
+		return netip.Addr{}
+	}
+	return source
+}
