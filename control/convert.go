@@ -48,6 +48,7 @@ func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyS
 		RTTMS:      millisOf(v.RTT),
 		JitterMS:   millisOf(v.Jitter),
 		PatienceMS: millis(v.Patience),
+		Suspicions: v.Suspicions,
 	}
 	f.Unsent = v.Unsent
 	if v.UnsentErrno != "" {

@@ -34,6 +34,7 @@ type loop struct {
 	reporter *reporter
 	keeper   *keeper
 	log      *slog.Logger
+	folds    *folds
 	logQueue *LogQueue
 	// isModem reports whether an interface is a modem's; arrived reports whether an
 	// interface appeared or was renamed since it was last called.

@@ -80,13 +80,17 @@ func decidedAt(r failover.Record, at failover.Instant) failover.Record {
 	return r
 }
 
-// reportHealth reports the changes of health.
+// reportHealth reports the changes of health. A suspicion that came to nothing is no
+// event: a path with bad latency has ten a second, and they would push the verdicts
+// out of the log of events. The status counts them.
 func (r *reporter) reportHealth() {
 	for _, record := range r.changes {
 		h := record.Health
 		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
 			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
-		r.events.Publish(control.HealthEvent(record, r.clock.wall))
+		if !h.Doubt {
+			r.events.Publish(control.HealthEvent(record, r.clock.wall))
+		}
 	}
 	r.changes = r.changes[:0]
 }
@@ -101,16 +105,11 @@ func evidence(d time.Duration) slog.Attr {
 
 // healthLevel is the level at which a transition is logged.
 func healthLevel(h *failover.HealthChange) slog.Level {
-	switch h.To {
-	case failover.Down, failover.Shunned, failover.Degraded:
-		return slog.LevelWarn
-	case failover.Suspect:
+	switch {
+	case h.Doubt:
 		return slog.LevelDebug
-	case failover.Up:
-		if h.From == failover.Suspect {
-			return slog.LevelDebug
-		}
-	case failover.Unknown, failover.Absent, failover.Recovering:
+	case h.To == failover.Down, h.To == failover.Shunned, h.To == failover.Degraded:
+		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }

@@ -34,6 +34,8 @@ type FamilyView struct {
 	Reason string
 	// Since is when the state was entered.
 	Since Instant
+	// Suspicions counts how often the path became suspect.
+	Suspicions uint64
 	// Seen says that the family is, or once was, offered here.
 	Seen bool
 	// Withdrawn is since when the route is gone from which the gateway was learnt;
@@ -118,7 +120,8 @@ const leastOfTarget = 10
 func viewPath(p *path, now Instant) FamilyView {
 	patience := p.patience
 	patience.forget(now)
-	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Withdrawn: max(p.withdrawn, -1)}
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now,
+		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions}
 	switch {
 	case p.state == Up:
 		v.Reason = ""

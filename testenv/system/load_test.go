@@ -127,10 +127,10 @@ func (g *gateway) fill(r ramp, download bool, length time.Duration) {
 		g.Errorf("%v: %d frames waited, want %d at least", r, deepest, room/2)
 	}
 	g.Await("fiber to carry", lab.Settled)
-	suspicions, total := 0, time.Duration(0)
+	suspicions, total := uint64(0), time.Duration(0)
 	for _, f := range failover.Families {
-		shunned, n := g.shunned(fiber, f, since)
-		suspicions += n
+		shunned := g.shunned(fiber, f, since)
+		suspicions += g.Status().Uplinks[fiber].Family(f).Suspicions
 		if shunned > mostShunned {
 			g.Errorf("%v: %s of fiber was shunned for %v, want %v at most", r, f, shunned, mostShunned)
 		}
@@ -146,9 +146,8 @@ func (g *gateway) fill(r ramp, download bool, length time.Duration) {
 		float64(l.Received())*8/1e6/time.Since(since).Seconds(), suspicions, total)
 }
 
-// shunned returns for how long an uplink was shunned since an instant, and how often it was
-// suspected.
-func (g *gateway) shunned(uplink int, f failover.Family, since time.Time) (total time.Duration, suspicions int) {
+// shunned returns for how long an uplink was shunned since an instant.
+func (g *gateway) shunned(uplink int, f failover.Family, since time.Time) (total time.Duration) {
 	g.Helper()
 	var begun time.Time
 	for _, e := range g.Events() {
@@ -161,11 +160,9 @@ func (g *gateway) shunned(uplink int, f failover.Family, since time.Time) (total
 			begun = e.Time.Time
 		case d.From == control.Shunned:
 			total += e.Time.Sub(begun)
-		case d.To == control.Suspect:
-			suspicions++
 		}
 	}
-	return total, suspicions
+	return total
 }
 
 // heldOn checks that nothing went down so far, and no session was moved, reset or closed.
