@@ -31,7 +31,8 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	if n := len(s.uplinks); s.cfg.AutoUplinks && n < 2 {
 		add("one-uplink", control.Info, "uplinks",
 			fmt.Sprintf("%d interfaces lead to the internet so far, and failover needs two", n),
-			"connect a second one or name the uplinks in the configuration; until then nothing is changed on this machine")
+			"connect a second one or name the uplinks in the configuration, as for a default route in a table of your own, which auto does not take "+
+				"(ip route show table all); until then nothing is changed on this machine")
 	}
 	if n := len(s.cfg.Rules); n > 0 {
 		add("not-built", control.Warning, "rules",

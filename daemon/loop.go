@@ -314,7 +314,8 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
-	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
+	others := l.net.Defaults()
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
