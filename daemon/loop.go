@@ -272,6 +272,7 @@ func (l *loop) reconcile(now failover.Instant) {
 	g, ok := l.goal()
 	if !ok {
 		l.enforcer.repairs.compared(now, false)
+		l.changed = true // the problems follow from the routes of others, too
 		return
 	}
 	needed, err := l.enforcer.compare(g, now)
