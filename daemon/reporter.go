@@ -12,6 +12,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 )
 
@@ -186,7 +187,7 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 func (r *reporter) settings(s settings) {
 	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
 	if n := len(s.wrong); wrong == nil && n > 0 {
-		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", n, s.wrong[0])
+		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
