@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,11 +36,29 @@ func foldedLines(t *testing.T, log string) (lines []string, stand int) {
 	return lines, stand
 }
 
+// lockedBuffer may be read while others write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // Lines that differ in figures only are folded, others are not; the count comes once
 // a minute at first, and when the series is over.
 func TestFolding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out lockedBuffer
 		f := newFolding(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		log := slog.New(f)
 		go f.run(t.Context())
@@ -129,7 +148,8 @@ func TestKindOf(t *testing.T) {
 // rules as often: the log has few lines, which stand for all of them, and suspicions
 // that come to nothing do not push the verdicts out of the events.
 func TestAnHourOfStalls(t *testing.T) {
-	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+	const ipv4 = twoUplinks + "probe: {targets: [1.1.1.1]}\n"
+	inBubble(t, ipv4, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(time.Minute)
 		r.take()
