@@ -35,6 +35,7 @@ type loop struct {
 	reporter *reporter
 	keeper   *keeper
 	log      *slog.Logger
+	folds    *folds
 	logQueue *LogQueue
 	// isModem reports whether an interface is a modem's; arrived reports whether an
 	// interface appeared or was renamed since it was last called.
@@ -280,6 +281,7 @@ func (l *loop) reconcile(now failover.Instant) {
 	g, ok := l.goal()
 	if !ok {
 		l.enforcer.repairs.compared(now, false)
+		l.changed = true // the problems follow from the routes of others, too
 		return
 	}
 	needed, err := l.enforcer.compare(g, now)
@@ -322,7 +324,8 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
-	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
+	others := l.net.Defaults()
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))

@@ -33,6 +33,9 @@ func inside(what, path string) int {
 	case "run":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		o.Hangup = hangups
 		err = Run(ctx, o)
 	case "plan":
 		var c Changes

@@ -12,6 +12,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 )
 
@@ -80,13 +81,17 @@ func decidedAt(r failover.Record, at failover.Instant) failover.Record {
 	return r
 }
 
-// reportHealth reports the changes of health.
+// reportHealth reports the changes of health. A suspicion that came to nothing is no
+// event: a path with bad latency has ten a second, and they would push the verdicts
+// out of the log of events. The status counts them.
 func (r *reporter) reportHealth() {
 	for _, record := range r.changes {
 		h := record.Health
 		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
 			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
-		r.events.Publish(control.HealthEvent(record, r.clock.wall))
+		if !h.Doubt {
+			r.events.Publish(control.HealthEvent(record, r.clock.wall))
+		}
 	}
 	r.changes = r.changes[:0]
 }
@@ -101,16 +106,11 @@ func evidence(d time.Duration) slog.Attr {
 
 // healthLevel is the level at which a transition is logged.
 func healthLevel(h *failover.HealthChange) slog.Level {
-	switch h.To {
-	case failover.Down, failover.Shunned, failover.Degraded:
-		return slog.LevelWarn
-	case failover.Suspect:
+	switch {
+	case h.Doubt:
 		return slog.LevelDebug
-	case failover.Up:
-		if h.From == failover.Suspect {
-			return slog.LevelDebug
-		}
-	case failover.Unknown, failover.Absent, failover.Recovering:
+	case h.To == failover.Down, h.To == failover.Shunned, h.To == failover.Degraded:
+		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
@@ -187,7 +187,7 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 func (r *reporter) settings(s settings) {
 	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
 	if n := len(s.wrong); wrong == nil && n > 0 {
-		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", n, s.wrong[0])
+		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
