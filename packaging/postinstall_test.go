@@ -89,3 +89,74 @@ func mkdir(t *testing.T, folders ...string) {
 		}
 	}
 }
+
+// dpkg installs, upgrades, removes and purges the package in a chroot that has a few
+// programs, no systemd and no /proc, with a configuration that was changed in between;
+// after the purge nothing of it is left there.
+func TestDpkgInAChroot(t *testing.T) {
+	root := t.TempDir()
+	mkdir(t, filepath.Join(root, "var/lib/dpkg/info"), filepath.Join(root, "var/lib/dpkg/updates"), filepath.Join(root, "etc"), filepath.Join(root, "tmp"), filepath.Join(root, "dev"))
+	for _, tool := range []string{"sh", "rm", "cat", "getent", "useradd", "userdel", "groupdel"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			path = "/usr/sbin/" + tool
+		}
+		output(t, "cp", "-L", "--parents", path, root)
+		for _, word := range strings.Fields(output(t, "ldd", path)) {
+			if strings.HasPrefix(word, "/") {
+				output(t, "cp", "-L", "--parents", word, root)
+			}
+		}
+	}
+	mkdir(t, filepath.Join(root, "bin"))
+	output(t, "cp", "/bin/sh", filepath.Join(root, "bin/sh"))
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("etc/passwd", "root:x:0:0::/:/bin/sh\n")
+	write("etc/group", "root:x:0:\n")
+	write("var/lib/dpkg/status", "")
+	write("dev/null", "")
+	before := tree(t, root)
+	dpkg := func(args ...string) {
+		args = append([]string{"--root=" + root, "--force-depends", "--force-confold", "--log=/dev/null"}, args...)
+		if out, err := exec.Command("dpkg", args...).CombinedOutput(); err != nil {
+			t.Fatalf("dpkg %v: %v\n%s", args, err, out)
+		}
+	}
+	deb := built(t, dist, "deb")
+	status := func(want string) {
+		t.Helper()
+		if got := output(t, "dpkg-query", "--admindir="+root+"/var/lib/dpkg", "-W", "-f", "${Status}", "swerve"); got != want {
+			t.Errorf("the package is %q, want %q", got, want)
+		}
+	}
+	dpkg("-i", deb)
+	status("install ok installed")
+	if !strings.Contains(read(t, filepath.Join(root, "etc/passwd")), "\nswerve:") {
+		t.Error("there is no user swerve")
+	}
+	write("etc/swerve/swerve.yaml", "uplinks: refused\n")
+	dpkg("-i", deb)
+	status("install ok installed")
+	if read(t, filepath.Join(root, "etc/swerve/swerve.yaml")) != "uplinks: refused\n" {
+		t.Error("the upgrade has replaced the configuration")
+	}
+	dpkg("-r", "swerve")
+	status("deinstall ok config-files")
+	dpkg("-P", "swerve")
+	if after := tree(t, root); after != before {
+		t.Errorf("purge left\n%s\nwant\n%s", after, before)
+	}
+	if text := read(t, filepath.Join(root, "etc/passwd")) + read(t, filepath.Join(root, "etc/group")); strings.Contains(text, "swerve") {
+		t.Errorf("purge left the user:\n%s", text)
+	}
+}
+
+// tree lists the files below a folder, without those that dpkg and useradd keep.
+func tree(t *testing.T, root string) string {
+	t.Helper()
+	return output(t, "sh", "-c", "cd "+root+" && find . -path ./var/lib/dpkg -prune -o -path './etc/*' -type f ! -path './etc/swerve/*' -prune -o ! -path './usr/share*' ! -type d -print | sort; find . -name '*swerve*'")
+}
