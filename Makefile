@@ -51,12 +51,17 @@ test-field: ## run the tests on machines that somebody else has set up, 200 of t
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) ./testenv/field -field.machines 200
 
+.PHONY: test-loads
+test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s, for ten minutes each
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./testenv/system -run '^TestLoads$$' -loads 10m
+
 .PHONY: test-vm test-vm-canary
 RELEASES ?= trixie bookworm
 test-vm: ## run the package on Debian in a virtual machine (images on first use; some 10 minutes a release)
 	@$(VMTEST) -timeout 60m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian "$(RELEASES)"
 
-test-vm-canary: ## the same, short: boot, install, one failover (two minutes once the image is there)
+test-vm-canary: ## the same, short: boot, install, one failover, purge (two minutes once the image is there)
 	@$(VMTEST) -timeout 15m -run TestCanary $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian trixie
 
 # Two builds of the package: an upgrade goes from the first to the second.

@@ -139,11 +139,30 @@ func uplinkRemedy(u Uplink, s State) string {
 	case !*u.Carrier:
 		return fmt.Sprintf("check the cable or the modem on %s", u.Interface)
 	case lacks(u, s, "no gateway"):
-		return fmt.Sprintf("swerve knows no gateway there: see ip route show table all dev %s for a default route with via in table main, or name it as gateway: in the configuration (none for a point-to-point link)", u.Interface)
+		return gatewayRemedy(u, s)
 	case lacks(u, s, "no address"):
 		return fmt.Sprintf("check why %s has no address: its DHCP client or network manager, or the address that you have set", u.Interface)
 	}
+	if s == Shunned {
+		return "wait a second: it is down then, or back"
+	}
 	return fmt.Sprintf("check the modem and the provider behind %s; it is used again when it answers", u.Interface)
+}
+
+// gatewayRemedy is for an uplink whose gateway is not known. The modem is not to
+// blame: the default route is in another table than main, has no gateway, or is not
+// there.
+func gatewayRemedy(u Uplink, s State) string {
+	var keys []string
+	for _, f := range failover.Families {
+		if u.Family(f).State == s && strings.Contains(u.Family(f).Reason, "no gateway") {
+			keys = append(keys, [...]string{failover.IPv4: "gateway:", failover.IPv6: "gateway6:"}[f])
+		}
+	}
+	return fmt.Sprintf("name it as %s in the configuration, or have a default route with via in table main: see ip route show table all dev %s; "+
+		"one in another table, or without via on an Ethernet, tells no gateway "+
+		"(gateway: none sends to each address directly, which works only point to point or where the provider answers ARP for all)",
+		strings.Join(keys, " and "), u.Interface)
 }
 
 // switchedOff is in the engine's reason for an interface that is administratively down.
@@ -170,8 +189,11 @@ func deadProblem(p Policy, uplinks []Uplink) Problem {
 	if len(p.IPv4)+len(p.IPv6) == 0 {
 		text = fmt.Sprintf("policy %s has no uplink with an address and a gateway", p.Name)
 	}
-	return Problem{Code: "policy-dead", Severity: Critical, Object: p.Name, Since: since, Text: text,
-		Remedy: "bring one of its uplinks back; traffic stays where it is meanwhile"}
+	remedy := "bring one of its uplinks back; traffic stays where it is meanwhile"
+	if len(p.IPv4)+len(p.IPv6) == 0 {
+		remedy = "see the problem of each uplink for what it lacks, and ip route show table all for default routes in other tables than main"
+	}
+	return Problem{Code: "policy-dead", Severity: Critical, Object: p.Name, Since: since, Text: text, Remedy: remedy}
 }
 
 func earlier(a, b Time) Time {

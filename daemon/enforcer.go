@@ -129,7 +129,6 @@ func (e *enforcer) sweep(l lane.Layout) {
 	if n == e.swept {
 		return
 	}
-	e.swept = n // less than before in a new table
 	var sweeps []sweep
 	for _, f := range failover.Families {
 		for _, pair := range e.released[f] {
@@ -141,8 +140,11 @@ func (e *enforcer) sweep(l lane.Layout) {
 		}
 	}
 	for _, s := range sweeps {
-		e.worker.add(s)
+		if !e.worker.add(s) {
+			return // no room: again at the next call
+		}
 	}
+	e.swept = n // less than before in a new table
 }
 
 // compare compares the kernel with the goal, and reports whether the goal has to be

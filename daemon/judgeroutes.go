@@ -49,6 +49,14 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 		})
 	}
 	for _, f := range failover.Families {
+		if g.TooManyRules(f) {
+			out = append(out, control.Problem{
+				Code: "rules-full", Severity: control.Warning, Object: f.String(),
+				Text: fmt.Sprintf("there are more than %d %s rules of other programs with priorities from %d on: before the rest, main's narrower routes are used",
+					routing.MaxForeignRules, f, g.Layout.FirstPriority),
+				Remedy: fmt.Sprintf("give them priorities below %d", g.Layout.FirstPriority),
+			})
+		}
 		if r, dead := g.MainLeadsToDead(f); dead {
 			out = append(out, control.Problem{
 				Code: "main-leads-to-dead", Severity: control.Warning, Object: device(r),

@@ -23,6 +23,8 @@ type kernel struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as last read.
 	foreign []routing.Route
+	// foreignRules are the rules of others that are used after our first one.
+	foreignRules []routing.ForeignRule
 	// pins are host routes of others, read while an uplink is lost, and at the
 	// start; morePins reports that there are more than were read. pinsFor are the
 	// lost uplinks at the last reading.
@@ -94,7 +96,7 @@ func (k *kernel) strict(link string) bool {
 // other programs' routes.
 func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal = g.routing(k.foreign, k.facts().ipv6)
-	k.goal.Pins = k.pins
+	k.goal.Pins, k.goal.ForeignRules = k.pins, k.foreignRules
 	for i, u := range k.goal.Uplinks {
 		k.goal.Uplinks[i].Strict = k.strict(u.Interface)
 	}
@@ -288,6 +290,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	if err != nil {
 		return false, fmt.Errorf("daemon: read the default routes of others: %w", err)
 	}
+	rules, err := k.routes.ForeignRules(layout)
+	if err != nil {
+		return false, fmt.Errorf("daemon: read the rules of others: %w", err)
+	}
 	var pins []routing.Route
 	var more bool
 	if len(lost[0])+len(lost[1]) > 0 {
@@ -295,7 +301,9 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 			return false, fmt.Errorf("daemon: read the host routes of others: %w", err)
 		}
 	}
-	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins)
+	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
+		!slices.Equal(k.foreignRules, rules)
+	k.foreignRules = rules
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
 	return changed, nil
 }

@@ -133,7 +133,7 @@ func (l *loop) pass() {
 		l.reconcile(now)
 	}
 	l.sendProbes()
-	l.checkProbes(l.clock.now())
+	l.checkCounts(l.clock.now())
 	if l.changed {
 		l.changed = false
 		l.conclude()

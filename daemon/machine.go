@@ -62,6 +62,7 @@ type Network interface {
 type Routes interface {
 	routing.Kernel
 	Foreign(lane.Layout) ([]routing.Route, error)
+	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
 	Pins() (pins []routing.Route, more bool, err error)
 }
 

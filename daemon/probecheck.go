@@ -156,14 +156,20 @@ func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem
 	return out
 }
 
-// checkProbes compares and judges the probes when it is due.
-func (l *loop) checkProbes(now failover.Instant) {
-	c := &l.probing
-	if now < c.due {
+// checkCounts acts on the packet filter's counts when it is due: on those of flows that
+// wait for a deletion, and of probes.
+func (l *loop) checkCounts(now failover.Instant) {
+	if now < l.probing.due {
 		return
 	}
-	c.due = now + checkProbesEvery
+	l.probing.due = now + checkProbesEvery
 	l.enforcer.sweep(l.setup.layout)
+	l.checkProbes()
+}
+
+// checkProbes compares and judges the probes.
+func (l *loop) checkProbes() {
+	c := &l.probing
 	counts := l.reporter.counters.probesByLane()
 	for _, u := range l.setup.uplinks {
 		count, known := counts[l.setup.lanes.Uplinks[u.Name]]

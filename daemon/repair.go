@@ -23,8 +23,8 @@ const (
 	foreignEvery = 500 * time.Millisecond
 )
 
-// compareRest is the share of the time that comparisons may take where tables are
-// big: after one no other for so many times as long as it took.
+// compareRest bounds the share of the time that comparisons take where tables are
+// big: after one, none follows for this many times as long as it took.
 const compareRest = 20
 
 // repairs paces the comparisons with the kernel that hints request.
@@ -35,8 +35,8 @@ type repairs struct {
 	// the next.
 	last  failover.Instant
 	pause time.Duration
-	// paid is the instant until which the allowance for following others' default
-	// routes is used up; the next comparison waits for it.
+	// paid is the instant until which no comparison may follow: the allowance for
+	// following others' default routes is used up, or the last comparison was long.
 	paid failover.Instant
 	// took is the duration of the last comparison.
 	took time.Duration

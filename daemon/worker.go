@@ -115,8 +115,8 @@ type sweep struct {
 	families []failover.Family
 }
 
-// carryOut deletes the flows. If that fails, they are counted and deleted when they
-// send again, or end with their timeout.
+// carryOut deletes the flows. If that fails, they end by the pair's next deletion or
+// by their timeout: they are not counted again.
 func (s sweep) carryOut(w *worker) { _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
 
 // holdBack prevents other uplinks from sending flows whose entries the kernel has

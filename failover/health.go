@@ -241,7 +241,13 @@ func (p *path) downAt() Instant {
 		wait += p.delay // the first unanswered probe may be answered as late as the last one
 	}
 	since := p.silentSince()
-	return max(since, min(p.received, since+mostReceiving)) + wait
+	at := max(since, min(p.received, since+mostReceiving)) + wait
+	if p.delay >= leastQueueing {
+		// What a filling queue keeps or drops is no down at the moment of the shunning,
+		// which comes first and can be taken back.
+		at = max(at, p.since+wait)
+	}
+	return at
 }
 
 // upAt is when a recovering path is up again, unless something else happens.

@@ -87,10 +87,10 @@ func (l *limits) exceeded(w *window, h *Health, now Instant) string {
 }
 
 // cleared returns, in words, that all figures are under what clears their limits;
-// empty while they are not. since is when the path became degraded. Where probes are
-// so rare that the figures are unknown they must not keep it degraded forever: once
-// the samples are all of later than that, and of a whole window at its longest, those
-// that there are decide.
+// empty while they are not. since is when the path became degraded. Figures that are
+// unknown because probes are rare must not keep it degraded forever: once all samples
+// are later than since, and the latest is a whole window of the longest kind later,
+// the samples that there are decide.
 func (l *limits) cleared(w *window, h *Health, since, now Instant) string {
 	if !w.known() && !w.outlasts(since) {
 		return ""

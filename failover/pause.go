@@ -27,7 +27,7 @@ func (e *Engine) compensatePause(t *turn, late time.Duration) {
 // starts afresh, and targets on standby are probed at once.
 func (p *path) postpone(t *turn, by time.Duration) {
 	p.touched = true
-	for _, at := range []*Instant{&p.silent, &p.evidence, &p.suspectAt, &p.recovery.good, &p.schedule.fastUntil, &p.withdrawn} {
+	for _, at := range []*Instant{&p.silent, &p.evidence, &p.suspectAt, &p.received, &p.recovery.good, &p.schedule.fastUntil, &p.withdrawn} {
 		if *at != never {
 			*at += by
 		}

@@ -108,3 +108,64 @@ func TestReceivingIsBounded(t *testing.T) {
 		t.Errorf("moved after %v, want about 6 s", moved)
 	}
 }
+
+// A pause of this machine, in which nothing is read of what flows receive either, does
+// not end that postponement.
+func TestReceivingOutlastsPauses(t *testing.T) {
+	onset := 20 * time.Second
+	left := time.Duration(0)
+	w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), 1, simulator.Options{Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+		for _, r := range out.Records {
+			if r.Health != nil && r.Health.To == Shunned && left == 0 {
+				left = at - onset
+			}
+		}
+	}})}
+	w.do("all report=0s")
+	w.until(onset)
+	w.do("fiber loss=1")
+	for w.Now() < onset+12*time.Second {
+		for _, f := range Families {
+			w.step(Traffic{Uplink: "fiber", Family: f, Unanswered: -1, Received: w.Now()})
+		}
+		w.after(20 * time.Millisecond)
+		w.do("pause 30ms")
+	}
+	if left != 0 && left < 5*time.Second {
+		t.Errorf("left after %v, want 6 s at least", left)
+	}
+}
+
+// A new stream overshoots for a round trip when the queue is full. Each frame that leaves
+// makes room for the stream's next one, so that nearly all else is lost for as long as the
+// queue is. That is no down.
+func TestOvershoot(t *testing.T) {
+	downs := 0
+	for _, length := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+		for phase := range 200 {
+			w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), uint64(phase), simulator.Options{CheckEach: 1000, Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+				for _, r := range out.Records {
+					if h := r.Health; h != nil && h.Uplink == "fiber" && h.To == Down && at > 20*time.Second {
+						downs++
+						if downs < 5 {
+							t.Errorf("%v, phase %d at %v: %s", length, phase, at, recordText(r))
+						}
+					}
+				}
+			}})}
+			w.do("all report=0s")
+			w.until(20*time.Second + time.Duration(phase)*17*time.Millisecond)
+			for queued := time.Duration(0); queued < length; queued += 10 * time.Millisecond {
+				w.do(fmt.Sprintf("fiber rtt=%v", 20*time.Millisecond+queued))
+				w.after(10 * time.Millisecond)
+			}
+			w.do("fiber loss=0.95")
+			w.after(length)
+			w.do("fiber loss=0.05")
+			w.after(10 * time.Second)
+		}
+	}
+	if downs > 0 {
+		t.Errorf("%d downs", downs)
+	}
+}

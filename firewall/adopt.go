@@ -37,7 +37,7 @@ func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	if err != nil {
 		return fail(err)
 	}
-	defer ways.handle.Close()
+	defer ways.close()
 	a.ways, a.fresh = ways, uplinks
 	if a.changed, err = eachFlow(g.Layout.CTMask, a.adoptOrFind); err != nil {
 		return fail(err)
@@ -61,7 +61,7 @@ func (k *Kernel) Heal(g Goal) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("firewall: heal flows: %w", err)
 	}
-	defer ways.handle.Close()
+	defer ways.close()
 	a.ways = ways
 	n, err := eachFlow(g.Layout.CTMask, func(f flow) (flowChange, uint32) {
 		change, mark := a.adopt(f)
@@ -199,7 +199,9 @@ func (a *adopter) adoptOrFind(f flow) (flowChange, uint32) {
 }
 
 // find returns the uplink of an answered flow without NAT, and remembers what is
-// native there. Its inner end is the one that no uplink leads to.
+// native there. Its inner end is the one that no uplink leads to. A flow
+// that leaves by the uplink or not, depending on a mark that is not known, shows only
+// what is native.
 func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
 	inner, outer := f.src, f.dst
 	network := a.ways.plain(inner)
@@ -210,7 +212,7 @@ func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
 	if _, ok := a.uplink(network); ok || !network.known() || network.to.Bits() == 0 {
 		return 0, false, false // both ends are outside, or the inner one is behind a VPN's default
 	}
-	way := a.ways.from(inner, network.index, outer)
+	way, sure := a.ways.of(f, inner, network.index, outer)
 	u, ok := a.uplink(way)
 	if !ok || !a.adopts(u.Lane) {
 		return 0, false, false
@@ -220,7 +222,7 @@ func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
 	if way.to.Bits() <= 1 && len(a.native[u.Lane]) < MostNative {
 		a.native[u.Lane] = distinct(append(a.native[u.Lane], network.to))
 	}
-	return u.Lane, inbound, true
+	return u.Lane, inbound, sure
 }
 
 // uplink returns the uplink that a way leads to.
@@ -240,9 +242,10 @@ func (a *adopter) unmasqueraded() []flow {
 		if _, outside := a.uplink(network); outside || !network.known() {
 			return true
 		}
-		u, ok := a.uplink(a.ways.from(f.src, network.index, f.dst))
+		way, sure := a.ways.of(f, f.src, network.index, f.dst)
+		u, ok := a.uplink(way)
 		native := slices.ContainsFunc(a.native[u.Lane], func(p netip.Prefix) bool { return p.Contains(f.src) })
-		return !ok || !a.adopts(u.Lane) || native || !u.masqueradesFlow(f)
+		return !ok || !sure || !a.adopts(u.Lane) || native || !u.masqueradesFlow(f)
 	})
 }
 

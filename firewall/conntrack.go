@@ -33,6 +33,8 @@ const (
 	ctaIPv6Src    = 3
 	ctaIPv6Dst    = 4
 	ctaProtoNum   = 1
+	ctaSourcePort = 2
+	ctaDestPort   = 3
 
 	ctaProtoinfoTCP      = 1
 	ctaProtoinfoTCPState = 1
@@ -129,6 +131,7 @@ type flow struct {
 	replySrc  netip.Addr
 	replyDst  netip.Addr // the translated source of the flow
 	protocol  byte
+	ports     [2]uint16 // source and destination of the original direction; 0 without ports
 	status    uint32
 	mark      uint32
 	tcpState  byte // TCP only
@@ -182,9 +185,11 @@ func (f *flow) decode(ad *netlink.AttributeDecoder) {
 	switch ad.Type() {
 	case ctaTupleOrig:
 		f.tuple = ad.Bytes()
-		ad.Nested(func(t *netlink.AttributeDecoder) error { return f.decodeTuple(t, &f.src, &f.dst) })
+		ad.Nested(func(t *netlink.AttributeDecoder) error { return f.decodeTuple(t, &f.src, &f.dst, &f.ports) })
 	case ctaTupleReply:
-		ad.Nested(func(t *netlink.AttributeDecoder) error { return f.decodeTuple(t, &f.replySrc, &f.replyDst) })
+		ad.Nested(func(t *netlink.AttributeDecoder) error {
+			return f.decodeTuple(t, &f.replySrc, &f.replyDst, new([2]uint16))
+		})
 	case ctaStatus:
 		f.status, f.hasStatus = ad.Uint32(), true
 	case ctaProtoinfo:
@@ -196,7 +201,7 @@ func (f *flow) decode(ad *netlink.AttributeDecoder) {
 	}
 }
 
-func (f *flow) decodeTuple(ad *netlink.AttributeDecoder, src, dst *netip.Addr) error {
+func (f *flow) decodeTuple(ad *netlink.AttributeDecoder, src, dst *netip.Addr, ports *[2]uint16) error {
 	for ad.Next() {
 		switch ad.Type() {
 		case ctaTupleIP:
@@ -204,8 +209,11 @@ func (f *flow) decodeTuple(ad *netlink.AttributeDecoder, src, dst *netip.Addr) e
 		case ctaTupleProto:
 			ad.Nested(func(p *netlink.AttributeDecoder) error {
 				for p.Next() {
-					if p.Type() == ctaProtoNum {
-						f.protocol = p.Uint8()
+					switch b := p.Bytes(); {
+					case p.Type() == ctaProtoNum && len(b) == 1:
+						f.protocol = b[0]
+					case (p.Type() == ctaSourcePort || p.Type() == ctaDestPort) && len(b) == 2:
+						ports[p.Type()-ctaSourcePort] = binary.BigEndian.Uint16(b)
 					}
 				}
 				return p.Err()

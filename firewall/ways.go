@@ -1,13 +1,17 @@
 package firewall
 
 import (
+	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	rtnl "github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"swerve/failover"
 	"swerve/lane"
 )
 
@@ -31,16 +35,27 @@ const (
 // ways asks the kernel by which ways it sends packets, and remembers the answers.
 type ways struct {
 	handle  *rtnl.Handle
+	socket  *nl.SocketHandle  // for questions
 	uplinks map[int]lane.Lane // by the index of their devices
 	known   map[question]way
 	asked   *int
+	// marks are those that rules of others match; ports: there are rules that match
+	// protocols or ports.
+	marks []uint32
+	ports bool
 }
 
+// mostMarks bounds the marks that are tried.
+const mostMarks = 16
+
 // question is what a way depends on: where a packet goes and, for a forwarded one,
-// where it comes from.
+// where it comes from; its protocol and ports where rules match them, and its mark.
 type question struct {
 	to, from netip.Addr
 	device   int
+	protocol byte
+	ports    [2]uint16
+	mark     uint32
 }
 
 func newWays(g Goal) (ways, error) {
@@ -48,7 +63,18 @@ func newWays(g Goal) (ways, error) {
 	if err != nil {
 		return ways{}, fmt.Errorf("open netlink: %w", err)
 	}
-	w := ways{handle: h, uplinks: map[int]lane.Lane{}, known: map[question]way{}, asked: new(int)}
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: a plain socket
+	if err != nil {
+		h.Close()
+		return ways{}, fmt.Errorf("open netlink: %w", err)
+	}
+	timeout := unix.NsecToTimeval((5 * time.Second).Nanoseconds())
+	if err := socket.SetReceiveTimeout(&timeout); err != nil {
+		h.Close()
+		socket.Close()
+		return ways{}, fmt.Errorf("open netlink: %w", err)
+	}
+	w := ways{handle: h, socket: &nl.SocketHandle{Socket: socket}, uplinks: map[int]lane.Lane{}, known: map[question]way{}, asked: new(int)}
 	for _, u := range g.sorted().Uplinks {
 		if u.Interface == "" {
 			continue
@@ -57,15 +83,49 @@ func newWays(g Goal) (ways, error) {
 			w.uplinks[link.Attrs().Index] = u.Lane
 		}
 	}
+	rules, err := h.RuleList(rtnl.FAMILY_ALL)
+	if err != nil {
+		return w, nil // without the rules of others no mark and no port matters
+	}
+	for _, r := range rules {
+		if r.Protocol == lane.Protocol {
+			continue
+		}
+		w.ports = w.ports || r.IPProto != 0 || r.Sport != nil || r.Dport != nil
+		if r.Mark&^g.Layout.MarkMask != 0 && len(w.marks) < mostMarks && !slices.Contains(w.marks, r.Mark) {
+			w.marks = append(w.marks, r.Mark)
+		}
+	}
 	return w, nil
+}
+
+func (w ways) close() {
+	w.handle.Close()
+	w.socket.Socket.Close()
 }
 
 // plain returns the way of packets to an address.
 func (w ways) plain(to netip.Addr) way { return w.ask(question{to: to}) }
 
-// from returns the way of packets that come in by a device.
-func (w ways) from(source netip.Addr, device int, to netip.Addr) way {
-	return w.ask(question{to: to, from: source, device: device})
+// of returns the way of a flow's packets that come in by a device, those of its
+// original direction or those of the other one. sure reports whether it is the same
+// with any mark that a rule of another program matches.
+func (w ways) of(f flow, source netip.Addr, device int, to netip.Addr) (found way, sure bool) {
+	q := question{to: to, from: source, device: device}
+	if w.ports {
+		q.protocol, q.ports = f.protocol, f.ports
+		if !slices.Contains([]byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}, q.protocol) {
+			q.protocol = icmpOf(f.family) // the kernel takes no others, and UDP for none
+		}
+		if source != f.src {
+			q.ports = [2]uint16{f.ports[1], f.ports[0]}
+		}
+	}
+	found, sure = w.ask(q), true
+	for _, q.mark = range w.marks {
+		sure = sure && w.ask(q).index == found.index
+	}
+	return found, sure
 }
 
 func (w ways) ask(q question) way {
@@ -79,31 +139,77 @@ func (w ways) ask(q question) way {
 	if len(w.known) == waysKept {
 		clear(w.known)
 	}
-	options := &rtnl.RouteGetOptions{FIBMatch: true}
-	if q.device != 0 {
-		options.IifIndex, options.SrcAddr = q.device, q.from.AsSlice()
-	}
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: w.socket}
+	q.in(req)
 	var answer way
-	if routes, err := w.handle.RouteGetWithOptions(net.IP(q.to.AsSlice()), options); err == nil && len(routes) > 0 {
-		answer = wayOf(routes[0], q.to)
+	if messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE); err == nil && len(messages) > 0 {
+		answer = wayOf(messages[0], q.to)
 	}
 	w.known[q] = answer
 	return answer
 }
 
-// wayOf reads a route that matched an address. One without a destination is a default
-// route.
-func wayOf(r rtnl.Route, to netip.Addr) way {
-	out := way{index: r.LinkIndex, to: netip.PrefixFrom(to, 0).Masked()}
-	if len(r.MultiPath) > 0 {
-		out.index = r.MultiPath[0].LinkIndex
+// in adds the question to a request. The library's own knows no protocols and ports.
+func (q question) in(req *nl.NetlinkRequest) {
+	head := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: uint8(q.to.BitLen()), Flags: fibMatch | unix.RTM_F_LOOKUP_TABLE}}
+	if q.to.Is4() {
+		head.Family = unix.AF_INET
 	}
-	if r.Dst != nil {
-		bits, _ := r.Dst.Mask.Size()
-		out.to = netip.PrefixFrom(to, bits).Masked()
+	req.AddData(head)
+	add := func(kind int, value []byte) { req.AddData(nl.NewRtAttr(kind, value)) }
+	number := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+	add(unix.RTA_DST, q.to.AsSlice())
+	if q.device != 0 {
+		head.Src_len = uint8(q.from.BitLen())
+		add(unix.RTA_SRC, q.from.AsSlice())
+		add(unix.RTA_IIF, number(uint32(q.device)))
 	}
-	if r.Type != unix.RTN_UNICAST {
-		out.index = 0
+	if q.mark != 0 {
+		add(unix.RTA_MARK, number(q.mark))
+	}
+	switch q.protocol {
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+		add(rtaSport, binary.BigEndian.AppendUint16(nil, q.ports[0]))
+		add(rtaDport, binary.BigEndian.AppendUint16(nil, q.ports[1]))
+		fallthrough
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		add(rtaIPProto, []byte{q.protocol})
+	}
+}
+
+func icmpOf(f failover.Family) byte {
+	if f == failover.IPv6 {
+		return unix.IPPROTO_ICMPV6
+	}
+	return unix.IPPROTO_ICMP
+}
+
+// Attributes and a flag of linux/rtnetlink.h.
+const (
+	rtaIPProto, rtaSport, rtaDport = 27, 28, 29
+
+	fibMatch = 0x2000 // RTM_F_FIB_MATCH
+)
+
+// wayOf reads the message of the route that matched an address. One without a length
+// is a default route.
+func wayOf(b []byte, to netip.Addr) way {
+	if len(b) < unix.SizeofRtMsg || b[7] != unix.RTN_UNICAST {
+		return way{to: netip.PrefixFrom(to, 0).Masked()}
+	}
+	out := way{to: netip.PrefixFrom(to, int(b[1])).Masked()}
+	attrs, err := nl.ParseRouteAttr(b[unix.SizeofRtMsg:])
+	if err != nil {
+		return way{}
+	}
+	for _, a := range attrs {
+		switch {
+		case a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4:
+			out.index = int(binary.NativeEndian.Uint32(a.Value))
+		case a.Attr.Type == unix.RTA_MULTIPATH && len(a.Value) >= unix.SizeofRtNexthop:
+			out.index = int(binary.NativeEndian.Uint32(a.Value[4:])) // of the first hop
+		}
 	}
 	return out
 }

@@ -86,7 +86,9 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 		h.requestRead(at)
 		h.defaults = true
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		h.repair = h.repair || ruleProtocol(body) == lane.Protocol
+		protocol, priority := ruleOwner(body)
+		h.repair = h.repair || protocol == lane.Protocol ||
+			priority >= uint32(lane.DefaultLayout.FirstPriority) && priority <= lane.LastResortPriority
 	case unix.RTM_NEWNEIGH:
 		h.addNeighbor(body, at)
 	}

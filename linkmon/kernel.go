@@ -60,9 +60,9 @@ func openKernel() (*kernel, error) {
 
 func (k *kernel) close() { k.socket.Close() }
 
-// read reads the state but for the default routes. Its parts are read one after the other, so they may
-// be of different moments; the kernel's message about a change in between makes the
-// watch read again.
+// read reads the state except the default routes. Its parts are read one after the
+// other, so they may be of different moments; the kernel's message about a change in
+// between makes the watch read again.
 func (k *kernel) read() (s state, err error) {
 	if s.devices, err = dump(k, unix.RTM_GETLINK, linkRequest(0), decodeDevice); err != nil {
 		return s, fmt.Errorf("linkmon: list links: %w", err)
@@ -102,8 +102,9 @@ func decodeForeignDefault(b []byte) (route, bool) {
 }
 
 // dump lists everything of a kind. A listing that the kernel calls inconsistent
-// is repeated, unless it takes long. If it stays inconsistent the last one is returned, since the changes
-// that interrupt it also send the messages that make the watch read again.
+// is repeated, unless it takes long. If it stays inconsistent the last one is
+// returned, since the changes that interrupt it also send the messages that make the
+// watch read again.
 func dump[T any](k *kernel, kind int, body []byte, decode func([]byte) (T, bool)) (found []T, err error) {
 	for range dumpTries {
 		began := time.Now()

@@ -346,16 +346,19 @@ func decodeNeighbor(b []byte) (neighbor, bool) {
 	return n, n.ip.IsValid()
 }
 
-// ruleProtocol decodes who made a rule from RTM_NEWRULE and RTM_DELRULE. A rule's
-// message begins like a route's.
-func ruleProtocol(b []byte) uint8 {
+// ruleOwner decodes who made a rule, and its priority, from RTM_NEWRULE and
+// RTM_DELRULE. A rule's message begins like a route's.
+func ruleOwner(b []byte) (protocol uint8, priority uint32) {
 	if len(b) < unix.SizeofRtMsg {
-		return 0
+		return 0, 0
 	}
 	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
-		if kind == unix.FRA_PROTOCOL && len(value) > 0 {
-			return value[0]
+		switch {
+		case kind == unix.FRA_PROTOCOL && len(value) > 0:
+			protocol = value[0]
+		case kind == unix.FRA_PRIORITY:
+			priority = number(value)
 		}
 	}
-	return 0
+	return protocol, priority
 }

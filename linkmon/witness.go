@@ -16,7 +16,8 @@ const (
 	// listenFor is how long the witness listens to an uplink after it was last
 	// suspected.
 	listenFor = 1500 * time.Millisecond
-	// listenRound is how long one read waits, and the pause after a report.
+	// listenRound is how long one read waits, and the least interval of a family's
+	// reports: a burst of probes is concluded in little more.
 	listenRound = 50 * time.Millisecond
 	// heardFor is the interval within which the packets of two remote hosts must
 	// arrive.
@@ -127,7 +128,6 @@ func (w *witness) run(uplink string, link failover.Link) {
 		at = w.clock()
 		if f, found := heard.packet(at, ll.Pkttype == unix.PACKET_OUTGOING, buffer[:min(length, len(buffer))]); found {
 			w.out.put(Observation{At: at, Event: failover.Traffic{Uplink: uplink, Family: f, Unanswered: -1, Received: at}})
-			time.Sleep(listenRound)
 		}
 	}
 }

@@ -226,13 +226,27 @@ func decodeRule(b []byte) (r Rule, ok bool, err error) {
 	if err := eachAttr(b[headerLen:], d.attr); err != nil {
 		return Rule{}, false, err
 	}
-	return d.done(), d.protocol == lane.Protocol, nil
+	r = d.done()
+	if d.selects && !r.Unreachable || r.Goto != 0 {
+		selector, err := selectorOf(b)
+		r = Rule{
+			Family: f, Priority: r.Priority, Selector: selector, Goto: r.Goto, Table: r.Table, Suppress: r.Suppress,
+			SuppressGroup: r.SuppressGroup, Other: d.strange,
+		}
+		if err != nil {
+			return Rule{}, false, err
+		}
+	}
+	return r, d.protocol == lane.Protocol, nil
 }
 
 type ruleDecoder struct {
 	header   header
 	rule     Rule
 	protocol uint8
+	// selects: the rule matches by what other rules of ours do not; strange: it has
+	// a part that none of ours has.
+	selects, strange bool
 }
 
 func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
@@ -248,8 +262,6 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 		d.rule.Mask, err = decodeUint32(value)
 	case nl.FRA_OIFNAME:
 		d.rule.OIF = unix.ByteSliceToString(value)
-	case nl.FRA_IIFNAME:
-		d.rule.IIF = unix.ByteSliceToString(value)
 	case nl.FRA_GOTO:
 		d.rule.Goto, err = decodeUint32(value)
 	case nl.FRA_TABLE:
@@ -260,18 +272,23 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 		d.rule.Suppress = int(int32(n))
 	case nl.FRA_SUPPRESS_IFGROUP:
 		n, err = decodeUint32(value)
-		d.rule.Other = d.rule.Other || n != fullMask
+		if n != fullMask {
+			d.rule.SuppressGroup = n
+		}
+		d.strange = d.strange || n == 0
 	case nl.FRA_PROTOCOL:
 		if len(value) != 1 {
 			return fmt.Errorf("%w: protocol of %d bytes", errMalformed, len(value))
 		}
 		d.protocol = value[0]
-	case nl.FRA_FLOW, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
+	case nl.FRA_FLOW:
+		d.strange = true
+	case nl.FRA_IIFNAME, nl.FRA_TUN_ID, nl.FRA_L3MDEV, nl.FRA_UID_RANGE,
 		nl.FRA_IP_PROTO, nl.FRA_SPORT_RANGE, nl.FRA_DPORT_RANGE:
 		// The kernel sends these only where they are set. Unknown attributes are
 		// ignored: a later kernel may send some with every rule, and then none of
 		// our rules would compare equal.
-		d.rule.Other = true
+		d.selects = true
 	}
 	return err
 }
@@ -281,16 +298,16 @@ func (d *ruleDecoder) done() Rule {
 	h, r := d.header, d.rule
 	switch h.kind {
 	case nl.FR_ACT_TO_TBL:
-		r.Other = r.Goto != 0 || r.Other
+		d.strange = d.strange || r.Goto != 0
 	case nl.FR_ACT_GOTO:
-		r.Other = r.Goto == 0 || r.Other
+		d.strange = d.strange || r.Goto == 0
 	case nl.FR_ACT_UNREACHABLE:
 		r.Unreachable = true
 	default:
-		r.Other = true
+		d.strange = true
 	}
-	inverted := h.flags&ruleInvert != 0
-	r.Other = r.Other || h.tos != 0 || h.dstLen != 0 || inverted
+	d.selects = d.selects || h.tos != 0 || h.dstLen != 0 || h.flags&ruleInvert != 0
+	r.Other = d.strange || d.selects
 	return r
 }
 

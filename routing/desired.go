@@ -73,12 +73,8 @@ func (g Goal) ways(f failover.Family) map[lane.Lane]way {
 }
 
 func (g Goal) rules(f failover.Family) []Rule {
-	out := []Rule{
-		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
-		// such as the 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, match at the next rule.
-		rule(f, g.Layout.FirstPriority, Rule{Table: MainTable, Suppress: 1}),
-		{Family: f, Priority: lane.MainAgainPriority, Table: MainTable, Suppress: 0},
-	}
+	out := g.baseRules(f)
+	out = append(out, rule(f, g.mainAgain(f), Rule{Table: MainTable, Suppress: 0}))
 	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
@@ -111,11 +107,11 @@ func (g Goal) arrivalRules() []Rule {
 			continue
 		}
 		out = append(out, rule(failover.IPv4, g.Layout.FirstPriority, Rule{
-			IIF: u.Interface, Mark: g.Layout.Mark(u.Lane), Mask: g.Layout.MarkMask, Goto: uint32(after), Suppress: -1,
+			Selector: arriving(u.Interface, g.Layout.Mark(u.Lane), g.Layout.MarkMask), Goto: uint32(after), Suppress: -1,
 		}))
 	}
 	if len(out) > 0 {
-		out = append(out, rule(failover.IPv4, after, Rule{Table: MainTable, Suppress: 1}))
+		out = append(out, g.afterLanes(after)...)
 	}
 	return out
 }

@@ -27,8 +27,14 @@ func (k *Netlink) Do(op Op) error {
 	case DeleteRoute:
 		return unless(k.changeRoute(unix.RTM_DELROUTE, 0, op.Route), unix.ESRCH)
 	case AddRule:
+		if op.Rule.Selector != "" {
+			return unless(k.changeSelected(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, op.Rule), unix.EEXIST)
+		}
 		return unless(k.write.RuleAdd(netlinkRule(op.Rule)), unix.EEXIST)
 	case DeleteRule:
+		if op.Rule.Selector != "" {
+			return unless(k.changeSelected(unix.RTM_DELRULE, 0, op.Rule), unix.ENOENT)
+		}
 		return unless(k.write.RuleDel(netlinkRule(op.Rule)), unix.ENOENT)
 	}
 	panic(fmt.Sprintf("routing: unknown action %d", op.Action))
@@ -50,6 +56,42 @@ func (k *Netlink) changeRoute(kind, flags int, r Route) error {
 	req.AddRawData(encodeRoute(r, kind == unix.RTM_DELROUTE))
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
+}
+
+// changeSelected sends one message about a rule with a [Selector]. It is encoded here,
+// since the selector may be another program's.
+func (k *Netlink) changeSelected(kind, flags int, r Rule) error {
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: k.changes}
+	req.AddRawData(encodeSelected(r))
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// encodeSelected returns the payload of a message about a rule with a selector.
+func encodeSelected(r Rule) []byte {
+	s := r.Selector
+	if len(s) < selectorHead {
+		s = Selector(make([]byte, selectorHead))
+	}
+	action := byte(nl.FR_ACT_TO_TBL)
+	if r.Goto != 0 {
+		action = nl.FR_ACT_GOTO
+	}
+	b := []byte{afOf(r.Family), s[2], s[3], s[0], unix.RT_TABLE_UNSPEC, 0, 0, action}
+	b = binary.NativeEndian.AppendUint32(b, uint32(s[1]))
+	b = append(b, s[selectorHead:]...)
+	number := func(kind uint16, n uint32) { b = appendAttr(b, kind, binary.NativeEndian.AppendUint32(nil, n)) }
+	number(nl.FRA_PRIORITY, r.Priority)
+	if r.Goto != 0 {
+		number(nl.FRA_GOTO, r.Goto)
+	} else {
+		number(nl.FRA_TABLE, uint32(r.Table))
+		if r.Suppress >= 0 {
+			number(nl.FRA_SUPPRESS_PREFIXLEN, uint32(r.Suppress))
+		}
+	}
+	return appendAttr(b, nl.FRA_PROTOCOL, []byte{lane.Protocol})
 }
 
 // encodeRoute returns the payload of RTM_NEWROUTE or, to be deleted, RTM_DELROUTE. What
@@ -141,11 +183,11 @@ func netlinkRule(r Rule) *netlink.Rule {
 	if r.Mask != 0 {
 		out.Mark, out.Mask = r.Mark, &r.Mask
 	}
-	out.OifName, out.IifName = r.OIF, r.IIF
-	if r.Goto != 0 {
-		out.Goto, out.Type = int(r.Goto), 0
-	}
+	out.OifName = r.OIF
 	out.SuppressPrefixlen = r.Suppress
+	if r.SuppressGroup != 0 {
+		out.SuppressIfgroup = int(r.SuppressGroup)
+	}
 	return out
 }
 

@@ -24,6 +24,9 @@ type Goal struct {
 	Foreign []Route
 	// Pins are host routes of other programs, see [Netlink.Pins].
 	Pins []Route
+	// ForeignRules are the rules of other programs that are used after our first one,
+	// see [Netlink.ForeignRules].
+	ForeignRules []ForeignRule
 	// KeepForeign leaves defaults of main in force that are on no uplink of ours and
 	// better than those of all uplinks; see [Goal.ForeignDefault].
 	KeepForeign bool

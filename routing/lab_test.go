@@ -111,7 +111,9 @@ func (l *lab) ours() string {
 func (l *lab) apply(want State) Result {
 	l.t.Helper()
 	res, err := Apply(l.kernel, want)
-	l.must(err)
+	if err != nil {
+		l.t.Fatalf("%v; the kernel holds\n%s", err, l.ours())
+	}
 	if again := Plan(want, res.State); len(again) != 0 {
 		l.t.Fatalf("after an apply the plan is not empty:\n%s", lines(again))
 	}

@@ -90,7 +90,7 @@ func (k *Netlink) Close() {
 func (k *Netlink) Read() (State, error) {
 	var s State
 	for _, f := range failover.Families {
-		rules, err := k.rules(f)
+		rules, early, err := k.rules(f)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			continue // a kernel without the family holds nothing of it
 		}
@@ -102,6 +102,7 @@ func (k *Netlink) Read() (State, error) {
 			return State{}, fmt.Errorf("routing: read the %s routes: %w", f, err)
 		}
 		s.Rules = append(s.Rules, rules...)
+		s.early = append(s.early, early...)
 		s.Routes = append(s.Routes, routes...)
 	}
 	s.sort()
@@ -109,13 +110,21 @@ func (k *Netlink) Read() (State, error) {
 }
 
 // Foreign returns the default routes that other programs have in the main table and
-// in our tables, and the routes of length 1 in main, sorted. The devices of those in
+// in our tables and in those of [Netlink.ForeignRules], and the routes of length 1 in
+// main, sorted. The devices of those in
 // main have their names. It reads every route of the machine, which takes some
 // milliseconds where there are tens of thousands: call it after changes, not at
 // each switch.
 func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 	var s State
-	ours := func(table int) bool { return table == MainTable || l.LaneOf(table) != 0 }
+	looked, err := k.ForeignRules(l)
+	if err != nil {
+		return nil, err
+	}
+	ours := func(table int) bool {
+		return table == MainTable || l.LaneOf(table) != 0 ||
+			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table })
+	}
 	for _, f := range failover.Families {
 		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {
 			return r.Protocol != lane.Protocol && ours(r.Table) &&
@@ -178,17 +187,32 @@ func (k *Netlink) nameDevices(routes []Route) {
 	}
 }
 
-// rules returns the rules of our protocol.
-func (k *Netlink) rules(f failover.Family) (out []Rule, err error) {
+// rules returns the rules of our protocol, and those of them that come too early:
+// before one of others at the same priority, or before one of ours that they should
+// follow.
+func (k *Netlink) rules(f failover.Family) (out, early []Rule, err error) {
 	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
-	err = k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() { out = nil }, func(b []byte) error {
-		r, ok, err := decodeRule(b)
-		if ok && r.Family == f {
+	var at int // where the rules of the last priority begin
+	reset := func() { out, early, at = nil, nil, 0 }
+	err = k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, reset, func(b []byte) error {
+		r, ours, err := decodeRule(b)
+		if err != nil || r.Family != f {
+			return err
+		}
+		if at < len(out) && out[at].Priority != r.Priority {
+			at = len(out)
+		}
+		for _, before := range out[at:] {
+			if ours && before.rank() > r.rank() || !ours && !r.looksUpMain() && before.yields() {
+				early = append(early, before)
+			}
+		}
+		if ours {
 			out = append(out, r)
 		}
-		return err
+		return nil
 	})
-	return out, err
+	return out, early, err
 }
 
 // routes returns the routes of a protocol, 0 for all, for which keep returns true.

@@ -14,6 +14,8 @@ import (
 func Plan(want, have State) []Op {
 	var ops []Op
 	ops = append(ops, routesIn(want, have)...)
+	have, moves := reordered(want, have)
+	ops = append(ops, moves...)
 	ops = append(ops, rulesIn(want, have)...)
 	ops = append(ops, rulesOut(want, have)...)
 	return append(ops, routesOut(want, have)...)

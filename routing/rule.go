@@ -21,13 +21,15 @@ type Rule struct {
 	Mark, Mask uint32
 	// OIF is the device that a socket is bound to; empty for any. It need not exist.
 	OIF string
-	// IIF is the device that a packet came in by; empty for any.
-	IIF string
+	// Selector, of a rule with a Goto, is what it matches instead of the above.
+	Selector Selector
 	// Table is the table to look up; 0 if Unreachable, or with a Goto.
 	Table int
 	// Suppress discards a result of the table whose prefix has this length or a
 	// shorter one; -1 for none.
 	Suppress int
+	// SuppressGroup discards routes by interfaces of this group as well; 0 for none.
+	SuppressGroup uint32
 	// Unreachable ends the lookup without a route.
 	Unreachable bool
 	// Goto is the priority of the rule with which the lookup goes on; 0 for none.
@@ -44,15 +46,18 @@ func compareRules(a, b Rule) int {
 	return cmp.Or(
 		cmp.Compare(a.Family, b.Family),
 		cmp.Compare(a.Priority, b.Priority),
+		cmp.Compare(a.rank(), b.rank()),
 		a.From.Addr().Compare(b.From.Addr()),
 		cmp.Compare(a.From.Bits(), b.From.Bits()),
 		cmp.Compare(a.Mark, b.Mark),
 		cmp.Compare(a.Mask, b.Mask),
 		cmp.Compare(a.OIF, b.OIF),
-		cmp.Compare(a.IIF, b.IIF),
+		cmp.Compare(a.Selector, b.Selector),
+		cmp.Compare(a.Selector, b.Selector),
 		cmp.Compare(a.Goto, b.Goto),
 		cmp.Compare(a.Table, b.Table),
 		cmp.Compare(a.Suppress, b.Suppress),
+		cmp.Compare(a.SuppressGroup, b.SuppressGroup),
 		compareBools(a.Unreachable, b.Unreachable),
 		compareBools(a.Other, b.Other),
 	)
@@ -79,31 +84,38 @@ func (r Rule) String() string {
 		}
 		b.WriteString(" from " + from)
 	}
-	switch {
-	case r.Mask == 0:
-	case r.Mark == 0:
-		fmt.Fprintf(&b, " fwmark 0/%#08x", r.Mask)
-	default:
-		fmt.Fprintf(&b, " fwmark 0x%08x/0x%08x", r.Mark, r.Mask)
-	}
-	if r.IIF != "" {
-		b.WriteString(" iif " + shellWord(r.IIF))
-	}
+	b.WriteString(markText(r.Mark, r.Mask))
 	if r.OIF != "" {
 		b.WriteString(" oif " + shellWord(r.OIF))
 	}
+	b.WriteString(r.Selector.String())
 	if r.Table != 0 {
 		b.WriteString(" lookup " + tableName(r.Table))
 	}
-	if r.Goto != 0 {
-		fmt.Fprintf(&b, " goto %d", r.Goto)
-	}
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
+	}
+	if r.SuppressGroup != 0 {
+		fmt.Fprintf(&b, " suppress_ifgroup %d", r.SuppressGroup)
 	}
 	fmt.Fprintf(&b, " protocol %d", lane.Protocol)
 	if r.Unreachable {
 		b.WriteString(" unreachable")
 	}
+	if r.Goto != 0 {
+		fmt.Fprintf(&b, " goto %d", r.Goto)
+	}
 	return b.String()
+}
+
+// markText returns the words for a mark under a mask, with a leading space; empty for
+// a mask of 0.
+func markText(mark, mask uint32) string {
+	switch {
+	case mask == 0:
+		return ""
+	case mark == 0:
+		return fmt.Sprintf(" fwmark 0/%#08x", mask)
+	}
+	return fmt.Sprintf(" fwmark 0x%08x/0x%08x", mark, mask)
 }

@@ -12,6 +12,8 @@ import (
 type State struct {
 	Routes []Route
 	Rules  []Rule
+	// early are those of the rules that precede what should precede them.
+	early []Rule
 }
 
 // sort sorts everything in the order in which it is compared and printed.

@@ -40,7 +40,7 @@ func TestStrictUplink(t *testing.T) {
 	}
 	rules := Desired(l.goal).Rules
 	if !slices.ContainsFunc(rules, func(r Rule) bool {
-		return r.String() == "pref 5300 fwmark 0x02000000/0x7f000000 iif wan1 goto 5427 protocol 83"
+		return r.String() == "pref 5300 iif wan1 fwmark 0x02000000/0x7f000000 protocol 83 goto 5427"
 	}) {
 		t.Errorf("the rules: %v", rules)
 	}

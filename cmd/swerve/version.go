@@ -49,12 +49,12 @@ func commitOf(info *debug.BuildInfo) string {
 			settings[s.Key] = s.Value
 		}
 	}
-	commit := cmp.Or(settings["vcs.revision"], commit, "unknown")
+	text := cmp.Or(settings["vcs.revision"], commit, "unknown")
 	if at := settings["vcs.time"]; at != "" {
-		commit += " of " + at
+		text += " of " + at
 	}
 	if settings["vcs.modified"] == "true" {
-		commit += ", with changes"
+		text += ", with changes"
 	}
-	return commit
+	return text
 }

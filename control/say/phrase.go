@@ -40,7 +40,7 @@ func (p Phrases) Event(e control.Event) string {
 		return phrase(Join(" ", d.Uplink, d.Action), d.Reason, until)
 	case control.ConfigDetail:
 		return phrase(Join(" ", d.Object, d.Action), d.Reason,
-			Join("; ", append([]string{generation(d.Generation)}, d.Problems...)...))
+			Join("; ", generationBeside(d.Reason, d.Generation), firstOf(d.Problems)))
 	case control.DaemonDetail:
 		return phrase(Join(" ", d.Object, d.Action), d.Reason, generation(d.Generation))
 	case control.OtherDetail:
@@ -118,6 +118,25 @@ func generation(n uint64) string {
 		return ""
 	}
 	return fmt.Sprintf("generation %d", n)
+}
+
+// generationBeside is generation, but empty where the reason says the same.
+func generationBeside(reason string, n uint64) string {
+	if g := generation(n); g != reason {
+		return g
+	}
+	return ""
+}
+
+// firstOf is the first of a configuration's problems, and where the others are.
+func firstOf(problems []string) string {
+	switch len(problems) {
+	case 0:
+		return ""
+	case 1:
+		return problems[0]
+	}
+	return problems[0] + "; the rest by swerve check"
 }
 
 func count(n *int64) string {

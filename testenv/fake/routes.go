@@ -56,6 +56,9 @@ func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
 	return slices.Clone(k.Others), nil
 }
 
+// ForeignRules lists none.
+func (k *Routes) ForeignRules(lane.Layout) ([]routing.ForeignRule, error) { return nil, nil }
+
 // Pins lists the host routes of others.
 func (k *Routes) Pins() ([]routing.Route, bool, error) {
 	k.Lock()

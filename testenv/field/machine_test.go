@@ -156,15 +156,7 @@ func (m *maker) translation() {
 func (m *maker) details() {
 	way := func() string { e := ends[m.IntN(3)]; return fmt.Sprintf("via %s.1 dev %s", e.v4, e.dev) }
 	m.narrow = m.narrow || m.chance(50)
-	// Known: rules after our first one lose to main's narrow routes, and those after our
-	// second to halves, since ours have to lead to the machine's own networks first.
-	free := []string{"100", "200", "300", "5000", "5290"}
-	if !m.narrow {
-		free = append(free, "5301", "5364", "10000", "32000", "32764")
-		if !m.halves {
-			free = append(free, "32765")
-		}
-	}
+	free := []string{"100", "200", "300", "5000", "5290", "5300", "5301", "5364", "10000", "32000", "32764", "32765"}
 	m.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] })
 	pref := func() string {
 		next := free[0]
@@ -189,11 +181,22 @@ func (m *maker) details() {
 	if m.chance(15) {
 		m.do("ip -4 route add default %s table 103; ip -4 rule add iif lan0 lookup 103 pref %s", way(), pref())
 	}
+	if m.chance(25) { // without a default, inverted, by user, protocol or port, in steps
+		m.do("ip -4 route add 192.0.2.8/29 %s table 105; ip -4 rule add %s lookup 105 pref %s", way(),
+			m.pick("from all", "not fwmark 0xca6c", "uidrange 0-99", "ipproto udp", "ipproto tcp dport 7000", "to 192.0.2.8/29"), pref())
+	}
+	if m.chance(15) {
+		m.do("ip -4 route add default %s table 106; ip -4 rule add to 192.0.2.140 goto 32700 pref %s", way(), m.pick("250", "5305", "20000"))
+		m.do("ip -4 rule add lookup 106 to 192.0.2.128/25 pref 32700")
+	}
 	if m.chance(25) {
 		m.do("ip -4 route add default %s table 102; ip -4 rule add fwmark 0x1/0xff lookup 102 pref %s", way(), pref())
 		m.do("nft add table inet marks; nft add chain inet marks pre '{ type filter hook prerouting priority mangle; }'")
 		m.do("nft add chain inet marks out '{ type route hook output priority mangle; }'")
 		for _, chain := range []string{"pre", "out"} {
+			if m.chance(20) { // without a mask
+				m.do("nft add rule inet marks %s ct mark != 0 meta mark set ct mark", chain)
+			}
 			if m.chance(50) {
 				m.do("nft add rule inet marks %s ct mark '&' 0xff != 0 meta mark set ct mark '&' 0xff", chain)
 				m.do("nft add rule inet marks %s ip daddr 192.0.2.11 ct mark set ct mark '|' 0x1", chain)

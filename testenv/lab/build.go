@@ -77,6 +77,8 @@ func set(ns *netns.NS, all ...sysctl) error {
 
 var forwarding = []sysctl{{"net/ipv4/ip_forward", "1"}, {"net/ipv6/conf/all/forwarding", "1"}}
 
+var noIPv6 = []sysctl{{"net/ipv6/conf/all/disable_ipv6", "1"}, {"net/ipv6/conf/default/disable_ipv6", "1"}}
+
 func (lab *Lab) setSysctls() error {
 	for _, ns := range append([]*netns.NS{lab.Gateway, lab.Internet}, lab.ISP...) {
 		if err := set(ns, forwarding...); err != nil {
@@ -85,13 +87,13 @@ func (lab *Lab) setSysctls() error {
 	}
 	if lab.Options.NoIPv6 {
 		for _, ns := range append([]*netns.NS{lab.Gateway}, lab.Clients...) {
-			if err := set(ns, sysctl{"net/ipv6/conf/all/disable_ipv6", "1"}, sysctl{"net/ipv6/conf/default/disable_ipv6", "1"}); err != nil {
+			if err := set(ns, noIPv6...); err != nil {
 				return err
 			}
 		}
 	}
 	if lab.Options.Announce == AnnounceNothing {
-		if err := set(lab.Gateway, sysctl{"net/ipv6/conf/all/disable_ipv6", "1"}, sysctl{"net/ipv6/conf/default/disable_ipv6", "1"}, sysctl{"net/ipv4/ip_forward", "0"}); err != nil {
+		if err := set(lab.Gateway, append(noIPv6, sysctl{"net/ipv4/ip_forward", "0"})...); err != nil {
 			return err
 		}
 	}

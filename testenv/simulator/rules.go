@@ -97,8 +97,14 @@ func (a *account) mayMove(m move) error {
 	return nil
 }
 
-// fled: traffic that is cut off moves to an uplink that answers, unless each is drained.
+// fled: traffic that is cut off moves to an uplink that answers, unless each is drained. A
+// shared rung may first lose its cut members: whether another uplink still answers has
+// to be proven if the rest of the rung is silent. How long that may take is for follows
+// and behind to judge.
 func (a *account) fled(m move, to failover.State) error {
+	if _, cut := a.worst(m.to, m.family); m.to != 0 && m.to&^m.from == 0 && !cut {
+		return nil
+	}
 	for _, i := range a.ladders[m.policy][m.family].members {
 		if !to.Answering() && a.answers(i, m.family) && !a.drains[i].set {
 			return fmt.Errorf("which is %s, and %s is %s", to, a.names[i], a.class(i, m.family))

@@ -232,3 +232,70 @@ func TestFailureReplays(t *testing.T) {
 	}
 	t.Logf("%v", short)
 }
+
+// narrowed is a life in which a shared rung loses the plug of one member while the
+// other is silent, and the answers of a third uplink are of before that silence.
+const narrowed = `uplinks:
+  - {name: fiber, interface: eth0, metered: false}
+  - {name: cable, interface: eth1, metered: false}
+  - {name: lte, interface: eth2, metered: false}
+probe: {targets: [1.1.1.1, '2606:4700:4700::1111']}
+policies:
+  - {name: default, tiers: [{fiber: 3, cable: 1}, lte]}
+----
+seed 1584
+430.498ms        lte hold=2.997229s
+2.407148s        target 1.1.1.1 dead
+4.728396s        fiber carrier=off report=184ms
+20s              target 1.1.1.1 alive
+40s              fiber carrier=on
+2m               end
+`
+
+// TestNarrowedRung: until another uplink is proven, what is left of a shared rung
+// carries, silent as it is. What is cut itself, or was not in the rung, may not.
+func TestNarrowedRung(t *testing.T) {
+	s, err := ParseScript(narrowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carried := false // by cable alone, while lte answers and cable does not
+	MustPlay(t, s, Options{Witness: func(e *failover.Engine, _ failover.Instant, _ failover.Event, _ failover.Output) {
+		v := e.View()
+		first := v.Policies[0].Family[failover.IPv4]
+		carried = carried || len(first) == 1 && first[0].Uplink == "cable" &&
+			!v.Uplinks[1].Family[failover.IPv4].State.Answering() && v.Uplinks[2].Family[failover.IPv4].State.Answering()
+	}})
+	if !carried {
+		t.Error("cable alone never carried")
+	}
+	w, err := newWorld(Script{Config: s.Config, Seed: 1}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Run(20 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	const fiber, cable, lte mask = 1, 2, 4
+	a := &w.watch.account
+	for i, state := range []failover.State{failover.Down, failover.Down, failover.Recovering} {
+		a.paths[i][failover.IPv4].state = state
+	}
+	cut := a.reported[0]
+	cut.link.Carrier = false
+	a.reported[0] = cut
+	for _, c := range []struct {
+		from, to mask
+		may      bool
+	}{
+		{fiber | cable, cable, true},
+		{fiber | cable, lte, true},
+		{fiber | cable, fiber, false},
+		{fiber, cable, false},
+	} {
+		err := a.mayMove(move{family: failover.IPv4, from: c.from, to: c.to, at: w.now})
+		if may := err == nil; may != c.may {
+			t.Errorf("from %s to %s: %v, want it allowed: %t", a.list(c.from), a.list(c.to), err, c.may)
+		}
+	}
+}

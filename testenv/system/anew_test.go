@@ -39,7 +39,7 @@ func TestLeftOverFlows(t *testing.T) {
 			for _, proto := range []string{"tcp --state ESTABLISHED -u SEEN_REPLY,ASSURED", "udp -u SEEN_REPLY"} {
 				g.out(fmt.Sprintf(entry, proto, from, to, port, traffic.Port, static))
 			}
-			g.connects("tcp", netip.AddrPortFrom(from, port), netip.AddrPortFrom(to, traffic.Port))
+			g.connects(netip.AddrPortFrom(from, port), netip.AddrPortFrom(to, traffic.Port))
 			g.speaks(netip.AddrPortFrom(from, port), netip.AddrPortFrom(to, traffic.Port))
 		}
 		g.Mend(f)
@@ -47,13 +47,13 @@ func TestLeftOverFlows(t *testing.T) {
 }
 
 // connects checks that a client on the LAN can connect from an address and port.
-func (g *gateway) connects(network string, from, to netip.AddrPort) {
+func (g *gateway) connects(from, to netip.AddrPort) {
 	g.Helper()
 	ctx, cancel := context.WithTimeout(g.Context(), time.Minute)
 	defer cancel()
 	err := g.Client.Do(func() error {
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from)}
-		c, err := d.DialContext(ctx, network, to.String())
+		c, err := d.DialContext(ctx, "tcp", to.String())
 		if err == nil {
 			err = c.Close()
 		}
@@ -77,10 +77,7 @@ func (g *gateway) speaks(from, to netip.AddrPort) {
 		g.Fatal(err)
 	}
 	defer c.Close()
-	family := failover.IPv4
-	if to.Addr().Is6() {
-		family = failover.IPv6
-	}
+	family := failover.FamilyOf(to.Addr())
 	list := fmt.Sprintf("conntrack -L -p udp --sport %d -f %s --reply-dst %s", from.Port(), family, g.addressOf(lte, family))
 	g.Until("a UDP flow of "+from.String()+" by lte", func() bool {
 		c.Write([]byte("?"))

@@ -22,9 +22,9 @@ func TestLogThatTakesNothing(t *testing.T) {
 				g := newGateway(t, usual, quickRecovery, "sh", "-ec", open, "{dir}/log")
 				g.Start()
 				g.Await("the first uplink to carry, and all to be up", lab.Settled)
-				// Refusals are long lines: more than the queue has room for.
-				g.Configure(quickRecovery + manyMistakes(3000))
-				for range 20 {
+				// Each refusal is over 20 lines: together more than the queue has room for.
+				g.Configure(quickRecovery + manyMistakes(30))
+				for range 150 {
 					if _, stderr, code := g.swerve("reload"); code == 0 || !strings.Contains(stderr, "nobody0") {
 						t.Fatalf("reload of a bad file: exit code %d\n%.300s", code, stderr)
 					}

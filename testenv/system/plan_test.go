@@ -34,7 +34,7 @@ func TestPlan(t *testing.T) {
 				}
 				byScript := g.ours()
 				g.Start()
-				g.Await("the first uplink to carry", g.allTaken)
+				g.Await("all uplinks to be taken, and the first to carry", g.allTaken)
 				if rest := g.plan(); rest != "" {
 					t.Errorf("beside the daemon plan prints\n%s", rest)
 				}
@@ -47,7 +47,7 @@ func TestPlan(t *testing.T) {
 					t.Fatal(err)
 				}
 				g.Start()
-				g.Await("the first uplink to carry", g.allTaken)
+				g.Await("all uplinks to be taken, and the first to carry", g.allTaken)
 				g.differ("daemon and script differ", byScript, g.ours())
 			})
 		})

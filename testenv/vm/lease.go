@@ -2,6 +2,7 @@ package vm
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -17,18 +18,16 @@ import (
 // Provider is a DHCP server (RFC 2131) for the one customer on a link: it always offers
 // the same address.
 type Provider struct {
-	conn   net.PacketConn
-	done   sync.WaitGroup
-	lease  Lease
-	silent atomic.Bool
-	acks   atomic.Int64
+	conn  net.PacketConn
+	done  sync.WaitGroup
+	lease Lease
+	acks  atomic.Int64
 }
 
 // Lease is what a provider offers.
 type Lease struct {
 	Address, Router netip.Addr
-	Bits            int // of the subnet
-	Resolvers       []netip.Addr
+	Bits            int           // of the subnet
 	Time            time.Duration // of the lease; clients renew after half of it
 }
 
@@ -36,9 +35,9 @@ type Lease struct {
 const (
 	discover, offer, request, ack = 1, 2, 3, 5
 
-	optMask, optRouter, optResolvers = 1, 3, 6
-	optTime, optType, optServer      = 51, 53, 54
-	optEnd                           = 255
+	optMask, optRouter          = 1, 3
+	optTime, optType, optServer = 51, 53, 54
+	optEnd                      = 255
 
 	optionsAt = 240 // the fixed part and the magic number
 )
@@ -49,18 +48,7 @@ func Provide(ns *netns.NS, link string, lease Lease) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vm: DHCP: %w", err)
 	}
-	raw, err := conn.(*net.UDPConn).SyscallConn()
-	if err == nil {
-		cerr := raw.Control(func(fd uintptr) {
-			if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err == nil {
-				err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, link)
-			}
-		})
-		if err == nil {
-			err = cerr
-		}
-	}
-	if err != nil {
+	if err := serveOn(conn.(*net.UDPConn), link); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("vm: DHCP on %s: %w", link, err)
 	}
@@ -69,14 +57,22 @@ func Provide(ns *netns.NS, link string, lease Lease) (*Provider, error) {
 	return p, nil
 }
 
+// serveOn binds a socket to a link. Broadcasts are allowed: Go's UDP sockets are made
+// so.
+func serveOn(conn *net.UDPConn, link string) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), link) })
+	return errors.Join(failed, err)
+}
+
 // Close ends the server.
 func (p *Provider) Close() {
 	p.conn.Close()
 	p.done.Wait()
 }
-
-// SetSilent makes the server ignore its customer, or not.
-func (p *Provider) SetSilent(silent bool) { p.silent.Store(silent) }
 
 // Acks is how many leases were given or renewed.
 func (p *Provider) Acks() int64 { return p.acks.Load() }
@@ -88,7 +84,7 @@ func (p *Provider) serve() {
 		if err != nil {
 			return
 		}
-		if p.silent.Load() || n < optionsAt {
+		if n < optionsAt {
 			continue
 		}
 		reply, kind := p.reply(buf[:n])
@@ -128,13 +124,6 @@ func (p *Provider) reply(m []byte) (reply []byte, kind byte) {
 	option(optTime, binary.BigEndian.AppendUint32(nil, uint32(p.lease.Time/time.Second)))
 	option(optMask, net.CIDRMask(p.lease.Bits, 32))
 	option(optRouter, router[:])
-	var resolvers []byte
-	for _, a := range p.lease.Resolvers {
-		resolvers = append(resolvers, a.AsSlice()...)
-	}
-	if len(resolvers) > 0 {
-		option(optResolvers, resolvers)
-	}
 	r = append(r, optEnd)
 	if len(r) < 300 { // some clients want as much
 		r = append(r, make([]byte, 300-len(r))...)

@@ -65,14 +65,15 @@ const (
 func Boot(ctx context.Context, image Image, ns *netns.NS, cards []Card, files []string) (*Machine, error) {
 	var errs []error
 	for n := range attempts {
-		m, err := start(image, ns, cards, files, n == 0 && kvm())
+		kvm := n == 0 && kvm()
+		m, err := start(image, ns, cards, files, kvm)
 		if err != nil {
 			return nil, err
 		}
-		if err = m.awaitBoot(ctx, n == 0 && kvm()); err == nil {
-			if r, err := m.Run(ctx, "mkdir -p /mnt/files && tar -C /mnt/files -xf /dev/vdb"); err != nil || r.Code != 0 {
+		if err = m.awaitBoot(ctx, kvm); err == nil {
+			if err := m.unpack(ctx); err != nil {
 				m.Close()
-				return nil, fmt.Errorf("vm: unpack the files: %w %s", err, r.Output)
+				return nil, err
 			}
 			return m, nil
 		}
@@ -80,6 +81,18 @@ func Boot(ctx context.Context, image Image, ns *netns.NS, cards []Card, files []
 		m.Close()
 	}
 	return nil, fmt.Errorf("vm: the guest does not boot: %w", errors.Join(errs...))
+}
+
+// unpack puts the files of the second disk into the guest's /mnt/files.
+func (m *Machine) unpack(ctx context.Context) error {
+	r, err := m.Run(ctx, "mkdir -p /mnt/files && tar -C /mnt/files -xf /dev/vdb")
+	if err == nil && r.Code != 0 {
+		err = errors.New(r.Output)
+	}
+	if err != nil {
+		return fmt.Errorf("vm: unpack the files: %w", err)
+	}
+	return nil
 }
 
 // kvmFails is set where a guest was silent with KVM: later ones do not try it.
@@ -253,11 +266,14 @@ func (m *Machine) awaitBoot(ctx context.Context, kvm bool) error {
 		}
 		return m.Boots() > 0 || time.Since(last) > quiet || m.dead()
 	})
-	if err == nil && m.Boots() == 0 {
-		kvmFails = kvmFails || kvm
-		err = fmt.Errorf("the console was silent for %v", quiet)
+	if err != nil || m.Boots() > 0 {
+		return err
 	}
-	return err
+	kvmFails = kvmFails || kvm
+	if m.dead() {
+		return fmt.Errorf("QEMU ended: %s", m.read("qemu"))
+	}
+	return fmt.Errorf("the console was silent for %v", quiet)
 }
 
 func (m *Machine) dead() bool {
@@ -354,7 +370,11 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return wait.Until(ctx, "the guest to boot again", func() bool { return m.Boots() > before || m.dead() })
+	err = wait.Until(ctx, "the guest to boot again", func() bool { return m.Boots() > before || m.dead() })
+	if err == nil && m.dead() {
+		err = fmt.Errorf("vm: reboot: QEMU ended: %s", m.read("qemu"))
+	}
+	return err
 }
 
 // SetCarrier plugs a card's cable in, or pulls it.

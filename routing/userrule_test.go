@@ -1,0 +1,149 @@
+package routing
+
+import (
+	"strings"
+	"testing"
+
+	"swerve/failover"
+)
+
+// userRules are rules of others with each selector, after our first one.
+const userRules = `ip -4 route add default via 198.51.100.1 dev wan1 table 100; ip -6 route add default via 2001:db8:2::1 dev wan1 table 100
+	ip -4 route add 192.0.2.99 via 203.0.113.1 dev wan0; ip -6 route add 2001:db8:ffff::1 via 2001:db8:1::1 dev wan0
+	ip -4 route add 10.20.0.0/16 dev wan1 table 101
+	ip -4 rule add pref 5301 from 192.168.50.0/24 lookup 100
+	ip -4 rule add pref 5400 to 192.0.2.0/25 from 192.168.51.7 iif wan0 lookup 100
+	ip -4 rule add pref 10000 fwmark 0x1/0xff tos 0x10 lookup 100
+	ip -4 rule add pref 10001 not fwmark 0xca6c lookup 102
+	ip -4 rule add pref 10002 ipproto tcp sport 5-6 dport 443 lookup 101
+	ip -4 rule add pref 10003 uidrange 7-9 lookup 100
+	ip -4 rule add pref 10004 oif wan9 blackhole
+	ip -4 rule add pref 10005 from 192.168.52.0/24 goto 20000
+	ip -4 rule add pref 10006 to 10.0.0.0/8 lookup main
+	ip -4 rule add pref 32765 from 192.168.53.0/24 lookup 100
+	ip -6 rule add pref 32000 from fd00:50::/64 lookup 100`
+
+func (l *lab) foreignRules() {
+	l.t.Helper()
+	var err error
+	l.goal.ForeignRules, err = l.kernel.ForeignRules(l.goal.Layout)
+	l.must(err)
+	l.goal.Foreign, err = l.kernel.Foreign(l.goal.Layout)
+	l.must(err)
+}
+
+// The rules of others with any selector are led past our first rule, by netlink and by
+// the text for ip(8) alike, and taken back when they are gone.
+func TestRulesOfOthersAreLedPast(t *testing.T) {
+	byNetlink, byShell := newLab(t), newLab(t)
+	for _, l := range []*lab{byNetlink, byShell} {
+		for _, key := range []string{"all", "wan0", "wan1"} {
+			l.must(l.gw.SetSysctl("net/ipv4/conf/"+key+"/rp_filter", "0"))
+		}
+		l.must(l.gw.SetSysctl("net/ipv4/ip_forward", "1"))
+		l.must(l.gw.SetSysctl("net/ipv6/conf/all/forwarding", "1"))
+	}
+	step := func(script string) string {
+		t.Helper()
+		byNetlink.sh(script)
+		byShell.sh(script)
+		byNetlink.foreignRules()
+		res := byNetlink.apply(Desired(byNetlink.goal))
+		if res.Tries > 1 {
+			t.Errorf("%d tries", res.Tries)
+		}
+		byShell.sh(lines(res.Done))
+		a, b := byNetlink.everything(), byShell.everything()
+		if a != b {
+			t.Fatalf("by netlink\n%s\nby shell\n%s\nthe ops\n%s", a, b, lines(res.Done))
+		}
+		return a
+	}
+	step("true")
+	// The lab has a rule of others at our first priority, which looks up main.
+	if out := byNetlink.sh("ip -4 rule show pref 5300 protocol 83"); strings.Count(out, "proto 83") != 1 {
+		t.Errorf("without rules of others:\n%s", out)
+	}
+	step(userRules)
+	out := byNetlink.sh("ip -4 rule show pref 5300 protocol 83")
+	if n := strings.Count(out, "goto 5301"); n != 7 { // not for the one that looks up main, and those without a default
+		t.Errorf("%d lead past:\n%s", n, out)
+	}
+	for _, words := range []string{
+		"from 192.168.50.0/24 goto 5301", "from 192.168.51.7 to 192.0.2.0/25 iif wan0 goto 5301", "tos 0x10 fwmark 0x1/0xff goto 5301",
+		"ipproto tcp sport 5-6 dport 443 lookup 101", "not from all fwmark 0xca6c lookup 102", "uidrange 7-9 goto 5301", "from 192.168.53.0/24 goto 5301",
+	} {
+		if !strings.Contains(out, words) {
+			t.Errorf("nothing for %q:\n%s", words, out)
+		}
+	}
+	// One more, while ours stand.
+	step("ip -4 rule add pref 12000 from 192.168.54.0/24 lookup 100")
+	// One at the very priority of our first rule, and one at that of our last.
+	step("ip -4 rule add pref 5300 from 192.168.55.0/24 lookup 100; ip -4 rule add pref 32765 from 192.168.56.0/24 lookup 100")
+	byNetlink.wantRulesOfOthers()
+	byNetlink.sh("ip -4 rule flush; ip -4 rule add pref 32766 lookup main; ip -6 rule del pref 32000 from fd00:50::/64")
+	byNetlink.foreignRules()
+	byNetlink.apply(Desired(byNetlink.goal))
+	if out := byNetlink.sh("ip -4 rule show pref 5300; ip -6 rule show pref 5300"); strings.Count(out, "proto 83") != 2 || strings.Contains(out, "goto") {
+		t.Errorf("after they are gone:\n%s", out)
+	}
+}
+
+// wantRulesOfOthers checks what goes by the rules of others and what by main.
+func (l *lab) wantRulesOfOthers() {
+	l.t.Helper()
+	for _, from := range []string{"192.168.50.7", "192.168.53.7", "192.168.54.7", "192.168.55.7", "192.168.56.7"} {
+		l.sh("ip -4 rule del pref 10001 2>/dev/null || true")
+		if way := l.way(failover.IPv4, "from "+from+" iif wan0"); way != "wan1" {
+			l.t.Errorf("from %s by %s, want wan1", from, way)
+		}
+		if way := l.way(failover.IPv4, "from "+from+" iif wan0 mark 0x02000000"); way != "wan1" {
+			l.t.Errorf("a flow on wan1 from %s by %s", from, way)
+		}
+	}
+	for args, want := range map[string]string{
+		"from 192.168.60.7 iif wan1": "wan0", "": "wan0", "from 192.168.60.7 iif wan1 mark 0x41000000": "wan0", "from 198.51.100.2": "wan0",
+		"from 192.168.50.7 iif wan0 mark 0x41000000": "wan0",
+	} {
+		if way := l.way(failover.IPv4, args); way != want {
+			l.t.Errorf("%q by %s, want %s", args, way, want)
+		}
+	}
+	if way := l.way(failover.IPv6, "from fd00:50::7 iif wan0"); way != "wan1" {
+		l.t.Errorf("IPv6 by %s", way)
+	}
+}
+
+// While the rules of others come and go, our first rule or its substitutes stand, so
+// that packets with a lane find the machine's own networks.
+func TestRulesOfOthersComeWithoutAGap(t *testing.T) {
+	l := newLab(t)
+	l.apply(Desired(l.goal))
+	narrow := func() bool {
+		return l.way(failover.IPv4, "mark 0x02000000") == "wan0" && l.way(failover.IPv4, "mark 0x41000000") == "wan0"
+	}
+	l.sh("ip -4 route add 192.0.2.99 via 203.0.113.1 dev wan0; ip -4 route add default dev wan1 table 100")
+	if !narrow() {
+		t.Fatal("not by the narrow route")
+	}
+	for n, script := range []string{
+		"ip -4 rule add pref 10000 from 192.168.50.0/24 lookup 100", "ip -4 rule add pref 10001 from 192.168.51.0/24 lookup 100",
+		"ip -4 rule add pref 5300 from 192.168.51.0/24 lookup 100", "ip -4 rule del pref 10000", "ip -4 rule del pref 10001",
+		"ip -4 rule del pref 5300 from 192.168.51.0/24", "ip -4 rule add pref 5300 from 192.168.52.0/24 lookup 100",
+	} {
+		l.sh(script)
+		l.foreignRules()
+		done := 0
+		_, err := Apply(watched{l.kernel, func(op Op) {
+			done++
+			if !narrow() {
+				t.Errorf("%s: after %s not by the narrow route", script, op)
+			}
+		}}, Desired(l.goal))
+		l.must(err)
+		if done == 0 && n != 5 {
+			t.Errorf("%s: nothing was done", script)
+		}
+	}
+}

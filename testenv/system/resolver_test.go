@@ -1,0 +1,117 @@
+package system
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/failover"
+	"swerve/testenv/lab"
+	"swerve/testenv/netns"
+	"swerve/testenv/traffic"
+)
+
+// resolvers are hosts inside the first ISP, of each family, seconds are further hosts of the
+// internet.
+var (
+	resolvers = [2]netip.Addr{netip.MustParseAddr("198.18.0.53"), netip.MustParseAddr("2001:db8:ffff::53")}
+	seconds   = [2]netip.Addr{netip.MustParseAddr("198.18.0.11"), netip.MustParseAddr("2001:db8:ffff::11")}
+)
+
+// answersAt has hosts of a namespace answer at addresses, which it adds.
+func (g *gateway) answersAt(ns *netns.NS, addrs [2]netip.Addr) {
+	g.Helper()
+	for _, a := range addrs {
+		if err := ns.AddAddr("lo", netip.PrefixFrom(a, a.BitLen())); err != nil {
+			g.Fatal(err)
+		}
+	}
+	g.Until("the addresses to be usable", func() bool {
+		out, err := ns.Run("ip", "-6", "route", "show", "table", "local", addrs[failover.IPv6].String())
+		return err == nil && out != ""
+	})
+	s, err := traffic.Serve(ns, addrs[:]...)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(s.Close)
+}
+
+// ispDrops has the first ISP drop what it forwards and a condition of nft(8) selects, and
+// returns an instant before that.
+func (g *gateway) ispDrops(condition string) (onset time.Time) {
+	g.Helper()
+	onset = time.Now()
+	rules := "table inet fault { chain forward { type filter hook forward priority 0;\n" + condition + "\n}; }"
+	if out, err := g.ISP[fiber].Run("nft", rules); err != nil {
+		g.Fatalf("%v\n%s", err, out)
+	}
+	return onset
+}
+
+// leftAfter waits until lte carries, and returns how long after an onset the last family
+// left fiber and the first did.
+func (g *gateway) leftAfter(onset time.Time) (first, last time.Duration) {
+	g.Helper()
+	g.Await("lte to carry", lab.CarriedBy("lte"))
+	first = time.Hour
+	for _, e := range g.Events() {
+		if e.Type() == "switch" && e.Time.After(onset) {
+			first, last = min(first, e.Time.Sub(onset)), max(last, e.Time.Sub(onset))
+		}
+	}
+	return first, last
+}
+
+// Behind a black-hole the provider's own resolver still answers, and whatever else stands
+// in its network at one address. Established flows receive from there, and that keeps
+// nothing with the dead uplink.
+func TestBlackHoleBehindTheResolver(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		g.answersAt(g.ISP[fiber], resolvers)
+		p := g.clients(fiber)
+		var kept []*session
+		for _, a := range resolvers {
+			kept = append(kept, g.session(g.Client, traffic.UDPStream, a, 100), g.session(g.Client, traffic.TCPStream, a, 100))
+		}
+		g.goOn(kept...)
+		onset := g.ispDrops("drop")
+		first, last := g.leftAfter(onset)
+		t.Logf("the families left after %v and %v", first, last)
+		if last > 4*time.Second {
+			t.Errorf("fiber was left after %v, as if flows received from elsewhere", last)
+		}
+		g.goBy(lte, p.fresh[:]...)
+		g.goBy(lte, p.all()...)
+	})
+}
+
+// The targets alone are dead behind an uplink, and established flows receive from two remote
+// hosts. That keeps everything as it is for six seconds, and no longer.
+func TestReceivingPostpones(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		g.answersAt(g.Internet, seconds)
+		p := g.clients(fiber)
+		for _, a := range seconds {
+			g.goBy(fiber, g.session(g.Client, traffic.TCPStream, a, 100))
+		}
+		var list [2][]string
+		for _, a := range lab.Targets {
+			f := failover.FamilyOf(a)
+			list[f] = append(list[f], a.String())
+		}
+		onset := g.ispDrops(fmt.Sprintf("ip daddr { %s } drop\nip6 daddr { %s } drop",
+			strings.Join(list[failover.IPv4], ", "), strings.Join(list[failover.IPv6], ", ")))
+		first, last := g.leftAfter(onset)
+		t.Logf("the families left after %v and %v", first, last)
+		// Pauses of the daemon, on a busy machine, do not count.
+		if first < 5*time.Second || last > 20*time.Second {
+			t.Errorf("fiber was left after %v and %v, want about 6 s", first, last)
+		}
+		g.goBy(lte, p.fresh[:]...)
+	})
+}
