@@ -43,10 +43,12 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// makePackages runs make to build this machine's packages into a folder.
-func makePackages(into string) error {
+// makePackages runs make to build this machine's packages into a folder; further
+// settings are assignments of make's variables.
+func makePackages(into string, further ...string) error {
 	cmd := exec.Command("make", "-C", "..", "packages", "ARCHES="+runtime.GOARCH, "DIST="+into,
 		"VERSION="+builtVersion, fmt.Sprint("EPOCH=", builtEpoch))
+	cmd.Args = append(cmd.Args, further...)
 	cmd.Env = plainEnviron()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("packaging: make packages: %w\n%s", err, out)

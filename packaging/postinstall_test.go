@@ -90,12 +90,13 @@ func mkdir(t *testing.T, folders ...string) {
 	}
 }
 
-// dpkg installs, upgrades, removes and purges the package in a chroot that has a few
-// programs, no systemd and no /proc, with a configuration that was changed in between;
-// after the purge nothing of it is left there.
-func TestDpkgInAChroot(t *testing.T) {
-	root := t.TempDir()
-	mkdir(t, filepath.Join(root, "var/lib/dpkg/info"), filepath.Join(root, "var/lib/dpkg/updates"), filepath.Join(root, "etc"), filepath.Join(root, "tmp"), filepath.Join(root, "dev"))
+// chroot returns a folder with the few programs that a package's scripts use, no
+// systemd and no /proc, and its content.
+func chroot(t *testing.T) (root, before string) {
+	t.Helper()
+	root = t.TempDir()
+	mkdir(t, filepath.Join(root, "var/lib/dpkg/info"), filepath.Join(root, "var/lib/dpkg/updates"), filepath.Join(root, "bin"),
+		filepath.Join(root, "etc"), filepath.Join(root, "tmp"), filepath.Join(root, "dev"))
 	for _, tool := range []string{"sh", "rm", "cat", "getent", "useradd", "userdel", "groupdel"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
@@ -108,18 +109,32 @@ func TestDpkgInAChroot(t *testing.T) {
 			}
 		}
 	}
-	mkdir(t, filepath.Join(root, "bin"))
 	output(t, "cp", "/bin/sh", filepath.Join(root, "bin/sh"))
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	for name, text := range map[string]string{
+		"etc/passwd": "root:x:0:0::/:/bin/sh\n", "etc/group": "root:x:0:\n", "var/lib/dpkg/status": "", "dev/null": "",
+	} {
+		write(t, filepath.Join(root, name), text)
 	}
-	write("etc/passwd", "root:x:0:0::/:/bin/sh\n")
-	write("etc/group", "root:x:0:\n")
-	write("var/lib/dpkg/status", "")
-	write("dev/null", "")
-	before := tree(t, root)
+	return root, tree(t, root)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// swerveUser reports whether a root folder has the user swerve.
+func swerveUser(t *testing.T, root string) bool {
+	t.Helper()
+	return strings.Contains(read(t, filepath.Join(root, "etc/passwd"))+read(t, filepath.Join(root, "etc/group")), "\nswerve:")
+}
+
+// dpkg installs, upgrades, removes and purges the package in a chroot, with a
+// configuration that was changed in between; after the purge nothing of it is left.
+func TestDpkgInAChroot(t *testing.T) {
+	root, before := chroot(t)
 	dpkg := func(args ...string) {
 		args = append([]string{"--root=" + root, "--force-depends", "--force-confold", "--log=/dev/null"}, args...)
 		if out, err := exec.Command("dpkg", args...).CombinedOutput(); err != nil {
@@ -135,10 +150,10 @@ func TestDpkgInAChroot(t *testing.T) {
 	}
 	dpkg("-i", deb)
 	status("install ok installed")
-	if !strings.Contains(read(t, filepath.Join(root, "etc/passwd")), "\nswerve:") {
+	if !swerveUser(t, root) {
 		t.Error("there is no user swerve")
 	}
-	write("etc/swerve/swerve.yaml", "uplinks: refused\n")
+	write(t, filepath.Join(root, "etc/swerve/swerve.yaml"), "uplinks: refused\n")
 	dpkg("-i", deb)
 	status("install ok installed")
 	if read(t, filepath.Join(root, "etc/swerve/swerve.yaml")) != "uplinks: refused\n" {
@@ -150,8 +165,49 @@ func TestDpkgInAChroot(t *testing.T) {
 	if after := tree(t, root); after != before {
 		t.Errorf("purge left\n%s\nwant\n%s", after, before)
 	}
-	if text := read(t, filepath.Join(root, "etc/passwd")) + read(t, filepath.Join(root, "etc/group")); strings.Contains(text, "swerve") {
-		t.Errorf("purge left the user:\n%s", text)
+	if swerveUser(t, root) {
+		t.Error("purge left the user")
+	}
+}
+
+// rpm installs, upgrades and erases the package in a chroot. A configuration that was
+// changed stays, under another name at the end.
+func TestRPMInAChroot(t *testing.T) {
+	if _, err := exec.LookPath("rpm"); err != nil {
+		t.Log("no rpm on this machine; TestRPM has checked the package's content")
+		return
+	}
+	root, before := chroot(t)
+	newer := t.TempDir()
+	if err := makePackages(newer, "VERSION=1.2.4"); err != nil {
+		t.Fatal(err)
+	}
+	rpm := func(args ...string) {
+		t.Helper()
+		args = append([]string{"--root=" + root, "--dbpath=/var/lib/rpm"}, args...)
+		if out, err := exec.Command("rpm", args...).CombinedOutput(); err != nil || strings.Contains(string(out), "scriptlet failed") {
+			t.Fatalf("rpm %v: %v\n%s", args, err, out)
+		}
+	}
+	rpm("-i", "--nodeps", built(t, dist, "rpm"))
+	if !swerveUser(t, root) {
+		t.Error("there is no user swerve")
+	}
+	rpm("-V", "--nodeps", "swerve")
+	config := filepath.Join(root, "etc/swerve/swerve.yaml")
+	write(t, config, "uplinks: refused\n")
+	rpm("-U", "--nodeps", built(t, newer, "rpm"))
+	if read(t, config) != "uplinks: refused\n" {
+		t.Error("the upgrade has replaced the configuration")
+	}
+	rpm("-e", "swerve")
+	kept := config + ".rpmsave"
+	if read(t, kept) != "uplinks: refused\n" {
+		t.Error("the configuration was not kept")
+	}
+	output(t, "rm", "-r", filepath.Dir(kept), filepath.Join(root, "var/lib/rpm"))
+	if after := tree(t, root); after != before {
+		t.Errorf("rpm left\n%s\nwant\n%s", after, before)
 	}
 }
 

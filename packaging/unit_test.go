@@ -51,7 +51,7 @@ func TestUnit(t *testing.T) {
 		"SystemCallFilter":        "~@privileged @resources", "WantedBy": "multi-user.target",
 		"ProtectProc": "invisible", "PrivateMounts": "yes", "UMask": "0077", "MemoryMax": "256M",
 		"Before":                "network.target network-online.target",
-		"StartLimitIntervalSec": "0",
+		"StartLimitIntervalSec": "0", "RestartSec": "1s", "RestartSteps": "4", "RestartMaxDelaySec": "5s",
 	} {
 		if got := u.last(key); got != want {
 			t.Errorf("%s=%s, want %s", key, got, want)
@@ -97,8 +97,10 @@ func TestSystemdAcceptsTheUnit(t *testing.T) {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
 	for line := range strings.Lines(string(out)) {
-		// An older systemd keeps the line before it, see the unit.
-		if strings.Contains(line, path) && !strings.Contains(line, "ignoring: notify-reload") {
+		// An older systemd goes by the lines before them, see the unit.
+		older := strings.Contains(line, "ignoring: notify-reload") ||
+			strings.Contains(line, "'RestartSteps'") || strings.Contains(line, "'RestartMaxDelaySec'")
+		if strings.Contains(line, path) && !older {
 			t.Errorf("verify: %s", line)
 		}
 	}
