@@ -38,6 +38,7 @@ func commands() []*cobra.Command {
 		eventsCmd(),
 		tuiCmd(),
 		reloadCmd(),
+		doctorCmd(),
 		teardownCmd(),
 		versionCmd(),
 		manCmd(),
