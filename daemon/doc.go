@@ -28,5 +28,6 @@
 //     the background
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon per network namespace
-//   - plan.go, teardown.go: the functions that work without a running daemon
+//   - plan.go, teardown.go, examine.go: the functions that work without a running
+//     daemon; doctor.go has the findings, which are pure
 package daemon

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,10 @@ func inside(what, path string) int {
 		var c Changes
 		c, err = Plan(o)
 		fmt.Print(c.Script())
+	case "doctor":
+		var found []Finding
+		found, err = Doctor(context.Background(), o)
+		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(found))
 	case "hold", "hold-all", "hold-deaf":
 		err = holdAsStranger(what)
 	case "teardown":

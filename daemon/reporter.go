@@ -87,7 +87,7 @@ func decidedAt(r failover.Record, at failover.Instant) failover.Record {
 func (r *reporter) reportHealth() {
 	for _, record := range r.changes {
 		h := record.Health
-		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
+		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("event", "health"), slog.String("uplink", h.Uplink),
 			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
 		if !h.Doubt {
 			r.events.Publish(control.HealthEvent(record, r.clock.wall))
@@ -161,7 +161,7 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 	r.kept = &kept
 	r.events.Publish(control.SwitchEvent(kept))
 	s := record.Switch
-	r.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
+	r.log.Warn(s.Kind.String(), "event", "switch", "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-record.At)
 }
 
@@ -176,7 +176,7 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 		lines = append(slices.Clone(lines[:repairLines]), fmt.Sprintf("and %d more", len(what.lines)-repairLines))
 	}
 	text := strings.Join(lines, "; ")
-	r.log.Warn("repaired", "count", count, "what", text)
+	r.log.Warn("repaired", "event", "repair", "count", count, "what", text)
 	r.events.Publish(control.Event{Detail: control.RepairDetail{
 		Action: "restored", Object: "kernel", Reason: "the kernel lacked: " + text, Count: &count, TookMS: control.Millis(now - what.since),
 	}})
@@ -210,7 +210,7 @@ func (r *reporter) found(native natives, plain plains) {
 // dropped reports moves for which the worker has no room.
 func (r *reporter) dropped(moves []move) {
 	for _, m := range moves {
-		r.log.Error("sessions are not moved", "uplink", m.uplink, "reason", "too many moves wait")
+		r.log.Error("sessions are not moved", "event", "sessions", "uplink", m.uplink, "reason", "too many moves wait")
 	}
 }
 
@@ -225,7 +225,7 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	if action == "refused" {
 		level = slog.LevelWarn
 	}
-	r.log.Log(context.Background(), level, object+" "+action, "reason", reason)
+	r.log.Log(context.Background(), level, object+" "+action, "event", "config", "reason", reason)
 	for i, p := range problems {
 		if i == loggedProblems {
 			r.log.Warn("further problems of the configuration", "count", len(problems)-i, "see", "swerve check")
@@ -249,7 +249,7 @@ func (r *reporter) refused(cause error) {
 // there is no goal yet.
 func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	line := summary(view)
-	r.log.Info("started", "software", r.software, "config", r.path, "uplinks", uplinks)
+	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", uplinks)
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: line, Generation: generation,
 	}})
