@@ -51,7 +51,7 @@ ip -6 rule add from fd09::/64 lookup 200`)
 				g.Await("fiber to carry", lab.Settled)
 				answered("by fiber again")
 				rules := g.out("ip -4 rule")
-				for _, line := range []string{"5300:\tfrom all fwmark 0x1000000/0x7f000000 iif wan0 goto 5427", "5427:\tfrom all lookup main suppress_prefixlength 1"} {
+				for _, line := range []string{"5300:\tfrom all fwmark 0x1000000/0x7f000000 iif wan0 goto 5427", "5427:\tfrom all fwmark 0x1000000/0x7f000000 lookup main suppress_prefixlength 1"} {
 					if got := strings.Contains(rules, line); got != (filter == 1) {
 						t.Errorf("the rule %q is there: %v\n%s", line, got, rules)
 					}
