@@ -179,14 +179,16 @@ func (m *maker) unmasked() {
 	}
 }
 
-// wholeMark routes by a mark without a mask.
+// wholeMark sets all of a mark, and routes by it. The rule has a mask: without one it
+// matches a flow's first packet alone where the flow has an uplink's lane, see
+// OPERATION.md, and narrower routes take the others.
 func (m *maker) wholeMark() {
 	m.marks("whole", m.pick("mangle", "mangle", "mangle + 10"))
 	for _, chain := range []string{"pre", "out"} {
 		m.do("nft add rule inet whole %s ip daddr 192.0.2.12 meta mark set 0x7", chain)
 		m.do("nft add rule inet whole %s ip6 daddr 2001:db8:ffff::12 meta mark set 0x7", chain)
 	}
-	m.table(120, m.IntN(3), "fwmark 0x7")
+	m.table(120, m.IntN(3), "fwmark 0x7/0xff")
 }
 
 // table adds a table with a default route, and a rule for it, in both families.
