@@ -311,7 +311,7 @@ type patience struct {
 // Before the start what is not answered soon just is not compared.
 var (
 	hasty   = patience{2, 400 * time.Millisecond}
-	patient = patience{6, 400 * time.Millisecond}
+	patient = patience{12, 400 * time.Millisecond}
 )
 
 // open begins each flow; nil where it cannot begin, or was not answered before.
