@@ -244,7 +244,7 @@ func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
 		}
 		out = append(out, control.Problem{
 			Code: "route-not-carried", Severity: control.Info, Object: d.Interface,
-			Text: fmt.Sprintf("the %s default route of %s encapsulates packets (encap), which routes of Swerve cannot, so it is not taken for an uplink",
+			Text: fmt.Sprintf("the %s default route of %s encapsulates packets by a program (encap bpf), which routes of Swerve cannot, so it is not taken for an uplink",
 				d.Family, d.Interface),
 			Remedy: "nothing, if it is to stay as it is; else let it lead by an interface of its own, such as a tunnel's",
 		})

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"swerve/failover"
 	"swerve/firewall"
@@ -115,6 +116,15 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 		}
 	}
 	return dropped
+}
+
+// hold keeps TCP segments without an entry off the devices of the other uplinks for a
+// while, and has those entries end that were made before. It does not wait for the
+// worker: a segment that leaves in the meantime may be answered with a reset. If the
+// kernel refuses, some TCP sessions are reset by their servers.
+func (e *enforcer) hold(lapsed string, others []string, wait time.Duration, then misled) {
+	_ = e.kernel.packets.Hold(lapsed, others, wait)
+	e.worker.add(then)
 }
 
 // sweep has the flows of the released pairs deleted again if some have shown up that

@@ -127,13 +127,15 @@ func TestForeignDefaultIsOverruled(t *testing.T) {
 }
 
 // hush makes fiber's provider silent, or lets it answer again.
-func (g *gateway) hush(silent bool) {
+func (g *gateway) hush(silent bool) { g.t.Helper(); g.hushOn("wan0", silent) }
+
+func (g *gateway) hushOn(device string, silent bool) {
 	g.t.Helper()
 	script := "nft delete table inet hush"
 	if silent {
 		script = `nft add table inet hush; nft add chain inet hush in '{ type filter hook input priority 0; }'
-			nft add rule inet hush in iifname wan0 icmpv6 type echo-request drop
-			nft add rule inet hush in iifname wan0 icmp type echo-request drop`
+			nft add rule inet hush in iifname ` + device + ` icmpv6 type echo-request drop
+			nft add rule inet hush in iifname ` + device + ` icmp type echo-request drop`
 	}
 	_, err := g.isp.Run("sh", "-ec", script)
 	g.must(err)

@@ -37,6 +37,7 @@ func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 		uplink := routing.Uplink{Lane: g.lanes.Uplinks[u.Name], Interface: g.links.name(u), Index: link.Index}
 		for _, f := range failover.Families {
 			uplink.Family[f] = routing.PathOf(link, f, !slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name))
+			uplink.Family[f].Avoided = slices.Contains(g.intent.Policies[0].Family[f].Avoided, u.Name)
 			uplink.Family[f].Lost = slices.Contains(g.lostUplinks()[f], u.Name)
 		}
 		out.Uplinks = append(out.Uplinks, uplink)
@@ -90,7 +91,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
 		SNAT: u.SNAT != config.NoSNAT, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
 		Native4: g.nativeSources(u, failover.IPv4),
-		Native6: append(slices.Clone(u.Prefix6.Prefixes), g.nativeSources(u, failover.IPv6)...),
+		Native6: slices.Concat(u.Prefix6.Prefixes, g.nativeSources(u, failover.IPv6), g.links.last[u.Name].prefixes),
 	}
 	for _, f := range failover.Families {
 		for _, a := range g.links.last[u.Name].sources(f) {

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"time"
 
 	"swerve/config"
 	"swerve/control"
@@ -179,8 +178,8 @@ type flowsThatFail struct{}
 
 func (flowsThatFail) Heal(firewall.Goal) (int, error) { return 0, errRefused }
 func (flowsThatFail) Grace([]string) error            { return errRefused }
-func (flowsThatFail) Hold([]string, time.Duration) error {
-	return errRefused
+func (flowsThatFail) EndMisled(lane.Layout, lane.Lane, []netip.Addr, ...lane.Lane) (int, error) {
+	return 0, errRefused
 }
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused

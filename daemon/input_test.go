@@ -109,7 +109,7 @@ func TestRenewedAddress(t *testing.T) {
 		r.after(time.Second)
 		r.wantLadder(1, 2)
 		did := r.Journal.Take()
-		if len(fake.With(did, "hold eth1 for 1s")) != 1 || len(fake.With(did, "delete ")) > 0 || len(fake.With(did, "grace")) > 0 {
+		if len(fake.With(did, "hold eth0 off eth1 for 1s")) != 1 || len(fake.With(did, "end misled of 1 by 2")) != 1 || len(fake.With(did, "delete ")) > 0 || len(fake.With(did, "grace")) > 0 {
 			t.Errorf("did:\n%s", strings.Join(did, "\n"))
 		}
 		for _, e := range r.take() {

@@ -230,9 +230,9 @@ func (s setup) refused(refusals []routing.Refusal) []control.Problem {
 			Remedy: "see its interface and gateway; the other uplinks are used meanwhile, and it is tried again by itself",
 		}
 		if r.Accepted {
-			p.Text = fmt.Sprintf("the kernel refuses what the %s default route by %s should say of its packets, so it is used without: %v",
-				r.Family, name, r.Err)
-			p.Remedy = "see route and route6 of this uplink, congctl and src above all; it is tried again by itself"
+			p.Text = fmt.Sprintf("the kernel refuses %s in the %s default route by %s, so it is used without: %v",
+				strings.Join(r.Without, ", "), r.Family, name, r.Err)
+			p.Remedy = "see route and route6 of this uplink; it is tried again by itself"
 		}
 		out = append(out, p)
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"swerve/control"
@@ -40,7 +41,7 @@ func destination(r routing.Route) string {
 // routeProblems returns the problems that follow from other programs' routes and
 // the goal for ours. morePins reports that there are more pins than are handled.
 func routeProblems(g routing.Goal, morePins bool) []control.Problem {
-	out := foreignProblems(g)
+	out := slices.Concat(foreignProblems(g), foreignSources(g))
 	if morePins {
 		out = append(out, control.Problem{
 			Code: "pins-full", Severity: control.Warning, Object: "main",
@@ -55,6 +56,14 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 				Text: fmt.Sprintf("there are more than %d %s rules of other programs with priorities from %d on: before the rest, main's narrower routes are used",
 					routing.MaxForeignRules, f, g.Layout.FirstPriority),
 				Remedy: fmt.Sprintf("give them priorities below %d", g.Layout.FirstPriority),
+			})
+		}
+		if g.TooManySources(f) {
+			out = append(out, control.Problem{
+				Code: "sources-full", Severity: control.Warning, Object: f.String(),
+				Text: fmt.Sprintf("main has %s default routes for more than %d sources or TOS values: packets of the rest go by the ladder of policy default",
+					f, routing.MaxSources),
+				Remedy: "give larger prefixes in these routes",
 			})
 		}
 		if r, dead := g.MainLeadsToDead(f); dead {
@@ -74,6 +83,29 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 					r.Dst.Addr().String() + " via " + r.Hops[0].Gateway.String() + " dev " + device(r),
 			})
 		}
+	}
+	return out
+}
+
+// foreignSources returns the problems of other programs' default routes for a source or
+// a TOS value that stay in force, one for each device.
+func foreignSources(g routing.Goal) []control.Problem {
+	var out []control.Problem
+	for _, r := range slices.Concat(g.ForeignSources(failover.IPv4), g.ForeignSources(failover.IPv6)) {
+		object := cmp.Or(device(r), r.Type.String())
+		what := r.Src.String()
+		if !r.Src.IsValid() {
+			what = fmt.Sprintf("TOS %#x", r.TOS)
+		}
+		if n := len(out); n > 0 && out[n-1].Object == object {
+			out[n-1].Text += ", " + what
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "foreign-default", Severity: control.Info, Object: object,
+			Text:   fmt.Sprintf("%s has default routes in main for some packets alone, so what policy default has of them goes by it: %s", object, what),
+			Remedy: "nothing, if that is a VPN that should carry it; else delete these routes, or set kernel.foreign_defaults: overrule",
+		})
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -162,7 +163,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		o.Event = event
 		before := l.picture.links[event.Uplink]
 		l.arrived = l.arrived || before.Interface != event.Link.Interface || before.Index != event.Link.Index
-		l.holdFlows(event)
+		l.holdFlows(event, o.Purged)
 		l.picture.set(event.Uplink, event.Link)
 		l.reporter.counters.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.enforcer.linksChanged()
@@ -174,23 +175,30 @@ func (l *loop) observe(o linkmon.Observation) {
 }
 
 // holdFlows prevents other uplinks from sending the flows of an uplink whose source
-// address has disappeared, since it may be back in a moment.
-func (l *loop) holdFlows(event failover.LinkChanged) {
+// address has disappeared, since it may be back in a moment, or is back already.
+func (l *loop) holdFlows(event failover.LinkChanged, purged bool) {
 	before, known := l.picture.links[event.Uplink]
-	if _, acts := l.goal(); !known || !acts {
+	g, acts := l.goal()
+	if !known || !acts || !l.setup.lanes.Uplinks[event.Uplink].IsUplink() {
 		return
 	}
 	for _, f := range failover.Families {
-		if !before.Routable(f) || !event.Link.Lapsed(f) {
+		if !before.Routable(f) || !event.Link.Lapsed(f) && !(purged && event.Link.Routable(f)) {
 			continue
 		}
 		var others []string
-		for name, link := range l.picture.links {
-			if name != event.Uplink && link.Present {
-				others = append(others, link.Interface)
+		then := misled{layout: g.layout, lapsed: l.setup.lanes.Uplinks[event.Uplink]}
+		for _, family := range failover.Families {
+			for _, a := range slices.Concat(before.Family[family].Addresses, event.Link.Family[family].Addresses) {
+				then.addresses = append(then.addresses, a.Addr())
 			}
 		}
-		l.enforcer.worker.add(holdBack{others, l.patience(event.Uplink)})
+		for _, name := range slices.Sorted(maps.Keys(l.picture.links)) {
+			if link, n := l.picture.links[name], l.setup.lanes.Uplinks[name]; name != event.Uplink && link.Present && n.IsUplink() {
+				others, then.others = append(others, link.Interface), append(then.others, n)
+			}
+		}
+		l.enforcer.hold(event.Link.Interface, others, l.patience(event.Uplink), then)
 		return
 	}
 }

@@ -71,6 +71,7 @@ type Packets interface {
 	Apply(firewall.Table) error
 	Move(from, to firewall.Table) error
 	Drift(firewall.Table) ([]string, error)
+	Hold(lapsed string, others []string, wait time.Duration) error
 	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
 }
@@ -85,7 +86,7 @@ type Sysctls interface {
 type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
-	Hold(interfaces []string, wait time.Duration) error
+	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }

@@ -26,6 +26,8 @@ type remembered struct {
 	// elsewhere are the addresses on other devices that are used in place of its
 	// own.
 	elsewhere [2][]netip.Prefix
+	// prefixes are the IPv6 sources that the uplink has default routes for.
+	prefixes []netip.Prefix
 }
 
 // sources returns the source addresses that flows by the uplink may have.
@@ -62,6 +64,9 @@ func (p picture) set(uplink string, link failover.Link) {
 		} else if a := link.Family[f].Elsewhere; len(a) > 0 {
 			last.elsewhere[f] = a
 		}
+	}
+	if found := link.Family[failover.IPv6].Prefixes; len(found) > 0 {
+		last.prefixes = found
 	}
 	p.last[uplink] = last
 }

@@ -23,9 +23,13 @@ const (
 	foreignEvery = 500 * time.Millisecond
 )
 
-// compareRest bounds the share of the time that comparisons take where tables are
-// big: after one, none follows for this many times as long as it took.
-const compareRest = 20
+// The share of the time that comparisons take where tables are big: each is paid for
+// with this many times as long as it took. Short ones are made on credit, so that what
+// is deleted again soon after a repair is repaired without a delay.
+const (
+	compareRest   = 20
+	compareCredit = time.Second
+)
 
 // repairs paces the comparisons with the kernel that hints request.
 type repairs struct {
@@ -35,9 +39,10 @@ type repairs struct {
 	// the next.
 	last  failover.Instant
 	pause time.Duration
-	// paid is the instant until which no comparison may follow: the allowance for
-	// following others' default routes is used up, or the last comparison was long.
-	paid failover.Instant
+	// paid and rested are the instants until which no comparison may follow: the
+	// allowance for following others' default routes is used up, or that for the time
+	// that comparisons take.
+	paid, rested failover.Instant
 	// took is the duration of the last comparison.
 	took time.Duration
 }
@@ -45,14 +50,14 @@ type repairs struct {
 // hint records that the kernel may differ from the goal.
 func (r *repairs) hint(now failover.Instant) {
 	if r.at == 0 {
-		r.at = max(now+repairAfter, r.last+r.pause, r.paid)
+		r.at = max(now+repairAfter, r.last+r.pause, r.paid, r.rested)
 	}
 }
 
 // hurry is a hint whose comparison should not wait for more hints.
 func (r *repairs) hurry(now failover.Instant) {
 	r.hint(now)
-	r.at = min(r.at, max(now, r.last+r.pause, r.paid))
+	r.at = min(r.at, max(now, r.last+r.pause, r.paid, r.rested))
 }
 
 // followed records that a change to the default routes of others was found.
@@ -63,7 +68,7 @@ func (r *repairs) followed(now failover.Instant) {
 // spent records how long a comparison took that ended now. The shorter of the last
 // two counts, since this machine may pause.
 func (r *repairs) spent(now failover.Instant, took time.Duration) {
-	r.paid = max(r.paid, now+compareRest*min(took, r.took))
+	r.rested = max(r.rested, now-compareCredit) + compareRest*min(took, r.took)
 	r.took = took
 }
 

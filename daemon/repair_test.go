@@ -219,7 +219,7 @@ func TestComparisonsTakeAShare(t *testing.T) {
 		r.compared(now, false)
 		r.spent(now, took)
 	}
-	if most := time.Minute/compareRest + 2*took; busy > most || busy < most/2 {
+	if most := (time.Minute+compareCredit)/compareRest + 2*took; busy > most || busy < most/2 {
 		t.Errorf("comparisons took %v of a minute, want about %v", busy, time.Minute/compareRest)
 	}
 	r = repairs{}
@@ -227,5 +227,25 @@ func TestComparisonsTakeAShare(t *testing.T) {
 	r.spent(now, 100*time.Millisecond)
 	if r.hint(now); r.at > now+repairAfter {
 		t.Errorf("after a pause of the machine a hint waits for %v", r.at-now)
+	}
+}
+
+// Where comparisons are short, as on a small machine, none waits because of the ones
+// before it, until they took much time.
+func TestShortComparisonsDoNotWait(t *testing.T) {
+	const took = 3 * time.Millisecond
+	var r repairs
+	now, n := failover.Instant(time.Hour), 0
+	for begin := now; now < begin+10*time.Minute; n++ {
+		r.hint(now)
+		if n < 10 && r.at != now+repairAfter {
+			t.Fatalf("the comparison after %d others waits for %v", n, r.at-now)
+		}
+		now = r.at + took
+		r.compared(now, false)
+		r.spent(now, took)
+	}
+	if share := float64(n) * took.Seconds() / (10 * time.Minute).Seconds(); share > 1.05/compareRest || share < 0.9/compareRest {
+		t.Errorf("comparisons take %.3f of the time", share)
 	}
 }

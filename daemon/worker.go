@@ -37,7 +37,7 @@ type part struct {
 // heal assigns lanes to flows that began while our table was missing.
 type heal struct{ goal firewall.Goal }
 
-// job is a move, a sweep, a hold or a heal.
+// job is a move, a sweep, the end of what was misled, or a heal.
 type job interface{ carryOut(*worker) }
 
 // worker does the work after a switch that may take long, in a goroutine of its
@@ -119,16 +119,19 @@ type sweep struct {
 // by their timeout: they are not counted again.
 func (s sweep) carryOut(w *worker) { _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
 
-// holdBack prevents other uplinks from sending flows whose entries the kernel has
-// deleted, for a while.
-type holdBack struct {
-	interfaces []string
-	wait       time.Duration
+// misled ends the flows of an uplink that began anew in the moment in which it had no
+// address, before they were held back.
+type misled struct {
+	layout    lane.Layout
+	lapsed    lane.Lane
+	addresses []netip.Addr
+	others    []lane.Lane
 }
 
-// carryOut holds the flows. If that fails, some TCP sessions are reset by their
-// servers.
-func (h holdBack) carryOut(w *worker) { _ = w.flows.Hold(h.interfaces, h.wait) }
+// carryOut ends the entries. If that fails, some flows stay without answers.
+func (m misled) carryOut(w *worker) {
+	_, _ = w.flows.EndMisled(m.layout, m.lapsed, m.addresses, m.others...)
+}
 
 // carryOut heals flows, and reports it if there were any to heal.
 func (h heal) carryOut(w *worker) {

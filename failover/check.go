@@ -111,6 +111,11 @@ func (s *selector) check(c *choice) error {
 			seen[share.Uplink] = true
 		}
 	}
+	for _, name := range c.ladder.Avoided {
+		if !seen[name] || contains(c.first, name) {
+			return fmt.Errorf("%s is avoided and has no place behind the first rung", name)
+		}
+	}
 	if len(seen) != len(cs) {
 		return fmt.Errorf("the ladder has %d of %d uplinks", len(seen), len(cs))
 	}

@@ -172,12 +172,28 @@ func names(shares []Share) []string {
 // contains reports whether an uplink is among those of some shares.
 func contains(shares []Share, name string) bool { return Rung{Shares: shares}.has(name) }
 
+// avoided lists the candidates to which no new flow goes, if there are others.
+func avoided(c *choice) []string {
+	var all []string
+	for _, k := range c.candidates {
+		if k.group >= drainedLive && !contains(c.first, k.up.cfg.Name) {
+			all = append(all, k.up.cfg.Name)
+		}
+	}
+	if len(all) == len(c.candidates) || !slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.group < drainedLive }) {
+		return nil
+	}
+	slices.Sort(all)
+	return all
+}
+
 // buildLadder puts the first rung, which is sticky, above the others.
 func buildLadder(c *choice) Ladder {
 	l := Ladder{Lost: slices.Clone(c.lost), Block: c.policy.cfg.Block}
 	if len(c.first) > 0 {
 		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(c.first)})
 	}
+	l.Avoided = avoided(c)
 	rest := slices.DeleteFunc(slices.Clone(c.candidates), func(k *candidate) bool { return contains(c.first, k.up.cfg.Name) })
 	for _, r := range rungs(rest) {
 		l.Rungs = append(l.Rungs, Rung{Shares: shares(r)})

@@ -39,6 +39,9 @@ type FamilyLink struct {
 	// Source is where the gateway is known from, such as "dhcp", "ra", "static"
 	// or "config"; empty while unknown.
 	Source string
+	// Prefixes are the sources for which the link has default routes of their own
+	// (IPv6 only), sorted: the public ones among them, which are native to it.
+	Prefixes []netip.Prefix
 	// Shape is what the route that the gateway was learnt from says of its packets,
 	// and the configuration's overrides. Uncarried is what else that route, or the
 	// configuration, says and our routes cannot have; empty for nothing.
@@ -91,6 +94,7 @@ func (l Link) Equal(o Link) bool {
 
 func (f FamilyLink) equal(o FamilyLink) bool {
 	return f.sameWay(o) && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending &&
+		slices.Equal(f.Prefixes, o.Prefixes) &&
 		f.Shape == o.Shape && f.Uncarried == o.Uncarried
 }
 

@@ -54,6 +54,9 @@ type Ladder struct {
 	// Lost names, sorted by preference, the uplinks whose sessions of this
 	// policy have to move, whether routable or not.
 	Lost []string
+	// Avoided names the uplinks with a place to which new flows do not go, while
+	// there are others: the drained ones and the silent ones.
+	Avoided []string
 	// Block: where no rung can carry, traffic is blocked instead of using other routes.
 	Block bool
 }
@@ -67,7 +70,7 @@ func (in *Intent) clone() *Intent {
 	for _, p := range in.Policies {
 		q := PolicyIntent{Policy: p.Policy}
 		for f, l := range p.Family {
-			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Block: l.Block}
+			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Avoided: slices.Clone(l.Avoided), Block: l.Block}
 			for _, r := range l.Rungs {
 				q.Family[f].Rungs = append(q.Family[f].Rungs, Rung{Shares: slices.Clone(r.Shares)})
 			}
@@ -78,7 +81,7 @@ func (in *Intent) clone() *Intent {
 }
 
 func (l Ladder) equal(o Ladder) bool {
-	return l.Block == o.Block && slices.Equal(l.Lost, o.Lost) &&
+	return l.Block == o.Block && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Avoided, o.Avoided) &&
 		slices.EqualFunc(l.Rungs, o.Rungs, func(a, b Rung) bool { return slices.Equal(a.Shares, b.Shares) })
 }
 

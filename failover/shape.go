@@ -19,9 +19,21 @@ type Shape struct {
 	Congestion string
 	// Source is the preferred source address; invalid if not set.
 	Source netip.Addr
+	// Encap is the header that packets are put into. It has no part in a comparison of
+	// uplinks that share a route, where each has its own.
+	Encap Encap
 	// Realm is the IPv4 route's realm, with the source's in the upper half; 0 if
 	// none.
 	Realm uint32
+}
+
+// Encap is the encapsulation of a route's packets (a lightweight tunnel, ip-route(8)), as
+// the kernel describes it. The zero value is none.
+type Encap struct {
+	// Type is one of linux/lwtunnel.h, 0 for none.
+	Type uint16
+	// Data has the attributes that belong to the type, in the kernel's encoding.
+	Data string
 }
 
 // The numbers of the metrics that the code names. All others are copied unchanged.
@@ -38,6 +50,8 @@ const (
 	MetricRTOMin   = 13
 	MetricInitRwnd = 14
 	MetricQuickAck = 15
+	// MetricCongestion has a bit among those of the locked ones; its value is a name.
+	MetricCongestion = 16
 )
 
 // Override is the configured part of an uplink's [Shape] in one family.
@@ -93,14 +107,20 @@ func (s Shape) Shared(o Shape) Shape {
 			s.Metrics[n] = b
 		}
 	}
+	if s.Congestion != o.Congestion {
+		s.Congestion = ""
+	}
 	s.Metrics[MetricLock] = 0
+	if s.Congestion != "" {
+		s.Metrics[MetricLock] = locked & (1 << MetricCongestion)
+	}
 	for n, v := range s.Metrics {
 		if v != 0 {
 			s.Metrics[MetricLock] |= locked & (1 << n)
 		}
 	}
-	if s.Congestion != o.Congestion {
-		s.Congestion = ""
+	if s.Encap != o.Encap {
+		s.Encap = Encap{}
 	}
 	if s.Source != o.Source {
 		s.Source = netip.Addr{}

@@ -18,7 +18,7 @@ const elementsAtOnce = 1000
 
 // Apply makes the kernel hold exactly this table, in one transaction: every packet
 // is processed either by all of the old rules or by all of the new ones. Counters
-// and the grace and hold sets keep their contents. Objects that other programs added to the
+// and the sets with a timeout keep their contents. Objects that other programs added to the
 // table are removed.
 //
 // If the kernel holds objects with our names that cannot be changed into ours,
@@ -68,7 +68,7 @@ func (tx *transaction) removeStale(held heldTable, t Table) {
 	for _, name := range held.setNames() {
 		set := &nftables.Set{Table: tx.table, Name: name}
 		switch {
-		case name == graceSet, name == holdSet:
+		case isTimed(name):
 		case t.hasMap(name):
 			tx.FlushSet(set)
 		default:
@@ -92,7 +92,7 @@ func (tx *transaction) add(t Table) {
 	for _, name := range t.counters {
 		tx.AddObj(&nftables.CounterObj{Table: tx.table, Name: name})
 	}
-	for _, set := range []*nftables.Set{graceSetOf(tx.table), holdSetOf(tx.table)} {
+	for _, set := range timedSets(tx.table) {
 		set.ID = tx.setID()
 		tx.try(tx.AddSet(set, nil))
 	}

@@ -65,7 +65,9 @@ func (b builder) came(u Uplink) chain {
 		}
 	}
 	lanes := b.Layout.CTPair(u.Lane, lane.Nobody)
-	c.rules = append(c.rules, newRule(ctStateNew, ctMark(b.pairMask()).is(0), setCTMark(b.Layout.CTMask, lanes)))
+	c.rules = append(c.rules,
+		newRule(ctStateNew, arrivesLapsed, tcp, midFlow, drop).because("until its client has sent"),
+		newRule(ctStateNew, ctMark(b.pairMask()).is(0), setCTMark(b.Layout.CTMask, lanes)))
 	// A flow that a helper expects, such as FTP's data, begins with its master's mark.
 	// Errors by ICMP are related as well, and belong to the flow that they are about.
 	for _, p := range []piece{tcp, udp} {

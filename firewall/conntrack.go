@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
@@ -17,6 +18,7 @@ const (
 	ctMessageNew    = 0
 	ctMessageGet    = 1
 	ctMessageDelete = 2
+	ctMessageCount  = 5
 
 	ctaTupleOrig  = 1
 	ctaTupleReply = 2
@@ -25,6 +27,8 @@ const (
 	ctaMark       = 8
 	ctaZone       = 18
 	ctaMarkMask   = 21
+
+	ctaStatsEntries = 1
 
 	ctaTupleIP    = 1
 	ctaTupleProto = 2
@@ -73,11 +77,7 @@ func deleteByMark(families []failover.Family, mark, mask uint32) (netlink.Messag
 	if mark == 0 || mask == 0 || mark&^mask != 0 {
 		return netlink.Message{}, fmt.Errorf("mark 0x%08x under mask 0x%08x would match flows that are not ours", mark, mask)
 	}
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
-	ae.Uint32(ctaMark, mark)
-	ae.Uint32(ctaMarkMask, mask)
-	data, err := ae.Encode()
+	data, err := selectMark(mark, mask)
 	if err != nil {
 		return netlink.Message{}, err
 	}
@@ -85,6 +85,37 @@ func deleteByMark(families []failover.Family, mark, mask uint32) (netlink.Messag
 		Header: ctHeader(ctMessageDelete, netlink.Acknowledge),
 		Data:   append(nfgenmsg(family, 1), data...),
 	}, nil
+}
+
+// selectMark returns the attributes by which the kernel lists only entries whose mark
+// has this value under the mask.
+func selectMark(mark, mask uint32) ([]byte, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	ae.Uint32(ctaMark, mark)
+	ae.Uint32(ctaMarkMask, mask)
+	return ae.Encode()
+}
+
+// flowCount returns the number of entries in this network namespace.
+func flowCount() (n int, err error) {
+	// The kernel flags its single answer as a part of several, so the
+	// acknowledgement marks the end.
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageCount, unix.NLM_F_ACK)
+	req.AddRawData(nfgenmsg(unix.AF_UNSPEC, 0))
+	var undecoded error
+	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(answer []byte) bool {
+		undecoded = eachAttribute(answer, func(ad *netlink.AttributeDecoder) {
+			if ad.Type() == ctaStatsEntries {
+				n = int(ad.Uint32())
+			}
+		})
+		return true
+	})
+	if err = errors.Join(err, undecoded); err != nil {
+		return 0, fmt.Errorf("count the entries: %w", err)
+	}
+	return n, nil
 }
 
 // remarkFlow returns the request to replace the bits of a mask in one entry's mark.

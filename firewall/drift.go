@@ -38,7 +38,7 @@ type knowledge struct {
 }
 
 // advance records a transaction of ours that changed only elements: those of the
-// maps, or those of the grace and hold sets.
+// maps, or those of the sets with a timeout.
 func (k *knowledge) advance(maps bool) {
 	if k.generation == 0 {
 		return
@@ -166,13 +166,13 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "map "+m.name+" has other elements")
 		}
 	}
-	for _, name := range []string{graceSet, holdSet} {
+	for _, name := range []string{graceSet, holdSet, lapsedSet} {
 		if _, ok := h.sets[name]; !ok {
 			out = append(out, "set "+name+" is missing")
 		}
 	}
 	for _, name := range h.setNames() {
-		if name != graceSet && name != holdSet && !t.hasMap(name) {
+		if !isTimed(name) && !t.hasMap(name) {
 			out = append(out, "set "+name+" is not ours")
 		}
 	}

@@ -53,13 +53,18 @@ const (
 //
 // It is no error if an entry has ended before its change.
 func eachFlow(mask uint32, decide func(flow) (change flowChange, mark uint32)) (int, error) {
+	return eachFlowIn(nil, mask, decide)
+}
+
+// eachFlowIn is eachFlow for the entries that the kernel selects by these attributes.
+func eachFlowIn(selection []byte, mask uint32, decide func(flow) (change flowChange, mark uint32)) (int, error) {
 	w, err := openFlowWriter()
 	if err != nil {
 		return 0, err
 	}
 	defer w.conn.Close()
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_DUMP)
-	req.AddRawData(nfgenmsg(unix.AF_UNSPEC, 0))
+	req.AddRawData(append(nfgenmsg(unix.AF_UNSPEC, 0), selection...))
 	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
 		f, err := decodeFlow(message)
 		if err != nil {

@@ -91,8 +91,16 @@ func (b builder) forward() chain {
 				because("its uplink may be back in a moment"),
 			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
 				because("its entry is gone, so it cannot continue"),
-		}, b.deadFlows()...),
+		}, append(b.deadFlows(), b.resetOnHold())...),
 	}
+}
+
+// resetOnHold drops a server's reset to a segment that left by another uplink in the
+// moment before its flow was held: the connection is alive, and the kernel itself deletes
+// an entry whose only answer is a reset.
+func (b builder) resetOnHold() rule {
+	return newRule(ctMark(b.Layout.CTEstablished()).is(0), tcp, bareReset, arrivesOnHold, drop).
+		because("to a segment that left before its flow was held")
 }
 
 // onUplink matches packets with an uplink's lane, not a policy's.

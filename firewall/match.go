@@ -151,6 +151,13 @@ func ctDirection(text string, value byte) piece {
 	}}
 }
 
+// Bits of a TCP segment's flags.
+const (
+	flagSYN = 0x02
+	flagRST = 0x04
+	flagACK = 0x10
+)
+
 var (
 	// Packets with any mark at all.
 	anyPacketMark = piece{text: "meta mark != 0x00000000", exprs: []expr.Any{
@@ -166,9 +173,11 @@ var (
 	notTCP = protocol("meta l4proto != tcp", expr.CmpOpNeq, unix.IPPROTO_TCP)
 	udp    = protocol("meta l4proto udp", expr.CmpOpEq, unix.IPPROTO_UDP)
 	// A segment from the middle of a flow: neither SYN nor RST.
-	midFlow = tcpFlags("0", 0)
+	midFlow = tcpFlags("(syn | rst) == 0", flagSYN|flagRST, 0)
 	// A segment that begins a flow.
-	beginning = tcpFlags("syn", 0x02)
+	beginning = tcpFlags("(syn | rst) == syn", flagSYN|flagRST, flagSYN)
+	// bareReset is a server's answer to a segment of a connection that it does not know.
+	bareReset = tcpFlags("(rst | ack) == rst", flagRST|flagACK, flagRST)
 	// Packets that IPsec has decrypted.
 	decrypted = piece{text: "meta ipsec exists", exprs: []expr.Any{
 		&expr.Meta{Key: metaSecpath, Register: 1},
@@ -192,7 +201,17 @@ var (
 	ipsecMissing  = rtIPsec("missing", 0)
 	leavesInGrace = leavesIn(graceSet)
 	leavesOnHold  = leavesIn(holdSet)
+	arrivesLapsed = arrivesIn(lapsedSet)
+	arrivesOnHold = arrivesIn(holdSet)
 )
+
+// arrivesIn matches packets that come in by a device in a set.
+func arrivesIn(set string) piece {
+	return piece{text: "iifname @" + set, exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: set},
+	}}
+}
 
 // leavesIn matches packets that leave by a device in a set.
 func leavesIn(set string) piece {
@@ -209,12 +228,12 @@ func protocol(text string, op expr.CmpOp, number byte) piece {
 	}}
 }
 
-// tcpFlags matches a value of the flags SYN and RST, which are in byte 13 of the
+// tcpFlags matches a value of some flags, which are in byte 13 of the
 // header, RFC 9293. TCP must have been matched before.
-func tcpFlags(text string, value byte) piece {
-	return piece{text: "tcp flags & (syn | rst) == " + text, exprs: []expr.Any{
+func tcpFlags(text string, mask, value byte) piece {
+	return piece{text: "tcp flags & " + text, exprs: []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x02 | 0x04}, Xor: []byte{0}},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{mask}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
 	}}
 }

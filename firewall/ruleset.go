@@ -20,6 +20,7 @@ const (
 	againMap      = "again"
 	graceSet      = "grace"
 	holdSet       = "hold"
+	lapsedSet     = "lapsed"
 	arrivals      = "arrivals"
 	departures    = "departures"
 	translated    = "translated"

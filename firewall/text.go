@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // tableName is the name of our only table, in family inet.
@@ -19,10 +20,17 @@ func (t Table) String() string {
 	for _, c := range t.counters {
 		fmt.Fprintf(&b, "  counter %s { }\n", c)
 	}
-	writeAbout(&b, "For a minute after the kernel itself removed an uplink's entries: the devices that its flows now leave by.")
-	fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", graceSet, nftDuration(graceTime))
-	writeAbout(&b, "While an uplink's address is renewed: the devices of the others, which its flows must not be sent by.")
-	fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", holdSet, nftDuration(holdTime))
+	for _, set := range []struct {
+		about, name string
+		timeout     time.Duration
+	}{
+		{"For a minute after the kernel itself removed an uplink's entries: the devices that its flows now leave by.", graceSet, graceTime},
+		{"While an uplink's address is renewed: the devices of the others, which its flows must not be sent by;", holdSet, holdTime},
+		{"and its own, by which segments come in that the gateway must not answer with a reset.", lapsedSet, holdTime + lapsedTime},
+	} {
+		writeAbout(&b, set.about)
+		fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", set.name, nftDuration(set.timeout))
+	}
 	for _, m := range t.maps {
 		m.write(&b)
 	}

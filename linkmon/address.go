@@ -11,7 +11,7 @@ import (
 // usable returns the addresses of one family that can be the source of traffic, in
 // this order:
 //
-//   - the source address of the default route,
+//   - the source address of the default route, or those of the source that it is for,
 //   - addresses in the gateway's network,
 //   - global IPv6 addresses before unique local ones (RFC 4193),
 //   - temporary (RFC 8981) and secondary addresses last,
@@ -50,6 +50,12 @@ func (a address) works() bool {
 	}
 	// An optimistic address may be used while it is still being checked (RFC 4429).
 	return a.flags&unix.IFA_F_TENTATIVE == 0 || a.flags&unix.IFA_F_OPTIMISTIC != 0
+}
+
+// linkLocal reports whether the address is valid on its own link alone, so that others
+// may have it on another one.
+func (a address) linkLocal() bool {
+	return a.prefix.Addr().Is6() && a.prefix.Addr().IsLinkLocalUnicast()
 }
 
 // preferred reports whether new sessions may use the address (RFC 4862, 5.5.4).
@@ -97,11 +103,15 @@ func borrowed(s state, ipv6 bool, isUplink func(index int) bool) []netip.Prefix 
 	return own
 }
 
+// within reports whether an address is in a prefix, which may be invalid.
+func within(p netip.Prefix, a address) bool { return p.IsValid() && p.Contains(a.prefix.Addr()) }
+
 func betterSource(a, b address, gw gateway) int {
 	// One bit means temporary in IPv6 and secondary in IPv4.
 	const second = unix.IFA_F_TEMPORARY
 	return cmp.Or(
 		trueFirst(a.prefix.Addr() == gw.shape.Source, b.prefix.Addr() == gw.shape.Source),
+		trueFirst(within(gw.source, a), within(gw.source, b)),
 		trueFirst(a.prefix.Contains(gw.addr), b.prefix.Contains(gw.addr)),
 		trueFirst(!a.prefix.Addr().IsPrivate() || a.prefix.Addr().Is4(), !b.prefix.Addr().IsPrivate() || b.prefix.Addr().Is4()),
 		trueFirst(a.flags&second == 0, b.flags&second == 0),

@@ -23,8 +23,8 @@ type Default struct {
 	// 255; 0 where the default is the interface's alone. Those that share one have the
 	// same metric.
 	Weight int
-	// Encapsulates: the interface's default puts packets into a tunnel header, which
-	// our routes cannot, so that no gateway is learnt. Metric and Source are not set.
+	// Encapsulates: the interface's default has a program put packets into a tunnel header,
+	// which our routes cannot, so that no gateway is learnt. Metric and Source are not set.
 	Encapsulates bool
 }
 

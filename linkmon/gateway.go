@@ -36,8 +36,14 @@ import (
 //     another network: it has addresses, none of which it had before, and the
 //     gateway is in the network of none.
 //
+// An IPv6 default for one source (default from 2001:db8:1::/56 via …) gives a
+// gateway where there is none for any source: the uplink can live by that source,
+// and by what is masqueraded with an address of it. The package routing sees to
+// it that the packets of that source go on to take that route.
+//
 // Ignored are other tables (VRFs, wg-quick), the pairs of /1 routes that VPNs make
-// in place of a default, defaults for one TOS value, and hops that encapsulate.
+// in place of a default, defaults for one TOS value, and hops that encapsulate in a way
+// that the kernel does not tell in full (encap bpf).
 // Where those are in use, the configuration has to name the gateway.
 //
 // With the gateway comes the [failover.Shape] of its route, also where the
@@ -53,6 +59,8 @@ type gateway struct {
 	// shape is what this route says of its packets, and uncarried what else it says.
 	shape     failover.Shape
 	uncarried string
+	// source is the one that this route is for, invalid for any.
+	source netip.Prefix
 }
 
 func (g gateway) known() bool { return g.from != "" }
@@ -69,16 +77,17 @@ func learn(defaults []route, d device, ipv6 bool) gateway {
 	switch {
 	case ok:
 		shape := best.route.shape
-		shape.Realm = best.hop.realm
+		shape.Realm, shape.Encap = best.hop.realm, best.hop.encap
 		return gateway{
 			addr:         best.hop.gateway,
 			pointToPoint: !best.hop.gateway.IsValid(),
 			from:         protocolName(best.route.protocol),
 			shape:        shape,
 			uncarried:    best.uncarried(d, ipv6),
+			source:       best.route.source,
 		}
 	case encapsulates(defaults, d, ipv6):
-		return gateway{uncarried: "it encapsulates packets (encap), so no gateway is learnt from it"}
+		return gateway{uncarried: "it encapsulates packets by a program (encap bpf), so no gateway is learnt from it"}
 	case d.flags&unix.IFF_POINTOPOINT != 0:
 		return gateway{pointToPoint: true, from: "device"}
 	}
@@ -118,6 +127,9 @@ func bestNextHop(defaults []route, d device, ipv6 bool) (routeHop, bool) {
 	if len(found) == 0 {
 		return routeHop{}, false
 	}
+	if plain := slices.DeleteFunc(slices.Clone(found), func(b routeHop) bool { return b.route.source.IsValid() }); len(plain) > 0 {
+		found = plain
+	}
 	return slices.MinFunc(found, compareHops), true
 }
 
@@ -138,7 +150,7 @@ func (r route) hopsOn(d device, ipv6 bool) (found []hop) {
 // usableOn reports whether a gateway of the family can be learnt from a hop.
 func (h hop) usableOn(d device, ipv6 bool) bool {
 	switch {
-	case h.encap:
+	case h.encap.Type == unix.LWTUNNEL_ENCAP_BPF:
 		return false
 	case !h.gateway.IsValid():
 		return d.needsNoGateway()
@@ -146,10 +158,11 @@ func (h hop) usableOn(d device, ipv6 bool) bool {
 	return h.gateway.Is6() || !ipv6
 }
 
-// encapsulates reports whether a default by the device encapsulates its packets.
+// encapsulates reports whether a default by the device encapsulates its packets in a way
+// that our routes cannot.
 func encapsulates(defaults []route, d device, ipv6 bool) bool {
 	return slices.ContainsFunc(defaults, func(r route) bool {
-		return r.ipv6 == ipv6 && slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == d.index && h.encap })
+		return r.ipv6 == ipv6 && slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == d.index && h.encap.Type == unix.LWTUNNEL_ENCAP_BPF })
 	})
 }
 
@@ -161,6 +174,9 @@ func (b routeHop) uncarried(d device, ipv6 bool) string {
 	}
 	for _, n := range b.route.unknown {
 		all = append(all, fmt.Sprintf("its metric number %d is not known to this version", n))
+	}
+	for _, n := range b.hop.unknown {
+		all = append(all, fmt.Sprintf("its attribute number %d is not known to this version", n))
 	}
 	return strings.Join(all, "; ")
 }
@@ -244,4 +260,22 @@ func (m memory) moved(now []netip.Prefix) bool {
 	return len(now) > 0 && len(m.addresses) > 0 && !slices.ContainsFunc(now, func(p netip.Prefix) bool {
 		return slices.Contains(m.addresses, p) || p.Contains(m.gateway.addr)
 	})
+}
+
+// mostSources bounds the sources that are reported of a link.
+const mostSources = 64
+
+// sourcesOf returns the public sources for which a device has default routes, sorted.
+func sourcesOf(defaults []route, d device, ipv6 bool) []netip.Prefix {
+	var found []netip.Prefix
+	for _, r := range defaults {
+		if a := r.source.Addr(); r.source.IsValid() && a.IsGlobalUnicast() && !a.IsPrivate() && len(r.hopsOn(d, ipv6)) > 0 {
+			found = append(found, r.source.Masked())
+		}
+	}
+	slices.SortFunc(found, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	found = slices.Compact(found)
+	return found[:min(len(found), mostSources)]
 }

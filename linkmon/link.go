@@ -58,7 +58,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		return failover.FamilyLink{}
 	}
 	gw, withdrawn := f.gatewayIn(s, family)
-	gw = gw.withoutOwn(s).overridden(f.uplink.Route[family]).withSourceOf(s)
+	gw = gw.withoutOwn(s, f.device.index).overridden(f.uplink.Route[family]).withSourceOf(s)
 	link := failover.FamilyLink{
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,
@@ -67,6 +67,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		Source:       gw.from,
 		Shape:        gw.shape,
 		Uncarried:    gw.uncarried,
+		Prefixes:     sourcesOf(s.defaults, f.device, ipv6),
 	}
 	if len(link.Addresses) == 0 {
 		link.Pending = pending(s.addresses, f.device.index, ipv6)

@@ -30,6 +30,9 @@ const (
 	nhaFDB  = 11 // NHA_FDB of linux/nexthop.h: an object for bridges
 )
 
+// encapOf has the attributes of a route for those of a nexthop object.
+var encapOf = map[uint16]uint16{unix.NHA_ENCAP_TYPE: unix.RTA_ENCAP_TYPE, unix.NHA_ENCAP: unix.RTA_ENCAP}
+
 // nexthopHead is the size of struct nhmsg.
 const nexthopHead = 8
 
@@ -49,8 +52,8 @@ func decodeNexthop(b []byte) (nexthop, bool) {
 			n.hop.index = int(number(value))
 		case unix.NHA_GATEWAY:
 			n.hop.gateway = ip(value)
-		case unix.NHA_ENCAP_TYPE:
-			n.hop.encap = true
+		case unix.NHA_ENCAP_TYPE, unix.NHA_ENCAP:
+			n.hop.add(encapOf[kind], value)
 		case unix.NHA_GROUP:
 			n.group = decodeGroup(value)
 		case unix.NHA_BLACKHOLE, nhaFDB:

@@ -18,6 +18,10 @@ type Observation struct {
 	// Uplink and Family of the probe that an outcome is of; empty with other events.
 	Uplink string
 	Family failover.Family
+	// Purged: with a LinkChanged, that the link lost an address or was switched off
+	// since the one before, even if only for a moment. The kernel then deleted the
+	// entries of its masqueraded flows.
+	Purged bool
 }
 
 // outboxLimit bounds the outcomes of probes that wait to be taken. With at most
@@ -52,6 +56,7 @@ func (b *outbox) put(o Observation) {
 	b.mu.Lock()
 	switch event := o.Event.(type) {
 	case failover.LinkChanged:
+		o.Purged = o.Purged || b.links[event.Uplink].Purged
 		b.links[event.Uplink] = o
 	case failover.NeighborFailed:
 		b.failed[event] = o

@@ -82,3 +82,19 @@ func TestOutboxSignals(t *testing.T) {
 		t.Error("two things to take make one token")
 	}
 }
+
+// A link that lost an address in between is reported so, also where its later state
+// replaces one that was not taken yet.
+func TestPurgedIsKept(t *testing.T) {
+	b := newOutbox()
+	for i, purged := range []bool{false, true, false} {
+		b.put(Observation{At: failover.Instant(i), Event: failover.LinkChanged{Uplink: "fiber"}, Purged: purged})
+	}
+	if all := b.take(); len(all) != 1 || !all[0].Purged || all[0].At != 2 {
+		t.Errorf("taken: %+v", all)
+	}
+	b.put(Observation{At: 3, Event: failover.LinkChanged{Uplink: "fiber"}})
+	if all := b.take(); len(all) != 1 || all[0].Purged {
+		t.Errorf("taken later: %+v", all)
+	}
+}

@@ -67,3 +67,18 @@ func TestGatewayThatIsThisMachine(t *testing.T) {
 	runIP(t, ns, "addr del 10.0.0.9/32 dev lo")
 	o.untilGateway("a", failover.IPv4, "10.0.0.9 config")
 }
+
+// A link-local address is this machine's on one link alone: the provider's router and
+// the LAN's, which is this machine, may both be fe80::1.
+func TestLinkLocalGatewayIsOwnElsewhere(t *testing.T) {
+	ns, _ := wan(t)
+	runIP(t, ns, "-6 addr add fe80::1/64 dev w1 nodad")
+	runIP(t, ns, "-6 route add default via fe80::1 dev w0 proto ra")
+	o := observe(t, ns, uplink("a", "w0"))
+	o.untilGateway("a", failover.IPv6, "fe80::1 ra")
+	if own := o.m.Own(); slices.Contains(own, addr("fe80::1")) {
+		t.Errorf("it is among the addresses that are never probed: %v", own)
+	}
+	runIP(t, ns, "-6 addr add fe80::1/64 dev w0 nodad")
+	o.untilGateway("a", failover.IPv6, "")
+}

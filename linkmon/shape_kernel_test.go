@@ -111,7 +111,7 @@ func TestNexthopObjectsWithoutCompatibility(t *testing.T) {
 func TestUncarried(t *testing.T) {
 	for name, step := range map[string][2]string{
 		"two hops":   {"2 next hops on the interface", "-4 route add default nexthop via 10.0.0.8 dev w0 nexthop via 10.0.0.1 dev w0"},
-		"a tunnel":   {"encap", "-4 route add default encap ip id 100 dst 10.0.0.9 via 10.0.0.1 dev w0"},
+		"a tunnel":   {"", "-4 route add default encap ip id 100 dst 10.0.0.9 via 10.0.0.1 dev w0"},
 		"no problem": {"", "-4 route add default via 10.0.0.1 dev w0 mtu 1400"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,9 +124,12 @@ func TestUncarried(t *testing.T) {
 				return strings.Contains(text, step[0]) && (step[0] != "" || text == "" && l.Family[failover.IPv4].Gateway.IsValid())
 			})
 			for _, d := range o.m.Defaults() {
-				if d.Encapsulates != (name == "a tunnel") {
+				if d.Encapsulates {
 					t.Errorf("default %+v", d)
 				}
+			}
+			if e := o.links["a"].Family[failover.IPv4].Shape.Encap; (e.Type == unix.LWTUNNEL_ENCAP_IP && e.Data != "") != (name == "a tunnel") {
+				t.Errorf("encapsulation %+v", e)
 			}
 		})
 	}

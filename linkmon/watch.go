@@ -219,7 +219,7 @@ func (w *watch) readCarriers(h *hints) {
 // defaults and own addresses that changed.
 func (w *watch) report(h hints) {
 	w.followWanted()
-	var changed []failover.LinkChanged
+	var changed []Observation
 	links := make([]uplinkLink, 0, len(w.followers))
 	taken := map[int]bool{}
 	for _, f := range w.followers {
@@ -240,7 +240,9 @@ func (w *watch) report(h hints) {
 		// routes of ours, also where all is as before by now.
 		if !f.reported || !link.Equal(f.link) || h.purged[f.device.index] {
 			f.link, f.reported = link, true
-			changed = append(changed, failover.LinkChanged{Uplink: f.uplink.Name, Link: link})
+			changed = append(changed, Observation{
+				At: h.at, Event: failover.LinkChanged{Uplink: f.uplink.Name, Link: link}, Purged: h.purged[f.device.index],
+			})
 		}
 		links = append(links, uplinkLink{uplink: f.uplink.Name, link: link})
 	}
@@ -255,8 +257,8 @@ func (w *watch) report(h hints) {
 	if ownChanged {
 		signal(w.ownChanged)
 	}
-	for _, event := range changed {
-		w.out.put(Observation{At: h.at, Event: event})
+	for _, o := range changed {
+		w.out.put(o)
 	}
 }
 

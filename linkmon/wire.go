@@ -64,6 +64,8 @@ type route struct {
 	kind     uint8 // RTN_UNICAST and so on
 	tos      uint8
 	metric   uint32
+	// source is the one that an IPv6 route is for, invalid for any.
+	source netip.Prefix
 	// preference of the router that announced it, RFC 4191: 1 high, 0 medium, 3 low.
 	preference uint8
 	// shape is the same for all hops, except for the realm.
@@ -85,8 +87,10 @@ type hop struct {
 	weight int
 	// realm of an IPv4 route, 0 for none.
 	realm uint32
-	// encap: packets are put into a tunnel header (RTA_ENCAP).
-	encap bool
+	// encap is the tunnel header that packets are put into (RTA_ENCAP).
+	encap failover.Encap
+	// unknown has the numbers of attributes that this version does not know.
+	unknown []uint16
 }
 
 // neighbor is one entry of the neighbour table.
@@ -217,8 +221,9 @@ func decodeAddress(b []byte) (address, bool) {
 
 // routeHead is the fixed part of a route's message, with its true table.
 type routeHead struct {
-	family, length, tos, protocol, kind uint8
-	table                               uint32
+	family, length, sourceLength, tos, protocol, kind uint8
+
+	table uint32
 }
 
 // decodeRouteHead decodes what decides whether a route matters.
@@ -226,7 +231,7 @@ func decodeRouteHead(b []byte) (routeHead, bool) {
 	if len(b) < unix.SizeofRtMsg {
 		return routeHead{}, false
 	}
-	h := routeHead{family: b[0], length: b[1], tos: b[3], table: uint32(b[4]), protocol: b[5], kind: b[7]}
+	h := routeHead{family: b[0], length: b[1], sourceLength: b[2], tos: b[3], table: uint32(b[4]), protocol: b[5], kind: b[7]}
 	if h.family != unix.AF_INET && h.family != unix.AF_INET6 {
 		return routeHead{}, false
 	}
@@ -253,6 +258,8 @@ func decodeDefault(b []byte) (route, bool) {
 			single.index = int(number(value))
 		case unix.RTA_PRIORITY:
 			r.metric = number(value)
+		case unix.RTA_SRC:
+			r.source = netip.PrefixFrom(ip(value), int(h.sourceLength))
 		case unix.RTA_PREFSRC:
 			r.shape.Source = ip(value)
 		case unix.RTA_METRICS:
@@ -289,6 +296,12 @@ func (r *route) addMetrics(b []byte) {
 	}
 }
 
+// harmless are the attributes of a route that no packet feels, or that are decoded
+// elsewhere: what kernels say of routes up to Linux 6.18.
+var harmless = [...]uint16{
+	unix.RTA_DST, unix.RTA_IIF, unix.RTA_CACHEINFO, unix.RTA_TABLE, unix.RTA_MFC_STATS, unix.RTA_EXPIRES, unix.RTA_PAD,
+}
+
 // add decodes an attribute that a route of one hop and each hop of several may have.
 func (h *hop) add(kind uint16, value []byte) {
 	switch kind {
@@ -299,7 +312,15 @@ func (h *hop) add(kind uint16, value []byte) {
 	case unix.RTA_FLOW:
 		h.realm = number(value)
 	case unix.RTA_ENCAP_TYPE:
-		h.encap = true
+		if len(value) >= 2 {
+			h.encap.Type = binary.NativeEndian.Uint16(value)
+		}
+	case unix.RTA_ENCAP:
+		h.encap.Data = string(value)
+	default:
+		if !slices.Contains(harmless[:], kind) {
+			h.unknown = append(h.unknown, kind)
+		}
 	}
 }
 

@@ -135,6 +135,8 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 	switch kind {
 	case unix.RTA_DST:
 		d.route.Dst, err = decodePrefix(value, d.header.dstLen)
+	case unix.RTA_SRC:
+		d.route.Src, err = decodePrefix(value, d.header.srcLen)
 	case unix.RTA_TABLE:
 		n, err = decodeUint32(value)
 		d.route.Table = int(n)
@@ -183,6 +185,13 @@ func (h *Hop) attr(kind uint16, value []byte) (err error) {
 		h.Gateway, err = decodeAddr(value[2:])
 	case unix.RTA_FLOW:
 		h.Realm, err = decodeUint32(value)
+	case unix.RTA_ENCAP_TYPE:
+		if len(value) != 2 {
+			return fmt.Errorf("%w: type of an encapsulation of %d bytes", errMalformed, len(value))
+		}
+		h.Encap.Type = binary.NativeEndian.Uint16(value)
+	case unix.RTA_ENCAP:
+		h.Encap.Data = string(value)
 	}
 	return err
 }

@@ -28,10 +28,7 @@ func (g Goal) routes(f failover.Family) []Route {
 	taken := g.taken(f)
 	hops := g.ways(f)
 	for _, u := range g.Uplinks {
-		if hop, ok := hops[u.Lane]; ok {
-			table := g.Layout.Table(u.Lane)
-			out = append(out, fill(f, table, ahead(f, table, taken), [][]way{{hop}}, taken)...)
-		}
+		out = append(out, g.own(f, u.Lane, hops, taken)...)
 	}
 	out = append(out, g.overruling(f, hops, taken)...)
 	for _, p := range g.Policies {
@@ -46,6 +43,16 @@ func (g Goal) routes(f failover.Family) []Route {
 		}
 	}
 	return out
+}
+
+// own returns the route of an uplink's own table, or nothing if it is not routable.
+func (g Goal) own(f failover.Family, n lane.Lane, hops map[lane.Lane]way, taken map[Slot]bool) []Route {
+	hop, ok := hops[n]
+	if !ok {
+		return nil
+	}
+	table := g.Layout.Table(n)
+	return fill(f, table, ahead(f, table, taken), [][]way{{hop}}, taken)
 }
 
 // way is an uplink's next hop, and what routes by it say.
@@ -63,9 +70,10 @@ func (g Goal) ways(f failover.Family) map[lane.Lane]way {
 			continue
 		}
 		w := way{shape: p.Shape}
-		w.shape.Realm = 0
+		w.shape.Realm, w.shape.Encap = 0, failover.Encap{}
 		w.Hop = Hop{
 			Device: u.Interface, Index: u.Index, Gateway: p.Gateway, OnLink: p.Gateway.IsValid(), Weight: 1, Realm: p.Shape.Realm,
+			Encap: p.Shape.Encap,
 		}
 		ways[u.Lane] = w
 	}
@@ -78,6 +86,7 @@ func (g Goal) rules(f failover.Family) []Rule {
 	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
+	out = append(out, g.sourceRules(f)...)
 	for _, u := range g.Uplinks {
 		out = append(out, g.laneRule(f, u.Lane))
 		out = append(out, g.fromRules(f, u)...)

@@ -104,13 +104,16 @@ func encodeRoute(r Route, deleted bool) []byte {
 	case r.Family == failover.IPv4 && len(r.Hops) == 1 && !r.Hops[0].Gateway.IsValid():
 		scope = unix.RT_SCOPE_LINK
 	}
-	b := []byte{afOf(r.Family), byte(r.Dst.Bits()), 0, r.TOS, unix.RT_TABLE_UNSPEC, r.Protocol, scope, byte(r.Type)}
+	b := []byte{afOf(r.Family), byte(r.Dst.Bits()), byte(max(r.Src.Bits(), 0)), r.TOS, unix.RT_TABLE_UNSPEC, r.Protocol, scope, byte(r.Type)}
 	var flags uint32
 	if len(r.Hops) == 1 && r.Hops[0].OnLink {
 		flags = unix.RTNH_F_ONLINK
 	}
 	b = binary.NativeEndian.AppendUint32(b, flags)
 	b = appendAttr(b, unix.RTA_DST, r.Dst.Addr().AsSlice())
+	if r.Src.IsValid() {
+		b = appendAttr(b, unix.RTA_SRC, r.Src.Addr().AsSlice())
+	}
 	b = appendAttr(b, unix.RTA_TABLE, binary.NativeEndian.AppendUint32(nil, uint32(r.Table)))
 	if r.Metric != 0 {
 		b = appendAttr(b, unix.RTA_PRIORITY, binary.NativeEndian.AppendUint32(nil, r.Metric))
@@ -144,6 +147,10 @@ func (h Hop) attrs(f failover.Family) (b []byte) {
 	}
 	if h.Realm != 0 {
 		b = appendAttr(b, unix.RTA_FLOW, binary.NativeEndian.AppendUint32(nil, h.Realm))
+	}
+	if h.Encap.Type != 0 {
+		b = appendAttr(b, unix.RTA_ENCAP_TYPE, binary.NativeEndian.AppendUint16(nil, h.Encap.Type))
+		b = appendAttr(b, unix.RTA_ENCAP|unix.NLA_F_NESTED, []byte(h.Encap.Data))
 	}
 	return b
 }

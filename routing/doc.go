@@ -13,8 +13,8 @@
 // interfaces that the routes rely on.
 //
 // [Enforce] does the same for a Goal, and goes on where the kernel refuses an uplink:
-// its route is tried without its shape, and then left out of every ladder, so that the
-// rest stands as if it was not there.
+// its route loses what is refused of its shape (accept.go), or is left out of every
+// ladder, so that the rest stands as if it was not there.
 //
 // # Shape
 //
@@ -31,7 +31,8 @@
 // that they use and to keep those in force that come before the uplinks', and
 // [Netlink.Pins] the host routes that may bind an address to one uplink.
 //
-// A better default of another program stays in force ([Goal.ForeignDefault]); what
+// A better default of another program stays in force ([Goal.ForeignDefault]), and so
+// does one for a source or a TOS value alone (source.go); what
 // leads to a lost uplink is overruled by routes of ours at a better metric, never
 // replaced or deleted (overrule.go).
 //

@@ -54,11 +54,12 @@ func (g Goal) betterForeign(f failover.Family) (Route, bool) {
 // any routes.
 const kernelsOwn = 1<<32 - 1
 
-// defaultsOf returns the default routes of other programs in main, best first.
+// defaultsOf returns the default routes of other programs in main that are for all
+// sources, best first.
 func (g Goal) defaultsOf(f failover.Family) []Route {
 	var out []Route
 	for _, r := range g.Foreign {
-		if r.Family == f && r.Table == MainTable && r.TOS == 0 && r.Dst == anywhere(f) && r.Protocol != lane.Protocol {
+		if r.Family == f && r.Table == MainTable && r.TOS == 0 && r.Dst == anywhere(f) && !r.Src.IsValid() && r.Protocol != lane.Protocol {
 			out = append(out, r)
 		}
 	}
@@ -84,7 +85,7 @@ func (g Goal) foreignHalf(f failover.Family) (Route, bool) {
 	var first Route
 	for i, half := range halves[f] {
 		in := slices.IndexFunc(g.Foreign, func(r Route) bool {
-			return r.Family == f && r.Table == MainTable && r.TOS == 0 && r.Dst == half && !g.onUplink(r)
+			return r.Family == f && r.Table == MainTable && r.TOS == 0 && r.Dst == half && !r.Src.IsValid() && !g.onUplink(r)
 		})
 		if in < 0 {
 			return Route{}, false

@@ -68,6 +68,9 @@ type Path struct {
 	// Lost: a policy's sessions have left the uplink. What else leads to it is
 	// overruled.
 	Lost bool
+	// Avoided: new flows go elsewhere, since the operator drains the uplink, or since
+	// it is silent and another one is not.
+	Avoided bool
 	// FromRule: packets of local sockets bound to one of the addresses leave by this
 	// uplink. False while it is lost, or drained permanently.
 	FromRule bool

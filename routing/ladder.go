@@ -94,7 +94,7 @@ func ahead(f failover.Family, table int, taken map[Slot]bool) uint64 {
 }
 
 // Intruder reports whether a default route of another program is in one of our tables,
-// and whether packets meet it before ours.
+// and whether packets meet it before ours. Those of its source do, if it is for one.
 func Intruder(r Route, l lane.Layout) (found, first bool) {
 	if r.Protocol == lane.Protocol || l.LaneOf(r.Table) == 0 || r.TOS != 0 {
 		return false, false
@@ -103,7 +103,7 @@ func Intruder(r Route, l lane.Layout) (found, first bool) {
 	if r.Family == failover.IPv6 {
 		least = 1
 	}
-	return true, r.Metric <= least
+	return true, r.Metric <= least || r.Src.IsValid()
 }
 
 // unreachable returns the route that ends a ladder that blocks.

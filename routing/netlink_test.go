@@ -65,6 +65,7 @@ func steps(base func() Goal) []struct {
 				g.Uplinks[0].Family[f].Shape.Congestion = ""
 			}
 		})},
+		{"encapsulated", change(encapsulate)},
 		{"mirrored", change(func(g *Goal) { g.Mirror = true })},
 		{"mirrored, other order", change(func(g *Goal) { g.Mirror = true; g.Policies[0].Family = both(order(2, 1)) })},
 		{"absent", change(func(g *Goal) {
@@ -95,6 +96,26 @@ func shapeUplinks(g *Goal) {
 	}
 	g.Uplinks[0].Family[failover.IPv4].Shape.Realm = 3<<16 | 7
 	g.Uplinks[1].Family[failover.IPv4].Shape.Realm = 9
+}
+
+// encapsulate has the packets of each uplink put into a header.
+func encapsulate(g *Goal) {
+	attrs := func(zero netip.Addr, dst string, flags byte) string {
+		b := appendAttr(nil, encapID, []byte{7: 100})
+		b = appendAttr(b, encapDst, netip.MustParseAddr(dst).AsSlice())
+		b = appendAttr(b, encapSrc, zero.AsSlice())
+		b = appendAttr(b, encapTOS, []byte{8})
+		b = appendAttr(b, encapTTL, []byte{9})
+		return string(appendAttr(b, encapFlags, []byte{0, flags}))
+	}
+	for n := range 2 {
+		g.Uplinks[n].Family[failover.IPv4].Shape.Encap = failover.Encap{
+			Type: unix.LWTUNNEL_ENCAP_IP, Data: attrs(netip.IPv4Unspecified(), []string{"203.0.113.77", "198.51.100.77"}[n], []byte{4, 0}[n]),
+		}
+	}
+	g.Uplinks[1].Family[failover.IPv6].Shape.Encap = failover.Encap{
+		Type: unix.LWTUNNEL_ENCAP_IP6, Data: attrs(netip.IPv6Unspecified(), "2001:db8:2::77", 0),
+	}
 }
 
 // The output of ip(8) is the same whether our ops were done by netlink or their text

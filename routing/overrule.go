@@ -147,7 +147,7 @@ func (g Goal) Pinned(f failover.Family) []Route {
 
 // isPin reports whether a route of main binds a public address to a gateway.
 func isPin(r Route) bool {
-	return r.Table == MainTable && r.TOS == 0 && r.Type == Unicast && r.Dst.IsSingleIP() && isPublic(r.Dst.Addr()) &&
+	return r.Table == MainTable && r.TOS == 0 && !r.Src.IsValid() && r.Type == Unicast && r.Dst.IsSingleIP() && isPublic(r.Dst.Addr()) &&
 		len(r.Hops) == 1 && r.Hops[0].Gateway.IsValid() && r.Hops[0].Gateway != r.Dst.Addr()
 }
 

@@ -11,17 +11,19 @@ import (
 type Refusal struct {
 	Uplink lane.Lane
 	Family failover.Family
-	// Accepted: the kernel accepts the route without its [failover.Shape], so the
-	// uplink is still used.
+	// Accepted: the kernel accepts the route without a part of its [failover.Shape], so
+	// the uplink is still used.
 	Accepted bool
+	// Without is that part, in the words of ip(8), such as "congctl bbr".
+	Without []string
 	// Err is the error that the kernel returned.
 	Err error
 }
 
 // Enforce reconciles the kernel with a goal, as [Apply] does. One uplink whose
-// routes the kernel refuses does not affect the rest: its routes are tried without
-// their shape, and then left out if the family has another uplink, so that no
-// ladder is blocked by one of its rungs. The Result and the error are about what
+// routes the kernel refuses does not affect the rest: its routes lose what the kernel
+// refuses of their shape, and are left out if they are refused without any and the
+// family has another uplink, so that no ladder is blocked by one of its rungs. The Result and the error are about what
 // remains. rules, if not nil, replace the goal's.
 func Enforce(k Kernel, g Goal, rules *[]Rule) (Result, []Refusal, error) {
 	apply := func() (Result, error) {
@@ -36,7 +38,11 @@ func Enforce(k Kernel, g Goal, rules *[]Rule) (Result, []Refusal, error) {
 	if len(shaped) == 0 {
 		return res, nil, err
 	}
-	g = g.changed(shaped, func(p *Path) { p.Shape = failover.Shape{} })
+	for i, r := range shaped {
+		var shape failover.Shape
+		shape, shaped[i].Without = g.accepted(k, r, res.State)
+		g = g.changed([]Refusal{r}, func(p *Path) { p.Shape = shape })
+	}
 	res, err = apply()
 	plain := g.refusals(res.Failed)
 	for i, r := range shaped {

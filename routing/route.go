@@ -27,6 +27,10 @@ type Slot struct {
 	// Dst is 0.0.0.0/0 or ::/0 for all routes that are wanted, except for those that
 	// overrule pins in main.
 	Dst netip.Prefix
+	// Src is the source that an IPv6 route is for (RTA_SRC), invalid for any. It is
+	// invalid for all routes that are wanted. Among routes to the same destination
+	// those for a source come first, whatever their metrics.
+	Src netip.Prefix
 	// TOS is the type of service; 0 for all routes that are wanted.
 	TOS uint8
 	// Metric: lower is preferred. It is never 0 in IPv6.
@@ -67,8 +71,8 @@ type Route struct {
 	Type     Type
 	// Hops of a unicast route, sorted by device; several share the load.
 	Hops []Hop
-	// Shape is what the route says of the packets that take it; its Realm is unused,
-	// since each hop has its own.
+	// Shape is what the route says of the packets that take it; its Realm and Encap
+	// are unused, since each hop has its own.
 	Shape failover.Shape
 	// object is the number of the nexthop object that a route of others uses.
 	object uint32
@@ -90,6 +94,8 @@ type Hop struct {
 	Weight int
 	// Realm of a hop of IPv4; 0 for none.
 	Realm uint32
+	// Encap is the header that packets are put into.
+	Encap failover.Encap
 }
 
 // key returns the part of a hop that the kernel knows.
@@ -100,7 +106,7 @@ func (h Hop) key() Hop {
 
 func compareHops(a, b Hop) int {
 	return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Weight, b.Weight),
-		cmp.Compare(a.Realm, b.Realm))
+		cmp.Compare(a.Realm, b.Realm), cmp.Compare(a.Encap.Type, b.Encap.Type), cmp.Compare(a.Encap.Data, b.Encap.Data))
 }
 
 // sameAs reports whether both routes have the same effect in the same slot.
@@ -117,6 +123,8 @@ func compareSlots(a, b Slot) int {
 		cmp.Compare(a.Dst.Bits(), b.Dst.Bits()),
 		cmp.Compare(a.Metric, b.Metric),
 		cmp.Compare(a.TOS, b.TOS),
+		a.Src.Addr().Compare(b.Src.Addr()),
+		cmp.Compare(a.Src.Bits(), b.Src.Bits()),
 	)
 }
 
@@ -153,6 +161,9 @@ func (r Route) where() string {
 		b.WriteString("default")
 	} else {
 		b.WriteString(r.Dst.String())
+	}
+	if r.Src.IsValid() {
+		b.WriteString(" from " + r.Src.String())
 	}
 	if r.TOS != 0 {
 		fmt.Fprintf(&b, " tos %#x", r.TOS)
@@ -195,6 +206,7 @@ func (h Hop) text(f failover.Family) string {
 	if h.Realm != 0 {
 		b.WriteString(" realm " + realmText(h.Realm))
 	}
+	b.WriteString(encapText(h.Encap))
 	return b.String()
 }
 

@@ -380,7 +380,7 @@ func (r Rule) rank() int {
 		return 1
 	case r.Goto != 0:
 		return 0
-	case r.Table != MainTable && r.Priority != lane.LastResortPriority:
+	case r.Table != MainTable && (r.Priority != lane.LastResortPriority || r.From.IsValid()):
 		return 2
 	case r.Table != MainTable:
 		return baseRank + 1

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"swerve/failover"
 	"swerve/firewall"
@@ -22,9 +21,9 @@ func (f *Flows) Grace(interfaces []string) error {
 	return f.Journal.Note("grace %s", strings.Join(interfaces, " "))
 }
 
-// Hold records the interfaces and the time.
-func (f *Flows) Hold(interfaces []string, wait time.Duration) error {
-	return f.Journal.Note("hold %s for %v", strings.Join(interfaces, " "), wait)
+// EndMisled records the uplinks, and reports that one flow has ended.
+func (f *Flows) EndMisled(_ lane.Layout, lapsed lane.Lane, _ []netip.Addr, others ...lane.Lane) (int, error) {
+	return 1, f.Journal.Note("end misled of %d by %s", lapsed, strings.Trim(fmt.Sprint(others), "[]"))
 }
 
 // DeleteFlows records whose flows are deleted.

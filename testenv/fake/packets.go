@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"swerve/failover"
 	"swerve/firewall"
@@ -64,6 +65,11 @@ func (p *Packets) Drift(t firewall.Table) ([]string, error) {
 		return []string{"table inet swerve is missing"}, nil
 	}
 	return []string{"table inet swerve differs"}, nil
+}
+
+// Hold records the interfaces and the time.
+func (p *Packets) Hold(lapsed string, others []string, wait time.Duration) error {
+	return p.Journal.Note("hold %s off %s for %v", lapsed, strings.Join(others, " "), wait)
 }
 
 // AdoptFlows records the call.

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"flag"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"swerve/testenv/traffic"
 	"swerve/testenv/wait"
 )
+
+var gaps = flag.Int("gaps", 0, "how often TestBusyAddressRenewals deletes an address and adds it again; 0: not at all")
 
 // A DHCP client deletes the default route at a renewal and adds it again, a network
 // manager does when it is restarted. Sessions feel nothing, and there is no switch.
@@ -23,6 +26,7 @@ func TestRouteRenewals(t *testing.T) {
 		"metric":  "$del; sleep 0.1; $add metric 5",
 		"both":    "$del; ip route del default dev wan1 proto dhcp; sleep 0.3; $add",
 		"often":   "for i in 1 2 3 4 5 6 7 8 9 10; do $del; sleep 0.05; $add; done",
+		"altname": "ip link property add dev wan0 altname uplink-zero; sleep 0.3; ip link property del dev wan0 altname uplink-zero",
 		"IPv6":    "ip -6 route del default dev wan0; sleep 7",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -138,4 +142,40 @@ func TestAddressRenewals(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Sessions that send all the time live on as well: the server's reset to what left by the
+// other uplink before the daemon has reacted is dropped, and what servers send again
+// before their clients is not answered with a reset. On a machine whose processor is
+// taken away from the daemon at that moment they are reset, as without a daemon.
+func TestBusyAddressRenewals(t *testing.T) {
+	serial(t, func(t *trial) {
+		if *gaps == 0 {
+			return
+		}
+		g := startGateway(t, usual, quickRecovery)
+		broken := 0
+		for i := range *gaps {
+			var all []*session
+			for range 4 {
+				all = append(all, g.session(g.Client, traffic.TCPStream, lab.Servers[failover.IPv4], 250))
+			}
+			g.goBy(fiber, all...)
+			g.shell("ip addr del 203.0.113.2/24 dev wan0\n" + []string{"", "sleep 0.05", "sleep 0.3"}[i%3] + "\nip addr add 203.0.113.2/24 dev wan0\n" +
+				"ip route add default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100")
+			g.Await("fiber to carry", lab.Settled)
+			g.goOn(all...)
+			n := 0
+			for _, s := range all {
+				n += min(1, len(s.Breaks()))
+				s.Stop()
+			}
+			g.Logf("gap %d: %d broke", i, n)
+			broken += n
+		}
+		g.Logf("%d of %d sessions broke in %d gaps", broken, 4**gaps, *gaps)
+		if broken > *gaps {
+			g.Errorf("more than one of four sessions broke")
+		}
+	})
 }
