@@ -49,7 +49,7 @@ test: ## run every test with the race detector, on real kernels' namespaces
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them
 	@./testenv/need $(COMPILER) $(WITNESSES)
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) ./testenv/field -field.machines 200
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) -parallel 8 ./testenv/field -field.machines 200
 
 .PHONY: test-loads
 test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s, for ten minutes each

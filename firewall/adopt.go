@@ -25,7 +25,8 @@ type Adoption struct {
 // not have yet, before it is applied: afterwards every flow has its lanes.
 //
 // A flow whose answers are sent to an uplink's address left by that uplink, under
-// the default policy. One that was sent to an uplink's address came in by it. A
+// the default policy. One that was sent to an uplink's address came in by it, unless it
+// is from a network that is reached otherwise, such as the LAN: that has no uplink. A
 // flow without NAT that was answered keeps the uplink by which the kernel sends it
 // now, and shows that its network is native there or, where it goes to a network with a
 // route of its own by that uplink, that it goes to that without NAT. For a flow of this
@@ -154,6 +155,9 @@ func (a *adopter) adopt(f flow) (flowChange, uint32) {
 		return keepFlow, 0
 	}
 	if n, ok := a.lane(f.dst); ok && a.adopts(n) {
+		if a.near(f.src) {
+			return keepFlow, 0
+		}
 		return markFlow, a.layout.CTPair(n, lane.Nobody)
 	}
 	n, ok := a.lane(f.replyDst)
@@ -161,6 +165,18 @@ func (a *adopter) adopt(f flow) (flowChange, uint32) {
 		return keepFlow, 0
 	}
 	return markFlow, a.leaves(f, n)
+}
+
+// near reports whether an address is in a network that this machine reaches without
+// an uplink and without a default route: what comes from there to an uplink's address
+// came in by no uplink, and its answers must not leave by one.
+func (a *adopter) near(addr netip.Addr) bool {
+	if a.ways.handle == nil {
+		return false
+	}
+	w := a.ways.plain(addr)
+	_, beyond := a.uplink(w)
+	return w.known() && !beyond && w.to.Bits() > 1
 }
 
 func (a *adopter) adopts(n lane.Lane) bool { return a.fresh == nil || slices.Contains(a.fresh, n) }
