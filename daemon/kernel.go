@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"swerve/config"
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
@@ -239,6 +240,21 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	g.native, g.plain = g.native.with(native), g.plain.with(plain)
 	out.native, out.plain = g.native, g.plain
 	return err
+}
+
+// watch has the kernel track connections, and reports that it does, where nobody has
+// and the uplinks' flows would not show what they carry without NAT.
+func (k *kernel) watch(g goal) bool {
+	names, _ := g.unadopted(k.firstStart)
+	learn := slices.ContainsFunc(g.uplinks, func(u config.Uplink) bool {
+		return slices.Contains(names, u.Name) && (learns(u, failover.IPv4) || learns(u, failover.IPv6))
+	})
+	if !k.firstStart || !learn {
+		return false
+	}
+	// Where it cannot be read or done, the adoption finds nothing either, and says so.
+	blind, err := k.packets.Blind()
+	return err == nil && blind && k.packets.Watch() == nil
 }
 
 // filter makes the packet filter hold the table, with an incremental change if

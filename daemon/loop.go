@@ -149,7 +149,7 @@ func (l *loop) pass() {
 }
 
 func (l *loop) nextWake() failover.Instant {
-	wake := min(l.wake, l.enforcer.repairs.next())
+	wake := min(l.wake, l.enforcer.nextWake())
 	if !l.isReady {
 		wake = min(wake, readyWithin)
 	}
@@ -264,6 +264,12 @@ func (l *loop) enforce() {
 		l.reporter.idle()
 		return
 	}
+	if begun, watching := l.enforcer.watching(g); watching {
+		if begun {
+			l.log.Info("this machine forwards without tracking connections: they are watched before anything is changed", "for", watchFirst)
+		}
+		return
+	}
 	o := l.enforcer.apply(g)
 	if o.native != nil {
 		l.setup.native, l.setup.plain = o.native, o.plain
@@ -282,6 +288,10 @@ func (l *loop) reconcile(now failover.Instant) {
 	if !ok {
 		l.enforcer.repairs.compared(now, false)
 		l.changed = true // the problems follow from the routes of others, too
+		return
+	}
+	if _, watching := l.enforcer.watching(g); watching {
+		l.enforcer.repairs.compared(now, false)
 		return
 	}
 	needed, err := l.enforcer.compare(g, now)
