@@ -1,14 +1,18 @@
 # Swerve. `make demo` shows it at work, `make test` proves it; `make help` lists the rest.
 
 GO      ?= go
-VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null || echo 0.0.0+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown))
-COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+# A commit after a tag sorts after it, one without a tag before every release.
+HEAD_OF  = TZ=UTC0 git log -1 --date=format-local:%Y%m%d%H%M --format=git%cd.%h 2>/dev/null
+VERSION ?= $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed s/^v// | grep . || \
+	{ tag=$$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null) && echo "$$tag+$$($(HEAD_OF))" | sed s/^v//; } || \
+	{ head=$$($(HEAD_OF)) && echo "0.0.0~$$head"; } || echo 0.0.0~unknown)
+COMMIT  ?= $(shell git log -1 --format=%H 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || echo -changed)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TOOL     = $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED ?= 0
 
 # What packages are built for, where they go, and the commit's time, which they bear.
-ARCHES  ?= amd64 arm64
+ARCHES  ?= amd64 arm64 armv7 riscv64
 DIST    ?= dist
 EPOCH   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
@@ -45,7 +49,7 @@ test: ## run every test with the race detector, on real kernels' namespaces
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them
 	@./testenv/need $(COMPILER) $(WITNESSES)
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) ./testenv/field -field.machines 200
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m $(TESTFLAGS) -parallel 8 ./testenv/field -field.machines 200
 
 .PHONY: test-loads
 test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s, for ten minutes each
@@ -90,20 +94,72 @@ lint: ## gofmt, vet, staticcheck, floors and function lengths
 	@$(TOOL) staticcheck ./...
 	@$(GO) test -count=1 ./testenv/lint
 
+# The largest that a stripped binary may be, in bytes.
+LARGEST  = 15728640
+# Without vcs data of Go's own: it depends on how and where the tree was checked out.
+GOBUILD  = $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+# What make puts beside the binaries for packages and install: completions, manual
+# pages, and Debian's changelog.
+.PHONY: generated
+generated: export CGO_ENABLED = 0
+generated:
+	@mkdir -p $(DIST)/host/man
+	@$(GOBUILD) -o $(DIST)/host/swerve ./cmd/swerve
+	@for shell in bash zsh fish; do $(DIST)/host/swerve completion $$shell >$(DIST)/host/swerve.$$shell || exit 1; done
+	@SOURCE_DATE_EPOCH=$(EPOCH) $(DIST)/host/swerve man $(DIST)/host/man
+	@gzip -9nf $(DIST)/host/man/*.[58]
+	@printf 'swerve (%s) unstable; urgency=medium\n\n  * Build of commit %s.\n\n -- %s  %s\n' '$(VERSION)' '$(COMMIT)' \
+		'$(MAINTAINER)' "$$(LC_ALL=C date -u -R -d @$(EPOCH))" | gzip -9n >$(DIST)/host/changelog.gz
+
+MAINTAINER ?= The Swerve authors <swerve@localhost>
+
 .PHONY: packages
 packages: export CGO_ENABLED = 0
-packages: ## build the deb and rpm packages into dist/
-	@mkdir -p $(DIST)/host
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/host/swerve ./cmd/swerve
-	@for shell in bash zsh fish; do $(DIST)/host/swerve completion $$shell >$(DIST)/host/swerve.$$shell || exit 1; done
+packages: generated ## build the deb and rpm packages into dist/
 	@for arch in $(ARCHES); do \
 		mkdir -p $(DIST)/$$arch && \
-		GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/swerve ./cmd/swerve || exit 1; \
+		case $$arch in armv7) goarch=arm name=arm7 ;; *) goarch=$$arch name=$$arch ;; esac && \
+		GOARCH=$$goarch GOARM=7 $(GOBUILD) -o $(DIST)/$$arch/swerve ./cmd/swerve || exit 1; \
+		test $$(stat -c %s $(DIST)/$$arch/swerve) -le $(LARGEST) || { echo "packages: the binary for $$arch is over 15 MiB" >&2; exit 1; }; \
 		for format in deb rpm; do \
-			ARCH=$$arch VERSION=$(VERSION) DIST=$(DIST) SOURCE_DATE_EPOCH=$(EPOCH) \
+			ARCH=$$name BUILT=$(DIST)/$$arch VERSION='$(VERSION)' DIST=$(DIST) MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH=$(EPOCH) \
 			$(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$format --target $(DIST)/ || exit 1; \
 		done || exit 1; \
 	done
+
+# What install puts where: mode, source, destination.
+define INSTALLED
+755 $(DIST)/host/swerve /usr/bin/swerve
+644 packaging/swerve.service /usr/lib/systemd/system/swerve.service
+644 packaging/swerve.sysusers /usr/lib/sysusers.d/swerve.conf
+644 packaging/swerve.tmpfiles /usr/lib/tmpfiles.d/swerve.conf
+644 config/reference.yaml /usr/share/doc/swerve/reference.yaml
+644 packaging/networkd.conf /usr/share/doc/swerve/networkd.conf
+644 README.md /usr/share/doc/swerve/README.md
+644 docs/OPERATION.md /usr/share/doc/swerve/OPERATION.md
+644 docs/API.md /usr/share/doc/swerve/API.md
+644 LICENSE /usr/share/doc/swerve/LICENSE
+644 $(DIST)/host/swerve.bash /usr/share/bash-completion/completions/swerve
+644 $(DIST)/host/swerve.zsh /usr/share/zsh/site-functions/_swerve
+644 $(DIST)/host/swerve.fish /usr/share/fish/vendor_completions.d/swerve.fish
+endef
+export INSTALLED
+
+.PHONY: install uninstall
+install: generated ## install what the packages hold, under DESTDIR; a configuration that exists stays
+	@echo "$$INSTALLED" | while read -r mode from to; do install -D -m $$mode "$$from" "$(DESTDIR)$$to" || exit 1; done
+	@for page in $(DIST)/host/man/*.gz; do \
+		section=$${page%.gz} && install -D -m 644 "$$page" "$(DESTDIR)/usr/share/man/man$${section##*.}/$${page##*/}" || exit 1; done
+	@test -e "$(DESTDIR)/etc/swerve/swerve.yaml" || install -D -m 644 packaging/swerve.yaml "$(DESTDIR)/etc/swerve/swerve.yaml"
+	@test -n "$(DESTDIR)" || echo 'next: systemd-sysusers && systemctl daemon-reload && systemctl enable --now swerve'
+
+uninstall: ## remove what install put under DESTDIR; a configuration that was changed stays
+	@test -n "$(DESTDIR)" || sh packaging/preremove.sh 0
+	@echo "$$INSTALLED" | while read -r mode from to; do rm -f "$(DESTDIR)$$to" || exit 1; done
+	@rm -f "$(DESTDIR)"/usr/share/man/man8/swerve.8.gz "$(DESTDIR)"/usr/share/man/man8/swerve-*.8.gz "$(DESTDIR)"/usr/share/man/man5/swerve.yaml.5.gz
+	@! cmp -s packaging/swerve.yaml "$(DESTDIR)/etc/swerve/swerve.yaml" || rm -f "$(DESTDIR)/etc/swerve/swerve.yaml"
+	@rmdir "$(DESTDIR)/usr/share/doc/swerve" "$(DESTDIR)/etc/swerve" 2>/dev/null || true
 
 .PHONY: clean
 clean: ## delete what was built

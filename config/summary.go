@@ -13,9 +13,9 @@ import (
 // Summary describes to a person what a good file means: the order of preference,
 // the native prefixes, the volume of the probes, and warnings. uplinks are those of
 // [Config.Engine], own the addresses of this machine, nil if they are not known;
-// found returns the networks that a daemon found native on an uplink. The error is
+// found returns what a daemon found on an uplink to need no NAT. The error is
 // the writer's.
-func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found func(Uplink) []netip.Prefix) error {
+func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found func(Uplink) []string) error {
 	var b strings.Builder
 	c.writeOrder(&b, uplinks)
 	if len(uplinks) > 0 {
@@ -86,13 +86,13 @@ func writeTable(b *strings.Builder, uplinks []Uplink, text func(Uplink) string) 
 
 // nativePrefixes lists the prefixes whose sources the uplink does not masquerade: those
 // of the file, and those that were found.
-func nativePrefixes(u Uplink, found []netip.Prefix) string {
+func nativePrefixes(u Uplink, found []string) string {
 	var list []string
 	for _, p := range u.Prefix6.Prefixes {
 		list = append(list, p.String())
 	}
 	for _, p := range found {
-		list = append(list, p.String()+" (found at the first start)")
+		list = append(list, p+" (found at the first start)")
 	}
 	if u.Prefix6.Auto && u.IPv6 {
 		list = append(list, "the link's own IPv6 prefix")

@@ -64,7 +64,11 @@ func (c *Config) unbuiltWarnings() []string {
 		list = append(list, u.Key+": "+u.Text)
 	}
 	if n := len(c.Rules); n > 0 {
-		list = append(list, fmt.Sprintf("rules: %d rules are not acted on by this version: all traffic goes by the policy %s", n, DefaultPolicy))
+		what := "1 rule is"
+		if n > 1 {
+			what = fmt.Sprintf("%d rules are", n)
+		}
+		list = append(list, fmt.Sprintf("rules: %s not acted on by this version: all traffic goes by the policy %s", what, DefaultPolicy))
 	}
 	var npt []string
 	for _, u := range c.Uplinks {

@@ -53,6 +53,8 @@ type Archive struct {
 	size     int64
 	unsynced bool
 	synced   time.Time
+	// failed is the error of a sync that the timer started, until it is reported.
+	failed error
 }
 
 // OpenArchive returns the archive of a folder, which need not exist yet. Nothing is
@@ -161,8 +163,11 @@ func (a *Archive) Keep(ctx context.Context, h *Hub, from uint64, report func(err
 	next := from
 	for {
 		err := a.follow(ctx, h, &next, report)
-		report(err)
 		a.close()
+		if errors.Is(err, errReplaced) {
+			continue
+		}
+		report(err)
 		select {
 		case <-ctx.Done():
 			return
@@ -171,11 +176,39 @@ func (a *Archive) Keep(ctx context.Context, h *Hub, from uint64, report func(err
 	}
 }
 
+// errReplaced: the file at the archive's path is not the one that is open, since
+// somebody removed it or its folder.
+var errReplaced = errors.New("control: the archive was replaced")
+
+// replaced reports whether the open file is no longer the one at its path: what is
+// written to it would be lost.
+func (a *Archive) replaced() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	open, err := a.file.Stat()
+	if err != nil {
+		return false // the next write reports it
+	}
+	there, err := os.Stat(filepath.Join(a.folder, archiveFile))
+	return err != nil || !os.SameFile(open, there)
+}
+
+// isEmpty reports whether nothing is archived. A file that cannot be examined counts
+// as one that has something.
+func (a *Archive) isEmpty() bool {
+	_, err := os.Stat(filepath.Join(a.folder, archiveOld))
+	return a.size == 0 && errors.Is(err, fs.ErrNotExist)
+}
+
 // follow writes events until ctx ends or one cannot be written; *next is the number
-// after the last one written.
+// after the last one written. An archive that is empty, since it is new or somebody
+// removed it, gets all that the hub has.
 func (a *Archive) follow(ctx context.Context, h *Hub, next *uint64, report func(error)) error {
 	if err := a.open(); err != nil {
 		return err
+	}
+	if a.isEmpty() {
+		*next = 0
 	}
 	if h.Next() == *next {
 		report(nil) // there is nothing to write that could fail
@@ -183,6 +216,9 @@ func (a *Archive) follow(ctx context.Context, h *Hub, next *uint64, report func(
 	stop := a.syncNowAndThen()
 	defer stop()
 	for b := range h.Follow(ctx, *next) {
+		if a.replaced() {
+			return errReplaced
+		}
 		if b.Missed > 0 && *next > 0 {
 			b.Lines = slices.Insert(b.Lines, 0, lostLine(b))
 		}
@@ -191,6 +227,9 @@ func (a *Archive) follow(ctx context.Context, h *Hub, next *uint64, report func(
 		}
 		*next = b.Lines[len(b.Lines)-1].Event.Seq + 1
 		report(nil)
+	}
+	if a.replaced() {
+		return errReplaced
 	}
 	return a.flush(0)
 }
@@ -253,6 +292,10 @@ func (a *Archive) write(lines []Line) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.failed; err != nil {
+		a.failed = nil
+		return err
+	}
 	if a.size > 0 && a.size+int64(len(batch)) > MaxArchiveBytes {
 		if err := a.rotate(); err != nil {
 			return err
@@ -301,7 +344,11 @@ func (a *Archive) syncNowAndThen() (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				_ = a.flush(archiveSync) // the next write reports the error
+				if err := a.flush(archiveSync); err != nil {
+					a.mu.Lock()
+					a.failed = err // for the next write: the kernel reports it once
+					a.mu.Unlock()
+				}
 			}
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // life is a hub with its archive, in one run of a process.
@@ -224,6 +226,69 @@ func TestArchiveThatTakesNothing(t *testing.T) {
 		next := begin(t, folder)
 		wantReasons(t, next, "one")
 		next.stop()
+	})
+}
+
+// A folder that is removed gets everything again that the hub has, with the numbers of
+// before; so does one that is removed after the last event.
+func TestArchiveIsRemoved(t *testing.T) {
+	for name, last := range map[string]bool{"with an event after it": false, "after the last event": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				folder := filepath.Join(t.TempDir(), "state")
+				l := begin(t, folder)
+				l.publish("one")
+				time.Sleep(time.Second)
+				if last {
+					l.publish("two")
+					time.Sleep(time.Second)
+				}
+				if err := os.RemoveAll(folder); err != nil {
+					t.Fatal(err)
+				}
+				if !last {
+					l.publish("two")
+					time.Sleep(time.Second)
+				}
+				if err := l.problem(); err != nil {
+					t.Errorf("problem %v", err)
+				}
+				l.stop()
+				next := begin(t, folder)
+				wantReasons(t, next, "one two")
+				if n := next.hub.Next(); n != 3 {
+					t.Errorf("the next number is %d, want 3", n)
+				}
+				next.stop()
+			})
+		})
+	}
+}
+
+// The kernel reports a failed write-back once, to the sync that follows; that error
+// is not lost where a timer made the sync.
+func TestArchiveSyncFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, t.TempDir())
+		defer l.stop()
+		l.archive.mu.Lock()
+		l.archive.sync = func(*os.File) error { return unix.EIO }
+		l.archive.mu.Unlock()
+		l.publish("one")
+		time.Sleep(archiveSync + time.Second)
+		l.publish("two")
+		time.Sleep(time.Second)
+		if err := l.problem(); !errors.Is(err, unix.EIO) {
+			t.Errorf("problem %v", err)
+		}
+		l.archive.mu.Lock()
+		l.archive.sync = func(*os.File) error { return nil }
+		l.archive.mu.Unlock()
+		time.Sleep(archiveAgain)
+		if err := l.problem(); err != nil {
+			t.Errorf("problem %v", err)
+		}
+		wantReasons(t, l, "one two")
 	})
 }
 

@@ -40,14 +40,16 @@ func UplinkOf(v failover.UplinkView, clock Clock) Uplink {
 
 func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyStatus {
 	f := FamilyStatus{
-		State:      State(v.State.String()),
-		Reason:     v.Reason,
-		Since:      At(clock(v.Since)),
-		Gateway:    gatewayOf(l.Gateway),
-		Loss:       ratioOf(v.Loss),
-		RTTMS:      millisOf(v.RTT),
-		JitterMS:   millisOf(v.Jitter),
-		PatienceMS: millis(v.Patience),
+		State:          State(v.State.String()),
+		Reason:         v.Reason,
+		Since:          At(clock(v.Since)),
+		Gateway:        gatewayOf(l.Gateway),
+		Loss:           ratioOf(v.Loss),
+		RTTMS:          millisOf(v.RTT),
+		JitterMS:       millisOf(v.Jitter),
+		PatienceMS:     millis(v.Patience),
+		PatienceLearnt: v.Learnt,
+		Suspicions:     v.Suspicions,
 	}
 	f.Unsent = v.Unsent
 	if v.UnsentErrno != "" {

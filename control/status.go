@@ -138,6 +138,11 @@ type FamilyStatus struct {
 	JitterMS *float64 `json:"jitter_ms"`
 	// PatienceMS is the silence after which sessions are moved, in milliseconds.
 	PatienceMS float64 `json:"patience_ms"`
+	// PatienceLearnt: it is longer than the configured one, since the path stalled.
+	PatienceLearnt bool `json:"patience_learnt"`
+	// Suspicions counts how often a late probe or traffic made the path suspect, since
+	// the daemon's start. Those that come to nothing are no events.
+	Suspicions uint64 `json:"suspicions"`
 	// Unsent counts the probes that this machine could not send, each since the last
 	// one that it sent to the same target; UnsentErrno names the kernel's last error
 	// among them, such as "EPERM", and is nil where there was none.

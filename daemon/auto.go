@@ -82,7 +82,7 @@ func defaultsOf(now []linkmon.Default) defaults {
 func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 	best := map[string]config.DefaultRoute{}
 	for _, d := range now {
-		if d.Encapsulates || d.Tunnel {
+		if d.Encapsulates || d.Gatewayless || d.Tunnel {
 			continue
 		}
 		metric := int(min(int64(d.Metric), math.MaxInt32)) // an int has 32 bits on some machines
@@ -247,6 +247,31 @@ func (s setup) encapsulating(defaults []linkmon.Default) []control.Problem {
 			Text: fmt.Sprintf("the %s default route of %s encapsulates packets by a program (encap bpf), which routes of Swerve cannot, so it is not taken for an uplink",
 				d.Family, d.Interface),
 			Remedy: "nothing, if it is to stay as it is; else let it lead by an interface of its own, such as a tunnel's",
+		})
+	}
+	return out
+}
+
+// gatewayless returns the problems of interfaces that are not taken under `uplinks:
+// auto` because their default routes have no gateway. With two uplinks there are none:
+// zeroconf programs make such a route on every interface.
+func (s setup) gatewayless(defaults []linkmon.Default) []control.Problem {
+	if !s.cfg.AutoUplinks || len(s.uplinks) >= 2 {
+		return nil
+	}
+	var out []control.Problem
+	for _, d := range defaults {
+		known := func(u config.Uplink) bool { return u.Interface == d.Interface }
+		if !d.Gatewayless || slices.ContainsFunc(s.uplinks, known) || slices.ContainsFunc(s.candidates, known) ||
+			slices.ContainsFunc(out, func(p control.Problem) bool { return p.Object == d.Interface }) {
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "no-gateway", Severity: control.Info, Object: d.Interface,
+			Text: fmt.Sprintf("the %s default route of %s names no gateway, and the device is not point to point, so it is not taken for an uplink",
+				d.Family, d.Interface),
+			Remedy: fmt.Sprintf("give that route a gateway: ip route replace default via GATEWAY dev %s; or name the uplinks in the configuration, "+
+				"with gateway: none where the provider answers ARP for all addresses", d.Interface),
 		})
 	}
 	return out

@@ -99,17 +99,19 @@ func Run(ctx context.Context, o Options) error {
 
 // newLoop returns a loop that has no network, kernel or listeners yet.
 func newLoop(o Options, cfg *config.Config, path string) *loop {
+	folding := newFolding(o.Log.Handler())
+	log := slog.New(folding)
 	l := &loop{
-		clock: clock{start: time.Now(), today: time.Now}, log: o.Log, logQueue: o.LogQueue,
+		clock: clock{start: time.Now(), today: time.Now}, log: log, folds: folding.folds, logQueue: o.LogQueue,
 		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
 		begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	l.reporter = &reporter{
-		software: o.Software, path: path, clock: &l.clock, log: o.Log, notify: newNotifier(o.Log),
+		software: o.Software, path: path, clock: &l.clock, log: log, notify: newNotifier(log),
 		problems: &problems{now: l.clock.now},
 	}
-	l.keeper, l.state = openKeeper(cfg.State, o.Log, l.reporter.problems)
+	l.keeper, l.state = openKeeper(cfg.State, log, l.reporter.problems)
 	l.reporter.kept = l.state.LastSwitch
 	return l
 }
@@ -228,6 +230,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	all.optional = append(all.optional,
 		task{name: "counters", run: l.reporter.counters.run},
 		task{name: "state keeper", run: l.keeper.run},
+		task{name: "folding of the log", run: l.folds.run},
 	)
 	var systemd sync.WaitGroup
 	systemd.Go(l.reporter.notify.run)
@@ -238,6 +241,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	err := all.run(ctx, l.notifyReady)
 	l.keeper.save() // the changes of the last pass
 	systemd.Wait()
+	l.folds.flush()
 	return err
 }
 

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,10 +63,11 @@ func (d disk) readOnly(on bool) {
 func TestDiskThatTakesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		breaks, mends func(disk)
-		says          string
+		says, remedy  string
 	}{
-		"full":      {disk.fill, disk.empty, "no space left on device"},
-		"read-only": {func(d disk) { d.readOnly(true) }, func(d disk) { d.readOnly(false) }, "read-only file system"},
+		"full": {disk.fill, disk.empty, "no space left on device (ENOSPC)", "make room: see df -h "},
+		"read-only": {func(d disk) { d.readOnly(true) }, func(d disk) { d.readOnly(false) },
+			"read-only file system (EROFS)", "make it writable: findmnt -T "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDisk(t)
@@ -73,7 +77,7 @@ func TestDiskThatTakesNothing(t *testing.T) {
 				r.start()
 				r.after(3 * time.Second)
 				p := r.problem("state-unwritable")
-				if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, c.says) || !strings.Contains(p.Remedy, "make room") {
+				if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, c.says) || !strings.Contains(p.Remedy, c.remedy) {
 					t.Fatalf("problems: %+v", r.status().Problems)
 				}
 				r.blackHole("eth0", true, both...)
@@ -220,4 +224,112 @@ func has(s *control.Status, code, text string) bool {
 		}
 	}
 	return false
+}
+
+// archived returns the events in a state folder, the oldest first. Those of a daemon whose
+// disk failed for a while have to be numbered like all others.
+func (g *gateway) archived() []control.Event {
+	g.t.Helper()
+	text, err := os.ReadFile(filepath.Join(g.folder, "state", "events.ndjson"))
+	g.must(err)
+	var all []control.Event
+	for line := range strings.Lines(string(text)) {
+		var e control.Event
+		g.must(json.Unmarshal([]byte(line), &e))
+		if n := len(all); n > 0 && e.Seq != all[n-1].Seq+1 {
+			g.t.Errorf("event %d follows %d", e.Seq, all[n-1].Seq)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// A state folder that fails while the daemon runs, or before: traffic fails over all
+// the same, a problem names the kernel's error and what to do, and once the folder is
+// well again all of it is written, numbered without a gap over a restart.
+func TestRunOnADiskThatFails(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		before        bool // it fails from the start
+		breaks, mends func(d disk, state string)
+		says, remedy  string
+	}{
+		{"full", false, func(d disk, _ string) { d.fill() }, func(d disk, _ string) { d.empty() },
+			"no space left on device (ENOSPC)", "make room: see df -h "},
+		{"read-only", true, func(d disk, state string) {
+			d.must(os.Mkdir(state, 0o755))
+			d.must(unix.Mount(state, state, "", unix.MS_BIND, ""))
+			d.must(unix.Mount("", state, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+		}, func(d disk, state string) { d.must(unix.Unmount(state, unix.MNT_DETACH)) },
+			"read-only file system (EROFS)", "make it writable: findmnt -T "},
+		{"replaced", false, func(d disk, state string) {
+			d.must(os.RemoveAll(state))
+			d.must(os.WriteFile(state, nil, 0o600))
+		}, func(d disk, state string) { d.must(os.Remove(state)) }, "not a directory (ENOTDIR)", "make the folder "},
+		{"removed", false, func(d disk, state string) { d.must(os.RemoveAll(state)) }, func(disk, string) {}, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // a failed write is tried again after ten seconds
+			g, d := newGateway(t), newDisk(t)
+			g.folder = d.folder
+			g.configure("")
+			state := filepath.Join(d.folder, "state")
+			if c.before {
+				c.breaks(d, state)
+			}
+			p := g.start()
+			p.await("both uplinks are up", allUp)
+			p.await("the start is over", func(s *control.Status) bool { return s.Now.Sub(s.Daemon.Since.Time) > 3*time.Second })
+			if !c.before {
+				c.breaks(d, state)
+			}
+			g.must(g.isp.SetDown("wan0"))
+			p.await("traffic left", func(s *control.Status) bool { return s.SwitchesTotal == 2 })
+			for _, code := range []string{"state-unwritable", "events-unwritable"} {
+				if c.says == "" {
+					continue
+				}
+				p.await("the problem "+code, func(s *control.Status) bool {
+					// The file's last page has room for some events; each reload is one.
+					g.must(p.cmd.Process.Signal(syscall.SIGHUP))
+					told := problemOf(s, code, state)
+					return told != nil && strings.Contains(told.Text, c.says) && strings.HasPrefix(told.Remedy, c.remedy)
+				})
+			}
+			g.must(g.isp.SetUp("wan0"))
+			g.must(g.isp.AddAddr("wan0", netip.MustParsePrefix("2001:db8:1::1/64"))) // it went with the link
+			c.mends(d, state)
+			p.await("all is written", func(s *control.Status) bool {
+				_, err := os.Stat(filepath.Join(state, "events.ndjson"))
+				_, also := os.Stat(filepath.Join(state, stateFile))
+				return err == nil && also == nil && !has(s, "state-unwritable", "") && !has(s, "events-unwritable", "")
+			})
+			if err := p.end(syscall.SIGTERM); err != nil {
+				t.Errorf("the end: %v", err)
+			}
+			g.allIsWritten(state)
+		})
+	}
+}
+
+// allIsWritten checks what a daemon with a disk that failed for a while has left, and
+// that its numbers go on in the next one.
+func (g *gateway) allIsWritten(state string) {
+	g.t.Helper()
+	all := g.archived()
+	switches := len(ofType(all, control.EventSwitch))
+	if all[0].Seq != 1 || switches < 2 {
+		g.t.Errorf("%d events from number %d on, %d switches", len(all), all[0].Seq, switches)
+	}
+	if s, err := loadState(state); err != nil || s.LastSwitch == nil {
+		g.t.Errorf("the state: %+v, %v", s, err)
+	}
+	q := g.start()
+	q.await("both uplinks are up again", allUp)
+	if err := q.end(syscall.SIGTERM); err != nil {
+		g.t.Errorf("the end: %v", err)
+	}
+	if again := g.archived(); len(again) <= len(all) {
+		g.t.Errorf("%d events after a restart, %d before", len(again), len(all))
+	}
 }

@@ -21,11 +21,13 @@
 //
 //   - daemon.go: Run, the order of start and stop; task.go: the parts that have
 //     goroutines, which of them are vital, and what happens when one fails
+//   - logqueue.go, fold.go: the log's way out, which never blocks, and what is folded in it
 //   - machine.go: what the daemon watches, changes and reports to, which tests and
 //     the simulator replace
 //   - keeper.go, state.go, history.go: the data that outlives the daemon, written in
 //     the background
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon per network namespace
-//   - plan.go, teardown.go: the functions that work without a running daemon
+//   - plan.go, teardown.go, examine.go: the functions that work without a running
+//     daemon; doctor.go has the findings, which are pure
 package daemon

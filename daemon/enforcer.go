@@ -20,6 +20,11 @@ type enforcer struct {
 	repairs repairs
 	now     func() failover.Instant
 
+	// examined: it is known whether the kernel has to be left as it is until watched;
+	// see watching.
+	examined bool
+	watched  failover.Instant
+
 	// stale: the kernel may differ from what the intent and the links require.
 	stale bool
 	// refused: the last apply did not succeed.
@@ -65,6 +70,35 @@ func (e *enforcer) hint() { e.repairs.hint(e.now()) }
 // foreignChanged records that the default routes of others may differ from those
 // that were read.
 func (e *enforcer) foreignChanged() { e.repairs.hurry(e.now()) }
+
+// watchFirst is for how long flows are watched where the kernel has not tracked any.
+const watchFirst = 2 * time.Second
+
+// watching reports whether the kernel is left as it is for now: at a first start on a
+// machine that forwards without tracking connections, which is found out by the first
+// call, flows are tracked for a moment before they are adopted. begun is true once.
+func (e *enforcer) watching(g goal) (begun, watching bool) {
+	if e.kernel.standing {
+		return false, false
+	}
+	now := e.now()
+	if !e.examined {
+		e.examined, e.watched = true, now
+		if e.kernel.watch(g) {
+			e.watched += watchFirst
+			begun = true
+		}
+	}
+	return begun, now < e.watched
+}
+
+// nextWake returns when there is something to do by itself.
+func (e *enforcer) nextWake() failover.Instant {
+	if !e.kernel.standing && e.watched > e.now() {
+		return min(e.watched, e.repairs.next())
+	}
+	return e.repairs.next()
+}
 
 // apply brings the kernel to the goal. Refused changes are retried later.
 func (e *enforcer) apply(g goal) outcome {

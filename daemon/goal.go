@@ -90,10 +90,14 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	out := firewall.Uplink{
 		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
 		SNAT: u.SNAT != config.NoSNAT, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
-		Native4: g.nativeSources(u, failover.IPv4),
-		Native6: slices.Concat(u.Prefix6.Prefixes, g.nativeSources(u, failover.IPv6), g.links.last[u.Name].prefixes),
+		Native4: nativeOf(g.native, u, failover.IPv4),
+		Native6: slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6), g.links.last[u.Name].prefixes),
+		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 	}
 	for _, f := range failover.Families {
+		for _, a := range g.links.last[u.Name].elsewhere[f] {
+			out.Borrowed = append(out.Borrowed, a.Addr())
+		}
 		for _, a := range g.links.last[u.Name].sources(f) {
 			out.Addresses = append(out.Addresses, a.Addr())
 			if f == failover.IPv6 {

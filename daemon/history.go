@@ -59,8 +59,8 @@ func (h *history) run(ctx context.Context) error {
 		return nil
 	}
 	h.archive.Keep(ctx, h.hub, h.from, func(err error) {
-		h.problems.set(h.folder, "events-unwritable", control.Warning, err,
-			"make room or give the daemon the folder; failover goes on, and events are kept in memory until the daemon ends")
+		h.problems.set(h.folder, "events-unwritable", control.Warning, named(err),
+			diskRemedy(err, h.folder)+"; failover goes on, and events are kept in memory until the daemon ends")
 	})
 	return nil
 }

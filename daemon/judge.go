@@ -10,6 +10,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 	"swerve/lane"
 	"swerve/routing"
@@ -30,12 +31,13 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	}
 	if n := len(s.uplinks); s.cfg.AutoUplinks && n < 2 {
 		add("one-uplink", control.Info, "uplinks",
-			fmt.Sprintf("%d interfaces lead to the internet so far, and failover needs two", n),
-			"connect a second one or name the uplinks in the configuration; until then nothing is changed on this machine")
+			say.Several(n, "interface leads", "interfaces lead")+" to the internet so far, and failover needs two",
+			"connect a second one or name the uplinks in the configuration, as for a default route in a table of your own, which auto does not take "+
+				"(ip route show table all); until then nothing is changed on this machine")
 	}
 	if n := len(s.cfg.Rules); n > 0 {
 		add("not-built", control.Warning, "rules",
-			fmt.Sprintf("%d rules are not acted on by this version: all traffic goes by the policy default", n),
+			say.Several(n, "rule is", "rules are")+" not acted on by this version: all traffic goes by the policy default",
 			"leave the rules out, or wait for a newer version")
 	}
 	for _, u := range s.cfg.Unbuilt() {
@@ -164,7 +166,7 @@ func (s setup) intruders(foreign []routing.Route) []control.Problem {
 	if more := len(out) - mostIntruders; more > 0 {
 		rest := control.Problem{
 			Code: "foreign-route", Severity: out[mostIntruders].Severity, Object: "tables of Swerve's",
-			Text: fmt.Sprintf("other programs have %d more routes in tables of Swerve's", more),
+			Text: "other programs have " + say.Several(more, "more route", "more routes") + " in tables of Swerve's",
 			Remedy: fmt.Sprintf("ip route show table all lists them, in tables %d to %d without proto %d: delete them, and have their owner use another table",
 				s.layout.Table(lane.FirstUplink), s.layout.Table(lane.LastPolicy), lane.Protocol),
 		}

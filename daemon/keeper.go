@@ -2,10 +2,17 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/control"
 )
@@ -93,16 +100,51 @@ func (k *keeper) save() bool {
 	k.mu.Lock()
 	wanted := k.wanted
 	k.mu.Unlock()
-	if k.written != nil && reflect.DeepEqual(wanted, *k.written) {
+	if k.written != nil && reflect.DeepEqual(wanted, *k.written) && !k.removed() {
 		return true
 	}
 	err := wanted.save(k.folder, k.keepBad)
-	k.problems.set(k.folder, "state-unwritable", control.Warning, err,
-		"make room or give the daemon the folder; it runs on, but a restart may give other numbers, and uplinks: auto forgets what it took")
+	k.problems.set(k.folder, "state-unwritable", control.Warning, named(err),
+		diskRemedy(err, k.folder)+"; failover goes on, but a restart may give other numbers, and uplinks: auto forgets what it took")
 	if err != nil {
 		k.written = nil // a partial write leaves unknown content
 		return false
 	}
 	k.written, k.keepBad = &wanted, false
 	return true
+}
+
+// removed reports whether somebody removed the file since it was written.
+func (k *keeper) removed() bool {
+	_, err := os.Stat(filepath.Join(k.folder, stateFile))
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+}
+
+// diskRemedy returns what helps where a folder cannot be written. Everything is
+// tried again by itself.
+func diskRemedy(cause error, folder string) string {
+	errno, _ := errors.AsType[unix.Errno](cause)
+	switch errno {
+	case unix.ENOSPC, unix.EDQUOT:
+		return fmt.Sprintf("make room: see df -h %s and df -i %s", folder, folder)
+	case unix.EROFS:
+		return fmt.Sprintf("make it writable: findmnt -T %s shows the mount, dmesg why it became read-only, and the unit's sandbox "+
+			"leaves only its StateDirectory writable", folder)
+	case unix.EACCES, unix.EPERM:
+		return fmt.Sprintf("give the daemon the folder %s: chown it to the user that it runs as (User= of the unit)", folder)
+	case unix.ENOENT, unix.ENOTDIR:
+		return fmt.Sprintf("make the folder %s anew, with the user that the daemon runs as for its owner", folder)
+	case unix.EIO:
+		return "see dmesg: the disk fails"
+	}
+	return "make room or give the daemon the folder " + folder
+}
+
+// named adds the name of the kernel's error to an error, such as ENOSPC.
+func named(err error) error {
+	errno, ok := errors.AsType[unix.Errno](err)
+	if !ok {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, unix.ErrnoName(errno))
 }

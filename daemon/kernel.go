@@ -3,10 +3,10 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 
+	"swerve/config"
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
@@ -119,9 +119,10 @@ type applied struct {
 	// unhealed is set if the packet filter that this run had made was rebuilt, so
 	// that flows may have begun without it.
 	unhealed *firewall.Goal
-	// native is what is known of native networks after an adoption; nil if there
-	// was none.
+	// native and plain are what is known of flows without NAT after an adoption; nil if
+	// there was none.
 	native natives
+	plain  plains
 	// unfiltered is the reason why the packet filter does not hold the goal, err
 	// all errors other than the refusals.
 	unfiltered, err error
@@ -159,14 +160,14 @@ func (k *kernel) apply(g goal) applied {
 	if !k.standing {
 		k.standing = true
 		unprepared := k.prepare(g)
-		out.native, unadopted = k.adopt(&g)
+		unadopted = k.adopt(&g, &out)
 		filter := k.aim(g, nil)
 		unprepared = errors.Join(unprepared, unadopted, k.filter(k.table))
 		k.route(g, &out, &unrouted)
 		return k.summarize(out, filter, unrouted, unprepared)
 	}
 	k.route(g, &out, &unrouted)
-	out.native, unadopted = k.adopt(&g)
+	unadopted = k.adopt(&g, &out)
 	filter := k.aim(g, &out)
 	return k.summarize(out, filter, unrouted, errors.Join(unadopted, k.filter(k.table)))
 }
@@ -222,28 +223,38 @@ func (k *kernel) prepare(g goal) error {
 
 // adopt assigns lanes to the flows that existed before the packet filter knew their
 // uplink: on all uplinks if there was no table, else on those that no run has
-// adopted yet. For the latter it adds to the goal the networks that the flows show
-// to be native. It returns all that is then known of native networks, or nil if
-// nothing was adopted. Each uplink is adopted once, even if its flows could not all
-// be read.
-func (k *kernel) adopt(g *goal) (natives, error) {
+// adopted yet. For the latter it adds to the goal and to the result the networks that
+// the flows show to need no NAT. Each uplink is adopted once, even if its flows could
+// not all be read.
+func (k *kernel) adopt(g *goal, out *applied) error {
 	names, lanes := g.unadopted(k.firstStart)
 	k.firstStart = false
 	if len(names) == 0 {
-		return nil, nil
+		return nil
 	}
 	adoption, err := k.packets.AdoptFlows(g.firewall(k.strict), lanes...)
-	known := maps.Clone(g.native)
-	if known == nil {
-		known = natives{}
-	}
+	native, plain := natives{}, plains{}
 	for i, name := range names {
-		if _, done := known[name]; !done {
-			known[name] = bounded(adoption.Native[lanes[i]])
-		}
+		native[name], plain[name] = bounded(adoption.Native[lanes[i]]), bounded(adoption.Plain[lanes[i]])
 	}
-	g.native = known
-	return known, err
+	g.native, g.plain = g.native.with(native), g.plain.with(plain)
+	out.native, out.plain = g.native, g.plain
+	return err
+}
+
+// watch has the kernel track connections, and reports that it does, where nobody has
+// and the uplinks' flows would not show what they carry without NAT.
+func (k *kernel) watch(g goal) bool {
+	names, _ := g.unadopted(k.firstStart)
+	learn := slices.ContainsFunc(g.uplinks, func(u config.Uplink) bool {
+		return slices.Contains(names, u.Name) && (learns(u, failover.IPv4) || learns(u, failover.IPv6))
+	})
+	if !k.firstStart || !learn {
+		return false
+	}
+	// Where it cannot be read or done, the adoption finds nothing either, and says so.
+	blind, err := k.packets.Blind()
+	return err == nil && blind && k.packets.Watch() == nil
 }
 
 // filter makes the packet filter hold the table, with an incremental change if

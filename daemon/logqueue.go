@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/control/say"
 )
 
 // LogQueue is a writer for the daemon's log that never blocks and never fails:
@@ -128,7 +129,7 @@ func (q *LogQueue) watch(ctx context.Context, p *problems, log *slog.Logger) err
 			}
 			var cause error
 			if !last.IsZero() && now.Sub(last) < time.Minute {
-				cause = fmt.Errorf("%d lines of the log were dropped: %s", n, q.why())
+				cause = fmt.Errorf("%s dropped from the log: %s", say.Several(int(n), "line was", "lines were"), q.why())
 			}
 			p.set("log", "log-dropped", control.Warning, cause,
 				"see to it that somebody reads the daemon's standard error; failover goes on without it, and swerve events has what happened")

@@ -77,7 +77,7 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 		q.Write([]byte("lost\n"))
 		r.after(2 * logCheck)
 		p := r.problem("log-dropped")
-		if p == nil || !strings.Contains(p.Text, "1 lines of the log were dropped: broken pipe") {
+		if p == nil || !strings.Contains(p.Text, "1 line was dropped from the log: broken pipe") {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		to.err = nil

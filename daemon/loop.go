@@ -35,6 +35,7 @@ type loop struct {
 	reporter *reporter
 	keeper   *keeper
 	log      *slog.Logger
+	folds    *folds
 	logQueue *LogQueue
 	// isModem reports whether an interface is a modem's; arrived reports whether an
 	// interface appeared or was renamed since it was last called.
@@ -148,7 +149,7 @@ func (l *loop) pass() {
 }
 
 func (l *loop) nextWake() failover.Instant {
-	wake := min(l.wake, l.enforcer.repairs.next())
+	wake := min(l.wake, l.enforcer.nextWake())
 	if !l.isReady {
 		wake = min(wake, readyWithin)
 	}
@@ -263,10 +264,17 @@ func (l *loop) enforce() {
 		l.reporter.idle()
 		return
 	}
+	if begun, watching := l.enforcer.watching(g); watching {
+		if begun {
+			l.log.Info("this machine forwards without tracking connections: they are watched before anything is changed", "for", watchFirst)
+		}
+		return
+	}
 	o := l.enforcer.apply(g)
 	if o.native != nil {
-		l.setup.native, l.state.Native = o.native, o.native
-		l.reporter.native(o.native)
+		l.setup.native, l.setup.plain = o.native, o.plain
+		l.state.Native, l.state.Plain = o.native, o.plain
+		l.reporter.found(o.native, o.plain)
 	}
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))
@@ -278,6 +286,11 @@ func (l *loop) enforce() {
 func (l *loop) reconcile(now failover.Instant) {
 	g, ok := l.goal()
 	if !ok {
+		l.enforcer.repairs.compared(now, false)
+		l.changed = true // the problems follow from the routes of others, too
+		return
+	}
+	if _, watching := l.enforcer.watching(g); watching {
 		l.enforcer.repairs.compared(now, false)
 		return
 	}
@@ -321,7 +334,8 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
-	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(l.net.Defaults())))
+	others := l.net.Defaults()
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))

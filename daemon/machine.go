@@ -74,6 +74,8 @@ type Packets interface {
 	Hold(lapsed string, others []string, wait time.Duration) error
 	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
+	Blind() (bool, error)
+	Watch() error
 }
 
 // Sysctls are the kernel's settings, or a test's.

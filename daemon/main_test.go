@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,11 +34,18 @@ func inside(what, path string) int {
 	case "run":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		o.Hangup = hangups
 		err = Run(ctx, o)
 	case "plan":
 		var c Changes
 		c, err = Plan(o)
 		fmt.Print(c.Script())
+	case "doctor":
+		var found []Finding
+		found, err = Doctor(context.Background(), o)
+		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(found))
 	case "hold", "hold-all", "hold-deaf":
 		err = holdAsStranger(what)
 	case "teardown":

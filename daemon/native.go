@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -11,55 +12,84 @@ import (
 	"swerve/lane"
 )
 
-// natives are, by uplink, the networks whose sources it carried without NAT when
-// its flows were first examined. An uplink without an entry was never examined. It
-// is a value: maps are replaced, never changed.
-type natives map[string][]netip.Prefix
+// shown is, by uplink, what its flows showed when they were first examined. An uplink
+// without an entry was never examined. It is a value: maps are replaced, never changed.
+type shown[T any] map[string][]T
 
-// bounded returns the networks that are kept of those found; never nil, which would
-// be written as null.
-func bounded(found []netip.Prefix) []netip.Prefix {
-	return append([]netip.Prefix{}, found[:min(len(found), firewall.MostNative)]...)
+// natives are the networks whose sources an uplink carried without NAT, plains the
+// flows that it carried so to networks with routes of their own.
+type (
+	natives = shown[netip.Prefix]
+	plains  = shown[firewall.Ends]
+)
+
+// bounded returns what is kept of that which was found; never nil, which would be
+// written as null.
+func bounded[T any](found []T) []T {
+	return append([]T{}, found[:min(len(found), firewall.MostNative)]...)
 }
 
 // check reports an error for a value that this version could not have written.
-func (n natives) check() error {
-	for name, list := range n {
+func (s shown[T]) check(valid func(T) bool) error {
+	for name, list := range s {
 		if len(list) > firewall.MostNative {
 			return fmt.Errorf("%d native networks of uplink %q, more than %d", len(list), name, firewall.MostNative)
 		}
-		for _, p := range list {
-			if !p.IsValid() {
-				return fmt.Errorf("a native network of uplink %q is no prefix", name)
-			}
+		if !all(list, valid) {
+			return fmt.Errorf("a native network of uplink %q is no prefix", name)
 		}
 	}
 	return nil
 }
 
-// of returns the native networks that apply to an uplink: those found, if its
-// configuration leaves the choice to us.
-func (n natives) of(u config.Uplink) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(n[u.Name]), func(p netip.Prefix) bool {
-		if p.Addr().Is4() {
-			return u.SNAT != config.SNATAuto
-		}
-		return !u.Prefix6.Auto || !u.IPv6
-	})
+func all[T any](list []T, valid func(T) bool) bool {
+	return !slices.ContainsFunc(list, func(v T) bool { return !valid(v) })
 }
 
 // retain returns the entries of these uplinks.
-func (n natives) retain(uplinks []config.Uplink) natives {
-	var out natives
+func (s shown[T]) retain(uplinks []config.Uplink) shown[T] {
+	var out shown[T]
 	for _, u := range uplinks {
-		if list, ok := n[u.Name]; ok {
+		if list, ok := s[u.Name]; ok {
 			if out == nil {
-				out = natives{}
+				out = shown[T]{}
 			}
 			out[u.Name] = list
 		}
 	}
 	return out
+}
+
+// with returns the entries of s, and those of uplinks that it has none of.
+func (s shown[T]) with(found shown[T]) shown[T] {
+	out := maps.Clone(found)
+	maps.Copy(out, s)
+	return out
+}
+
+// learns reports whether an uplink's configuration leaves it to us what it does not
+// masquerade in a family.
+func learns(u config.Uplink, f failover.Family) bool {
+	if f == failover.IPv4 {
+		return u.SNAT == config.SNATAuto
+	}
+	return u.Prefix6.Auto && u.IPv6
+}
+
+// nativeOf returns the networks of a family that were found native on an uplink and
+// apply to it.
+func nativeOf(n natives, u config.Uplink, f failover.Family) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(n[u.Name]), func(p netip.Prefix) bool {
+		return p.Addr().Is4() != (f == failover.IPv4) || !learns(u, f)
+	})
+}
+
+// plainOf returns the flows of a family that were found to need no NAT on an uplink
+// and apply to it.
+func plainOf(p plains, u config.Uplink, f failover.Family) []firewall.Ends {
+	return slices.DeleteFunc(slices.Clone(p[u.Name]), func(e firewall.Ends) bool {
+		return e.From.Addr().Is4() != (f == failover.IPv4) || !learns(u, f)
+	})
 }
 
 // unadopted returns the present uplinks that no run has adopted yet, or all present
@@ -73,26 +103,32 @@ func (g goal) unadopted(all bool) (names []string, lanes []lane.Lane) {
 	return names, lanes
 }
 
-// nativeSources returns the networks of a family that are never masqueraded on an
-// uplink, beside the link's own.
-func (g goal) nativeSources(u config.Uplink, f failover.Family) []netip.Prefix {
-	return slices.DeleteFunc(g.native.of(u), func(p netip.Prefix) bool { return p.Addr().Is4() != (f == failover.IPv4) })
-}
-
 // nativeOf returns the networks found native on an uplink, for the status; never
 // nil.
 func (s setup) nativeOf(uplink string) []netip.Prefix {
+	out := []netip.Prefix{}
 	for _, u := range s.uplinks {
 		if u.Name == uplink {
-			return append([]netip.Prefix{}, s.native.of(u)...)
+			out = append(append(out, nativeOf(s.native, u, failover.IPv4)...), nativeOf(s.native, u, failover.IPv6)...)
 		}
 	}
-	return []netip.Prefix{}
+	return out
 }
 
-// Native returns the networks that a daemon with this configuration found native on
-// an uplink; none if its state cannot be read.
-func Native(cfg *config.Config) func(config.Uplink) []netip.Prefix {
+// Found returns what a daemon with this configuration found on an uplink to need no
+// NAT: native networks, and pairs of networks as "FROM to TO"; none if its state cannot
+// be read.
+func Found(cfg *config.Config) func(config.Uplink) []string {
 	s, _ := loadState(cfg.State)
-	return s.Native.of
+	return func(u config.Uplink) (out []string) {
+		for _, f := range failover.Families {
+			for _, p := range nativeOf(s.Native, u, f) {
+				out = append(out, p.String())
+			}
+			for _, e := range plainOf(s.Plain, u, f) {
+				out = append(out, e.String())
+			}
+		}
+		return out
+	}
 }

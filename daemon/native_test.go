@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"swerve/config"
+	"swerve/firewall"
 	"swerve/lane"
 	"swerve/testenv/fake"
 )
@@ -20,10 +21,11 @@ func TestNativeNetworksAreKept(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		found := []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")}
 		r.Packets.Native = map[lane.Lane][]netip.Prefix{1: found}
+		r.Packets.Plain = map[lane.Lane][]firewall.Ends{1: {{From: netip.MustParsePrefix("10.1.0.0/16"), To: netip.MustParsePrefix("10.50.0.0/16")}}}
 		r.start()
 		want := func(when string) {
 			t.Helper()
-			for _, text := range []string{"ip saddr 192.168.5.0/24 accept", "2001:db8:5::/64"} {
+			for _, text := range []string{"ip saddr 192.168.5.0/24 accept", "2001:db8:5::/64", "ip saddr 10.1.0.0/16 ip daddr 10.50.0.0/16 accept"} {
 				if !strings.Contains(r.Packets.Text(), text) {
 					t.Errorf("%s the table lacks %q", when, text)
 				}
@@ -37,7 +39,7 @@ func TestNativeNetworksAreKept(t *testing.T) {
 		}
 		want("after the start")
 		r.after(3 * time.Second)
-		r.Packets.Native = nil
+		r.Packets.Native, r.Packets.Plain = nil, nil
 		r.Journal.Take()
 		r.restart()
 		r.after(3 * time.Second)
@@ -48,7 +50,7 @@ func TestNativeNetworksAreKept(t *testing.T) {
 		if err := r.reload(strings.Replace(twoUplinks, "interface: eth0", "interface: eth0, snat: masquerade, prefix6: none", 1)); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(r.Packets.Text(), "192.168.5.0/24") || strings.Contains(r.Packets.Text(), "2001:db8:5::/64") {
+		if strings.Contains(r.Packets.Text(), "192.168.5.0/24") || strings.Contains(r.Packets.Text(), "2001:db8:5::/64") || strings.Contains(r.Packets.Text(), "10.50.0.0/16") {
 			t.Error("native networks hold against the configuration")
 		}
 	})
@@ -84,11 +86,11 @@ func TestNativesAreBounded(t *testing.T) {
 		t.Errorf("%d are kept, want 64", n)
 	}
 	for _, n := range []natives{{"fiber": many}, {"fiber": {{}}}} {
-		if n.check() == nil {
+		if n.check(netip.Prefix.IsValid) == nil {
 			t.Errorf("accepted %d networks of %v", len(n["fiber"]), n)
 		}
 	}
-	if err := (natives{"fiber": bounded(many), "lte": bounded(nil)}).check(); err != nil {
+	if err := (natives{"fiber": bounded(many), "lte": bounded[netip.Prefix](nil)}).check(netip.Prefix.IsValid); err != nil {
 		t.Error(err)
 	}
 	kept := natives{"fiber": bounded(many), "gone": nil}.retain([]config.Uplink{{Name: "fiber"}, {Name: "new"}})

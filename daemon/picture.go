@@ -24,7 +24,8 @@ type remembered struct {
 	// addresses are the uplink's own addresses.
 	addresses [2][]netip.Prefix
 	// elsewhere are the addresses on other devices that are used in place of its
-	// own.
+	// own, if it never had one: an uplink that loses its own has not become the
+	// only one that carries the LAN's.
 	elsewhere [2][]netip.Prefix
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
@@ -61,7 +62,7 @@ func (p picture) set(uplink string, link failover.Link) {
 	for _, f := range failover.Families {
 		if a := link.Family[f].Addresses; len(a) > 0 {
 			last.addresses[f], last.elsewhere[f] = a, nil
-		} else if a := link.Family[f].Elsewhere; len(a) > 0 {
+		} else if a := link.Family[f].Elsewhere; len(a) > 0 && len(last.addresses[f]) == 0 {
 			last.elsewhere[f] = a
 		}
 	}

@@ -66,38 +66,53 @@ func (c Changes) last(op routing.Op) bool {
 // Plan returns the changes that Run would make to this kernel now, without making
 // them.
 func Plan(o Options) (Changes, error) {
+	l, closeAll, err := preview(o)
+	if err != nil {
+		return Changes{}, err
+	}
+	defer closeAll()
+	return l.changes()
+}
+
+// preview returns a loop as it is after a start on this machine, except that nothing
+// was changed and no probe was sent, and what closes it.
+func preview(o Options) (l *loop, closeAll func(), err error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
-		return Changes{}, &ConfigError{Problems: found}
+		return nil, nil, &ConfigError{Problems: found}
 	}
 	kernel, err := routing.Open()
 	if err != nil {
-		return Changes{}, err
+		return nil, nil, err
 	}
-	defer kernel.Close()
+	filter := new(firewall.Kernel)
+	closeAll = func() { filter.Close(); kernel.Close() }
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
 	settings, err := routing.OpenSysctls("", false)
 	if err != nil {
-		return Changes{}, err
+		return nil, nil, err
 	}
-	var filter firewall.Kernel
-	defer filter.Close()
 	links := new(frozenNetwork)
-	l := newLoop(o, cfg, path)
+	l = newLoop(o, cfg, path)
 	l.mount(Machine{
-		Network: links, Routes: kernel, Packets: &filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
+		Network: links, Routes: kernel, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
 		IsModem: IsModem,
 	})
 	if cfg.AutoUplinks {
 		l.assumeAnswers(links.Defaults())
 	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
-		return Changes{}, err
+		return nil, nil, err
 	}
 	for _, observation := range l.net.Take() {
 		l.observe(observation)
 	}
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
-	return l.changes()
+	return l, closeAll, nil
 }
 
 // assumeAnswers makes uplinks of all interfaces with a default route, as a start

@@ -12,6 +12,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 )
 
@@ -80,13 +81,17 @@ func decidedAt(r failover.Record, at failover.Instant) failover.Record {
 	return r
 }
 
-// reportHealth reports the changes of health.
+// reportHealth reports the changes of health. A suspicion that came to nothing is no
+// event: a path with bad latency has ten a second, and they would push the verdicts
+// out of the log of events. The status counts them.
 func (r *reporter) reportHealth() {
 	for _, record := range r.changes {
 		h := record.Health
-		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("uplink", h.Uplink),
+		r.log.LogAttrs(context.Background(), healthLevel(h), "uplink "+h.To.String(), slog.String("event", "health"), slog.String("uplink", h.Uplink),
 			slog.Any("family", h.Family), slog.Any("from", h.From), slog.String("reason", h.Reason), evidence(h.Evidence))
-		r.events.Publish(control.HealthEvent(record, r.clock.wall))
+		if !h.Doubt {
+			r.events.Publish(control.HealthEvent(record, r.clock.wall))
+		}
 	}
 	r.changes = r.changes[:0]
 }
@@ -101,16 +106,11 @@ func evidence(d time.Duration) slog.Attr {
 
 // healthLevel is the level at which a transition is logged.
 func healthLevel(h *failover.HealthChange) slog.Level {
-	switch h.To {
-	case failover.Down, failover.Shunned, failover.Degraded:
-		return slog.LevelWarn
-	case failover.Suspect:
+	switch {
+	case h.Doubt:
 		return slog.LevelDebug
-	case failover.Up:
-		if h.From == failover.Suspect {
-			return slog.LevelDebug
-		}
-	case failover.Unknown, failover.Absent, failover.Recovering:
+	case h.To == failover.Down, h.To == failover.Shunned, h.To == failover.Degraded:
+		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
@@ -161,7 +161,7 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 	r.kept = &kept
 	r.events.Publish(control.SwitchEvent(kept))
 	s := record.Switch
-	r.log.Info(s.Kind.String(), "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
+	r.log.Warn(s.Kind.String(), "event", "switch", "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-record.At)
 }
 
@@ -176,7 +176,7 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 		lines = append(slices.Clone(lines[:repairLines]), fmt.Sprintf("and %d more", len(what.lines)-repairLines))
 	}
 	text := strings.Join(lines, "; ")
-	r.log.Warn("repaired", "count", count, "what", text)
+	r.log.Warn("repaired", "event", "repair", "count", count, "what", text)
 	r.events.Publish(control.Event{Detail: control.RepairDetail{
 		Action: "restored", Object: "kernel", Reason: "the kernel lacked: " + text, Count: &count, TookMS: control.Millis(now - what.since),
 	}})
@@ -187,17 +187,22 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 func (r *reporter) settings(s settings) {
 	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
 	if n := len(s.wrong); wrong == nil && n > 0 {
-		wrong = fmt.Errorf("%d sysctls are not as failover needs them, the first: %s", n, s.wrong[0])
+		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
 }
 
-// native logs the networks that were found native.
-func (r *reporter) native(found natives) {
-	for name, list := range found {
+// found logs what was found to need no NAT.
+func (r *reporter) found(native natives, plain plains) {
+	for name, list := range native {
 		if len(list) > 0 {
 			r.log.Info("native networks", "uplink", name, "networks", list)
+		}
+	}
+	for name, list := range plain {
+		if len(list) > 0 {
+			r.log.Info("flows without NAT to networks of their own", "uplink", name, "flows", list)
 		}
 	}
 }
@@ -205,7 +210,7 @@ func (r *reporter) native(found natives) {
 // dropped reports moves for which the worker has no room.
 func (r *reporter) dropped(moves []move) {
 	for _, m := range moves {
-		r.log.Error("sessions are not moved", "uplink", m.uplink, "reason", "too many moves wait")
+		r.log.Error("sessions are not moved", "event", "sessions", "uplink", m.uplink, "reason", "too many moves wait")
 	}
 }
 
@@ -220,7 +225,7 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	if action == "refused" {
 		level = slog.LevelWarn
 	}
-	r.log.Log(context.Background(), level, object+" "+action, "reason", reason)
+	r.log.Log(context.Background(), level, object+" "+action, "event", "config", "reason", reason)
 	for i, p := range problems {
 		if i == loggedProblems {
 			r.log.Warn("further problems of the configuration", "count", len(problems)-i, "see", "swerve check")
@@ -244,7 +249,7 @@ func (r *reporter) refused(cause error) {
 // there is no goal yet.
 func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 	line := summary(view)
-	r.log.Info("started", "software", r.software, "config", r.path, "uplinks", uplinks)
+	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", uplinks)
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: line, Generation: generation,
 	}})

@@ -8,6 +8,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 )
 
@@ -86,7 +87,7 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
 		err := refusal(found)
-		l.reporter.refused(fmt.Errorf("the configuration file has %d problems, the first: %s", len(found), found[0]))
+		l.reporter.refused(fmt.Errorf("the configuration file has %s, the first: %s", say.Several(len(found), "problem", "problems"), found[0]))
 		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
 		return err
 	}

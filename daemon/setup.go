@@ -33,8 +33,10 @@ type setup struct {
 	// are left out: a target that never answers would keep its uplink from being
 	// up.
 	unbuilt []string
-	// native are the networks that were found native on the uplinks.
+	// native are the networks that were found native on the uplinks, plain the flows that
+	// they carry without NAT to networks with routes of their own.
 	native natives
+	plain  plains
 	// acting: this run or an earlier one has changed the kernel.
 	acting bool
 	// own are the addresses of this machine. Targets among them are left out.
@@ -49,7 +51,7 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	if cfg.AutoUplinks {
 		s.uplinks, s.candidates = autoUplinks(cfg, past.Auto, now.best)
 	}
-	s.native = past.Native.retain(s.uplinks)
+	s.native, s.plain = past.Native.retain(s.uplinks), past.Plain.retain(s.uplinks)
 	s.engine = cfg.Engine(s.uplinks, past.seen)
 	// A policy has only the uplinks that are used; candidates are probed in
 	// addition.

@@ -60,6 +60,41 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 	})
 }
 
+// Where nobody tracked connections, that is all that is changed for two seconds; the
+// kernel is brought to the goal afterwards as ever, and a restart does not wait again.
+func TestStartOnAnUntrackedMachine(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.Packets.Untracked = true
+		r.start()
+		if did := r.Journal.Take(); len(fake.With(did, "watch flows")) != 1 || len(fake.With(did, "adopt"))+len(fake.With(did, "route"))+len(fake.With(did, "rule"))+len(fake.With(did, "nft")) > 0 {
+			t.Errorf("at once:\n%s", strings.Join(did, "\n"))
+		}
+		r.after(watchFirst - 100*time.Millisecond)
+		if did := r.Journal.Take(); len(did) > 0 {
+			t.Errorf("while flows are watched:\n%s", strings.Join(did, "\n"))
+		}
+		r.after(time.Second)
+		did := r.Journal.Take()
+		order := []int{firstOf(did, "route replace"), firstOf(did, "adopt flows"), firstOf(did, "nft apply"), firstOf(did, "rule add")}
+		if !slices.IsSorted(order) || order[0] < 0 {
+			t.Errorf("after that:\n%s", strings.Join(did, "\n"))
+		}
+		r.wantLadder(1, 2)
+		r.after(time.Minute)
+		for _, e := range r.take() {
+			if e.Type() == control.EventRepair || e.Type() == control.EventSwitch {
+				t.Errorf("a start was told as %+v", e)
+			}
+		}
+		r.Journal.Take()
+		r.restart()
+		r.after(time.Second)
+		if did := fake.With(r.Journal.Take(), "watch flows"); len(did) > 0 {
+			t.Error("watched again at a restart")
+		}
+	})
+}
+
 func TestRestartMovesNothing(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()

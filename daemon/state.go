@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/firewall"
 )
 
 // The state file: what must outlive the daemon and cannot be read reliably from the
@@ -33,6 +36,8 @@ type state struct {
 	Seen map[string][]string `json:"seen"`
 	// Native are the networks that were found native, by uplink.
 	Native natives `json:"native,omitempty"`
+	// Plain are the flows found without NAT to networks with routes of their own, by uplink.
+	Plain plains `json:"plain,omitempty"`
 	// Auto are the interfaces accepted under `uplinks: auto`, the preferred one
 	// first.
 	Auto []autoUplink `json:"auto,omitempty"`
@@ -100,7 +105,7 @@ func decodeState(data []byte) (state, error) {
 	if len(s.Auto) > autoMost {
 		return state{}, fmt.Errorf("%d interfaces of uplinks: auto, more than %d", len(s.Auto), autoMost)
 	}
-	if err := s.Native.check(); err != nil {
+	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
 	for name, families := range s.Patience {

@@ -309,6 +309,7 @@ func (p *path) transition(t *turn, v verdict) consequences {
 	}
 	t.record(Record{Health: &HealthChange{
 		Uplink: p.up.cfg.Name, Family: p.family, From: from, To: v.to, Reason: v.reason, Evidence: evidence,
+		Doubt: v.to == Suspect || from == Suspect && v.to == p.base,
 	}})
 	p.touched = true
 	return follow
@@ -356,6 +357,7 @@ func (p *path) enter(t *turn, from State) {
 
 func (p *path) enterSuspect(t *turn, from State) {
 	p.base = from
+	p.suspicions++
 	p.suspectAt = t.now
 	p.evidence = p.silent
 	p.mark = t.step

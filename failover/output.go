@@ -121,6 +121,8 @@ type HealthChange struct {
 	Uplink   string
 	Family   Family
 	From, To State
+	// Doubt: a suspicion, or its end without a consequence.
+	Doubt bool
 	// Reason in words with its figures, such as "0 of 3 targets answer for 182ms".
 	Reason string
 	// Evidence is the time from the first unanswered sending, or the kernel's

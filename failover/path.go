@@ -19,6 +19,8 @@ type path struct {
 	since       Instant
 	baseReason  string
 	baseSince   Instant
+	// suspicions counts the suspicions since the start.
+	suspicions uint64
 	// evidence is where the evidence for the present state starts: when the first
 	// unanswered probe was sent, or the kernel's event; never where it has no meaning.
 	evidence Instant

@@ -34,6 +34,8 @@ type FamilyView struct {
 	Reason string
 	// Since is when the state was entered.
 	Since Instant
+	// Suspicions counts how often the path became suspect.
+	Suspicions uint64
 	// Seen says that the family is, or once was, offered here.
 	Seen bool
 	// Withdrawn is since when the route is gone from which the gateway was learnt;
@@ -44,6 +46,8 @@ type FamilyView struct {
 	Loss        *float64
 	RTT, Jitter *time.Duration
 	Patience    time.Duration
+	// Learnt: the patience is longer than the configured one, since the path stalled.
+	Learnt bool
 	// Unsent counts the probes that this machine could not send since the last one
 	// that it sent to their target. UnsentErrno names the last error, as EPERM, and
 	// UnsentCause has it in words; empty where there was none.
@@ -122,7 +126,8 @@ const leastOfTarget = 10
 func viewPath(p *path, now Instant) FamilyView {
 	patience := p.patience
 	patience.forget(now)
-	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Withdrawn: max(p.withdrawn, -1)}
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now,
+		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now > patience.least}
 	switch {
 	case p.state == Up:
 		v.Reason = ""

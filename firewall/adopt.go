@@ -15,6 +15,9 @@ type Adoption struct {
 	Flows int
 	// Native are, by uplink, the networks of sources that it carries without NAT.
 	Native map[lane.Lane][]netip.Prefix
+	// Plain are, by uplink, the flows that it carries without NAT to networks with
+	// routes of their own, such as one of the provider's or another site.
+	Plain map[lane.Lane][]Ends
 }
 
 // AdoptFlows gives lanes to flows that are older than the rules of these uplinks, and
@@ -22,16 +25,19 @@ type Adoption struct {
 // not have yet, before it is applied: afterwards every flow has its lanes.
 //
 // A flow whose answers are sent to an uplink's address left by that uplink, under
-// the default policy. One that was sent to an uplink's address came in by it. A
-// forwarded flow without NAT that was answered keeps the uplink by which the kernel
-// sends it now, and shows that its network is native there, unless it goes to a
-// network of its own behind that uplink. One that was not answered, and that the
-// uplink would masquerade, is deleted: it could never be answered. No other flow is
-// deleted. Flows that show no uplink get their lanes when their next packet leaves.
+// the default policy. One that was sent to an uplink's address came in by it, unless it
+// is from a network that is reached otherwise, such as the LAN: that has no uplink. A
+// flow without NAT that was answered keeps the uplink by which the kernel sends it
+// now, and shows that its network is native there or, where it goes to a network with a
+// route of its own by that uplink, that it goes to that without NAT. For a flow of this
+// machine's own the network is the address alone. One that was forwarded and not
+// answered, and that the uplink would masquerade, is deleted: it could never be
+// answered. No other flow is deleted. Flows that show no uplink get their lanes when
+// their next packet leaves.
 func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	a := newAdopter(g)
 	fail := func(err error) (Adoption, error) {
-		return Adoption{Flows: a.changed, Native: a.native}, fmt.Errorf("firewall: adopt flows: %w", err)
+		return Adoption{Flows: a.changed, Native: a.native, Plain: a.plain}, fmt.Errorf("firewall: adopt flows: %w", err)
 	}
 	ways, err := newWays(g)
 	if err != nil {
@@ -47,7 +53,7 @@ func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	if err != nil {
 		return fail(err)
 	}
-	return Adoption{Flows: a.changed, Native: a.native}, nil
+	return Adoption{Flows: a.changed, Native: a.native, Plain: a.plain}, nil
 }
 
 // Heal corrects flows that began while our table was missing, and returns how many.
@@ -108,6 +114,7 @@ type adopter struct {
 	// fresh are the uplinks that are adopted; nil for all.
 	fresh   []lane.Lane
 	native  map[lane.Lane][]netip.Prefix
+	plain   map[lane.Lane][]Ends
 	pending []flow // not answered, see unmasqueraded
 	changed int
 }
@@ -115,7 +122,7 @@ type adopter struct {
 func newAdopter(g Goal) *adopter {
 	a := &adopter{
 		layout: g.Layout, uplinks: map[netip.Addr]lane.Lane{}, ambiguous: map[netip.Addr]bool{},
-		byLane: map[lane.Lane]Uplink{}, native: map[lane.Lane][]netip.Prefix{},
+		byLane: map[lane.Lane]Uplink{}, native: map[lane.Lane][]netip.Prefix{}, plain: map[lane.Lane][]Ends{},
 	}
 	for _, u := range g.sorted().Uplinks {
 		a.byLane[u.Lane] = u
@@ -148,6 +155,9 @@ func (a *adopter) adopt(f flow) (flowChange, uint32) {
 		return keepFlow, 0
 	}
 	if n, ok := a.lane(f.dst); ok && a.adopts(n) {
+		if a.near(f.src) {
+			return keepFlow, 0
+		}
 		return markFlow, a.layout.CTPair(n, lane.Nobody)
 	}
 	n, ok := a.lane(f.replyDst)
@@ -155,6 +165,18 @@ func (a *adopter) adopt(f flow) (flowChange, uint32) {
 		return keepFlow, 0
 	}
 	return markFlow, a.leaves(f, n)
+}
+
+// near reports whether an address is in a network that this machine reaches without
+// an uplink and without a default route: what comes from there to an uplink's address
+// came in by no uplink, and its answers must not leave by one.
+func (a *adopter) near(addr netip.Addr) bool {
+	if a.ways.handle == nil {
+		return false
+	}
+	w := a.ways.plain(addr)
+	_, beyond := a.uplink(w)
+	return w.known() && !beyond && w.to.Bits() > 1
 }
 
 func (a *adopter) adopts(n lane.Lane) bool { return a.fresh == nil || slices.Contains(a.fresh, n) }
@@ -209,7 +231,7 @@ func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
 		inner, outer, inbound = f.dst, f.src, true
 		network = a.ways.plain(inner)
 	}
-	if _, ok := a.uplink(network); ok || !network.known() || network.to.Bits() == 0 {
+	if _, ok := a.uplink(network); ok || !network.inner() {
 		return 0, false, false // both ends are outside, or the inner one is behind a VPN's default
 	}
 	way, sure := a.ways.of(f, inner, network.index, outer)
@@ -219,8 +241,12 @@ func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
 	}
 	// A flow to a network that is routed there explicitly, such as that of a modem
 	// with a route back to us, says nothing about the internet.
-	if way.to.Bits() <= 1 && len(a.native[u.Lane]) < MostNative {
-		a.native[u.Lane] = distinct(append(a.native[u.Lane], network.to))
+	if way.to.Bits() <= 1 {
+		if len(a.native[u.Lane]) < MostNative {
+			a.native[u.Lane] = distinct(append(a.native[u.Lane], network.to))
+		}
+	} else if e := (Ends{network.to, way.to}); len(a.plain[u.Lane]) < MostNative && !slices.Contains(a.plain[u.Lane], e) {
+		a.plain[u.Lane] = append(a.plain[u.Lane], e)
 	}
 	return u.Lane, inbound, sure
 }
@@ -253,6 +279,9 @@ func (a *adopter) unmasqueraded() []flow {
 func (u Uplink) masqueradesFlow(f flow) bool {
 	in := func(list []netip.Prefix, a netip.Addr) bool {
 		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	if slices.ContainsFunc(u.Plain, func(e Ends) bool { return e.From.Contains(f.src) && e.To.Contains(f.dst) }) {
+		return false
 	}
 	if f.family == failover.IPv4 {
 		return u.SNAT && !in(u.SNATExcept, f.src) && !in(u.SNATExcept, f.dst) && !in(u.Native4, f.src)

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -209,6 +210,39 @@ func TestAdoption(t *testing.T) {
 	}
 	if out := l.flows("-m", fmt.Sprint(0x027f0000)); strings.Count(out, "udp") != 2 {
 		t.Errorf("inbound flows are not known as such:\n%s", l.flows())
+	}
+}
+
+// What the LAN asks of the gateway at an uplink's address came in by no uplink: no lane
+// leads its answers out there, on flows of before the start and on new ones.
+func TestAdoptionOfTheLANsOwn(t *testing.T) {
+	l := newLab(t)
+	loadText(t, l.gw, trackEarly)
+	var udp, tcp [2]net.Conn
+	for _, f := range failover.Families {
+		p := plans[f]
+		serveUDP(t, l.gw, at(p.a, 2222))
+		serveTCP(t, l.gw, at(p.a, 2222))
+		udp[f], tcp[f] = dialUDP(t, l.client, at(p.a, 2222)), dialTCP(t, l.client, at(p.a, 2222))
+		if got := askUDP(t, udp[f]); got != p.client {
+			t.Fatalf("before the start the gateway saw %q", got)
+		}
+		askTCP(tcp[f])
+	}
+	if a := l.adopt(1, 2); a.Flows != 0 {
+		t.Errorf("%d flows got lanes:\n%s", a.Flows, l.flows())
+	}
+	l.apply()
+	for _, f := range failover.Families {
+		if got := askUDP(t, udp[f]); got != plans[f].client {
+			t.Errorf("%s: a UDP flow of before is answered %q", f, got)
+		}
+		if _, err := askTCP(tcp[f]); err != nil {
+			t.Errorf("%s: a TCP connection of before: %v", f, err)
+		}
+	}
+	if out := l.flows("-m", fmt.Sprint(0x017f0000)); out != "" {
+		t.Errorf("came in by wan0:\n%s", out)
 	}
 }
 

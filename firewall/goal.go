@@ -34,6 +34,9 @@ type Uplink struct {
 	// Addresses are those of the gateway itself on this uplink, in both families: a
 	// packet with one of these as its source never leaves by another uplink.
 	Addresses []netip.Addr
+	// Borrowed are those of Addresses that are on other devices, since it has none of
+	// its own. They may leave by another uplink that does not translate them.
+	Borrowed []netip.Addr
 	// MarkArrivals gives packets that come in by this uplink its lane, so that strict
 	// reverse path filtering (RFC 3704) uses the uplink's own table. It requires
 	// src_valid_mark to be set on the interface.
@@ -48,6 +51,29 @@ type Uplink struct {
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
+	// Plain are flows that are never masqueraded.
+	Plain []Ends
+}
+
+// Ends are the networks between which flows go.
+type Ends struct {
+	From netip.Prefix `json:"from"`
+	To   netip.Prefix `json:"to"`
+}
+
+// IsValid reports whether both are networks of the same family.
+func (e Ends) IsValid() bool {
+	return e.From.IsValid() && e.To.IsValid() && e.From.Addr().Is4() == e.To.Addr().Is4()
+}
+
+// String returns both, as "FROM to TO".
+func (e Ends) String() string { return e.From.String() + " to " + e.To.String() }
+
+// plain returns the flows of a family that are never masqueraded.
+func (u Uplink) plain(f failover.Family) []Ends {
+	return slices.DeleteFunc(slices.Clone(u.Plain), func(e Ends) bool {
+		return !e.IsValid() || e.From.Addr().Is4() != (f == failover.IPv4)
+	})
 }
 
 // SNAT6 says which IPv6 sources an uplink masquerades.

@@ -22,14 +22,14 @@ func (b builder) leaving() []chain {
 		if u.Interface == "" {
 			continue
 		}
-		if len(u.bareSources()) > 0 && u.SNAT {
+		if u.hasExceptions() {
 			out = append(out, b.bare(u))
 		}
 		out = append(out, b.moved(u), b.out(u))
 	}
 	return append(out, chain{
 		name:  "postrouting",
-		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPostrouting, "postrouting", "srcnat + 50", 100+50),
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPostrouting, "postrouting", "srcnat + 1050", 100+1050),
 		rules: []rule{newRule(leavesVmap(departures))},
 	})
 }
@@ -115,14 +115,15 @@ func (b builder) strays(u Uplink) []rule {
 	bare := func(match piece, end ...piece) rule {
 		return newRule(append([]piece{match, ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...)
 	}
-	switch {
-	case u.SNAT && len(u.bareSources()) > 0:
-		out = append(out, bare(nfproto(failover.IPv4), jump(of("bare", u.Lane))))
-	case u.SNAT:
-		out = append(out, bare(nfproto(failover.IPv4), count(strayCounter), drop))
+	end := []piece{count(strayCounter), drop}
+	if u.hasExceptions() {
+		end = []piece{jump(of("bare", u.Lane))}
+	}
+	if u.SNAT {
+		out = append(out, bare(nfproto(failover.IPv4), end...))
 	}
 	if p, ok := u.masqueraded6(); ok {
-		out = append(out, bare(p, count(strayCounter), drop))
+		out = append(out, bare(p, end...))
 	}
 	return out
 }
@@ -148,7 +149,9 @@ func (u Uplink) bareSources() []netip.Prefix { return distinct(slices.Concat(u.S
 // to this one, such as to a host in the network of the modem here, is the user's
 // business and keeps its lanes, so that its answers leave by the other one. The
 // others continue, and belong to this uplink from now on. Masqueraded flows need no
-// rule: the kernel itself drops their entry, and this packet.
+// rule: the kernel itself drops their entry, and this packet. The gateway's own that
+// the other uplink did not translate and this one masquerades would keep an address of
+// the LAN: they wait for the deletion of their entry, as forwarded ones do.
 func (b builder) moved(u Uplink) chain {
 	c := chain{
 		name:  of("moved", u.Lane),
@@ -161,36 +164,78 @@ func (b builder) moved(u Uplink) chain {
 	c.rules = append(c.rules,
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"),
 		newRule(ctStatusSNAT, count(strayCounter), drop))
+	c.rules = append(c.rules, ownBare(u)...)
 	return c
 }
 
-// bare handles IPv4 packets without NAT on an uplink that masquerades.
-func (b builder) bare(u Uplink) chain {
-	return chain{
-		name:  of("bare", u.Lane),
-		about: "Without source NAT although the uplink masquerades: only the exceptions may pass.",
-		rules: []rule{
-			newRule(count(strayCounter), drop),
-		},
-	}.after(u.exceptions(returns))
-}
-
-// exceptions returns the rules that apply a verdict to IPv4 that is never masqueraded.
-func (u Uplink) exceptions(verdict piece) []rule {
+// ownBare drops the gateway's own packets without NAT that the uplink masquerades,
+// unless they have its address.
+func ownBare(u Uplink) []rule {
 	var out []rule
-	if sources := u.bareSources(); len(sources) > 0 {
-		out = append(out, newRule(ipSaddr.in(sources), verdict))
+	add := func(a address, match []piece, end ...piece) {
+		if own := ownAddresses(u, a.family); len(own) > 0 {
+			match = append(match, a.notIn(own))
+		}
+		if len(match) == 0 {
+			match = []piece{nfproto(a.family)}
+		}
+		out = append(out, newRule(slices.Concat([]piece{ownPacket, ctStatusNoSNAT, ipsecMissing}, match, end)...))
 	}
-	if len(u.SNATExcept) > 0 {
-		out = append(out, newRule(ipDaddr.in(u.SNATExcept), verdict))
+	end := []piece{count(strayCounter), drop}
+	if u.hasExceptions() {
+		end = []piece{jump(of("bare", u.Lane))}
+	}
+	if u.SNAT {
+		add(ipSaddr, nil, end...)
+	}
+	switch {
+	case u.masqueradesAll()[failover.IPv6]:
+		add(ip6Saddr, nil, end...)
+	case u.SNAT6 == Foreign:
+		add(ip6Saddr, []piece{ip6Saddr.notIn(u.Native6)}, end...)
 	}
 	return out
 }
 
-// after returns the chain with these rules before its own.
-func (c chain) after(first []rule) chain {
-	c.rules = append(first, c.rules...)
-	return c
+// bare handles packets without NAT on an uplink that masquerades.
+func (b builder) bare(u Uplink) chain {
+	return chain{
+		name:  of("bare", u.Lane),
+		about: "Without source NAT although the uplink masquerades: only the exceptions may pass.",
+		rules: append(u.exceptions(returns), newRule(count(strayCounter), drop)),
+	}
+}
+
+// hasExceptions reports whether there are flows that are not masqueraded in a family
+// that is.
+func (u Uplink) hasExceptions() bool { return len(u.exceptions(returns)) > 0 }
+
+// exceptions returns the rules that apply a verdict to what is never masqueraded in
+// the families that are; IPv6 sources that are native are not among them.
+func (u Uplink) exceptions(verdict piece) []rule {
+	var out []rule
+	if u.SNAT {
+		if sources := u.bareSources(); len(sources) > 0 {
+			out = append(out, newRule(ipSaddr.in(sources), verdict))
+		}
+		if len(u.SNATExcept) > 0 {
+			out = append(out, newRule(ipDaddr.in(u.SNATExcept), verdict))
+		}
+		for _, e := range u.plain(failover.IPv4) {
+			out = append(out, newRule(ipSaddr.in([]netip.Prefix{e.From}), ipDaddr.in([]netip.Prefix{e.To}), verdict))
+		}
+	}
+	if _, ok := u.masqueraded6(); ok {
+		for _, e := range u.plain(failover.IPv6) {
+			out = append(out, newRule(ip6Saddr.in([]netip.Prefix{e.From}), ip6Daddr.in([]netip.Prefix{e.To}), verdict))
+		}
+	}
+	return out
+}
+
+// exclusive returns the addresses that are the uplink's alone, but for twins.
+func (u Uplink) exclusive() []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(u.Addresses), func(a netip.Addr) bool { return slices.Contains(u.Borrowed, a) })
 }
 
 // ownAddresses returns the gateway's addresses on an uplink, in a family.
@@ -205,11 +250,11 @@ func ownAddresses(u Uplink, f failover.Family) []netip.Prefix {
 }
 
 // othersAddresses returns the gateway's addresses on other uplinks, except those that
-// this uplink has too.
+// this uplink has too, and borrowed ones.
 func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
 	var out []netip.Prefix
 	for _, o := range b.Uplinks {
-		for _, a := range o.Addresses {
+		for _, a := range o.exclusive() {
 			if a.Is4() == (f == failover.IPv4) && o.Lane != u.Lane && !slices.Contains(u.Addresses, a) {
 				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 			}
@@ -233,8 +278,9 @@ func (b builder) nativeElsewhere(u Uplink) []netip.Prefix {
 	return distinct(out)
 }
 
-// srcnat returns the chains for source NAT, directly after those of other programs,
-// so that a user's static NAT takes precedence.
+// srcnat returns the chains for source NAT, far after those of other programs, so that
+// a user's static NAT takes precedence: firewalld's is ten after the usual priority,
+// others' are wherever their authors liked.
 func (b builder) srcnat() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
@@ -245,18 +291,35 @@ func (b builder) srcnat() []chain {
 	return append(out, chain{
 		name:  "srcnat",
 		about: "Source NAT of each uplink.",
-		base:  hooked(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, "postrouting", "srcnat + 5", 100+5),
+		base:  hooked(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, "postrouting", "srcnat + 1000", 100+1000),
 		rules: []rule{newRule(leavesVmap(translated))},
 	})
 }
 
 func (b builder) snat(u Uplink) chain {
 	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
+	c.rules = append(append(c.rules, u.own(accept)...), u.exceptions(accept)...)
 	if u.SNAT {
-		c.rules = append(append(c.rules, u.exceptions(accept)...), newRule(nfproto(failover.IPv4), masquerade))
+		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), masquerade))
 	}
 	if p, ok := u.masqueraded6(); ok {
 		c.rules = append(c.rules, newRule(p, masquerade))
 	}
 	return c
+}
+
+// own returns the rules that apply a verdict to the uplink's own addresses where it
+// has several: masquerade takes one of them, whichever a socket was bound to.
+func (u Uplink) own(verdict piece) []rule {
+	var out []rule
+	if own := ownAddresses(u, failover.IPv4); u.SNAT && len(own) > 1 {
+		out = append(out, newRule(ipSaddr.in(own), verdict))
+	}
+	own := slices.DeleteFunc(ownAddresses(u, failover.IPv6), func(p netip.Prefix) bool {
+		return u.SNAT6 == Foreign && slices.ContainsFunc(u.Native6, func(q netip.Prefix) bool { return covers(q, p) })
+	})
+	if _, ok := u.masqueraded6(); ok && len(own) > 1 {
+		out = append(out, newRule(ip6Saddr.in(own), verdict))
+	}
+	return out
 }

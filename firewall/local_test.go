@@ -154,7 +154,8 @@ func TestForeignMarksAreKept(t *testing.T) {
 }
 
 // The kernel itself removed the entries. With grace, the client of a TCP connection
-// gets a reset at its next packet; without, it would wait.
+// gets a reset at its next packet; without, it would wait. The gateway's own programs
+// that use an address of the LAN are clients as well.
 func TestGrace(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -167,17 +168,25 @@ func TestGrace(t *testing.T) {
 			loadText(t, l.net, "table inet strict {\nchain input {\ntype filter hook input priority 0;\n"+
 				"iifname \"isp*\" tcp flags & (syn | ack) == ack ct state new drop\n}\n}\n")
 			run(t, l.net, "sh", "-c", "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose")
-			c := dialTCP(t, l.client, at(p.host, 5000))
-			if _, err := askTCP(c); err != nil {
-				t.Fatal(err)
+			all := []net.Conn{dialTCP(t, l.client, at(p.host, 5000)), dialFrom(t, l.gw, p.lan, at(p.host, 5000), 0)}
+			for _, c := range all {
+				if got, err := askTCP(c); got != p.a {
+					t.Fatalf("the server saw %q, %v", got, err)
+				}
 			}
 			l.prefer("wan1", "wan0")
 			l.move(func(g *Goal) { g.Lost = [2][]Pair{{{1, 64}}, {{1, 64}}} })
 			run(t, l.gw, "conntrack", "-F")
 			inside(t, l.gw, func() error { return l.kernel.Grace([]string{"wan1", "wan1"}) })
 			inside(t, l.gw, func() error { return l.kernel.Grace([]string{"wan1"}) }) // again, for a full minute
-			if _, err := askTCP(c); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
-				t.Errorf("want a reset, got %v", err)
+			for _, c := range all {
+				before := l.counters().Resets.Packets
+				if _, err := askTCP(c); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+					t.Errorf("%s: want a reset, got %v", c.LocalAddr(), err)
+				}
+				if l.counters().Resets.Packets == before {
+					t.Errorf("%s: the reset is not ours", c.LocalAddr())
+				}
 			}
 			next := dialTCP(t, l.client, at(p.host, 5000))
 			if got, err := askTCP(next); got != p.b {
@@ -263,13 +272,19 @@ func TestSNATExcept(t *testing.T) {
 // A user's static source NAT takes precedence over ours, and its flows never leave by
 // another uplink with that address.
 func TestStaticSNAT(t *testing.T) {
+	for _, priority := range []string{"srcnat", "srcnat + 10", "srcnat + 50", "300"} {
+		t.Run(priority, func(t *testing.T) { testStaticSNAT(t, priority) })
+	}
+}
+
+func testStaticSNAT(t *testing.T, priority string) {
 	l := newLab(t)
 	l.apply()
 	l.watchWrong()
 	p := plans[0]
 	const static = "203.0.113.77"
 	l.address(l.gw, "wan0", static, 24)
-	loadText(t, l.gw, "table ip user {\nchain post {\ntype nat hook postrouting priority srcnat;\noifname \"wan0\" snat to "+static+"\n}\n}\n")
+	loadText(t, l.gw, "table ip user {\nchain post {\ntype nat hook postrouting priority "+priority+";\noifname \"wan0\" snat to "+static+"\n}\n}\n")
 	loadText(t, l.net, "add rule inet witness arriving iifname ispB ip saddr "+static+" counter name wrong\n")
 	serveUDP(t, l.net, at(p.host, 5000))
 	c := dialUDP(t, l.client, at(p.host, 5000))

@@ -34,10 +34,10 @@ func (b builder) lost() []chain {
 	return append(out, b.forward(), b.local(), b.rawOut())
 }
 
-// deadFlow answers the packets of a lost uplink's flows with a reset: the gateway's
-// own, translated ones, and those whose source does not belong on the uplink that
-// they now leave by. Packets that still leave by the uplink are for a neighbour there,
-// such as the modem, whose status page must stay reachable.
+// deadFlow answers the packets of a lost uplink's flows with a reset: translated ones,
+// the gateway's own with an address of that uplink, and those whose source does not
+// belong on the uplink that they now leave by. Packets that still leave by the uplink
+// are for a neighbour there, such as the modem, whose status page must stay reachable.
 //
 // A segment that begins a connection is never answered. Its entry may be that of an
 // older one between the same ports: before Linux 6.3 an entry stays established when
@@ -47,7 +47,9 @@ func (b builder) lost() []chain {
 // and is reset with it if it is TCP, or else deleted. Each such flow is counted once, so
 // that a deletion can follow.
 func (b builder) deadFlow(u Uplink) chain {
-	reset := func(match piece) rule { return newRule(tcp, match, count(resetsCounter), resetTCP) }
+	reset := func(match ...piece) rule {
+		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
+	}
 	c := chain{name: of("dead", u.Lane)}
 	if u.Interface != "" {
 		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns).because("to a neighbour"))
@@ -56,7 +58,14 @@ func (b builder) deadFlow(u Uplink) chain {
 	c.rules = append(c.rules,
 		newRule(notTCP, forget, count(anewCounter), returns),
 		newRule(tcp, beginning, forget, count(anewCounter), returns),
-		reset(ownPacket), reset(ctStatusSNAT), newRule(leavesVmap(endings)))
+		reset(ctStatusSNAT))
+	alone := Uplink{Addresses: u.exclusive()}
+	for _, a := range []address{ipSaddr, ip6Saddr} {
+		if own := ownAddresses(alone, a.family); len(own) > 0 {
+			c.rules = append(c.rules, reset(ownPacket, a.in(own)))
+		}
+	}
+	c.rules = append(c.rules, newRule(leavesVmap(endings)))
 	return c
 }
 
@@ -67,8 +76,9 @@ func (b builder) ends(u Uplink) chain {
 		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
 	}
 	c := chain{name: of("ends", u.Lane)}
+	c.rules = u.exceptions(returns)
 	if u.SNAT {
-		c.rules = append(u.exceptions(returns), reset(nfproto(failover.IPv4), ipsecMissing))
+		c.rules = append(c.rules, reset(nfproto(failover.IPv4), ipsecMissing))
 	}
 	p, ok := u.masqueraded6()
 	if foreign := b.nativeElsewhere(u); !ok && len(foreign) > 0 {
@@ -87,11 +97,7 @@ func (b builder) forward() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: append([]rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
-			newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
-				because("its uplink may be back in a moment"),
-			newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
-				because("its entry is gone, so it cannot continue"),
-		}, append(b.deadFlows(), b.resetOnHold())...),
+		}, append(ending(b), b.resetOnHold())...),
 	}
 }
 
@@ -101,6 +107,17 @@ func (b builder) forward() chain {
 func (b builder) resetOnHold() rule {
 	return newRule(ctMark(b.Layout.CTEstablished()).is(0), tcp, bareReset, arrivesOnHold, drop).
 		because("to a segment that left before its flow was held")
+}
+
+// ending returns the rules for what is not on an uplink's lane: flows that the kernel
+// has forgotten, and those of lost uplinks.
+func ending(b builder) []rule {
+	return append([]rule{
+		newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
+			because("its uplink may be back in a moment"),
+		newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
+			because("its entry is gone, so it cannot continue"),
+	}, b.deadFlows()...)
 }
 
 // onUplink matches packets with an uplink's lane, not a policy's.
@@ -114,7 +131,7 @@ func (b builder) local() chain {
 		name:  "local",
 		about: "The same for local sockets.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "filter - 5", filterEarlier),
-		rules: append([]rule{probe}, b.deadFlows()...),
+		rules: append([]rule{probe}, ending(b)...),
 	}
 }
 

@@ -20,9 +20,15 @@ type way struct {
 	index int // 0 where it sends them nowhere
 	// to is the destination of the route; everything, for a default route.
 	to netip.Prefix
+	// local: to is this machine's own address.
+	local bool
 }
 
 func (w way) known() bool { return w.index != 0 && w.to.IsValid() }
+
+// inner reports whether what is there can be one of ours: this machine, or a network
+// with a route of its own.
+func (w way) inner() bool { return w.local || w.known() && w.to.Bits() > 0 }
 
 // Bounds of the ways that are asked for: those that are remembered, and those that
 // are asked at all. What is beyond is unknown; a pass over the flows of a busy
@@ -107,8 +113,8 @@ func (w ways) close() {
 // plain returns the way of packets to an address.
 func (w ways) plain(to netip.Addr) way { return w.ask(question{to: to}) }
 
-// of returns the way of a flow's packets that come in by a device, those of its
-// original direction or those of the other one. sure reports whether it is the same
+// of returns the way of a flow's packets that come in by a device, or from this
+// machine for none, those of its original direction or those of the other one. sure reports whether it is the same
 // with any mark that a rule of another program matches.
 func (w ways) of(f flow, source netip.Addr, device int, to netip.Addr) (found way, sure bool) {
 	q := question{to: to, from: source, device: device}
@@ -160,9 +166,11 @@ func (q question) in(req *nl.NetlinkRequest) {
 	add := func(kind int, value []byte) { req.AddData(nl.NewRtAttr(kind, value)) }
 	number := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
 	add(unix.RTA_DST, q.to.AsSlice())
-	if q.device != 0 {
+	if q.from.IsValid() {
 		head.Src_len = uint8(q.from.BitLen())
 		add(unix.RTA_SRC, q.from.AsSlice())
+	}
+	if q.device != 0 {
 		add(unix.RTA_IIF, number(uint32(q.device)))
 	}
 	if q.mark != 0 {
@@ -195,7 +203,10 @@ const (
 // wayOf reads the message of the route that matched an address. One without a length
 // is a default route.
 func wayOf(b []byte, to netip.Addr) way {
-	if len(b) < unix.SizeofRtMsg || b[7] != unix.RTN_UNICAST {
+	switch {
+	case len(b) >= unix.SizeofRtMsg && b[7] == unix.RTN_LOCAL:
+		return way{to: netip.PrefixFrom(to, to.BitLen()), local: true}
+	case len(b) < unix.SizeofRtMsg || b[7] != unix.RTN_UNICAST:
 		return way{to: netip.PrefixFrom(to, 0).Masked()}
 	}
 	out := way{to: netip.PrefixFrom(to, int(b[1])).Masked()}

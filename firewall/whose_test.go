@@ -16,6 +16,7 @@ import (
 
 	"swerve/failover"
 	"swerve/lane"
+	"swerve/testenv/netns"
 )
 
 // trackEarly keeps conntrack active before there is a table of ours.
@@ -44,6 +45,7 @@ func (l *lab) adopt(uplinks ...lane.Lane) Adoption {
 	})
 	for i, u := range l.goal.Uplinks {
 		l.goal.Uplinks[i].Native4 = ofFamily(a.Native[u.Lane], failover.IPv4)
+		l.goal.Uplinks[i].Plain = a.Plain[u.Lane]
 		l.goal.Uplinks[i].Native6 = append(l.goal.Uplinks[i].Native6, ofFamily(a.Native[u.Lane], failover.IPv6)...)
 	}
 	return a
@@ -129,28 +131,101 @@ func TestUnansweredFlowsBeginAnew(t *testing.T) {
 	}
 }
 
-// An answer of a network that is routed by the uplink explicitly, such as the modem's,
-// does not show that the internet answers: the flow goes on, and new ones are
-// masqueraded.
-func TestNeighboursProveNothing(t *testing.T) {
-	l := newLab(t)
-	p := plans[0]
-	loadText(t, l.gw, trackEarly)
-	l.carriesLAN(failover.IPv4)
-	serveUDP(t, l.net, at(p.nextA, 5000))
-	old := dialUDP(t, l.client, at(p.nextA, 5000))
-	if got := askUDP(t, old); got != p.client {
-		t.Fatalf("the neighbour saw %s", got)
+// An answer of a network that is routed by the uplink explicitly, such as the modem's
+// or another site's, does not show that the internet answers: new flows are
+// masqueraded, but not those to that network.
+func TestNetworkBehindAnUplinkSeesTheLAN(t *testing.T) {
+	for _, f := range failover.Families {
+		for _, routed := range []bool{false, true} {
+			t.Run(fmt.Sprint(f, " routed ", routed), func(t *testing.T) {
+				l := newLab(t)
+				p := plans[f]
+				loadText(t, l.gw, trackEarly)
+				l.carriesLAN(f)
+				site := p.nextA
+				want := netip.PrefixFrom(netip.MustParseAddr(site), p.bits).Masked()
+				if routed {
+					want = [2]netip.Prefix{netip.MustParsePrefix("10.50.0.0/16"), netip.MustParsePrefix("fd50::/48")}[f]
+					site = want.Addr().Next().String()
+					l.address(l.net, "lo", site, want.Addr().BitLen())
+					run(t, l.gw, "ip", p.flag, "route", "add", want.String(), "via", p.nextA)
+				}
+				serveUDP(t, l.net, at(site, 5000))
+				serveUDP(t, l.net, at(p.host, 5000))
+				old := dialUDP(t, l.client, at(site, 5000))
+				if got := askUDP(t, old); got != p.client {
+					t.Fatalf("the site saw %s", got)
+				}
+				if a := l.adopt(1, 2); a.Flows != 1 || len(a.Native) > 0 || len(a.Plain) != 1 || !slices.Equal(a.Plain[1], []Ends{{lanOf(f), want}}) {
+					t.Errorf("adopted %+v", a)
+				}
+				l.apply()
+				for what, c := range map[string]net.Conn{"the old": old, "a new": dialUDP(t, l.client, at(site, 5000))} {
+					if got := askUDP(t, c); got != p.client {
+						t.Errorf("%s flow's source became %s", what, got)
+					}
+				}
+				if got := askUDP(t, dialUDP(t, l.client, at(p.host, 5000))); got != p.a {
+					t.Errorf("a flow to the internet left as %s", got)
+				}
+			})
+		}
 	}
-	if a := l.adopt(1, 2); a.Flows != 1 || len(a.Native) > 0 {
-		t.Errorf("adopted %+v", a)
-	}
-	l.apply()
-	if got := askUDP(t, old); got != p.client {
-		t.Errorf("the old flow's source became %s", got)
-	}
-	if got := askUDP(t, dialUDP(t, l.client, at(p.nextA, 5000))); got != p.a {
-		t.Errorf("a new flow left as %s", got)
+}
+
+// The gateway's own sockets keep the address that they are bound to: another one of
+// the uplink, or one that the uplink leads to without NAT, whether they asked or were
+// asked before the start.
+func TestOwnAddressesStay(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			p := plans[f]
+			loadText(t, l.gw, trackEarly+`
+table inet other2 { chain i { type filter hook input priority 0; ct state new accept;
+}
+}`)
+			second := netip.MustParseAddr(p.a).Next()
+			service := [2]string{"203.0.114.9", "2001:db8:50::9"}[f]
+			asked := [2]string{"203.0.114.10", "2001:db8:50::10"}[f]
+			bits := second.BitLen()
+			l.address(l.gw, "wan0", second.String(), p.bits)
+			for _, own := range []string{service, asked} {
+				l.address(l.gw, "lo", own, bits)
+				run(t, l.net, "ip", p.flag, "route", "add", own, "via", p.a)
+			}
+			l.goal.Uplinks[0].Addresses = append(l.goal.Uplinks[0].Addresses, second)
+			l.goal.Uplinks[0].SNAT6, l.goal.Uplinks[0].Native6 = Foreign, nil
+			serveUDP(t, l.net, at(p.host, 5000))
+			serveUDP(t, l.gw, at(asked, 5000))
+			from := func(ns *netns.NS, source, to string) *net.UDPConn {
+				var c *net.UDPConn
+				inside(t, ns, func() (err error) {
+					c, err = net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(source)}, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to)))
+					return err
+				})
+				t.Cleanup(func() { c.Close() })
+				return c
+			}
+			old := from(l.gw, service, at(p.host, 5000))
+			if got := askUDP(t, old); got != service {
+				t.Fatalf("before the start the server saw %s", got)
+			}
+			askUDP(t, from(l.net, p.host, at(asked, 5000)))
+			want := prefixes(service+"/"+fmt.Sprint(bits), asked+"/"+fmt.Sprint(bits))
+			if a := l.adopt(1, 2); len(a.Native) != 1 || !slices.Equal(a.Native[1], want) || len(a.Plain) > 0 {
+				t.Errorf("adopted %+v, want %v", a, want)
+			}
+			l.apply()
+			if got := askUDP(t, old); got != service {
+				t.Errorf("the old flow's source became %s", got)
+			}
+			for _, source := range []string{service, asked, second.String(), p.a} {
+				if got := askUDP(t, from(l.gw, source, at(p.host, 5000))); got != source {
+					t.Errorf("a new flow from %s left as %s", source, got)
+				}
+			}
+		})
 	}
 }
 
@@ -345,15 +420,7 @@ func TestExpectedUDPMoves(t *testing.T) {
 func TestFTPDataEndsWithItsMaster(t *testing.T) {
 	l := newLab(t)
 	p := plans[0]
-	cmd := l.gw.Command("nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(`table inet helpers {
-		ct helper ftp { type "ftp" protocol tcp; }
-		chain pre { type filter hook prerouting priority filter; tcp dport 21 ct helper set "ftp"; }
-	}`)
-	l.must(l.gw.Start(cmd))
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("the helper for FTP (nf_conntrack_ftp): %v", err)
-	}
+	l.ftpHelper()
 	l.apply()
 	l.watchWrong()
 	serveTCP(t, l.net, at(p.host, 5000))
@@ -391,6 +458,80 @@ func TestFTPDataEndsWithItsMaster(t *testing.T) {
 		if _, err := askTCP(c.(*net.TCPConn)); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
 			t.Errorf("%s ended by %v, want a reset", name, err)
 		}
+	}
+	l.noneWrong()
+	(<-accepted).Close()
+	<-served
+}
+
+// ftpHelper has the gateway's conntrack follow FTP.
+func (l *lab) ftpHelper() {
+	l.t.Helper()
+	cmd := l.gw.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(`table inet helpers {
+		ct helper ftp { type "ftp" protocol tcp; }
+		chain pre { type filter hook prerouting priority filter; tcp dport 21 ct helper set "ftp"; }
+	}`)
+	l.must(l.gw.Start(cmd))
+	if err := cmd.Wait(); err != nil {
+		l.t.Fatalf("the helper for FTP (nf_conntrack_ftp): %v", err)
+	}
+}
+
+// In FTP's active mode the server opens the data connection, to the address by which it
+// knows the client. The kernel expects it: it is its master's, stays with it on the
+// uplink where it came in, and is reset with it.
+func TestActiveFTPStaysWithItsMaster(t *testing.T) {
+	l := newLab(t)
+	p := plans[0]
+	l.ftpHelper()
+	l.apply()
+	l.watchWrong()
+	ln, err := l.net.Listen("tcp", at(p.host, 21))
+	l.must(err)
+	defer ln.Close()
+	ports, accepted, served := make(chan string, 1), make(chan net.Conn, 1), make(chan struct{})
+	go func() {
+		defer close(served)
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		accepted <- c
+		fmt.Fprint(c, "220 ready\r\n")
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			if port, ok := strings.CutPrefix(lines.Text(), "PORT "); ok {
+				ports <- port
+			}
+			fmt.Fprint(c, "200 done\r\n")
+		}
+	}()
+	serveTCP(t, l.client, at(p.client, 5000))
+	control := dialTCP(t, l.client, at(p.host, 21))
+	if got, err := heard(control); !strings.HasPrefix(got, "220") {
+		t.Fatalf("the server said %q, %v", got, err)
+	}
+	for _, line := range []string{"USER me", "PORT 192,168,1,10,19,136"} { // port 5000
+		fmt.Fprint(control, line+"\r\n")
+		if got, err := heard(control); !strings.HasPrefix(got, "200") {
+			t.Fatalf("the server said %q, %v", got, err)
+		}
+	}
+	if got := <-ports; got != "203,0,113,2,19,136" {
+		t.Fatalf("the server was told %s, want the address of the first uplink", got)
+	}
+	l.prefer("wan1", "wan0") // the data's answers follow their flow, not the routes
+	data := dialFrom(t, l.net, p.host, at(p.a, 5000), 0)
+	if got, err := askTCP(data); got != p.host {
+		t.Errorf("the client saw %q, %v; want %s", got, err, p.host)
+	}
+	l.lose()
+	if _, err := askTCP(control); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+		t.Errorf("control ended by %v, want a reset", err)
+	}
+	// What came in by an uplink is answered by it, whatever happens to it.
+	if got, err := askTCP(data); got != p.host {
+		t.Errorf("after the verdict the client saw %q, %v; want %s", got, err, p.host)
 	}
 	l.noneWrong()
 	(<-accepted).Close()

@@ -26,11 +26,15 @@ type Default struct {
 	// Encapsulates: the interface's default has a program put packets into a tunnel header,
 	// which our routes cannot, so that no gateway is learnt. Metric and Source are not set.
 	Encapsulates bool
+	// Gatewayless: the interface's default has no gateway, although the device is an
+	// Ethernet or another one with ARP, so that none is learnt. Metric and Source are
+	// not set.
+	Gatewayless bool
 }
 
 // defaultsOf lists each interface once per family, in the order of metric, family
 // and index. Defaults from which no gateway can be learnt are left out, but
-// for those that encapsulate.
+// for those that encapsulate or lack a gateway.
 func defaultsOf(s state) []Default {
 	var found []Default
 	for _, d := range s.devices {
@@ -51,6 +55,8 @@ func defaultsOf(s state) []Default {
 				})
 			} else if encapsulates(s.defaults, d, family == failover.IPv6) {
 				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Encapsulates: true})
+			} else if gatewayless(s.defaults, d, family == failover.IPv6) {
+				found = append(found, Default{Interface: d.name, Index: d.index, Family: family, Gatewayless: true})
 			}
 		}
 	}

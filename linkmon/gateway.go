@@ -166,6 +166,16 @@ func encapsulates(defaults []route, d device, ipv6 bool) bool {
 	})
 }
 
+// gatewayless reports whether a default by the device has no gateway, although the
+// device needs one.
+func gatewayless(defaults []route, d device, ipv6 bool) bool {
+	return !d.needsNoGateway() && slices.ContainsFunc(defaults, func(r route) bool {
+		return r.ipv6 == ipv6 && r.tos == 0 && slices.ContainsFunc(r.hops, func(h hop) bool {
+			return h.index == d.index && h.encap.Type == 0 && !h.gateway.IsValid()
+		})
+	})
+}
+
 // uncarried says what of the route our routes cannot have.
 func (b routeHop) uncarried(d device, ipv6 bool) string {
 	var all []string

@@ -33,6 +33,8 @@ type confinement struct {
 	Capabilities []int
 	// Families are the address families that sockets may have.
 	Families []uint32
+	// Umask is the mask of the modes of new files.
+	Umask int
 	// Calls are the numbers of the permitted system calls.
 	Calls []uint32
 }
@@ -54,6 +56,7 @@ func confine(spec string) error {
 	if err := c.enter(); err != nil {
 		return fmt.Errorf("enter %s: %w", c.Root, err)
 	}
+	unix.Umask(c.Umask)
 	if !c.Free {
 		if err := c.dropRights(); err != nil {
 			return fmt.Errorf("drop rights: %w", err)
@@ -80,12 +83,16 @@ func (c confinement) enter() error {
 	}{
 		{"none", "/", unix.MS_REC | unix.MS_PRIVATE},
 		{c.Root, c.Root, unix.MS_BIND},
-		{"/proc", filepath.Join(c.Root, "proc"), unix.MS_BIND | unix.MS_REC},
 	}
 	for _, m := range mounts {
 		if err := unix.Mount(m.from, m.to, "", m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.to, err)
 		}
+	}
+	// As ProtectProc=invisible does: the processes of other users are not shown.
+	proc := filepath.Join(c.Root, "proc")
+	if err := unix.Mount("proc", proc, "proc", 0, "hidepid=invisible"); err != nil {
+		return fmt.Errorf("mount %s: %w", proc, err)
 	}
 	for _, folder := range c.Writable {
 		path := filepath.Join(c.Root, folder)

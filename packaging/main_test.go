@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -42,19 +43,24 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// makePackages runs make to build this machine's packages into a folder.
-func makePackages(into string) error {
+// makePackages runs make to build this machine's packages into a folder; further
+// settings are assignments of make's variables.
+func makePackages(into string, further ...string) error {
 	cmd := exec.Command("make", "-C", "..", "packages", "ARCHES="+runtime.GOARCH, "DIST="+into,
 		"VERSION="+builtVersion, fmt.Sprint("EPOCH=", builtEpoch))
-	for _, v := range os.Environ() { // without those of a make that runs the tests
-		if !strings.HasPrefix(v, "MAKE") && !strings.HasPrefix(v, "MFLAGS") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
+	cmd.Args = append(cmd.Args, further...)
+	cmd.Env = plainEnviron()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("packaging: make packages: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// plainEnviron returns the environment without what a make that runs the tests adds.
+func plainEnviron() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS")
+	})
 }
 
 // built returns the path of the only package of a format.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,6 +115,11 @@ func (i *installed) confinement(change ...func(*confinement)) confinement {
 		Env:  []string{"PATH=/usr/bin", "NOTIFY_SOCKET=/run/notify", "WATCHDOG_USEC=600000"},
 		UID:  swerveUID, GID: swerveGID, Calls: systemService(i.T),
 	}
+	umask, err := strconv.ParseUint(u.last("UMask"), 8, 32)
+	if err != nil {
+		i.Fatal(err)
+	}
+	c.Umask = int(umask)
 	for _, name := range strings.Fields(u.last("AmbientCapabilities")) {
 		c.Capabilities = append(c.Capabilities, map[string]int{
 			"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_NET_RAW": unix.CAP_NET_RAW}[name])

@@ -98,6 +98,25 @@ func (g Goal) rules(f failover.Family) []Rule {
 	if f == failover.IPv4 {
 		out = append(out, g.arrivalRules()...)
 	}
+	return append(out, g.markedRules(f)...)
+}
+
+// markedRules lead what comes in by an uplink and has its lane's mark around the lanes,
+// where rules of others precede our first one: nobody but another program gives it that
+// mark, by restoring all of a conntrack mark. Ours would send it back where it came
+// from. It goes on after the rules for sources, so that the others have their turn.
+func (g Goal) markedRules(f failover.Family) (out []Rule) {
+	if len(g.pastBase(f)) == 0 {
+		return nil
+	}
+	for _, u := range g.Uplinks {
+		if !u.nameFits() || u.Strict && f == failover.IPv4 {
+			continue
+		}
+		out = append(out, rule(f, g.Layout.FirstPriority, Rule{
+			Selector: arriving(u.Interface, g.Layout.Mark(u.Lane), g.Layout.MarkMask), Goto: uint32(g.afterFrom()), Suppress: -1,
+		}))
+	}
 	return out
 }
 

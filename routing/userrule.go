@@ -201,7 +201,7 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 	r = ForeignRule{Family: f, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
 	switch h.kind {
 	case nl.FR_ACT_TO_TBL:
-		ok = r.Table != MainTable && r.Table != unix.RT_TABLE_LOCAL && r.Table != unix.RT_TABLE_DEFAULT
+		ok = r.Table != MainTable && r.Table != unix.RT_TABLE_DEFAULT
 	case nl.FR_ACT_NOP:
 	default:
 		ok, r.Table = true, 0
@@ -374,6 +374,8 @@ const baseRank = 4
 // they were added.
 func (r Rule) rank() int {
 	switch {
+	case r.Table == unix.RT_TABLE_LOCAL:
+		return -1
 	case r.Goto != 0 && r.Goto-r.Priority <= uint32(lane.DefaultPolicy): // to the lanes, not past them
 		return 1
 	case r.Goto != 0:

@@ -147,3 +147,60 @@ func TestRulesOfOthersComeWithoutAGap(t *testing.T) {
 		}
 	}
 }
+
+// Where somebody has moved the rule for the table local behind ours, what is for this
+// machine still comes first, while ours are added and after; and ours goes with it.
+func TestRuleForLocalAfterOurs(t *testing.T) {
+	l := newLab(t)
+	l.apply(Desired(l.goal)) // with the rule in its place
+	for _, f := range []string{"-4", "-6"} {
+		l.sh("ip " + f + " rule add lookup local pref 32765; ip " + f + " rule del pref 0")
+	}
+	local := func(when string) {
+		t.Helper()
+		for _, question := range []string{"-4 route get 203.0.113.2", "-4 route get 203.0.113.2 mark 0x02000000", "-6 route get 2001:db8:1::2"} {
+			if out := l.sh("ip " + question); !strings.HasPrefix(out, "local ") {
+				t.Errorf("%s, %s: %s", when, question, out)
+			}
+		}
+	}
+	l.foreignRules()
+	l.apply(Desired(l.goal))
+	local("while a daemon runs")
+	Teardown(l.kernel)
+	l.apply(Desired(l.goal))
+	local("at a start")
+	for _, f := range []string{"-4", "-6"} {
+		l.sh("ip " + f + " rule add lookup local pref 0; ip " + f + " rule del lookup local pref 32765")
+	}
+	l.foreignRules()
+	l.apply(Desired(l.goal))
+	local("back in its place")
+	if out := l.sh("ip -4 rule; ip -6 rule"); strings.Contains(out, "lookup local proto 83") {
+		t.Errorf("what stays:\n%s", out)
+	}
+}
+
+// What comes in by an uplink with that uplink's mark, which another program restored
+// from a whole conntrack mark, goes where rules of others and main lead it, and not
+// back.
+func TestMarksRestoredByOthers(t *testing.T) {
+	l := newLab(t)
+	l.sh(`echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+		echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/wan0/rp_filter
+		ip -4 route add 192.168.10.0/24 dev wan1; ip -6 route add fd00:10::/64 dev wan1
+		ip -4 route add default via 198.51.100.1 dev wan1 table 100; ip -6 route add default via 2001:db8:2::1 dev wan1 table 100
+		ip -4 rule add pref 15000 lookup main suppress_prefixlength 0; ip -6 rule add pref 15000 lookup main suppress_prefixlength 0
+		ip -4 rule add pref 15001 not fwmark 0xca6c lookup 100; ip -6 rule add pref 15001 not fwmark 0xca6c lookup 100`)
+	l.foreignRules()
+	l.apply(Desired(l.goal))
+	for _, question := range []string{"-4 route get 192.168.10.7 from 192.0.2.7 iif wan0 mark 0x01c00000", "-6 route get fd00:10::7 from 2001:db8:ffff::7 iif wan0 mark 0x01c00000"} {
+		if out := l.sh("ip " + question); !strings.Contains(out, "dev wan1") {
+			t.Errorf("%s: %s", question, out)
+		}
+	}
+	// A flow's own packets, from another device, still follow their lane.
+	if out := l.sh("ip -4 route get 192.0.2.7 mark 0x01000000"); !strings.Contains(out, "dev wan0 table 5301") {
+		t.Errorf("of its lane: %s", out)
+	}
+}

@@ -157,7 +157,7 @@ var (
 // keys are what the keys of a stack do.
 func (s *stack) keys(c *canvas) []action {
 	return []action{
-		{bind(c.up+c.down, "scroll"), c.up + c.down + " pgup pgdn g G", "scroll the section marked " + c.scroll + "; G: its end"},
+		{bind(c.up+c.down, "scroll"), c.up + c.down + " pgup pgdn g G", "scroll the section marked " + c.scroll + "; g, G: its ends"},
 		{nextKey, "tab shift+tab", "mark the next section, the previous one"},
 	}
 }

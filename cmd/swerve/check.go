@@ -46,7 +46,7 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 				uplinks[i].Modem = daemon.IsModem(u.Interface)
 			}
 			own, _ := daemon.OwnAddresses() // likewise
-			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Native(cfg)); err != nil {
+			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Found(cfg)); err != nil {
 				return err
 			}
 			return write(cmd.OutOrStdout(), missingText(daemon.MissingInterfaces(uplinks)))

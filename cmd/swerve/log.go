@@ -3,16 +3,29 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
 
 	"swerve/config"
+	"swerve/daemon"
 )
 
-// newLogger makes the daemon's log on standard error. Format auto means the
-// journal's format where standard error is the journal, and text elsewhere.
+// newLogQueue returns the queue of the daemon's log, and the log: entries with fields
+// where standard error is the journal, lines on standard error elsewhere.
+func newLogQueue(stderr io.Writer, c config.Log) (*daemon.LogQueue, *slog.Logger) {
+	if sink := dialJournal(c, stderr, journalSocket); sink != nil {
+		queue := daemon.NewLogQueue(sink)
+		return queue, slog.New(newEntryHandler(queue, &slog.HandlerOptions{Level: levelOf(c.Level)}))
+	}
+	queue := daemon.NewLogQueue(stderr)
+	return queue, newLogger(queue, c)
+}
+
+// newLogger makes a log of lines. Format auto means the journal's format, with
+// priorities, where standard error may be the journal, and text elsewhere.
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: levelOf(c.Level)}
 	format := c.Format
@@ -56,7 +69,13 @@ type journalWriter struct {
 
 func newJournalHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 	out := &journalWriter{w: w}
-	text := slog.NewTextHandler(&out.line, &slog.HandlerOptions{
+	text := slog.NewTextHandler(&out.line, withoutTime(options))
+	return &journalHandler{text: text, out: out}
+}
+
+// withoutTime returns options for lines without their time and level.
+func withoutTime(options *slog.HandlerOptions) *slog.HandlerOptions {
+	return &slog.HandlerOptions{
 		Level: options.Level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
@@ -64,8 +83,7 @@ func newJournalHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 			}
 			return a
 		},
-	})
-	return &journalHandler{text: text, out: out}
+	}
 }
 
 // Enabled implements slog.Handler.
@@ -96,15 +114,18 @@ func (h *journalHandler) WithGroup(name string) slog.Handler {
 	return &journalHandler{text: h.text.WithGroup(name), out: h.out}
 }
 
-// priority is a level as syslog(3) numbers it.
-func priority(level slog.Level) string {
+// priority is a level as sd-daemon(3) puts it in front of a line.
+func priority(level slog.Level) string { return fmt.Sprintf("<%d>", severity(level)) }
+
+// severity is a level as syslog(3) numbers it.
+func severity(level slog.Level) int {
 	switch {
 	case level >= slog.LevelError:
-		return "<3>"
+		return 3
 	case level >= slog.LevelWarn:
-		return "<4>"
+		return 4
 	case level >= slog.LevelInfo:
-		return "<6>"
+		return 6
 	}
-	return "<7>"
+	return 7
 }

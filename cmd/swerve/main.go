@@ -38,8 +38,10 @@ func commands() []*cobra.Command {
 		eventsCmd(),
 		tuiCmd(),
 		reloadCmd(),
+		doctorCmd(),
 		teardownCmd(),
 		versionCmd(),
+		manCmd(),
 	}
 }
 

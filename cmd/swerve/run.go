@@ -41,9 +41,8 @@ target answers through it, in the order of their metrics.`,
 			}
 			// Nobody who stops reading the log, or closes it, may end or delay failover.
 			signal.Ignore(syscall.SIGPIPE)
-			options.LogQueue = daemon.NewLogQueue(cmd.ErrOrStderr())
+			options.LogQueue, options.Log = newLogQueue(cmd.ErrOrStderr(), cfg.Log)
 			defer options.LogQueue.Close()
-			options.Log = newLogger(options.LogQueue, cfg.Log)
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, syscall.SIGHUP)
 			defer signal.Stop(hangups)

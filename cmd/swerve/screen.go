@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"swerve/control"
@@ -40,29 +42,49 @@ func (b *screen) head() {
 	if config == "" {
 		config = "no config file"
 	}
-	about := fmt.Sprintf("swerve %s, pid %d, running for %s, %s (generation %d)",
-		s.Software, s.Daemon.PID, say.AgeAt(s.Now, s.Daemon.Since), config, s.Daemon.Generation)
-	b.line(wrap("", say.Clean(about), 2))
+	about := say.Clean(fmt.Sprintf("swerve %s, pid %d, running for %s", s.Software, s.Daemon.PID, say.AgeAt(s.Now, s.Daemon.Since)))
+	file := say.Clean(fmt.Sprintf("%s (generation %d)", config, s.Daemon.Generation))
+	if whole := about + ", " + file; columns(whole) <= screenWidth {
+		b.line(whole)
+	} else {
+		b.line(wrap("", about, 2))
+		b.line(wrap("", file, 2))
+	}
 	if s.Daemon.ConfigPending {
 		b.line(say.Unconfirmed)
 	}
 }
 
+// problemCount counts what is wrong, and apart from that the notes, which are not.
 func problemCount(problems []control.Problem) string {
-	switch len(problems) {
-	case 0:
-		return ""
-	case 1:
-		return ": 1 problem"
+	notes := 0
+	for _, p := range problems {
+		if p.Severity == control.Info {
+			notes++
+		}
 	}
-	return fmt.Sprintf(": %d problems", len(problems))
+	var parts []string
+	if n := len(problems) - notes; n > 0 {
+		parts = append(parts, say.Several(n, "problem", "problems"))
+	}
+	if notes > 0 {
+		parts = append(parts, say.Several(notes, "note", "notes"))
+	}
+	if parts == nil {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
 }
 
 func (b *screen) problems() {
 	if len(b.status.Problems) == 0 {
 		return
 	}
-	b.title("PROBLEMS")
+	title := "NOTES"
+	if slices.ContainsFunc(b.status.Problems, func(p control.Problem) bool { return p.Severity != control.Info }) {
+		title = "PROBLEMS"
+	}
+	b.title(title)
 	for _, p := range b.status.Problems {
 		severity := say.Clean(string(p.Severity))
 		lines := wrap(fmt.Sprintf("  %-8s  ", severity), say.Clean(say.Problem(b.status.Now, p)), 12)
@@ -137,7 +159,11 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 		text, rest = strings.TrimSuffix(text, gateway), gateway
 	}
 	b.line(strings.Replace(text, state, b.paint.as(stateColour(s.State), state), 1))
-	for _, more := range []string{rest, say.Clean(s.Reason)} {
+	patience := ""
+	if s.PatienceLearnt {
+		patience = fmt.Sprintf("sessions are moved after %.0f ms of silence, learnt from stalls", s.PatienceMS)
+	}
+	for _, more := range []string{rest, say.Clean(s.Reason), patience} {
 		if more != "" {
 			b.line(wrap(strings.Repeat(" ", rowIndent), more, rowIndent))
 		}
@@ -147,9 +173,20 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 func (b *screen) policies() {
 	b.title("POLICIES")
 	for _, p := range b.status.Policies {
-		text := fmt.Sprintf("IPv4 by %s, IPv6 by %s", say.Carriers(p.IPv4), say.Carriers(p.IPv6))
+		var parts []string
+		for _, f := range failover.Families {
+			if b.offered(f) {
+				parts = append(parts, say.Family(f.String())+" by "+say.Carriers(p.Family(f)))
+			}
+		}
+		text := cmp.Or(strings.Join(parts, ", "), say.Carriers(nil))
 		b.line(wrap("  "+say.Clean(p.Name)+": ", say.Clean(text), 4))
 	}
+}
+
+// offered reports whether any uplink has the family.
+func (b *screen) offered(f failover.Family) bool {
+	return slices.ContainsFunc(b.status.Uplinks, func(u control.Uplink) bool { return u.Family(f).State != control.Absent })
 }
 
 func (b *screen) lastSwitch() {

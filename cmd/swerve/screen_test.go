@@ -78,6 +78,27 @@ func TestStatusScreen(t *testing.T) {
 	}
 }
 
+// What needs nobody's attention is a note, a family that is not offered is not said to
+// go by nothing, and a learnt patience is shown.
+func TestStatusScreenOfAQuietMachine(t *testing.T) {
+	s := quietStatus()
+	for i := range s.Uplinks {
+		s.Uplinks[i].IPv6 = control.FamilyStatus{State: control.Absent}
+	}
+	s.Policies[0].IPv6 = nil
+	s.Uplinks[0].IPv4.PatienceMS, s.Uplinks[0].IPv4.PatienceLearnt = 1000, true
+	s.Problems = []control.Problem{{Code: "one-uplink", Severity: control.Info, Object: "uplinks", Text: "a note"}}
+	text := statusScreen(s, false)
+	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1000 ms of silence, learnt from stalls\n"} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("%q is not there once in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "nothing") {
+		t.Errorf("IPv6 is said to go by nothing in\n%s", text)
+	}
+}
+
 // Colours change nothing but the colour.
 func TestStatusScreenInColour(t *testing.T) {
 	s := busyStatus()
@@ -85,7 +106,7 @@ func TestStatusScreenInColour(t *testing.T) {
 	if got := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(coloured, ""); got != statusScreen(s, false) {
 		t.Errorf("without its colours:\n%s", got)
 	}
-	for _, want := range []string{"\x1b[33mwarning\x1b[0m: 2 problems", "\x1b[32mup\x1b[0m", "\x1b[31mdown\x1b[0m", "\x1b[33mdegraded\x1b[0m"} {
+	for _, want := range []string{"\x1b[33mwarning\x1b[0m: 1 problem, 1 note", "\x1b[32mup\x1b[0m", "\x1b[31mdown\x1b[0m", "\x1b[33mdegraded\x1b[0m"} {
 		if !strings.Contains(coloured, want) {
 			t.Errorf("%q is missing in\n%s", want, coloured)
 		}

@@ -2,6 +2,7 @@ package say
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"swerve/control"
@@ -73,10 +74,26 @@ func Problem(now control.Time, p control.Problem) string {
 	if p.Object != "" && !strings.Contains(text, p.Object) {
 		text = p.Object + ": " + text
 	}
-	if !p.Since.IsZero() {
+	switch {
+	case p.Since.IsZero():
+	case saysHowLong.MatchString(text): // two spans beside each other would confuse
+		text += " (since " + Moment(now, p.Since) + ")"
+	default:
 		text += " (for " + AgeAt(now, p.Since) + ")"
 	}
 	return text
+}
+
+// saysHowLong matches a text with a span of its own, such as "0 of 3 targets answer
+// for 503ms".
+var saysHowLong = regexp.MustCompile(`\b(for|over) [\d.]+(ms|s|m|h)\b`)
+
+// Several is a number with what it counts, in the singular for 1.
+func Several(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // Unconfirmed warns of a configuration that is [control.Daemon.ConfigPending].

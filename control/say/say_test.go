@@ -112,6 +112,8 @@ func TestProblem(t *testing.T) {
 		want string
 	}{
 		{control.Problem{Text: "lte is down", Object: "lte", Since: before(time.Minute)}, "lte is down (for 1m0s)"},
+		{control.Problem{Text: "lte is down in ipv4: 0 of 3 targets answer for 503ms", Since: before(time.Minute)},
+			"lte is down in ipv4: 0 of 3 targets answer for 503ms (since " + Moment(noon, before(time.Minute)) + ")"},
 		{control.Problem{Text: "only root may use it", Object: "/run/s"}, "/run/s: only root may use it"},
 		{control.Problem{Text: "broken"}, "broken"},
 	} {

@@ -23,8 +23,11 @@ type Packets struct {
 	held string // empty: there is no table
 	// Refuse, if set, is the error of each change.
 	Refuse error
+	// Untracked: the machine has tracked no connections.
+	Untracked bool
 	// Native is what an adoption finds, by uplink.
 	Native map[lane.Lane][]netip.Prefix
+	Plain  map[lane.Lane][]firewall.Ends
 	// Unadopted, if set, is the error of adopting flows.
 	Unadopted error
 }
@@ -72,12 +75,18 @@ func (p *Packets) Hold(lapsed string, others []string, wait time.Duration) error
 	return p.Journal.Note("hold %s off %s for %v", lapsed, strings.Join(others, " "), wait)
 }
 
+// Blind reports what is set.
+func (p *Packets) Blind() (bool, error) { return p.Untracked, nil }
+
+// Watch records the call.
+func (p *Packets) Watch() error { return p.Journal.Note("watch flows") }
+
 // AdoptFlows records the call.
 func (p *Packets) AdoptFlows(firewall.Goal, ...lane.Lane) (firewall.Adoption, error) {
 	if p.Unadopted != nil {
 		return firewall.Adoption{}, p.Unadopted
 	}
-	return firewall.Adoption{Native: p.Native}, p.Journal.Note("adopt flows")
+	return firewall.Adoption{Native: p.Native, Plain: p.Plain}, p.Journal.Note("adopt flows")
 }
 
 // Flush deletes the table, as another program would.

@@ -24,6 +24,16 @@ type machine struct {
 	halves bool
 	// others: main has defaults of others than the uplinks.
 	others bool
+	// kinds are what else is on the machine; see kinds.
+	kinds []string
+	// shares are the weights of the uplinks in main's one route by both; zero where each
+	// has its own.
+	shares [2]int
+	// lan is the script for the LAN's host.
+	lan []string
+	// flows are those beside the usual ones; services are what answers them.
+	flows    []request
+	services []service
 }
 
 // ends are the devices of the gateway, and what the network behind each is.
@@ -39,8 +49,10 @@ var destinations = []string{
 	"2001:db8:ffff::10", "2001:db8:ffff::11", "2001:db8:ffff::12", "2001:db8:ffff:8000::14",
 }
 
+// The LAN's networks, and those of the guests beside it.
 const (
-	lan4, lan6 = "192.168.10.0/24", "fd00:10::/64"
+	lan4, lan6     = "192.168.10.0/24", "fd00:10::/64"
+	guest4, guest6 = "192.168.20.0/24", "fd00:20::/64"
 )
 
 // maker makes one machine of a seed.
@@ -51,11 +63,13 @@ type maker struct {
 
 func newMachine(seed uint64) machine {
 	m := maker{Rand: rand.New(rand.NewPCG(seed, 83)), machine: machine{seed: seed}}
+	m.choose()
 	m.devices()
 	m.defaults()
 	m.tunnel()
 	m.translation()
 	m.details()
+	m.more()
 	return m.machine
 }
 
@@ -71,8 +85,17 @@ func (m *maker) do(format string, args ...any) {
 
 func (m *maker) devices() {
 	for i, e := range ends {
-		m.do("ip link set %s up; ip addr add %s.2/24 dev %s; ip -6 addr add %s:2/64 dev %s", e.dev, e.v4, e.dev, e.v6, e.dev)
-		w := []string{fmt.Sprintf("ip link set %s up; ip addr add %s.1/24 dev %s; ip -6 addr add %s:1/64 dev %s", e.dev, e.v4, e.dev, e.v6, e.dev)}
+		m.do("ip link set %s up; ip addr add %s.2/24 dev %s", e.dev, e.v4, e.dev)
+		w := []string{fmt.Sprintf("ip link set %s up; ip addr add %s.1/24 dev %s", e.dev, e.v4, e.dev)}
+		switch {
+		case m.delegates(i):
+			m.do("ip -6 addr add fe80::2/64 dev %s; ip -6 addr add %s50::1/64 dev lan0", e.dev, e.v6)
+			m.lan = append(m.lan, fmt.Sprintf("ip -6 addr add %s50::9/64 dev eth0", e.v6))
+			w = append(w, fmt.Sprintf("ip -6 addr add fe80::1/64 dev %s; ip -6 route add %s50::/60 via fe80::2 dev %s", e.dev, e.v6, e.dev))
+		default:
+			m.do("ip -6 addr add %s:2/64 dev %s", e.v6, e.dev)
+			w = append(w, fmt.Sprintf("ip -6 addr add %s:1/64 dev %s", e.v6, e.dev))
+		}
 		for _, d := range destinations {
 			w = append(w, "ip addr add "+d+" dev lo")
 		}
@@ -82,9 +105,22 @@ func (m *maker) devices() {
 		}
 	}
 	m.do("ip addr add 192.168.10.1/24 dev lan0; ip -6 addr add fd00:10::1/64 dev lan0; ip link set lan0 up")
+	m.do("ip addr add 192.168.20.1/24 dev lan1; ip -6 addr add fd00:20::1/64 dev lan1; ip link set lan1 up")
 	if m.chance(30) {
 		m.do("ip addr add 172.20.0.1/32 dev lo; ip -6 addr add fd00:99::1/128 dev lo")
 	}
+}
+
+// via is the way by one of the ends.
+func (m *maker) via(f, i int) string {
+	e := ends[i]
+	switch {
+	case f == 4:
+		return fmt.Sprintf("via %s.1 dev %s onlink", e.v4, e.dev)
+	case m.delegates(i):
+		return "via fe80::1 dev " + e.dev + " onlink"
+	}
+	return fmt.Sprintf("via %s:1 dev %s onlink", e.v6, e.dev)
 }
 
 // defaults are those of the uplinks, in both families in the same order.
@@ -95,14 +131,18 @@ func (m *maker) defaults() {
 	}
 	first := m.pick("0", "1", "50", "100", "700", "1024")
 	second := m.pick("1025", "2000", "20000", "60000")
+	if m.has("multipath") {
+		m.multipath(first)
+		return
+	}
 	for i, metric := range []string{first, second} {
-		e := ends[m.order[i]]
-		via4, via6 := fmt.Sprintf("via %s.1 dev %s", e.v4, e.dev), fmt.Sprintf("via %s:1 dev %s", e.v6, e.dev)
+		n := m.order[i]
+		via4 := m.via(4, n)
 		if m.chance(15) {
-			via4 += fmt.Sprintf(" src %s.2", e.v4)
+			via4 += fmt.Sprintf(" src %s.2", ends[n].v4)
 		}
 		m.do("ip -4 route add default %s metric %s proto %s", via4, metric, m.pick("dhcp", "static", "boot"))
-		m.do("ip -6 route add default %s metric %s proto %s", via6, metric, m.pick("ra", "static", "boot"))
+		m.do("ip -6 route add default %s metric %s proto %s", m.via(6, n), metric, m.pick("ra", "static", "boot"))
 	}
 }
 
@@ -138,11 +178,24 @@ func (m *maker) tunnel() {
 // translation is the NAT of others. The networks behind know the way back to the LAN
 // only where nothing is translated.
 func (m *maker) translation() {
-	m.do("nft add table inet nat; nft add chain inet nat post '{ type nat hook postrouting priority srcnat; }'")
+	if m.has("no-nat") { // but the kernel tracks its flows
+		m.do("nft add table inet stateful; nft add chain inet stateful forward '{ type filter hook forward priority filter; }'")
+		m.do("nft add rule inet stateful forward ct state established,related accept")
+	} else {
+		m.do("nft add table inet nat; nft add chain inet nat post '{ type nat hook postrouting priority srcnat; }'")
+	}
 	for i, e := range ends {
 		switch {
-		case i == 2 && m.chance(40): // routed both ways
-			m.ways[i] = append(m.ways[i], fmt.Sprintf("ip route add %s via %s.2; ip -6 route add %s via %s:2", lan4, e.v4, lan6, e.v6))
+		case m.has("no-nat") || i == 2 && m.chance(40): // routed both ways
+			back := fmt.Sprintf("via %s:2", e.v6)
+			if m.delegates(i) {
+				back = "via fe80::2 dev " + e.dev
+			}
+			for _, n := range [][2]string{{lan4, lan6}, {guest4, guest6}} {
+				m.ways[i] = append(m.ways[i], fmt.Sprintf("ip route add %s via %s.2; ip -6 route add %s %s", n[0], e.v4, n[1], back))
+			}
+		case m.delegates(i): // IPv6 is not translated
+			m.do("nft add rule inet nat post oifname %s meta nfproto ipv4 masquerade", e.dev)
 		case m.chance(15):
 			m.do("ip addr replace %s.8/24 dev %s; nft add rule inet nat post oifname %s meta nfproto ipv4 snat ip to %s.8", e.v4, e.dev, e.dev, e.v4)
 			m.do("nft add rule inet nat post oifname %s meta nfproto ipv6 masquerade", e.dev)
@@ -155,7 +208,7 @@ func (m *maker) translation() {
 // details are routes, rules and marks.
 func (m *maker) details() {
 	way := func() string { e := ends[m.IntN(3)]; return fmt.Sprintf("via %s.1 dev %s", e.v4, e.dev) }
-	m.narrow = m.narrow || m.chance(50)
+	m.narrow = m.narrow || m.chance(50) && !m.has("no-nat")
 	free := []string{"100", "200", "300", "5000", "5290", "5300", "5301", "5364", "10000", "32000", "32764", "32765"}
 	m.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] })
 	pref := func() string {
@@ -181,7 +234,7 @@ func (m *maker) details() {
 	if m.chance(15) {
 		m.do("ip -4 route add default %s table 103; ip -4 rule add iif lan0 lookup 103 pref %s", way(), pref())
 	}
-	if m.chance(25) { // without a default, inverted, by user, protocol or port, in steps
+	if m.chance(25) && !m.has("no-nat") { // without a default, inverted, by user, protocol or port, in steps
 		m.do("ip -4 route add 192.0.2.8/29 %s table 105; ip -4 rule add %s lookup 105 pref %s", way(),
 			m.pick("from all", "not fwmark 0xca6c", "uidrange 0-99", "ipproto udp", "ipproto tcp dport 7000", "to 192.0.2.8/29"), pref())
 	}
@@ -189,7 +242,7 @@ func (m *maker) details() {
 		m.do("ip -4 route add default %s table 106; ip -4 rule add to 192.0.2.140 goto 32700 pref %s", way(), m.pick("250", "5305", "20000"))
 		m.do("ip -4 rule add lookup 106 to 192.0.2.128/25 pref 32700")
 	}
-	if m.chance(25) {
+	if m.chance(25) && !m.has("no-nat") {
 		m.do("ip -4 route add default %s table 102; ip -4 rule add fwmark 0x1/0xff lookup 102 pref %s", way(), pref())
 		m.do("nft add table inet marks; nft add chain inet marks pre '{ type filter hook prerouting priority mangle; }'")
 		m.do("nft add chain inet marks out '{ type route hook output priority mangle; }'")
@@ -205,8 +258,7 @@ func (m *maker) details() {
 		}
 	}
 	if m.chance(25) {
-		e := ends[m.IntN(3)]
-		m.do("ip -6 route add default via %s:1 dev %s table 104; ip -6 rule add %s lookup 104 pref %s", e.v6, e.dev,
+		m.do("ip -6 route add default %s table 104; ip -6 rule add %s lookup 104 pref %s", m.via(6, m.IntN(3)),
 			m.pick("from fd00:10::/64", "to 2001:db8:ffff::11", "iif lan0"), pref())
 	}
 	// Without a configuration a default is an uplink's, unless its device is a tunnel,
@@ -220,10 +272,10 @@ func (m *maker) details() {
 // String is the machine as a script for a person.
 func (m machine) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "machine %d, uplinks %s, %s, auto %v; in the gateway:\n  %s\n", m.seed, ends[m.order[0]].dev, ends[m.order[1]].dev, m.auto,
-		strings.Join(m.gateway, "\n  "))
+	fmt.Fprintf(&b, "machine %d, %s; uplinks %s, %s, auto %v; in the gateway:\n  %s\n", m.seed, strings.Join(m.kinds, " "),
+		ends[m.order[0]].dev, ends[m.order[1]].dev, m.auto, strings.Join(m.gateway, "\n  "))
 	for i, w := range m.ways {
-		fmt.Fprintf(&b, "behind %s:\n  %s\n", ends[i].dev, strings.Join(w[len(destinations)+1:], "\n  "))
+		fmt.Fprintf(&b, "behind %s:\n  %s\n", ends[i].dev, strings.Join(w, "\n  "))
 	}
 	return b.String()
 }

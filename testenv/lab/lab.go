@@ -96,6 +96,7 @@ type Lab struct {
 	daemons  []*Daemon
 	clients  []*control.Client // of the daemons' sockets
 	closed   bool
+	carrying bool // see Carry
 	shutdown sync.Once
 }
 

@@ -1,12 +1,14 @@
 package netns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +32,25 @@ func (ns *NS) ListenPacket(network, address string) (c net.PacketConn, err error
 	return c, err
 }
 
+// ListenTransparent listens for TCP inside the namespace, for a proxy also for what is
+// sent to addresses of others (IP_TRANSPARENT).
+func (ns *NS) ListenTransparent(address string, proxy bool) (l net.Listener, err error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var refused error
+		err := raw.Control(func(fd uintptr) {
+			if proxy {
+				refused = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1))
+			}
+		})
+		return cmp.Or(err, refused)
+	}}
+	err = ns.Do(func() error {
+		l, err = config.Listen(context.Background(), "tcp", address)
+		return err
+	})
+	return l, err
+}
+
 // The source ports of dials, used in turn. The kernel chooses at random: among a few
 // hundred flows a port is soon reused, and a router then takes the new flow for the
 // old one that it still remembers.
@@ -44,13 +65,53 @@ func (ns *NS) freshPort() int {
 	return firstPort + int(ns.ports.Add(1)-1)%(lastPort-firstPort+1)
 }
 
+// Origin is what a dialled socket is bound to, and its packets' mark. The zero value
+// leaves both to the kernel.
+type Origin struct {
+	Addr netip.Addr
+	Mark int
+}
+
+// bind returns the address to bind to for a port; unspecified is that of the family
+// for none.
+func (o Origin) bind(unspecified netip.Addr, port int) netip.AddrPort {
+	if o.Addr.IsValid() {
+		unspecified = o.Addr
+	}
+	return netip.AddrPortFrom(unspecified, uint16(port))
+}
+
+// prepare sets the socket's mark.
+func (o Origin) prepare(fd int) error {
+	if o.Mark == 0 {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, o.Mark))
+}
+
 // DialUDP opens a connected UDP socket inside the namespace. Its source port was
 // not used by the last 50,000 dials.
 func (ns *NS) DialUDP(to netip.AddrPort) (c *net.UDPConn, err error) {
+	return ns.DialUDPFrom(Origin{}, to)
+}
+
+// DialUDPFrom is DialUDP with an origin.
+func (ns *NS) DialUDPFrom(o Origin, to netip.AddrPort) (c *net.UDPConn, err error) {
 	err = ns.Do(func() error {
 		for range portTries {
-			local := &net.UDPAddr{Port: ns.freshPort()}
-			if c, err = net.DialUDP("udp", local, net.UDPAddrFromAddrPort(to)); !errors.Is(err, unix.EADDRINUSE) {
+			d := net.Dialer{
+				LocalAddr: &net.UDPAddr{IP: o.Addr.AsSlice(), Port: ns.freshPort()},
+				Control: func(_, _ string, raw syscall.RawConn) error {
+					var refused error
+					err := raw.Control(func(fd uintptr) { refused = o.prepare(int(fd)) })
+					return cmp.Or(err, refused)
+				},
+			}
+			var dialled net.Conn
+			if dialled, err = d.Dial("udp", to.String()); err == nil {
+				c = dialled.(*net.UDPConn)
+			}
+			if !errors.Is(err, unix.EADDRINUSE) {
 				return err
 			}
 		}
@@ -64,15 +125,20 @@ func (ns *NS) DialUDP(to netip.AddrPort) (c *net.UDPConn, err error) {
 // awaited here, so many dials, also to servers that never answer, can be in progress.
 // ctx bounds it.
 func (ns *NS) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	c, err := ns.dialTCP(ctx, to)
+	return ns.DialTCPFrom(ctx, Origin{}, to)
+}
+
+// DialTCPFrom is DialTCP with an origin.
+func (ns *NS) DialTCPFrom(ctx context.Context, o Origin, to netip.AddrPort) (*net.TCPConn, error) {
+	c, err := ns.dialTCP(ctx, o, to)
 	if err != nil {
 		return nil, fmt.Errorf("netns: dial tcp %s: %w", to, err)
 	}
 	return c, nil
 }
 
-func (ns *NS) dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	f, err := ns.streamSocket(to)
+func (ns *NS) dialTCP(ctx context.Context, o Origin, to netip.AddrPort) (*net.TCPConn, error) {
+	f, err := ns.streamSocket(o, to)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +155,7 @@ func (ns *NS) dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, err
 
 // streamSocket opens a non-blocking TCP socket inside the namespace. os.NewFile
 // registers it with the runtime's poller.
-func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
+func (ns *NS) streamSocket(o Origin, to netip.AddrPort) (f *os.File, err error) {
 	family := unix.AF_INET6
 	if to.Addr().Is4() {
 		family = unix.AF_INET
@@ -99,7 +165,11 @@ func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
 		if err != nil {
 			return os.NewSyscallError("socket", err)
 		}
-		if err := ns.bindFresh(fd, family); err != nil {
+		if err := o.prepare(fd); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		if err := ns.bindFresh(fd, family, o); err != nil {
 			unix.Close(fd)
 			return os.NewSyscallError("bind", err)
 		}
@@ -109,13 +179,13 @@ func (ns *NS) streamSocket(to netip.AddrPort) (f *os.File, err error) {
 	return f, err
 }
 
-func (ns *NS) bindFresh(fd, family int) (err error) {
+func (ns *NS) bindFresh(fd, family int, o Origin) (err error) {
 	for range portTries {
 		wildcard := netip.IPv6Unspecified()
 		if family == unix.AF_INET {
 			wildcard = netip.IPv4Unspecified()
 		}
-		local := sockaddr(netip.AddrPortFrom(wildcard, uint16(ns.freshPort())))
+		local := sockaddr(o.bind(wildcard, ns.freshPort()))
 		if err = unix.Bind(fd, local); err != unix.EADDRINUSE {
 			return err
 		}

@@ -164,12 +164,12 @@ func (g *gateway) fill(r ramp, download bool, length time.Duration, families ...
 }
 
 // notKeptAway checks that a ramp has not kept new flows away for long, and returns how
-// often fiber was suspected, and for how long it was shunned.
-func (g *gateway) notKeptAway(r ramp, since time.Time, families []failover.Family) (suspicions int, total time.Duration) {
+// often fiber was suspected since the start, and for how long it was shunned.
+func (g *gateway) notKeptAway(r ramp, since time.Time, families []failover.Family) (suspicions uint64, total time.Duration) {
 	g.Helper()
 	for _, f := range families {
-		shunned, n := g.shunned(fiber, f, since)
-		suspicions += n
+		shunned := g.shunned(fiber, f, since)
+		suspicions += g.Status().Uplinks[fiber].Family(f).Suspicions
 		if shunned > mostShunned {
 			g.Errorf("%v: %s of fiber was shunned for %v, want %v at most", r, f, shunned, mostShunned)
 		}
@@ -209,9 +209,8 @@ func (q *depths) String() string {
 		inTime(q.deepest), inTime(q.sum/max(1, q.samples)), inTime(q.growth))
 }
 
-// shunned returns for how long an uplink was shunned since an instant, and how often it was
-// suspected.
-func (g *gateway) shunned(uplink int, f failover.Family, since time.Time) (total time.Duration, suspicions int) {
+// shunned returns for how long an uplink was shunned since an instant.
+func (g *gateway) shunned(uplink int, f failover.Family, since time.Time) (total time.Duration) {
 	g.Helper()
 	var begun time.Time
 	for _, e := range g.Events() {
@@ -224,11 +223,9 @@ func (g *gateway) shunned(uplink int, f failover.Family, since time.Time) (total
 			begun = e.Time.Time
 		case d.From == control.Shunned:
 			total += e.Time.Sub(begun)
-		case d.To == control.Suspect:
-			suspicions++
 		}
 	}
-	return total, suspicions
+	return total
 }
 
 // heldOn checks that nothing went down so far, and no session was moved, reset or closed.

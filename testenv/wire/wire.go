@@ -155,6 +155,15 @@ func (w *Wire) Counters(dir Direction) (c Counters) {
 	return c
 }
 
+// Accept allows further sources of the gateway, where Options.Sources limits them.
+func (w *Wire) Accept(sources ...netip.Prefix) {
+	w.locked(func() {
+		if len(w.opts.Sources) > 0 {
+			w.opts.Sources = slices.Concat(w.opts.Sources, sources)
+		}
+	})
+}
+
 // ForeignSources returns the source addresses that were dropped as foreign so far,
 // each once, in the order of arrival, at most maxForeign.
 func (w *Wire) ForeignSources() (all []netip.Addr) {

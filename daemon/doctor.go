@@ -1,0 +1,332 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vishvananda/netlink"
+
+	"swerve/control"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/lane"
+	"swerve/routing"
+)
+
+// Finding is something on this machine that will bite, or bites already.
+type Finding struct {
+	// Code names the kind of finding for programs, such as "forwarding-off".
+	Code     string           `json:"code"`
+	Severity control.Severity `json:"severity"`
+	// Object is what it is about, such as an interface.
+	Object string `json:"object"`
+	// Text says what is wrong, Evidence what was seen, and Remedy what to do, each as
+	// one phrase without a full stop.
+	Text     string `json:"text"`
+	Evidence string `json:"evidence"`
+	Remedy   string `json:"remedy"`
+}
+
+// hostRoute is a route of another program to one host.
+type hostRoute struct {
+	To, Gateway netip.Addr
+	Index       int
+}
+
+// exam is what is examined for findings.
+type exam struct {
+	setup setup
+	links map[string]failover.Link
+	// settings are those sysctls that are only reported; sysctl reads one below net,
+	// and returns "" if there is none.
+	settings []routing.Finding
+	sysctl   func(key string) string
+	// foreign are default routes of others, by the goal for ours.
+	goal    routing.Goal
+	foreign []routing.Route
+	hosts   []hostRoute
+	rules   []netlink.Rule
+	clashes []firewall.Clash
+	// unfiltered, untracked and unruled are the reasons why the packet filter,
+	// conntrack and rules cannot be used; nil where they can.
+	unfiltered, untracked, unruled error
+	// programs are the names of the processes in this network namespace.
+	programs []string
+	// resolvers are the name servers of resolv.conf.
+	resolvers []netip.Addr
+	// unreadable is the configuration file that the user swerve may not read.
+	unreadable string
+	now        time.Time
+	// status is the daemon's; nil while none answers.
+	status *control.Status
+}
+
+// findings returns the findings, the most severe first.
+func (e exam) findings() []Finding {
+	out := slices.Concat(e.features(), e.sysctlFindings(), e.conntrack(), e.clashing(), e.ruleFindings(), e.routeFindings(),
+		e.neighbours(), e.otherPrograms(), e.files(), e.reported())
+	order := []control.Severity{control.Critical, control.Warning, control.Info}
+	slices.SortStableFunc(out, func(a, b Finding) int {
+		return cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity))
+	})
+	return out
+}
+
+// features are findings about what the kernel lacks, or what could not be looked at.
+func (e exam) features() []Finding {
+	var out []Finding
+	for _, f := range []struct {
+		err          error
+		object, text string
+	}{
+		{e.unfiltered, "nftables", "the packet filter cannot be used: flows keep no uplink, and are not masqueraded"},
+		{e.untracked, "conntrack", "connections are not tracked: flows keep no uplink, and are not masqueraded"},
+		{e.unruled, "rules", "routing rules cannot be used: all traffic goes by table main"},
+	} {
+		switch {
+		case f.err == nil:
+		case isDenied(f.err):
+			out = append(out, Finding{"not-examined", control.Info, f.object, f.object + " cannot be looked at without privilege", f.err.Error(), "run it as root"})
+		default:
+			out = append(out, Finding{"no-" + f.object, control.Critical, f.object, f.text, f.err.Error(),
+				"use a kernel that has it (nf_tables, nf_conntrack, nf_conntrack_netlink, multiple routing tables), or load its module"})
+		}
+	}
+	return out
+}
+
+// sysctlFindings are those of forwarding and reverse path filtering. Strict filtering
+// is no trouble where the daemon sets src_valid_mark.
+func (e exam) sysctlFindings() []Finding {
+	ipv6 := false
+	for _, l := range e.links {
+		ipv6 = ipv6 || len(l.Family[failover.IPv6].Addresses) > 0
+	}
+	var out []Finding
+	for _, s := range e.settings {
+		f := Finding{"sysctl", control.Warning, cmp.Or(s.Interface, "machine"), s.Why, s.Key + " = " + s.Value, s.String()}
+		switch {
+		case strings.HasSuffix(s.Key, "ip_forward"):
+			f.Code = "forwarding-off"
+		case strings.HasSuffix(s.Key, "all/forwarding"):
+			if f.Code = "forwarding-off"; !ipv6 {
+				continue
+			}
+		case strings.HasSuffix(s.Key, "accept_ra"):
+			f.Code = "accept-ra"
+		case strings.HasSuffix(s.Key, "rp_filter"):
+			if f.Code = "rp-filter"; e.setup.cfg.Kernel.ManageSysctls {
+				continue
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// conntrackRoom is the part of the table of flows, in percent, from which it is nearly
+// full.
+const conntrackRoom = 80
+
+func (e exam) conntrack() []Finding {
+	var count, most int
+	if n, _ := fmt.Sscan(e.sysctl("netfilter/nf_conntrack_count"), &count); n == 0 {
+		return nil
+	}
+	if n, _ := fmt.Sscan(e.sysctl("netfilter/nf_conntrack_max"), &most); n == 0 || most == 0 || count*100 < most*conntrackRoom {
+		return nil
+	}
+	return []Finding{{"conntrack-full", control.Warning, "conntrack", "the kernel's table of flows is nearly full: then new flows are dropped",
+		fmt.Sprintf("nf_conntrack_count = %d of nf_conntrack_max = %d", count, most), fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", 2*most)}}
+}
+
+func (e exam) clashing() []Finding {
+	var out []Finding
+	for _, c := range e.clashes {
+		f := Finding{Severity: control.Warning, Object: c.Where, Evidence: fmt.Sprintf("nft -a list chain %s: handle %d", c.Where, c.Handle)}
+		mask, key, what := e.setup.layout.MarkMask, "kernel.mark_mask", "packets"
+		if c.Flow {
+			mask, key, what = e.setup.layout.CTMask, "kernel.ct_mask", "flows"
+		}
+		switch c.Kind {
+		case firewall.MarkSet:
+			f.Code, f.Text = "mark-clash", fmt.Sprintf("a rule sets bits of Swerve's in the mark of %s (0x%08x)", what, mask)
+			f.Remedy = "have it use other bits, or set " + key
+		case firewall.MarkCleared:
+			f.Code, f.Text = "mark-cleared", fmt.Sprintf("a rule clears Swerve's bits in the mark of %s: they lose their uplink", what)
+			f.Remedy = fmt.Sprintf("have it keep them (mark & 0x%08x), or have its chain come before priority mangle", mask)
+		case firewall.HardwareOffload:
+			f.Code, f.Text = "flow-offload", "a flow table hands flows to the hardware, where they meet no rule: they stay on a dead uplink"
+			f.Evidence, f.Remedy = "nft list flowtable "+c.Where+": flags offload", "take flags offload out; flows in software are moved"
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// ruleFindings are rules of others that have our marks, tables or priorities.
+func (e exam) ruleFindings() []Finding {
+	var out []Finding
+	l := e.setup.layout
+	for _, r := range e.rules {
+		if r.Protocol == lane.Protocol {
+			continue
+		}
+		evidence := fmt.Sprintf("ip rule: priority %d, fwmark 0x%x, table %d", r.Priority, r.Mark, r.Table)
+		add := func(code, text, remedy string) {
+			out = append(out, Finding{code, control.Warning, fmt.Sprintf("rule %d", r.Priority), text, evidence, remedy})
+		}
+		if r.Mark&l.MarkMask != 0 {
+			add("mark-clash", fmt.Sprintf("a rule of another program matches a mark with bits of Swerve's (0x%08x)", l.MarkMask),
+				"have it use other bits, or set kernel.mark_mask")
+		}
+		if l.LaneOf(r.Table) != 0 {
+			add("table-clash", "a rule of another program looks up a table of Swerve's", "have it use another table, or set kernel.first_table")
+		}
+		if r.Priority >= l.FirstPriority && r.Priority <= l.OIFUnreachablePriority(lane.LastPolicy) {
+			add("priority-clash", "a rule of another program is between those of Swerve's",
+				fmt.Sprintf("give it a priority below %d, or set kernel.first_priority", l.FirstPriority))
+		}
+	}
+	return out
+}
+
+// routeFindings are default routes of others, routes in our tables, and host routes
+// that pin something to one uplink.
+func (e exam) routeFindings() []Finding {
+	out := asFindings(foreignProblems(e.goal), "ip route show table main")
+	out = append(out, asFindings(e.setup.intruders(e.foreign), "ip route show table all")...)
+	for _, r := range e.hosts {
+		for _, u := range e.setup.uplinks {
+			link := e.links[u.Name]
+			if !u.Enabled || !link.Present || link.Index != r.Index {
+				continue
+			}
+			out = append(out, Finding{"pinned-route", control.Warning, r.To.String(),
+				fmt.Sprintf("%s is reached by %s alone: a VPN to it does not fail over", r.To, u.Name),
+				fmt.Sprintf("ip route: %s via %s dev %s", r.To, r.Gateway, link.Interface),
+				"have the VPN make no host route (OpenVPN: redirect-gateway local, or mark its packets), or leave it if it belongs to this uplink"})
+		}
+	}
+	return out
+}
+
+// neighbours are uplinks in one network, which answer ARP for each other.
+func (e exam) neighbours() []Finding {
+	strict := func(string) bool { return false }
+	out := asFindings(e.setup.alikes(e.links, strict), "ip address")
+	for _, f := range out {
+		if f.Code != "same-network" {
+			continue
+		}
+		link := e.links[f.Object].Interface
+		ignore := max(e.sysctl("ipv4/conf/all/arp_ignore"), e.sysctl("ipv4/conf/"+link+"/arp_ignore"))
+		if filter := max(e.sysctl("ipv4/conf/all/arp_filter"), e.sysctl("ipv4/conf/"+link+"/arp_filter")); ignore > "0" || filter > "0" {
+			continue
+		}
+		out = append(out, Finding{"arp-flux", control.Warning, f.Object,
+			"two uplinks in one network answer ARP for each other's address, so that packets come in by the wrong one",
+			fmt.Sprintf("net/ipv4/conf/%s/arp_ignore = 0", link), "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"})
+	}
+	return out
+}
+
+// Programs by what they do to routes.
+var (
+	otherFailover = []string{"mwan3track", "mwan3rtmon", "foolsm", "lsm", "dpinger", "omr-tracker", "speedify", "gwping"}
+	routers       = []string{"zebra", "bird", "bird6", "ospfd", "ospf6d", "bgpd", "ripd", "ripngd", "isisd", "babeld", "gobgpd"}
+)
+
+func (e exam) otherPrograms() []Finding {
+	var out []Finding
+	for _, name := range e.programs {
+		if slices.Contains(otherFailover, name) {
+			out = append(out, Finding{"other-failover", control.Warning, name, "another program moves traffic between uplinks: the two will undo each other's work",
+				"it runs here: " + name, "stop and disable one of the two"})
+		}
+		if e.setup.cfg.Kernel.MirrorMain && slices.Contains(routers, name) {
+			out = append(out, Finding{"redistributed-default", control.Info, name,
+				"Swerve mirrors its default routes into table main, and a routing daemon that redistributes the kernel's routes announces them",
+				"it runs here: " + name, fmt.Sprintf("have it filter routes of protocol %d, or set kernel.main_default: leave", lane.Protocol)})
+		}
+	}
+	return out
+}
+
+// files are findings about the configuration, the resolver and the clock.
+func (e exam) files() []Finding {
+	var out []Finding
+	if e.unreadable != "" {
+		out = append(out, Finding{"config-unreadable", control.Warning, e.unreadable, "the user swerve, as which the unit runs, may not read the configuration",
+			"ls -l " + e.unreadable, "chgrp swerve " + e.unreadable + " && chmod 640 " + e.unreadable})
+	}
+	if e.now.Before(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		out = append(out, Finding{"clock-not-set", control.Warning, "clock", "the clock is not set: times in status and events are wrong, and DNSSEC and TLS fail",
+			"it is " + e.now.UTC().Format(time.RFC3339), "have a time service that names servers by address, such as timedatectl set-ntp true"})
+	}
+	if u, all := e.resolversOf(); all {
+		out = append(out, Finding{"resolver-of-one-uplink", control.Warning, u,
+			fmt.Sprintf("all name servers are behind %s: names do not resolve while it is down", u),
+			fmt.Sprintf("/etc/resolv.conf: %v", e.resolvers), "have a resolver on this machine, or one that every uplink reaches; keep the DHCP clients from writing resolv.conf"})
+	}
+	return out
+}
+
+// resolversOf returns the uplink in whose networks all name servers are.
+func (e exam) resolversOf() (uplink string, all bool) {
+	for _, u := range e.setup.uplinks {
+		behind := func(a netip.Addr) bool {
+			for _, f := range e.links[u.Name].Family {
+				if slices.ContainsFunc(f.Addresses, func(p netip.Prefix) bool { return p.Contains(a) && p.Addr() != a }) {
+					return true
+				}
+			}
+			return false
+		}
+		if u.Enabled && len(e.resolvers) > 0 && !slices.ContainsFunc(e.resolvers, func(a netip.Addr) bool { return !behind(a) }) {
+			return u.Name, true
+		}
+	}
+	return "", false
+}
+
+// reported are what a running daemon knows: its problems, and uplinks that were never
+// proven.
+func (e exam) reported() []Finding {
+	if e.status == nil {
+		return nil
+	}
+	var out []Finding
+	for _, p := range e.status.Problems {
+		switch p.Code {
+		case "foreign-default", "foreign-route", "same-network", "same-interface", "pinned-route": // found here
+		case "not-built": // about the version, not the machine
+		default:
+			out = append(out, asFindings([]control.Problem{p}, "swerve status")...)
+		}
+	}
+	for _, u := range e.status.Uplinks {
+		if u.LastProven.IsZero() {
+			out = append(out, Finding{"never-proven", control.Warning, u.Name, "no target has ever answered by this uplink: it will not carry traffic when the others fail",
+				"swerve status --json: last_proven is null", "check its modem, its address and its gateway: ping -I " + u.Interface + " a target"})
+		}
+	}
+	return out
+}
+
+func asFindings(problems []control.Problem, evidence string) []Finding {
+	var out []Finding
+	for _, p := range problems {
+		out = append(out, Finding{p.Code, p.Severity, p.Object, p.Text, evidence, p.Remedy})
+	}
+	return out
+}
+
+func isDenied(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }

@@ -1,0 +1,181 @@
+package daemon
+
+import (
+	"context"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"swerve/control"
+	"swerve/firewall"
+	"swerve/routing"
+)
+
+// Doctor examines this machine, and the daemon on it if there is one, and returns
+// what it found, the most severe first. It changes nothing.
+func Doctor(ctx context.Context, o Options) ([]Finding, error) {
+	var e exam
+	path, err := e.examineSetup(o)
+	if err != nil {
+		return nil, err
+	}
+	e.examineKernel()
+	e.programs = programs()
+	text, _ := os.ReadFile("/etc/resolv.conf") // without it there are no resolvers
+	e.resolvers = resolvers(string(text))
+	e.unreadable = unreadable(path)
+	e.now = time.Now()
+	c := control.Dial(o.SocketOf(e.setup.cfg))
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if status, err := c.Status(ctx); err == nil {
+		e.status = status
+	}
+	return e.findings(), nil
+}
+
+// examineSetup prepares the configuration and reads the links and the sysctls. It
+// returns the configuration's path.
+func (e *exam) examineSetup(o Options) (path string, err error) {
+	l, closeAll, err := preview(o)
+	if err != nil {
+		return "", err
+	}
+	defer closeAll()
+	e.setup, e.links = l.setup, l.picture.links
+	settings, err := routing.OpenSysctls("", false)
+	if err != nil {
+		return "", err
+	}
+	var interfaces []routing.Interface
+	for _, u := range e.setup.uplinks {
+		if u.Enabled && e.links[u.Name].Present {
+			interfaces = append(interfaces, routing.Interface{Name: e.links[u.Name].Interface})
+		}
+	}
+	e.settings = settings.Survey(interfaces)
+	e.sysctl = func(key string) string {
+		b, _ := os.ReadFile(filepath.Join("/proc/sys/net", key)) // a missing one is ""
+		return strings.TrimSpace(string(b))
+	}
+	if g, ok := l.goal(); ok {
+		e.goal = l.enforcer.kernel.routingGoal(g)
+	}
+	e.foreign = l.enforcer.kernel.foreign
+	_, path, _ = o.Load() // it was good just now
+	return path, nil
+}
+
+func (e *exam) examineKernel() {
+	e.clashes, e.unfiltered = firewall.Clashes(e.setup.layout)
+	var filter firewall.Kernel
+	defer filter.Close()
+	e.untracked = filter.Tracks()
+	e.rules, e.unruled = netlink.RuleList(netlink.FAMILY_ALL)
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			continue // without the family there are none
+		}
+		for _, r := range routes {
+			if to, ok := pinnedTo(r); ok {
+				e.hosts = append(e.hosts, to)
+			}
+		}
+	}
+}
+
+// pinnedTo returns the host route to a public address that a program other than a
+// DHCP client or the kernel has added, if r is one.
+func pinnedTo(r netlink.Route) (hostRoute, bool) {
+	if r.Dst == nil || r.Gw == nil || r.Protocol != unix.RTPROT_BOOT && r.Protocol != unix.RTPROT_STATIC {
+		return hostRoute{}, false
+	}
+	to, _ := netip.AddrFromSlice(r.Dst.IP)
+	gateway, _ := netip.AddrFromSlice(r.Gw)
+	ones, bits := r.Dst.Mask.Size()
+	to = to.Unmap()
+	public := to.IsGlobalUnicast() && !to.IsPrivate()
+	return hostRoute{To: to, Gateway: gateway.Unmap(), Index: r.LinkIndex}, ones == bits && public
+}
+
+// programs returns the names of the processes in this network namespace, each once,
+// sorted; those whose namespace may not be looked at are taken to be in it.
+func programs() []string {
+	found, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return nil
+	}
+	own, _ := os.Readlink("/proc/self/ns/net")
+	var names []string
+	for _, path := range found {
+		if ns, err := os.Readlink(filepath.Join(filepath.Dir(path), "ns/net")); err == nil && ns != own {
+			continue
+		}
+		if name, err := os.ReadFile(path); err == nil {
+			names = append(names, strings.TrimSpace(string(name)))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// resolvers returns the name servers of a resolv.conf.
+func resolvers(text string) (out []netip.Addr) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(words[1]); err == nil {
+			out = append(out, a.WithZone("").Unmap())
+		}
+	}
+	return out
+}
+
+// unreadable returns the path if the user swerve exists and may not read that file.
+func unreadable(path string) string {
+	account, err := user.Lookup("swerve")
+	if path == "" || err != nil {
+		return ""
+	}
+	if may(path, account, 4) {
+		for folder := filepath.Dir(path); may(folder, account, 1); folder = filepath.Dir(folder) {
+			if folder == filepath.Dir(folder) {
+				return ""
+			}
+		}
+	}
+	return path
+}
+
+// may reports whether an account has a permission, of 4 to read and 1 to enter, by
+// mode, owner and primary group. What cannot be looked at is taken to be permitted.
+func may(path string, account *user.User, want fs.FileMode) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return true
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return true
+	case strconv.Itoa(int(s.Uid)) == account.Uid:
+		return info.Mode()>>6&want != 0
+	case strconv.Itoa(int(s.Gid)) == account.Gid:
+		return info.Mode()>>3&want != 0
+	}
+	return info.Mode()&want != 0
+}

@@ -1,0 +1,248 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+	"github.com/mdlayher/netlink"
+
+	"swerve/lane"
+)
+
+// A ClashKind is a way in which another program's rules interfere with ours.
+type ClashKind string
+
+// The kinds of clashes.
+const (
+	// MarkSet: a rule sets bits of ours in the mark of a packet or of a flow.
+	MarkSet ClashKind = "mark-set"
+	// MarkCleared: a rule clears bits of ours after our chains have set them.
+	MarkCleared ClashKind = "mark-cleared"
+	// HardwareOffload: a flow table hands flows to the hardware, where no rule is met.
+	HardwareOffload ClashKind = "hardware-offload"
+)
+
+// Clash is something of another program that interferes with ours.
+type Clash struct {
+	Kind ClashKind
+	// Where is the chain or the flow table, as "inet theirs prerouting", and Handle
+	// the rule in it; 0 for a flow table.
+	Where  string
+	Handle uint64
+	// Flow: it is the mark of flows (conntrack) rather than that of packets.
+	Flow bool
+}
+
+// Clashes looks for rules and flow tables of other programs that interfere with
+// ours. Rules with expressions that it does not know are judged by the others.
+func Clashes(l lane.Layout) ([]Clash, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("firewall: open netlink: %w", err)
+	}
+	tables, err := conn.ListTables()
+	if err != nil {
+		return nil, fmt.Errorf("firewall: list the tables: %w", err)
+	}
+	chains, err := conn.ListChains()
+	if err != nil {
+		return nil, fmt.Errorf("firewall: list the chains: %w", err)
+	}
+	var out []Clash
+	for _, t := range tables {
+		if t.Name == tableName && t.Family == nftables.TableFamilyINet {
+			continue
+		}
+		found, err := clashesOf(conn, t, chains, l)
+		if err != nil {
+			return nil, fmt.Errorf("firewall: read the table %s: %w", t.Name, err)
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+func clashesOf(conn *nftables.Conn, t *nftables.Table, chains []*nftables.Chain, l lane.Layout) ([]Clash, error) {
+	var out []Clash
+	offloads, err := conn.ListFlowtables(t)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range offloads {
+		if f.Flags&nftables.FlowtableFlagsHWOffload != 0 {
+			out = append(out, Clash{Kind: HardwareOffload, Where: place(t, f.Name)})
+		}
+	}
+	rules := map[string][]*nftables.Rule{}
+	var bases []*nftables.Chain
+	for _, c := range chains {
+		if c.Table.Name != t.Name || c.Table.Family != t.Family {
+			continue
+		}
+		if rules[c.Name], err = conn.GetRules(t, c); err != nil {
+			return nil, err
+		}
+		if c.Hooknum != nil {
+			bases = append(bases, c)
+		}
+	}
+	late := reachable(bases, rules, afterOurs)
+	met := reachable(bases, rules, func(*nftables.Chain) bool { return true })
+	for _, c := range chains {
+		if c.Table.Name != t.Name || c.Table.Family != t.Family || !met[c.Name] {
+			continue
+		}
+		for _, r := range rules[c.Name] {
+			for _, clash := range clashesIn(r.Exprs, l, late[c.Name]) {
+				clash.Where, clash.Handle = place(t, c.Name), r.Handle
+				out = append(out, clash)
+			}
+		}
+	}
+	return out, nil
+}
+
+// place names a chain or flow table, as nft(8) does.
+func place(t *nftables.Table, name string) string {
+	family := map[nftables.TableFamily]string{
+		nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
+		nftables.TableFamilyARP: "arp", nftables.TableFamilyNetdev: "netdev", nftables.TableFamilyBridge: "bridge",
+	}[t.Family]
+	return family + " " + t.Name + " " + name
+}
+
+// afterOurs reports whether a base chain changes marks after our chains have set them
+// and before the kernel has used them.
+func afterOurs(c *nftables.Chain) bool {
+	hooks := []nftables.ChainHook{*nftables.ChainHookPrerouting, *nftables.ChainHookOutput}
+	return c.Priority != nil && slices.Contains(hooks, *c.Hooknum) && *c.Priority > mangleLater
+}
+
+// reachable returns the chains that packets meet from the base chains for which want
+// holds, by jumps and gotos.
+func reachable(bases []*nftables.Chain, rules map[string][]*nftables.Rule, want func(*nftables.Chain) bool) map[string]bool {
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, r := range rules[name] {
+			for _, e := range r.Exprs {
+				if v, ok := e.(*expr.Verdict); ok && v.Chain != "" {
+					visit(v.Chain)
+				}
+			}
+		}
+	}
+	for _, c := range bases {
+		if want(c) {
+			visit(c.Name)
+		}
+	}
+	return seen
+}
+
+// register is what is known of a register while a rule is followed.
+type register struct {
+	// mark: it comes from the mark of the packet, flow: from that of the flow. keep
+	// are the bits that still have the mark's value; the others are set's.
+	mark, flow bool
+	keep, set  uint32
+}
+
+// clashesIn follows one rule. late reports whether it is met after our chains.
+func clashesIn(exprs []expr.Any, l lane.Layout, late bool) []Clash {
+	var out []Clash
+	registers := map[uint32]register{}
+	// The library does not tell which register is written into a flow's mark: it is
+	// the one that was filled last.
+	var last uint32
+	for _, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Meta:
+			switch {
+			case e.Key != expr.MetaKeyMARK:
+				delete(registers, e.Register)
+			case e.SourceRegister:
+				out = append(out, written(registers[e.Register], registers[e.Register].mark, l.MarkMask, late, false)...)
+			default:
+				registers[e.Register], last = register{mark: true, keep: ^uint32(0)}, e.Register
+			}
+		case *expr.Ct:
+			switch {
+			case e.Key != expr.CtKeyMARK:
+				delete(registers, e.Register)
+			case e.SourceRegister || e.Register == 0:
+				out = append(out, written(registers[last], registers[last].flow, l.CTMask, late, true)...)
+			default:
+				registers[e.Register], last = register{flow: true, keep: ^uint32(0)}, e.Register
+			}
+		case *expr.Immediate:
+			registers[e.Register], last = register{set: native(e.Data)}, e.Register
+		case *expr.Bitwise:
+			r := registers[e.SourceRegister]
+			mask, xor := native(e.Mask), native(e.Xor)
+			registers[e.DestRegister] = register{mark: r.mark, flow: r.flow, keep: r.keep & mask, set: r.set&mask ^ xor}
+			last = e.DestRegister
+		case *expr.Cmp:
+			// Where the mark is known to have none of our bits, none can be lost.
+			r := registers[e.Register]
+			if r.mark && e.Op == expr.CmpOpEq && r.keep&l.MarkMask == l.MarkMask && (native(e.Data)^r.set)&l.MarkMask == 0 {
+				late = false
+			}
+		case *expr.Target:
+			if value, mask, ok := markTarget(e); ok {
+				out = append(out, written(register{keep: ^mask, set: value & mask}, true, l.MarkMask, late, false)...)
+			}
+		}
+	}
+	return out
+}
+
+// written returns the clash, if there is one, of writing a register into a mark in
+// which bits are ours; same reports whether the register comes from that mark.
+func written(r register, same bool, bits uint32, late, flow bool) []Clash {
+	if r.set&bits != 0 {
+		return []Clash{{Kind: MarkSet, Flow: flow}}
+	}
+	if late && (!same || r.keep&bits != bits) {
+		return []Clash{{Kind: MarkCleared, Flow: flow}}
+	}
+	return nil
+}
+
+// native reads a mark from a register's bytes; 0 for those of another size.
+func native(b []byte) uint32 {
+	if len(b) != 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
+}
+
+// markTarget returns the bits that iptables' target MARK, of revision 2, sets and
+// replaces.
+func markTarget(t *expr.Target) (value, mask uint32, ok bool) {
+	info, unknown := t.Info.(*xt.Unknown)
+	if t.Name != "MARK" || t.Rev != 2 || !unknown || len(*info) < 8 {
+		return 0, 0, false
+	}
+	return binary.NativeEndian.Uint32(*info), binary.NativeEndian.Uint32((*info)[4:]), true
+}
+
+// ctMessageStats asks for the statistics of conntrack, one answer for each processor.
+const ctMessageStats = 4
+
+// Tracks returns an error if this kernel does not track connections.
+func (k *Kernel) Tracks() error {
+	_, err := k.execute(netlink.Message{Header: ctHeader(ctMessageStats, netlink.Dump), Data: nfgenmsg(0, 0)})
+	if err != nil {
+		return fmt.Errorf("firewall: ask conntrack: %w", err)
+	}
+	return nil
+}
