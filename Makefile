@@ -42,9 +42,10 @@ demo-defaults: ## the same with nothing but the defaults
 	@$(MAKE) --no-print-directory demo DEMOFLAGS="-defaults $(DEMOFLAGS)"
 
 .PHONY: test
+# The longest package comes first, so that the others run beside it.
 test: ## run every test with the race detector, on real kernels' namespaces
 	@./testenv/need $(COMPILER) $(WITNESSES)
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 15m $(TESTFLAGS) ./...
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 15m $(TESTFLAGS) ./testenv/system ./...
 
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them
@@ -116,7 +117,7 @@ MAINTAINER ?= The Swerve authors <swerve@localhost>
 
 .PHONY: packages
 packages: export CGO_ENABLED = 0
-packages: generated ## build the deb and rpm packages into dist/
+packages: generated ## build the deb and rpm packages into dist/ (of one machine: ARCHES=amd64)
 	@for arch in $(ARCHES); do \
 		mkdir -p $(DIST)/$$arch && \
 		case $$arch in armv7) goarch=arm name=arm7 ;; *) goarch=$$arch name=$$arch ;; esac && \
@@ -136,7 +137,7 @@ define INSTALLED
 644 packaging/swerve.tmpfiles /usr/lib/tmpfiles.d/swerve.conf
 644 config/reference.yaml /usr/share/doc/swerve/reference.yaml
 644 packaging/networkd.conf /usr/share/doc/swerve/networkd.conf
-644 README.md /usr/share/doc/swerve/README.md
+644 packaging/README.md /usr/share/doc/swerve/README.md
 644 docs/OPERATION.md /usr/share/doc/swerve/OPERATION.md
 644 docs/API.md /usr/share/doc/swerve/API.md
 644 LICENSE /usr/share/doc/swerve/LICENSE

@@ -47,7 +47,15 @@ func interfaceName(d *decoder, n node) (string, bool) {
 		return "", false
 	}
 	if mac, err := net.ParseMAC(s); err == nil && strings.ContainsAny(s, ":-") {
+		if len(mac) == 6 && (mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00") {
+			d.wrong(n, show(s)+" is the MAC address of no interface", wantInterface)
+			return "", false
+		}
 		return mac.String(), true
+	}
+	if listed := listedName.FindStringSubmatch(s); listed != nil {
+		d.wrong(n, show(s)+" is how ip link lists "+listed[1], listed[1]+": what follows the @ is its peer or parent")
+		return "", false
 	}
 	if wrong := wrongInterface(s); wrong != "" {
 		d.wrong(n, show(s)+" "+wrong, wantInterface)
@@ -55,6 +63,10 @@ func interfaceName(d *decoder, n node) (string, bool) {
 	}
 	return s, true
 }
+
+// listedName matches an interface's name with what ip(8) lists behind it, such as
+// eth0.10@eth0 or wan0@if3.
+var listedName = regexp.MustCompile(`^([^@:/\s]{1,15})@[^@:/\s]{1,15}$`)
 
 // maxAltname is ALTIFNAMSIZ of linux/if.h without the terminating NUL.
 const maxAltname = 127
@@ -127,7 +139,7 @@ func wrongHop(a netip.Addr, f failover.Family) string {
 		return "is an " + familyName(failover.FamilyOf(a)) + " address"
 	case a.Zone() != "":
 		return "names an interface, which the uplink already does"
-	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == broadcast:
+	case a.IsMulticast() || a.IsLoopback() || a == broadcast || target.IsThisNetwork(a):
 		return "is not the address of a host"
 	}
 	return ""

@@ -20,9 +20,19 @@ type DefaultRoute struct {
 	Weight int
 }
 
+// Compare orders routes by metric, then those of one interface by its name. Those of a
+// shared route follow, and are equal.
+func (a DefaultRoute) Compare(b DefaultRoute) int {
+	alone := cmp.Compare(min(a.Weight, 1), min(b.Weight, 1))
+	if by := cmp.Or(cmp.Compare(a.Metric, b.Metric), alone); by != 0 || a.Weight > 0 {
+		return by
+	}
+	return cmp.Compare(a.Interface, b.Interface)
+}
+
 // Auto returns the uplinks that `uplinks: auto` stands for: one for each interface
 // that holds a default route, ordered by the lowest metric and then by the name
-// of the interface; at most 63. Each has the file's probe and health sections, and
+// of the interface, those of a shared route as they are listed; at most 63. Each has the file's probe and health sections, and
 // a name derived from its interface. An interface has the same name whatever
 // other routes there are, unless the names of two interfaces differ only in
 // special characters. Interfaces that share a default route share a tier of the
@@ -79,9 +89,7 @@ func autoTiers(uplinks []Uplink) [][]failover.Share {
 
 // inOrder lists the interfaces of routes, each once, the most preferred first.
 func inOrder(routes []DefaultRoute) []string {
-	sorted := slices.SortedFunc(slices.Values(routes), func(a, b DefaultRoute) int {
-		return cmp.Or(cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Interface, b.Interface))
-	})
+	sorted := slices.SortedStableFunc(slices.Values(routes), DefaultRoute.Compare)
 	var list []string
 	for _, r := range sorted {
 		if !slices.Contains(list, r.Interface) && wrongInterface(r.Interface) == "" {

@@ -17,7 +17,11 @@ func (d *decoder) checkRules(c *Config) {
 	for i := range c.Rules {
 		r, path := &c.Rules[i], indexPath("rules", i)
 		if r.Use != "" && !slices.Contains(policies, r.Use) && !d.unsure["policies"] {
-			d.wrongAt(keyPath(path, "use"), "there is no policy "+show(r.Use), orMeant(r.Use, policies))
+			what := "there is no policy " + show(r.Use)
+			if slices.ContainsFunc(c.Uplinks, func(u Uplink) bool { return u.Name == r.Use }) {
+				what = show(r.Use) + " is an uplink, not a policy"
+			}
+			d.wrongAt(keyPath(path, "use"), what, orMeant(r.Use, policies))
 		}
 		if d.badRules[i] || d.limitMark(path, r, c.Kernel.MarkMask) || d.contradicts(c, path, r) {
 			continue

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"swerve/failover"
+	"swerve/target"
 )
 
 // Warnings returns what is allowed but probably not intended, in a fixed order. own
@@ -24,7 +26,11 @@ func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	list = append(list, sameGateways(enabled)...)
 	list = append(list, grouped(enabled, uplinkWarnings)...)
 	list = append(list, grouped(enabled, func(u Uplink) []string { return ownWarnings(u, own) })...)
+	if c.Failback.Manual {
+		list = append(list, "failback: this version has no command to return by: set mode: auto and reload to return")
+	}
 	list = append(list, c.unbuiltWarnings()...)
+	list = append(list, c.idleRules()...)
 	for _, p := range c.Policies[1:] {
 		if !slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Use == p.Name }) {
 			list = append(list, fmt.Sprintf("no rule uses policy %s", p.Name))
@@ -100,6 +106,9 @@ func uplinkWarnings(u Uplink) []string {
 	if methods := unprobed(u); len(methods) > 0 {
 		list = append(list, fmt.Sprintf("%s targets are not probed by this version", and(methods)))
 	}
+	list = append(list, off6Warnings(u)...)
+	list = append(list, exceptWarnings(u)...)
+	list = append(list, paceWarnings(u)...)
 	p, h := u.Probe, u.Health
 	if p.LostAfter < slowPath {
 		list = append(list, fmt.Sprintf("a path slower than lost_after %s counts as dead", FormatDuration(p.LostAfter)))
@@ -111,6 +120,79 @@ func uplinkWarnings(u Uplink) []string {
 	if h.Patience < longStall {
 		list = append(list, fmt.Sprintf("patience %s is shorter than the stalls of many links: sessions are moved needlessly",
 			FormatDuration(h.Patience)))
+	}
+	return list
+}
+
+// off6Warnings returns the warning about keys for IPv6 that others leave without effect.
+func off6Warnings(u Uplink) []string {
+	var keys []string
+	if u.Gateway6 != (Gateway{}) {
+		keys = append(keys, "gateway6")
+	}
+	if u.Route[failover.IPv6] != (failover.Override{}) {
+		keys = append(keys, "route6")
+	}
+	if len(u.Prefix6.Prefixes) > 0 {
+		keys = append(keys, "prefix6")
+	}
+	switch {
+	case u.IPv6 && u.SNAT6 == Masquerade && len(u.Prefix6.Prefixes) > 0:
+		return []string{"prefix6 says which sources are not masqueraded, but snat6: masquerade masquerades all"}
+	case u.IPv6 || keys == nil:
+		return nil
+	}
+	return []string{and(keys) + " without effect, since ipv6: false turns IPv6 off"}
+}
+
+// exceptWarnings returns the warnings about exceptions that leave nothing to masquerade.
+func exceptWarnings(u Uplink) []string {
+	wide := func(p netip.Prefix) bool { return p.Bits() <= 1 }
+	if u.SNAT == NoSNAT || !slices.ContainsFunc(u.SNATExcept, wide) {
+		return nil
+	}
+	return []string{"snat_except covers half of all IPv4 addresses or more, as sources and as destinations: what it covers leaves with " +
+		"the LAN's addresses, which a provider drops; snat: none says so for all"}
+}
+
+const (
+	// mostOutstanding is how many probes of a target may wait for an answer on a dead
+	// line before that is a warning.
+	mostOutstanding = 100
+	// leastSamples of widestWindow are needed for figures to be known.
+	leastSamples = 30
+	widestWindow = 10 * time.Minute
+)
+
+// paceWarnings returns the warnings about how often an uplink is probed.
+func paceWarnings(u Uplink) []string {
+	var list []string
+	p, h := u.Probe, u.Health
+	if n := p.LostAfter / p.Interval; n > mostOutstanding {
+		list = append(list, fmt.Sprintf("lost_after %s is %d times the interval %s: so many probes of each target wait for an answer while the line is dead",
+			FormatDuration(p.LostAfter), n, FormatDuration(p.Interval)))
+	}
+	if h.Loss.Never && h.Latency.Never && h.Jitter.Never {
+		return list
+	}
+	for _, f := range u.families() {
+		if n := len(u.TargetsIn(f)); n > 0 && time.Duration(n)*widestWindow/p.Interval < leastSamples {
+			return append(list, fmt.Sprintf("with an interval of %s loss, latency and jitter are never known, so nothing is degraded by them: they take %d probes in %s",
+				FormatDuration(p.Interval), leastSamples, FormatDuration(widestWindow)))
+		}
+	}
+	return list
+}
+
+// idleRules warns about rules that match all traffic and send it where it goes anyway.
+func (c *Config) idleRules() []string {
+	var list []string
+	for i, r := range c.Rules {
+		m := r.Match
+		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
+		if all && r.Use == DefaultPolicy {
+			list = append(list, fmt.Sprintf("rules[%d] matches all traffic, and what no rule matches goes by %s as well: it has no effect", i, DefaultPolicy))
+		}
 	}
 	return list
 }
@@ -132,6 +214,48 @@ func ownWarnings(u Uplink, own []netip.Addr) []string {
 	return list
 }
 
+// NetworksWithout returns the networks of an interface's addresses if a gateway is in
+// none of them. Where it may be outside by intent it returns nothing: for a
+// link-local gateway, one of another family than the addresses, and beside an address
+// that is a network of its own, as of providers that route single addresses.
+func NetworksWithout(gateway netip.Addr, addresses []netip.Prefix) []string {
+	if !gateway.IsValid() || gateway.IsLinkLocalUnicast() {
+		return nil
+	}
+	var list []string
+	for _, p := range addresses {
+		if p.Addr().Is4() != gateway.Is4() || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		if p.Contains(gateway) || p.IsSingleIP() {
+			return nil
+		}
+		list = append(list, p.Masked().String())
+	}
+	return list
+}
+
+// OutsideWarnings warns about gateways of the file that are in no network of their
+// uplink's interface; addresses returns the interface's, none where it is not there.
+func OutsideWarnings(uplinks []Uplink, addresses func(Uplink) []netip.Prefix) []string {
+	var list []string
+	for _, u := range uplinks {
+		if !u.Enabled {
+			continue
+		}
+		for _, g := range []struct {
+			key     string
+			gateway Gateway
+		}{{"gateway", u.Gateway}, {"gateway6", u.Gateway6}} {
+			if networks := NetworksWithout(g.gateway.Addr, addresses(u)); len(networks) > 0 {
+				list = append(list, fmt.Sprintf("uplink %s: %s %s is in none of the networks of %s (%s): it may never answer there",
+					u.Name, g.key, g.gateway, u.Interface, strings.Join(networks, ", ")))
+			}
+		}
+	}
+	return list
+}
+
 // unprobed returns the methods of an uplink's targets that this version reads but
 // cannot probe by.
 func unprobed(u Uplink) []string {
@@ -143,6 +267,9 @@ func unprobed(u Uplink) []string {
 	}
 	return list
 }
+
+// reserved are the addresses of RFC 1112, 4.
+var reserved = netip.MustParsePrefix("240.0.0.0/4")
 
 const (
 	// slowPath is the round trip time of a satellite link, or of a cellular one under
@@ -158,6 +285,8 @@ func targetWarnings(u Uplink, f failover.Family) []string {
 	switch {
 	case n == 0:
 		return []string{fmt.Sprintf("no %s target: only carrier and gateway are checked there", familyName(f))}
+	case slices.ContainsFunc(u.TargetsIn(f), func(t target.Target) bool { return reserved.Contains(t.Addr) }):
+		return []string{"a target is in 240.0.0.0/4, which is reserved: no host of the internet has such an address"}
 	case n == 1:
 		return []string{fmt.Sprintf("only one %s target: when it fails, the uplink looks dead", familyName(f))}
 	case u.Probe.Quorum >= n:

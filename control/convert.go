@@ -44,6 +44,7 @@ func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyS
 		Reason:         v.Reason,
 		Since:          At(clock(v.Since)),
 		Gateway:        gatewayOf(l.Gateway),
+		OnLink:         l.Direct,
 		Loss:           ratioOf(v.Loss),
 		RTTMS:          millisOf(v.RTT),
 		JitterMS:       millisOf(v.Jitter),

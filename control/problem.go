@@ -122,11 +122,34 @@ func silentProblem(u Uplink, now Time) (Problem, bool) {
 	}
 	return Problem{
 		Code: "uplink-silent", Severity: Warning, Object: u.Name, Since: since,
-		Text: fmt.Sprintf("%s has not answered in %s since its link came", u.Name, strings.Join(families, " and ")),
-		Remedy: fmt.Sprintf("check the modem and the provider behind %s, or leave the family out if it is not offered there; "+
-			"it is used as soon as it answers", u.Interface),
+		Text:   fmt.Sprintf("%s has not answered in %s since its link came", u.Name, strings.Join(families, " and ")),
+		Remedy: silentRemedy(u),
 	}, true
 }
+
+func silentRemedy(u Uplink) string {
+	if text, ok := onLinkRemedy(u, Unknown); ok {
+		return text
+	}
+	return fmt.Sprintf("check the modem and the provider behind %s, or leave the family out if it is not offered there; "+
+		"it is used as soon as it answers", u.Interface)
+}
+
+// onLinkRemedy is for an uplink that is in a state in a family in which it has no
+// gateway although it would need one, unless its provider answers for all addresses.
+func onLinkRemedy(u Uplink, s State) (string, bool) {
+	for _, f := range failover.Families {
+		if u.Family(f).State == s && u.Family(f).OnLink {
+			return fmt.Sprintf("its %s default route has no via, so the kernel looks for every address on the link of %s itself, which works only "+
+				"where the provider answers ARP or neighbour solicitations for all: have a default route with via in table main, or name it as %s in the configuration; "+
+				"where that is right, check the modem and the provider", f, u.Interface, gatewayKeys[f]), true
+		}
+	}
+	return "", false
+}
+
+// gatewayKeys are the keys of the configuration that name an uplink's gateway.
+var gatewayKeys = [2]string{failover.IPv4: "gateway:", failover.IPv6: "gateway6:"}
 
 func uplinkRemedy(u Uplink, s State) string {
 	switch {
@@ -143,6 +166,9 @@ func uplinkRemedy(u Uplink, s State) string {
 	case lacks(u, s, "no address"):
 		return fmt.Sprintf("check why %s has no address: its DHCP client or network manager, or the address that you have set", u.Interface)
 	}
+	if text, ok := onLinkRemedy(u, s); ok && s == Down {
+		return text
+	}
 	if s == Shunned {
 		return "wait a second: it is down then, or back"
 	}
@@ -156,11 +182,11 @@ func gatewayRemedy(u Uplink, s State) string {
 	var keys []string
 	for _, f := range failover.Families {
 		if u.Family(f).State == s && strings.Contains(u.Family(f).Reason, "no gateway") {
-			keys = append(keys, [...]string{failover.IPv4: "gateway:", failover.IPv6: "gateway6:"}[f])
+			keys = append(keys, gatewayKeys[f])
 		}
 	}
 	return fmt.Sprintf("name it as %s in the configuration, or have a default route with via in table main: see ip route show table all dev %s; "+
-		"one in another table, or without via on an Ethernet, tells no gateway "+
+		"one in another table tells no gateway "+
 		"(gateway: none sends to each address directly, which works only point to point or where the provider answers ARP for all)",
 		strings.Join(keys, " and "), u.Interface)
 }

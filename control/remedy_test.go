@@ -17,10 +17,12 @@ func TestRemedyForAMissingGateway(t *testing.T) {
 		v4, v6     FamilyStatus
 		has, lacks []string
 	}{
-		{"IPv4", down("no gateway"), up, []string{"gateway: in", "table main", "without via on an Ethernet", "dev wan1"}, []string{"gateway6:", "modem"}},
+		{"IPv4", down("no gateway"), up, []string{"gateway: in", "table main", "dev wan1"}, []string{"gateway6:", "modem"}},
 		{"IPv6", up, down("no gateway"), []string{"gateway6: in"}, []string{"modem"}},
 		{"both", down("no gateway"), down("no gateway"), []string{"gateway: and gateway6: in"}, []string{"modem"}},
 		{"no address", down("no address"), up, []string{"DHCP client"}, []string{"gateway:"}},
+		{"without via", FamilyStatus{State: Down, Reason: "0 of 3 targets answer for 500ms", OnLink: true}, up, []string{"has no via", "gateway: in", "wan1"}, []string{"gateway6:"}},
+		{"without via in IPv6", up, FamilyStatus{State: Down, OnLink: true}, []string{"ipv6 default route has no via", "gateway6: in"}, []string{"gateway:"}},
 		{"silent", down("0 of 3 targets answer for 500ms"), up, []string{"modem"}, []string{"gateway:"}},
 	} {
 		u := Uplink{Name: "lte", Interface: "wan1", Enabled: true, Admin: Auto, Carrier: &wired, IPv4: c.v4, IPv6: c.v6, Native: []netip.Prefix{}}

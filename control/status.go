@@ -131,6 +131,9 @@ type FamilyStatus struct {
 	Since Time `json:"since"`
 	// Gateway is nil while unknown, and where there is none.
 	Gateway *netip.Addr `json:"gateway"`
+	// OnLink: there is no gateway although the interface has neighbours, as an
+	// Ethernet has, so each destination is looked for on the link itself.
+	OnLink bool `json:"on_link,omitempty"`
 	// Loss is a ratio from 0 to 1 over the window; RTTMS its mean and JitterMS
 	// the mean deviation of successive RTTs (RFC 3550), in milliseconds.
 	Loss     *float64 `json:"loss"`

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -96,13 +97,10 @@ func (n AnswerCount) before(o AnswerCount) bool {
 
 // retain forgets uplinks that are no longer used.
 func (c *answerCheck) retain(uplink func(string) bool) {
-	for name := range c.source {
-		if !uplink(name) {
-			delete(c.from, name)
-			delete(c.came, name)
-			delete(c.source, name)
-		}
-	}
+	unused := func(name string) bool { return !uplink(name) }
+	maps.DeleteFunc(c.from, func(name string, _ AnswerCount) bool { return unused(name) })
+	maps.DeleteFunc(c.came, func(name string, _ [2]bool) bool { return unused(name) })
+	maps.DeleteFunc(c.source, func(name string, _ [2]answerSource) bool { return unused(name) })
 }
 
 // problems returns the problems of answers that come by other devices.

@@ -91,10 +91,14 @@ func defaultRoutes(now []linkmon.Default) []config.DefaultRoute {
 			best[d.Interface] = config.DefaultRoute{Interface: d.Interface, Metric: metric, Weight: d.Weight}
 		}
 	}
-	out := slices.Collect(maps.Values(best))
-	slices.SortFunc(out, func(a, b config.DefaultRoute) int {
-		return cmp.Or(cmp.Compare(a.Metric, b.Metric), strings.Compare(a.Interface, b.Interface))
-	})
+	var out []config.DefaultRoute
+	for _, d := range now { // the hops of a shared route in its order
+		if b, ok := best[d.Interface]; ok {
+			out = append(out, b)
+			delete(best, d.Interface)
+		}
+	}
+	slices.SortStableFunc(out, config.DefaultRoute.Compare)
 	return out
 }
 
@@ -166,6 +170,14 @@ func autoUplinks(cfg *config.Config, known []autoUplink, now []config.DefaultRou
 			all = append(all, d)
 		}
 	}
+	at := func(d config.DefaultRoute) int { // in main's order
+		n := slices.IndexFunc(now, func(o config.DefaultRoute) bool { return o.Interface == d.Interface })
+		if n < 0 {
+			n = len(now)
+		}
+		return n
+	}
+	slices.SortStableFunc(all, func(a, b config.DefaultRoute) int { return cmp.Compare(at(a), at(b)) })
 	for _, u := range cfg.Auto(all) {
 		if isKnown(u.Interface) {
 			uplinks = append(uplinks, u)
@@ -268,14 +280,17 @@ func (s setup) gatewayless(defaults []linkmon.Default) []control.Problem {
 		}
 		out = append(out, control.Problem{
 			Code: "no-gateway", Severity: control.Info, Object: d.Interface,
-			Text: fmt.Sprintf("the %s default route of %s names no gateway, and the device is not point to point, so it is not taken for an uplink",
-				d.Family, d.Interface),
+			Text: fmt.Sprintf("the %s default route of %s names no gateway, and the interface has no address with which it could ask its link, "+
+				"so it is not taken for an uplink", d.Family, d.Interface),
 			Remedy: fmt.Sprintf("give that route a gateway: ip route replace default via GATEWAY dev %s; or name the uplinks in the configuration, "+
 				"with gateway: none where the provider answers ARP for all addresses", d.Interface),
 		})
 	}
 	return out
 }
+
+// candidateRemedy is what to do about a candidate of which no more is known.
+const candidateRemedy = "remove that default route if the interface leads to a LAN; otherwise see why nothing answers there"
 
 // candidateSilent is how long a candidate may be silent, while there is no uplink at
 // all, before that is a warning.
@@ -288,6 +303,9 @@ func silentCandidates(found []control.Problem, uplinks int, now control.Time) []
 		p := &found[i]
 		if p.Code == "not-an-uplink" && uplinks == 0 && now.Sub(p.Since.Time) >= candidateSilent {
 			p.Severity = control.Warning
+			if p.Remedy != candidateRemedy {
+				continue // it says more already
+			}
 			p.Remedy = "check the modem and the provider behind it, and that ICMP echo requests may leave, or name other probe.targets; " +
 				"remove that default route if the interface leads to a LAN"
 		}
@@ -297,13 +315,18 @@ func silentCandidates(found []control.Problem, uplinks int, now control.Time) []
 
 // candidateProblems returns the problems of interfaces that hold a default route
 // and are not uplinks. full names an interface for which there is no room.
-func (s setup) candidateProblems(full string) []control.Problem {
+func (s setup) candidateProblems(full string, links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, c := range s.candidates {
 		p := control.Problem{
 			Code: "not-an-uplink", Severity: control.Info, Object: c.Interface,
 			Text:   fmt.Sprintf("%s holds a default route, but no target has answered through it so far; until one does it is not taken for an uplink", c.Interface),
-			Remedy: "remove that default route if the interface leads to a LAN; otherwise see why nothing answers there",
+			Remedy: candidateRemedy,
+		}
+		link := links[c.Name]
+		if link.Family[failover.IPv4].Direct || link.Family[failover.IPv6].Direct {
+			p.Remedy = fmt.Sprintf("have a default route with via there: the one of %s has none, so the kernel looks for every address on that link "+
+				"itself, which works only where the provider answers ARP or neighbour solicitations for all; remove it if the interface leads to a LAN", c.Interface)
 		}
 		if c.Interface == full {
 			p = control.Problem{

@@ -22,7 +22,7 @@ type counters struct {
 	read  func(index int) (rx, tx uint64, err error)
 	flows func() (map[lane.Lane]uint64, error)
 	// probed is Machine.Probes.
-	probed func() map[lane.Lane]ProbeCount
+	probed func() ProbeCounts
 
 	mu      sync.Mutex
 	index   map[string]int
@@ -75,11 +75,11 @@ func (c *counters) of(uplink string) control.Counters {
 	return out
 }
 
-// probesByLane returns the packet filter's counts of probes; empty if they are not
+// probeCounts returns the packet filter's counts of probes; empty if they are not
 // counted.
-func (c *counters) probesByLane() map[lane.Lane]ProbeCount {
+func (c *counters) probeCounts() ProbeCounts {
 	if c.probed == nil {
-		return nil
+		return ProbeCounts{}
 	}
 	return c.probed()
 }

@@ -103,8 +103,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	log := slog.New(folding)
 	l := &loop{
 		clock: clock{start: time.Now(), today: time.Now}, log: log, folds: folding.folds, logQueue: o.LogQueue,
-		load:  func() (*config.Config, []config.Problem) { cfg, _, found := o.Load(); return cfg, found },
-		begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
+		load: o.Load, begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	l.reporter = &reporter{
@@ -142,13 +141,13 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	defer filter.Close()
 	defer moving.Close()
 	defer counting.Close()
-	counts := &filterCounts{filter: &counting}
+	counts := &filterCounts{filter: &counting, clock: l.clock.now}
 	hub := control.NewHub()
 	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(),
-		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem,
+		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -193,12 +192,12 @@ func (l *loop) open(cfg *config.Config) error {
 	former := have.Lanes(cfg.Layout())
 	l.setup.acting = !have.Empty()
 	l.defaults = defaultsOf(l.net.Defaults())
-	uplinks := cfg.Uplinks
 	if cfg.AutoUplinks {
 		today := l.clock.today()
 		l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, former, today), l.defaults.best, today)
-		uplinks, _ = autoUplinks(cfg, l.state.Auto, l.defaults.best)
 	}
+	uplinks, _ := uplinksOf(cfg, l.defaults, l.state)
+	l.state = l.state.renamed(renames{uplinks: renamedSince(uplinks, former, l.state.Lanes.Uplinks)})
 	l.state.Lanes = l.state.Lanes.adopt(uplinks, former)
 	if err := l.configure(cfg); err != nil {
 		return err
@@ -211,10 +210,19 @@ func (l *loop) open(cfg *config.Config) error {
 	// What an earlier run had lost is not known yet, so all pins are read.
 	if _, err := kernel.readForeign(l.setup.layout, [2][]string{{""}}); err != nil {
 		l.log.Warn("begin without the default routes of others", "err", err)
+	} else if l.state.Foreign == nil {
+		l.state.Foreign = stoodBefore(kernel.foreign, have)
+		l.setup.foreign = l.state.Foreign
 	}
+	l.enforcer.retired = l.setup.retiredSince(former)
 	l.engine = failover.New(l.setup.engine)
-	l.step(l.clock.now(), l.setup.adoption(have, observed.Lost, l.state.patience(l.clock.today())))
-	l.net.SetUplinks(l.setup.watched())
+	today := l.clock.today()
+	adopted := l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today))
+	if !have.Empty() { // at a boot nothing of an earlier run goes on
+		adopted.Holds = l.state.Holds.after(today)
+	}
+	l.step(l.clock.now(), adopted)
+	l.net.SetUplinks(l.setup.watchedFirst(have))
 	return nil
 }
 

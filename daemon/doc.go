@@ -6,16 +6,17 @@
 //
 //   - the loop (loop.go, request.go) makes the decisions: it owns the engine, the
 //     network that is watched and probed, the prepared configuration (setup.go,
-//     lanes.go) and the picture of the links (picture.go). Other goroutines use it
+//     lanes.go, rename.go) and the picture of the links (picture.go). Other goroutines use it
 //     only by a request.
 //   - the enforcer (enforcer.go) owns the kernel: the goal (goal.go, pure) and how
 //     it is applied to the kernel (kernel.go), the moving of sessions, which a
 //     worker does in a goroutine of its own (worker.go), and the pace of repairs
-//     (repair.go).
+//     (repair.go); retire.go ends the flows of uplinks that are used no more, and
+//     stranger.go tells which default routes of others take no traffic.
 //   - the reporter (reporter.go) owns what is reported to people and programs: log,
 //     events, status, systemd's status line (notify.go), standing problems
 //     (problems.go; judge.go has those that follow from a setup and its links
-//     alone) and the counters (counters.go).
+//     alone, judgereturn.go who waits or is held, mute.go whose gateway is silent) and the counters (counters.go).
 //
 // The other files:
 //

@@ -11,8 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/vishvananda/netlink"
-
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
@@ -52,7 +50,7 @@ type exam struct {
 	goal    routing.Goal
 	foreign []routing.Route
 	hosts   []hostRoute
-	rules   []netlink.Rule
+	rules   []routing.OtherRule
 	clashes []firewall.Clash
 	// unfiltered, untracked and unruled are the reasons why the packet filter,
 	// conntrack and rules cannot be used; nil where they can.
@@ -171,28 +169,15 @@ func (e exam) clashing() []Finding {
 	return out
 }
 
-// ruleFindings are rules of others that have our marks, tables or priorities.
+// ruleFindings are rules of others that have our marks, tables or priorities, or that
+// decide before ours.
 func (e exam) ruleFindings() []Finding {
-	var out []Finding
+	out := asFindings(e.setup.ruleProblems(e.rules, e.foreign), "ip rule")
 	l := e.setup.layout
 	for _, r := range e.rules {
-		if r.Protocol == lane.Protocol {
-			continue
-		}
-		evidence := fmt.Sprintf("ip rule: priority %d, fwmark 0x%x, table %d", r.Priority, r.Mark, r.Table)
-		add := func(code, text, remedy string) {
-			out = append(out, Finding{code, control.Warning, fmt.Sprintf("rule %d", r.Priority), text, evidence, remedy})
-		}
-		if r.Mark&l.MarkMask != 0 {
-			add("mark-clash", fmt.Sprintf("a rule of another program matches a mark with bits of Swerve's (0x%08x)", l.MarkMask),
-				"have it use other bits, or set kernel.mark_mask")
-		}
-		if l.LaneOf(r.Table) != 0 {
-			add("table-clash", "a rule of another program looks up a table of Swerve's", "have it use another table, or set kernel.first_table")
-		}
-		if r.Priority >= l.FirstPriority && r.Priority <= l.OIFUnreachablePriority(lane.LastPolicy) {
-			add("priority-clash", "a rule of another program is between those of Swerve's",
-				fmt.Sprintf("give it a priority below %d, or set kernel.first_priority", l.FirstPriority))
+		if priority := int(r.Priority); priority >= l.FirstPriority && priority <= l.OIFUnreachablePriority(lane.LastPolicy) {
+			out = append(out, Finding{"priority-clash", control.Warning, ruleObject(r), "a rule of another program is between those of Swerve's", "ip rule: " + r.String(),
+				fmt.Sprintf("give it a priority below %d, or set kernel.first_priority", l.FirstPriority)})
 		}
 	}
 	return out
@@ -306,7 +291,8 @@ func (e exam) reported() []Finding {
 	var out []Finding
 	for _, p := range e.status.Problems {
 		switch p.Code {
-		case "foreign-default", "foreign-route", "same-network", "same-interface", "pinned-route": // found here
+		case "foreign-default", "foreign-route", "same-network", "same-interface", "pinned-route",
+			"mark-clash", "table-clash", "foreign-rule": // found here
 		case "not-built": // about the version, not the machine
 		default:
 			out = append(out, asFindings([]control.Problem{p}, "swerve status")...)

@@ -14,14 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
-	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -43,7 +41,7 @@ func healthy() exam {
 		},
 		sysctl:    func(key string) string { return map[string]string{"netfilter/nf_conntrack_max": "1000"}[key] },
 		goal:      routing.Goal{Layout: cfg.Layout()},
-		rules:     []netlink.Rule{{Priority: 0, Table: 255}, {Priority: 5301, Mark: 0x01000000, Table: 5301, Protocol: lane.Protocol}, {Priority: 5210, Mark: 0x80000, Table: 52}},
+		rules:     []routing.OtherRule{{Priority: 5210, Mark: 0x80000, Mask: 0xff0000, Table: 52}},
 		programs:  []string{"systemd", "sshd", "swerve"},
 		resolvers: []netip.Addr{netip.MustParseAddr("127.0.0.53")},
 		now:       time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
@@ -80,16 +78,18 @@ func TestFindings(t *testing.T) {
 				return map[string]string{"netfilter/nf_conntrack_max": "1000", "netfilter/nf_conntrack_count": "900"}[key]
 			}
 		}, "conntrack-full", "conntrack"},
-		"no nftables":     {func(e *exam) { e.unfiltered = unix.EPROTONOSUPPORT }, "no-nftables", "nftables"},
-		"no conntrack":    {func(e *exam) { e.untracked = fmt.Errorf("ask: %w", unix.EINVAL) }, "no-conntrack", "conntrack"},
-		"no rules":        {func(e *exam) { e.unruled = unix.EOPNOTSUPP }, "no-rules", "rules"},
-		"unprivileged":    {func(e *exam) { e.unfiltered = fmt.Errorf("list: %w", unix.EPERM) }, "not-examined", "nftables"},
-		"set mark":        {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkSet, Where: "ip t c"}} }, "mark-clash", "ip t c"},
-		"cleared mark":    {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkCleared, Where: "ip t c", Flow: true}} }, "mark-cleared", "ip t c"},
-		"offload":         {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.HardwareOffload, Where: "ip t f"}} }, "flow-offload", "ip t f"},
-		"rule's mark":     {func(e *exam) { e.rules = []netlink.Rule{{Priority: 100, Mark: 0x02000000, Table: 7}} }, "mark-clash", "rule 100"},
-		"rule's table":    {func(e *exam) { e.rules = []netlink.Rule{{Priority: 100, Table: 5310}} }, "table-clash", "rule 100"},
-		"rule's priority": {func(e *exam) { e.rules = []netlink.Rule{{Priority: 5400, Table: 7}} }, "priority-clash", "rule 5400"},
+		"no nftables":  {func(e *exam) { e.unfiltered = unix.EPROTONOSUPPORT }, "no-nftables", "nftables"},
+		"no conntrack": {func(e *exam) { e.untracked = fmt.Errorf("ask: %w", unix.EINVAL) }, "no-conntrack", "conntrack"},
+		"no rules":     {func(e *exam) { e.unruled = unix.EOPNOTSUPP }, "no-rules", "rules"},
+		"unprivileged": {func(e *exam) { e.unfiltered = fmt.Errorf("list: %w", unix.EPERM) }, "not-examined", "nftables"},
+		"set mark":     {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkSet, Where: "ip t c"}} }, "mark-clash", "ip t c"},
+		"cleared mark": {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkCleared, Where: "ip t c", Flow: true}} }, "mark-cleared", "ip t c"},
+		"offload":      {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.HardwareOffload, Where: "ip t f"}} }, "flow-offload", "ip t f"},
+		"rule's mark": {func(e *exam) {
+			e.rules = []routing.OtherRule{{Priority: 100, Mark: 0x02000000, Mask: 0xffffffff, Table: 7}}
+		}, "mark-clash", "rule 100"},
+		"rule's table":    {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 100, Table: 5310}} }, "table-clash", "rule 100"},
+		"rule's priority": {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 5400, Table: 7}} }, "priority-clash", "rule 5400"},
 		"route in our table": {func(e *exam) {
 			e.foreign = []routing.Route{{Slot: routing.Slot{Table: 5301, Dst: netip.MustParsePrefix("0.0.0.0/0")}, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_BLACKHOLE}}
 		}, "foreign-route", "table 5301 ipv4 metric 0"},

@@ -27,12 +27,16 @@ type enforcer struct {
 
 	// stale: the kernel may differ from what the intent and the links require.
 	stale bool
+	// rested is when a goal that moves no new flows may be applied again.
+	rested failover.Instant
 	// refused: the last apply did not succeed.
 	refused bool
 	// missing is what others removed from the kernel and has not been restored yet.
 	missing missing
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
+	// retired are lanes whose flows have to end once they are used no more.
+	retired []retired
 	// anew counts flows of released pairs that another deletion would end; nil if
 	// they are not counted. swept is the count at the last one.
 	anew  func() uint64
@@ -92,6 +96,19 @@ func (e *enforcer) watching(g goal) (begun, watching bool) {
 	return begun, now < e.watched
 }
 
+// Where many uplinks change at once, what moves no new flows waits until the kernel had
+// some rest from the goals before: reaching forty one by one would take so long that
+// nothing else is done meanwhile. Each is paid for with this many times as long as it
+// took, a second at most; a few are made on credit, as comparisons are (repair.go).
+const (
+	applyRest   = 3
+	longestRest = time.Second
+	applyCredit = time.Second
+)
+
+// ripe reports whether a goal is due that moves no new flows.
+func (e *enforcer) ripe() bool { return e.stale && e.now() >= e.rested }
+
 // nextWake returns when there is something to do by itself.
 func (e *enforcer) nextWake() failover.Instant {
 	if !e.kernel.standing && e.watched > e.now() {
@@ -103,6 +120,11 @@ func (e *enforcer) nextWake() failover.Instant {
 // apply brings the kernel to the goal. Refused changes are retried later.
 func (e *enforcer) apply(g goal) outcome {
 	e.stale = false
+	began := e.now()
+	defer func() {
+		now := e.now()
+		e.rested = min(max(e.rested, now-applyCredit)+applyRest*(now-began), now+longestRest)
+	}()
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
 	switch {
 	case o.err != nil || len(o.refusals) > 0:

@@ -18,6 +18,7 @@ import (
 
 	"swerve/control"
 	"swerve/firewall"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -45,10 +46,25 @@ func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	return e.findings(), nil
 }
 
+// unprivileged is a packet filter of which nothing is known where it may not be
+// looked at.
+type unprivileged struct{ *firewall.Kernel }
+
+// Observe is that of a kernel without a table of ours where reading it is denied.
+func (u unprivileged) Observe(l lane.Layout) (firewall.Observed, error) {
+	observed, err := u.Kernel.Observe(l)
+	if err != nil && isDenied(err) {
+		return firewall.Observed{}, nil
+	}
+	return observed, err
+}
+
 // examineSetup prepares the configuration and reads the links and the sysctls. It
 // returns the configuration's path.
 func (e *exam) examineSetup(o Options) (path string, err error) {
-	l, closeAll, err := preview(o)
+	filter := unprivileged{new(firewall.Kernel)}
+	defer filter.Close()
+	l, closeAll, err := preview(o, filter)
 	if err != nil {
 		return "", err
 	}
@@ -73,8 +89,8 @@ func (e *exam) examineSetup(o Options) (path string, err error) {
 		e.goal = l.enforcer.kernel.routingGoal(g)
 	}
 	e.foreign = l.enforcer.kernel.foreign
-	_, path, _ = o.Load() // it was good just now
-	return path, nil
+	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
+	return l.reporter.path, nil
 }
 
 func (e *exam) examineKernel() {
@@ -82,7 +98,6 @@ func (e *exam) examineKernel() {
 	var filter firewall.Kernel
 	defer filter.Close()
 	e.untracked = filter.Tracks()
-	e.rules, e.unruled = netlink.RuleList(netlink.FAMILY_ALL)
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 		if err != nil {

@@ -114,12 +114,14 @@ func (n *fakeNet) Defaults() []linkmon.Default {
 func (n *fakeNet) SetUplinks(uplinks []linkmon.Uplink) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, u := range uplinks {
-		if !slices.Contains(n.watched, u) {
+	uplinks = slices.Clone(uplinks)
+	for i, u := range uplinks {
+		uplinks[i].Held = nil
+		if !slices.Contains(n.watched, uplinks[i]) {
 			n.tell(u)
 		}
 	}
-	n.watched = slices.Clone(uplinks)
+	n.watched = uplinks
 }
 
 // Reread would report a link that has changed; here changes are reported at once.

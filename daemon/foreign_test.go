@@ -12,6 +12,7 @@ import (
 	"swerve/failover"
 	"swerve/routing"
 	"swerve/testenv/fake"
+	"swerve/testenv/netns"
 )
 
 // way returns the device by which a packet leaves, according to the kernel.
@@ -294,4 +295,83 @@ func TestOverruledPinIsATarget(t *testing.T) {
 	g.hush(false)
 	p.await("fiber is back", allUp)
 	g.wantWay("wan0", "192.0.2.53", "2001:db8:53::53")
+}
+
+// line adds an Ethernet interface whose router holds the best default routes.
+func (g *gateway) line(name, net string) {
+	g.t.Helper()
+	g.must(netns.Veth(g.ns, name, g.isp, "to-"+name))
+	g.must(g.isp.SetUp("to-" + name))
+	g.sh(fmt.Sprintf(`ip link set %[1]s up; ip -4 addr add %[2]s.2/24 dev %[1]s
+		ip -6 addr add 2001:db8:9::2/64 dev %[1]s nodad
+		ip -4 route add default via %[2]s.1 dev %[1]s metric 50; ip -6 route add default via 2001:db8:9::1 dev %[1]s metric 50`, name, net))
+}
+
+func keeps(name string) func(s *control.Status) bool {
+	return func(s *control.Status) bool {
+		a, b := foreignOf(s)
+		return allUp(s) && a == name+" default" && b == name+" default" && hasCode(s, "foreign-default")
+	}
+}
+
+func passesOver(name string) func(s *control.Status) bool {
+	return func(s *control.Status) bool {
+		a, b := foreignOf(s)
+		return allUp(s) && a == "" && b == "" && has(s, "default-passed-over", name) && !hasCode(s, "foreign-default")
+	}
+}
+
+// A modem that returns as another interface, with the best default route, takes
+// nothing from the uplinks, neither under way nor at a boot.
+func TestDefaultOfANewLine(t *testing.T) {
+	g := newGateway(t)
+	p := g.run()
+	g.line("usb1", "10.77.0")
+	p.await("it is told", passesOver("usb1"))
+	g.wantWay("wan0", unmarked4, unmarked6)
+	_ = p.end(syscall.SIGTERM)
+	p = g.start()
+	p.await("it is told after a restart", passesOver("usb1"))
+	_ = p.end(syscall.SIGTERM)
+	g.do("teardown", nil)
+	p = g.start()
+	p.await("it is told after a boot", passesOver("usb1"))
+	g.wantWay("wan0", unmarked4, unmarked6)
+	g.sh("ip tuntap add tun0 mode tun; ip link set tun0 up; ip -4 route add default dev tun0 metric 40; ip -6 route add default dev tun0 metric 40")
+	p.await("a tunnel's is kept", keeps("tun0"))
+	g.wantWay("tun0", unmarked4, unmarked6)
+	g.sh("ip link del tun0")
+	p.await("it is told again", passesOver("usb1"))
+	g.sh("ip link del usb1")
+	p.await("nothing is told", func(s *control.Status) bool { return allUp(s) && !hasCode(s, "default-passed-over") })
+}
+
+// A default route that stood at the first start stays in force for good, also when it
+// comes after a boot.
+func TestDefaultThatStood(t *testing.T) {
+	g := newGateway(t)
+	g.line("mpls0", "10.78.0")
+	p := g.start()
+	p.await("it is kept", keeps("mpls0"))
+	g.wantWay("mpls0", unmarked4, unmarked6)
+	_ = p.end(syscall.SIGTERM)
+	g.do("teardown", nil)
+	g.sh("ip link del mpls0")
+	p = g.run()
+	g.line("mpls0", "10.78.0")
+	p.await("it is kept when it comes later", keeps("mpls0"))
+	g.wantWay("mpls0", unmarked4, unmarked6)
+	// Without uplinks that have routes main decides, whatever it has.
+	g.sh("ip link del mpls0")
+	g.line("usb1", "10.77.0")
+	g.sh(" ip link set wan0 down; ip link set wan1 down")
+	p.await("it is told that nothing else is left", func(s *control.Status) bool {
+		for _, q := range s.Problems {
+			if q.Code == "foreign-default" && q.Object == "usb1" && q.Severity == control.Warning {
+				return true
+			}
+		}
+		return false
+	})
+	g.wantWay("usb1", unmarked4)
 }

@@ -135,8 +135,8 @@ func (s setup) ownUplinks(policy int) []lane.Lane {
 
 // adoption returns what the engine adopts from an earlier run: the state that the
 // kernel still holds, and the learned patience.
-func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience map[string][2]time.Duration) failover.Adopt {
-	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience}
+func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience, lapses map[string][2]time.Duration) failover.Adopt {
+	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience, Lapses: lapses}
 	carrying := held.Carrying(s.layout)
 	for name, n := range s.lanes.Policies {
 		var carries, gone [2][]string
@@ -218,7 +218,18 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 			}
 		}
 	}
-	return move{layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo}}
+	return move{
+		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
+		vain: g.links.last[uplink].name == "" && !g.wasOffered(uplink),
+	}
+}
+
+// wasOffered reports whether the uplink was offered in any family in an earlier run, or
+// before the last reload.
+func (s setup) wasOffered(uplink string) bool {
+	return slices.ContainsFunc(s.engine.Uplinks, func(u failover.Uplink) bool {
+		return u.Name == uplink && (u.Family[failover.IPv4].Seen || u.Family[failover.IPv6].Seen)
+	})
 }
 
 // interfaces returns the interfaces of the uplinks that are present.

@@ -184,6 +184,7 @@ func (flowsThatFail) EndMisled(lane.Layout, lane.Lane, []netip.Addr, ...lane.Lan
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
+func (flowsThatFail) DropFlows(lane.Layout, lane.Lane) error { return errRefused }
 func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, error) {
 	return 0, errRefused
 }

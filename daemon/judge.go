@@ -53,7 +53,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"prefix translation is not acted on by this version: foreign sources are masqueraded on "+strings.Join(names, " "),
 			"use snat6: foreign or masquerade")
 	}
-	out = append(out, s.unproven()...)
+	out = append(out, s.unproven(links)...)
 	if found := ownTargets(s.uplinks, s.own); len(found) > 0 {
 		add("own-target", control.Warning, "probe.targets",
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
@@ -91,9 +91,15 @@ func nameProblems(s setup, misnamed map[string]string, defaults []config.Default
 }
 
 // unproven returns the problems of prefixes that are accepted as auto and not
-// probed for.
-func (s setup) unproven() []control.Problem {
-	learns := func(u config.Uplink) bool { return u.Enabled && u.IPv6 && u.Prefix6.Auto && u.SNAT6 == config.Foreign }
+// probed for, where there is any IPv6 that they could concern: an uplink with a
+// gateway or an address, or a public address on this machine.
+func (s setup) unproven(links map[string]failover.Link) []control.Problem {
+	public := slices.ContainsFunc(s.own, func(a netip.Addr) bool { return a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() })
+	learns := func(u config.Uplink) bool {
+		l := links[u.Name].Family[failover.IPv6]
+		offered := public || l.Gateway.IsValid() || len(l.Addresses) > 0
+		return offered && u.Enabled && u.IPv6 && u.Prefix6.Auto && u.SNAT6 == config.Foreign
+	}
 	if !slices.ContainsFunc(s.uplinks, learns) {
 		return nil
 	}
@@ -130,7 +136,7 @@ func withdrawnProblems(view failover.View, now failover.Instant, clock control.C
 			Code: "gateway-withdrawn", Severity: control.Warning, Object: u.Name, Since: control.At(clock(since)),
 			Text: fmt.Sprintf("the default route of %s in %s is gone from table main, but its gateway still answers: it stays in use",
 				u.Link.Interface, strings.Join(families, " and ")),
-			Remedy: fmt.Sprintf("swerve drain %s if it should not be used; otherwise see what took the route away", u.Name),
+			Remedy: fmt.Sprintf("see what took the route away; if it should not be used, set enabled: false on %s and run swerve reload", u.Name),
 		})
 	}
 	return out

@@ -18,8 +18,9 @@ const unsentTarget = 3
 
 // probeProblems returns the problems of probes that cannot be sent, and of targets
 // whose answers are no evidence about an uplink. full reports whether the kernel's
-// connection tracking table is full.
-func probeProblems(view failover.View, full func() bool) []control.Problem {
+// connection tracking table is full, kept how many probes of an uplink our own packet
+// filter recently kept from leaving by another device.
+func probeProblems(view failover.View, full func() bool, kept func(uplink string) uint64) []control.Problem {
 	var out []control.Problem
 	aside, unreachable := map[string][]string{}, map[string][]string{}
 	reasons := map[string]string{}
@@ -30,7 +31,11 @@ func probeProblems(view failover.View, full func() bool) []control.Problem {
 		for _, f := range failover.Families {
 			v := u.Family[f]
 			if v.Blind {
-				out = append(out, unsentProblem(u.Name, f, v, full))
+				if v.UnsentErrno == "EPERM" && kept(u.Name) > 0 {
+					out = append(out, guardedProblem(u, f))
+				} else {
+					out = append(out, unsentProblem(u.Name, f, v, full))
+				}
 				continue
 			}
 			if v.Policed > 0 {
@@ -97,6 +102,18 @@ func policedProblem(uplink string, f failover.Family, v failover.FamilyView) con
 			uplink, v.Policed, f, strings.Join(targets, ", "), v.Gap.Round(10*time.Millisecond)),
 		Remedy: "have the modem, the provider or the packet filter that limits ICMP let more pass, name targets behind another limit, " +
 			"or lengthen probe.interval so that the regular probes alone stay under it",
+	}
+}
+
+// guardedProblem is the problem of probes that are not sent since they would leave by
+// another device than their uplink's: our own packet filter drops those.
+func guardedProblem(u failover.UplinkView, f failover.Family) control.Problem {
+	return control.Problem{
+		Code: "probes-unsent", Severity: control.Warning, Object: u.Name,
+		Text: fmt.Sprintf("no %s probe of %s can be sent (EPERM), so its state is unknown: a rule or route of another program leads them to another device than %s, "+
+			"where their answers would prove nothing, so Swerve itself drops them", f, u.Name, u.Link.Interface),
+		Remedy: fmt.Sprintf("see ip rule for a rule before Swerve's that is for all packets (problem foreign-rule names it), ip route get TARGET oif %s, and "+
+			"nft list ruleset for a rule in output that changes marks", u.Link.Interface),
 	}
 }
 

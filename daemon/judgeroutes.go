@@ -3,9 +3,11 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 	"swerve/routing"
@@ -87,6 +89,30 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 	return out
 }
 
+// passedOver returns the problems of strangers' default routes that the uplinks are
+// preferred to, one for each device. Candidates have a problem of their own.
+func (s setup) passedOver(g routing.Goal) []control.Problem {
+	routes := map[string]string{}
+	for _, f := range failover.Families {
+		if r, ok := g.PassedOver(f); ok {
+			text := fmt.Sprintf("%s, metric %d", f, r.Metric)
+			if before := routes[device(r)]; before != "" {
+				text = before + "; " + text
+			}
+			routes[device(r)] = text
+		}
+	}
+	var out []control.Problem
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		if slices.ContainsFunc(s.candidates, func(c config.Uplink) bool { return c.Interface == name }) {
+			continue
+		}
+		_, former := s.foreign[name]
+		out = append(out, strangerProblem(name, routes[name], former))
+	}
+	return out
+}
+
 // foreignSources returns the problems of other programs' default routes for a source or
 // a TOS value that stay in force, one for each device.
 func foreignSources(g routing.Goal) []control.Problem {
@@ -133,6 +159,11 @@ func foreignProblems(g routing.Goal) []control.Problem {
 		p.Remedy = "nothing, if that is a VPN that should carry it; else delete that route, or give it a metric above the uplinks' own"
 		if r.Dst.Bits() == 0 {
 			p.Remedy += ", or set kernel.foreign_defaults: overrule"
+		}
+		if g.OnStranger(f) {
+			p.Severity = control.Warning
+			p.Text = fmt.Sprintf("no uplink has an %s route, so traffic goes by %s, which is none: what the LAN sends is not masqueraded there: %s", f, p.Object, route)
+			p.Remedy = "name " + p.Object + " as the interface of an uplink if it leads to a provider"
 		}
 		if r.Type != routing.Unicast {
 			p.Text = fmt.Sprintf("an %s default route in main is better than those of all uplinks, so the traffic of policy default is stopped by it: %s",

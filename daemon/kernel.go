@@ -23,8 +23,14 @@ type kernel struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as last read.
 	foreign []routing.Route
+	// media are the kinds of the devices that these use, read by mediumOf, which is nil
+	// if they cannot be read.
+	media    map[int]Medium
+	mediumOf func(index int) Medium
 	// foreignRules are the rules of others that are used after our first one.
 	foreignRules []routing.ForeignRule
+	// otherRules are all rules of others.
+	otherRules []routing.OtherRule
 	// pins are host routes of others, read while an uplink is lost, and at the
 	// start; morePins reports that there are more than were read. pinsFor are the
 	// lost uplinks at the last reading.
@@ -40,6 +46,8 @@ type kernel struct {
 	// held is the table last applied to the packet filter; nil while that is
 	// unknown.
 	held *firewall.Table
+	// tables counts how often our table was made anew, with counters that begin at 0.
+	tables int
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
 	// standing: the first apply has been tried.
@@ -96,6 +104,7 @@ func (k *kernel) strict(link string) bool {
 // other programs' routes.
 func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal = g.routing(k.foreign, k.facts().ipv6)
+	k.goal.Strangers = g.strangers(k.foreign, k.media)
 	k.goal.Pins, k.goal.ForeignRules = k.pins, k.foreignRules
 	for i, u := range k.goal.Uplinks {
 		k.goal.Uplinks[i].Strict = k.strict(u.Interface)
@@ -179,10 +188,18 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 	out.readable = *unrouted == nil || len(out.routed.Left) > 0
 }
 
+// filterGoal returns the goal for the packet filter together with what is known of
+// other programs' rules.
+func (k *kernel) filterGoal(g goal) firewall.Goal {
+	out := g.firewall(k.strict)
+	out.Kept = g.keptMarks(k.otherRules)
+	return out
+}
+
 // aim computes the packet filter's goal. Flows of lost pairs stay where they are if
 // the kernel refuses the route that they should use and has no other for them.
 func (k *kernel) aim(g goal, routed *applied) firewall.Goal {
-	filter := g.firewall(k.strict)
+	filter := k.filterGoal(g)
 	if routed != nil && len(routed.refusals) > 0 {
 		for _, f := range failover.Families {
 			filter.Lost[f] = slices.DeleteFunc(filter.Lost[f], func(p firewall.Pair) bool { return !routed.holds(f, p) })
@@ -232,7 +249,7 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	if len(names) == 0 {
 		return nil
 	}
-	adoption, err := k.packets.AdoptFlows(g.firewall(k.strict), lanes...)
+	adoption, err := k.packets.AdoptFlows(k.filterGoal(*g), lanes...)
 	native, plain := natives{}, plains{}
 	for i, name := range names {
 		native[name], plain[name] = bounded(adoption.Native[lanes[i]]), bounded(adoption.Plain[lanes[i]])
@@ -262,11 +279,15 @@ func (k *kernel) watch(g goal) bool {
 func (k *kernel) filter(table firewall.Table) error {
 	var err error
 	if k.held != nil {
+		if !k.held.SameRules(table) {
+			k.tables++
+		}
 		err = k.packets.Move(*k.held, table)
 	} else if drift, unread := k.packets.Drift(table); unread != nil || len(drift) > 0 {
 		// At a first start all flows are other programs', and after an upgrade they
 		// were marked by the previous table: neither needs healing.
 		k.rebuilt = k.filtered
+		k.tables++
 		err = k.packets.Apply(table)
 	}
 	k.held = &table
@@ -285,7 +306,7 @@ func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
 	if unread == nil {
 		ops = routing.Plan(k.wanted(g), held)
 	}
-	k.table = k.table.For(g.firewall(k.strict))
+	k.table = k.table.For(k.filterGoal(g))
 	filter, err = k.packets.Drift(k.table)
 	if err != nil || len(filter) > 0 {
 		k.held = nil // a change relative to its former content would fail
@@ -305,6 +326,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	if err != nil {
 		return false, fmt.Errorf("daemon: read the rules of others: %w", err)
 	}
+	others, err := k.routes.OtherRules()
+	if err != nil {
+		return false, fmt.Errorf("daemon: read all rules of others: %w", err)
+	}
 	var pins []routing.Route
 	var more bool
 	if len(lost[0])+len(lost[1]) > 0 {
@@ -313,9 +338,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 		}
 	}
 	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
-		!slices.Equal(k.foreignRules, rules)
-	k.foreignRules = rules
+		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others)
+	k.foreignRules, k.otherRules = rules, others
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
+	k.readMedia(foreign)
 	return changed, nil
 }
 

@@ -27,8 +27,9 @@ const readyWithin = 3 * time.Second
 // those built on it.
 type loop struct {
 	clock clock
-	// load reads the configuration file again.
-	load func() (*config.Config, []config.Problem)
+	// load reads the configuration file again, and returns its path with it; empty where
+	// there is no file.
+	load func() (cfg *config.Config, path string, found []config.Problem)
 
 	net      Network
 	enforcer *enforcer
@@ -128,7 +129,7 @@ func (l *loop) pass() {
 		l.findModems()
 		l.takeProven()
 	}
-	if l.enforcer.stale && l.intent != nil {
+	if l.enforcer.ripe() && l.intent != nil {
 		l.enforce()
 	}
 	if now := l.clock.now(); l.enforcer.repairs.due(now) {
@@ -150,6 +151,9 @@ func (l *loop) pass() {
 
 func (l *loop) nextWake() failover.Instant {
 	wake := min(l.wake, l.enforcer.nextWake())
+	if l.enforcer.stale && l.enforcer.kernel.standing && l.intent != nil {
+		wake = min(wake, l.enforcer.rested)
+	}
 	if !l.isReady {
 		wake = min(wake, readyWithin)
 	}
@@ -172,7 +176,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		l.log.Debug("link", "uplink", event.Uplink, "interface", event.Link.Interface, "carrier", event.Link.Carrier,
 			"up", event.Link.AdminUp, "ipv4", event.Link.Family[0].Gateway, "ipv6", event.Link.Family[1].Gateway)
 	}
-	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.Event))
+	l.step(o.At, l.probing.believed(o.Uplink, o.Family, o.At, o.Event))
 }
 
 // holdFlows prevents other uplinks from sending the flows of an uplink whose source
@@ -205,7 +209,7 @@ func (l *loop) holdFlows(event failover.LinkChanged, purged bool) {
 }
 
 // patience returns for how long an uplink's sessions stay while it is silent: the
-// longer of what was learnt in the two families, or what is configured while the
+// longest of what was learnt in the two families, with silence and with gaps, or what is configured while the
 // engine does not know the uplink.
 func (l *loop) patience(uplink string) time.Duration {
 	view := l.engineView()
@@ -213,7 +217,11 @@ func (l *loop) patience(uplink string) time.Duration {
 	if i < 0 {
 		return l.setup.patience(uplink)
 	}
-	return max(view.Uplinks[i].Family[failover.IPv4].Patience, view.Uplinks[i].Family[failover.IPv6].Patience)
+	var longest time.Duration
+	for _, family := range view.Uplinks[i].Family {
+		longest = max(longest, family.Patience, family.Lapses)
+	}
+	return longest
 }
 
 // step passes one event to the engine, and carries out its decision. Its probes are
@@ -232,7 +240,8 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	if out.Intent != nil {
 		first := l.intent == nil
 		l.intent, l.enforcer.stale = out.Intent, true
-		if !first {
+		switches := slices.ContainsFunc(out.Records, func(r failover.Record) bool { return r.Switch != nil })
+		if !first && (switches || l.enforcer.ripe()) {
 			l.enforce()
 		}
 	}
@@ -278,6 +287,7 @@ func (l *loop) enforce() {
 	}
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))
+	l.enforcer.retire(g, o)
 	l.changed = true
 }
 
@@ -335,13 +345,16 @@ func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	others := l.net.Defaults()
-	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken), l.setup.encapsulating(others), l.setup.gatewayless(others)))
+	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken, l.picture.links), l.setup.encapsulating(others), l.setup.gatewayless(others)))
 	goal := l.enforcer.kernel.goal
 	l.reporter.foreign = foreignDefaults(goal)
-	l.reporter.problems.replace("routes", routeProblems(goal, l.enforcer.kernel.morePins))
+	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
+	l.reporter.problems.replace("rules", l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
+	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, l.clock.today())
+	l.state.Foreign = l.setup.foreign
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view))

@@ -29,9 +29,9 @@ type Machine struct {
 	// that began, by lane.
 	Bytes    func(index int) (rx, tx uint64, err error)
 	NewFlows func() (map[lane.Lane]uint64, error)
-	// Probes returns the packet filter's counts of probes by lane at the last call
-	// of NewFlows; nil if they are not counted.
-	Probes func() map[lane.Lane]ProbeCount
+	// Probes returns the packet filter's counts of probes at the last call of
+	// NewFlows; nil if they are not counted.
+	Probes func() ProbeCounts
 	// Anew returns firewall.Counters.Anew at the last call of NewFlows; nil if that is
 	// not counted.
 	Anew func() uint64
@@ -39,9 +39,15 @@ type Machine struct {
 	// if that is not watched.
 	FilterChanged <-chan struct{}
 	Events        Publisher
+	// Medium returns what kind of device the one with an index is; nil if that cannot
+	// be read.
+	Medium func(index int) Medium
 	// IsModem reports whether an interface is a modem's; nil if no interface is
 	// known to be one.
 	IsModem func(device string) bool
+	// Mute reports whether the kernel has asked for a gateway's link-layer address on
+	// an interface without an answer; nil if that is not known.
+	Mute func(index int, gateway netip.Addr) bool
 }
 
 // Network is what watches and probes: *linkmon.Monitor, or a test's.
@@ -63,6 +69,7 @@ type Routes interface {
 	routing.Kernel
 	Foreign(lane.Layout) ([]routing.Route, error)
 	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
+	OtherRules() ([]routing.OtherRule, error)
 	Pins() (pins []routing.Route, more bool, err error)
 }
 
@@ -90,6 +97,7 @@ type Flows interface {
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
+	DropFlows(l lane.Layout, uplink lane.Lane) error
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }
 
@@ -117,9 +125,9 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 func (l *loop) mount(m Machine) {
 	l.net, l.filterChanged, l.isModem = m.Network, m.FilterChanged, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
-	l.reporter.counters.probed = m.Probes
+	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.enforcer = &enforcer{
-		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6},
+		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
 		anew: m.Anew,
 	}

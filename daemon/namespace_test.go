@@ -149,6 +149,43 @@ func (g *gateway) do(what string, fails func(code int, stderr string) bool) stri
 	return stdout.String()
 }
 
+// Without capabilities a plan is refused, and doctor reports what it could not look
+// at, and what it could; neither panics.
+func TestWithoutCapabilities(t *testing.T) {
+	g := newGateway(t)
+	g.uplinks("- {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1, gateway: 198.51.100.2}")
+	deprived := func(what string) (stdout, stderr string, err error) {
+		cmd, out, errs := g.command(what)
+		cmd.Path, cmd.Args = "/usr/bin/setpriv", []string{"setpriv", "--bounding-set=-all", "--inh-caps=-all", cmd.Path}
+		g.must(g.ns.Start(cmd))
+		err = cmd.Wait()
+		return out.String(), errs.String(), err
+	}
+	before := g.picture()
+	_, errs, err := deprived("plan")
+	if err == nil || strings.Contains(errs, "panic") || !strings.Contains(errs, "operation not permitted") {
+		t.Errorf("plan: %v: %s", err, errs)
+	}
+	out, errs, err := deprived("doctor")
+	if err != nil {
+		t.Fatalf("doctor: %v: %s", err, errs)
+	}
+	for _, want := range []string{`"object":"nftables"`, `"not-examined"`, `"forwarding-off"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor lacks %s:\n%s", want, out)
+		}
+	}
+	if g.picture() != before {
+		t.Error("one of them changed something")
+	}
+	g.must(os.WriteFile(g.config(), []byte("uplinks: 3\n"), 0o600))
+	for _, what := range []string{"plan", "doctor"} {
+		if _, errs, err = deprived(what); err == nil || strings.Contains(errs, "panic") {
+			t.Errorf("%s by a bad file: %v: %s", what, err, errs)
+		}
+	}
+}
+
 // process is a running daemon.
 type process struct {
 	g      *gateway

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"swerve/config"
 	"swerve/control"
@@ -66,7 +68,9 @@ func (c Changes) last(op routing.Op) bool {
 // Plan returns the changes that Run would make to this kernel now, without making
 // them.
 func Plan(o Options) (Changes, error) {
-	l, closeAll, err := preview(o)
+	filter := new(firewall.Kernel)
+	defer filter.Close()
+	l, closeAll, err := preview(o, filter)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -74,9 +78,10 @@ func Plan(o Options) (Changes, error) {
 	return l.changes()
 }
 
-// preview returns a loop as it is after a start on this machine, except that nothing
-// was changed and no probe was sent, and what closes it.
-func preview(o Options) (l *loop, closeAll func(), err error) {
+// preview returns a loop as it is after a start on this machine with that packet
+// filter, except that nothing was changed and no probe was sent, and what closes the
+// rest.
+func preview(o Options, filter Packets) (*loop, func(), error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
 		return nil, nil, &ConfigError{Problems: found}
@@ -85,34 +90,36 @@ func preview(o Options) (l *loop, closeAll func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	filter := new(firewall.Kernel)
-	closeAll = func() { filter.Close(); kernel.Close() }
-	defer func() {
-		if err != nil {
-			closeAll()
-		}
-	}()
-	settings, err := routing.OpenSysctls("", false)
+	l, err := previewOf(o, cfg, path, kernel, filter)
 	if err != nil {
+		kernel.Close()
 		return nil, nil, err
 	}
+	return l, kernel.Close, nil
+}
+
+func previewOf(o Options, cfg *config.Config, path string, routes Routes, filter Packets) (*loop, error) {
+	settings, err := routing.OpenSysctls("", false)
+	if err != nil {
+		return nil, err
+	}
 	links := new(frozenNetwork)
-	l = newLoop(o, cfg, path)
+	l := newLoop(o, cfg, path)
 	l.mount(Machine{
-		Network: links, Routes: kernel, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
-		IsModem: IsModem,
+		Network: links, Routes: routes, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
+		IsModem: IsModem, Medium: MediumOf,
 	})
 	if cfg.AutoUplinks {
 		l.assumeAnswers(links.Defaults())
 	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, observation := range l.net.Take() {
 		l.observe(observation)
 	}
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
-	return l, closeAll, nil
+	return l, nil
 }
 
 // assumeAnswers makes uplinks of all interfaces with a default route, as a start
@@ -206,6 +213,87 @@ func OwnAddresses() ([]netip.Addr, error) {
 	return found, links.err
 }
 
+// Networks returns the networks that are reached directly on an uplink's interface:
+// those of its addresses, and of routes without a gateway; none if it does not exist.
+func Networks(u config.Uplink) []netip.Prefix {
+	link := linkOf(u)
+	if link == nil {
+		return nil
+	}
+	var out []netip.Prefix
+	add := func(n *net.IPNet) {
+		if n == nil {
+			return
+		}
+		a, ok := netip.AddrFromSlice(n.IP)
+		ones, bits := n.Mask.Size()
+		if a = a.Unmap(); ok && bits == a.BitLen() && ones > 0 {
+			out = append(out, netip.PrefixFrom(a, ones))
+		}
+	}
+	addresses, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil
+	}
+	for _, a := range addresses {
+		add(a.IPNet)
+	}
+	routes, err := netlink.RouteList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return out
+	}
+	for _, r := range routes {
+		if r.Gw == nil && r.Via == nil && r.Protocol != unix.RTPROT_KERNEL {
+			add(r.Dst)
+		}
+	}
+	return out
+}
+
+// linkOf returns the interface of an uplink, configured by name, altname or MAC
+// address; nil if there is none, or the interfaces cannot be read.
+func linkOf(u config.Uplink) netlink.Link {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil
+	}
+	for _, l := range links {
+		if isLinkOf(l, u) {
+			return l
+		}
+	}
+	return nil
+}
+
+func isLinkOf(l netlink.Link, u config.Uplink) bool {
+	a := l.Attrs()
+	return a.Name == u.Interface || slices.Contains(a.AltNames, u.Interface) || a.HardwareAddr.String() == u.Interface
+}
+
+// WithoutGateway returns the enabled uplinks whose interface exists and is up, and
+// for which a start would learn no gateway now.
+func WithoutGateway(uplinks []config.Uplink) []config.Uplink {
+	links := new(frozenNetwork)
+	links.SetUplinks(setup{uplinks: uplinks}.watched())
+	if links.err != nil {
+		return nil
+	}
+	var out []config.Uplink
+	for _, o := range links.Take() {
+		changed, ok := o.Event.(failover.LinkChanged)
+		l := changed.Link
+		if !ok || !l.Present || !l.AdminUp || slices.ContainsFunc(l.Family[:], func(f failover.FamilyLink) bool {
+			return f.Gateway.IsValid() || f.PointToPoint
+		}) {
+			continue
+		}
+		if i := slices.IndexFunc(uplinks, func(u config.Uplink) bool { return u.Enabled && u.Name == changed.Uplink }); i >= 0 {
+			out = append(out, uplinks[i])
+		}
+	}
+	return out
+}
+
 // MissingInterfaces returns the enabled uplinks whose interface, configured by
 // name, altname or MAC address, does not exist on this machine now; none if the
 // interfaces cannot be read.
@@ -215,9 +303,6 @@ func MissingInterfaces(uplinks []config.Uplink) []config.Uplink {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(uplinks), func(u config.Uplink) bool {
-		return !u.Enabled || slices.ContainsFunc(links, func(l netlink.Link) bool {
-			a := l.Attrs()
-			return a.Name == u.Interface || slices.Contains(a.AltNames, u.Interface) || a.HardwareAddr.String() == u.Interface
-		})
+		return !u.Enabled || slices.ContainsFunc(links, func(l netlink.Link) bool { return isLinkOf(l, u) })
 	})
 }

@@ -20,6 +20,11 @@ const (
 	checkProbesEvery = 2 * time.Second
 	// leastProbes is the number of probes that a comparison needs.
 	leastProbes = 6
+	// sentMargin is how long after a reading a probe must have been sent to count as
+	// sent after it: it is noted as sent a moment after the packet filter has seen it.
+	sentMargin = 250 * time.Millisecond
+	// mostSent bounds the remembered times of sending of an uplink in a family.
+	mostSent = 1024
 )
 
 // ProbeCount is the packet filter's count of an uplink's probes: those that left by
@@ -28,20 +33,32 @@ type ProbeCount struct {
 	Left      [2]uint64
 	Elsewhere uint64
 	Answers   AnswerCount
-	// Began is when the reading began: it has all that was sent before.
-	Began time.Time
+}
+
+// ProbeCounts is one reading of the packet filter's counts, by lane.
+type ProbeCounts struct {
+	Lanes map[lane.Lane]ProbeCount
+	// Begun and Ended are the times at which the reading began and ended.
+	Begun, Ended failover.Instant
 }
 
 // probeCheck compares the probes that were sent with the packet filter's counts.
 // Probes that leave by another interface are no evidence about their uplink: while
 // that happens they are passed to the engine as not sent. The loop owns it.
+//
+// A reading of the counts is made in another goroutine, and may be late or old where
+// the machine is busy. So what is compared are two readings, and the probes that were
+// certainly sent between them.
 type probeCheck struct {
-	due  failover.Instant
-	sent map[string][2]uint64 // by uplink, in each family
+	due failover.Instant
+	// sent has, by uplink and family, when probes were sent since the reading at
+	// which the comparison starts.
+	sent map[string][2][]failover.Instant
 	from map[string]probeMark
-	// until has where a comparison ends, while no reading that began later is there: the
-	// counts are read on another goroutine, which may be late.
-	until map[string]sentUntil
+	// tables is kernel.tables as last seen; anew is when it was first seen: counts that
+	// were read before are another table's.
+	tables int
+	anew   failover.Instant
 	// astray has, by uplink and family, how many of how many probes did not leave
 	// by it; kept has, by uplink, how many were recently kept from leaving
 	// elsewhere.
@@ -51,16 +68,10 @@ type probeCheck struct {
 	answers answerCheck
 }
 
-// probeMark holds the counts at which a comparison starts.
+// probeMark is the reading at which a comparison starts.
 type probeMark struct {
-	sent  [2]uint64
-	count ProbeCount
-}
-
-// sentUntil is how many probes had been sent at an instant.
-type sentUntil struct {
-	sent [2]uint64
-	at   time.Time
+	count        ProbeCount
+	begun, ended failover.Instant
 }
 
 // missed is how many of how many probes did not leave by their uplink.
@@ -68,13 +79,14 @@ type missed struct{ n, of uint64 }
 
 func newProbeCheck() probeCheck {
 	return probeCheck{
-		sent: map[string][2]uint64{}, from: map[string]probeMark{}, until: map[string]sentUntil{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
+		sent: map[string][2][]failover.Instant{}, from: map[string]probeMark{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
 		answers: newAnswerCheck(),
 	}
 }
 
-// believed returns the event that is passed to the engine for an uplink's probe.
-func (c *probeCheck) believed(uplink string, f failover.Family, event failover.Event) failover.Event {
+// believed returns the event that is passed to the engine for an event of an uplink's
+// probe at that time.
+func (c *probeCheck) believed(uplink string, f failover.Family, at failover.Instant, event failover.Event) failover.Event {
 	if _, answered := event.(failover.ProbeAnswered); answered && !c.answers.counts(uplink, f) {
 		return failover.Tick{}
 	}
@@ -82,55 +94,54 @@ func (c *probeCheck) believed(uplink string, f failover.Family, event failover.E
 	if !ok || uplink == "" {
 		return event
 	}
-	n := c.sent[uplink]
-	n[f]++
-	c.sent[uplink] = n
+	times := c.sent[uplink]
+	if len(times[f]) >= mostSent {
+		times[f] = slices.Delete(times[f], 0, mostSent/2)
+	}
+	times[f] = append(times[f], at)
+	c.sent[uplink] = times
 	if c.astray[uplink][f].n > 0 {
 		return failover.ProbeNotSent{ID: sent.ID, Cause: "probes leave by another way than their uplink"}
 	}
 	return event
 }
 
-// compare evaluates the packet filter's latest counts of an uplink's probes; known
-// reports whether there are any. What was sent up to one call is compared with the
-// first reading that begins after it.
-func (c *probeCheck) compare(uplink string, count ProbeCount, known bool, at time.Time) {
-	now := probeMark{c.sent[uplink], count}
+// compare evaluates a reading of the packet filter's counts of an uplink's probes;
+// known reports whether there are any.
+func (c *probeCheck) compare(uplink string, now probeMark, known bool) {
 	before, begun := c.from[uplink]
-	if !known || !begun || count.before(before.count) {
-		delete(c.astray, uplink)
-		delete(c.kept, uplink)
-		delete(c.from, uplink)
-		delete(c.until, uplink)
-		if known {
-			c.from[uplink] = now // a first reading, or a new table
-		}
+	switch {
+	case !known:
+		c.forget(uplink)
+		delete(c.sent, uplink)
+		return
+	case now.begun < c.anew || begun && now.begun <= before.ended:
+		return // of the former table, or nothing has been read since
+	case !begun || before.begun < c.anew || now.count.before(before.count):
+		c.forget(uplink)
+		c.start(uplink, now) // a first reading, or a new table
 		return
 	}
-	kept := count.Elsewhere - before.count.Elsewhere
+	kept := now.count.Elsewhere - before.count.Elsewhere
 	var sent, left [2]uint64
-	until, ends := c.until[uplink]
-	if !ends {
-		until = sentUntil{now.sent, at}
-	}
-	for f := range sent {
-		sent[f], left[f] = until.sent[f]-before.sent[f], count.Left[f]-before.count.Left[f]
+	for f, times := range c.sent[uplink] {
+		for _, at := range times {
+			if at > before.ended+sentMargin && at < now.begun {
+				sent[f]++
+			}
+		}
+		left[f] = now.count.Left[f] - before.count.Left[f]
 	}
 	if max(sent[0], sent[1])+kept < leastProbes {
 		return // not enough probes yet
 	}
-	if c.until[uplink] = until; !count.Began.After(until.at) {
-		return
-	}
-	delete(c.until, uplink)
-	c.from[uplink] = now
+	c.start(uplink, now)
 	delete(c.kept, uplink)
 	if kept > 0 {
 		c.kept[uplink] = kept
 	}
 	var astray [2]missed
 	for f := range sent {
-		// The reading may have more probes than were sent until then, never fewer.
 		if sent[f] >= leastProbes/2 && left[f] < sent[f]/2 {
 			astray[f] = missed{sent[f] - left[f], sent[f]}
 		}
@@ -139,6 +150,23 @@ func (c *probeCheck) compare(uplink string, count ProbeCount, known bool, at tim
 	if astray != [2]missed{} {
 		c.astray[uplink] = astray
 	}
+}
+
+// start begins a comparison at a reading.
+func (c *probeCheck) start(uplink string, now probeMark) {
+	c.from[uplink] = now
+	times := c.sent[uplink]
+	for f := range times {
+		times[f] = slices.DeleteFunc(times[f], func(at failover.Instant) bool { return at <= now.ended })
+	}
+	c.sent[uplink] = times
+}
+
+// forget drops what was found about an uplink, and where its comparison starts.
+func (c *probeCheck) forget(uplink string) {
+	delete(c.astray, uplink)
+	delete(c.kept, uplink)
+	delete(c.from, uplink)
 }
 
 // before reports whether counts are smaller than others, as those of a new table
@@ -151,13 +179,11 @@ func (n ProbeCount) before(o ProbeCount) bool {
 func (c *probeCheck) retain(uplink func(string) bool) {
 	for name := range c.from {
 		if !uplink(name) {
-			delete(c.from, name)
-			delete(c.until, name)
+			c.forget(name)
 			delete(c.sent, name)
-			delete(c.astray, name)
-			delete(c.kept, name)
 		}
 	}
+	c.answers.retain(uplink)
 }
 
 // problems returns the problems of probes that do not leave by their uplink.
@@ -166,8 +192,8 @@ func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem
 	add := func(uplink, text string) {
 		out = append(out, control.Problem{
 			Code: "probes-elsewhere", Severity: control.Warning, Object: uplink, Text: text,
-			Remedy: "see nft list ruleset and ip route get for a rule that changes marks in output, or a route to a target " +
-				"by another device; restore marks under a mask, or name another target",
+			Remedy: "see nft list ruleset for a rule that changes marks in output, ip rule for one before Swerve's that is for all packets, and ip route get " +
+				"for a route to a target by another device; restore marks under a mask, or name another target",
 		})
 	}
 	for name, n := range c.astray {
@@ -198,19 +224,23 @@ func (l *loop) checkCounts(now failover.Instant) {
 // checkProbes compares and judges the probes.
 func (l *loop) checkProbes() {
 	c := &l.probing
-	counts := l.reporter.counters.probesByLane()
-	for _, u := range l.setup.uplinks {
-		count, known := counts[l.setup.lanes.Uplinks[u.Name]]
-		known = known && l.setup.mark(u.Name) != 0
-		c.compare(u.Name, count, known, time.Now())
-		c.answers.compare(u.Name, count.Answers, known)
+	counts := l.reporter.counters.probeCounts()
+	if n := l.enforcer.kernel.tables; n != c.tables {
+		c.tables, c.anew = n, l.clock.now()
+		clear(c.answers.from)
 	}
-	used := func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok }
-	c.retain(used)
-	c.answers.retain(used)
+	for _, u := range l.setup.uplinks {
+		count, known := counts.Lanes[l.setup.lanes.Uplinks[u.Name]]
+		known = known && l.setup.mark(u.Name) != 0
+		c.compare(u.Name, probeMark{count, counts.Begun, counts.Ended}, known)
+		if counts.Begun >= c.anew {
+			c.answers.compare(u.Name, count.Answers, known)
+		}
+	}
+	c.retain(func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok })
 	interfaceOf := func(name string) string { return l.picture.links[name].Interface }
 	found := append(c.problems(interfaceOf), c.answers.problems(interfaceOf)...)
-	found = append(found, probeProblems(l.view(), conntrackFull)...)
+	found = append(found, probeProblems(l.view(), conntrackFull, func(name string) uint64 { return c.kept[name] })...)
 	l.reporter.problems.replace("probes", found)
 }
 
@@ -218,27 +248,29 @@ func (l *loop) checkProbes() {
 // part of them.
 type filterCounts struct {
 	filter *firewall.Kernel
+	clock  func() failover.Instant
 	mu     sync.Mutex
-	probes map[lane.Lane]ProbeCount
+	probes ProbeCounts
 	anew   uint64
 }
 
 // newFlows reads the number of flows that began on each uplink.
 func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
-	began := time.Now()
+	begun := c.clock()
 	counters, err := c.filter.Counters()
+	ended := c.clock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.probes = nil
+	c.probes = ProbeCounts{}
 	if err != nil {
 		return nil, err
 	}
-	c.probes = map[lane.Lane]ProbeCount{}
+	c.probes = ProbeCounts{map[lane.Lane]ProbeCount{}, begun, ended}
 	c.anew = counters.Anew.Packets
 	for n, left := range counters.Probes {
 		six := counters.Probes6[n].Packets
 		answers := counters.Answers[n]
-		c.probes[n] = ProbeCount{
+		c.probes.Lanes[n] = ProbeCount{
 			Left:      [2]uint64{left.Packets - min(six, left.Packets), six},
 			Elsewhere: counters.Elsewhere[n].Packets,
 			Answers: AnswerCount{
@@ -246,7 +278,6 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 				Away:     [2]uint64{answers.Away[failover.IPv4].Packets, answers.Away[failover.IPv6].Packets},
 				Returned: counters.Returned[n].Packets,
 			},
-			Began: began,
 		}
 	}
 	flows := map[lane.Lane]uint64{}
@@ -264,7 +295,7 @@ func (c *filterCounts) lastAnew() uint64 {
 }
 
 // lastProbes returns the counts of probes at the last reading; empty if it failed.
-func (c *filterCounts) lastProbes() map[lane.Lane]ProbeCount {
+func (c *filterCounts) lastProbes() ProbeCounts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.probes

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,28 +9,46 @@ import (
 	"swerve/failover"
 )
 
+// checked is a probe check whose uplink sends a probe each 100 ms, and whose counts are
+// read at the same time.
+type checked struct {
+	probeCheck
+	now  failover.Instant
+	left uint64
+}
+
+func (c *checked) send(n int) (believed int) {
+	for range n {
+		c.now += 100 * time.Millisecond
+		if _, ok := c.believed("fiber", failover.IPv6, c.now, failover.ProbeSent{ID: 1}).(failover.ProbeSent); ok {
+			believed++
+		}
+	}
+	return believed
+}
+
+// reading is what the packet filter counts now.
+func (c *checked) reading(elsewhere uint64) probeMark {
+	begun := c.now + time.Millisecond
+	c.now += 2 * time.Millisecond
+	return probeMark{ProbeCount{Left: [2]uint64{0, c.left}, Elsewhere: elsewhere}, begun, c.now}
+}
+
+func (c *checked) severities(t *testing.T) (out []control.Severity) {
+	t.Helper()
+	for _, p := range c.problems(func(string) string { return "wan0" }) {
+		if p.Code != "probes-elsewhere" || p.Object != "fiber" {
+			t.Errorf("problem %+v", p)
+		}
+		out = append(out, p.Severity)
+	}
+	return out
+}
+
 // If too few probes left by their uplink, their results are ignored until they do
 // so again.
 func TestProbesElsewhere(t *testing.T) {
-	c := newProbeCheck()
-	send := func(n int) (believed int) {
-		for range n {
-			if _, ok := c.believed("fiber", failover.IPv6, failover.ProbeSent{ID: 1}).(failover.ProbeSent); ok {
-				believed++
-			}
-		}
-		return believed
-	}
-	severities := func() (out []control.Severity) {
-		for _, p := range c.problems(func(string) string { return "wan0" }) {
-			if p.Code != "probes-elsewhere" || p.Object != "fiber" {
-				t.Errorf("problem %+v", p)
-			}
-			out = append(out, p.Severity)
-		}
-		return out
-	}
-	now := time.Now()
+	c := checked{probeCheck: newProbeCheck()}
 	for i, step := range []struct {
 		send            int
 		left, elsewhere uint64
@@ -46,25 +65,63 @@ func TestProbesElsewhere(t *testing.T) {
 		{send: 12, left: 2, believed: 1},                               // a new table
 		{send: 12, unknown: true, believed: 1},                         // none
 	} {
-		send(step.send)
-		// Until there is a reading that began later, nothing is judged.
-		count := ProbeCount{Left: [2]uint64{0, step.left}, Elsewhere: step.elsewhere, Began: now}
-		before := len(severities())
-		for range 2 {
-			now = now.Add(time.Second)
-			c.compare("fiber", count, !step.unknown, now)
-		}
-		if got := len(severities()); got > before {
-			t.Errorf("step %d: judged by a reading that began before", i)
-		}
-		count.Began = now.Add(time.Second)
-		c.compare("fiber", count, !step.unknown, now.Add(2*time.Second))
-		if got := severities(); (len(got) == 1 && got[0] == control.Warning) != step.problem {
+		c.send(step.send)
+		c.left = step.left
+		c.compare("fiber", c.reading(step.elsewhere), !step.unknown)
+		if got := c.severities(t); (len(got) == 1 && got[0] == control.Warning) != step.problem {
 			t.Errorf("step %d: problems of severity %v", i, got)
 		}
-		if got := send(1); got != step.believed {
+		if got := c.send(1); got != step.believed {
 			t.Errorf("step %d: %d of 1 believed", i, got)
 		}
+	}
+}
+
+// Where the machine is busy a reading may be old, or late, and probes may be told of
+// late; and a table made anew counts from 0. None of that says that probes went astray.
+func TestLateCountsAreNoEvidence(t *testing.T) {
+	c := checked{probeCheck: newProbeCheck()}
+	quiet := func(what string) {
+		t.Helper()
+		if got := c.severities(t); got != nil {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	c.compare("fiber", c.reading(0), true)
+	c.left += 12
+	old := c.reading(0)
+	c.send(20)
+	c.compare("fiber", c.reading(0), true)
+	c.left += 20
+	for range 5 {
+		c.send(20)
+		c.compare("fiber", old, true)
+		quiet("the reading of before")
+	}
+
+	c = checked{probeCheck: newProbeCheck()}
+	c.compare("fiber", c.reading(0), true)
+	c.send(20)
+	c.left += 20
+	early := c.reading(0)
+	c.send(60) // after the reading, before it is looked at
+	c.compare("fiber", early, true)
+	quiet("a reading that is looked at late")
+	c.left += 60
+	c.compare("fiber", c.reading(0), true)
+	quiet("the next one")
+
+	c.send(40)
+	c.anew = c.now
+	c.left = 80 // in the new table, as many as in the old one
+	c.send(20)
+	c.compare("fiber", c.reading(0), true)
+	quiet("a new table")
+	for range mostSent {
+		c.send(1)
+	}
+	if n := len(c.sent["fiber"][failover.IPv6]); n > mostSent {
+		t.Errorf("%d times are kept", n)
 	}
 }
 
@@ -84,7 +141,7 @@ func TestProbeProblems(t *testing.T) {
 	}}
 	for _, full := range []bool{false, true} {
 		var got []string
-		for _, p := range probeProblems(view, func() bool { return full }) {
+		for _, p := range probeProblems(view, func() bool { return full }, func(string) uint64 { return 0 }) {
 			got = append(got, string(p.Severity)+" "+p.Code+" "+p.Object)
 			if p.Text == "" || p.Remedy == "" {
 				t.Errorf("%s lacks words: %+v", p.Code, p)
@@ -103,5 +160,21 @@ func TestProbeProblems(t *testing.T) {
 				t.Errorf("got %q, want %q", got[i], want[i])
 			}
 		}
+	}
+}
+
+// EPERM of our own packet filter is told from that of others.
+func TestProbesOfOurOwnGuard(t *testing.T) {
+	blind := failover.FamilyView{State: failover.Unknown, Unsent: 9, UnsentErrno: "EPERM", UnsentCause: "operation not permitted", Blind: true}
+	view := failover.View{Uplinks: []failover.UplinkView{
+		{Name: "fiber", Enabled: true, Family: [2]failover.FamilyView{{State: failover.Up}, blind}},
+		{Name: "lte", Enabled: true, Family: [2]failover.FamilyView{{State: failover.Up}, blind}},
+	}}
+	view.Uplinks[1].Link.Interface = "wan1"
+	kept := func(uplink string) uint64 { return map[string]uint64{"lte": 6}[uplink] }
+	found := probeProblems(view, func() bool { return false }, kept)
+	if len(found) != 2 || !strings.Contains(found[0].Remedy, "iptables") || !strings.Contains(found[1].Remedy, "ip rule") ||
+		!strings.Contains(found[1].Text, "than wan1") || strings.Contains(found[1].Text, "packet filter in output") {
+		t.Errorf("problems: %+v", found)
 	}
 }

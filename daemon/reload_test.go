@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -288,4 +289,79 @@ func TestRefusedReloadIsAProblem(t *testing.T) {
 			t.Errorf("stands on: %+v", p)
 		}
 	})
+}
+
+// An uplink that has another name for the same interface keeps what is known of it
+// and its lane, and nothing of it is done anew; so does a policy.
+func TestReloadWithOtherNames(t *testing.T) {
+	guests := "policies: [{name: guests, tiers: [%s]}]\n"
+	inBubble(t, twoUplinks+fmt.Sprintf(guests, "lte"), func(t *testing.T, r *rig) {
+		r.start()
+		r.after(20 * time.Second)
+		r.loop.state.Patience = map[string]map[string]learnt{"fiber": {"ipv4": {MS: 900}}}
+		probes := *r.uplink("fiber").ProbeBytes
+		r.Journal.Take()
+		r.take()
+		swapped := strings.NewReplacer("fiber", "lte", "lte", "fiber").Replace(twoUplinks)
+		if err := r.reload(swapped + strings.Replace(fmt.Sprintf(guests, "fiber"), "guests", "visitors", 1)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"fiber", "lte"} {
+			if !r.isIn(name, control.Up)() {
+				t.Errorf("%s is not up at once: %+v", name, r.uplink(name))
+			}
+		}
+		r.after(20 * time.Second)
+		for _, line := range r.Journal.Take() {
+			if !strings.Contains(line, "nft") && !strings.Contains(line, "table") || strings.Contains(line, "route") || strings.Contains(line, "rule") {
+				t.Errorf("done: %s", line)
+			}
+		}
+		if got := r.loop.state.Lanes; got.Uplinks["lte"] != 1 || got.Uplinks["fiber"] != 2 || got.Policies["visitors"] != 65 {
+			t.Errorf("lanes: %+v", got)
+		}
+		if got := *r.uplink("lte").ProbeBytes; got < probes {
+			t.Errorf("%d bytes of probes, %d under the former name", got, probes)
+		}
+		if n := len(ofType(r.take(), control.EventHealth)) + len(ofType(r.take(), control.EventSwitch)); n > 0 {
+			t.Errorf("%d events", n)
+		}
+		if len(r.net.wrong) > 0 {
+			t.Errorf("probes by a wrong way: %v", r.net.wrong)
+		}
+	})
+}
+
+// The flows of an uplink that is removed or switched off are ended; those of one that
+// has another interface are, once that is used. Names that swap theirs end none.
+func TestReloadEndsFlows(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		want int
+	}{
+		"removed":  {"uplinks:\n  - {name: lte, interface: eth1}\n", 1},
+		"disabled": {strings.Replace(twoUplinks, "eth0}", "eth0, enabled: false}", 1), 1},
+		"replaced": {strings.Replace(twoUplinks, "eth0", "eth2", 1), 1},
+		"renamed":  {strings.Replace(twoUplinks, "fiber", "glass", 1), 0},
+		"the same": {twoUplinks, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+				r.start()
+				r.after(3 * time.Second)
+				r.Journal.Take()
+				if err := r.reload(c.file); err != nil {
+					t.Fatal(err)
+				}
+				r.after(20 * time.Second)
+				did := r.Journal.Take()
+				if got := len(fake.With(did, "drop flows of 1")); got != c.want || len(fake.With(did, "drop flows")) != c.want {
+					t.Errorf("done: %v", did)
+				}
+				if len(r.loop.enforcer.retired) > 0 {
+					t.Errorf("left: %+v", r.loop.enforcer.retired)
+				}
+			})
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -39,6 +40,9 @@ type reporter struct {
 	// foreign are other programs' default routes that stay in force for the default
 	// policy.
 	foreign control.ForeignDefaults
+	// mute reports whether a gateway does not answer ARP or neighbour discovery; nil
+	// if that is not known.
+	mute func(index int, gateway netip.Addr) bool
 	// kept is the last switch for the state file, with the wall time at which it
 	// was recorded; at first it is that of an earlier run.
 	kept *control.Switch
@@ -258,13 +262,13 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 // status returns a function that converts the present state for clients. The caller
 // runs it in its own goroutine: the loop only copies what it owns.
 func (r *reporter) status(view failover.View, s setup) func() *control.Status {
-	clock, total, last, kept, foreign := r.clock.fixed(), r.total, r.last, r.kept, r.foreign
+	clock, path, total, last, kept, foreign := r.clock.fixed(), r.path, r.total, r.last, r.kept, r.foreign
 	now, at := control.At(r.clock.today()), r.clock.now()
 	return func() *control.Status {
 		out := &control.Status{
 			Now: now, Software: r.software,
 			Daemon: control.Daemon{
-				PID: os.Getpid(), Since: control.At(clock(0)), Config: r.path, Generation: s.generation,
+				PID: os.Getpid(), Since: control.At(clock(0)), Config: path, Generation: s.generation,
 			},
 			SwitchesTotal: total,
 			LastSwitch:    kept,
@@ -291,7 +295,10 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			out.Policies = append(out.Policies, policy)
 		}
 		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
+		s.blameGateways(out.Problems, view, r.mute)
 		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
+		out.Problems = append(out.Problems, heldProblems(view, clock)...)
+		out.Problems = append(out.Problems, waitingProblems(s, view, clock)...)
 		control.SortProblems(out.Problems)
 		return out
 	}

@@ -10,6 +10,7 @@ import (
 	"swerve/control"
 	"swerve/control/say"
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // request is work for the loop. The loop carries it out between two events, so it
@@ -57,10 +58,10 @@ func (l *loop) Status() *control.Status {
 func (l *loop) Reload(ctx context.Context) error {
 	l.reloading.Lock()
 	defer l.reloading.Unlock()
-	cfg, found := l.load()
+	cfg, path, found := l.load()
 	var err error
 	asked := l.ask(ctx, func() {
-		err = l.reload(cfg, found)
+		err = l.reload(cfg, path, found)
 		l.pass() // so that the status that follows the answer includes it
 	})
 	if asked != nil {
@@ -81,8 +82,8 @@ func (l *loop) followHangups(ctx context.Context) error {
 	}
 }
 
-// reload applies a configuration, or returns the reason why it cannot be used.
-func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
+// reload applies the configuration of a file, or returns the reason why it cannot be used.
+func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) error {
 	l.reporter.notify.reloading()
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
 	if len(found) > 0 {
@@ -96,6 +97,7 @@ func (l *loop) reload(cfg *config.Config, found []config.Problem) error {
 		l.reporter.configured("refused", "configuration", err.Error(), nil, l.setup.generation)
 		return &control.Error{Action: "take over", Object: "the configuration", Cause: err}
 	}
+	l.reporter.path = path
 	l.reporter.refused(nil)
 	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
 	return nil
@@ -115,17 +117,26 @@ func refusal(found []config.Problem) *control.Error {
 // is changed, so an error leaves the old configuration in force.
 func (l *loop) configure(cfg *config.Config) error {
 	acting := l.setup.acting || l.enforcer.kernel.standing
-	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), l.state)
+	l.becomeAuto(cfg)
+	anew := l.renames(cfg)
+	past := l.state.renamed(anew)
+	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), past)
 	if err != nil {
 		return err
 	}
-	next.markModems(l.isModem, l.picture.links)
+	links := l.picture.renamed(anew.uplinks)
+	next.markModems(l.isModem, links.links)
 	if l.setup.generation > 0 && next.layout != l.setup.layout {
 		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
 			"run swerve teardown and start again")
 	}
 	next.generation = l.setup.generation + 1
-	l.setup = next
+	if l.engine != nil {
+		l.enforcer.retired = append(l.enforcer.retired, l.setup.retiring(next, l.picture, anew)...)
+	}
+	l.setup, l.state, l.picture = next, past, links
+	l.probing.rename(anew.uplinks)
+	l.reporter.counters.rename(anew.uplinks)
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)
 	l.picture.retain(slices.Concat(next.uplinks, next.candidates))
 	l.reporter.counters.follow(l.picture.links, next.lanes.Uplinks)
@@ -135,6 +146,36 @@ func (l *loop) configure(cfg *config.Config) error {
 	}
 	l.net.SetUplinks(next.watched())
 	l.enforcer.stale = true
-	l.step(l.clock.now(), failover.Configure{Config: next.engine})
+	l.step(l.clock.now(), failover.Configure{Config: next.engine, Renamed: anew.uplinks, RenamedPolicies: anew.policies})
 	return nil
+}
+
+// becomeAuto remembers the interfaces of the present uplinks as accepted, if a
+// reload is about to name none: they need not prove themselves again, while the LAN
+// would not be masqueraded.
+func (l *loop) becomeAuto(cfg *config.Config) {
+	if l.engine == nil || !cfg.AutoUplinks || l.setup.cfg.AutoUplinks {
+		return
+	}
+	present := map[string]lane.Lane{}
+	for _, u := range l.setup.uplinks {
+		if link := l.picture.links[u.Name]; u.Enabled && link.Present {
+			present[link.Interface] = l.setup.lanes.Uplinks[u.Name]
+		}
+	}
+	today := l.clock.today()
+	l.defaults = defaultsOf(l.net.Defaults())
+	l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, present, today), l.defaults.best, today)
+}
+
+// renames returns what a configuration names otherwise than the one in force.
+func (l *loop) renames(cfg *config.Config) renames {
+	if l.engine == nil {
+		return renames{}
+	}
+	uplinks, candidates := uplinksOf(cfg, l.defaults, l.state)
+	past := slices.Concat(l.setup.uplinks, l.setup.candidates)
+	r := renames{uplinks: renamedUplinks(past, slices.Concat(uplinks, candidates), l.picture)}
+	r.policies = renamedPolicies(l.setup.engine.Policies[1:], cfg.Engine(uplinks, l.state.seen).Policies[1:], r.uplinks)
+	return r
 }

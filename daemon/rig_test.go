@@ -32,8 +32,8 @@ type rig struct {
 	hangup chan os.Signal
 	// set is the offset of the wall clock, in nanoseconds.
 	set atomic.Int64
-	// file is the text of the configuration file.
-	file string
+	// file is the text of the configuration file, path where a reload finds it.
+	file, path string
 
 	loop *loop
 	stop func()
@@ -119,7 +119,10 @@ func (r *rig) prepare() {
 	}
 	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, "swerve.yaml")
-	l.load = r.load
+	l.load = func() (*config.Config, string, []config.Problem) {
+		cfg, found := r.load()
+		return cfg, r.path, found
+	}
 	l.clock.today = func() time.Time { return time.Now().Add(time.Duration(r.set.Load())) }
 	l.mount(Machine{
 		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows,

@@ -12,6 +12,7 @@ import (
 	"swerve/failover"
 	"swerve/lane"
 	"swerve/linkmon"
+	"swerve/routing"
 	"swerve/target"
 )
 
@@ -37,6 +38,8 @@ type setup struct {
 	// they carry without NAT to networks with routes of their own.
 	native natives
 	plain  plains
+	// foreign is state.Foreign.
+	foreign map[string]bool
 	// acting: this run or an earlier one has changed the kernel.
 	acting bool
 	// own are the addresses of this machine. Targets among them are left out.
@@ -47,11 +50,10 @@ type setup struct {
 // `uplinks: auto`; acting reports whether this run or an earlier one has changed
 // the kernel; own are the machine's addresses; past is the remembered state.
 func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, past state) (setup, error) {
-	s := setup{cfg: cfg, uplinks: cfg.Uplinks, layout: cfg.Layout(), own: own, acting: acting}
-	if cfg.AutoUplinks {
-		s.uplinks, s.candidates = autoUplinks(cfg, past.Auto, now.best)
-	}
+	s := setup{cfg: cfg, layout: cfg.Layout(), own: own, acting: acting}
+	s.uplinks, s.candidates = uplinksOf(cfg, now, past)
 	s.native, s.plain = past.Native.retain(s.uplinks), past.Plain.retain(s.uplinks)
+	s.foreign = past.Foreign
 	s.engine = cfg.Engine(s.uplinks, past.seen)
 	// A policy has only the uplinks that are used; candidates are probed in
 	// addition.
@@ -67,6 +69,15 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	// and not that of the first answers.
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	return s, err
+}
+
+// uplinksOf returns a configuration's uplinks, and under `uplinks: auto` also the
+// candidates.
+func uplinksOf(cfg *config.Config, now defaults, past state) (uplinks, candidates []config.Uplink) {
+	if cfg.AutoUplinks {
+		return autoUplinks(cfg, past.Auto, now.best)
+	}
+	return cfg.Uplinks, nil
 }
 
 // targetsOf returns the uplinks' targets by their text.
@@ -137,6 +148,23 @@ func (s setup) watched() []linkmon.Uplink {
 			},
 			Route: u.Route,
 		})
+	}
+	return out
+}
+
+// watchedFirst is watched at a start, with the gateways by which an earlier run
+// routed: that another program's default route is gone at this moment says nothing.
+func (s setup) watchedFirst(held routing.State) []linkmon.Uplink {
+	kept, out := held.Kept(s.layout), s.watched()
+	for i, u := range out {
+		by, ok := kept[s.lanes.Uplinks[u.Name]]
+		if !ok {
+			continue
+		}
+		out[i].Held = new([2]linkmon.Held)
+		for f, k := range by {
+			out[i].Held[f] = linkmon.Held{Index: k.Index, Gateway: k.Gateway, Sources: k.Sources, Shape: k.Shape}
+		}
 	}
 	return out
 }

@@ -41,12 +41,22 @@ type state struct {
 	// Auto are the interfaces accepted under `uplinks: auto`, the preferred one
 	// first.
 	Auto []autoUplink `json:"auto,omitempty"`
-	// Patience is, by uplink and family, what was learned from stalls beyond the
-	// configured patience.
-	Patience map[string]map[string]learnt `json:"patience,omitempty"`
+	// Patience is what was learned from stalls beyond the configured patience, Lapses
+	// what was learned from addresses that were missing.
+	Patience patiences `json:"patience,omitempty"`
+	Lapses   patiences `json:"lapses,omitempty"`
+	// Holds is what uplinks owe.
+	Holds debts `json:"holds,omitempty"`
+	// Foreign has the interfaces of default routes in main that are no uplinks' and
+	// stood at the first start (true), and those that were uplinks (false); nil before
+	// the first start.
+	Foreign map[string]bool `json:"foreign"`
 	// LastSwitch is the last switch of all runs; nil until there was one.
 	LastSwitch *control.Switch `json:"last_switch,omitempty"`
 }
+
+// patiences are learned ones, by uplink and family.
+type patiences map[string]map[string]learnt
 
 // learnt is a learned patience.
 type learnt struct {
@@ -105,17 +115,27 @@ func decodeState(data []byte) (state, error) {
 	if len(s.Auto) > autoMost {
 		return state{}, fmt.Errorf("%d interfaces of uplinks: auto, more than %d", len(s.Auto), autoMost)
 	}
+	if len(s.Foreign) > mostForeign {
+		return state{}, fmt.Errorf("%d interfaces of default routes, more than %d", len(s.Foreign), mostForeign)
+	}
 	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
-	for name, families := range s.Patience {
+	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check()); err != nil {
+		return state{}, err
+	}
+	return s, nil
+}
+
+func (all patiences) check() error {
+	for name, families := range all {
 		for family, p := range families {
 			if p.MS < 0 || p.MS > mostLearnt.Milliseconds() {
-				return state{}, fmt.Errorf("patience %d ms of uplink %q in %s is not 0 to %d", p.MS, name, family, mostLearnt.Milliseconds())
+				return fmt.Errorf("patience %d ms of uplink %q in %s is not 0 to %d", p.MS, name, family, mostLearnt.Milliseconds())
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // save writes the state file atomically. A file that could not be read before is
@@ -161,9 +181,9 @@ func (s state) seen(uplink string, f failover.Family) bool {
 }
 
 // withView returns the state with the view's additions: the families that were
-// offered, and the learned patience.
+// offered, the learned patience, and what uplinks owe.
 func (s state) withView(view failover.View, now setup, today time.Time) state {
-	seen, patience := maps.Clone(s.Seen), map[string]map[string]learnt{}
+	seen := maps.Clone(s.Seen)
 	if seen == nil {
 		seen = map[string][]string{}
 	}
@@ -172,25 +192,38 @@ func (s state) withView(view failover.View, now setup, today time.Time) state {
 			if u.Family[f].Seen && !s.seen(u.Name, f) {
 				seen[u.Name] = append(slices.Clone(seen[u.Name]), f.String())
 			}
-			p := u.Family[f].Patience
+		}
+	}
+	s.Seen = seen
+	s.Patience = s.Patience.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Patience })
+	s.Lapses = s.Lapses.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Lapses })
+	s.Holds = s.Holds.updated(view, today)
+	return s
+}
+
+// updated returns what the view has beyond the configured patience; nil for nothing.
+func (all patiences) updated(view failover.View, now setup, today time.Time, of func(failover.FamilyView) time.Duration) patiences {
+	var out patiences
+	for _, u := range view.Uplinks {
+		for _, f := range failover.Families {
+			p := of(u.Family[f])
 			if p <= now.patience(u.Name) {
 				continue
 			}
-			if patience[u.Name] == nil {
-				patience[u.Name] = map[string]learnt{}
+			if out == nil {
+				out = patiences{}
+			}
+			if out[u.Name] == nil {
+				out[u.Name] = map[string]learnt{}
 			}
 			entry := learnt{MS: p.Milliseconds(), Since: storedTime(today)}
-			if before, ok := s.Patience[u.Name][f.String()]; ok && before.MS == entry.MS {
+			if before, ok := all[u.Name][f.String()]; ok && before.MS == entry.MS {
 				entry.Since = before.Since
 			}
-			patience[u.Name][f.String()] = entry
+			out[u.Name][f.String()] = entry
 		}
 	}
-	s.Seen, s.Patience = seen, nil
-	if len(patience) > 0 {
-		s.Patience = patience
-	}
-	return s
+	return out
 }
 
 // Learned patience decays as in the engine, even while the daemon does not run: it
@@ -200,11 +233,11 @@ const (
 	forgetting = 30 * 24 * time.Hour
 )
 
-// patience returns what remains of the learned patience, by uplink and family. A
+// after returns what remains of the learned patience, by uplink and family. A
 // time in the future, recorded before the wall clock was set, counts as now.
-func (s state) patience(today time.Time) map[string][2]time.Duration {
+func (all patiences) after(today time.Time) map[string][2]time.Duration {
 	out := map[string][2]time.Duration{}
-	for name, families := range s.Patience {
+	for name, families := range all {
 		var both [2]time.Duration
 		for _, f := range failover.Families {
 			if p, ok := families[f.String()]; ok {

@@ -21,7 +21,7 @@ func sampleState() state {
 			Policies: map[string]lane.Lane{"default": 64},
 		},
 		Seen:     map[string][]string{"fiber": {"ipv4", "ipv6"}},
-		Patience: map[string]map[string]learnt{"lte": {"ipv4": {MS: 1000, Since: time.Unix(1_900_000_000, 0).UTC()}}},
+		Patience: patiences{"lte": {"ipv4": {MS: 1000, Since: time.Unix(1_900_000_000, 0).UTC()}}},
 		LastSwitch: &control.Switch{
 			Time:         control.At(time.Unix(1_900_000_000, 0).UTC()),
 			SwitchDetail: control.SwitchDetail{Policy: "default", Family: "ipv4", Kind: "failover", From: control.List[string]{"fiber"}, To: control.List[string]{"lte"}},
@@ -99,12 +99,16 @@ func TestWithView(t *testing.T) {
 	view.Uplinks[0].Family[failover.IPv4].Patience = 500 * time.Millisecond // as configured
 	view.Uplinks[1].Family[failover.IPv6].Seen = true
 	view.Uplinks[1].Family[failover.IPv6].Patience = 2 * time.Second
+	view.Uplinks[0].Family[failover.IPv4].Lapses = time.Second
 	before := sampleState()
 	got := before.withView(view, now, today)
 	if !got.seen("lte", failover.IPv6) || got.seen("lte", failover.IPv4) || !got.seen("fiber", failover.IPv4) {
 		t.Errorf("seen %v", got.Seen)
 	}
-	want := map[string]map[string]learnt{"lte": {"ipv6": {MS: 2000, Since: today}}}
+	if !reflect.DeepEqual(got.Lapses, patiences{"fiber": {"ipv4": {MS: 1000, Since: today}}}) {
+		t.Errorf("patience with gaps %v", got.Lapses)
+	}
+	want := patiences{"lte": {"ipv6": {MS: 2000, Since: today}}}
 	if !reflect.DeepEqual(got.Patience, want) {
 		t.Errorf("patience %v, want %v", got.Patience, want)
 	}
@@ -131,8 +135,8 @@ func TestLearntPatience(t *testing.T) {
 		-time.Hour:                 2 * time.Second, // the wall clock was not set yet
 		100 * 365 * 24 * time.Hour: 0,
 	} {
-		s := state{Patience: map[string]map[string]learnt{"lte": {"ipv4": {MS: 2000, Since: today.Add(-ago)}}}}
-		got := s.patience(today)["lte"]
+		s := state{Patience: patiences{"lte": {"ipv4": {MS: 2000, Since: today.Add(-ago)}}}}
+		got := s.Patience.after(today)["lte"]
 		if got[failover.IPv4].Truncate(time.Millisecond) != want || got[failover.IPv6] != 0 {
 			t.Errorf("%v ago: %v, want %v", ago, got, want)
 		}

@@ -21,6 +21,8 @@ type move struct {
 	pair   firewall.Pair
 	// uplink and policy are the names for the event.
 	uplink, policy string
+	// vain: the uplink never had an interface or sessions that could move.
+	vain bool
 	// parts are the families in which it was lost.
 	parts []part
 }
@@ -104,6 +106,9 @@ func (v move) carryOut(w *worker) {
 	}
 	failed = errors.Join(failed, w.flows.DeleteFlows(v.layout, v.pair, families...))
 	for _, p := range v.parts {
+		if v.vain && failed == nil && open[p.family] == nil {
+			continue // nothing was moved
+		}
 		w.events.Publish(v.event(p.family, time.Since(begin), closed[p.family], errors.Join(failed, open[p.family])))
 	}
 }

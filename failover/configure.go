@@ -41,13 +41,19 @@ func (e *Engine) configure(t *turn, cfg Config) {
 
 // adopt continues with what the kernel holds from an earlier run: uplinks that
 // carried traffic go on carrying it, those whose sessions were moved are down
-// and have to recover. The earlier run may have left sessions on any uplink, so
+// and have to recover, as have those that were held back. The earlier run may have left sessions on any uplink, so
 // that none is a stranger.
 func (e *Engine) adopt(t *turn, ev Adopt) {
 	e.selector.adopt(t, ev)
 	for _, u := range e.uplinks {
 		for _, f := range Families {
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
+			u.paths[f].lapses.restore(t.now, ev.Lapses[u.cfg.Name][f])
+			hold := ev.Holds[u.cfg.Name][f]
+			u.paths[f].damping.restore(t.now, hold, u.cfg.Health.Damping)
+			if hold.Owes && u.paths[f].state == Unknown {
+				u.paths[f].recovery.owes, u.paths[f].recovery.inherited = true, true
+			}
 			for _, carrying := range ev.Carrying {
 				u.paths[f].vouched = u.paths[f].vouched || len(carrying[f]) > 0
 			}
@@ -68,7 +74,9 @@ func (u *uplink) configure(index int, c Uplink, failbackAfter time.Duration) {
 // them. When any changes, the window starts afresh and probes in flight are void.
 func (p *path) configure(c FamilyConfig) {
 	p.seen = p.seen || c.Seen
-	p.patience.configure(max(p.up.cfg.Health.Patience, time.Millisecond))
+	for _, patience := range []*patience{&p.patience, &p.lapses} {
+		patience.configure(max(p.up.cfg.Health.Patience, time.Millisecond))
+	}
 	p.window.version++
 	same := len(p.targets) == len(c.Targets)
 	list := make(targets, len(c.Targets))

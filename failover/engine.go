@@ -95,6 +95,7 @@ func (e *Engine) handle(t *turn, ev Event) {
 	switch ev := ev.(type) {
 	case Tick:
 	case Configure:
+		e.rename(ev)
 		e.configure(t, ev.Config)
 	case Adopt:
 		e.adopt(t, ev)

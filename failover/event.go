@@ -10,7 +10,14 @@ type Tick struct{}
 
 // Configure replaces the configuration. Uplinks that stay, by name, keep what is
 // known of them.
-type Configure struct{ Config Config }
+type Configure struct {
+	Config Config
+	// Renamed has the former names of uplinks, and RenamedPolicies of policies, by
+	// their new ones: they keep what is known of them, and so does what the operator
+	// wants of them. Both may be nil. An uplink whose name another one takes, and which
+	// has no new one, is removed.
+	Renamed, RenamedPolicies map[string]string
+}
 
 // Adopt reports, once and before any link is known, what the kernel holds from
 // an earlier run, so that a restart moves nothing.
@@ -22,6 +29,22 @@ type Adopt struct {
 	// Patience is what was learnt, by uplink and family, as the last view of the
 	// earlier run had it; 0 for none. It may be nil.
 	Patience map[string][2]time.Duration
+	// Lapses is the same of the patience with missing sources and gateways.
+	Lapses map[string][2]time.Duration
+	// Holds is what uplinks owed, by family, as the last view of the earlier run had
+	// it, with its age of now. It may be nil.
+	Holds map[string][2]Hold
+}
+
+// Hold is what keeps a path from being up at its first answer after a restart.
+type Hold struct {
+	// Owes: it was down, and has not been up since.
+	Owes bool
+	// Points of damping as they were counted at its last down; 0 for none worth keeping.
+	// Age is for how long ago that was, Held for how long from then it is held back; 0
+	// for not at all.
+	Points    float64
+	Age, Held time.Duration
 }
 
 // LinkChanged reports an uplink's link as it was just read.

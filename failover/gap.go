@@ -10,7 +10,9 @@ import (
 // address at a renewal and adds it again, a network manager is restarted, a default
 // route is withdrawn. New flows leave such a path at once. Its sessions stay for
 // the patience; if the path is complete again by then, with one of its previous
-// sources, nothing is reported.
+// sources, nothing is reported. If it is complete and answers a little later, the next
+// gap may be twice as long: a patience of its own, since how long an address is away
+// says nothing of how long a silence is.
 
 const (
 	// pendingTime is how long to wait for an address that the kernel checks for
@@ -32,6 +34,8 @@ type gap struct {
 	// healed: the gap has ended, with one of the previous sources; the path has yet
 	// to be judged by that.
 	healed bool
+	// outlasted has the previous sources of a gap that became a down, until that begins.
+	outlasted []netip.Prefix
 }
 
 // followLink opens a gap if the link has lost its source or next hop since before,
@@ -50,6 +54,7 @@ func (p *path) followLink(t *turn, before *FamilyLink) {
 			p.silent = t.now // a new source has its own time to be answered
 		}
 	case there && !now.Offered() && before.Offered() && (p.class().Answering() || p.state == Shunned):
+		p.lapses.forget(t.now)
 		p.gap = gap{open: true, since: t.now, sources: before.Sources(), innocent: p.class().Answering()}
 		if p.state == Suspect || p.state == Shunned {
 			p.gap.since = p.silentSince()

@@ -71,13 +71,15 @@ func (p *path) judge(t *turn) consequences {
 // whether that is another one.
 func (p *path) next(t *turn) (verdict, bool) {
 	if p.gap.open && t.now >= p.downAt() {
-		p.gap = gap{}
+		p.gap = gap{outlasted: p.gap.sources}
 	}
 	if v, barred := p.barred(); barred {
 		if p.state == v.to && p.reason != v.reason {
 			// The same state for another reason, such as a silence that became a cut.
 			p.reason = v.reason
-			p.recovery.stallUntil = never
+			if l := &p.up.link; p.recovery.lacked == nil || !l.Present || !l.AdminUp || !l.Carrier {
+				p.recovery.stallUntil = never
+			}
 			p.evidence = t.now
 		}
 		return v, p.state != v.to
@@ -158,7 +160,7 @@ func (p *path) nextCarrying(now Instant) (verdict, bool) {
 	switch p.state {
 	case Unknown:
 		if p.answersSinceMark() {
-			return verdict{Up, p.answersNow()}, true
+			return verdict{p.recovery.afterUnknown(), p.answersNow()}, true
 		}
 	case Up:
 		if why := p.limits.exceeded(&p.window, health, now); why != "" {
@@ -189,7 +191,7 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 	if p.answersSinceMark() {
 		back := p.base
 		if back == Unknown {
-			back = Up
+			back = p.recovery.afterUnknown()
 		}
 		return verdict{back, p.answersNow()}, true
 	}
@@ -241,7 +243,7 @@ func (p *path) silentSince() Instant {
 // downAt is when a shunned path's silence outlasts its patience.
 func (p *path) downAt() Instant {
 	if p.gap.open {
-		return p.gap.end(p.patience.now, p.up.link.Family[p.family].Pending)
+		return p.gap.end(max(p.patience.now, p.lapses.now), p.up.link.Family[p.family].Pending)
 	}
 	wait := p.patience.now
 	if p.delay >= leastQueueing {
@@ -325,7 +327,7 @@ func (p *path) enter(t *turn, from State) {
 			p.vouched = false
 		}
 		if !p.unsent.blind || from == Down {
-			p.recovery = noRecovery
+			p.recovery = p.recovery.forStart()
 		}
 	case Up:
 		p.proven = true
@@ -339,10 +341,14 @@ func (p *path) enter(t *turn, from State) {
 	case Down:
 		p.enterDown(t, from)
 	case Recovering:
+		if from != Down && p.recovery.inherited && p.recovery.good == never {
+			p.recovery.begin(t.now, p.up.failbackAfter)
+			p.proven = true
+		}
 		switch from {
 		case Down:
 			if stalled := p.recovery.begin(t.now, p.up.failbackAfter); stalled {
-				p.patience.double(t.now)
+				p.recovery.learn(t.now, &p.patience, &p.lapses, p.up.link.Family[p.family].Sources())
 			}
 			p.proven = true
 			p.window.reset(len(p.targets))
@@ -395,6 +401,13 @@ func (p *path) enterDown(t *turn, from State) {
 	if p.silent != never {
 		p.recovery.began = p.silent
 		p.evidence = p.silent
+	}
+	if p.recovery.inherited {
+		p.recovery.began = never // it is the outage of before the restart that goes on
+	}
+	p.recovery.lacked, p.gap.outlasted = p.gap.outlasted, nil
+	if p.recovery.lacked != nil {
+		p.recovery.stallUntil = t.now + quickReturn
 	}
 	if silence {
 		p.recovery.stallUntil = t.now + quickReturn

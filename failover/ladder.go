@@ -162,9 +162,11 @@ func shares(cs []*candidate) []Share {
 
 // names lists the uplinks of some shares.
 func names(shares []Share) []string {
-	ns := make([]string, len(shares))
-	for i, s := range shares {
-		ns[i] = s.Uplink
+	ns := make([]string, 0, len(shares))
+	for _, s := range shares {
+		if s.Uplink != "" { // else another uplink has taken its name
+			ns = append(ns, s.Uplink)
+		}
 	}
 	return ns
 }

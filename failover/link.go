@@ -36,6 +36,9 @@ type FamilyLink struct {
 	Withdrawn bool
 	// PointToPoint: there is no next hop, the route names the device alone.
 	PointToPoint bool
+	// Direct: PointToPoint, though the device has neighbours, as an Ethernet has: the
+	// kernel looks for each destination on the link itself.
+	Direct bool
 	// Source is where the gateway is known from, such as "dhcp", "ra", "static"
 	// or "config"; empty while unknown.
 	Source string
@@ -93,7 +96,7 @@ func (l Link) Equal(o Link) bool {
 }
 
 func (f FamilyLink) equal(o FamilyLink) bool {
-	return f.sameWay(o) && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending &&
+	return f.sameWay(o) && f.Direct == o.Direct && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending &&
 		slices.Equal(f.Prefixes, o.Prefixes) &&
 		f.Shape == o.Shape && f.Uncarried == o.Uncarried
 }

@@ -60,9 +60,11 @@ type path struct {
 	burst    burst
 	recovery recovery
 	patience patience
-	damping  damping
-	window   window
-	limits   limits
+	// lapses is the patience with gaps, unless that with silence is longer.
+	lapses  patience
+	damping damping
+	window  window
+	limits  limits
 
 	// touched asks for the path to be judged and probed in this step; whoever
 	// changes it sets it. due is when that is next needed anyway.

@@ -166,7 +166,7 @@ func (p *path) adoptDown(t *turn) {
 		return
 	}
 	p.state, p.since, p.reason = Down, t.now, "was down before the restart"
-	p.recovery = recovery{owes: true, good: never, began: never, stallUntil: never}
+	p.recovery = recovery{owes: true, inherited: true, good: never, began: never, stallUntil: never}
 	p.mark = t.step
 	p.touched = true
 }

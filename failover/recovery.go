@@ -2,6 +2,8 @@ package failover
 
 import (
 	"math"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -17,10 +19,33 @@ type recovery struct {
 	// stallUntil is until when an answer shows that the path had only stalled, and
 	// raises patience; never where the down was not caused by silence.
 	stallUntil Instant
+	// inherited: it was down before a restart, so that the length of the outage is not
+	// known and the whole proof is owed.
+	inherited bool
+	// lacked are the sources that the path had before a gap that outlasted its
+	// patience, and so was the down; nil for other downs.
+	lacked []netip.Prefix
+}
+
+// forStart returns what is owed where nothing is known of a path any more: only what an
+// earlier run left.
+func (r recovery) forStart() recovery {
+	fresh := noRecovery
+	fresh.owes, fresh.inherited = r.inherited, r.inherited
+	return fresh
 }
 
 // noRecovery is that of a path that owes nothing.
 var noRecovery = recovery{good: never, began: never, stallUntil: never}
+
+// afterUnknown returns the state of a path of which nothing was known, and which
+// answers.
+func (r *recovery) afterUnknown() State {
+	if r.inherited {
+		return Recovering
+	}
+	return Up
+}
 
 // outageFactor makes a short outage owe a short proof.
 const outageFactor = 10
@@ -38,6 +63,17 @@ func (r *recovery) begin(now Instant, after time.Duration) (stalled bool) {
 	}
 	r.good, r.hold = now, hold
 	return now <= r.stallUntil
+}
+
+// learn raises the patience for what the down turned out to be: a stall, or a gap after
+// which the link has one of its previous sources.
+func (r *recovery) learn(now Instant, silence, gap *patience, sources []netip.Prefix) {
+	switch {
+	case r.lacked == nil:
+		silence.double(now)
+	case slices.ContainsFunc(sources, func(a netip.Prefix) bool { return slices.Contains(r.lacked, a) }):
+		gap.double(now)
+	}
 }
 
 // damping is the penalty for downs (RFC 2439): a point for each, halved each
@@ -64,6 +100,34 @@ func (d *damping) add(now Instant, c Damping) {
 	}
 }
 
+// restore continues with the points of an earlier run.
+func (d *damping) restore(now Instant, h Hold, c Damping) {
+	if c.HalfLife <= 0 || c.Suppress <= 0 || h.Points <= 0 {
+		return
+	}
+	most := max(c.Max, 1)
+	d.points, d.at = min(h.Points, most), now-max(0, h.Age)
+	if h.Held > 0 {
+		longest := time.Duration(float64(c.HalfLife) * math.Log2(most/max(c.Reuse, 0.01)))
+		d.heldUntil = d.at + min(h.Held, longest)
+	}
+}
+
+// leastPoints are not worth keeping.
+const leastPoints = 0.1
+
+// hold returns what the path owes beside an uplink's present state.
+func (d *damping) hold(now Instant, c Damping) Hold {
+	if c.HalfLife <= 0 || d.points*math.Exp2(-float64(now-d.at)/float64(c.HalfLife)) < leastPoints {
+		return Hold{}
+	}
+	h := Hold{Points: d.points, Age: now - d.at}
+	if d.heldUntil != never {
+		h.Held = max(0, d.heldUntil-d.at)
+	}
+	return h
+}
+
 const (
 	// mostPatience bounds what patience can be raised to.
 	mostPatience = 2 * time.Second
@@ -71,8 +135,8 @@ const (
 	forgetting = 30 * 24 * time.Hour
 )
 
-// patience is the silence after which a shunned path is down. Stalls raise it
-// above the configured one; without stalls it falls back.
+// patience is the silence, or the gap, after which a shunned path is down. Stalls raise
+// it above the configured one, gaps the one for gaps; without them it falls back.
 type patience struct {
 	least, now time.Duration
 	changed    Instant

@@ -144,11 +144,17 @@ func (p *player) do(words []string) error {
 	return nil
 }
 
-// parseAdopt parses "carrying default ipv4 lte lost default ipv4 fiber".
+// parseAdopt parses "carrying default ipv4 lte lost default ipv4 fiber", and "held fiber
+// ipv4 5/1m/20m" for five points of a minute ago that hold it for twenty, or "held fiber
+// ipv4 owes".
 func parseAdopt(args []string) Adopt {
 	a := Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}}
 	for ; len(args) >= 4; args = args[4:] {
 		m := a.Carrying
+		if args[0] == "held" {
+			a.Holds = parseHold(a.Holds, args[1], familyOf(args[2]), args[3])
+			continue
+		}
 		if args[0] == "lost" {
 			m = a.Lost
 		}
@@ -158,6 +164,21 @@ func parseAdopt(args []string) Adopt {
 		m[args[1]] = both
 	}
 	return a
+}
+
+func parseHold(all map[string][2]Hold, uplink string, f Family, text string) map[string][2]Hold {
+	if all == nil {
+		all = map[string][2]Hold{}
+	}
+	both := all[uplink]
+	both[f].Owes = true
+	if parts := strings.Split(text, "/"); len(parts) == 3 {
+		both[f].Points, _ = strconv.ParseFloat(parts[0], 64)
+		both[f].Age, _ = time.ParseDuration(parts[1])
+		both[f].Held, _ = time.ParseDuration(parts[2])
+	}
+	all[uplink] = both
+	return all
 }
 
 func familyOf(word string) Family {
@@ -247,6 +268,9 @@ func (p *player) show(args []string) {
 		}
 		v := u.Family[familyOf(args[1])]
 		fmt.Fprintf(&p.out, "%9.3fs  view    %s %s %s %q patience %s admin %s", p.Now().Seconds(), u.Name, args[1], v.State, v.Reason, Span(v.Patience), u.Admin)
+		if v.Lapses > v.Patience {
+			fmt.Fprintf(&p.out, " with gaps %s", Span(v.Lapses))
+		}
 		if v.Loss != nil {
 			fmt.Fprintf(&p.out, " loss %s", Percent(*v.Loss))
 		}

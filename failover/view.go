@@ -23,6 +23,9 @@ type UplinkView struct {
 	// HeldUntil is when a recovering uplink is expected to count as up again, and when
 	// damping is expected to end; 0 when the uplink is not held.
 	HeldUntil Instant
+	// Damped: it answers, and damping holds it beyond the time for which it has to be
+	// good.
+	Damped bool
 	// Proven is the last answer in any family; negative when there was none.
 	Proven Instant
 	Family [2]FamilyView
@@ -46,6 +49,11 @@ type FamilyView struct {
 	Loss        *float64
 	RTT, Jitter *time.Duration
 	Patience    time.Duration
+	// Lapses is for how long the path may lack its source or gateway before it is down,
+	// unless Patience is longer.
+	Lapses time.Duration
+	// Hold is what it owes, for a restart to continue with.
+	Hold Hold
 	// Learnt: the patience is longer than the configured one, since the path stalled.
 	Learnt bool
 	// Unsent counts the probes that this machine could not send since the last one
@@ -115,24 +123,36 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 		}
 		if p.state == Recovering && p.recovery.good != never && p.upAt() > e.now {
 			v.HeldUntil = max(v.HeldUntil, p.upAt())
+			v.Damped = v.Damped || isDamped(p)
 		}
 	}
 	return v
 }
 
+// isDamped reports whether damping holds a recovering path beyond the time for which
+// it has to be good.
+func isDamped(p *path) bool { return p.damping.heldUntil > p.recovery.good+p.recovery.hold }
+
 // leastOfTarget is how many samples the figures of a single target need.
 const leastOfTarget = 10
 
 func viewPath(p *path, now Instant) FamilyView {
-	patience := p.patience
+	patience, lapses := p.patience, p.lapses
 	patience.forget(now)
-	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now,
+	lapses.forget(now)
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Lapses: lapses.now,
 		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now > patience.least}
+	v.Hold = p.damping.hold(now, p.up.cfg.Health.Damping)
+	v.Hold.Owes = p.recovery.owes && (p.proven || p.recovery.began == never) // else it never worked, and is starting
 	switch {
 	case p.state == Up:
 		v.Reason = ""
 	case p.state == Recovering && p.recovery.good != never && p.upAt() > now:
-		v.Reason = goodFor + span(now-p.recovery.good) + ", back in " + span(p.upAt()-now)
+		v.Reason = goodFor + span(now-p.recovery.good)
+		if isDamped(p) {
+			v.Reason += ", held for its repeated downs"
+		}
+		v.Reason += ", back in " + span(p.upAt()-now)
 	}
 	if p.schedule.probing {
 		if p.policing.confirmed {

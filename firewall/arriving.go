@@ -92,6 +92,10 @@ func (b builder) prerouting() chain {
 
 func (b builder) laneOrRules() []rule {
 	rules := b.laneOfFlow()
+	for _, m := range b.Kept {
+		rules = append(rules, newRule(ctMark(b.pairMask()).is(0), packetMark(m.Mask).is(m.Value), returns).
+			because("a rule of another program"))
+	}
 	// Bits that no lane's chain has replaced came with the packet, or from another
 	// program that uses our bits. They must not select a table.
 	rules = append(rules, newRule(packetMark(b.Layout.MarkMask).isNot(0), setPacketMark(b.Layout.MarkMask, 0)))

@@ -37,6 +37,25 @@ func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Fami
 	return nil
 }
 
+// DropFlows deletes all conntrack entries with an uplink's lane, whatever their
+// policy: those of established TCP and those that came in by the uplink too. It is
+// for an uplink that is used no more, or by another interface, as a single command
+// like DeleteFlows.
+func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane) error {
+	fail := func(err error) error { return fmt.Errorf("firewall: drop flows of lane %d: %w", uplink, err) }
+	if !uplink.IsUplink() {
+		return fail(errors.New("not the lane of an uplink"))
+	}
+	m, err := deleteByMark(failover.Families[:], l.CTPair(uplink, 0), l.CTUplinkMask())
+	if err != nil {
+		return fail(err)
+	}
+	if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fail(err)
+	}
+	return nil
+}
+
 // flowChange is what to do with an entry.
 type flowChange uint8
 

@@ -20,7 +20,13 @@ type Goal struct {
 	Policies []Policy
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
 	Lost [2][]Pair
+	// Kept are marks by which rules of other programs select, with bits of ours: they
+	// stay on packets of flows that have no lane.
+	Kept []Mark
 }
+
+// Mark is a packet's mark under a mask.
+type Mark struct{ Value, Mask uint32 }
 
 // Uplink is what the firewall needs to know about one uplink.
 type Uplink struct {
@@ -117,6 +123,9 @@ func (g Goal) sorted() Goal {
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 	}
+	g.Kept = slices.Clone(g.Kept)
+	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
+	g.Kept = slices.Compact(g.Kept)
 	return g
 }
 

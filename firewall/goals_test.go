@@ -48,6 +48,7 @@ func threePolicies() Goal {
 		Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}},
 		Policy{Lane: 66, Name: "strict", Uplinks: []lane.Lane{2}, Block: true},
 	)
+	g.Kept = []Mark{{0x10000000, 0xf0000000}}
 	g.Lost[failover.IPv4] = []Pair{{1, 64}, {1, 65}}
 	g.Lost[failover.IPv6] = []Pair{{2, 65}}
 	return g

@@ -78,10 +78,15 @@ func (b builder) out(u Uplink) chain {
 // prove nothing.
 func (b builder) probes(u Uplink) []rule {
 	mask, policyBit := b.Layout.MarkMask, b.policyBit()
+	other := []piece{
+		ownPacket, ctMark(b.Layout.CTUplinkMask()).is(0), packetMark(mask &^ policyBit).isNot(0), packetMark(policyBit).is(0),
+	}
+	for _, m := range b.Kept {
+		other = append(other, packetMark(m.Mask).isNot(m.Value))
+	}
 	return []rule{
 		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
-		newRule(ownPacket, ctMark(b.Layout.CTUplinkMask()).is(0), packetMark(mask&^policyBit).isNot(0),
-			packetMark(policyBit).is(0), count(guardCounter), drop).because("a probe of another uplink"),
+		newRule(append(other, count(guardCounter), drop)...).because("a probe of another uplink"),
 		// Others' marks had it rerouted in output, where the device that a rule sees
 		// stays the first one.
 		newRule(ownPacket, ctMark(b.pairMask()).vmap(askedMap)).because("a rerouted probe"),
@@ -115,10 +120,7 @@ func (b builder) strays(u Uplink) []rule {
 	bare := func(match piece, end ...piece) rule {
 		return newRule(append([]piece{match, ctStatusNoSNAT, foreignSource, ipsecMissing}, end...)...)
 	}
-	end := []piece{count(strayCounter), drop}
-	if u.hasExceptions() {
-		end = []piece{jump(of("bare", u.Lane))}
-	}
+	end := u.bareEnd()
 	if u.SNAT {
 		out = append(out, bare(nfproto(failover.IPv4), end...))
 	}
@@ -181,10 +183,7 @@ func ownBare(u Uplink) []rule {
 		}
 		out = append(out, newRule(slices.Concat([]piece{ownPacket, ctStatusNoSNAT, ipsecMissing}, match, end)...))
 	}
-	end := []piece{count(strayCounter), drop}
-	if u.hasExceptions() {
-		end = []piece{jump(of("bare", u.Lane))}
-	}
+	end := u.bareEnd()
 	if u.SNAT {
 		add(ipSaddr, nil, end...)
 	}
@@ -204,6 +203,15 @@ func (b builder) bare(u Uplink) chain {
 		about: "Without source NAT although the uplink masquerades: only the exceptions may pass.",
 		rules: append(u.exceptions(returns), newRule(count(strayCounter), drop)),
 	}
+}
+
+// bareEnd drops what is not translated although the uplink masquerades, unless there
+// are exceptions to consider.
+func (u Uplink) bareEnd() []piece {
+	if u.hasExceptions() {
+		return []piece{jump(of("bare", u.Lane))}
+	}
+	return []piece{count(strayCounter), drop}
 }
 
 // hasExceptions reports whether there are flows that are not masqueraded in a family

@@ -32,6 +32,10 @@ func (k *Kernel) Move(from, to Table) error {
 	return nil
 }
 
+// SameRules reports whether two tables differ at most in the elements of maps, so that
+// a move from one to the other keeps the counters.
+func (t Table) SameRules(o Table) bool { return t.rulesDigest == o.rulesDigest }
+
 func (tx *transaction) changeMap(from, to verdictMap) {
 	set := to.set(tx.table)
 	for _, part := range []struct {

@@ -25,7 +25,7 @@ func renewal(t *testing.T) (l *lab, server *tcpServer, ask func() (string, error
 		t.Fatal(err)
 	}
 	until(t, "a segment to leave by wan1", func() bool { return strings.Contains(l.flows("-p", "tcp"), "dst="+p.b) })
-	inside(t, l.gw, func() error { return l.kernel.Hold("wan0", []string{"wan1"}, time.Second) })
+	inside(t, l.gw, func() error { return l.kernel.Hold("wan0", []string{"wan1"}, time.Minute) })
 	return l, server, func() (string, error) { return heard(c) }
 }
 
@@ -125,7 +125,7 @@ func TestServerFirstAfterARenewal(t *testing.T) {
 	// The client does not send again.
 	loadText(t, l.client, "table inet mute {\nchain output {\ntype filter hook output priority 0;\ntcp dport 5000 drop\n}\n}\n")
 	run(t, l.gw, "ip", "addr", "del", p.a+"/24", "dev", "wan0")
-	inside(t, l.gw, func() error { return l.kernel.Hold("wan0", []string{"wan1"}, time.Second) })
+	inside(t, l.gw, func() error { return l.kernel.Hold("wan0", []string{"wan1"}, time.Minute) })
 	l.renew()
 	until(t, "no entry", func() bool { return !strings.Contains(l.flows("-p", "tcp"), "dport=5000") })
 	run(t, l.net, "nft", "delete", "table", "inet", "lossy")

@@ -42,7 +42,8 @@ const (
 // socket. So a socket counts as accepted if some socket listens on its port, on
 // its address or on all addresses. Sockets with a lane in their mark are our
 // probes, and stay as well. So do those whose flow uses another uplink, since two
-// uplinks may have the same address.
+// uplinks may have the same address. With lane 0 the flows are not looked at: the
+// address is on no other uplink.
 func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error) {
 	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}, flows: &k.flows}
 	err := d.run()
@@ -85,12 +86,14 @@ func (d *destroyer) consider(s socket) {
 	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 {
 		return
 	}
-	uplink, err := d.flows.uplinkOf(d.layout, s)
-	if err != nil {
-		d.failed = err // it counts as one of the lost uplink: its program can reconnect
-	}
-	if uplink != 0 && uplink != d.uplink {
-		return
+	if d.uplink != 0 {
+		uplink, err := d.flows.uplinkOf(d.layout, s)
+		if err != nil {
+			d.failed = err // it counts as one of the lost uplink: its program can reconnect
+		}
+		if uplink != 0 && uplink != d.uplink {
+			return
+		}
 	}
 	switch err := s.destroy(d.diag); {
 	case err == nil:

@@ -34,10 +34,16 @@ func (c *chooser) close() { c.kernel.close() }
 
 // fits reports whether a request by IPv6 may leave its source to the kernel, since
 // the choice is one of the uplink's. It is not where all addresses of the uplink are
-// deprecated, or where it has none and the kernel prefers another uplink's.
+// deprecated, or where it has none and the kernel prefers another uplink's. To a
+// link-local destination, whose zone binds, the kernel's choice is the device's own
+// link-local address: an address borrowed from another device may be of a prefix that
+// another uplink has delegated, and the gateway has no way back to it.
 func (c *chooser) fits(r request) bool {
-	if c == nil || r.index == 0 || !r.to.Is6() || r.to.IsLinkLocalUnicast() {
-		return false // a link-local destination binds to its device by itself
+	if c == nil || r.index == 0 || !r.to.Is6() {
+		return false
+	}
+	if r.to.IsLinkLocalUnicast() {
+		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -118,7 +118,7 @@ func TestSourceIsTheUplinks(t *testing.T) {
 	}{
 		{"all deprecated", "addr change 2001:db8:1::2/64 dev w1 preferred_lft 0", func(*failover.FamilyLink) {}},
 		{"another by the route", "route change default via 2001:db8:1::1 dev w1 src 2001:db8::2 table 5302 metric 1", func(*failover.FamilyLink) {}},
-		{"on the LAN", "addr add 2001:db8:99::9/64 dev lo", func(l *failover.FamilyLink) {
+		{"on the LAN", "addr add 2001:db8:99::9/64 dev lo nodad", func(l *failover.FamilyLink) {
 			l.Addresses, l.Elsewhere = nil, []netip.Prefix{prefix("2001:db8:99::9/64")}
 		}},
 	} {

@@ -27,19 +27,34 @@ type Default struct {
 	// which our routes cannot, so that no gateway is learnt. Metric and Source are not set.
 	Encapsulates bool
 	// Gatewayless: the interface's default has no gateway, although the device is an
-	// Ethernet or another one with ARP, so that none is learnt. Metric and Source are
+	// Ethernet or another one with ARP, and no address that it could be used with. Metric and Source are
 	// not set.
 	Gatewayless bool
 }
 
+// lacksAddress reports whether a hop without a gateway cannot be used on a device that
+// has neighbours, since it has no address there.
+func (b routeHop) lacksAddress(s state, d device, ipv6 bool) bool {
+	return !b.hop.gateway.IsValid() && !d.needsNoGateway() && !b.route.shape.Source.IsValid() &&
+		len(usable(s.addresses, d.index, ipv6, gateway{})) == 0
+}
+
 // defaultsOf lists each interface once per family, in the order of metric, family
-// and index. Defaults from which no gateway can be learnt are left out, but
+// and index, those of a shared default in its order. Defaults from which no gateway can be learnt are left out, but
 // for those that encapsulate or lack a gateway.
 func defaultsOf(s state) []Default {
 	var found []Default
+	turn := map[int]int{} // of the devices in shared defaults
+	for _, r := range s.defaults {
+		for n, h := range r.hops {
+			if r.shares() {
+				turn[h.index] = max(turn[h.index], n)
+			}
+		}
+	}
 	for _, d := range s.devices {
 		for _, family := range failover.Families {
-			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok {
+			if best, ok := bestNextHop(s.defaults, d, family == failover.IPv6); ok && !best.lacksAddress(s, d, family == failover.IPv6) {
 				weight := 0
 				if best.route.shares() {
 					weight = min(best.hop.weight, 255)
@@ -64,6 +79,7 @@ func defaultsOf(s state) []Default {
 		return cmp.Or(
 			cmp.Compare(a.Metric, b.Metric),
 			cmp.Compare(a.Family, b.Family),
+			cmp.Compare(turn[a.Index], turn[b.Index]),
 			cmp.Compare(a.Index, b.Index),
 		)
 	})

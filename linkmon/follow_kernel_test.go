@@ -150,7 +150,7 @@ func TestRepairHint(t *testing.T) {
 		{"route del default", true},
 		{"link set w0 down", true},
 		{"link set w0 up", false},
-		{"rule add pref 100 fwmark 1 lookup 100", false},
+		{"rule add pref 100 fwmark 1 lookup 100", true},
 		{"route add 192.0.2.0/24 via 10.0.0.1 dev w0", false},
 		{"route add default via 10.0.0.1 dev w0 table 100", false},
 		{"addr add 10.0.0.77/24 dev w0", false},

@@ -22,9 +22,12 @@ import (
 //     metric wins (0 is the lowest), then the router's own preference (RFC 4191),
 //     then the lowest address. Of a multipath route the first hop by the device
 //     counts. Nexthop objects are looked up (nexthop.go).
-//  3. A default without a gateway means that none is needed, if the device is
-//     point-to-point or has no ARP. On other devices such a route is ignored:
-//     zeroconf programs leave one on every interface.
+//  3. A default without a gateway means that none is needed. On an Ethernet the
+//     kernel then asks for the hardware address of each destination, which works
+//     where the provider answers for all of them; whether it does is for the probes
+//     to say. There it counts only if the device has an address that it can be used
+//     with: zeroconf programs leave such a route on interfaces that have but a
+//     link-local one.
 //  4. A point-to-point device without any default needs no gateway either. (pppd is
 //     often configured to make no default route.)
 //  5. A gateway is remembered after its route is gone, and called withdrawn then:
@@ -34,7 +37,10 @@ import (
 //     still works is for the probes to say. It is remembered until another default
 //     route appears, until the device is another one, or until the device is in
 //     another network: it has addresses, none of which it had before, and the
-//     gateway is in the network of none.
+//     gateway is in the network of none. A default without a gateway on an Ethernet
+//     replaces it only if its metric is as good: a worse one stood there before. The
+//     memory outlives a reload that gives the device another uplink, and the daemon:
+//     the next run finds the gateway in its own routes (recall.go).
 //
 // An IPv6 default for one source (default from 2001:db8:1::/56 via …) gives a
 // gateway where there is none for any source: the uplink can live by that source,
@@ -53,6 +59,10 @@ import (
 type gateway struct {
 	addr         netip.Addr
 	pointToPoint bool
+	// direct: pointToPoint, on a device with a neighbour for each address.
+	direct bool
+	// metric of the route that it was learnt from.
+	metric uint32
 	// from names who made the route that it was learnt from, or "config" or
 	// "device"; empty while nothing is known.
 	from string
@@ -81,6 +91,8 @@ func learn(defaults []route, d device, ipv6 bool) gateway {
 		return gateway{
 			addr:         best.hop.gateway,
 			pointToPoint: !best.hop.gateway.IsValid(),
+			direct:       !best.hop.gateway.IsValid() && !d.needsNoGateway(),
+			metric:       best.route.metric,
 			from:         protocolName(best.route.protocol),
 			shape:        shape,
 			uncarried:    best.uncarried(d, ipv6),
@@ -140,22 +152,17 @@ func (r route) hopsOn(d device, ipv6 bool) (found []hop) {
 		return nil
 	}
 	for _, h := range r.hops {
-		if h.index == d.index && h.usableOn(d, ipv6) {
+		if h.index == d.index && h.usable(ipv6) {
 			found = append(found, h)
 		}
 	}
 	return found
 }
 
-// usableOn reports whether a gateway of the family can be learnt from a hop.
-func (h hop) usableOn(d device, ipv6 bool) bool {
-	switch {
-	case h.encap.Type == unix.LWTUNNEL_ENCAP_BPF:
-		return false
-	case !h.gateway.IsValid():
-		return d.needsNoGateway()
-	}
-	return h.gateway.Is6() || !ipv6
+// usable reports whether a gateway of the family, or that there is none, can be learnt
+// from a hop.
+func (h hop) usable(ipv6 bool) bool {
+	return h.encap.Type != unix.LWTUNNEL_ENCAP_BPF && (!h.gateway.IsValid() || h.gateway.Is6() || !ipv6)
 }
 
 // encapsulates reports whether a default by the device encapsulates its packets in a way
@@ -200,6 +207,7 @@ func compareHops(a, b routeHop) int {
 	return cmp.Or(
 		cmp.Compare(a.route.metric, b.route.metric),
 		cmp.Compare(preferenceRank(a.route.preference), preferenceRank(b.route.preference)),
+		trueFirst(a.hop.gateway.IsValid(), b.hop.gateway.IsValid()),
 		a.hop.gateway.Compare(b.hop.gateway),
 	)
 }
@@ -255,6 +263,8 @@ type memory struct {
 // addresses are the device's of this family.
 func (m memory) next(now gateway, addresses []netip.Prefix) memory {
 	switch {
+	case now.direct && m.gateway.addr.IsValid() && now.metric > m.gateway.metric && !m.moved(addresses):
+		// It stood behind the one that is gone.
 	case now.known():
 		return memory{gateway: now, addresses: addresses}
 	case m.moved(addresses):
@@ -268,8 +278,14 @@ func (m memory) next(now gateway, addresses []netip.Prefix) memory {
 // that it had before, and none in whose network the gateway is.
 func (m memory) moved(now []netip.Prefix) bool {
 	return len(now) > 0 && len(m.addresses) > 0 && !slices.ContainsFunc(now, func(p netip.Prefix) bool {
-		return slices.Contains(m.addresses, p) || p.Contains(m.gateway.addr)
+		return m.had(p) || p.Contains(m.gateway.addr)
 	})
+}
+
+// had reports whether the device had an address when the gateway was learnt. Of those
+// of an earlier run the prefix length is not known.
+func (m memory) had(p netip.Prefix) bool {
+	return slices.ContainsFunc(m.addresses, func(o netip.Prefix) bool { return o == p || o.IsSingleIP() && o.Addr() == p.Addr() })
 }
 
 // mostSources bounds the sources that are reported of a link.

@@ -41,6 +41,10 @@ func elsewhere(r *route)                 { r.hops[0].index = 8 }
 func through(hops ...hop) func(r *route) { return func(r *route) { r.hops = hops } }
 func onto(index int, gateway string) hop { return hop{index: index, gateway: addr(gateway), weight: 1} }
 
+func direct(from string, metric uint32) gateway {
+	return gateway{pointToPoint: true, direct: true, metric: metric, from: from}
+}
+
 func gatewayOf(a, from string) gateway { return gateway{addr: addr(a), from: from} }
 
 var unknown gateway
@@ -67,7 +71,11 @@ func TestLearn(t *testing.T) {
 		{"multipath", ethernet, false, []route{via4("", through(onto(8, "10.8.0.1"), onto(7, "10.7.0.1")))}, gatewayOf("10.7.0.1", "dhcp")},
 		{"by an IPv6 next hop", ethernet, false, []route{via4("fe80::1")}, gatewayOf("fe80::1", "dhcp")},
 		{"by an IPv6 next hop, and a better one", ethernet, false, []route{via4("fe80::1"), via4("10.0.0.1", metric(90))}, gatewayOf("10.0.0.1", "dhcp")},
-		{"device route on ethernet", ethernet, false, []route{via4("", metric(1002))}, unknown},
+		{"device route on ethernet", ethernet, false, []route{via4("", metric(1002))}, direct("dhcp", 0)},
+		{"device route beside a gateway of the same metric", ethernet, false, []route{via4(""), via4("10.0.0.1")}, gatewayOf("10.0.0.1", "dhcp")},
+		{"device route behind a gateway", ethernet, false, []route{via4("", metric(1002)), via4("10.0.0.1")}, gatewayOf("10.0.0.1", "dhcp")},
+		{"device route before a gateway", ethernet, false, []route{via4("", metric(9), by(unix.RTPROT_BOOT)), via4("10.0.0.1")}, direct("boot", 0)},
+		{"device route on ethernet, IPv6", ethernet, true, []route{via6("")}, direct("ra", 0)},
 		{"device route without ARP", quiet, false, []route{via4("")}, gateway{pointToPoint: true, from: "dhcp"}},
 		{"device route of ppp", modem, false, []route{via4("", by(unix.RTPROT_BOOT))}, gateway{pointToPoint: true, from: "boot"}},
 		{"ppp without a default", modem, false, nil, gateway{pointToPoint: true, from: "device"}},
@@ -77,7 +85,9 @@ func TestLearn(t *testing.T) {
 		{"an unknown maker", ethernet, false, []route{via4("10.0.0.1", by(99))}, gatewayOf("10.0.0.1", "protocol 99")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := learn(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6); got != tc.want {
+			got := learn(tc.defaults, device{index: 7, flags: tc.flags}, tc.ipv6)
+			got.metric = 0
+			if got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 		})
@@ -118,6 +128,10 @@ func TestMemory(t *testing.T) {
 		{"back in another network", []reading{{a, home}, {unknown, nil}, {unknown, abroad}}, unknown, false},
 		{"another address in the gateway's network", []reading{{a, home}, {unknown, nil}, {unknown, neighbor}}, a, true},
 		{"back in a network more", []reading{{a, home}, {unknown, nil}, {unknown, both}}, a, true},
+		{"a device route as good replaces it", []reading{{a, home}, {direct("boot", 0), home}}, direct("boot", 0), false},
+		{"a worse device route was behind it", []reading{{a, home}, {direct("boot", 1002), home}}, a, true},
+		{"a worse device route, in another network", []reading{{a, home}, {direct("boot", 1002), abroad}}, direct("boot", 1002), false},
+		{"a device route, then another", []reading{{direct("boot", 5), home}, {direct("boot", 9), home}}, direct("boot", 9), false},
 		{"back, learnt from another route", []reading{{a, home}, {unknown, nil}, {b, abroad}}, b, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -86,9 +86,7 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 		h.requestRead(at)
 		h.defaults = true
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		protocol, priority := ruleOwner(body)
-		h.repair = h.repair || protocol == lane.Protocol ||
-			priority >= uint32(lane.DefaultLayout.FirstPriority) && priority <= lane.LastResortPriority
+		h.repair = true // others' rules may come before ours, or use our numbers
 	case unix.RTM_NEWNEIGH:
 		h.addNeighbor(body, at)
 	}

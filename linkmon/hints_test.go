@@ -77,7 +77,7 @@ func TestHints(t *testing.T) {
 		{"another family's route", unix.RTM_NEWROUTE, routeMessage(unix.AF_MPLS, 0, 83, main), false, false, 0, 0},
 		{"nexthop", unix.RTM_DELNEXTHOP, nil, true, false, 0, 0},
 		{"our rule", unix.RTM_DELRULE, ruleMessage(83), false, true, 0, 0},
-		{"foreign rule", unix.RTM_NEWRULE, ruleMessage(3), false, false, 0, 0},
+		{"foreign rule", unix.RTM_NEWRULE, ruleMessage(3), false, true, 0, 0},
 		{"neighbour failed", unix.RTM_NEWNEIGH, neighborMessage(unix.NUD_FAILED, 7, "10.0.0.1"), false, false, 0, 1},
 		{"neighbour found", unix.RTM_NEWNEIGH, neighborMessage(unix.NUD_REACHABLE, 7, "fe80::1"), false, false, 0, 0},
 		{"unknown", 9999, []byte{1}, false, false, 0, 0},

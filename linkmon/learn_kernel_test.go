@@ -40,7 +40,17 @@ func TestGatewayIsLearnt(t *testing.T) {
 		"multipath": {
 			"10.0.0.1 static: route add default proto static nexthop via 10.1.0.1 dev w1 nexthop via 10.0.0.1 dev w0",
 		},
+		"without via": {
+			"none boot: route add default dev w0 metric 1002",
+			"10.0.0.1 dhcp: route add default via 10.0.0.1 dev w0 proto dhcp metric 100",
+			"10.0.0.1 withdrawn: route del default via 10.0.0.1 dev w0",
+			"none boot: route add default dev w0 metric 100",
+			"none boot: route add default via 10.0.0.7 dev w0 proto dhcp metric 200",
+			"10.0.0.7 dhcp: route del default dev w0 metric 100",
+		},
 		"zeroconf": {
+			": addr flush dev w0",
+			": addr add 169.254.7.7/16 dev w0 scope link",
 			": route add default dev w0 scope link metric 1002",
 		},
 		"unreachable": {

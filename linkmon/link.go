@@ -17,6 +17,8 @@ type follower struct {
 	device device
 	// memory of the gateways that are learnt.
 	memory [2]memory
+	// former are the uplinks that were followed before this one was.
+	former []*follower
 	// link as it was last reported; reported is false before the first time.
 	link     failover.Link
 	reported bool
@@ -27,8 +29,11 @@ func (f *follower) locate(s state) bool {
 	d, ok := f.uplink.find(s.devices, f.device)
 	if !ok || d.index != f.device.index {
 		f.memory = [2]memory{} // another device is another network
+		if ok && !f.reported {
+			f.memory = f.recall(s, d)
+		}
 	}
-	f.device = d
+	f.device, f.former = d, nil
 	return ok
 }
 
@@ -63,6 +68,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		Addresses:    usable(s.addresses, f.device.index, ipv6, gw),
 		Gateway:      gw.addr,
 		PointToPoint: gw.pointToPoint,
+		Direct:       gw.pointToPoint && !f.device.needsNoGateway(),
 		Withdrawn:    withdrawn && gw.known(),
 		Source:       gw.from,
 		Shape:        gw.shape,
@@ -71,7 +77,7 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 	}
 	if len(link.Addresses) == 0 {
 		link.Pending = pending(s.addresses, f.device.index, ipv6)
-		if gw.known() {
+		if gw.known() && !s.isPort(f.device) {
 			link.Elsewhere = borrowed(s, ipv6, isUplink)
 		}
 	}
@@ -103,6 +109,9 @@ func (f *follower) learntIn(s state, family failover.Family) (g gateway, withdra
 	}
 	now := learnBy(s.defaults, device, ipv6, spec.Addr)
 	addresses := usable(s.addresses, f.device.index, ipv6, gateway{})
+	if now.direct && len(addresses) == 0 && !now.shape.Source.IsValid() {
+		now = gateway{}
+	}
 	m := f.memory[family].next(now, addresses)
 	f.memory[family] = m
 	g = m.gateway

@@ -104,7 +104,7 @@ func (m *Monitor) Ready() <-chan struct{} { return m.out.ready }
 // millisecond.
 func (m *Monitor) Take() []Observation { return m.out.take() }
 
-// Repair yields a token when routes or rules of Swerve, or the default routes
+// Repair yields a token when routes of Swerve, rules, or the default routes
 // beside them, may have been changed, by anyone including this daemon: a reason to
 // compare the kernel with the goal.
 func (m *Monitor) Repair() <-chan struct{} { return m.watch.repair }

@@ -22,12 +22,33 @@ type Uplink struct {
 	IPv6 bool
 	// Route is what the configuration says of the uplink's routes, by family.
 	Route [2]failover.Override
+	// Held are the gateways of an earlier run, by family; nil for none. They are used
+	// when the uplink is first followed, and where no default route gives one.
+	Held *[2]Held
 }
 
-// sameBut reports whether both are the same but for Route.
+// Held is a next hop by which an earlier run routed, and which the kernel still has.
+type Held struct {
+	// Index is the device's number; 0 where there is no such next hop.
+	Index int
+	// Gateway is invalid where none was needed.
+	Gateway netip.Addr
+	// Sources are addresses that the uplink had then, as far as they are known.
+	Sources []netip.Addr
+	// Shape is what the route said of its packets.
+	Shape failover.Shape
+}
+
+// sameBut reports whether both are the same but for Route and Held.
 func (u Uplink) sameBut(o Uplink) bool {
-	u.Route = o.Route
+	u.Route, u.Held = o.Route, o.Held
 	return u == o
+}
+
+// renamed reports whether both are the same but for Route and the name.
+func (u Uplink) renamed(o Uplink) bool {
+	u.Name = o.Name
+	return u.sameBut(o)
 }
 
 // GatewaySpec is where an uplink's next hop comes from. The zero value learns it

@@ -263,7 +263,8 @@ func (w *watch) report(h hints) {
 }
 
 // followWanted follows the uplinks that SetUplinks was given. One that stays as it
-// was keeps what is known of it.
+// was, except for its name, keeps what is known of it; under a new name its link is
+// reported again.
 func (w *watch) followWanted() {
 	w.mu.Lock()
 	wanted := w.wanted
@@ -276,12 +277,16 @@ func (w *watch) followWanted() {
 	w.followers = make([]*follower, 0, len(wanted))
 	for _, u := range wanted {
 		i := slices.IndexFunc(old, func(f *follower) bool { return f.uplink.sameBut(u) })
+		if i < 0 {
+			i = slices.IndexFunc(old, func(f *follower) bool { return f.uplink.renamed(u) })
+		}
 		if i >= 0 {
+			old[i].reported = old[i].reported && old[i].uplink.Name == u.Name
 			old[i].uplink = u
 			w.followers = append(w.followers, old[i])
 			continue
 		}
-		w.followers = append(w.followers, &follower{uplink: u})
+		w.followers = append(w.followers, &follower{uplink: u, former: old})
 	}
 	for _, f := range old {
 		if !slices.ContainsFunc(wanted, func(u Uplink) bool { return u.Name == f.uplink.Name }) {

@@ -43,6 +43,14 @@ var tunnels = [...]string{
 
 func (d device) tunnel() bool { return slices.Contains(tunnels[:], d.kind) }
 
+// isPort reports whether a device belongs to a bridge, bond or team, so that what
+// comes in by it is received by that one: an address elsewhere is none of its own.
+func (s state) isPort(d device) bool {
+	return d.master != 0 && slices.ContainsFunc(s.devices, func(m device) bool {
+		return m.index == d.master && (m.kind == "bridge" || m.kind == "bond" || m.kind == "team" || m.kind == "openvswitch")
+	})
+}
+
 func (d device) adminUp() bool { return d.flags&unix.IFF_UP != 0 }
 
 func (d device) carrier() bool { return d.flags&unix.IFF_LOWER_UP != 0 }
@@ -365,21 +373,4 @@ func decodeNeighbor(b []byte) (neighbor, bool) {
 		}
 	}
 	return n, n.ip.IsValid()
-}
-
-// ruleOwner decodes who made a rule, and its priority, from RTM_NEWRULE and
-// RTM_DELRULE. A rule's message begins like a route's.
-func ruleOwner(b []byte) (protocol uint8, priority uint32) {
-	if len(b) < unix.SizeofRtMsg {
-		return 0, 0
-	}
-	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
-		switch {
-		case kind == unix.FRA_PROTOCOL && len(value) > 0:
-			protocol = value[0]
-		case kind == unix.FRA_PRIORITY:
-			priority = number(value)
-		}
-	}
-	return protocol, priority
 }

@@ -18,7 +18,6 @@ var decoders = []func([]byte){
 	func(b []byte) { decodeRouteHead(b) },
 	func(b []byte) { decodeDefault(b) },
 	func(b []byte) { decodeNeighbor(b) },
-	func(b []byte) { ruleOwner(b) },
 }
 
 func FuzzDecode(f *testing.F) {

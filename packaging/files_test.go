@@ -238,3 +238,21 @@ func TestInstallAndUninstall(t *testing.T) {
 		t.Errorf("uninstall left %v", got)
 	}
 }
+
+// The README of the packages is about what they install, not about the source.
+func TestPackagedREADME(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, no := range []string{"make ", "docs/", "config/", "](", "testenv", "/dist"} {
+		if strings.Contains(string(text), no) {
+			t.Errorf("it has %q", no)
+		}
+	}
+	for _, name := range []string{"OPERATION.md", "reference.yaml", "API.md", "networkd.conf"} {
+		if _, packed := content["/usr/share/doc/swerve/"+name]; !packed || !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("%s: packed is %t, or it is not named", name, packed)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -156,7 +155,7 @@ func (d *routeDecoder) attr(kind uint16, value []byte) (err error) {
 	return err
 }
 
-// done returns the route with its hops in order; the single hop of a route without
+// done returns the route with its hops; the single hop of a route without
 // RTA_MULTIPATH becomes a list of one. The kernel sends a device for unreachable
 // routes too, where it has no meaning.
 func (d *routeDecoder) done() Route {
@@ -166,7 +165,6 @@ func (d *routeDecoder) done() Route {
 	case len(d.route.Hops) == 0:
 		d.route.Hops = []Hop{d.single}
 	}
-	slices.SortFunc(d.route.Hops, compareHops)
 	return d.route
 }
 
@@ -223,23 +221,15 @@ func decodeHops(b []byte) ([]Hop, error) {
 
 // decodeRule reads an RTM_NEWRULE. ok is false for rules of other protocols.
 func decodeRule(b []byte) (r Rule, ok bool, err error) {
-	h, err := decodeHeader(b)
-	if err != nil {
-		return Rule{}, false, err
-	}
-	f, known := familyOf(h.family)
-	if !known {
-		return Rule{}, false, nil
-	}
-	d := ruleDecoder{header: h, rule: Rule{Family: f, Table: int(h.table), Suppress: -1}}
-	if err := eachAttr(b[headerLen:], d.attr); err != nil {
+	d, known, err := openRule(b)
+	if err != nil || !known {
 		return Rule{}, false, err
 	}
 	r = d.done()
 	if d.selects && !r.Unreachable || r.Goto != 0 {
 		selector, err := selectorOf(b)
 		r = Rule{
-			Family: f, Priority: r.Priority, Selector: selector, Goto: r.Goto, Table: r.Table, Suppress: r.Suppress,
+			Family: r.Family, Priority: r.Priority, Selector: selector, Goto: r.Goto, Table: r.Table, Suppress: r.Suppress,
 			SuppressGroup: r.SuppressGroup, Other: d.strange,
 		}
 		if err != nil {
@@ -247,6 +237,22 @@ func decodeRule(b []byte) (r Rule, ok bool, err error) {
 		}
 	}
 	return r, d.protocol == lane.Protocol, nil
+}
+
+// openRule reads the parts of an RTM_NEWRULE. known is false for families other than
+// ours.
+func openRule(b []byte) (d ruleDecoder, known bool, err error) {
+	h, err := decodeHeader(b)
+	if err != nil {
+		return ruleDecoder{}, false, err
+	}
+	f, known := familyOf(h.family)
+	if !known {
+		return ruleDecoder{}, false, nil
+	}
+	d = ruleDecoder{header: h, rule: Rule{Family: f, Table: int(h.table), Suppress: -1}}
+	err = eachAttr(b[headerLen:], d.attr)
+	return d, true, err
 }
 
 type ruleDecoder struct {

@@ -83,7 +83,7 @@ func (g Goal) ways(f failover.Family) map[lane.Lane]way {
 func (g Goal) rules(f failover.Family) []Rule {
 	out := g.baseRules(f)
 	out = append(out, rule(f, g.mainAgain(f), Rule{Table: MainTable, Suppress: 0}))
-	if _, kept := g.betterForeign(f); !kept || !g.KeepForeign {
+	if best, kept := g.betterForeign(f); !kept || !g.KeepForeign || byStranger(g, best) {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
 	out = append(out, g.sourceRules(f)...)
@@ -113,9 +113,7 @@ func (g Goal) markedRules(f failover.Family) (out []Rule) {
 		if !u.nameFits() || u.Strict && f == failover.IPv4 {
 			continue
 		}
-		out = append(out, rule(f, g.Layout.FirstPriority, Rule{
-			Selector: arriving(u.Interface, g.Layout.Mark(u.Lane), g.Layout.MarkMask), Goto: uint32(g.afterFrom()), Suppress: -1,
-		}))
+		out = append(out, arrivalRule(g, f, u, g.afterFrom()))
 	}
 	return out
 }
@@ -134,14 +132,20 @@ func (g Goal) arrivalRules() []Rule {
 		if !u.Strict || !u.nameFits() {
 			continue
 		}
-		out = append(out, rule(failover.IPv4, g.Layout.FirstPriority, Rule{
-			Selector: arriving(u.Interface, g.Layout.Mark(u.Lane), g.Layout.MarkMask), Goto: uint32(after), Suppress: -1,
-		}))
+		out = append(out, arrivalRule(g, failover.IPv4, u, after))
 	}
 	if len(out) > 0 {
 		out = append(out, g.afterLanes(after)...)
 	}
 	return out
+}
+
+// arrivalRule leads what comes in by an uplink and has its lane's mark to the rules from
+// a priority on.
+func arrivalRule(g Goal, f failover.Family, u Uplink, to int) Rule {
+	return rule(f, g.Layout.FirstPriority, Rule{
+		Selector: arriving(u.Interface, g.Layout.Mark(u.Lane), g.Layout.MarkMask), Goto: uint32(to), Suppress: -1,
+	})
 }
 
 // rule returns r with its family and priority.

@@ -16,6 +16,10 @@ import (
 // packets to the default policy's ladder, and main decides. Two routes that each
 // cover half of all addresses (0.0.0.0/1 and 128.0.0.0/1, ::/1 and 8000::/1) are in
 // force in any case, since the rule before that one lets them pass.
+//
+// The default routes of strangers are no VPNs': they appeared by a network card or
+// modem while uplinks carried the traffic, or belong to a former uplink. Where traffic
+// followed them it would leave without NAT.
 
 // ForeignDefault returns the default route, by none of our uplinks, that the
 // default policy's packets take in a family: the first of two such halves, or the
@@ -24,10 +28,35 @@ func (g Goal) ForeignDefault(f failover.Family) (Route, bool) {
 	if r, ok := g.foreignHalf(f); ok {
 		return r, true
 	}
-	if !g.KeepForeign {
+	r, ok := g.betterForeign(f)
+	if !ok || !g.KeepForeign || byStranger(g, r) && routable(g, f) {
 		return Route{}, false
 	}
-	return g.betterForeign(f)
+	return r, true
+}
+
+// PassedOver returns the default route of a stranger that is better than those of
+// all uplinks, while these carry the traffic all the same.
+func (g Goal) PassedOver(f failover.Family) (Route, bool) {
+	r, ok := g.betterForeign(f)
+	return r, ok && g.KeepForeign && byStranger(g, r) && routable(g, f)
+}
+
+// OnStranger reports whether a family's traffic follows the default route of a
+// stranger, since no uplink has a route.
+func (g Goal) OnStranger(f failover.Family) bool {
+	r, ok := g.ForeignDefault(f)
+	return ok && byStranger(g, r)
+}
+
+func byStranger(g Goal, r Route) bool {
+	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return slices.Contains(g.Strangers, h.Index) })
+}
+
+// routable reports whether any uplink has routes in a family. If none has, the
+// ladder is empty, and main decides in any case.
+func routable(g Goal, f failover.Family) bool {
+	return slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Index != 0 && u.Family[f].Routable })
 }
 
 // betterForeign returns the best default route of main, if it uses none of our

@@ -24,12 +24,16 @@ type Goal struct {
 	Foreign []Route
 	// Pins are host routes of other programs, see [Netlink.Pins].
 	Pins []Route
-	// ForeignRules are the rules of other programs that are used after our first one,
-	// see [Netlink.ForeignRules].
+	// ForeignRules are the rules of other programs that ours have to heed, see
+	// [Netlink.ForeignRules].
 	ForeignRules []ForeignRule
 	// KeepForeign leaves defaults of main in force that are on no uplink of ours and
 	// better than those of all uplinks; see [Goal.ForeignDefault].
 	KeepForeign bool
+	// Strangers are devices, by index, whose default routes never take the traffic
+	// from the uplinks: nothing masquerades there, and nothing shows that the machine's
+	// traffic went by them before.
+	Strangers []int
 	// Unused are the devices, by index, of uplinks that are switched off: they are
 	// ours too.
 	Unused []int

@@ -69,7 +69,10 @@ type Route struct {
 	// Protocol is ours in every State, and the owner's in a list of foreign routes.
 	Protocol uint8
 	Type     Type
-	// Hops of a unicast route, sorted by device; several share the load.
+	// Hops of a unicast route; several share the load. Which of them a flow takes
+	// follows from their order, which is that of the shares: the same order as in
+	// another program's route means the same hops. Routes whose hops differ in their
+	// order alone are the same.
 	Hops []Hop
 	// Shape is what the route says of the packets that take it; its Realm and Encap
 	// are unused, since each hop has its own.
@@ -112,7 +115,7 @@ func compareHops(a, b Hop) int {
 // sameAs reports whether both routes have the same effect in the same slot.
 func (r Route) sameAs(o Route) bool {
 	return r.Slot == o.Slot && r.Protocol == o.Protocol && r.Type == o.Type && r.Shape == o.Shape &&
-		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool { return a.key() == b.key() })
+		slices.EqualFunc(r.sortedHops(), o.sortedHops(), func(a, b Hop) bool { return a.key() == b.key() })
 }
 
 func compareSlots(a, b Slot) int {
@@ -140,7 +143,15 @@ func compareTables(a, b int) int {
 }
 
 func compareRoutes(a, b Route) int {
-	return cmp.Or(compareSlots(a.Slot, b.Slot), cmp.Compare(a.Type, b.Type), slices.CompareFunc(a.Hops, b.Hops, compareHops))
+	return cmp.Or(compareSlots(a.Slot, b.Slot), cmp.Compare(a.Type, b.Type), slices.CompareFunc(a.sortedHops(), b.sortedHops(), compareHops))
+}
+
+// sortedHops are the hops by device.
+func (r Route) sortedHops() []Hop {
+	if len(r.Hops) < 2 {
+		return r.Hops
+	}
+	return slices.SortedFunc(slices.Values(r.Hops), compareHops)
 }
 
 // anywhere returns the destination of a default route.

@@ -21,7 +21,7 @@ type Rule struct {
 	Mark, Mask uint32
 	// OIF is the device that a socket is bound to; empty for any. It need not exist.
 	OIF string
-	// Selector, of a rule with a Goto, is what it matches instead of the above.
+	// Selector, unless empty, is what the rule matches instead of the above.
 	Selector Selector
 	// Table is the table to look up; 0 if Unreachable, or with a Goto.
 	Table int
@@ -52,7 +52,6 @@ func compareRules(a, b Rule) int {
 		cmp.Compare(a.Mark, b.Mark),
 		cmp.Compare(a.Mask, b.Mask),
 		cmp.Compare(a.OIF, b.OIF),
-		cmp.Compare(a.Selector, b.Selector),
 		cmp.Compare(a.Selector, b.Selector),
 		cmp.Compare(a.Goto, b.Goto),
 		cmp.Compare(a.Table, b.Table),

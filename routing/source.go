@@ -77,8 +77,8 @@ func (g Goal) stays(f failover.Family, r Route) bool {
 	})
 }
 
-// sourceRules lead the packets that main decides about to main. A source inside of one of these about which main does not decide is led to the
-// ladder before.
+// sourceRules lead the packets that main decides about to main. A source inside of one
+// of these about which main does not decide is led to the ladder before.
 func (g Goal) sourceRules(f failover.Family) []Rule {
 	var out []Rule
 	var left []netip.Prefix
@@ -101,8 +101,8 @@ func (g Goal) sourceRules(f failover.Family) []Rule {
 	return out
 }
 
-// ForeignSources returns the default routes for a source or a TOS value, by none of our uplinks, that
-// stay in force for the default policy.
+// ForeignSources returns the default routes for a source or a TOS value, by none of our
+// uplinks, that stay in force for the default policy.
 func (g Goal) ForeignSources(f failover.Family) []Route {
 	return slices.DeleteFunc(g.sourced(f), func(r Route) bool { return g.onUplink(r) || !g.stays(f, r) })
 }

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"net/netip"
 	"slices"
 
 	"swerve/failover"
@@ -18,9 +19,6 @@ type State struct {
 
 // sort sorts everything in the order in which it is compared and printed.
 func (s *State) sort() {
-	for _, r := range s.Routes {
-		slices.SortFunc(r.Hops, compareHops)
-	}
 	slices.SortFunc(s.Routes, compareRoutes)
 	slices.SortFunc(s.Rules, compareRules)
 }
@@ -88,6 +86,42 @@ func (s State) Lanes(l lane.Layout) map[string]lane.Lane {
 		}
 	}
 	return lanes
+}
+
+// Kept is the next hop in an uplink's own table, as an earlier run left it.
+type Kept struct {
+	// Index is the device's number, 0 where there is no next hop; Gateway is invalid
+	// where none is needed.
+	Index   int
+	Gateway netip.Addr
+	// Shape is what the route says of its packets, with the hop's realm and encap.
+	Shape failover.Shape
+	// Sources are the uplink's addresses that have a rule. Those of an uplink that was
+	// lost or drained have none.
+	Sources []netip.Addr
+}
+
+// Kept returns, by lane and family, the next hops of the uplinks' own tables.
+func (s State) Kept(l lane.Layout) map[lane.Lane][2]Kept {
+	all := make(map[lane.Lane][2]Kept)
+	for _, r := range s.Routes {
+		n := l.LaneOf(r.Table)
+		if !n.IsUplink() || r.Dst != anywhere(r.Family) || r.Src.IsValid() || r.Type != Unicast || len(r.Hops) != 1 {
+			continue
+		}
+		by := all[n]
+		k := Kept{Index: r.Hops[0].Index, Gateway: r.Hops[0].Gateway, Shape: r.Shape}
+		k.Shape.Realm, k.Shape.Encap = r.Hops[0].Realm, r.Hops[0].Encap
+		by[r.Family] = k
+		all[n] = by
+	}
+	for _, r := range s.Rules {
+		if by, ok := all[l.LaneOf(r.Table)]; ok && r.From.IsValid() && r.From.IsSingleIP() {
+			by[r.Family].Sources = append(by[r.Family].Sources, r.From.Addr())
+			all[l.LaneOf(r.Table)] = by
+		}
+	}
+	return all
 }
 
 // FromLanes returns, by family, the uplinks whose addresses have a rule, sorted. An

@@ -25,6 +25,9 @@ import (
 // sources. A flow that has an uplink's lane is led there as well, since it began by
 // that rule; one that has a policy's lane is not, since a policy of ours decides
 // about it. What looks up a table without a default route is copied as it is.
+//
+// A mark without a mask, or with one that covers our bits as well, is no longer found
+// on a packet that has a lane. The copies look at the other bits, or expect ours.
 
 // ForeignRule is a routing rule of another program that is used after our first
 // rule, and does not look up main.
@@ -100,6 +103,73 @@ func arriving(device string, mark, mask uint32) Selector {
 
 // inverted reports whether the rule matches what the selector does not.
 func (s Selector) inverted() bool { return len(s) >= selectorHead && s[1] != 0 }
+
+// mark returns the mark that a selector matches, and its mask.
+func (s Selector) mark() (mark, mask uint32) {
+	_ = s.each(func(kind uint16, value []byte) error {
+		switch {
+		case len(value) != 4:
+		case kind == nl.FRA_FWMARK:
+			mark = binary.NativeEndian.Uint32(value)
+		case kind == nl.FRA_FWMASK:
+			mask = binary.NativeEndian.Uint32(value)
+		}
+		return nil
+	})
+	return mark & mask, mask
+}
+
+// withMark returns a selector that matches another mark instead of its own.
+func (s Selector) withMark(mark, mask uint32) Selector {
+	out := []byte(s[:selectorHead])
+	_ = s.each(func(kind uint16, value []byte) error {
+		switch kind {
+		case nl.FRA_FWMARK:
+			value = binary.NativeEndian.AppendUint32(nil, mark)
+		case nl.FRA_FWMASK:
+			value = binary.NativeEndian.AppendUint32(nil, mask)
+		}
+		out = appendAttr(out, kind, value)
+		return nil
+	})
+	return Selector(out)
+}
+
+// blind reports whether a selector matches a mark without bits of a mask that covers
+// some of them: nothing that has some. What matches packets without a mark is not meant
+// for those with our bits.
+func (s Selector) blind(bits uint32) bool {
+	mark, mask := s.mark()
+	return !s.inverted() && mark != 0 && mark&bits == 0 && mask&bits != 0
+}
+
+// sighted returns the selectors that match what a blind one would match without our
+// bits, and beside it those which another program restored from all of a conntrack
+// mark. Any other selector is returned itself.
+func sighted(g Goal, s Selector) []Selector {
+	l := g.Layout
+	mark, mask := s.mark()
+	out := []Selector{s}
+	if s.blind(l.MarkMask) {
+		mask &^= l.MarkMask
+		out[0] = s.withMark(mark, mask)
+	}
+	if !s.blind(l.CTMask) {
+		return out
+	}
+	flow := mask & l.CTPolicyMask()
+	policies := []lane.Lane{lane.Nobody}
+	for _, p := range g.Policies {
+		policies = append(policies, p.Lane)
+	}
+	for _, n := range policies {
+		of := l.CTPair(0, n) & flow
+		if with := s.withMark(mark|of, mask&^l.CTEstablished()); of != 0 && !slices.Contains(out, with) {
+			out = append(out, with)
+		}
+	}
+	return out
+}
 
 func (s Selector) each(fn func(kind uint16, value []byte) error) error {
 	if len(s) < selectorHead {
@@ -184,55 +254,34 @@ func (s Selector) word(kind uint16, value []byte) string {
 }
 
 // decodeForeignRule reads an RTM_NEWRULE of another program. ok is false for rules
-// that ours do not get ahead of.
+// that do what they did without ours.
 func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err error) {
-	h, err := decodeHeader(b)
-	if err != nil {
+	d, known, err := openRule(b)
+	if err != nil || !known {
 		return ForeignRule{}, false, err
 	}
-	f, known := familyOf(h.family)
-	if !known {
-		return ForeignRule{}, false, nil
-	}
-	d := ruleDecoder{header: h, rule: Rule{Family: f, Table: int(h.table), Suppress: -1}}
-	if err := eachAttr(b[headerLen:], d.attr); err != nil {
+	r = ForeignRule{Family: d.rule.Family, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
+	if r.Selector, err = selectorOf(b); err != nil || d.protocol == lane.Protocol {
 		return ForeignRule{}, false, err
 	}
-	r = ForeignRule{Family: f, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
-	switch h.kind {
+	first := uint32(l.FirstPriority)
+	switch d.header.kind {
 	case nl.FR_ACT_TO_TBL:
 		ok = r.Table != MainTable && r.Table != unix.RT_TABLE_DEFAULT
 	case nl.FR_ACT_NOP:
 	default:
 		ok, r.Table = true, 0
 	}
-	first := uint32(l.FirstPriority)
-	if !ok || d.protocol == lane.Protocol || r.Priority < first || r.Priority > lane.LastResortPriority {
-		return ForeignRule{}, false, nil
-	}
-	r.Selector, err = selectorOf(b)
-	return r, err == nil, err
+	return r, ok && r.Priority >= first && r.Priority <= lane.LastResortPriority, nil
 }
 
-// ForeignRules returns the rules of other programs that are used after our first
-// one, in the kernel's order.
-func (k *Netlink) ForeignRules(l lane.Layout) (out []ForeignRule, err error) {
-	for _, f := range failover.Families {
-		var some []ForeignRule
-		req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}
-		err := k.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, req, func() { some = nil }, func(b []byte) error {
-			r, ok, err := decodeForeignRule(b, l)
-			if ok && r.Family == f {
-				some = append(some, r)
-			}
-			return err
-		})
-		if err != nil && err != unix.EAFNOSUPPORT {
-			return nil, fmt.Errorf("routing: read the %s rules of others: %w", f, err)
-		}
-		out = append(out, some...)
-	}
-	return out, nil
+// ForeignRules returns the rules of other programs that ours have to heed, in the
+// kernel's order.
+func (k *Netlink) ForeignRules(l lane.Layout) ([]ForeignRule, error) {
+	return rulesBy(k, func(b []byte, f failover.Family) (ForeignRule, bool, error) {
+		r, ok, err := decodeForeignRule(b, l)
+		return r, ok && r.Family == f, err
+	})
 }
 
 // baseRules return our first rule in a family, or those that take its place while
@@ -292,20 +341,29 @@ func (g Goal) pastBase(f failover.Family) []Rule {
 			continue
 		}
 		n++
-		if !g.decides(r) {
-			if copied, err := r.asOurs(g.Layout.FirstPriority); err == nil && !slices.Contains(out, copied) {
-				out = append(out, copied)
+		for _, r.Selector = range sighted(g, r.Selector) {
+			for _, past := range r.past(g) {
+				if !slices.Contains(out, past) {
+					out = append(out, past)
+				}
 			}
-			continue
 		}
-		past := rule(f, g.Layout.FirstPriority, Rule{Selector: r.Selector, Goto: uint32(g.secondPriority()), Suppress: -1})
-		pastFrom := rule(f, g.Layout.FromPriority(0), Rule{Selector: r.Selector, Goto: uint32(g.afterFrom()), Suppress: -1})
-		if !slices.Contains(out, past) {
-			out = append(out, past)
+	}
+	return out
+}
+
+// past returns the rules that lead what a rule matches past our first one.
+func (r ForeignRule) past(g Goal) []Rule {
+	if !g.decides(r) {
+		copied, err := r.asOurs(g.Layout.FirstPriority)
+		if err != nil {
+			return nil
 		}
-		if uint32(g.afterFrom()) <= r.Priority && !slices.Contains(out, pastFrom) {
-			out = append(out, pastFrom)
-		}
+		return []Rule{copied}
+	}
+	out := []Rule{rule(r.Family, g.Layout.FirstPriority, Rule{Selector: r.Selector, Goto: uint32(g.secondPriority()), Suppress: -1})}
+	if uint32(g.afterFrom()) <= r.Priority {
+		out = append(out, rule(r.Family, g.Layout.FromPriority(0), Rule{Selector: r.Selector, Goto: uint32(g.afterFrom()), Suppress: -1}))
 	}
 	return out
 }
@@ -318,15 +376,15 @@ func (r ForeignRule) asOurs(priority int) (Rule, error) {
 }
 
 // TooManyRules reports whether a family has more rules of others after our first one
-// than are copied before it.
+// than are copied.
 func (g Goal) TooManyRules(f failover.Family) bool {
-	n := 0
+	after := 0
 	for _, r := range g.ForeignRules {
 		if r.Family == f && int(r.Priority) > g.Layout.FirstPriority {
-			n++
+			after++
 		}
 	}
-	return n > MaxForeignRules
+	return after > MaxForeignRules
 }
 
 // decides reports whether packets that a rule matches go no further.

@@ -204,3 +204,46 @@ func TestMarksRestoredByOthers(t *testing.T) {
 		t.Errorf("of its lane: %s", out)
 	}
 }
+
+// A rule for a mark without a mask goes on deciding about a flow whose packets have an
+// uplink's lane, at any priority and in its turn among the others; what has a policy's
+// lane goes by that.
+func TestMarksWithoutMasks(t *testing.T) {
+	l := newLab(t)
+	for f, via := range map[string]string{"4": "198.51.100.1", "6": "2001:db8:2::1"} {
+		l.sh("ip -" + f + " route add default via " + via + " dev wan1 table 100")
+		l.sh("ip -" + f + " rule add pref 5350 fwmark 7 lookup 100")
+		l.sh("ip -" + f + " rule add pref 6000 fwmark 10/0xff0000ff lookup 100")
+	}
+	l.sh("ip -4 route add 192.0.2.99 via 203.0.113.1 dev wan0; ip -6 route add 2001:db8:ffff::1 via 2001:db8:1::1 dev wan0")
+	step := func() {
+		t.Helper()
+		l.foreignRules()
+		l.apply(Desired(l.goal))
+	}
+	step()
+	for _, f := range failover.Families {
+		for question, want := range map[string]string{
+			"mark 7": "wan1", "mark 10": "wan1", // a flow's first packet
+			"mark 0x02000007": "wan1", "mark 0x0200000a": "wan1", "mark 0x02000008": "wan0",
+			"mark 0x02ff000a": "wan1",                            // restored by others, with what we noted
+			"mark 0x4000000a": "wan0", "mark 0x40000007": "wan0", // of policies, whose first rung, and narrower route, is by wan0
+		} {
+			if way := l.way(f, question); way != want {
+				t.Errorf("%s, %s: by %s, want %s", f, question, way, want)
+			}
+		}
+	}
+	if out := l.sh("{ ip -4 rule; ip -6 rule; } | grep 'proto 83' | grep -v '^5[34567]'"); strings.Count(out, "\n") != 4 { // main again, the ladder
+		t.Errorf("ours elsewhere:\n%s", out)
+	}
+	l.sh("ip -4 rule del fwmark 7 lookup 100")
+	step()
+	if out := l.sh("ip -4 rule show pref 5300 | grep 'fwmark 0x7' || true"); out != "" {
+		t.Errorf("after they are gone:\n%s", out)
+	}
+	Teardown(l.kernel)
+	if out := l.sh("{ ip -4 rule; ip -6 rule; } | grep 'proto 83' || true"); out != "" {
+		t.Errorf("left by the teardown:\n%s", out)
+	}
+}

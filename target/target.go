@@ -191,9 +191,15 @@ func withHost(t Target, host string) (Target, *Error) {
 		return t, &Error{Wrong: "is valid only on a link", Right: "an address beyond the uplink, or gateway"}
 	case a.IsLoopback() || a.IsUnspecified():
 		return t, &Error{Wrong: "is this machine itself", Right: "an address beyond the uplink"}
+	case IsThisNetwork(a):
+		return t, &Error{Wrong: "is not the address of a host", Right: "an address beyond the uplink"}
 	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return t, &Error{Wrong: "is not a single host", Right: "a unicast address"}
 	}
 	t.Addr, t.Host = a, a.String()
 	return t, nil
 }
+
+// IsThisNetwork reports whether an address is the unspecified one, or one of 0.0.0.0/8
+// (RFC 1122, 3.2.1.3), which no host has.
+func IsThisNetwork(a netip.Addr) bool { return a.IsUnspecified() || a.Is4() && a.As4()[0] == 0 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,7 @@ problem a line on standard error:
 
 The exit code is 2 then. For a valid one it prints the order of preference, the
 native prefixes, what the probes of each uplink cost in a month, and
-warnings; the exit code is 0.
+warnings; the exit code is 0, and the last line says that the file is valid.
 
 Without FILE it reads ` + daemon.DefaultConfig + `.`,
 		Example: `  swerve check
@@ -49,16 +51,50 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Found(cfg)); err != nil {
 				return err
 			}
-			return write(cmd.OutOrStdout(), missingText(daemon.MissingInterfaces(uplinks)))
+			text := missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
+			for _, warning := range config.OutsideWarnings(uplinks, daemon.Networks) {
+				text += "warning: " + warning + "\n"
+			}
+			return write(cmd.OutOrStdout(), text+path+" is valid\n")
 		},
 	}
+}
+
+// gatelessText warns of uplinks from whose interface no gateway can be learnt now.
+func gatelessText(uplinks []config.Uplink) string {
+	var b strings.Builder
+	for _, u := range uplinks {
+		fmt.Fprintf(&b, "warning: uplink %s: no gateway is known on %s now, from a default route or from the file: it is used once there is one\n",
+			u.Name, u.Interface)
+	}
+	return b.String()
 }
 
 // missingText warns of uplinks whose interface this machine does not have now.
 func missingText(missing []config.Uplink) string {
 	var b strings.Builder
 	for _, u := range missing {
-		fmt.Fprintf(&b, "warning: uplink %s: this machine has no interface %s now: it is used once there is one\n", u.Name, u.Interface)
+		fmt.Fprintf(&b, "warning: uplink %s: this machine has no interface %s now: it is used once there is one%s\n", u.Name, u.Interface, numbered(u.Interface))
+	}
+	return b.String()
+}
+
+// numbered is a hint for an interface that is written as a number.
+func numbered(name string) string {
+	if strings.Trim(name, "0123456789") != "" {
+		return ""
+	}
+	return " (it is meant by its name, not by its number)"
+}
+
+// misplacedText warns of places that this machine uses for something else.
+func misplacedText(cfg *config.Config) string {
+	var b strings.Builder
+	if info, err := os.Stat(cfg.State); err == nil && !info.IsDir() {
+		fmt.Fprintf(&b, "warning: state: %s is no folder, so nothing can be remembered there\n", cfg.State)
+	}
+	if info, err := os.Lstat(cfg.Control.Socket); err == nil && info.Mode().Type() != fs.ModeSocket {
+		fmt.Fprintf(&b, "warning: control.socket: %s exists and is no socket, so the daemon would not start\n", cfg.Control.Socket)
 	}
 	return b.String()
 }

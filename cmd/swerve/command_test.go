@@ -191,6 +191,20 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	}
 }
 
+// What a reload did not put in force is told with it.
+func TestReloadTellsWhatIsNotInForce(t *testing.T) {
+	s := quietStatus()
+	s.Uplinks = append(s.Uplinks, control.Uplink{Name: "sat", Interface: "wan7", Enabled: true, Admin: control.Auto,
+		IPv4: control.FamilyStatus{State: control.Down, Reason: "interface is missing"}, IPv6: control.FamilyStatus{State: control.Unknown}})
+	s.Problems = []control.Problem{{Code: "restart-needed", Severity: control.Info, Object: "config", Text: "control is as at the start", Remedy: "restart"}}
+	want := "reloaded /etc/swerve/swerve.yaml, generation 7\n" +
+		"  sat: interface wan7 is missing; the uplink is used once it is there\n" +
+		"  config: control is as at the start\n    -> restart\n"
+	if r := startDaemon(t, s).command(t, "reload"); r != (result{exitDone, want, ""}) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestReload(t *testing.T) {
 	d := startDaemon(t, quietStatus())
 	if r := d.command(t, "reload"); r != (result{exitDone, "reloaded /etc/swerve/swerve.yaml, generation 7\n", ""}) {

@@ -31,13 +31,10 @@ not look at.`,
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options := daemonOptions(cmd)
-			cfg, _, found := options.Load()
-			if len(found) > 0 {
-				return refuseConfig(cmd, found)
+			options, err := previewOptions(cmd)
+			if err != nil {
+				return err
 			}
-			cfg.Log.Level = "error"
-			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
 			findings, err := daemon.Doctor(cmd.Context(), options)
 			if err != nil {
 				return failure("examine", "this machine", err, "run it as root")
@@ -78,8 +75,9 @@ func findingsText(findings []daemon.Finding) string {
 	}
 	var b strings.Builder
 	for _, f := range findings {
-		fmt.Fprintf(&b, "%s %s, %s: %s\n  seen: %s\n  do: %s\n", f.Severity, f.Code, say.OneLine(f.Object),
-			say.OneLine(f.Text), say.OneLine(f.Evidence), say.OneLine(f.Remedy))
+		fmt.Fprintln(&b, wrap("", fmt.Sprintf("%s %s, %s: %s", f.Severity, f.Code, say.OneLine(f.Object), say.OneLine(f.Text)), 4))
+		fmt.Fprintln(&b, wrap("  seen: ", say.OneLine(f.Evidence), 8))
+		fmt.Fprintln(&b, wrap("  do: ", say.OneLine(f.Remedy), 6))
 	}
 	return b.String()
 }

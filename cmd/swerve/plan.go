@@ -23,14 +23,10 @@ interface that holds a default route.`,
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options := daemonOptions(cmd)
-			cfg, _, found := options.Load()
-			if len(found) > 0 {
-				return refuseConfig(cmd, found)
+			options, err := previewOptions(cmd)
+			if err != nil {
+				return err
 			}
-			// The engine's messages about the uplinks are not part of the plan.
-			cfg.Log.Level = "error"
-			options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
 			changes, err := daemon.Plan(options)
 			if err != nil {
 				return failure("plan", "the kernel's changes", err, "run it as root")
@@ -44,4 +40,18 @@ interface that holds a default route.`,
 	configFlag(cmd)
 	cmd.Flags().Bool("json", false, "print the changes as JSON")
 	return cmd
+}
+
+// previewOptions returns the options of a command that looks at what a daemon would do,
+// or refuses the configuration. Of the engine's messages about the uplinks, which are
+// not what is asked for, only errors are logged.
+func previewOptions(cmd *cobra.Command) (daemon.Options, error) {
+	options := daemonOptions(cmd)
+	cfg, _, found := options.Load()
+	if len(found) > 0 {
+		return options, refuseConfig(cmd, found)
+	}
+	cfg.Log.Level = "error"
+	options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
+	return options, nil
 }

@@ -184,9 +184,13 @@ func (b *screen) policies() {
 	}
 }
 
-// offered reports whether any uplink has the family.
+// offered reports whether any uplink has the family. One that never answered, and is
+// down without a gateway, as where its interface is missing, says nothing of that.
 func (b *screen) offered(f failover.Family) bool {
-	return slices.ContainsFunc(b.status.Uplinks, func(u control.Uplink) bool { return u.Family(f).State != control.Absent })
+	return slices.ContainsFunc(b.status.Uplinks, func(u control.Uplink) bool {
+		s := u.Family(f)
+		return s.State != control.Absent && (s.State != control.Down || s.Gateway != nil || !u.LastProven.IsZero())
+	})
 }
 
 func (b *screen) lastSwitch() {

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +39,8 @@ socket; --socket names another, next to which the saved sysctls are stored.`,
 			switch {
 			case errors.As(err, &held):
 				return failure("tear down", "the kernel's state", err, "stop the daemon first")
+			case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+				return failure("tear down", "the kernel's state", errors.New("operation not permitted"), "run it as root")
 			case err != nil:
 				return failure("tear down", "the kernel's state", err, "the error names what is left; run it again as root")
 			}

@@ -18,6 +18,8 @@ type story struct {
 	mu    sync.Mutex
 	w     io.Writer
 	begin time.Time
+	// last is the time of the latest event that was followed.
+	last time.Time
 }
 
 func newStory(w io.Writer) *story { return &story{w: w, begin: time.Now()} }
@@ -36,15 +38,34 @@ func (s *story) print(at time.Time, who, format string, args ...any) {
 	fmt.Fprintf(s.w, "%9.3fs  %-7s %s\n", at.Sub(s.begin).Seconds(), who, fmt.Sprintf(format, args...))
 }
 
-// follow prints the daemon's events until ctx ends or the daemon does.
+// follow prints the daemon's events until ctx ends or the daemon does. A daemon that
+// started anew serves those of before its start as well: what was followed already is
+// not printed again.
 func (s *story) follow(ctx context.Context, c *control.Client) {
+	isNew := s.resume()
 	for event, err := range c.Events(ctx, s.begin, true) {
 		if err != nil {
 			return // the daemon was killed; the next one is followed by another call
 		}
-		if line := sentence(event); line != "" {
+		if line := sentence(event); isNew(event) && line != "" {
 			s.print(event.Time.Time, "swerve", "%s", line)
 		}
+	}
+}
+
+// resume returns a function that notes an event as followed, and reports whether it
+// is later than all that were followed before resume was called.
+func (s *story) resume() (isNew func(control.Event) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.last
+	return func(e control.Event) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if e.Time.After(s.last) {
+			s.last = e.Time.Time
+		}
+		return e.Time.After(before)
 	}
 }
 

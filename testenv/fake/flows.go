@@ -31,6 +31,11 @@ func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failo
 	return f.Journal.Note("delete %s flows of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
 }
 
+// DropFlows records whose flows are deleted.
+func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane) error {
+	return f.Journal.Note("drop flows of %d", uplink)
+}
+
 // DestroySockets records the address and reports one socket.
 func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr) (int, error) {
 	return 1, f.Journal.Note("destroy sockets on %s", lost)

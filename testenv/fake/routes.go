@@ -3,6 +3,7 @@ package fake
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,10 +29,18 @@ type Routes struct {
 	// Refuse, if set, may fail an op; Unread, if set, is the error of a read.
 	Refuse func(routing.Op) error
 	Unread error
+	// Slow is how long a read takes, Reads how many there were.
+	Slow  time.Duration
+	Reads int
 }
 
 // Read lists the daemon's routes and rules.
 func (k *Routes) Read() (routing.State, error) {
+	k.Lock()
+	k.Reads++
+	slow := k.Slow
+	k.Unlock()
+	time.Sleep(slow)
 	k.Lock()
 	defer k.Unlock()
 	if k.Unread != nil {
@@ -58,6 +67,9 @@ func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
 
 // ForeignRules lists none.
 func (k *Routes) ForeignRules(lane.Layout) ([]routing.ForeignRule, error) { return nil, nil }
+
+// OtherRules lists none.
+func (k *Routes) OtherRules() ([]routing.OtherRule, error) { return nil, nil }
 
 // Pins lists the host routes of others.
 func (k *Routes) Pins() ([]routing.Route, bool, error) {

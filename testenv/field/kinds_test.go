@@ -67,7 +67,7 @@ func (m *maker) has(kind string) bool { return slices.Contains(m.kinds, kind) }
 // delegates reports whether an end has a link-local IPv6 address alone, and delegates
 // a prefix to the LAN.
 func (m *maker) delegates(end int) bool {
-	return m.has("delegated") && end == int(m.seed%2)
+	return m.has("delegated") && (end == int(m.seed%2) || end < 2 && m.both)
 }
 
 // more makes what is on the machine.
@@ -179,24 +179,34 @@ func (m *maker) unmasked() {
 	}
 }
 
-// wholeMark sets all of a mark, and routes by it. The rule has a mask: without one it
-// matches a flow's first packet alone where the flow has an uplink's lane, see
-// OPERATION.md, and narrower routes take the others.
+// wholeMark sets all of a mark, and routes by it.
 func (m *maker) wholeMark() {
 	m.marks("whole", m.pick("mangle", "mangle", "mangle + 10"))
 	for _, chain := range []string{"pre", "out"} {
 		m.do("nft add rule inet whole %s ip daddr 192.0.2.12 meta mark set 0x7", chain)
 		m.do("nft add rule inet whole %s ip6 daddr 2001:db8:ffff::12 meta mark set 0x7", chain)
 	}
-	m.table(120, m.IntN(3), "fwmark 0x7/0xff")
+	m.table(120, m.IntN(3), "fwmark 0x7"+m.mask())
 }
 
 // table adds a table with a default route, and a rule for it, in both families.
 func (m *maker) table(n, end int, selector string) {
 	pref := m.pick("", "pref 90", "pref 5200", "pref 5350", "pref 6000", "pref 31000")
+	if pref == "pref 90" || pref == "pref 5200" {
+		selector = masked(selector)
+	}
 	for _, f := range []int{4, 6} {
 		m.do("ip -%d route add default %s table %d; ip -%d rule add %s lookup %d %s", f, m.via(f, end), n, f, selector, n, pref)
 	}
+}
+
+// masked returns a selector of a mark with a mask: before our first rule it needs one,
+// see OPERATION.md.
+func masked(selector string) string {
+	if strings.HasPrefix(selector, "fwmark") && !strings.Contains(selector, "/") {
+		selector += "/0xff"
+	}
+	return selector
 }
 
 // policyRouting leads some of the traffic by a table.
@@ -239,7 +249,7 @@ func (m *maker) connmark() {
 		for _, chain := range []string{"pre iifname lan0", "pre iifname lan1", "out"} {
 			m.do("nft add rule inet connmark %s ct mark and 0xff == %#x meta mark set %#x", chain, mark, mark)
 		}
-		m.table(150+i, i, fmt.Sprintf("fwmark %#x/0xff", mark))
+		m.table(150+i, i, fmt.Sprintf("fwmark %#x%s", mark, m.mask()))
 	}
 	m.ownServices()
 }

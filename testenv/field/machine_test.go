@@ -24,6 +24,8 @@ type machine struct {
 	halves bool
 	// others: main has defaults of others than the uplinks.
 	others bool
+	// both: both uplinks delegate a prefix, where one does.
+	both bool
 	// kinds are what else is on the machine; see kinds.
 	kinds []string
 	// shares are the weights of the uplinks in main's one route by both; zero where each
@@ -58,11 +60,14 @@ const (
 // maker makes one machine of a seed.
 type maker struct {
 	*rand.Rand
+	// later decides about what was added to the machines, which stay what they were.
+	later *rand.Rand
 	machine
 }
 
 func newMachine(seed uint64) machine {
-	m := maker{Rand: rand.New(rand.NewPCG(seed, 83)), machine: machine{seed: seed}}
+	m := maker{Rand: rand.New(rand.NewPCG(seed, 83)), later: rand.New(rand.NewPCG(seed, 84)), machine: machine{seed: seed}}
+	m.both = m.later.IntN(2) == 0
 	m.choose()
 	m.devices()
 	m.defaults()
@@ -75,6 +80,9 @@ func newMachine(seed uint64) machine {
 
 // chance is true in so many of a hundred cases.
 func (m *maker) chance(percent int) bool { return m.IntN(100) < percent }
+
+// mask is that of a rule for a mark, or none.
+func (m *maker) mask() string { return [...]string{"/0xff", "", ""}[m.later.IntN(3)] }
 
 func (m *maker) pick(from ...string) string { return from[m.IntN(len(from))] }
 
@@ -243,7 +251,11 @@ func (m *maker) details() {
 		m.do("ip -4 rule add lookup 106 to 192.0.2.128/25 pref 32700")
 	}
 	if m.chance(25) && !m.has("no-nat") {
-		m.do("ip -4 route add default %s table 102; ip -4 rule add fwmark 0x1/0xff lookup 102 pref %s", way(), pref())
+		by, mask, at := way(), m.mask(), pref()
+		if len(at) < 4 || at < "5300" && at > "5" {
+			mask = "/0xff"
+		}
+		m.do("ip -4 route add default %s table 102; ip -4 rule add fwmark 0x1%s lookup 102 pref %s", by, mask, at)
 		m.do("nft add table inet marks; nft add chain inet marks pre '{ type filter hook prerouting priority mangle; }'")
 		m.do("nft add chain inet marks out '{ type route hook output priority mangle; }'")
 		for _, chain := range []string{"pre", "out"} {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/ipv6"
@@ -20,7 +22,7 @@ const advertInterval = 5 * time.Second
 type advertiser struct {
 	conn    net.PacketConn
 	pc      *ipv6.PacketConn
-	message []byte
+	message atomic.Pointer[[]byte]
 	cm      *ipv6.ControlMessage
 	kick    chan struct{} // full: an advertisement is pending anyway
 }
@@ -42,13 +44,13 @@ func (lab *Lab) advertise(i int) error {
 		return fmt.Errorf("advertise: %w", err)
 	}
 	a := &advertiser{
-		conn:    conn,
-		pc:      ipv6.NewPacketConn(conn),
-		message: routerAdvertisement(l.Attrs().HardwareAddr, up.Prefix6),
+		conn: conn,
+		pc:   ipv6.NewPacketConn(conn),
 		// RFC 4861, 6.1.2: receivers drop messages with any other hop limit.
 		cm:   &ipv6.ControlMessage{HopLimit: 255, IfIndex: l.Attrs().Index, Src: routerLinkLocal.AsSlice()},
 		kick: make(chan struct{}, 1),
 	}
+	a.message.Store(new(routerAdvertisement(l.Attrs().HardwareAddr, up.Prefix6)))
 	if err := a.listen(l.Attrs().Index); err != nil {
 		conn.Close()
 		return fmt.Errorf("advertise: %w", err)
@@ -105,8 +107,18 @@ func (a *advertiser) send(ctx context.Context) {
 		case <-a.kick:
 		}
 		// An error means that the link is down, which stops a real router too.
-		_, _ = a.pc.WriteTo(a.message, a.cm, &net.IPAddr{IP: allNodes.AsSlice()})
+		_, _ = a.pc.WriteTo(*a.message.Load(), a.cm, &net.IPAddr{IP: allNodes.AsSlice()})
 	}
+}
+
+// SetRouterLifetime has an uplink's ISP advertise itself as a router for so long, to the
+// second, from now on: 0 withdraws it.
+func (lab *Lab) SetRouterLifetime(uplink int, lifetime time.Duration) {
+	a := lab.routers[uplink]
+	message := slices.Clone(*a.message.Load())
+	binary.BigEndian.PutUint16(message[6:], uint16(lifetime/time.Second))
+	a.message.Store(&message)
+	a.announce()
 }
 
 // routerAdvertisement writes the message of RFC 4861, 4.2: a default router for

@@ -193,13 +193,15 @@ func (w *World) Step(ev failover.Event) (failover.Output, error) {
 }
 
 // restart ends the engine. Another one starts after a time, with what the kernel
-// would hold and what is remembered of the learnt patience.
+// would hold and what is remembered of the learnt patience and what uplinks owe.
 func (w *World) restart(r restart) {
 	if w.Engine == nil {
 		return
 	}
 	a := failover.Adopt{
 		Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: map[string][2]time.Duration{},
+		Lapses: map[string][2]time.Duration{},
+		Holds:  map[string][2]failover.Hold{},
 	}
 	if in := w.watch.intent; in != nil {
 		for _, p := range in.Policies {
@@ -217,6 +219,12 @@ func (w *World) restart(r restart) {
 	}
 	for _, u := range w.Engine.View().Uplinks {
 		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Patience, u.Family[failover.IPv6].Patience}
+		a.Lapses[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Lapses, u.Family[failover.IPv6].Lapses}
+		holds := [2]failover.Hold{u.Family[failover.IPv4].Hold, u.Family[failover.IPv6].Hold}
+		for f := range holds {
+			holds[f].Age += r.after
+		}
+		a.Holds[u.Name] = holds
 	}
 	w.Engine, w.wake, w.adopted = nil, forever, a
 	w.turn++

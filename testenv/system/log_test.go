@@ -22,10 +22,11 @@ func TestLogThatTakesNothing(t *testing.T) {
 				g := newGateway(t, usual, quickRecovery, "sh", "-ec", open, "{dir}/log")
 				g.Start()
 				g.Await("the first uplink to carry, and all to be up", lab.Settled)
-				// Each refusal is over 20 lines: together more than the queue has room for.
-				g.Configure(quickRecovery + manyMistakes(30))
-				for range 150 {
-					if _, stderr, code := g.swerve("reload"); code == 0 || !strings.Contains(stderr, "nobody0") {
+				// Each refusal is over 20 lines, each of its own kind, so that they are not
+				// folded: together more than the queue has room for.
+				for n := range 150 {
+					g.Configure(quickRecovery + manyMistakes(30*n, 30))
+					if _, stderr, code := g.swerve("reload"); code == 0 || !strings.Contains(stderr, "nobody") {
 						t.Fatalf("reload of a bad file: exit code %d\n%.300s", code, stderr)
 					}
 				}
@@ -41,12 +42,14 @@ func TestLogThatTakesNothing(t *testing.T) {
 	}
 }
 
-// manyMistakes are n rules for policies that do not exist.
-func manyMistakes(n int) string {
+// manyMistakes are n rules for policies that do not exist, each named by letters that
+// tell it from those of another first.
+func manyMistakes(first, n int) string {
 	var b strings.Builder
 	b.WriteString("rules:\n")
-	for i := range n {
-		fmt.Fprintf(&b, "  - {to: 10.0.%d.%d, use: nobody%d}\n", i/256, i%256, i)
+	for i := first; i < first+n; i++ {
+		name := []byte{'a' + byte(i/676%26), 'a' + byte(i/26%26), 'a' + byte(i%26)}
+		fmt.Fprintf(&b, "  - {to: 10.0.%d.%d, use: nobody-%s}\n", i/256, i%256, name)
 	}
 	return b.String()
 }

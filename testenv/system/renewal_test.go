@@ -28,6 +28,9 @@ func TestRouteRenewals(t *testing.T) {
 		"often":   "for i in 1 2 3 4 5 6 7 8 9 10; do $del; sleep 0.05; $add; done",
 		"altname": "ip link property add dev wan0 altname uplink-zero; sleep 0.3; ip link property del dev wan0 altname uplink-zero",
 		"IPv6":    "ip -6 route del default dev wan0; sleep 7",
+		"IPv4 flushed": "ip -4 rule flush protocol 83; ip -4 route flush table all proto 83; ip -4 route flush table main proto dhcp; sleep 0.3\n$add" +
+			"; ip route add default via 198.51.100.1 dev wan1 proto dhcp metric 200",
+		"IPv6 flushed": "ip -6 rule flush protocol 83; ip -6 route flush table all proto 83; ip -6 route flush table main proto ra; sleep 0.3",
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
@@ -39,6 +42,9 @@ func TestRouteRenewals(t *testing.T) {
 				g.goBy(fiber, p.all()...)
 				awaitResults()
 				for _, s := range p.all() {
+					if strings.HasSuffix(name, "flushed") && s.Kind != traffic.TCPStream {
+						continue // there was no route at all for a moment
+					}
 					s.undisturbed(name, began)
 				}
 				g.unmoved()
@@ -112,6 +118,104 @@ func (s *session) between() {
 		s.g.Fatal(err)
 	}
 	time.Sleep(60 * time.Millisecond)
+}
+
+// A router says that it is none any more (a lifetime of 0), and is one again: its route is
+// gone for a while, and nothing comes of it.
+func TestRouterWithdrawn(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		p := g.clients(fiber)
+		began := time.Now()
+		hasRoute := func() bool { return g.shell("ip -6 route show default dev wan0 proto ra") != "" }
+		for _, gap := range []time.Duration{0, 300 * time.Millisecond, 7 * time.Second} {
+			g.SetRouterLifetime(fiber, 0)
+			g.Until("the route to be gone", func() bool { return !hasRoute() })
+			time.Sleep(gap)
+			g.SetRouterLifetime(fiber, 30*time.Minute)
+			g.Until("the route to be back", hasRoute)
+		}
+		g.goBy(fiber, p.all()...)
+		awaitResults()
+		for _, s := range p.all() {
+			s.undisturbed("router lifetime", began)
+		}
+		g.unmoved()
+	})
+}
+
+// An interface is switched off, renamed, and brought back as it was: sessions go
+// elsewhere or are reset, and the uplink is used again.
+func TestInterfaceRenamedAndBack(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		p := g.clients(fiber)
+		began := time.Now()
+		g.shell("ip link set wan0 down; ip link set wan0 name other; sleep 0.1; ip link set other name wan0; ip link set wan0 up\n" +
+			"ip route replace default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100; ip -6 addr add 2001:db8:1::2/64 dev wan0 nodad")
+		g.SetRouterLifetime(fiber, 30*time.Minute)
+		g.goBy(fiber, p.fresh[:]...)
+		g.goOn(p.long()...)
+		g.Await("fiber to carry", lab.Settled)
+		for _, s := range p.tcp {
+			s.wasReset("renamed", began)
+		}
+	})
+}
+
+// An address that is missing for 800 ms each time, as on a slow machine whose network
+// manager is restarted, makes the uplink down until that is learnt. Then sessions live on.
+func TestSlowAddressRenewals(t *testing.T) {
+	serial(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		gap := func() {
+			g.shell("ip addr del 203.0.113.2/24 dev wan0; sleep 0.7; ip addr add 203.0.113.2/24 dev wan0\n" +
+				"ip route add default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100")
+		}
+		downs := func() (n int) {
+			for _, state := range g.entered(fiber, failover.IPv4) {
+				if state == control.Down {
+					n++
+				}
+			}
+			return n
+		}
+		gap()
+		g.Await("fiber to carry", lab.Settled)
+		before := downs()
+		tcp := g.session(g.Client, traffic.TCPStream, lab.Servers[failover.IPv4], 4)
+		g.goBy(fiber, tcp)
+		tcp.between()
+		gap()
+		g.goBy(fiber, tcp)
+		tcp.livedOn("a long gap")
+		g.Await("fiber to carry", lab.Settled)
+		if n := downs(); before == 0 || n > before {
+			t.Errorf("fiber was down %d times before, and %d after", before, n)
+		}
+	})
+}
+
+// The same in IPv6, whose route is left alone.
+func TestIPv6AddressRenewals(t *testing.T) {
+	serial(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		g.leaks = true // what comes in for the missing address is sent back, as without a daemon
+		tcp := g.session(g.Client, traffic.TCPStream, lab.Servers[failover.IPv6], 4)
+		g.goBy(fiber, tcp)
+		for _, gap := range []string{"0", "0.05", "0.3"} {
+			tcp.between()
+			g.shell("ip addr del 2001:db8:1::2/64 dev wan0; sleep " + gap + "; ip addr add 2001:db8:1::2/64 dev wan0 nodad")
+			g.goBy(fiber, tcp)
+			tcp.livedOn("a gap of " + gap + " s")
+			g.Await("fiber to carry", lab.Settled)
+		}
+		for _, state := range g.entered(fiber, failover.IPv6) {
+			if state == control.Down || state == control.Recovering {
+				t.Errorf("fiber was %s", state)
+			}
+		}
+	})
 }
 
 // The address is deleted and added again, as networkctl reconfigure does: TCP

@@ -137,3 +137,102 @@ func TestEventsOutliveTheDaemon(t *testing.T) {
 		}
 	})
 }
+
+// A daemon that starts while a default route is withdrawn goes on by the gateway that
+// it finds in its own routes, as it does while it runs: no switch and no session moved,
+// also where no other uplink is there to go to.
+func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
+	for name, c := range map[string]struct {
+		withdraw, back string
+		alone          bool
+		end            func(g *gateway)
+	}{
+		"killed": {
+			withdraw: "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
+			back:     "ip route add default via 203.0.113.1 dev wan0 proto dhcp",
+			end:      func(g *gateway) { g.Kill() },
+		},
+		"stopped, alone": {
+			withdraw: "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
+			back:     "ip route add default via 203.0.113.1 dev wan0 proto dhcp",
+			alone:    true,
+			end:      func(g *gateway) { g.Stop() },
+		},
+		"while it is ended": {
+			withdraw: "true",
+			back:     "true",
+			end: func(g *gateway) {
+				g.Stop()
+				g.shell("ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0")
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, quickRecovery)
+				p := g.clients(fiber)
+				if c.alone {
+					g.Break(lte, "black-hole")
+					g.Await("lte to be down", func(s *control.Status) bool {
+						return s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
+					})
+				}
+				began := time.Now()
+				g.shell(c.withdraw)
+				if c.alone { // main's best default is that of the dead lte now
+					g.Until("main to lead by fiber again", func() bool {
+						held := g.ours()
+						return strings.Contains(held, "wan0 src 203.0.113.2 metric 199 ") && strings.Contains(held, "wan0 metric 1123 ")
+					})
+				}
+				c.end(g)
+				before := g.ours()
+				g.Start()
+				g.Await("fiber to be up, and to carry", func(s *control.Status) bool {
+					return lab.Carries(s, "fiber") && s.Uplinks[fiber].IPv4.State == control.Up && s.Uplinks[fiber].IPv6.State == control.Up
+				})
+				g.differ("another kernel", before, g.ours())
+				g.goBy(fiber, p.all()...)
+				g.shell(c.back)
+				g.goBy(fiber, p.all()...)
+				awaitResults()
+				for _, s := range p.all() {
+					s.undisturbed("restart", began)
+				}
+				g.unmoved()
+			})
+		})
+	}
+}
+
+// Nothing of the kind is taken on trust: a gateway that is silent after the restart is
+// left as any other, and one whose network the device has left is not used.
+func TestRestartWithADeadGateway(t *testing.T) {
+	for name, change := range map[string]string{
+		"silent":          "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
+		"another network": "ip addr flush dev wan0 scope global; ip -6 route del default dev wan0; ip addr add 10.99.0.2/24 dev wan0; ip addr add 2001:db8:99::2/64 dev wan0 nodad",
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, quickRecovery)
+				g.leaks = name == "another network" // whose addresses the provider does not know
+				p := g.clients(fiber)
+				g.Kill()
+				g.shell(change)
+				if name == "silent" {
+					g.Break(fiber, "black-hole")
+				}
+				g.Start()
+				g.Await("lte to carry", func(s *control.Status) bool { return lab.Carries(s, "lte") })
+				g.goBy(lte, p.fresh[:]...)
+				if name == "another network" {
+					for _, family := range []string{"-4", "-6"} {
+						if rung := g.out("ip " + family + " route show table 5301"); rung != "" {
+							t.Errorf("a route by a gateway that is no neighbour: %s", rung)
+						}
+					}
+				}
+			})
+		})
+	}
+}

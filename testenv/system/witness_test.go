@@ -9,6 +9,7 @@ import (
 
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 // out runs a command line in the gateway and returns its output.
@@ -126,6 +127,15 @@ func (g *gateway) differ(what, before, after string) {
 		return
 	}
 	g.Errorf("%s:\n%s", what, difference(before, after))
+}
+
+// becomes checks that what is ours in the kernel is as it was before, once the daemon
+// has applied what moves nothing and may wait.
+func (g *gateway) becomes(what, before string) {
+	g.Helper()
+	now := ""
+	_ = wait.Until(g.Context(), what, func() bool { now = g.ours(); return now == before }) // the difference says more
+	g.differ(what, before, now)
 }
 
 // difference lists the lines that only one of two listings has.

@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+
+	"swerve/control"
+	"swerve/firewall"
+	"swerve/lane"
+	"swerve/routing"
+)
+
+// lanesInUse returns the lanes of the uplinks and policies.
+func (s setup) lanesInUse() []lane.Lane {
+	var out []lane.Lane
+	for _, u := range s.uplinks {
+		out = append(out, s.lanes.Uplinks[u.Name])
+	}
+	for _, n := range s.lanes.Policies {
+		out = append(out, n)
+	}
+	return out
+}
+
+// mostKept bounds the marks of others that are kept: each costs a rule of the packet
+// filter that new flows pass.
+const mostKept = 16
+
+// keptMarks returns the marks by which rules of others select, with bits of ours:
+// packets keep them where a rule of ours for a lane is not met first.
+func (s setup) keptMarks(rules []routing.OtherRule) []firewall.Mark {
+	var out []firewall.Mark
+	for _, r := range rules {
+		m := firewall.Mark{Value: r.Mark & r.Mask, Mask: r.Mask}
+		if mayKeep(s, r) && len(out) < mostKept && !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// mayKeep reports whether a rule of another program that selects by bits of ours
+// does what it did where its packets are left alone.
+func mayKeep(s setup, r routing.OtherRule) bool {
+	return r.MeetsMarks(s.layout) && !r.Inverted && !slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool {
+		return r.LosesTo(s.layout, n) || r.TakesLane(s.layout, n)
+	})
+}
+
+// ruleProblems returns the problems of rules of other programs that use numbers of
+// ours, or that decide before ours do. foreign are the default routes of others.
+func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) []control.Problem {
+	var out []control.Problem
+	add := func(p control.Problem) {
+		same := func(o control.Problem) bool { return o.Code == p.Code && o.Text == p.Text }
+		if len(out) < mostIntruders && !slices.ContainsFunc(out, same) { // both families often have the same
+			out = append(out, p)
+		}
+	}
+	for _, r := range rules {
+		if len(out) >= mostIntruders {
+			break // of thousands of rules those are enough
+		}
+		if p, found := markClash(s, r, rules); found {
+			add(p)
+		}
+		if r.Preempts(s.layout, foreign) {
+			add(preempted(s, r))
+		}
+		if r.UsesTable(s.layout) {
+			add(control.Problem{
+				Code: "table-clash", Severity: control.Warning, Object: ruleObject(r),
+				Text: fmt.Sprintf("the rule %q of another program looks up a table of Swerve's", r),
+				Remedy: fmt.Sprintf("have its owner use another table, or set kernel.first_table: %d here; tables %d to %d are Swerve's now",
+					routing.FreeTables(rules), s.layout.Table(lane.FirstUplink), s.layout.Table(lane.LastPolicy)),
+			})
+		}
+	}
+	return out
+}
+
+func ruleObject(r routing.OtherRule) string { return fmt.Sprintf("rule %d", r.Priority) }
+
+// markClash returns the problem of a rule that selects by bits of a packet's mark
+// that are ours.
+func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule) (control.Problem, bool) {
+	if !r.MeetsMarks(s.layout) {
+		return control.Problem{}, false
+	}
+	p := control.Problem{
+		Code: "mark-clash", Severity: control.Warning, Object: ruleObject(r),
+		Text: fmt.Sprintf("the rule %q of another program selects by bits of a packet's mark that are Swerve's (kernel.mark_mask %#08x)",
+			r, s.layout.MarkMask),
+	}
+	lanes := s.lanesInUse()
+	switch {
+	case mayKeep(s, r):
+		p.Severity = control.Info
+		p.Text += "; packets that it is for are left alone as long as they belong to no flow of Swerve's"
+	case slices.ContainsFunc(lanes, func(n lane.Lane) bool { return r.TakesLane(s.layout, n) }):
+		p.Text += ", and takes packets of Swerve's, which then do not go by the uplink that was chosen"
+	default:
+		p.Text += ", so it is not used any more: Swerve clears or replaces these bits"
+	}
+	masks := "other bits that nothing uses"
+	if mark, ct, ok := routing.FreeMasks(rules); ok {
+		masks = fmt.Sprintf("%#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", mark, ct)
+	}
+	p.Remedy = fmt.Sprintf("have its owner use bits outside of kernel.mark_mask, or, with Swerve stopped and after swerve teardown, set kernel.mark_mask: %s", masks)
+	return p, true
+}
+
+// preempted returns the problem of a rule that decides about all packets before ours.
+func preempted(s setup, r routing.OtherRule) control.Problem {
+	last := s.layout.FirstPriority + lane.PrioritySpan
+	p := control.Problem{
+		Code: "foreign-rule", Severity: control.Warning, Object: ruleObject(r),
+		Text: fmt.Sprintf("the rule %q of another program decides about all packets before Swerve's rules do (from priority %d), "+
+			"so sessions and probes go where it leads and not by their uplink", r, s.layout.FirstPriority),
+	}
+	if first := int(r.Priority) - 1 - lane.PrioritySpan; first > 0 {
+		p.Remedy = fmt.Sprintf("set kernel.first_priority to at most %d, so that Swerve's rules come first, or have that rule's owner give it a priority above %d", first, last)
+	} else {
+		p.Remedy = fmt.Sprintf("have that rule's owner give it a priority above %d", last)
+	}
+	if r.Table != routing.MainTable && r.Goto == 0 {
+		p.Severity = control.Info
+		p.Remedy = "nothing, if that is a VPN's that should carry all; else " + p.Remedy
+	}
+	return p
+}

@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"swerve/config"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/lane"
+	"swerve/routing"
+)
+
+// ruleSetup has the uplinks of lanes 1 and 2.
+func ruleSetup() setup {
+	s := setup{layout: lane.DefaultLayout, uplinks: []config.Uplink{{Name: "fiber"}, {Name: "lte"}}}
+	s.lanes.Uplinks = map[string]lane.Lane{"fiber": 1, "lte": 2}
+	s.lanes.Policies = map[string]lane.Lane{"default": lane.DefaultPolicy}
+	return s
+}
+
+func TestRuleProblems(t *testing.T) {
+	marked := func(priority, mark, mask uint32) routing.OtherRule {
+		return routing.OtherRule{Priority: priority, Mark: mark, Mask: mask, Table: 100, Suppress: -1}
+	}
+	all := func(priority uint32, table int) routing.OtherRule {
+		return routing.OtherRule{Priority: priority, Table: table, Suppress: -1, All: true}
+	}
+	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 52, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+	inverted := marked(100, 0x10000000, 0xf0000000)
+	inverted.Inverted = true
+	suppressed := all(100, routing.MainTable)
+	suppressed.Suppress = 0
+	past := routing.OtherRule{Priority: 100, Goto: 32766, All: true, Suppress: -1}
+	for _, c := range []struct {
+		name string
+		rule routing.OtherRule
+		want string // severity and code of the problem; empty for none
+		kept bool
+		has  string // in the remedy
+	}{
+		{"another program's bits", marked(100, 0x10000000, 0xf0000000), "info mark-clash", true, "kernel.mark_mask: 0x0fe00000 and kernel.ct_mask: 0x0fffe000"},
+		{"the same after ours", marked(10000, 0x10000000, 0xf0000000), "info mark-clash", true, ""},
+		{"Calico's mask with bits of ours", marked(100, 0x03000000, 0xffff0000), "info mark-clash", true, ""},
+		{"an uplink's lane, before ours", marked(100, 0x01000000, 0xff000000), "warning mark-clash", false, ""},
+		{"an uplink's lane, after ours", marked(10000, 0x01000000, 0xff000000), "warning mark-clash", false, ""},
+		{"the default policy's lane", marked(100, 0x40000000, 0x40000000), "warning mark-clash", false, ""},
+		{"what has none of them", inverted, "warning mark-clash", false, ""},
+		{"1 under a full mask", marked(100, 1, 0xffffffff), "", false, ""},
+		{"0 under ours", marked(100, 0, 0xff000000), "", false, ""},
+		{"bits of nobody's", marked(100, 0x80000, 0xff0000), "", false, ""},
+		{"main before ours", all(1000, routing.MainTable), "warning foreign-rule", false, "kernel.first_priority to at most 586"},
+		{"main between ours", all(5500, routing.MainTable), "warning foreign-rule", false, "above 5713"},
+		{"main far before ours", all(100, routing.MainTable), "warning foreign-rule", false, "above 5713"},
+		{"main after ours", all(32000, routing.MainTable), "", false, ""},
+		{"main's narrower routes", suppressed, "", false, ""},
+		{"a table without a default", all(1000, 99), "", false, ""},
+		{"a VPN's table", all(1000, 52), "info foreign-rule", false, "nothing, if that is a VPN's"},
+		{"past ours", past, "warning foreign-rule", false, ""},
+		{"a table of ours", routing.OtherRule{Priority: 40, Table: 5310, Suppress: -1}, "warning table-clash", false, "first_table: 6300"},
+	} {
+		s := ruleSetup()
+		six := c.rule
+		six.Family = failover.IPv6
+		rules := []routing.OtherRule{c.rule, six}
+		var got []string
+		for _, p := range s.ruleProblems(rules, append(vpn, routing.Route{Slot: routing.Slot{Family: failover.IPv6, Table: 52, Dst: netip.MustParsePrefix("::/0")}})) {
+			got = append(got, string(p.Severity)+" "+p.Code)
+			if !strings.Contains(p.Remedy, c.has) || p.Text == "" {
+				t.Errorf("%s: %+v", c.name, p)
+			}
+		}
+		want := []string{c.want}
+		if c.want == "" {
+			want = nil
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: problems %q, want %q", c.name, got, want)
+		}
+		kept := s.keptMarks(rules)
+		if c.kept != slices.Equal(kept, []firewall.Mark{{Value: c.rule.Mark, Mask: c.rule.Mask}}) || !c.kept && len(kept) > 0 {
+			t.Errorf("%s: kept %+v", c.name, kept)
+		}
+	}
+}
+
+// Their number is bounded.
+func TestManyRuleProblems(t *testing.T) {
+	marked := func(priority, mark, mask uint32) routing.OtherRule {
+		return routing.OtherRule{Priority: priority, Mark: mark, Mask: mask, Table: 100, Suppress: -1}
+	}
+	var many []routing.OtherRule
+	for n := range uint32(100) {
+		many = append(many, marked(n, 0x10000000|n, 0xffffffff))
+	}
+	s := ruleSetup()
+	if n, m := len(s.ruleProblems(many, nil)), len(s.keptMarks(many)); n != mostIntruders || m != mostKept {
+		t.Errorf("%d problems, %d marks", n, m)
+	}
+}
