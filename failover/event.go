@@ -85,7 +85,7 @@ type Traffic struct {
 	// From two remote hosts at least: a single one may be the provider's.
 	Received Instant
 	// Heard is when they last received anything new, from a single remote host at
-	// least; negative while unknown.
+	// least, while no other one was asked in vain; negative while unknown.
 	Heard Instant
 }
 

@@ -251,6 +251,7 @@ func (p *path) downAt() Instant {
 	}
 	since := p.silentSince()
 	at := max(since, min(p.heard, since+mostReceiving)) + wait
+	at = max(at, p.drained)
 	if p.delay >= leastQueueing {
 		// What a filling queue keeps or drops is no down at the moment of the shunning,
 		// which comes first and can be taken back.

@@ -41,6 +41,8 @@ type path struct {
 	// silent is when the first unanswered probe, or packet, of the present silence
 	// was sent.
 	silent Instant
+	// drained is when what waited to be read during a pause has been: a down waits.
+	drained Instant
 	// mark is the step after which answers count for the next judgement,
 	// doubted the same for the whole of a suspicion and what follows it.
 	mark, doubted uint64
@@ -74,7 +76,7 @@ type path struct {
 
 func newPath(u *uplink, f Family) path {
 	p := path{
-		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
+		up: u, family: f, state: Unknown, evidence: never, silent: never, drained: never, suspectAt: never, answered: never,
 		lateSent: never, cameAt: never, received: never, heard: never, withdrawn: never, recovery: noRecovery, unsent: noneUnsent, policing: noPolicing, touched: true, due: forever,
 	}
 	p.schedule.fastUntil, p.schedule.movedAt = never, never

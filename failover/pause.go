@@ -35,7 +35,7 @@ func (p *path) postpone(t *turn, by time.Duration) {
 	p.gap.since += by
 	p.policing.postpone(t, p, by)
 	if p.state == Shunned {
-		p.silent = max(p.silent, t.now+drainTime-p.patience.now)
+		p.drained = t.now + drainTime
 	}
 	if by < longPause {
 		return
