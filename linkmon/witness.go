@@ -42,8 +42,8 @@ const (
 // witness listens to the packets on a suspected uplink, and reports a
 // [failover.Traffic] when established flows receive from two remote hosts, or anything
 // new from the only one that they send to. The counters of an interface are not
-// sufficient, since they count packets from any sender. Normally there is no socket; on suspicion one is opened on the uplink's
-// device, with a small buffer, for listenFor.
+// sufficient, since they count packets from any sender. Normally there is no socket; on
+// suspicion one is opened on the uplink's device, with a small buffer, for listenFor.
 type witness struct {
 	clock func() failover.Instant
 	out   *outbox
