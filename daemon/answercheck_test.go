@@ -58,3 +58,23 @@ func TestAnswerCheck(t *testing.T) {
 		}
 	}
 }
+
+// What is known of where answers come in goes on under an uplink's new name.
+func TestAnswersOfARenamedUplink(t *testing.T) {
+	c := newProbeCheck()
+	for _, n := range []AnswerCount{{}, {Came: [2]uint64{6, 6}}, {Came: [2]uint64{6, 6}, Away: [2]uint64{6, 0}}} {
+		c.answers.compare("fiber", n, true)
+	}
+	c.rename(map[string]string{"glass": "fiber", "fiber": "lte"})
+	if c.answers.counts("glass", failover.IPv4) || !c.answers.counts("glass", failover.IPv6) || !c.answers.counts("fiber", failover.IPv4) {
+		t.Errorf("%+v", c.answers.source)
+	}
+	c.answers.compare("glass", AnswerCount{Came: [2]uint64{12, 12}, Away: [2]uint64{6, 0}}, true)
+	if !c.answers.counts("glass", failover.IPv4) {
+		t.Error("answers that come by it again do not count")
+	}
+	c.retain(func(string) bool { return false })
+	if a := c.answers; len(a.from)+len(a.came)+len(a.source) > 0 {
+		t.Errorf("uplinks that are gone are remembered: %+v", a)
+	}
+}

@@ -109,7 +109,7 @@ func leavesVmap(name string) piece {
 	return field{"oifname", []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}.vmap(name)
 }
 
-// leavesBy matches packets that leave by a device.
+// arrivesBy matches packets that come in by a device.
 func arrivesBy(device string) piece {
 	return piece{text: fmt.Sprintf("iifname %q", device), exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
@@ -117,6 +117,7 @@ func arrivesBy(device string) piece {
 	}}
 }
 
+// leavesBy matches packets that leave by a device.
 func leavesBy(device string) piece {
 	return piece{text: fmt.Sprintf("oifname %q", device), exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
