@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
@@ -31,12 +32,15 @@ const mostKept = 16
 func (s setup) keptMarks(rules []routing.OtherRule) []firewall.Mark {
 	var out []firewall.Mark
 	for _, r := range rules {
-		m := firewall.Mark{Value: r.Mark & r.Mask, Mask: r.Mask}
-		if mayKeep(s, r) && len(out) < mostKept && !slices.Contains(out, m) {
+		if m := markOf(r); mayKeep(s, r) && len(out) < mostKept && !slices.Contains(out, m) {
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+func markOf(r routing.OtherRule) firewall.Mark {
+	return firewall.Mark{Value: r.Mark & r.Mask, Mask: r.Mask}
 }
 
 // mayKeep reports whether a rule of another program that selects by bits of ours
@@ -53,21 +57,26 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 	var out []control.Problem
 	add := func(p control.Problem) {
 		same := func(o control.Problem) bool { return o.Code == p.Code && o.Text == p.Text }
-		if len(out) < mostIntruders && !slices.ContainsFunc(out, same) { // both families often have the same
+		if !slices.ContainsFunc(out, same) { // both families often have the same
 			out = append(out, p)
 		}
 	}
+	kept, more := s.keptMarks(rules), 0
 	for _, r := range rules {
-		if len(out) >= mostIntruders {
-			break // of thousands of rules those are enough
+		marks, before, table := r.MeetsMarks(s.layout), r.Preempts(s.layout, foreign), r.UsesTable(s.layout)
+		if len(out) >= mostIntruders { // of thousands of rules those are enough
+			if marks || before || table {
+				more++
+			}
+			continue
 		}
-		if p, found := markClash(s, r, rules); found {
-			add(p)
+		if marks {
+			add(markClash(s, r, rules, kept))
 		}
-		if r.Preempts(s.layout, foreign) {
+		if before {
 			add(preempted(s, r))
 		}
-		if r.UsesTable(s.layout) {
+		if table {
 			add(control.Problem{
 				Code: "table-clash", Severity: control.Warning, Object: ruleObject(r),
 				Text: fmt.Sprintf("the rule %q of another program looks up a table of Swerve's", r),
@@ -76,6 +85,13 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 			})
 		}
 	}
+	if more > 0 {
+		out = append(out, control.Problem{
+			Code: "foreign-rule", Severity: control.Info, Object: "rules",
+			Text:   "other programs have " + say.Several(more, "more rule", "more rules") + " that use marks or tables of Swerve's, or come before its rules",
+			Remedy: "see ip rule and ip -6 rule, and what is said of the others",
+		})
+	}
 	return out
 }
 
@@ -83,10 +99,7 @@ func ruleObject(r routing.OtherRule) string { return fmt.Sprintf("rule %d", r.Pr
 
 // markClash returns the problem of a rule that selects by bits of a packet's mark
 // that are ours.
-func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule) (control.Problem, bool) {
-	if !r.MeetsMarks(s.layout) {
-		return control.Problem{}, false
-	}
+func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []firewall.Mark) control.Problem {
 	p := control.Problem{
 		Code: "mark-clash", Severity: control.Warning, Object: ruleObject(r),
 		Text: fmt.Sprintf("the rule %q of another program selects by bits of a packet's mark that are Swerve's (kernel.mark_mask %#08x)",
@@ -94,7 +107,7 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule) (control
 	}
 	lanes := s.lanesInUse()
 	switch {
-	case mayKeep(s, r):
+	case mayKeep(s, r) && slices.Contains(kept, markOf(r)):
 		p.Severity = control.Info
 		p.Text += "; packets that it is for are left alone as long as they belong to no flow of Swerve's"
 	case slices.ContainsFunc(lanes, func(n lane.Lane) bool { return r.TakesLane(s.layout, n) }):
@@ -107,7 +120,7 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule) (control
 		masks = fmt.Sprintf("%#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", mark, ct)
 	}
 	p.Remedy = fmt.Sprintf("have its owner use bits outside of kernel.mark_mask, or, with Swerve stopped and after swerve teardown, set kernel.mark_mask: %s", masks)
-	return p, true
+	return p
 }
 
 // preempted returns the problem of a rule that decides about all packets before ours.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"swerve/config"
+	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
@@ -86,7 +87,8 @@ func TestRuleProblems(t *testing.T) {
 	}
 }
 
-// Their number is bounded.
+// Their number is bounded, and the last one counts the rest. Marks that are not kept
+// for their number are not said to be.
 func TestManyRuleProblems(t *testing.T) {
 	marked := func(priority, mark, mask uint32) routing.OtherRule {
 		return routing.OtherRule{Priority: priority, Mark: mark, Mask: mask, Table: 100, Suppress: -1}
@@ -96,7 +98,17 @@ func TestManyRuleProblems(t *testing.T) {
 		many = append(many, marked(n, 0x10000000|n, 0xffffffff))
 	}
 	s := ruleSetup()
-	if n, m := len(s.ruleProblems(many, nil)), len(s.keptMarks(many)); n != mostIntruders || m != mostKept {
-		t.Errorf("%d problems, %d marks", n, m)
+	found := s.ruleProblems(many, nil)
+	if n, m := len(found), len(s.keptMarks(many)); n != mostIntruders+1 || m != mostKept {
+		t.Fatalf("%d problems, %d marks", n, m)
+	}
+	if rest := found[mostIntruders]; !strings.Contains(rest.Text, "have 92 more rules") || rest.Severity != control.Info {
+		t.Errorf("the rest: %+v", rest)
+	}
+	for i, r := range many {
+		want := i < mostKept
+		if p := markClash(s, r, many, s.keptMarks(many)); strings.Contains(p.Text, "left alone") != want || (p.Severity == control.Info) != want {
+			t.Errorf("mark %d of 100: %+v", i+1, p)
+		}
 	}
 }

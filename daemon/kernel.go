@@ -160,7 +160,8 @@ func (a applied) refused(f failover.Family, to []lane.Lane) error {
 // apply brings the kernel to the goal, and reads it back. Routes come before the
 // packet filter: flows that have to leave an uplink must find their new route in
 // place. At the first apply the rules come last, so that no packet meets a rule
-// before the packet filter sets its mark.
+// before the packet filter sets its mark. To another interface the packet filter goes
+// ahead, and stays at the former one until the routes have moved.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
 	k.rebuilt = false
@@ -175,10 +176,23 @@ func (k *kernel) apply(g goal) applied {
 		k.route(g, &out, &unrouted)
 		return k.summarize(out, filter, unrouted, unprepared)
 	}
+	unadopted = errors.Join(k.adopt(&g, &out), k.goAhead(g))
 	k.route(g, &out, &unrouted)
-	unadopted = k.adopt(&g, &out)
 	filter := k.aim(g, &out)
 	return k.summarize(out, filter, unrouted, errors.Join(unadopted, k.filter(k.table)))
+}
+
+// goAhead makes the packet filter hold what the goal needs while routes move to other
+// interfaces, if they do.
+func (k *kernel) goAhead(g goal) error {
+	if k.held == nil {
+		return nil // what it holds is not known: it is replaced after the routes
+	}
+	goal, needed := k.filterGoal(g).Transition(k.held.Goal())
+	if !needed {
+		return nil
+	}
+	return k.filter(firewall.Ruleset(goal))
 }
 
 // route brings the routes and rules to the goal.

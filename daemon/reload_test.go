@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -360,6 +361,38 @@ func TestReloadEndsFlows(t *testing.T) {
 				}
 				if len(r.loop.enforcer.retired) > 0 {
 					t.Errorf("left: %+v", r.loop.enforcer.retired)
+				}
+			})
+		})
+	}
+}
+
+// To another interface the packet filter goes ahead of the routes, so that no flow
+// begins there without source NAT, and gives the former one up when they have moved.
+func TestOrderOfAMoveToAnotherInterface(t *testing.T) {
+	for name, file := range map[string]string{
+		"the same uplink": "uplinks:\n  - {name: fiber, interface: eth2}\n  - {name: lte, interface: eth1}\n",
+		"another uplink":  "uplinks:\n  - {name: sat, interface: eth2}\n  - {name: lte, interface: eth1}\nfailback: {after: 0s, min_interval: 0s}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+				r.start()
+				r.after(3 * time.Second)
+				r.Journal.Take()
+				if err := r.reload(file); err != nil {
+					t.Fatal(err)
+				}
+				r.after(3 * time.Second)
+				did := r.Journal.Take()
+				moves := func(line string) bool {
+					return strings.Contains(line, "route replace default table 5364 proto 83 metric 1") && strings.Contains(line, "dev eth2")
+				}
+				moved, filtered := slices.IndexFunc(did, moves), firstOf(did, "nft ")
+				if filtered < 0 || moved < filtered {
+					t.Errorf("not in the order packet filter, routes:\n%s", strings.Join(did, "\n"))
+				}
+				if text := r.Packets.Text(); strings.Contains(text, `"eth0"`) || !strings.Contains(text, `"eth2"`) {
+					t.Errorf("the packet filter in the end:\n%s", text)
 				}
 			})
 		})

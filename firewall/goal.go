@@ -37,6 +37,9 @@ type Uplink struct {
 	// While it is empty, or has a character that nft cannot write (quote,
 	// backslash, asterisk, dollar), the uplink's flows are recognised but none can begin.
 	Interface string
+	// Former is the interface that flows of this lane use until the routes have moved to
+	// Interface; usually empty. See Goal.Transition.
+	Former string
 	// Addresses are those of the gateway itself on this uplink, in both families: a
 	// packet with one of these as its source never leaves by another uplink.
 	Addresses []netip.Addr
@@ -129,6 +132,37 @@ func (g Goal) sorted() Goal {
 	return g
 }
 
+// Transition returns the goal for the time in which routes move from the interfaces of
+// an earlier goal to those of this one: both masquerade, since no flow may begin on an
+// interface that does not yet, or no longer does: it would keep the wrong source for as
+// long as it lasts. It reports false if this goal has no interface that the earlier one
+// has not, so that nothing can begin too early.
+func (g Goal) Transition(from Goal) (Goal, bool) {
+	before, now, further := map[string]bool{}, map[string]bool{}, false
+	for _, u := range from.Uplinks {
+		before[u.Interface] = true
+	}
+	for _, u := range g.Uplinks {
+		now[u.Interface] = true
+		further = further || u.Interface != "" && !before[u.Interface]
+	}
+	if !further {
+		return g, false
+	}
+	g.Uplinks = slices.Clone(g.Uplinks)
+	for _, u := range from.Uplinks {
+		i := slices.IndexFunc(g.Uplinks, func(v Uplink) bool { return v.Lane == u.Lane })
+		switch {
+		case now[u.Interface]: // another uplink's by now, or nothing changes
+		case i >= 0:
+			g.Uplinks[i].Former = u.Interface
+		default:
+			g.Uplinks = append(g.Uplinks, u)
+		}
+	}
+	return g, true
+}
+
 // sameButLost reports whether two sorted goals differ at most in their lost pairs.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
@@ -149,6 +183,12 @@ func sortedUplinks(in []Uplink) []Uplink {
 		out[i].Native6 = distinct(ofFamily(u.Native6, failover.IPv6))
 		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
 		out[i].Native4 = distinct(ofFamily(u.Native4, failover.IPv4))
+	}
+	for i, u := range out {
+		if !writable(u.Former) || taken[u.Former] {
+			out[i].Former = ""
+		}
+		taken[u.Former] = true
 	}
 	return out
 }

@@ -69,6 +69,10 @@ func (t Table) For(g Goal) Table {
 	return t
 }
 
+// Goal returns what the table is for, in the order of lanes and without the parts that
+// cannot be applied.
+func (t Table) Goal() Goal { return t.goal }
+
 // Indices of the maps that a verdict changes, IPv4 first.
 const (
 	restoreAt failover.Family = 0
@@ -203,8 +207,10 @@ func (b builder) classification() []chain {
 func (b builder) devices(name, what string, where func(Uplink) bool) verdictMap {
 	m := verdictMap{name: name, keys: deviceKeys}
 	for _, u := range b.Uplinks {
-		if u.Interface != "" && where(u) {
-			m.elements = append(m.elements, deviceEntry(u.Interface, of(what, u.Lane)))
+		for _, device := range []string{u.Interface, u.Former} {
+			if device != "" && u.Interface != "" && where(u) {
+				m.elements = append(m.elements, deviceEntry(device, of(what, u.Lane)))
+			}
 		}
 	}
 	return m
