@@ -84,8 +84,8 @@ type SwitchDetail struct {
 	Reason string       `json:"reason"`
 	// EvidenceMS is as in HealthDetail, of the change that caused the switch.
 	EvidenceMS *float64 `json:"evidence_ms"`
-	// SwitchMS runs from the decision until the kernel was read back; nil where
-	// that has not been completed.
+	// SwitchMS runs from the decision until the kernel was read back or, where that
+	// takes long, had accepted all changes; nil where that has not been completed.
 	SwitchMS *float64 `json:"switch_ms"`
 }
 

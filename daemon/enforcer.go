@@ -66,6 +66,7 @@ type outcome struct {
 func (e *enforcer) linksChanged() {
 	e.stale = true
 	e.missing = missing{} // what is missing may have been removed with the link
+	e.kernel.remembered().Forget()
 }
 
 // hint records that the kernel may differ from the goal.
@@ -135,7 +136,7 @@ func (e *enforcer) apply(g goal) outcome {
 		o.accepted = true
 	}
 	e.refused = o.err != nil || len(o.refusals) > 0
-	if o.settings.err != nil {
+	if o.settings.err != nil || o.recalled {
 		e.repairs.hint(o.at)
 	}
 	if e.kernel.pinsUnread(g.lostUplinks()) {

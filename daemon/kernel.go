@@ -17,7 +17,9 @@ import (
 // order, and what is known of the state that the kernel holds. The enforcer owns
 // it.
 type kernel struct {
-	routes  Routes
+	routes Routes
+	// memory is what is known of ours among the routes and rules; made when needed.
+	memory  *routing.Memory
 	packets Packets
 	sysctls Sysctls
 	hasIPv6 func() bool
@@ -135,6 +137,9 @@ type applied struct {
 	// unfiltered is the reason why the packet filter does not hold the goal, err
 	// all errors other than the refusals.
 	unfiltered, err error
+	// recalled: routes and rules were not read back, but follow from what the kernel
+	// accepted, so a comparison is owed.
+	recalled bool
 }
 
 // holds reports whether the kernel routes the flows of a lost pair elsewhere.
@@ -195,9 +200,18 @@ func (k *kernel) goAhead(g goal) error {
 	return k.filter(firewall.Ruleset(goal))
 }
 
+// remembered returns the kernel's routes and rules with our memory of them.
+func (k *kernel) remembered() *routing.Memory {
+	if k.memory == nil {
+		k.memory = routing.Remember(k.routes)
+	}
+	return k.memory
+}
+
 // route brings the routes and rules to the goal.
 func (k *kernel) route(g goal, out *applied, unrouted *error) {
-	out.routed, out.refusals, *unrouted = routing.Enforce(k.routes, k.routingGoal(g), nil)
+	out.routed, out.refusals, *unrouted = routing.Enforce(k.remembered(), k.routingGoal(g), nil)
+	out.recalled = k.memory.Trusted()
 	// An error with nothing left to do means that the kernel could not be read.
 	out.readable = *unrouted == nil || len(out.routed.Left) > 0
 }
@@ -244,11 +258,11 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 // prepare installs the routes and leaves the rules as they are. Refusals are
 // reported when the rules are installed.
 func (k *kernel) prepare(g goal) error {
-	held, err := k.routes.Read()
+	held, err := k.remembered().Look()
 	if err != nil {
 		return fmt.Errorf("daemon: read the kernel before the start: %w", err)
 	}
-	_, _, _ = routing.Enforce(k.routes, k.routingGoal(g), &held.Rules)
+	_, _, _ = routing.Enforce(k.memory, k.routingGoal(g), &held.Rules)
 	return nil
 }
 
@@ -316,7 +330,7 @@ func (k *kernel) filter(table firewall.Table) error {
 // drift returns the differences between the kernel and the goal, without changing
 // the kernel.
 func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
-	held, unread := k.routes.Read()
+	held, unread := k.remembered().Look()
 	if unread == nil {
 		ops = routing.Plan(k.wanted(g), held)
 	}

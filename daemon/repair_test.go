@@ -249,3 +249,39 @@ func TestShortComparisonsDoNotWait(t *testing.T) {
 		t.Errorf("comparisons take %.3f of the time", share)
 	}
 }
+
+// Where reading the kernel takes long, a switch does not wait for it. What was deleted
+// unnoticed is found by the comparison that follows.
+func TestSwitchWithoutReading(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		r.Routes.Lock()
+		r.Routes.Slow = 50 * time.Millisecond
+		r.Routes.Unlock()
+		for range 2 { // since only the second long reading counts
+			r.Routes.Changed()
+			r.after(5 * time.Second)
+		}
+		changed := r.Routes.Changed
+		r.Routes.Changed = func() {}
+		r.Routes.Lose(func(r routing.Rule) bool { return r.OIF == "eth1" }, noRoute)
+		before := r.Routes.Reads
+		r.take()
+		r.blackHole("eth0", true, failover.IPv4)
+		r.until("fiber is left", 3*time.Second, func() bool { return r.status().SwitchesTotal == 1 })
+		if n := r.Routes.Reads - before; n > 0 || r.Routes.Ladder(failover.IPv4, 5364)[0] != 2 {
+			t.Errorf("the kernel was read %d times before the switch was told; %v", n, r.Routes.Ladder(failover.IPv4, 5364))
+		}
+		for _, e := range ofType(r.take(), control.EventSwitch) {
+			if d := e.Detail.(control.SwitchDetail); *d.SwitchMS >= 50 {
+				t.Errorf("the switch took %v ms", *d.SwitchMS)
+			}
+		}
+		r.Routes.Changed = changed
+		r.until("the rules are back", 5*time.Second, func() bool { return r.Routes.Keeps("eth1") == 4 })
+		if n := len(ofType(r.take(), control.EventRepair)); n != 1 {
+			t.Errorf("%d repairs", n)
+		}
+	})
+}
