@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -8,6 +9,10 @@ import (
 	. "swerve/failover"
 	"swerve/testenv/simulator"
 )
+
+// policedRuns is for how many seeds lines are played that police echo requests, and those
+// that do not.
+var policedRuns = flag.Int("policed-runs", 2, "seeds of each line in TestPolicedLines and TestUnpolicedLines; 10 for the table in DECISION.md")
 
 // policedLine plays a line that lets one echo request each gap pass, with 2 % of loss
 // besides, for some minutes, and then a black-hole.
@@ -72,7 +77,7 @@ func TestPolicedLines(t *testing.T) {
 	}{{1, time.Minute, 13 * time.Second}, {2, 2 * time.Minute, 8 * time.Second}, {3, 4 * time.Minute, 6 * time.Second}, {5, 0, 2 * time.Second}, {10, 0, time.Second}} {
 		for _, flows := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%d a second, flows %t", c.rate, flows), func(t *testing.T) {
-				const runs = 10
+				runs := *policedRuns
 				shuns, later, downs := 0, 0, 0
 				var known, left time.Duration
 				for seed := range uint64(runs) {
@@ -105,14 +110,14 @@ func TestUnpolicedLines(t *testing.T) {
 		"fiber bursts every=30s for=2s loss=0.5", "fiber bursts every=10s for=300ms", "fill",
 	} {
 		t.Run(line, func(t *testing.T) {
-			for seed := range uint64(4) {
+			for seed := range uint64(*policedRuns) {
 				w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), seed, simulator.Options{CheckEach: 1000})}
 				w.do("all report=0s")
 				w.until(20 * time.Second)
 				if line != "fill" {
 					w.do(line)
 				}
-				for w.Now() < time.Hour {
+				for w.Now() < 20*time.Minute {
 					if w.after(time.Second); line == "fill" {
 						w.fill(w.Now()+20*time.Second, time.Second, 1, 0.5)
 						w.after(40 * time.Second)
