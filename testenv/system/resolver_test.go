@@ -121,7 +121,7 @@ func TestOneHostPostpones(t *testing.T) {
 		down := g.downAfter(onset)
 		t.Logf("the families left after %v and %v, and were down after %v", first, last, down)
 		// Pauses of the daemon, on a busy machine, do not count.
-		if down-last < 3*time.Second || down > 20*time.Second {
+		if down-last < 3*time.Second || down > 30*time.Second {
 			t.Errorf("fiber was left after %v, and down after %v, want at once and after about 6 s", last, down)
 		}
 	})
