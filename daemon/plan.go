@@ -143,7 +143,7 @@ func (l *loop) changes() (Changes, error) {
 	var c Changes
 	var err error
 	if l.setup.cfg.Kernel.ManageSysctls {
-		if c.Sysctls, err = kernel.sysctls.Set(g.interfaces()); err != nil {
+		if c.Sysctls, err = kernel.sysctls.Set(g.interfaces(), kernel.proxied); err != nil {
 			return Changes{}, err
 		}
 	}

@@ -25,7 +25,7 @@ type Sysctls struct {
 }
 
 // Set sets those that are not right yet.
-func (s *Sysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
+func (s *Sysctls) Set(uplinks []routing.Interface, _ bool) ([]routing.Setting, error) {
 	s.Lock()
 	defer s.Unlock()
 	s.Tries = append(s.Tries, time.Now())
