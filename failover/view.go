@@ -62,7 +62,11 @@ type FamilyView struct {
 	Unsent                   int
 	UnsentErrno, UnsentCause string
 	// Blind: no probe could be sent for so long that nothing is known of the path.
-	Blind   bool
+	Blind bool
+	// Policed is how many echo requests a second the way seems to let pass where it
+	// limits them, 0 where it is not known to; the probes are then Gap apart.
+	Policed float64
+	Gap     time.Duration
 	Targets []TargetView
 }
 
@@ -153,6 +157,9 @@ func viewPath(p *path, now Instant) FamilyView {
 		v.Reason += ", back in " + span(p.upAt()-now)
 	}
 	if p.schedule.probing {
+		if p.policing.confirmed {
+			v.Policed, v.Gap = p.policing.rate, p.policing.gap
+		}
 		v.Unsent, v.Blind = p.targets.unsent(), p.unsent.blind
 		v.UnsentErrno, v.UnsentCause = p.unsent.reason(p.targets)
 	}
