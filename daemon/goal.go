@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -104,6 +105,14 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 				out.Native6 = append(out.Native6, a.Masked())
 			}
 		}
+	}
+	return out
+}
+
+// onLink4 returns the IPv4 networks on the link of an uplink.
+func (g goal) onLink4(uplink string) (out []netip.Prefix) {
+	for _, a := range g.links.last[uplink].addresses[failover.IPv4] {
+		out = append(out, a.Masked())
 	}
 	return out
 }
