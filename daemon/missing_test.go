@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,8 +12,8 @@ import (
 	"swerve/failover"
 )
 
-// A reload tells the file that it took, also one that was not there at the start, and
-// none once it is gone; a refused one leaves what is in force.
+// A reload tells the file that it took, also one that was not there at the start; a
+// refused one leaves what is in force, and so does one whose file has gone.
 func TestReloadTellsItsFile(t *testing.T) {
 	inBubble(t, "uplinks: auto\n", func(t *testing.T, r *rig) {
 		r.start()
@@ -25,9 +28,13 @@ func TestReloadTellsItsFile(t *testing.T) {
 		if got := r.status().Daemon.Config; got != r.path {
 			t.Errorf("the file in force is told as %q", got)
 		}
+		was := r.status().Daemon
 		r.path = ""
-		if err := r.reload("uplinks: auto\n"); err != nil || r.status().Daemon.Config != "" {
-			t.Errorf("without a file again: %v, %q", err, r.status().Daemon.Config)
+		if err := r.reload("uplinks: auto\n"); !errors.Is(err, control.ErrRefused) || !strings.Contains(fmt.Sprint(err.(*control.Error).Problems), "is gone") {
+			t.Errorf("the file is gone: %v", err)
+		}
+		if now := r.status().Daemon; now.Config != was.Config || now.Generation != was.Generation {
+			t.Errorf("in force after the file has gone: %+v, before %+v", now, was)
 		}
 	})
 }
