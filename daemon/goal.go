@@ -109,12 +109,18 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	return out
 }
 
-// onLink4 returns the IPv4 networks on the link of an uplink.
-func (g goal) onLink4(uplink string) (out []netip.Prefix) {
-	for _, a := range g.links.last[uplink].addresses[failover.IPv4] {
-		out = append(out, a.Masked())
+// exceptBridged returns an uplink that translates nothing from or to the networks on its
+// own link.
+func (g goal) exceptBridged(u firewall.Uplink) firewall.Uplink {
+	u.SNATExcept, u.Plain = slices.Clone(u.SNATExcept), slices.Clone(u.Plain)
+	for _, a := range g.links.last[u.Name].addresses[failover.IPv4] {
+		u.SNATExcept = append(u.SNATExcept, a.Masked()) // as sources and as destinations
 	}
-	return out
+	for _, a := range g.links.last[u.Name].addresses[failover.IPv6] {
+		// As sources they are native in any case.
+		u.Plain = append(u.Plain, firewall.Ends{From: netip.PrefixFrom(netip.IPv6Unspecified(), 0), To: a.Masked()})
+	}
+	return u
 }
 
 func snat6(s config.SNAT) firewall.SNAT6 {

@@ -226,7 +226,7 @@ func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out.Kept = g.keptMarks(k.otherRules)
 	for i, u := range out.Uplinks {
 		if k.bridged(u.Interface) {
-			out.Uplinks[i].Native4 = append(out.Uplinks[i].Native4, g.onLink4(u.Name)...)
+			out.Uplinks[i] = g.exceptBridged(u)
 		}
 	}
 	return out

@@ -50,10 +50,11 @@ func (s *Sysctls) Strict(link string) bool {
 	return max(s.get("ipv4/conf/all/rp_filter"), s.get("ipv4/conf/"+link+"/rp_filter")) == "1"
 }
 
-// Bridged reports whether IPv4 frames that a device forwards as a bridge, between its own
-// ports, pass the packet filter as if they were routed (bridge-nf-call-iptables).
+// Bridged reports whether frames that a device forwards as a bridge, between its own
+// ports, pass the packet filter as if they were routed (bridge-nf-call-iptables, and
+// -ip6tables).
 func (s *Sysctls) Bridged(link string) bool {
-	if s.get("bridge/bridge-nf-call-iptables") != "1" {
+	if s.get("bridge/bridge-nf-call-iptables") != "1" && s.get("bridge/bridge-nf-call-ip6tables") != "1" {
 		return false
 	}
 	device, err := netlink.LinkByName(link)
