@@ -34,6 +34,8 @@ type remembered struct {
 	translated [2]netip.Addr
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
+	// offered: it had an address and a gateway in some family.
+	offered bool
 }
 
 // sources returns the source addresses that flows by the uplink may have.
@@ -73,6 +75,7 @@ func (p picture) set(uplink string, link failover.Link) {
 		last.name = link.Interface
 	}
 	for _, f := range failover.Families {
+		last.offered = last.offered || link.Routable(f)
 		last.setFamily(f, &link.Family[f])
 	}
 	if found := link.Family[failover.IPv6].Prefixes; len(found) > 0 {
