@@ -29,9 +29,9 @@ type Place struct {
 	// seen. The other fields are that route's.
 	Held   bool `json:"held"`
 	Metric int  `json:"metric"`
-	// Preference is the router's own (RFC 4191): 0 high, 1 medium, 2 low.
-	Preference int `json:"preference"`
-	Weight     int `json:"weight"`
+	// Preference is the router's own (RFC 4191): -1 high, 0 medium, 1 low.
+	Preference int `json:"preference,omitempty"`
+	Weight     int `json:"weight,omitempty"`
 }
 
 func (a Place) compare(b Place) int {

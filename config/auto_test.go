@@ -34,21 +34,21 @@ func TestAutoOrdersEachFamily(t *testing.T) {
 		text, noText string
 	}{
 		{"one order", []DefaultRoute{
-			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(1024, 1, 0)}},
-			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1124, 1, 0)}},
+			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(1024, 0, 0)}},
+			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1124, 0, 0)}},
 		}, "[[{a 1}] [{b 1}]]", "", "order of preference: a, then b", "in IPv6"},
 		{"crossed", []DefaultRoute{
-			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(2048, 1, 0)}},
-			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1224, 1, 0)}},
+			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(2048, 0, 0)}},
+			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1224, 0, 0)}},
 		}, "[[{a 1}] [{b 1}]]", "[[{b 1}] [{a 1}]]", "order of preference in IPv6: b, then a\norder of preference in IPv4: a, then b", "\norder of preference:"},
 		{"by the router's preference", []DefaultRoute{
-			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(1024, 1, 0)}},
-			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1024, 0, 0)}},
-			{Interface: "c", Metric: 300, Family: [2]Place{at(300, 0, 0), at(1024, 2, 0)}},
+			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(1024, 0, 0)}},
+			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1024, -1, 0)}},
+			{Interface: "c", Metric: 300, Family: [2]Place{at(300, 0, 0), at(1024, 1, 0)}},
 		}, "[[{a 1}] [{b 1}] [{c 1}]]", "[[{b 1}] [{a 1}] [{c 1}]]", "IPv6: b, then a, then c", ""},
 		{"shared in one family", []DefaultRoute{
-			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(1024, 1, 3)}},
-			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1024, 1, 1)}},
+			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), at(1024, 0, 3)}},
+			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1024, 0, 1)}},
 		}, "[[{a 1}] [{b 1}]]", "[[{a 3} {b 1}]]", "IPv6: a + b (3:1)", ""},
 		{"nobody has IPv6", []DefaultRoute{
 			{Interface: "a", Metric: 100, Weight: 3, Family: [2]Place{at(100, 0, 3), {}}},
@@ -56,7 +56,7 @@ func TestAutoOrdersEachFamily(t *testing.T) {
 		}, "[[{a 3} {b 1}]]", "", "order of preference: a + b (3:1)", "in IPv6"},
 		{"one has IPv6", []DefaultRoute{
 			{Interface: "a", Metric: 100, Family: [2]Place{at(100, 0, 0), {}}},
-			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1024, 1, 0)}},
+			{Interface: "b", Metric: 200, Family: [2]Place{at(200, 0, 0), at(1024, 0, 0)}},
 		}, "[[{a 1}] [{b 1}]]", "[[{b 1}] [{a 1}]]", "", ""},
 	} {
 		c := Default()

@@ -306,7 +306,7 @@ func TestAutoSendsNoUnboundIPv6(t *testing.T) {
 func TestAutoOrdersEachFamily(t *testing.T) {
 	inBubble(t, auto, func(t *testing.T, r *rig) {
 		leads6 := func(device string, index int, metric uint32) linkmon.Default {
-			return linkmon.Default{Interface: device, Index: index, Family: failover.IPv6, Metric: metric, Preference: 1, Source: "ra"}
+			return linkmon.Default{Interface: device, Index: index, Family: failover.IPv6, Metric: metric, Source: "ra"}
 		}
 		first := leads("eth0", 1, 100)
 		others := []linkmon.Default{leads("eth1", 2, 200), leads6("eth1", 2, 1224), leads6("eth0", 1, 2048)}

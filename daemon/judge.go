@@ -62,7 +62,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	}
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
-	out = append(out, s.orders(links)...)
+	out = append(out, orders(s.engine.Policies, links)...)
 	out = append(out, s.fullNatives()...)
 	return append(out, s.alikes(links, strict)...)
 }
@@ -296,14 +296,14 @@ func unsharedBy(tier []failover.Share, links map[string]failover.Link, f failove
 
 // orders returns the problem of a default policy whose order differs by family, for the
 // uplinks that have both: main prefers one of them in IPv4 and another in IPv6.
-func (s setup) orders(links map[string]failover.Link) []control.Problem {
-	if len(s.engine.Policies) == 0 || s.engine.Policies[0].Tiers6 == nil {
+func orders(policies []failover.Policy, links map[string]failover.Link) []control.Problem {
+	if len(policies) == 0 || policies[0].Tiers6 == nil {
 		return nil
 	}
 	var order [2]string
 	for _, f := range failover.Families {
 		var tiers []string
-		for _, tier := range s.engine.Policies[0].TiersOf(f) {
+		for _, tier := range policies[0].TiersOf(f) {
 			var names []string
 			for _, share := range tier {
 				link := links[share.Uplink]
@@ -321,7 +321,7 @@ func (s setup) orders(links map[string]failover.Link) []control.Problem {
 		return nil
 	}
 	return []control.Problem{{
-		Code: "order-by-family", Severity: control.Info, Object: s.engine.Policies[0].Name,
+		Code: "order-by-family", Severity: control.Info, Object: policies[0].Name,
 		Text: fmt.Sprintf("the default routes of this machine are in another order in each family, and so are the uplinks: in ipv4 %s; in ipv6 %s",
 			order[failover.IPv4], order[failover.IPv6]),
 		Remedy: "nothing, if that is meant; else give the default routes of both families metrics in one order, or name the uplinks in the configuration, whose order is for both",

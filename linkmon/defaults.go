@@ -15,8 +15,8 @@ type Default struct {
 	Family    failover.Family
 	// Metric of the interface's best default of the family; lower is better.
 	Metric uint32
-	// Preference is the router's own (RFC 4191), which decides between equal metrics: 0
-	// high, 1 medium, 2 low.
+	// Preference is the router's own (RFC 4191), which decides between equal metrics: -1
+	// high, 0 medium and of IPv4, 1 low.
 	Preference int
 	// Tunnel: the device leads through another interface, as a VPN's does.
 	Tunnel bool
@@ -67,7 +67,7 @@ func defaultsOf(s state) []Default {
 					Index:      d.index,
 					Family:     family,
 					Metric:     best.route.metric,
-					Preference: preferenceRank(best.route.preference),
+					Preference: preferenceRank(best.route.preference) - 1,
 					Tunnel:     d.tunnel(),
 					Source:     protocolName(best.route.protocol),
 					Weight:     weight,

@@ -220,7 +220,7 @@ func TestPointToPoint(t *testing.T) {
 		return fmt.Sprint(texts(l.Family[0].Addresses)) == "[10.64.64.64/32]" && l.Routable(failover.IPv4)
 	})
 	// The test's device is a tun, so a tunnel.
-	if got := fmt.Sprint(o.m.Defaults()); got != fmt.Sprintf("[{ppp0 %d ipv4 3 true boot 0 false false}]", o.links["a"].Index) {
+	if got := fmt.Sprint(o.m.Defaults()); got != fmt.Sprintf("[{ppp0 %d ipv4 3 0 true boot 0 false false}]", o.links["a"].Index) {
 		t.Errorf("defaults: %s", got)
 	}
 }
