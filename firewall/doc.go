@@ -31,6 +31,6 @@
 //   - request.go, read.go, elements.go, drift.go, observe.go, watch.go: what the
 //     kernel holds, and changes to it
 //   - conntrack.go, flows.go, adopt.go, ways.go: conntrack entries
-//   - sockets.go: this machine's own TCP connections; socketflow.go: the uplinks that
-//     they use
+//   - sockets.go: this machine's own TCP connections; socketflow.go, socketway.go: the
+//     uplinks and the routes that they use
 package firewall
