@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"swerve/config"
+	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/testenv/fake"
@@ -97,4 +98,46 @@ func TestNativesAreBounded(t *testing.T) {
 	if _, met := kept["new"]; len(kept) != 1 || met {
 		t.Errorf("kept: %v", kept)
 	}
+}
+
+// What is behind another device within an uplink's own network is native there while
+// it is, also while the uplink's address is renewed, and unless the configuration says
+// otherwise.
+func TestNetworksInsideAnUplinksAreNative(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		const rule = "ip saddr 192.0.2.64/28 accept"
+		inside := netip.MustParsePrefix("192.0.2.64/28")
+		host := netip.MustParsePrefix("192.0.2.66/32")
+		r.Packets.Native = map[lane.Lane][]netip.Prefix{1: {host}}
+		r.start()
+		r.after(3 * time.Second)
+		check := func(when string, shown ...netip.Prefix) {
+			t.Helper()
+			if got, want := strings.Contains(r.Packets.Text(), rule), slices.Contains(shown, inside); got != want {
+				t.Errorf("%s: in the table: %t, want %t", when, got, want)
+			}
+			if got := r.status().Uplinks[0].Native; !slices.Equal(got, shown) {
+				t.Errorf("%s: shown as native: %v, want %v", when, got, shown)
+			}
+		}
+		family := func(how func(*failover.FamilyLink)) {
+			t.Helper()
+			r.change("eth0", func(l *line) { how(&l.link.Family[failover.IPv4]) })
+			r.after(200 * time.Millisecond)
+		}
+		check("at first", host)
+		family(func(f *failover.FamilyLink) { f.Inside = []netip.Prefix{inside, host} })
+		check("with the route", host, inside)
+		var addresses []netip.Prefix
+		family(func(f *failover.FamilyLink) { addresses, f.Addresses, f.Inside = f.Addresses, nil, nil })
+		check("without an address", host, inside)
+		family(func(f *failover.FamilyLink) { f.Addresses = addresses })
+		check("without the route", host)
+		family(func(f *failover.FamilyLink) { f.Inside = []netip.Prefix{inside} })
+		check("with it again", host, inside)
+		if err := r.reload(strings.Replace(twoUplinks, "interface: eth0", "interface: eth0, snat: masquerade", 1)); err != nil {
+			t.Fatal(err)
+		}
+		check("with snat: masquerade")
+	})
 }
