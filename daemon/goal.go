@@ -95,6 +95,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 	}
 	for _, f := range failover.Families {
+		out.Found = append(out.Found, nativeOf(g.native, u, f)...)
 		for _, a := range g.links.last[u.Name].elsewhere[f] {
 			out.Borrowed = append(out.Borrowed, a.Addr())
 		}

@@ -125,6 +125,23 @@ func (g goal) candidateAddresses() (out []netip.Addr) {
 	return out
 }
 
+// recollect learns from the table in the kernel what needs no NAT on uplinks of which the
+// state says nothing. former has the lanes of interfaces according to the kernel's rules.
+func (l *loop) recollect(held firewall.Observed, former map[string]lane.Lane) {
+	native, plain := natives{}, plains{}
+	for _, u := range l.setup.uplinks {
+		n, same := former[configuredName(u)]
+		if same && n == l.setup.lanes.Uplinks[u.Name] && len(held.Native[n])+len(held.Plain[n]) > 0 {
+			native[u.Name], plain[u.Name] = bounded(held.Native[n]), bounded(held.Plain[n])
+		}
+	}
+	if len(native) == 0 {
+		return
+	}
+	l.state.Native, l.state.Plain = l.state.Native.with(native), l.state.Plain.with(plain)
+	l.setup.native, l.setup.plain = l.setup.native.with(native), l.setup.plain.with(plain)
+}
+
 // nativeOf returns the networks that are native on an uplink without being configured,
 // for the status; never nil.
 func (s setup) nativeOf(uplink string, last remembered) []netip.Prefix {

@@ -3,6 +3,8 @@ package daemon
 import (
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -140,4 +142,48 @@ func TestNetworksInsideAnUplinksAreNative(t *testing.T) {
 		}
 		check("with snat: masquerade")
 	})
+}
+
+// Without the state file the table in the kernel tells what was found, for uplinks that
+// still have the lane and the interface.
+func TestNativeNetworksWithoutAStateFile(t *testing.T) {
+	networks := []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")}
+	pair := firewall.Ends{From: netip.MustParsePrefix("10.1.0.0/16"), To: netip.MustParsePrefix("10.50.0.0/16")}
+	for name, c := range map[string]struct {
+		file string // of the second run
+		want []netip.Prefix
+	}{
+		"the same":           {twoUplinks, networks},
+		"another name":       {strings.Replace(twoUplinks, "fiber", "dsl", 1), networks},
+		"another interface":  {strings.Replace(twoUplinks, "eth0", "eth2", 1), []netip.Prefix{}},
+		"told not to":        {strings.Replace(twoUplinks, "eth0", "eth0, snat: masquerade, prefix6: none", 1), []netip.Prefix{}},
+		"told not to, in v4": {strings.Replace(twoUplinks, "eth0", "eth0, snat: masquerade", 1), networks[1:]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+				r.Packets.Native, r.Packets.Plain = map[lane.Lane][]netip.Prefix{1: networks}, map[lane.Lane][]firewall.Ends{1: {pair}}
+				r.start()
+				r.after(3 * time.Second)
+				r.stop()
+				if err := os.Remove(filepath.Join(r.folder(), stateFile)); err != nil {
+					t.Fatal(err)
+				}
+				r.Packets.Native, r.Packets.Plain = nil, nil
+				r.file = "state: " + r.folder() + "\n" + c.file
+				r.start()
+				r.after(3 * time.Second)
+				if got := r.status().Uplinks[0].Native; !slices.Equal(got, c.want) {
+					t.Errorf("native: %v, want %v", got, c.want)
+				}
+				four := len(c.want) == len(networks)
+				if got := strings.Contains(r.Packets.Text(), "ip saddr 10.1.0.0/16 ip daddr 10.50.0.0/16 accept"); got != four {
+					t.Errorf("the pair is in the table: %t, want %t", got, four)
+				}
+				r.stop()
+				if s, err := loadState(r.folder()); err != nil || four && len(s.Native) != 2 {
+					t.Errorf("written: %v, %v", s.Native, err)
+				}
+			})
+		})
+	}
 }

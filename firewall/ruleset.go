@@ -103,7 +103,7 @@ func (b builder) maps() []verdictMap {
 			out = append(out, m)
 		}
 	}
-	return out
+	return append(out, b.foundMaps()...)
 }
 
 // restore has every pair that is not lost. A verdict moves a pair from here to

@@ -3,6 +3,7 @@ package system
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -103,5 +104,47 @@ done`)
 		f := g.Break(fiber, "black-hole")
 		g.goBy(lte, p.all()...)
 		g.Mend(f)
+	})
+}
+
+// The state folder cannot be written. What was found native at the first start is still
+// so after a restart at which the LAN is silent: the table in the kernel tells it.
+func TestNativeWithoutAStateFolder(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, lab.Options{Delegate: true}, twoUplinks)
+		client4, _, native6 := lab.ClientAddresses(0)
+		client := [2]netip.Addr{client4, native6}
+		if err := g.Carry(fiber, netip.PrefixFrom(client4, 24).Masked()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(g.daemon.File("state"), nil, 0o600); err != nil { // in place of the folder
+			t.Fatal(err)
+		}
+		keep := func(first bool) {
+			t.Helper()
+			p := g.newClients()
+			for _, f := range failover.Families {
+				g.goFrom(client[f], p.of(f)...)
+			}
+			if first {
+				g.Start()
+				g.Await("all to be up", lab.Settled)
+				for _, f := range failover.Families {
+					g.goFrom(client[f], p.of(f)...)
+				}
+			}
+			for _, s := range p.all() {
+				s.Stop()
+			}
+		}
+		keep(true)
+		g.Stop()
+		g.shell("conntrack -F")
+		g.Start()
+		g.Await("all to be up", lab.Settled)
+		if got := g.Status().Uplinks[fiber].Native; len(got) != 2 {
+			t.Errorf("native: %v", got)
+		}
+		keep(false)
 	})
 }
