@@ -84,13 +84,14 @@ type settings struct {
 // facts are what the goal depends on beside the links. Reading them means reading
 // much of /proc, so that is not done at each switch either.
 type facts struct {
-	ipv6   bool
-	strict map[string]bool // by interface, filled on demand
+	ipv6 bool
+	// by interface, filled on demand
+	strict, bridged map[string]bool
 }
 
 func (k *kernel) facts() *facts {
 	if k.found == nil {
-		k.found = &facts{ipv6: k.hasIPv6(), strict: map[string]bool{}}
+		k.found = &facts{ipv6: k.hasIPv6(), strict: map[string]bool{}, bridged: map[string]bool{}}
 	}
 	return k.found
 }
@@ -223,7 +224,22 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out := g.firewall(k.strict)
 	out.Kept = g.keptMarks(k.otherRules)
+	for i, u := range out.Uplinks {
+		if k.bridged(u.Interface) {
+			out.Uplinks[i] = g.exceptBridged(u)
+		}
+	}
 	return out
+}
+
+// bridged reports whether the packet filter sees what a device forwards as a bridge.
+// These frames are not ours to masquerade: their sender is a host on the uplink's link.
+func (k *kernel) bridged(link string) bool {
+	known := k.facts().bridged
+	if _, ok := known[link]; !ok {
+		known[link] = k.sysctls.Bridged(link)
+	}
+	return known[link]
 }
 
 // aim computes the packet filter's goal. Flows of lost pairs stay where they are if

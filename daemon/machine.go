@@ -90,6 +90,7 @@ type Packets interface {
 type Sysctls interface {
 	Set(uplinks []routing.Interface, proxied bool) ([]routing.Setting, error)
 	Strict(link string) bool
+	Bridged(link string) bool
 }
 
 // Flows changes existing flows, or is a test's.

@@ -187,3 +187,18 @@ func TestNativeNetworksWithoutAStateFile(t *testing.T) {
 		})
 	}
 }
+
+// Whoever carries more networks without NAT than are kept is told.
+func TestFullNativesAreTold(t *testing.T) {
+	s := ruleSetup()
+	some := make([]netip.Prefix, firewall.MostNative-1)
+	s.native = natives{"fiber": some}
+	if p := s.fullNatives(); len(p) > 0 {
+		t.Errorf("%d networks: %+v", len(some), p)
+	}
+	s.native = natives{"fiber": append(some, netip.Prefix{})}
+	s.plain = plains{"lte": make([]firewall.Ends, firewall.MostNative)}
+	if p := s.fullNatives(); len(p) != 2 || p[0].Code != "native-full" || p[0].Object != "fiber" || p[1].Object != "lte" {
+		t.Errorf("as many as are kept: %+v", p)
+	}
+}

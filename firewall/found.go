@@ -32,8 +32,8 @@ var (
 	}
 )
 
-// foundMaps returns the maps of what was found.
-func (b builder) foundMaps() []verdictMap {
+// foundMaps returns the maps of what was found on uplinks.
+func foundMaps(uplinks []Uplink) []verdictMap {
 	var out []verdictMap
 	add := func(what string, f failover.Family, keys keyKind, n lane.Lane, networks ...netip.Prefix) {
 		name := what + [2]string{"", "6"}[f] + "_" + fmt.Sprint(n)
@@ -49,7 +49,7 @@ func (b builder) foundMaps() []verdictMap {
 		}
 		out[i].elements = append(out[i].elements, entry{string(key), strings.Join(text, " . "), "own"})
 	}
-	for _, u := range b.Uplinks {
+	for _, u := range uplinks {
 		for _, f := range failover.Families {
 			for _, p := range distinct(ofFamily(u.Found, f)) {
 				add(nativeMap, f, addressKeys[f], u.Lane, p)

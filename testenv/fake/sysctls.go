@@ -48,6 +48,9 @@ func (s *Sysctls) Set(uplinks []routing.Interface, _ bool) ([]routing.Setting, e
 	return wrong, s.Refuse
 }
 
+// Bridged reports that no uplink is a bridge.
+func (s *Sysctls) Bridged(string) bool { return false }
+
 // Strict reports whether reverse path filtering is strict.
 func (s *Sysctls) Strict(string) bool { return s.RPFilter }
 
