@@ -253,6 +253,9 @@ func (s *stage) prepare(ctx context.Context) (pristine string, was baseline, err
 	if err != nil {
 		return "", was, err
 	}
+	if _, err = s.measure(); err != nil { // and the probes of the start are over
+		return "", was, err
+	}
 	n, err := s.goroutines()
 	if err == nil {
 		err = s.startClients()

@@ -81,6 +81,19 @@ func (f fault) harms(uplink int, family failover.Family) bool {
 	return f.uplink == uplink && (f.kind.name != "black-hole" || f.value == "" || f.value == family.String())
 }
 
+// mild is the loss, in percent each way, up to which an uplink works: retries get
+// through within a second.
+const mild = 20
+
+// harm is what the fault takes: a mild loss takes nothing.
+func (f fault) harm() harm {
+	var loss int
+	if n, _ := fmt.Sscanf(f.value, "%d%%", &loss); f.kind.harm == weakens && n == 1 && loss <= mild {
+		return none
+	}
+	return f.kind.harm
+}
+
 // slotsOf returns the names of what a fault needs for itself, in order.
 func (f fault) slotsOf() []string {
 	var out []string
@@ -123,10 +136,10 @@ var kinds = []*kind{
 	{name: "loss", harm: weakens, weight: 2, uplink: true, slots: []string{"loss{}"}, least: 500 * ms, most: 4000 * ms, value: percent(5, 60), begin: inLab},
 	{name: "loss-out", harm: weakens, weight: 1, uplink: true, slots: []string{"loss{}"}, least: 500 * ms, most: 4000 * ms, value: percent(5, 90), begin: inLab},
 	{name: "loss-in", harm: weakens, weight: 1, uplink: true, slots: []string{"loss{}"}, least: 500 * ms, most: 4000 * ms, value: percent(5, 90), begin: inLab},
-	{name: "delay", harm: weakens, weight: 2, uplink: true, slots: []string{"delay{}"}, least: 500 * ms, most: 4000 * ms, value: duration(20, 300), begin: inLab},
-	{name: "jitter", harm: weakens, weight: 1, uplink: true, slots: []string{"jitter{}"}, least: 500 * ms, most: 4000 * ms, value: duration(5, 100), begin: inLab},
+	{name: "delay", harm: none, weight: 2, uplink: true, slots: []string{"delay{}"}, least: 500 * ms, most: 4000 * ms, value: duration(20, 300), begin: inLab},
+	{name: "jitter", harm: none, weight: 1, uplink: true, slots: []string{"jitter{}"}, least: 500 * ms, most: 4000 * ms, value: duration(5, 100), begin: inLab},
 	{name: "stall", harm: cuts, weight: 3, uplink: true, slots: []string{"stall{}"}, least: 1000 * ms, most: 1000 * ms, value: duration(100, 950), begin: inLab},
-	{name: "police", harm: weakens, weight: 2, uplink: true, slots: []string{"rate{}"}, least: 500 * ms, most: 4000 * ms, value: number(100_000, 2_000_000), begin: police},
+	{name: "police", harm: none, weight: 2, uplink: true, slots: []string{"rate{}"}, least: 500 * ms, most: 4000 * ms, value: number(300_000, 2_000_000), begin: police},
 
 	{name: "address-removal", harm: cuts, weight: 4, uplink: true, slots: []string{"line{}"}, least: 20 * ms, most: 4000 * ms, begin: inLab},
 	{name: "address-change", harm: cuts, weight: 3, uplink: true, slots: []string{"line{}"}, least: 500 * ms, most: 4000 * ms, begin: inLab},

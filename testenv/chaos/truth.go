@@ -13,7 +13,7 @@ import (
 const (
 	// uplinkSettles is what an uplink has after it was mended: its next probe is sent
 	// within a second, a neighbour that failed is asked for again after another.
-	uplinkSettles = 3 * time.Second
+	uplinkSettles = 2 * time.Second
 	// daemonSettles is what a daemon has after its absence, where something happened
 	// meanwhile: a round of probes to each target, and a burst.
 	daemonSettles = 2 * time.Second
@@ -87,13 +87,24 @@ func (s span) within(end time.Time) interval {
 // repaired is when a deletion has to be repaired, in calm.
 func (s span) repaired() time.Time { return later(s.from, s.begun).Add(repairLasts) }
 
+// dealtWith returns when the daemon has to have dealt with something: as due, or after
+// its absence.
+func (h history) dealtWith(from, due, now time.Time) time.Time {
+	for _, s := range h {
+		if in := s.within(now); s.harm() == absents && in.meets(interval{from.Add(-repairLasts), due}) {
+			due = later(due, in.to.Add(daemonSettles))
+		}
+	}
+	return due
+}
+
 // addressless reports whether a fault has taken an uplink's addresses, or had until
 // just now.
-func (h history) addressless(uplink int, at time.Time) bool {
+func (h history) addressless(uplink int, now time.Time) bool {
 	return slices.ContainsFunc(h, func(s span) bool {
-		in := s.within(at)
-		in.to = in.to.Add(repairLasts)
-		return s.uplink == uplink && strings.HasPrefix(s.kind.name, "address-") && in.has(at)
+		in := s.within(now)
+		in.to = h.dealtWith(in.to, in.to.Add(repairLasts), now)
+		return s.uplink == uplink && strings.HasPrefix(s.kind.name, "address-") && in.has(now)
 	})
 }
 
@@ -115,8 +126,8 @@ func (h history) working(uplink int, family failover.Family, storm interval) []i
 		in := s.within(storm.to)
 		switch {
 		case !s.harms(uplink, family):
-		case s.kind.harm == cuts, s.kind.harm == weakens,
-			s.kind.harm == withdraws && h.forgets(in):
+		case s.harm() == cuts, s.harm() == weakens,
+			s.harm() == withdraws && h.forgets(in):
 			bad = append(bad, interval{in.from, in.to.Add(uplinkSettles)})
 		}
 	}
@@ -127,7 +138,7 @@ func (h history) working(uplink int, family failover.Family, storm interval) []i
 // away, or its routes were.
 func (h history) forgets(in interval) bool {
 	return slices.ContainsFunc(h, func(s span) bool {
-		return slices.Contains([]harm{absents, takes, leaks}, s.kind.harm) && s.within(in.to).meets(interval{in.from.Add(-repairLasts), in.to})
+		return slices.Contains([]harm{absents, takes, leaks}, s.harm()) && s.within(in.to).meets(interval{in.from.Add(-repairLasts), in.to})
 	})
 }
 
@@ -135,7 +146,7 @@ func (h history) forgets(in interval) bool {
 func (h history) excused(storm interval) (out []interval) {
 	for _, s := range h {
 		in := s.within(storm.to)
-		switch s.kind.harm {
+		switch s.harm() {
 		case takes, leaks:
 			out = append(out, interval{in.from, s.repaired()})
 		case absents:
@@ -158,7 +169,7 @@ func (h history) disturbance(away interval) (at time.Time, disturbed bool) {
 		}
 	}
 	for _, s := range h {
-		if s.kind.harm == none || s.kind.harm == absents {
+		if s.harm() == none || s.harm() == absents {
 			continue
 		}
 		for _, t := range []time.Time{s.from, s.to} {

@@ -94,7 +94,7 @@ func (s *stage) watch(ctx context.Context) {
 func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	h := s.truth.all()
 	for _, f := range h {
-		if f.kind.harm == leaks && s.unrepaired(h, f, at) {
+		if f.harm() == leaks && s.unrepaired(h, f, at) {
 			return
 		}
 	}
@@ -155,15 +155,10 @@ func (s *stage) unrepaired(h history, deletion span, at time.Time) bool {
 	if at.Before(deletion.from) {
 		return false
 	}
-	repaired := deletion.repaired()
 	if deletion.begun.IsZero() {
 		return true
 	}
-	for _, away := range h {
-		if in := away.within(at); away.kind.harm == absents && in.meets(interval{deletion.from.Add(-repairLasts), repaired}) {
-			repaired = later(repaired, in.to.Add(daemonSettles))
-		}
-	}
+	repaired := h.dealtWith(deletion.from, deletion.repaired(), at)
 	repaired = repaired.Add(s.pauses.in(interval{deletion.from, at}))
 	return !at.After(repaired.Add(look))
 }
