@@ -145,6 +145,7 @@ define INSTALLED
 644 packaging/networkd.conf /usr/share/doc/swerve/networkd.conf
 644 packaging/README.md /usr/share/doc/swerve/README.md
 644 docs/OPERATION.md /usr/share/doc/swerve/OPERATION.md
+644 docs/DECISION.md /usr/share/doc/swerve/DECISION.md
 644 docs/API.md /usr/share/doc/swerve/API.md
 644 LICENSE /usr/share/doc/swerve/LICENSE
 644 $(DIST)/host/swerve.bash /usr/share/bash-completion/completions/swerve
@@ -159,7 +160,7 @@ install: generated ## install what the packages hold, under DESTDIR; a configura
 	@for page in $(DIST)/host/man/*.gz; do \
 		section=$${page%.gz} && install -D -m 644 "$$page" "$(DESTDIR)/usr/share/man/man$${section##*.}/$${page##*/}" || exit 1; done
 	@test -e "$(DESTDIR)/etc/swerve/swerve.yaml" || install -D -m 644 packaging/swerve.yaml "$(DESTDIR)/etc/swerve/swerve.yaml"
-	@test -n "$(DESTDIR)" || echo 'next: systemd-sysusers && systemctl daemon-reload && systemctl enable --now swerve'
+	@test -n "$(DESTDIR)" || echo 'next: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl enable --now swerve'
 
 uninstall: ## remove what install put under DESTDIR; a configuration that was changed stays
 	@test -n "$(DESTDIR)" || sh packaging/preremove.sh 0

@@ -2,9 +2,11 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"syscall"
 )
 
@@ -20,7 +22,7 @@ func Load(path string) (*Config, []Problem) {
 		case errors.Is(err, fs.ErrNotExist):
 			remedy = "`swerve init` prints one for this machine"
 		case errors.Is(err, fs.ErrPermission):
-			remedy = "a file that this user may read"
+			remedy = "a file that " + thisUser() + " may read (chgrp, chmod 640)"
 		}
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pe.Err // without the path, which the problem has already
@@ -29,6 +31,14 @@ func Load(path string) (*Config, []Problem) {
 		return nil, ps.sorted()
 	}
 	return Parse(path, data)
+}
+
+// reader is the user who reads the file, in words. Whoever is told may be another one.
+func thisUser() string {
+	if u, err := user.Current(); err == nil {
+		return "the user " + u.Username
+	}
+	return fmt.Sprintf("the user %d", os.Geteuid())
 }
 
 // Parse reads the content of a configuration file; file is its name in problems.

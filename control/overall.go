@@ -56,6 +56,24 @@ func policyDead(p Policy, uplinks []Uplink) bool {
 	return true
 }
 
+// familyDead reports whether none of the uplinks that carry the policy in a family
+// answers there, and one of them did, while the policy as a whole is not dead.
+func familyDead(p Policy, f failover.Family, uplinks []Uplink) bool {
+	if policyDead(p, uplinks) {
+		return false
+	}
+	lost := false
+	for _, share := range p.Family(f) {
+		if answers(share.Uplink, f, uplinks) {
+			return false
+		}
+		for _, u := range uplinks {
+			lost = lost || u.Name == share.Uplink && u.Family(f).State.troubled()
+		}
+	}
+	return lost
+}
+
 func answers(name string, f failover.Family, uplinks []Uplink) bool {
 	for _, u := range uplinks {
 		if u.Name == name {

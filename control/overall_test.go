@@ -101,10 +101,45 @@ func TestProblemsOfManyAreGrouped(t *testing.T) {
 		uplinks = append(uplinks, u)
 	}
 	problems := HealthProblems(&Status{Uplinks: uplinks})
-	if len(problems) != 1 || problems[0].Code != "uplink-down" || problems[0].Text != "60 uplinks are down: wan1, wan2, wan3 and 57 more" {
+	if len(problems) != 1 || problems[0].Code != "uplink-down" || problems[0].Text != "60 uplinks are down in ipv4: wan1, wan2, wan3 and 57 more" {
 		t.Errorf("problems: %+v", problems)
+	}
+	uplinks[7].IPv4.State, uplinks[7].IPv6.State = Up, Down
+	if problems := HealthProblems(&Status{Uplinks: uplinks}); problems[0].Text != "60 uplinks are down: wan1, wan2, wan3 and 57 more" {
+		t.Errorf("not all in one family: %+v", problems)
 	}
 	if few := HealthProblems(&Status{Uplinks: uplinks[:3]}); len(few) != 3 || few[2].Object != "wan3" {
 		t.Errorf("problems of three: %+v", few)
+	}
+}
+
+// A family in which nothing answers is told although the other one works, and only then;
+// one that was never offered, or has not answered yet, is no outage.
+func TestDeadFamily(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		s    Status
+		want string
+	}{
+		{"both work", carried(sketch(Up, Up, Up, Up), "fiber", "fiber"), ""},
+		{"IPv4 is dead", carried(sketch(Down, Up, Down, Up), "fiber", "fiber"), "no uplink of policy default answers in ipv4, so whoever has only ipv4 is offline"},
+		{"IPv6 is dead", carried(sketch(Up, Shunned, Up, Down), "fiber", "lte"), "no uplink of policy default answers in ipv6, so whoever has only ipv6 is offline"},
+		{"the spare is down", carried(sketch(Up, Up, Down, Down), "fiber", "fiber"), ""},
+		{"IPv6 is absent", carried(sketch(Up, Absent, Up, Absent), "fiber", ""), ""},
+		{"IPv6 has not answered yet", carried(sketch(Up, Unknown, Up, Unknown), "fiber", "fiber"), ""},
+		{"all is dead", carried(sketch(Down, Down, Down, Down), "fiber", "fiber"), ""},
+	} {
+		var got string
+		for _, p := range HealthProblems(&c.s) {
+			if p.Code == "family-dead" {
+				got = p.Text
+				if p.Severity != Warning || p.Object != "default" || p.Remedy == "" {
+					t.Errorf("%s: %+v", c.what, p)
+				}
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
 	}
 }

@@ -14,10 +14,10 @@ import (
 // and policies alone, sorted: "uplink-down", "uplink-shunned", "uplink-degraded" and
 // "uplink-silent" for each uplink that is in use, or one for all where they are many,
 // and "policy-dead" for each policy without an answering uplink, which is "starting"
-// while the daemon is new.
+// while the daemon is new, or "family-dead" where that is so in one family alone.
 func HealthProblems(s *Status) []Problem {
 	var out []Problem
-	troubled := map[State][]Problem{}
+	troubled := map[State][]trouble{}
 	for _, u := range s.Uplinks {
 		if !u.watched() {
 			continue
@@ -44,6 +44,11 @@ func HealthProblems(s *Status) []Problem {
 		default:
 			out = append(out, deadProblem(p, s.Uplinks))
 		}
+		for _, f := range failover.Families {
+			if familyDead(p, f, s.Uplinks) {
+				out = append(out, familyDeadProblem(p, f, s.Uplinks))
+			}
+		}
 	}
 	SortProblems(out)
 	return out
@@ -56,27 +61,40 @@ const (
 	groupNamed = 3
 )
 
+// trouble is the problem of an uplink in some families.
+type trouble struct {
+	Problem
+	families string
+}
+
 // together makes one problem of many of one kind.
-func together(all []Problem, s State) []Problem {
+func together(all []trouble, s State) []Problem {
 	if len(all) < groupFrom {
-		return all
+		var out []Problem
+		for _, p := range all {
+			out = append(out, p.Problem)
+		}
+		return out
 	}
-	one := all[0]
+	one, in := all[0].Problem, " in "+all[0].families
 	var names []string
 	for i, p := range all {
+		if p.families != all[0].families {
+			in = "" // not in the same
+		}
 		one.Since = earlier(one.Since, p.Since)
 		if i < groupNamed {
 			names = append(names, p.Object)
 		}
 	}
 	one.Object = "uplinks"
-	one.Text = fmt.Sprintf("%d uplinks are %s: %s and %d more", len(all), s, strings.Join(names, ", "), len(all)-groupNamed)
+	one.Text = fmt.Sprintf("%d uplinks are %s%s: %s and %d more", len(all), s, in, strings.Join(names, ", "), len(all)-groupNamed)
 	one.Remedy = "see swerve status for each; look first for what they have in common, such as one switch, modem or power supply"
 	return []Problem{one}
 }
 
 // uplinkProblem is one problem for all families in which the uplink is in state s.
-func uplinkProblem(u Uplink, s State) (Problem, bool) {
+func uplinkProblem(u Uplink, s State) (trouble, bool) {
 	var families, reasons []string
 	var since Time
 	for _, f := range failover.Families {
@@ -91,14 +109,15 @@ func uplinkProblem(u Uplink, s State) (Problem, bool) {
 		since = earlier(since, fs.Since)
 	}
 	if families == nil {
-		return Problem{}, false
+		return trouble{}, false
 	}
-	text := fmt.Sprintf("%s is %s in %s", u.Name, s, strings.Join(families, " and "))
+	in := strings.Join(families, " and ")
+	text := fmt.Sprintf("%s is %s in %s", u.Name, s, in)
 	if reasons != nil {
 		text += ": " + strings.Join(reasons, ", ")
 	}
-	return Problem{Code: "uplink-" + string(s), Severity: Warning, Object: u.Name,
-		Since: since, Text: text, Remedy: uplinkRemedy(u, s)}, true
+	return trouble{Problem{Code: "uplink-" + string(s), Severity: Warning, Object: u.Name,
+		Since: since, Text: text, Remedy: uplinkRemedy(u, s)}, in}, true
 }
 
 // silentAfter is how long an uplink may be unknown until that is a problem.
@@ -199,6 +218,19 @@ func lacks(u Uplink, s State, reason string) bool {
 	return slices.ContainsFunc(failover.Families[:], func(f failover.Family) bool {
 		return u.Family(f).State == s && strings.Contains(u.Family(f).Reason, reason)
 	})
+}
+
+// familyDeadProblem is for a family in which no uplink answers, while the other family
+// works: whoever has only this one is offline.
+func familyDeadProblem(p Policy, f failover.Family, uplinks []Uplink) Problem {
+	one := Policy{Name: p.Name, IPv4: p.IPv4}
+	if f == failover.IPv6 {
+		one = Policy{Name: p.Name, IPv6: p.IPv6}
+	}
+	dead := deadProblem(one, uplinks)
+	dead.Code, dead.Severity = "family-dead", Warning
+	dead.Text += fmt.Sprintf(" in %s, so whoever has only %s is offline", f, f)
+	return dead
 }
 
 func deadProblem(p Policy, uplinks []Uplink) Problem {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"swerve/control"
@@ -53,4 +54,39 @@ func TestTargetsLedElsewhereAreProbed(t *testing.T) {
 	}
 	g.hush(false)
 	p.await("fiber is back", allUp)
+}
+
+// Fiber's answers begin to come in by the other uplink, while nothing comes by fiber
+// itself: they do not prove it. Where they come so from the beginning they do, as the
+// line is like that.
+func TestAnswersElsewhere(t *testing.T) {
+	g := newGateway(t)
+	away := func(verb string) {
+		_, err := g.isp.Run("sh", "-ec", `ip route `+verb+` 203.0.113.2/32 via 198.51.100.2 dev wan1
+			ip -6 route `+verb+` 2001:db8:1::2/128 via 2001:db8:2::2 dev wan1`)
+		g.must(err)
+	}
+	p := g.run()
+	p.await("the answers are counted", func(s *control.Status) bool {
+		return s.Now.Sub(s.Uplinks[0].IPv4.Since.Time) > 3*checkProbesEvery
+	})
+	away("add")
+	p.await("fiber is down", func(s *control.Status) bool {
+		return lostFiber(s) && has(s, "answers-elsewhere", "ipv4 and ipv6")
+	})
+	away("del")
+	p.await("fiber is back", func(s *control.Status) bool { return allUp(s) && !has(s, "answers-elsewhere", "") })
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	away("add")
+	p = g.start()
+	p.await("fiber is up, and its answers are named", func(s *control.Status) bool { return allUp(s) && has(s, "answers-elsewhere", "ipv4 and ipv6") })
+	s, err := p.client.Status(t.Context())
+	g.must(err)
+	for _, p := range s.Problems {
+		if p.Code == "answers-elsewhere" && p.Severity != control.Info {
+			t.Errorf("%+v", p)
+		}
+	}
 }

@@ -25,8 +25,9 @@ type enforcer struct {
 	examined bool
 	watched  failover.Instant
 
-	// stale: the kernel may differ from what the intent and the links require.
-	stale bool
+	// stale: the kernel may differ from what the intent and the links require. relinked:
+	// it may differ from the goal before as well, since the links have changed.
+	stale, relinked bool
 	// rested is when a goal that moves no new flows may be applied again.
 	rested failover.Instant
 	// refused: the last apply did not succeed.
@@ -64,7 +65,7 @@ type outcome struct {
 
 // linksChanged records that the links have changed.
 func (e *enforcer) linksChanged() {
-	e.stale = true
+	e.stale, e.relinked = true, true
 	e.missing = missing{} // what is missing may have been removed with the link
 	e.kernel.remembered().Forget()
 }
@@ -120,7 +121,7 @@ func (e *enforcer) nextWake() failover.Instant {
 
 // apply brings the kernel to the goal. Refused changes are retried later.
 func (e *enforcer) apply(g goal) outcome {
-	e.stale = false
+	e.stale, e.relinked = false, false
 	began := e.now()
 	defer func() {
 		now := e.now()
@@ -215,19 +216,26 @@ func (e *enforcer) sweep(l lane.Layout) {
 }
 
 // compare compares the kernel with the goal, and reports whether the goal has to be
-// applied again, because something is missing or was refused before. An error means
-// that the kernel could not be read.
+// applied again, because something is missing or was refused before. A goal that has
+// not been applied yet waits on, unless something is missing from the one before. An
+// error means that the kernel could not be read.
 func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error) {
 	e.kernel.tuned = nil
 	e.kernel.tune(g.interfaces())
+	lost, known := e.lost()
 	ops, filter, unread := e.kernel.drift(g)
 	moved, unseen := e.kernel.readForeign(g.layout, g.lostUplinks())
+	differs, lines := len(ops)+len(filter) > 0, missingLines(ops, filter)
+	if e.stale {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return !slices.Contains(lost, line) })
+		differs = differs && (len(lost) > 0 || !known)
+	}
 	if !e.refused {
 		// After a refusal, what is missing may be what the kernel refused.
-		e.missing = missing{lines: missingLines(ops, filter), since: now}
+		e.missing = missing{lines: lines, since: now}
 	}
 	err = errors.Join(unread, unseen)
-	unwell := err != nil || len(ops)+len(filter) > 0 || e.refused || e.kernel.settings.err != nil
+	unwell := err != nil || differs || e.refused || e.kernel.settings.err != nil
 	e.repairs.compared(now, unwell)
 	if moved {
 		e.repairs.followed(now)
@@ -235,6 +243,16 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	end := e.now()
 	e.repairs.spent(end, end-now)
 	return unwell || moved, err
+}
+
+// lost returns what is missing from the goal that was applied last, where another one
+// waits; known is false if it cannot be told who removed it.
+func (e *enforcer) lost() (lines []string, known bool) {
+	if !e.stale || e.relinked || !e.kernel.standing { // with the links the kernel itself removes routes
+		return nil, false
+	}
+	ops, filter, err := e.kernel.lacks()
+	return missingLines(ops, filter), err == nil
 }
 
 // missingLines lists the packet filter's part first: it is short, and the most

@@ -375,3 +375,20 @@ func TestDefaultThatStood(t *testing.T) {
 	})
 	g.wantWay("usb1", unmarked4)
 }
+
+// A plan beside a running daemon takes for an uplink what that one does, and no other
+// interface with a default route; without a daemon it shows what would be if a target
+// answered through each.
+func TestPlanBesideADaemon(t *testing.T) {
+	g := newGateway(t)
+	g.must(os.WriteFile(g.config(), fmt.Appendf(nil, "uplinks: auto\nprobe: {targets: [203.0.113.1, 198.51.100.1]}\ncontrol: {socket: %s, group: \"\"}\nstate: %s/state\n",
+		g.socket(), g.folder), 0o600))
+	g.spare("lan0")
+	g.sh("ip addr add 192.168.10.1/24 dev lan0; ip route add default via 192.168.10.50 dev lan0 metric 500")
+	if got := g.do("plan", nil); !strings.Contains(got, "lan0") {
+		t.Errorf("without a daemon:\n%s", got)
+	}
+	p := g.start()
+	p.await("both uplinks are up", func(s *control.Status) bool { return len(s.Uplinks) >= 2 && allUp(s) })
+	p.await("nothing is left to do", func(*control.Status) bool { return g.do("plan", nil) == "" })
+}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -106,6 +107,20 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		}
 	}
 	return out
+}
+
+// exceptBridged returns an uplink that translates nothing from or to the networks on its
+// own link.
+func (g goal) exceptBridged(u firewall.Uplink) firewall.Uplink {
+	u.SNATExcept, u.Plain = slices.Clone(u.SNATExcept), slices.Clone(u.Plain)
+	for _, a := range g.links.last[u.Name].addresses[failover.IPv4] {
+		u.SNATExcept = append(u.SNATExcept, a.Masked()) // as sources and as destinations
+	}
+	for _, a := range g.links.last[u.Name].addresses[failover.IPv6] {
+		// As sources they are native in any case.
+		u.Plain = append(u.Plain, firewall.Ends{From: netip.PrefixFrom(netip.IPv6Unspecified(), 0), To: a.Masked()})
+	}
+	return u
 }
 
 func snat6(s config.SNAT) firewall.SNAT6 {
@@ -220,7 +235,7 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	}
 	return move{
 		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
-		vain: g.links.last[uplink].name == "" && !g.wasOffered(uplink),
+		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink),
 	}
 }
 

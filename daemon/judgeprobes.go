@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"swerve/control"
 	"swerve/failover"
@@ -36,6 +37,9 @@ func probeProblems(view failover.View, full func() bool, kept func(uplink string
 					out = append(out, unsentProblem(u.Name, f, v, full))
 				}
 				continue
+			}
+			if v.Policed > 0 {
+				out = append(out, policedProblem(u.Name, f, v))
 			}
 			for _, t := range v.Targets {
 				switch {
@@ -81,6 +85,23 @@ func unsentProblem(uplink string, f failover.Family, v failover.FamilyView, full
 		Text: fmt.Sprintf("no %s probe of %s can be sent%s, so its state is unknown: %s; %s",
 			f, uplink, name, causeOf(v.UnsentErrno, full), v.UnsentCause),
 		Remedy: remedyOf(v.UnsentErrno, full),
+	}
+}
+
+// policedProblem returns the problem of a line that limits echo requests.
+func policedProblem(uplink string, f failover.Family, v failover.FamilyView) control.Problem {
+	var targets []string
+	for _, t := range v.Targets {
+		if !t.SetAside {
+			targets = append(targets, t.Target)
+		}
+	}
+	return control.Problem{
+		Code: "icmp-policed", Severity: control.Info, Object: uplink,
+		Text: fmt.Sprintf("%s lets only about %.2g %s echo requests a second pass to %s, so its probes are %v apart and its death is noticed later",
+			uplink, v.Policed, f, strings.Join(targets, ", "), v.Gap.Round(10*time.Millisecond)),
+		Remedy: "have the modem, the provider or the packet filter that limits ICMP let more pass, name targets behind another limit, " +
+			"or lengthen probe.interval so that the regular probes alone stay under it",
 	}
 }
 

@@ -17,10 +17,16 @@ func heldProblems(view failover.View, clock control.Clock) []control.Problem {
 		if !u.Enabled || !u.Damped {
 			continue
 		}
+		var families []string
+		for _, f := range failover.Families {
+			if u.Family[f].State == failover.Recovering {
+				families = append(families, f.String())
+			}
+		}
 		out = append(out, control.Problem{
 			Code: "uplink-held", Severity: control.Info, Object: u.Name, Since: earliest(u, failover.Recovering, clock),
-			Text: fmt.Sprintf("%s was down too often lately, so it is held back although it answers (health.damping): "+
-				"its place is that of a recovering uplink until then", u.Name),
+			Text: fmt.Sprintf("%s was down too often lately, so it is held back in %s although it answers (health.damping): "+
+				"its place is that of a recovering uplink until then", u.Name, strings.Join(families, " and ")),
 			Remedy: "see swerve events for what takes it down, and mend that; it is used at once where no other uplink answers, " +
 				"and by itself when the time is over. For shorter holds set health.damping (half_life, suppress)",
 		})

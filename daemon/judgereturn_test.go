@@ -67,7 +67,7 @@ func TestHeldUplinkIsTold(t *testing.T) {
 		r.flapUntilHeld("eth0", "fiber")
 		r.until("fiber is recovering", 5*time.Second, r.isIn("fiber", control.Recovering))
 		p := r.problem("uplink-held")
-		if p == nil || p.Severity != control.Info || p.Object != "fiber" || !strings.Contains(p.Text, "health.damping") {
+		if p == nil || p.Severity != control.Info || p.Object != "fiber" || !strings.Contains(p.Text, "held back in ipv4 and ipv6 although") || !strings.Contains(p.Text, "health.damping") {
 			t.Fatalf("it is held: %+v", r.status().Problems)
 		}
 		if reason := r.uplink("fiber").IPv4.Reason; !strings.Contains(reason, "held for its repeated downs, back in ") {

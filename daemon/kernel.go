@@ -31,8 +31,10 @@ type kernel struct {
 	mediumOf func(index int) Medium
 	// foreignRules are the rules of others that are used after our first one.
 	foreignRules []routing.ForeignRule
-	// otherRules are all rules of others.
+	// otherRules are all rules of others; proxied reports that some of them lead packets
+	// to a transparent proxy.
 	otherRules []routing.OtherRule
+	proxied    bool
 	// pins are host routes of others, read while an uplink is lost, and at the
 	// start; morePins reports that there are more than were read. pinsFor are the
 	// lost uplinks at the last reading.
@@ -82,13 +84,14 @@ type settings struct {
 // facts are what the goal depends on beside the links. Reading them means reading
 // much of /proc, so that is not done at each switch either.
 type facts struct {
-	ipv6   bool
-	strict map[string]bool // by interface, filled on demand
+	ipv6 bool
+	// by interface, filled on demand
+	strict, bridged map[string]bool
 }
 
 func (k *kernel) facts() *facts {
 	if k.found == nil {
-		k.found = &facts{ipv6: k.hasIPv6(), strict: map[string]bool{}}
+		k.found = &facts{ipv6: k.hasIPv6(), strict: map[string]bool{}, bridged: map[string]bool{}}
 	}
 	return k.found
 }
@@ -221,7 +224,22 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out := g.firewall(k.strict)
 	out.Kept = g.keptMarks(k.otherRules)
+	for i, u := range out.Uplinks {
+		if k.bridged(u.Interface) {
+			out.Uplinks[i] = g.exceptBridged(u)
+		}
+	}
 	return out
+}
+
+// bridged reports whether the packet filter sees what a device forwards as a bridge.
+// These frames are not ours to masquerade: their sender is a host on the uplink's link.
+func (k *kernel) bridged(link string) bool {
+	known := k.facts().bridged
+	if _, ok := known[link]; !ok {
+		known[link] = k.sysctls.Bridged(link)
+	}
+	return known[link]
 }
 
 // aim computes the packet filter's goal. Flows of lost pairs stay where they are if
@@ -252,7 +270,7 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 	}
 	k.found = nil
 	k.tuned = interfaces
-	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces)
+	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces, k.proxied)
 }
 
 // prepare installs the routes and leaves the rules as they are. Refusals are
@@ -277,7 +295,9 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	if len(names) == 0 {
 		return nil
 	}
-	adoption, err := k.packets.AdoptFlows(k.filterGoal(*g), lanes...)
+	filter := k.filterGoal(*g)
+	filter.Candidates = g.candidateAddresses()
+	adoption, err := k.packets.AdoptFlows(filter, lanes...)
 	native, plain := natives{}, plains{}
 	for i, name := range names {
 		native[name], plain[name] = bounded(adoption.Native[lanes[i]]), bounded(adoption.Plain[lanes[i]])
@@ -327,6 +347,16 @@ func (k *kernel) filter(table firewall.Table) error {
 	return nil
 }
 
+// lacks returns the differences between the kernel and the goal that was applied last.
+func (k *kernel) lacks() (ops []routing.Op, filter []string, err error) {
+	held, unread := k.remembered().Look()
+	if unread == nil {
+		ops = routing.Plan(routing.Desired(k.goal), held)
+	}
+	filter, err = k.packets.Drift(k.table)
+	return ops, filter, errors.Join(unread, err)
+}
+
 // drift returns the differences between the kernel and the goal, without changing
 // the kernel.
 func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
@@ -358,6 +388,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	if err != nil {
 		return false, fmt.Errorf("daemon: read all rules of others: %w", err)
 	}
+	proxied, err := k.routes.Proxied(others)
+	if err != nil {
+		return false, fmt.Errorf("daemon: look for a transparent proxy: %w", err)
+	}
 	var pins []routing.Route
 	var more bool
 	if len(lost[0])+len(lost[1]) > 0 {
@@ -366,7 +400,10 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 		}
 	}
 	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
-		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others)
+		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others) || k.proxied != proxied
+	if k.proxied != proxied {
+		k.proxied, k.tuned = proxied, nil
+	}
 	k.foreignRules, k.otherRules = rules, others
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
 	k.readMedia(foreign)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/control"
 )
 
@@ -23,8 +26,9 @@ import (
 //
 // Any local user may take such a name. So there are several, and a holder that is a
 // stranger is ignored: a holder counts if its user is root or our own, as reported
-// by the kernel (SO_PEERCRED). A daemon takes the first free name, and then gives
-// way to a holder that counts of any other name.
+// by the kernel (SO_PEERCRED), or if it may change routes, as the unit's daemon may,
+// which is not root. A daemon takes the first free name, and then gives way to a holder
+// that counts of any other name.
 
 // lockNames is the number of names; lockName is the first.
 const (
@@ -139,6 +143,16 @@ func (l *lock) squatters() []string {
 	return found
 }
 
+// running reports whether a daemon holds this network namespace.
+func running() bool {
+	for n := range lockNames {
+		if h, there := askHolder(n); there && h.counts() {
+			return true
+		}
+	}
+	return false
+}
+
 // squattersAgain is the interval at which names held by strangers are checked
 // again.
 const squattersAgain = time.Minute
@@ -177,7 +191,25 @@ type holder struct {
 const nobody = ^uint32(0)
 
 // counts reports whether the holder may keep a daemon from running.
-func (h holder) counts() bool { return h.peer.UID == 0 || h.peer.UID == uint32(os.Geteuid()) }
+func (h holder) counts() bool {
+	return h.peer.UID == 0 || h.peer.UID == uint32(os.Geteuid()) || mayChangeRoutes(h.peer.PID)
+}
+
+// mayChangeRoutes reports whether a process has CAP_NET_ADMIN in our user namespace. In
+// one of its own every user has it, over nothing.
+func mayChangeRoutes(pid int32) bool {
+	about := fmt.Sprintf("/proc/%d/", pid)
+	status, err := os.ReadFile(about + "status")
+	ours, unread := os.ReadFile("/proc/self/uid_map")
+	theirs, gone := os.ReadFile(about + "uid_map")
+	if pid <= 0 || errors.Join(err, unread, gone) != nil || !bytes.Equal(ours, theirs) {
+		return false
+	}
+	_, effective, _ := strings.Cut(string(status), "\nCapEff:\t")
+	effective, _, _ = strings.Cut(effective, "\n")
+	caps, err := strconv.ParseUint(effective, 16, 64)
+	return err == nil && caps&(1<<unix.CAP_NET_ADMIN) != 0
+}
 
 // askHolder asks the process that holds a name to identify itself; it reports false
 // if no process holds it. A process that does not accept a connection is a

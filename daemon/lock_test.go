@@ -84,6 +84,36 @@ func TestStrangersHoldNothing(t *testing.T) {
 	}
 }
 
+// The daemon that a unit starts is not root, and is none of root's strangers: it may change
+// routes. A user with all rights in a user namespace of its own may not.
+func TestWhoeverMayChangeRoutesCounts(t *testing.T) {
+	user := &syscall.Credential{Uid: 65534, Gid: 65534}
+	own := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 65534, Size: 1}}
+	for name, c := range map[string]struct {
+		rights *syscall.SysProcAttr
+		counts bool
+	}{
+		"net_admin":              {&syscall.SysProcAttr{Credential: user, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}}, true},
+		"net_raw alone":          {&syscall.SysProcAttr{Credential: user, AmbientCaps: []uintptr{unix.CAP_NET_RAW}}, false},
+		"no right":               {&syscall.SysProcAttr{Credential: user}, false},
+		"a namespace of its own": {&syscall.SysProcAttr{Credential: &syscall.Credential{}, Cloneflags: unix.CLONE_NEWUSER, UidMappings: own, GidMappings: own}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := netns.New(t)
+			other := squatAs(t, ns, "hold-as-is", c.rights)
+			in(t, ns, func() {
+				l, err := hold("/run/a.sock", "")
+				if held := new(HeldError); c.counts != errors.As(err, &held) {
+					t.Errorf("beside pid %d: %v", other.Process.Pid, err)
+				}
+				if err == nil {
+					l.release()
+				}
+			})
+		})
+	}
+}
+
 // A stranger that holds every name prevents a daemon from starting, and the daemon
 // reports that. A process that accepts no connection is a stranger as well.
 func TestStrangersHoldEverything(t *testing.T) {
@@ -165,7 +195,14 @@ type squatter struct {
 // squat starts a squatter in a namespace, and waits until it holds its names.
 func squat(t *testing.T, ns *netns.NS, how string) squatter {
 	t.Helper()
-	s := squatter{Cmd: ns.Command(os.Args[0])}
+	return squatAs(t, ns, how, nil)
+}
+
+// squatAs is squat with certain rights of the process.
+func squatAs(t *testing.T, ns *netns.NS, how string, rights *syscall.SysProcAttr) squatter {
+	t.Helper()
+	s := squatter{Cmd: ns.Command("/proc/self/exe")} // whose folders are open to its builder alone
+	s.SysProcAttr = rights
 	s.Env = append(os.Environ(), insideEnv+"="+how)
 	out, err := s.StdoutPipe()
 	if err == nil {
@@ -183,10 +220,12 @@ func squat(t *testing.T, ns *netns.NS, how string) squatter {
 }
 
 // holdAsStranger is the squatter's process: it holds the first name, all of them,
-// or the first without ever accepting a connection.
+// or the first without ever accepting a connection, as another user or as it is.
 func holdAsStranger(how string) error {
-	if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
-		return err
+	if how != "hold-as-is" {
+		if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
+			return err
+		}
 	}
 	names, backlog := 1, 16
 	if how == "hold-deaf" {

@@ -261,10 +261,9 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	l.reporter.decided(l.ofUplinks(out.Records), decided)
 	l.changed = l.changed || len(out.Records) > 0 || out.Intent != nil
 	if out.Intent != nil {
-		first := l.intent == nil
+		before := l.intent
 		l.intent, l.enforcer.stale = out.Intent, true
-		switches := slices.ContainsFunc(out.Records, func(r failover.Record) bool { return r.Switch != nil })
-		if !first && (switches || l.enforcer.ripe()) {
+		if before != nil && (out.Intent.Moves(before) || l.enforcer.ripe()) {
 			l.enforce()
 		}
 	}

@@ -70,6 +70,7 @@ type Routes interface {
 	Foreign(lane.Layout) ([]routing.Route, error)
 	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
 	OtherRules() ([]routing.OtherRule, error)
+	Proxied([]routing.OtherRule) (bool, error)
 	Pins() (pins []routing.Route, more bool, err error)
 }
 
@@ -87,8 +88,9 @@ type Packets interface {
 
 // Sysctls are the kernel's settings, or a test's.
 type Sysctls interface {
-	Set([]routing.Interface) ([]routing.Setting, error)
+	Set(uplinks []routing.Interface, proxied bool) ([]routing.Setting, error)
 	Strict(link string) bool
+	Bridged(link string) bool
 }
 
 // Flows changes existing flows, or is a test's.
@@ -129,6 +131,6 @@ func (l *loop) mount(m Machine) {
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
-		anew: m.Anew,
+		anew: m.Anew, rested: -applyCredit,
 	}
 }

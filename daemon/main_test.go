@@ -46,7 +46,7 @@ func inside(what, path string) int {
 		var found []Finding
 		found, err = Doctor(context.Background(), o)
 		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(found))
-	case "hold", "hold-all", "hold-deaf":
+	case "hold", "hold-as-is", "hold-all", "hold-deaf":
 		err = holdAsStranger(what)
 	case "teardown":
 		err = Teardown(o)

@@ -1,14 +1,19 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 )
 
-// A reload tells the file that it took, also one that was not there at the start, and
-// none once it is gone; a refused one leaves what is in force.
+// A reload tells the file that it took, also one that was not there at the start; a
+// refused one leaves what is in force, and so does one whose file has gone.
 func TestReloadTellsItsFile(t *testing.T) {
 	inBubble(t, "uplinks: auto\n", func(t *testing.T, r *rig) {
 		r.start()
@@ -23,9 +28,13 @@ func TestReloadTellsItsFile(t *testing.T) {
 		if got := r.status().Daemon.Config; got != r.path {
 			t.Errorf("the file in force is told as %q", got)
 		}
+		was := r.status().Daemon
 		r.path = ""
-		if err := r.reload("uplinks: auto\n"); err != nil || r.status().Daemon.Config != "" {
-			t.Errorf("without a file again: %v, %q", err, r.status().Daemon.Config)
+		if err := r.reload("uplinks: auto\n"); !errors.Is(err, control.ErrRefused) || !strings.Contains(fmt.Sprint(err.(*control.Error).Problems), "is gone") {
+			t.Errorf("the file is gone: %v", err)
+		}
+		if now := r.status().Daemon; now.Config != was.Config || now.Generation != was.Generation {
+			t.Errorf("in force after the file has gone: %+v, before %+v", now, was)
 		}
 	})
 }
@@ -44,6 +53,17 @@ func TestMissingUplinkMovesNothing(t *testing.T) {
 		r.after(5 * time.Second)
 		if moved := ofType(r.take(), control.EventSessions); len(moved) > 0 {
 			t.Errorf("told: %+v", moved)
+		}
+		r.change("eth2", func(l *line) {
+			l.link.Family[failover.IPv4].Gateway, l.link.Family[failover.IPv6].Gateway = netip.Addr{}, netip.Addr{}
+		})
+		if err := r.reload(twoUplinks[1:] + "  - {name: cable, interface: eth2}\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.until("cable is down", 5*time.Second, r.isIn("cable", control.Down))
+		r.after(5 * time.Second)
+		if moved := ofType(r.take(), control.EventSessions); len(moved) > 0 {
+			t.Errorf("told of one without a gateway: %+v", moved)
 		}
 		r.stop()
 		gone := r.net.lines["eth0"]

@@ -103,6 +103,19 @@ func (g goal) unadopted(all bool) (names []string, lanes []lane.Lane) {
 	return names, lanes
 }
 
+// candidateAddresses returns the addresses of interfaces that are probed and not used
+// yet.
+func (g goal) candidateAddresses() (out []netip.Addr) {
+	for _, c := range g.candidates {
+		for _, f := range g.links.links[c.Name].Family {
+			for _, a := range f.Addresses {
+				out = append(out, a.Addr())
+			}
+		}
+	}
+	return out
+}
+
 // nativeOf returns the networks found native on an uplink, for the status; never
 // nil.
 func (s setup) nativeOf(uplink string) []netip.Prefix {

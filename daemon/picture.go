@@ -29,6 +29,8 @@ type remembered struct {
 	elsewhere [2][]netip.Prefix
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
+	// offered: it had an address and a gateway in some family.
+	offered bool
 }
 
 // sources returns the source addresses that flows by the uplink may have.
@@ -60,6 +62,7 @@ func (p picture) set(uplink string, link failover.Link) {
 		last.name = link.Interface
 	}
 	for _, f := range failover.Families {
+		last.offered = last.offered || link.Routable(f)
 		if a := link.Family[f].Addresses; len(a) > 0 {
 			last.addresses[f], last.elsewhere[f] = a, nil
 		} else if a := link.Family[f].Elsewhere; len(a) > 0 && len(last.addresses[f]) == 0 {

@@ -109,7 +109,7 @@ func previewOf(o Options, cfg *config.Config, path string, routes Routes, filter
 		Network: links, Routes: routes, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
 		IsModem: IsModem, Medium: MediumOf,
 	})
-	if cfg.AutoUplinks {
+	if cfg.AutoUplinks && !running() { // what a running daemon has found is in the state
 		l.assumeAnswers(links.Defaults())
 	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
@@ -143,7 +143,7 @@ func (l *loop) changes() (Changes, error) {
 	var c Changes
 	var err error
 	if l.setup.cfg.Kernel.ManageSysctls {
-		if c.Sysctls, err = kernel.sysctls.Set(g.interfaces()); err != nil {
+		if c.Sysctls, err = kernel.sysctls.Set(g.interfaces(), kernel.proxied); err != nil {
 			return Changes{}, err
 		}
 	}

@@ -32,6 +32,7 @@ const (
 type ProbeCount struct {
 	Left      [2]uint64
 	Elsewhere uint64
+	Answers   AnswerCount
 }
 
 // ProbeCounts is one reading of the packet filter's counts, by lane.
@@ -63,6 +64,8 @@ type probeCheck struct {
 	// elsewhere.
 	astray map[string][2]missed
 	kept   map[string]uint64
+	// answers judges where the answers come in.
+	answers answerCheck
 }
 
 // probeMark is the reading at which a comparison starts.
@@ -77,12 +80,16 @@ type missed struct{ n, of uint64 }
 func newProbeCheck() probeCheck {
 	return probeCheck{
 		sent: map[string][2][]failover.Instant{}, from: map[string]probeMark{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
+		answers: newAnswerCheck(),
 	}
 }
 
 // believed returns the event that is passed to the engine for an event of an uplink's
 // probe at that time.
 func (c *probeCheck) believed(uplink string, f failover.Family, at failover.Instant, event failover.Event) failover.Event {
+	if _, answered := event.(failover.ProbeAnswered); answered && !c.answers.counts(uplink, f) {
+		return failover.Tick{}
+	}
 	sent, ok := event.(failover.ProbeSent)
 	if !ok || uplink == "" {
 		return event
@@ -176,6 +183,7 @@ func (c *probeCheck) retain(uplink func(string) bool) {
 			delete(c.sent, name)
 		}
 	}
+	c.answers.retain(uplink)
 }
 
 // problems returns the problems of probes that do not leave by their uplink.
@@ -219,13 +227,19 @@ func (l *loop) checkProbes() {
 	counts := l.reporter.counters.probeCounts()
 	if n := l.enforcer.kernel.tables; n != c.tables {
 		c.tables, c.anew = n, l.clock.now()
+		clear(c.answers.from)
 	}
 	for _, u := range l.setup.uplinks {
 		count, known := counts.Lanes[l.setup.lanes.Uplinks[u.Name]]
-		c.compare(u.Name, probeMark{count, counts.Begun, counts.Ended}, known && l.setup.mark(u.Name) != 0)
+		known = known && l.setup.mark(u.Name) != 0
+		c.compare(u.Name, probeMark{count, counts.Begun, counts.Ended}, known)
+		if counts.Begun >= c.anew {
+			c.answers.compare(u.Name, count.Answers, known)
+		}
 	}
 	c.retain(func(name string) bool { _, ok := l.setup.lanes.Uplinks[name]; return ok })
-	found := c.problems(func(name string) string { return l.picture.links[name].Interface })
+	interfaceOf := func(name string) string { return l.picture.links[name].Interface }
+	found := append(c.problems(interfaceOf), c.answers.problems(interfaceOf)...)
 	found = append(found, probeProblems(l.view(), conntrackFull, func(name string) uint64 { return c.kept[name] })...)
 	l.reporter.problems.replace("probes", found)
 }
@@ -255,7 +269,16 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	c.anew = counters.Anew.Packets
 	for n, left := range counters.Probes {
 		six := counters.Probes6[n].Packets
-		c.probes.Lanes[n] = ProbeCount{[2]uint64{left.Packets - min(six, left.Packets), six}, counters.Elsewhere[n].Packets}
+		answers := counters.Answers[n]
+		c.probes.Lanes[n] = ProbeCount{
+			Left:      [2]uint64{left.Packets - min(six, left.Packets), six},
+			Elsewhere: counters.Elsewhere[n].Packets,
+			Answers: AnswerCount{
+				Came:     [2]uint64{answers.Came[failover.IPv4].Packets, answers.Came[failover.IPv6].Packets},
+				Away:     [2]uint64{answers.Away[failover.IPv4].Packets, answers.Away[failover.IPv6].Packets},
+				Returned: counters.Returned[n].Packets,
+			},
+		}
 	}
 	flows := map[lane.Lane]uint64{}
 	for n, count := range counters.Flows {

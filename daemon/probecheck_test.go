@@ -31,7 +31,7 @@ func (c *checked) send(n int) (believed int) {
 func (c *checked) reading(elsewhere uint64) probeMark {
 	begun := c.now + time.Millisecond
 	c.now += 2 * time.Millisecond
-	return probeMark{ProbeCount{[2]uint64{0, c.left}, elsewhere}, begun, c.now}
+	return probeMark{ProbeCount{Left: [2]uint64{0, c.left}, Elsewhere: elsewhere}, begun, c.now}
 }
 
 func (c *checked) severities(t *testing.T) (out []control.Severity) {
@@ -132,9 +132,11 @@ func TestProbeProblems(t *testing.T) {
 		{Target: "2001:db8::2", SetAside: true},
 		{Target: "2001:db8::3", Unsent: 2},
 	}}
+	policed := failover.FamilyView{State: failover.Up, Policed: 4.17, Gap: 343 * time.Millisecond, Targets: []failover.TargetView{{Target: "1.1.1.1"}}}
 	view := failover.View{Uplinks: []failover.UplinkView{
 		{Name: "fiber", Enabled: true, Family: [2]failover.FamilyView{blind, one}},
 		{Name: "lte", Enabled: true, Family: [2]failover.FamilyView{blind, blind}},
+		{Name: "cable", Enabled: true, Family: [2]failover.FamilyView{policed, policed}},
 		{Name: "off", Family: [2]failover.FamilyView{blind, blind}},
 	}}
 	for _, full := range []bool{false, true} {
@@ -147,7 +149,7 @@ func TestProbeProblems(t *testing.T) {
 			t.Log(p.Text, "|", p.Remedy)
 		}
 		want := []string{
-			"warning probes-unsent fiber", "warning probes-unsent lte",
+			"info icmp-policed cable", "warning probes-unsent fiber", "warning probes-unsent lte",
 			"info target-set-aside 2001:db8::2", "warning target-unreachable 2001:db8::1",
 		}
 		if len(got) != len(want) {

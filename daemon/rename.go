@@ -153,6 +153,13 @@ func (c *probeCheck) rename(former map[string]string) {
 			delete(c.sent, name)
 		}
 	}
+	c.answers.rename(former)
+}
+
+// rename continues to judge under new names: where answers come in is by lane, which
+// is the interface's.
+func (c *answerCheck) rename(former map[string]string) {
+	c.from, c.came, c.source = rekeyed(c.from, former), rekeyed(c.came, former), rekeyed(c.source, former)
 }
 
 // rename continues to count under new names.

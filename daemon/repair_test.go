@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -247,6 +248,46 @@ func TestShortComparisonsDoNotWait(t *testing.T) {
 	}
 	if share := float64(n) * took.Seconds() / (10 * time.Minute).Seconds(); share > 1.05/compareRest || share < 0.9/compareRest {
 		t.Errorf("comparisons take %.3f of the time", share)
+	}
+}
+
+// A goal that waits is no repair when something has the kernel compared meanwhile; what
+// others remove in that time is one, and is restored at once.
+func TestGoalThatWaitsIsNoRepair(t *testing.T) {
+	const three = twoUplinks + "  - {name: spare, interface: eth2}\n"
+	for _, removed := range []bool{false, true} {
+		t.Run(fmt.Sprint("removed ", removed), func(t *testing.T) {
+			inBubble(t, three, func(t *testing.T, r *rig) {
+				r.start()
+				r.after(time.Minute)
+				r.take()
+				r.loop.enforcer.rested = r.loop.clock.now() + 10*time.Second // as after slow ones
+				r.blackHole("eth1", true, both...)
+				r.until("a goal waits", 5*time.Second, func() bool { return r.loop.enforcer.stale })
+				r.after(time.Second)
+				if removed {
+					r.Routes.Lose(func(r routing.Rule) bool { return r.OIF == "eth0" && r.Family == failover.IPv4 }, noRoute)
+				} else {
+					fake.Poke(r.net.repair)
+				}
+				r.after(2 * repairAfter)
+				if stale := r.loop.enforcer.stale; stale == removed {
+					t.Errorf("after a comparison the goal waits: %v", stale)
+				}
+				r.after(10 * time.Second)
+				if r.loop.enforcer.stale {
+					t.Error("the goal waits for ever")
+				}
+				var lines []string
+				for _, e := range ofType(r.take(), control.EventRepair) {
+					d := e.Detail.(control.RepairDetail)
+					lines = append(lines, fmt.Sprint(*d.Count, " ", d.Reason))
+				}
+				if !removed && len(lines) > 0 || removed && (len(lines) != 1 || !strings.HasPrefix(lines[0], "2 the kernel lacked: ip -4 rule add") || strings.Contains(lines[0], "eth1")) {
+					t.Errorf("repaired: %q", lines)
+				}
+			})
+		})
 	}
 }
 

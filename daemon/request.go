@@ -86,6 +86,11 @@ func (l *loop) followHangups(ctx context.Context) error {
 func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) error {
 	l.reporter.notify.reloading()
 	defer func() { l.reporter.notify.ready(summary(l.view())) }()
+	if path == "" && l.reporter.path != "" && len(found) == 0 {
+		// At a start that means `uplinks: auto`; beside uplinks in use it is a slip.
+		found = []config.Problem{{File: l.reporter.path, Line: 1, Path: "file", Wrong: "the file that is in force is gone",
+			Right: "put it back; a restart would run without a file, with uplinks: auto"}}
+	}
 	if len(found) > 0 {
 		err := refusal(found)
 		l.reporter.refused(fmt.Errorf("the configuration file has %s, the first: %s", say.Several(len(found), "problem", "problems"), found[0]))

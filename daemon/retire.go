@@ -39,7 +39,7 @@ func (s setup) retiring(next setup, links picture, r renames) []retired {
 	}
 	var out []retired
 	for _, u := range s.uplinks {
-		if !u.Enabled || next.continues(u, links, r.uplinks) {
+		if !u.Enabled || next.continues(u, links, r.uplinks) || !links.last[u.Name].offered && !s.wasOffered(u.Name) {
 			continue
 		}
 		gone := retired{lane: s.lanes.Uplinks[u.Name], uplink: u.Name, index: links.links[u.Name].Index}

@@ -57,7 +57,7 @@ uplinks:
 // newRig returns a machine with eth0 to eth2, without a daemon yet.
 func newRig(t testing.TB, file string) *rig {
 	r := &rig{
-		t: t, net: newFakeNet(), hangup: make(chan os.Signal, 1),
+		t: t, net: newFakeNet(), path: "swerve.yaml", hangup: make(chan os.Signal, 1),
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
 	r.Kernel = fake.NewKernel(func() { fake.Poke(r.net.repair) })
@@ -118,7 +118,7 @@ func (r *rig) prepare() {
 		r.t.Fatalf("the test's configuration: %v", found)
 	}
 	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, "swerve.yaml")
+	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, r.path)
 	l.load = func() (*config.Config, string, []config.Problem) {
 		cfg, found := r.load()
 		return cfg, r.path, found

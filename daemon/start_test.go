@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 	"swerve/routing"
 	"swerve/testenv/fake"
 )
@@ -167,6 +168,32 @@ func TestStartThatIsKilled(t *testing.T) {
 				t.Fatalf("killed after %d of %d steps, started again: it lacks %v", done, whole, routing.Plan(want, got))
 			}
 			r.stop()
+		}
+	})
+}
+
+// At a start whose first goal took long the preferred uplink takes over as soon as it
+// answers, although finding the first place is no switch.
+func TestPreferredUplinkAfterASlowStart(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		const slow = 200 * time.Millisecond
+		r.Routes.Slow = slow
+		r.change("eth0", func(l *line) { l.rtt = 900 * time.Millisecond })
+		r.start()
+		r.until("lte carries", 10*time.Second, func() bool { return slices.Equal(r.Routes.Ladder(failover.IPv4, 5364), []int{2, 1}) })
+		for r.uplink("fiber").IPv4.State != control.Up {
+			r.after(time.Millisecond)
+		}
+		took := r.until("fiber carries", 10*time.Second, func() bool { return slices.Equal(r.Routes.Ladder(failover.IPv4, 5364), []int{1, 2}) })
+		if took > slow {
+			t.Errorf("in the kernel %v after it was decided", took)
+		}
+		r.after(time.Second)
+		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
+			t.Errorf("repaired, where nobody changed anything: %+v", repairs[0].Detail)
+		}
+		if s := r.status(); s.SwitchesTotal != 0 {
+			t.Errorf("a start is no switch: %+v", s.LastSwitch)
 		}
 	})
 }

@@ -21,7 +21,7 @@ type move struct {
 	pair   firewall.Pair
 	// uplink and policy are the names for the event.
 	uplink, policy string
-	// vain: the uplink never had an interface or sessions that could move.
+	// vain: the uplink never had an address with a gateway, so no sessions that could move.
 	vain bool
 	// parts are the families in which it was lost.
 	parts []part

@@ -48,6 +48,12 @@ func (b *bucket) refill(now Instant) {
 	b.milli = min(b.full, b.milli+int64(n))
 }
 
+// holds reports whether so many probes could be paid.
+func (b *bucket) holds(now Instant, probes int64) bool {
+	b.refill(now)
+	return b.milli >= probes*1000
+}
+
 // spend pays for one probe, and reports whether there was enough.
 func (b *bucket) spend(now Instant) bool {
 	b.refill(now)

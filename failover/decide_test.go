@@ -58,3 +58,36 @@ func TestStandings(t *testing.T) {
 		}
 	}
 }
+
+func TestIntentMoves(t *testing.T) {
+	intent := func(rungs ...Rung) *Intent {
+		return &Intent{Policies: []PolicyIntent{{Policy: "default", Family: [2]Ladder{{}, {Rungs: rungs}}}}}
+	}
+	rung := func(names ...string) (r Rung) {
+		for _, n := range names {
+			r.Shares = append(r.Shares, Share{Uplink: n, Weight: 1})
+		}
+		return r
+	}
+	heavier := rung("a", "b")
+	heavier.Shares[0].Weight = 2
+	for _, c := range []struct {
+		what          string
+		before, after *Intent
+		want          bool
+	}{
+		{"another order behind the first", intent(rung("a"), rung("b"), rung("c")), intent(rung("a"), rung("c"), rung("b")), false},
+		{"one fewer behind the first", intent(rung("a"), rung("b")), intent(rung("a")), false},
+		{"another first", intent(rung("a"), rung("b")), intent(rung("b"), rung("a")), true},
+		{"one joins", intent(rung("a"), rung("b")), intent(rung("a", "b")), true},
+		{"one leaves", intent(rung("a", "b")), intent(rung("a"), rung("b")), true},
+		{"other shares", intent(rung("a", "b")), intent(heavier), true},
+		{"the first of all", intent(), intent(rung("a")), true},
+		{"none", intent(rung("a")), intent(), true},
+		{"a new policy", &Intent{}, intent(rung("a")), false},
+	} {
+		if got := c.after.Moves(c.before); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}

@@ -82,7 +82,11 @@ type Traffic struct {
 	// negative where no packet is unanswered.
 	Unanswered Instant
 	// Received is when established flows last received; negative while unknown.
+	// From two remote hosts at least: a single one may be the provider's.
 	Received Instant
+	// Heard is when they last received anything new, from a single remote host at
+	// least, while no other one was asked in vain; negative while unknown.
+	Heard Instant
 }
 
 // NeighborFailed reports that the kernel could not resolve the gateway.

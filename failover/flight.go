@@ -13,6 +13,10 @@ const (
 	// fast probes detect the end of a silence. Many of them may be answered at
 	// once when it ends, so their round trip times mean little.
 	fast
+	// trial probes are those of a trial for policing that count, warming the ones
+	// before them.
+	trial
+	warming
 )
 
 // unreported is how long the report that a probe was sent is waited for.
@@ -109,7 +113,7 @@ func (fs *flights) request(t *turn, p *path, target int, kind probeKind) {
 	fs.last++
 	f := fs.slot(fs.last)
 	*f = flight{id: fs.last, path: p, epoch: p.air.epoch, target: uint8(target), kind: kind, asked: t.now, sent: never}
-	if p.burst.open && !p.targets[target].aside {
+	if p.burst.open && !p.targets[target].aside && kind < trial {
 		p.burst.include(f)
 	}
 	p.air.open = append(p.air.open, f.id)
@@ -146,6 +150,7 @@ func (e *Engine) probeNotSent(t *turn, ev ProbeNotSent) {
 	}
 	p, kind := f.path, f.kind
 	p.burst.withdraw(f)
+	p.policing.conclude(f, false)
 	p.unsent.refused(t.now, &p.targets[f.target], ev)
 	e.flights.remove(f)
 	p.touched = true
@@ -168,6 +173,7 @@ func (e *Engine) probeAnswered(t *turn, ev ProbeAnswered) {
 	}
 	p := f.path
 	p.burst.conclude(f)
+	p.policing.conclude(f, true)
 	tg := p.answer(t, f, ev.RTT)
 	e.flights.remove(f)
 	t.probed = true
@@ -194,6 +200,11 @@ func (e *Engine) expire(t *turn, p *path) {
 			}
 			kept = append(kept, id)
 			continue
+		}
+		if !f.late && t.now >= f.lateAt && f.kind >= trial {
+			// That it is lost is to be expected.
+			p.policing.conclude(f, false)
+			f.late = true
 		}
 		if !f.late && t.now >= f.lateAt {
 			p.burst.conclude(f)

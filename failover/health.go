@@ -50,6 +50,7 @@ func (p *path) judge(t *turn) consequences {
 		all.answers = all.answers || c.answers
 	}
 	p.cause = ""
+	p.policing.review(t, p)
 	if p.state != Suspect && p.burst.open && p.answeredSince(p.burst.mark) {
 		p.burst.close(t.now)
 	}
@@ -195,6 +196,9 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 		return verdict{back, p.answersNow()}, true
 	}
 	if p.state == Shunned {
+		if t.now >= p.up.rereadAt+listenAgain {
+			p.up.reread(t) // what flows receive postpones the down
+		}
 		if t.now >= p.downAt() {
 			if p.unsent.blind {
 				return verdict{Down, p.reason}, true
@@ -206,6 +210,9 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 	p.startBurst(t)
 	if p.unsent.blind {
 		return p.nextWitnessed(t)
+	}
+	if p.policing.paced() && p.burst.concluded > 0 && p.unsent.unanswered >= p.suspectAt && p.heard < p.suspectAt {
+		return verdict{Shunned, "traffic leaves and nothing returns for " + span(t.now-p.silentSince())}, true
 	}
 	if !p.burst.failed() {
 		return verdict{}, false
@@ -243,11 +250,16 @@ func (p *path) downAt() Instant {
 		wait += p.delay // the first unanswered probe may be answered as late as the last one
 	}
 	since := p.silentSince()
-	at := max(since, min(p.received, since+mostReceiving)) + wait
+	at := max(since, min(p.heard, since+mostReceiving)) + wait
+	at = max(at, p.drained)
 	if p.delay >= leastQueueing {
 		// What a filling queue keeps or drops is no down at the moment of the shunning,
 		// which comes first and can be taken back.
 		at = max(at, p.since+wait)
+	}
+	if p.policing.paced() {
+		// The shunning came late, since probes are rare. Some more have to be lost.
+		at = max(at, p.since+max(p.patience.now, 2*p.policing.gap))
 	}
 	return at
 }
@@ -262,6 +274,9 @@ func (p *path) upAt() Instant {
 func (p *path) transition(t *turn, v verdict) consequences {
 	from, class := p.state, p.class()
 	p.cause = ""
+	if (from == Shunned || from == Down) && v.to.Answering() && p.silent != never && !p.gap.healed {
+		p.policing.silenceEnded(t.now, t.now-p.silent)
+	}
 	if v.to != Suspect && v.to != Shunned && v.to != Down {
 		p.silent = never
 		p.evidence = never

@@ -64,6 +64,25 @@ type Ladder struct {
 // Rung is one step of a ladder: an uplink, or several that share the load.
 type Rung struct{ Shares []Share }
 
+// Moves reports whether new flows of some policy go by other uplinks than they did by
+// the intent before, or by other shares.
+func (in *Intent) Moves(before *Intent) bool {
+	return slices.ContainsFunc(in.Policies, func(p PolicyIntent) bool {
+		i := slices.IndexFunc(before.Policies, func(b PolicyIntent) bool { return b.Policy == p.Policy })
+		return i >= 0 && slices.ContainsFunc(Families[:], func(f Family) bool {
+			return !slices.Equal(p.Family[f].first().Shares, before.Policies[i].Family[f].first().Shares)
+		})
+	})
+}
+
+// first is the best rung, without any uplink where there is none.
+func (l Ladder) first() Rung {
+	if len(l.Rungs) == 0 {
+		return Rung{}
+	}
+	return l.Rungs[0]
+}
+
 // clone copies an intent, so that the copy may belong to the caller.
 func (in *Intent) clone() *Intent {
 	c := &Intent{Generation: in.Generation}

@@ -41,6 +41,8 @@ type path struct {
 	// silent is when the first unanswered probe, or packet, of the present silence
 	// was sent.
 	silent Instant
+	// drained is when what waited to be read during a pause has been: a down waits.
+	drained Instant
 	// mark is the step after which answers count for the next judgement,
 	// doubted the same for the whole of a suspicion and what follows it.
 	mark, doubted uint64
@@ -50,11 +52,13 @@ type path struct {
 	// suspectAt is when the suspicion, or its latest renewal, began.
 	suspectAt Instant
 	answered  Instant // the last time
-	// received is when established flows last received.
-	received Instant
+	// received is when established flows last received from two hosts at least, heard
+	// when from any.
+	received, heard Instant
 	// delay is the round trip time of the last answer, however late it was.
 	delay    time.Duration
 	unsent   unsent
+	policing policing
 	burst    burst
 	recovery recovery
 	patience patience
@@ -72,8 +76,8 @@ type path struct {
 
 func newPath(u *uplink, f Family) path {
 	p := path{
-		up: u, family: f, state: Unknown, evidence: never, silent: never, suspectAt: never, answered: never,
-		lateSent: never, cameAt: never, received: never, withdrawn: never, recovery: noRecovery, unsent: noneUnsent, touched: true, due: forever,
+		up: u, family: f, state: Unknown, evidence: never, silent: never, drained: never, suspectAt: never, answered: never,
+		lateSent: never, cameAt: never, received: never, heard: never, withdrawn: never, recovery: noRecovery, unsent: noneUnsent, policing: noPolicing, touched: true, due: forever,
 	}
 	p.schedule.fastUntil, p.schedule.movedAt = never, never
 	p.burst.ended = never
@@ -119,6 +123,7 @@ func (p *path) suspect(sent Instant, cause string) {
 // suspicion.
 func (p *path) traffic(t *turn, ev Traffic) {
 	p.received = max(p.received, min(ev.Received, t.now))
+	p.heard = max(p.heard, p.received, min(ev.Heard, t.now))
 	p.touched = true
 	silence := t.now - ev.Unanswered
 	if ev.Unanswered < 0 || silence <= p.targets.slowest(p.up.cfg.Probe.LostAfter) || !p.schedule.probing ||

@@ -27,14 +27,15 @@ func (e *Engine) compensatePause(t *turn, late time.Duration) {
 // starts afresh, and targets on standby are probed at once.
 func (p *path) postpone(t *turn, by time.Duration) {
 	p.touched = true
-	for _, at := range []*Instant{&p.silent, &p.evidence, &p.suspectAt, &p.received, &p.recovery.good, &p.schedule.fastUntil, &p.withdrawn} {
+	for _, at := range []*Instant{&p.silent, &p.evidence, &p.suspectAt, &p.received, &p.heard, &p.recovery.good, &p.schedule.fastUntil, &p.withdrawn} {
 		if *at != never {
 			*at += by
 		}
 	}
 	p.gap.since += by
+	p.policing.postpone(t, p, by)
 	if p.state == Shunned {
-		p.silent = max(p.silent, t.now+drainTime-p.patience.now)
+		p.drained = t.now + drainTime
 	}
 	if by < longPause {
 		return

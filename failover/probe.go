@@ -44,6 +44,10 @@ func (p *path) startBurst(t *turn) {
 		open: true, number: p.burst.number + 1, rounds: rounds, next: t.now,
 		want: rounds * active, mark: t.step, ended: p.burst.ended,
 	}
+	if p.policing.paced() {
+		p.burst.want = max(pacedBurst, p.quorum()+1)
+		p.burst.rounds = p.burst.want
+	}
 	p.touched = true
 }
 
@@ -112,6 +116,11 @@ func (p *path) send(t *turn, fs *flights) {
 	if !s.probing {
 		return
 	}
+	p.policing.send(t, p, fs)
+	if p.policing.paced() {
+		p.policing.sendPaced(t, p, fs)
+		return
+	}
 	if b := &p.burst; b.open && b.rounds > 0 && t.now >= b.next {
 		b.rounds--
 		b.next = t.now + p.up.spacing()
@@ -175,6 +184,9 @@ func (p *path) plan(now, deadline Instant) {
 		if p.withdrawn != never && !p.looked {
 			due = min(due, max(p.withdrawn+lookAfter, now+1))
 		}
+		due = min(due, p.policing.plan(now, p))
+	}
+	if p.schedule.probing && !p.policing.paced() {
 		for i := range p.targets {
 			t := &p.targets[i]
 			due = min(due, t.next)

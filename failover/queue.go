@@ -13,8 +13,12 @@ const (
 	// queue few paths have such a delay.
 	leastQueueing = 200 * time.Millisecond
 	// mostReceiving bounds how long traffic received by established flows can
-	// postpone a shunning, or a down, without an answer from any target.
+	// postpone a shunning, or a down, without an answer from any target. A shunning
+	// needs traffic from two hosts; to spare sessions that are alive, one is enough.
 	mostReceiving = 6 * time.Second
+	// listenAgain is how often, while a path is shunned, the caller is asked to go on
+	// listening to its flows.
+	listenAgain = time.Second
 )
 
 // deadline returns the age at which a probe is late. If the last answer came so

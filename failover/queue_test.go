@@ -136,6 +136,45 @@ func TestReceivingOutlastsPauses(t *testing.T) {
 	}
 }
 
+// A single host's packets postpone the down for six seconds, and no longer where this
+// machine pauses all the time.
+func TestHeardIsBoundedBesidePauses(t *testing.T) {
+	onset := 20 * time.Second
+	for _, pause := range []time.Duration{0, 10 * time.Millisecond, 30 * time.Millisecond} {
+		var shunned, down time.Duration
+		w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), 1, simulator.Options{Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+			for _, r := range out.Records {
+				switch h := r.Health; {
+				case h == nil || h.Uplink != "fiber" || h.Family != IPv4:
+				case h.To == Shunned && shunned == 0:
+					shunned = at - onset
+				case h.To == Down && down == 0:
+					down = at - onset
+				}
+			}
+		}})}
+		w.do("all report=0s")
+		w.until(onset)
+		w.do("fiber loss=1")
+		paused := time.Duration(0)
+		for down == 0 && w.Now() < onset+time.Minute {
+			w.step(Traffic{Uplink: "fiber", Family: IPv4, Unanswered: -1, Received: -1, Heard: w.Now()})
+			w.after(50 * time.Millisecond)
+			if pause > 0 {
+				w.do(fmt.Sprintf("pause %v", pause))
+				paused += pause
+			}
+		}
+		if down == 0 || down < 6*time.Second || down > 7*time.Second+paused {
+			t.Errorf("pauses of %v: down after %v, %v of it paused, want about 6.5 s", pause, down, paused)
+		}
+		if shunned == 0 || pause == 0 && shunned > 500*time.Millisecond {
+			t.Errorf("pauses of %v: shunned after %v", pause, shunned)
+		}
+		t.Logf("pauses of %v: shunned after %v, down after %v, paused for %v", pause, shunned, down, paused)
+	}
+}
+
 // A new stream overshoots for a round trip when the queue is full. Each frame that leaves
 // makes room for the stream's next one, so that nearly all else is lost for as long as the
 // queue is. That is no down.

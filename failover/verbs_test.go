@@ -125,6 +125,8 @@ func (p *player) do(words []string) error {
 		p.step(parseAdopt(args))
 	case "received":
 		p.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), Unanswered: -1, Received: p.Now()})
+	case "heard":
+		p.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), Unanswered: -1, Received: -1, Heard: p.Now()})
 	case "leaves":
 		d, err := time.ParseDuration(args[2])
 		p.step(Traffic{Uplink: args[0], Family: familyOf(args[1]), Unanswered: p.Now() - d, Received: p.Now() - d})

@@ -62,7 +62,11 @@ type FamilyView struct {
 	Unsent                   int
 	UnsentErrno, UnsentCause string
 	// Blind: no probe could be sent for so long that nothing is known of the path.
-	Blind   bool
+	Blind bool
+	// Policed is how many echo requests a second the way seems to let pass where it
+	// limits them, 0 where it is not known to; the probes are then Gap apart.
+	Policed float64
+	Gap     time.Duration
 	Targets []TargetView
 }
 
@@ -141,6 +145,8 @@ func viewPath(p *path, now Instant) FamilyView {
 	v.Hold = p.damping.hold(now, p.up.cfg.Health.Damping)
 	v.Hold.Owes = p.recovery.owes && (p.proven || p.recovery.began == never) // else it never worked, and is starting
 	switch {
+	case p.state == Suspect && p.base == Degraded: // it lasts for moments, and the trouble goes on
+		v.State, v.Reason, v.Since = Degraded, p.baseReason, p.baseSince
 	case p.state == Up:
 		v.Reason = ""
 	case p.state == Recovering && p.recovery.good != never && p.upAt() > now:
@@ -151,6 +157,9 @@ func viewPath(p *path, now Instant) FamilyView {
 		v.Reason += ", back in " + span(p.upAt()-now)
 	}
 	if p.schedule.probing {
+		if p.policing.confirmed {
+			v.Policed, v.Gap = p.policing.rate, p.policing.gap
+		}
 		v.Unsent, v.Blind = p.targets.unsent(), p.unsent.blind
 		v.UnsentErrno, v.UnsentCause = p.unsent.reason(p.targets)
 	}

@@ -202,3 +202,15 @@ func binomialTail(k, n int, p float64) float64 {
 	}
 	return sum
 }
+
+// A suspicion of a degraded path does not hide that it is degraded, nor since when.
+func TestDegradedIsSeenUnderSuspicion(t *testing.T) {
+	p := &path{up: &uplink{}, state: Suspect, reason: "0 of 3 targets answer", since: 9, base: Degraded, baseReason: "loss 31 %", baseSince: 5}
+	if v := viewPath(p, 10); v.State != Degraded || v.Reason != "loss 31 %" || v.Since != 5 {
+		t.Errorf("%+v", v)
+	}
+	p.base = Up
+	if v := viewPath(p, 10); v.State != Suspect || v.Since != 9 {
+		t.Errorf("%+v", v)
+	}
+}

@@ -29,7 +29,8 @@ type Adoption struct {
 // is from a network that is reached otherwise, such as the LAN: that has no uplink. A
 // flow without NAT that was answered keeps the uplink by which the kernel sends it
 // now, and shows that its network is native there or, where it goes to a network with a
-// route of its own by that uplink, that it goes to that without NAT. For a flow of this
+// route of its own by that uplink, that it goes to that without NAT; one with a
+// candidate's address shows nothing. For a flow of this
 // machine's own the network is the address alone. One that was forwarded and not
 // answered, and that the uplink would masquerade, is deleted: it could never be
 // answered. No other flow is deleted. Flows that show no uplink get their lanes when
@@ -108,7 +109,9 @@ type adopter struct {
 	// ambiguous addresses are on several uplinks; they do not show by which one a
 	// flow goes.
 	ambiguous map[netip.Addr]bool
-	byLane    map[lane.Lane]Uplink
+	// candidates are as in Goal.
+	candidates map[netip.Addr]bool
+	byLane     map[lane.Lane]Uplink
 
 	ways ways
 	// fresh are the uplinks that are adopted; nil for all.
@@ -122,7 +125,10 @@ type adopter struct {
 func newAdopter(g Goal) *adopter {
 	a := &adopter{
 		layout: g.Layout, uplinks: map[netip.Addr]lane.Lane{}, ambiguous: map[netip.Addr]bool{},
-		byLane: map[lane.Lane]Uplink{}, native: map[lane.Lane][]netip.Prefix{}, plain: map[lane.Lane][]Ends{},
+		candidates: map[netip.Addr]bool{}, byLane: map[lane.Lane]Uplink{}, native: map[lane.Lane][]netip.Prefix{}, plain: map[lane.Lane][]Ends{},
+	}
+	for _, addr := range g.Candidates {
+		a.candidates[addr] = true
 	}
 	for _, u := range g.sorted().Uplinks {
 		a.byLane[u.Lane] = u
@@ -201,7 +207,7 @@ const (
 // their routes.
 func (a *adopter) adoptOrFind(f flow) (flowChange, uint32) {
 	change, mark := a.adopt(f)
-	if change != keepFlow || f.translated() || a.own(f.src) || a.own(f.dst) {
+	if change != keepFlow || f.translated() || a.own(f.src) || a.own(f.dst) || a.candidates[f.src] || a.candidates[f.dst] {
 		return change, mark
 	}
 	if !f.answered() {

@@ -64,6 +64,8 @@ func (b builder) came(u Uplink) chain {
 			c.rules = append(c.rules, newRule(a.in(own), foreignDestination, count(strayCounter), drop))
 		}
 	}
+	c.rules = append(c.rules, newRule(ctReply, ctStateEstablished, ctMark(b.Layout.CTPolicyMask()).isNot(0), ctMark(b.Layout.CTUplinkMask()).vmap(returnedMap)).
+		because("an answer to another uplink's flow"))
 	lanes := b.Layout.CTPair(u.Lane, lane.Nobody)
 	c.rules = append(c.rules,
 		newRule(ctStateNew, arrivesLapsed, tcp, midFlow, drop).because("until its client has sent"),

@@ -23,6 +23,9 @@ type Goal struct {
 	// Kept are marks by which rules of other programs select, with bits of ours: they
 	// stay on packets of flows that have no lane.
 	Kept []Mark
+	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
+	// have been bound to its interface, so it shows nothing of the uplinks.
+	Candidates []netip.Addr
 }
 
 // Mark is a packet's mark under a mask.

@@ -109,6 +109,14 @@ func leavesVmap(name string) piece {
 	return field{"oifname", []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}.vmap(name)
 }
 
+// arrivesBy matches packets that come in by a device.
+func arrivesBy(device string) piece {
+	return piece{text: fmt.Sprintf("iifname %q", device), exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ifname(device)},
+	}}
+}
+
 // leavesBy matches packets that leave by a device.
 func leavesBy(device string) piece {
 	return piece{text: fmt.Sprintf("oifname %q", device), exprs: []expr.Any{
@@ -186,6 +194,9 @@ var (
 	// Echo requests, by their type (RFC 792, RFC 4443), the header's first byte.
 	echoRequest4 = ofType("icmp type echo-request", unix.IPPROTO_ICMP, 8)
 	echoRequest6 = ofType("icmpv6 type echo-request", unix.IPPROTO_ICMPV6, 128)
+	// Echo replies.
+	echoReply4 = ofType("icmp type echo-reply", unix.IPPROTO_ICMP, 0)
+	echoReply6 = ofType("icmpv6 type echo-reply", unix.IPPROTO_ICMPV6, 129)
 	// Packets whose source is not an address of this machine.
 	foreignSource = piece{text: "fib saddr type != local", exprs: []expr.Any{
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagSADDR: true},

@@ -74,6 +74,16 @@ type Counters struct {
 	// them; Elsewhere those that would
 	// have left by another device, and were dropped.
 	Probes, Probes6, Elsewhere map[lane.Lane]Count
+	// Answers counts, by uplink, the answers to its probes by family; Returned the
+	// answers to its other flows that came in by another uplink.
+	Answers  map[lane.Lane]Answers
+	Returned map[lane.Lane]Count
+}
+
+// Answers counts answers to an uplink's probes by family: those that came in by the
+// uplink, and those that came by another device.
+type Answers struct {
+	Came, Away [2]Count
 }
 
 // Counters reads the counters. Without a table all are zero.
@@ -85,6 +95,7 @@ func (k *Kernel) Counters() (Counters, error) {
 	out := Counters{
 		Sent: map[lane.Lane]Count{}, Flows: map[lane.Lane]Count{},
 		Probes: map[lane.Lane]Count{}, Probes6: map[lane.Lane]Count{}, Elsewhere: map[lane.Lane]Count{},
+		Answers: map[lane.Lane]Answers{}, Returned: map[lane.Lane]Count{},
 	}
 	for _, o := range held.objects {
 		if o.kind == unix.NFT_OBJECT_COUNTER {
@@ -121,5 +132,18 @@ func (c *Counters) set(name string, value Count) {
 		c.Probes6[lane.Lane(n)] = value
 	case "elsewhere":
 		c.Elsewhere[lane.Lane(n)] = value
+	case "returned":
+		c.Returned[lane.Lane(n)] = value
+	case "answers", "answers6", "away", "away6":
+		a := c.Answers[lane.Lane(n)]
+		side, f := &a.Came, failover.IPv4
+		if strings.HasPrefix(kind, "away") {
+			side = &a.Away
+		}
+		if strings.HasSuffix(kind, "6") {
+			f = failover.IPv6
+		}
+		side[f] = value
+		c.Answers[lane.Lane(n)] = a
 	}
 }

@@ -43,6 +43,7 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, b.classification()...)
 	t.chains = append(t.chains, b.arriving()...)
 	t.chains = append(t.chains, b.probing()...)
+	t.chains = append(t.chains, answering(b)...)
 	t.chains = append(t.chains, b.leaving()...)
 	t.chains = append(t.chains, b.srcnat()...)
 	t.chains = append(t.chains, b.lost()...)
@@ -85,7 +86,9 @@ type builder struct{ Goal }
 func (b builder) counters() []string {
 	names := []string{resetsCounter, guardCounter, strayCounter, anewCounter}
 	for _, u := range b.Uplinks {
-		names = append(names, of("up", u.Lane), of("flows", u.Lane), of("probes", u.Lane), of("probes6", u.Lane), of("elsewhere", u.Lane))
+		for _, kind := range [...]string{"up", "flows", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
+			names = append(names, of(kind, u.Lane))
+		}
 	}
 	return names
 }
@@ -97,6 +100,8 @@ func (b builder) maps() []verdictMap {
 		b.devices(endings, "ends", every),
 		b.asking(), b.asked(),
 	}
+	answers, returned := answered(b)
+	out = append(out, answers, returned)
 	out[againAt+1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
 	for _, u := range b.Uplinks {
 		if m := b.barred(u); len(m.elements) > 0 {

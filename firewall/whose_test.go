@@ -229,6 +229,35 @@ table inet other2 { chain i { type filter hook input priority 0; ct state new ac
 	}
 }
 
+// A flow bound to an interface that may become an uplink, as its probes are, leaves by
+// that, and does not show that its source is native on the uplink to which an unbound one
+// would go.
+func TestFlowOfACandidateShowsNothing(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			p := plans[f]
+			loadText(t, l.gw, trackEarly+`
+table inet other2 { chain i { type filter hook input priority 0; ct state new accept;
+}
+}`)
+			for dev, via := range map[string]string{"wan0": p.nextA, "wan1": p.nextB} {
+				run(t, l.gw, "ip", p.flag, "route", "add", "default", "via", via, "dev", dev, "metric", map[string]string{"wan0": "1", "wan1": "2000"}[dev])
+			}
+			run(t, l.gw, "ip", p.flag, "rule", "del", "from", p.b, "lookup", "5302")
+			l.goal.Uplinks = l.goal.Uplinks[:1]
+			l.goal.Candidates = []netip.Addr{netip.MustParseAddr(p.b)}
+			run(t, l.gw, "ping", p.flag, "-c", "1", "-W", "5", "-I", "wan1", p.host)
+			if !strings.Contains(l.flows(), "src="+p.b) {
+				t.Fatalf("no flow is tracked: %s", l.flows())
+			}
+			if a := l.adopt(1); len(a.Native)+len(a.Plain)+a.Flows > 0 {
+				t.Errorf("adopted %+v", a)
+			}
+		})
+	}
+}
+
 // A port forward from one uplink to a host in the network of the other one's modem, and
 // its answers, whichever uplink is preferred.
 func TestForwardFromUplinkToUplink(t *testing.T) {

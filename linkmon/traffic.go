@@ -116,7 +116,7 @@ func (t *traffic) sample(l uplinkLink, at failover.Instant, now packets) bool {
 	if unanswered, silent := p.sample(at, now); silent {
 		for _, family := range failover.Families {
 			t.out.put(Observation{At: at, Event: failover.Traffic{
-				Uplink: l.uplink, Family: family, Unanswered: unanswered, Received: -1,
+				Uplink: l.uplink, Family: family, Unanswered: unanswered, Received: -1, Heard: -1,
 			}})
 		}
 	}

@@ -29,6 +29,9 @@ const (
 	// busy link.
 	listenBurst = 128
 	listenPause = 5 * time.Millisecond
+	// vainAfter is how long packets must leave for a host, with nothing from it, to
+	// show that its way is dead. A single other host then says nothing of the line.
+	vainAfter = 200 * time.Millisecond
 	// mostRemotes bounds the number of remembered hosts.
 	mostRemotes = 1024
 	// leastRemotes is the number of hosts that must be heard: a single one may be
@@ -37,10 +40,10 @@ const (
 )
 
 // witness listens to the packets on a suspected uplink, and reports a
-// [failover.Traffic] when established flows receive from two remote hosts. The
-// counters of an interface are not sufficient, since they count packets from any
-// sender. Normally there is no socket; on suspicion one is opened on the uplink's
-// device, with a small buffer, for listenFor.
+// [failover.Traffic] when established flows receive from two remote hosts, or anything
+// new from the only one that they send to. The counters of an interface are not
+// sufficient, since they count packets from any sender. Normally there is no socket; on
+// suspicion one is opened on the uplink's device, with a small buffer, for listenFor.
 type witness struct {
 	clock func() failover.Instant
 	out   *outbox
@@ -103,7 +106,7 @@ func (w *witness) run(uplink string, link failover.Link) {
 		return
 	}
 	defer unix.Close(fd)
-	heard := newHearing(link)
+	heard := newHearing(link, w.clock())
 	buffer := make([]byte, 96)
 	for n := 0; ; n++ {
 		if n%listenBurst == 0 {
@@ -126,9 +129,15 @@ func (w *witness) run(uplink string, link failover.Link) {
 			continue
 		}
 		at = w.clock()
-		if f, found := heard.packet(at, ll.Pkttype == unix.PACKET_OUTGOING, buffer[:min(length, len(buffer))]); found {
-			w.out.put(Observation{At: at, Event: failover.Traffic{Uplink: uplink, Family: f, Unanswered: -1, Received: at}})
+		f, remotes := heard.packet(at, ll.Pkttype == unix.PACKET_OUTGOING, buffer[:min(length, len(buffer))])
+		if remotes == 0 {
+			continue
 		}
+		ev := failover.Traffic{Uplink: uplink, Family: f, Unanswered: -1, Received: -1, Heard: at}
+		if remotes >= leastRemotes {
+			ev.Received = at
+		}
+		w.out.put(Observation{At: at, Event: ev})
 	}
 }
 
@@ -155,50 +164,81 @@ func openPackets(index int) (int, error) {
 
 // hearing is what was heard on one uplink.
 type hearing struct {
-	link failover.Link
+	link  failover.Link
+	begun failover.Instant
 	// asked has the remote hosts to which packets were sent, came the instants of
 	// the last packets of a flow from them.
-	asked [2]map[netip.Addr]bool
+	asked [2]map[netip.Addr]asking
 	came  [2]map[netip.Addr]failover.Instant
-	// found is when packets from two of them were last found.
-	found [2]failover.Instant
+	// streams has how far TCP from the remote hosts has come, by their address and
+	// both ports.
+	streams map[stream]progress
+	// found is when packets from two of them were last found, new when anything new
+	// from one.
+	found, new [2]failover.Instant
 }
 
-func newHearing(link failover.Link) *hearing {
-	h := &hearing{link: link}
+// asking is what is unanswered of what left for a remote host: since one last came
+// from it, the first and the last packet.
+type asking struct {
+	open        bool
+	first, last failover.Instant
+}
+
+// vain reports whether packets have left for long without an answer.
+func (a asking) vain() bool { return a.last-a.first >= vainAfter }
+
+// stream is a direction of TCP by its sender and ports.
+type stream struct {
+	from  netip.Addr
+	ports uint32
+}
+
+// progress is how far a stream has come: the end of its data, and of what it
+// acknowledges.
+type progress struct{ end, ack uint32 }
+
+func newHearing(link failover.Link, at failover.Instant) *hearing {
+	h := &hearing{link: link, begun: at, streams: map[stream]progress{}}
 	for f := range h.asked {
-		h.asked[f], h.came[f], h.found[f] = map[netip.Addr]bool{}, map[netip.Addr]failover.Instant{}, -heardFor
+		h.asked[f], h.came[f] = map[netip.Addr]asking{}, map[netip.Addr]failover.Instant{}
+		h.found[f], h.new[f] = -heardFor, -heardFor
 	}
 	return h
 }
 
 // packet processes a packet, and reports the family in which it shows that
-// established flows receive from at least two remote hosts; not more often than
-// once per listenRound.
-func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover.Family, found bool) {
+// established flows receive, and from how many remote hosts: leastRemotes, or one if
+// what it sends is new and no other is asked in vain, which takes heardFor to know; 0
+// for neither. It reports each not more often than once per listenRound.
+func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover.Family, remotes int) {
 	remote, ok := flowOf(b, leaves)
 	if !ok {
-		return 0, false
+		return 0, 0
 	}
 	f = failover.FamilyOf(remote)
 	for _, own := range h.link.Family[f].Addresses {
 		if own.Masked().Contains(remote) {
-			return f, false // a neighbour, such as the modem
+			return f, 0 // a neighbour, such as the modem
 		}
 	}
 	asked, came := h.asked[f], h.came[f]
+	a, known := asked[remote]
+	if !known && (!leaves || len(asked) >= mostRemotes) {
+		return f, 0 // no packet was sent to it
+	}
 	if leaves {
-		if len(asked) < mostRemotes {
-			asked[remote] = true
+		if !a.open {
+			a = asking{open: true, first: at}
 		}
-		return f, false
+		a.last = at
+		asked[remote] = a
+		return f, 0
 	}
-	if !asked[remote] {
-		return f, false // no packet was sent to it
-	}
-	came[remote] = at
+	asked[remote], came[remote] = asking{}, at
+	fresh := h.advances(remote, b)
 	if at-h.found[f] < listenRound {
-		return f, false
+		return f, 0
 	}
 	n := 0
 	for addr, last := range came {
@@ -208,16 +248,61 @@ func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover
 		}
 		n++
 	}
-	if n < leastRemotes {
-		return f, false
+	switch {
+	case n >= leastRemotes:
+		h.found[f] = at
+		return f, n
+	case fresh && at-h.new[f] >= listenRound && at-h.begun >= heardFor && !h.inVain(f):
+		h.new[f] = at
+		return f, 1
 	}
-	h.found[f] = at
-	return f, true
+	return f, 0
+}
+
+// inVain reports whether any host is asked in vain.
+func (h *hearing) inVain(f failover.Family) bool {
+	for _, a := range h.asked[f] {
+		if a.vain() {
+			return true
+		}
+	}
+	return false
+}
+
+// advances reports whether a packet from a remote host brings anything new. A sender
+// that is not heard repeats its data, and acknowledges nothing: a line that is dead in
+// the direction from here must not look alive by that.
+func (h *hearing) advances(remote netip.Addr, b []byte) bool {
+	protocol, length, rest := b[6], int(binary.BigEndian.Uint16(b[4:])), b[min(40, len(b)):]
+	if b[0]>>4 == 4 {
+		header := int(b[0]&0xf) * 4
+		protocol, length, rest = b[9], int(binary.BigEndian.Uint16(b[2:]))-header, b[header:]
+	}
+	if protocol != unix.IPPROTO_TCP || len(rest) < 14 {
+		return true
+	}
+	key := stream{remote, binary.BigEndian.Uint32(rest)}
+	data := max(length-int(rest[12]>>4)*4, 0)
+	now := progress{binary.BigEndian.Uint32(rest[4:]) + uint32(data), binary.BigEndian.Uint32(rest[8:])}
+	before, known := h.streams[key]
+	if !known && len(h.streams) >= mostRemotes {
+		return false
+	}
+	h.streams[key] = progress{later(now.end, before.end, known), later(now.ack, before.ack, known)}
+	return known && h.streams[key] != before
+}
+
+// later returns the later of two sequence numbers of TCP.
+func later(now, before uint32, known bool) uint32 {
+	if known && int32(now-before) <= 0 {
+		return before
+	}
+	return now
 }
 
 // flowOf returns the remote host of a packet that belongs to an established flow:
-// TCP after its first segment, or UDP. Answers of name servers are left out, since
-// the provider's own servers answer even if the line beyond them is dead.
+// TCP after its first segment, or UDP. What is exchanged with name servers is left out,
+// since the provider's own servers answer even if the line beyond them is dead.
 func flowOf(b []byte, leaves bool) (remote netip.Addr, ok bool) {
 	var source, destination netip.Addr
 	var protocol byte
@@ -245,12 +330,20 @@ func flowOf(b []byte, leaves bool) (remote netip.Addr, ok bool) {
 	if remote.IsMulticast() || remote.IsLinkLocalUnicast() || remote.IsUnspecified() {
 		return remote, false
 	}
-	const dns, ack, syn, rst = 53, 0x10, 0x02, 0x04
+	const ack, syn, rst = 0x10, 0x02, 0x04
 	switch {
 	case protocol == unix.IPPROTO_TCP && len(rest) >= 14:
-		return remote, leaves || rest[13]&ack != 0 && rest[13]&(syn|rst) == 0
+		if rest[13]&ack == 0 || rest[13]&(syn|rst) != 0 {
+			return remote, false
+		}
 	case protocol == unix.IPPROTO_UDP && len(rest) >= 8:
-		return remote, leaves || binary.BigEndian.Uint16(rest) != dns
+	default:
+		return remote, false
 	}
-	return remote, false
+	port := binary.BigEndian.Uint16(rest)
+	if leaves {
+		port = binary.BigEndian.Uint16(rest[2:])
+	}
+	const dns, overTLS = 53, 853 // RFC 1035, RFC 7858 and 9250
+	return remote, port != dns && port != overTLS
 }

@@ -186,17 +186,18 @@ func TestWitness(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		flows []flow
-		want  bool
+		// want: two hosts are heard; alone: a single one is.
+		want, alone bool
 	}{
-		{"two by UDP", []flow{{host: 0, answers: true}, {host: 1, answers: true}}, true},
-		{"two by TCP", []flow{{host: 0, tcp: true}, {host: 1, tcp: true}}, true},
-		{"one by each", []flow{{host: 0, tcp: true}, {host: 1, answers: true}}, true},
-		{"one remote alone", []flow{{host: 0, tcp: true}, {host: 0, answers: true}, {host: 0, answers: true, port: 7008}}, false},
-		{"one, and two that are silent", []flow{{host: 0, tcp: true}, {host: 1}, {host: 2}}, false},
-		{"outgoing alone", []flow{{host: 0}, {host: 1}, {host: 2}}, false},
-		{"one, and the router", []flow{{host: 0, tcp: true}, {host: nearHost, answers: true}}, false},
-		{"one, and name servers", []flow{{host: 0, tcp: true}, {host: 1, answers: true, port: 53}, {host: 2, answers: true, port: 53}}, false},
-		{"one, and a stranger", []flow{{host: 0, tcp: true}, {host: 1, stranger: true}}, false},
+		{"two by UDP", []flow{{host: 0, answers: true}, {host: 1, answers: true}}, true, false},
+		{"two by TCP", []flow{{host: 0, tcp: true}, {host: 1, tcp: true}}, true, false},
+		{"one by each", []flow{{host: 0, tcp: true}, {host: 1, answers: true}}, true, false},
+		{"one remote alone", []flow{{host: 0, tcp: true}, {host: 0, answers: true}, {host: 0, answers: true, port: 7008}}, false, true},
+		{"one, and two that are silent", []flow{{host: 0, tcp: true}, {host: 1}, {host: 2}}, false, false},
+		{"outgoing alone", []flow{{host: 0}, {host: 1}, {host: 2}}, false, false},
+		{"one, and the router", []flow{{host: 0, tcp: true}, {host: nearHost, answers: true}}, false, true},
+		{"one, and name servers", []flow{{host: 0, tcp: true}, {host: 1, answers: true, port: 53}, {host: 2, answers: true, port: 53}}, false, true},
+		{"one, and a stranger", []flow{{host: 0, tcp: true}, {host: 1, stranger: true}}, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -209,17 +210,18 @@ func TestWitness(t *testing.T) {
 			o := observe(t, ns, uplink("fiber", "w0"))
 			before := received(t, ns)
 			for round := 0; ; round++ {
-				heard := hear(t, ns, o.links["fiber"])
-				if !c.want && (heard[failover.IPv4] > 0 || heard[failover.IPv6] > 0) {
-					t.Fatalf("flows received %v times, by family", heard)
+				two, one := hear(t, ns, o.links["fiber"])
+				if !c.want && (two[failover.IPv4] > 0 || two[failover.IPv6] > 0) {
+					t.Fatalf("flows received %v times, by family", two)
 				}
-				if c.want && (heard[failover.IPv4] == 0 || heard[failover.IPv6] == 0) {
-					if round == 4 {
-						t.Fatalf("flows received %v times, by family", heard)
-					}
-					continue // on a busy machine packets are too far apart
+				as := func(f failover.Family) bool { return (two[f] > 0) == c.want && (c.want || (one[f] > 0) == c.alone) }
+				if as(failover.IPv4) && as(failover.IPv6) {
+					break
 				}
-				break
+				if round == 4 {
+					t.Fatalf("flows received %v times from two hosts, %v times from one, by family", two, one)
+				}
+				// On a busy machine packets are too far apart.
 			}
 			if c.want && received(t, ns) < before+10 {
 				t.Error("hardly anything passed")
@@ -229,8 +231,8 @@ func TestWitness(t *testing.T) {
 }
 
 // hear has the witness listen once to a suspected uplink, and returns how often it
-// reported that flows receive, by family.
-func hear(t *testing.T, ns *netns.NS, link failover.Link) (n [2]int) {
+// reported that flows receive from two hosts, and from one, by family.
+func hear(t *testing.T, ns *netns.NS, link failover.Link) (n, one [2]int) {
 	t.Helper()
 	out := newOutbox()
 	w := newWitness(Options{Clock: clockFrom(time.Now()), Log: slog.New(slog.DiscardHandler)}, out)
@@ -240,12 +242,16 @@ func hear(t *testing.T, ns *netns.NS, link failover.Link) (n [2]int) {
 	}
 	for _, seen := range out.take() {
 		event, ok := seen.Event.(failover.Traffic)
-		if !ok || event.Uplink != "fiber" || event.Received < 0 || event.Unanswered >= 0 {
+		if !ok || event.Uplink != "fiber" || event.Heard < 0 || event.Unanswered >= 0 {
 			t.Fatalf("reported %T %+v", seen.Event, seen.Event)
 		}
-		n[event.Family]++
+		if event.Received >= 0 {
+			n[event.Family]++
+		} else {
+			one[event.Family]++
+		}
 	}
-	return n
+	return n, one
 }
 
 // received is how many packets w0 received.

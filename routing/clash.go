@@ -1,8 +1,10 @@
 package routing
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -41,6 +43,26 @@ func (k *Netlink) OtherRules() ([]OtherRule, error) {
 		r, ok, err := decodeOtherRule(b)
 		return r, ok && r.Family == f, err
 	})
+}
+
+// Proxied reports whether a rule of another program selects IPv4 packets by their mark
+// and looks up a table that delivers them to this machine, whatever their destination:
+// that is how packets reach a transparent proxy. rules are those of [Netlink.OtherRules].
+func (k *Netlink) Proxied(rules []OtherRule) (bool, error) {
+	marked := slices.DeleteFunc(slices.Clone(rules), func(r OtherRule) bool {
+		return r.Family != failover.IPv4 || r.Mask == 0 || r.Table == 0 || r.Table == unix.RT_TABLE_LOCAL
+	})
+	if len(marked) == 0 {
+		return false, nil // and nothing has to be read
+	}
+	req := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Type: unix.RTN_LOCAL}}
+	routes, err := k.someRoutes(failover.IPv4, req, func(r Route) bool {
+		return r.Type == unix.RTN_LOCAL && slices.ContainsFunc(marked, func(m OtherRule) bool { return m.Table == r.Table })
+	})
+	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.ENOENT) {
+		return false, fmt.Errorf("routing: read the routes that deliver to this machine: %w", err)
+	}
+	return len(routes) > 0, nil
 }
 
 // rulesBy returns what decode makes of the rules that the kernel lists, by family and

@@ -224,7 +224,7 @@ func (k *Netlink) routes(f failover.Family, protocol uint8, keep func(Route) boo
 // someRoutes returns the routes that a request selects for which keep returns true.
 func (k *Netlink) someRoutes(f failover.Family, req *nl.RtMsg, keep func(Route) bool) (out []Route, err error) {
 	err = k.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() { out = nil }, func(b []byte) error {
-		if req.Protocol == 0 && len(b) > 1 && b[1] > 1 {
+		if req.Protocol == 0 && req.Type == 0 && len(b) > 1 && b[1] > 1 {
 			return nil // has a destination, so it is not a default route, nor half of one
 		}
 		r, ok, err := decodeRoute(b)

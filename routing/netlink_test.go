@@ -358,7 +358,7 @@ func TestCarrierLossWithoutADaemon(t *testing.T) {
 	l.must(l.gw.Do(func() error {
 		s, err := OpenSysctls(t.TempDir()+"/sysctls.json", true)
 		if err == nil {
-			_, err = s.Set([]Interface{{"wan0", l.index("wan0")}, {"wan1", l.index("wan1")}})
+			_, err = s.Set([]Interface{{"wan0", l.index("wan0")}, {"wan1", l.index("wan1")}}, false)
 		}
 		return err
 	}))

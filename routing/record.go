@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"swerve/failover"
 )
 
 const (
@@ -126,11 +128,12 @@ func (r *record) forget(changes []change) error {
 	return nil
 }
 
-// others returns the changes of interfaces that are not among the given ones.
-func (r *record) others(links []Interface) []change {
+// others returns the changes of interfaces that are not among the given ones and, with
+// proxied, those of src_valid_mark.
+func (r *record) others(links []Interface, proxied bool) []change {
 	var out []change
 	for _, c := range r.Changes {
-		if !slices.ContainsFunc(links, func(l Interface) bool { return l.Index == c.Index }) {
+		if proxied && c.Key == failover.IPv4.String()+"/"+validMark || !slices.ContainsFunc(links, func(l Interface) bool { return l.Index == c.Index }) {
 			out = append(out, c)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Finding is a sysctl that causes trouble and that Swerve does not set.
@@ -46,6 +48,17 @@ func (s *Sysctls) Survey(uplinks []Interface) []Finding {
 // greater of its own value and that for all interfaces applies.
 func (s *Sysctls) Strict(link string) bool {
 	return max(s.get("ipv4/conf/all/rp_filter"), s.get("ipv4/conf/"+link+"/rp_filter")) == "1"
+}
+
+// Bridged reports whether frames that a device forwards as a bridge, between its own
+// ports, pass the packet filter as if they were routed (bridge-nf-call-iptables, and
+// -ip6tables).
+func (s *Sysctls) Bridged(link string) bool {
+	if s.get("bridge/bridge-nf-call-iptables") != "1" && s.get("bridge/bridge-nf-call-ip6tables") != "1" {
+		return false
+	}
+	device, err := netlink.LinkByName(link)
+	return err == nil && device.Type() == "bridge"
 }
 
 // marked reports whether the lookup of the reverse path uses the packet's mark.

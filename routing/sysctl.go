@@ -49,8 +49,10 @@ var managed = [...]managedSysctl{
 	{failover.IPv6, "ignore_routes_with_linkdown"},
 	// The reverse path is looked up with the packet's mark; otherwise a strict
 	// rp_filter would drop the answers of every lane that main does not prefer.
-	{failover.IPv4, "src_valid_mark"},
+	{failover.IPv4, validMark},
 }
+
+const validMark = "src_valid_mark"
 
 const managedValue = "1"
 
@@ -89,12 +91,17 @@ func OpenSysctls(path string, manage bool) (*Sysctls, error) {
 // that are no longer among them. Previous values are recorded before any value is
 // written; if they cannot be recorded, none is written. It returns the settings
 // that are still wrong at the end, sorted: all of them if they are only reported.
-func (s *Sysctls) Set(uplinks []Interface) ([]Setting, error) {
-	todo, err := s.wrong(uplinks)
+//
+// With proxied, src_valid_mark stays as it was: what arrives is marked by another
+// program for a transparent proxy, and the reverse path of these packets, looked up with
+// their mark, would lead to this machine itself, so the kernel would drop them. Strict
+// reverse path filtering is wrong then.
+func (s *Sysctls) Set(uplinks []Interface, proxied bool) ([]Setting, error) {
+	todo, err := s.wrong(uplinks, proxied)
 	if err != nil || !s.manage {
-		return settings(todo), err
+		return append(settings(todo), s.tooStrict(uplinks, proxied)...), err
 	}
-	left := s.record.others(uplinks)
+	left := s.record.others(uplinks, proxied)
 	if len(todo) > 0 {
 		if err := s.record.remember(todo); err != nil {
 			return settings(todo), err
@@ -108,7 +115,18 @@ func (s *Sysctls) Set(uplinks []Interface) ([]Setting, error) {
 		}
 	}
 	errs = append(errs, s.restore(left))
-	return settings(failed), errors.Join(errs...)
+	return append(settings(failed), s.tooStrict(uplinks, proxied)...), errors.Join(errs...)
+}
+
+// tooStrict returns the settings of interfaces that filter reverse paths strictly
+// without regard to marks, although nothing can be done about that.
+func (s *Sysctls) tooStrict(uplinks []Interface, proxied bool) (out []Setting) {
+	for _, u := range uplinks {
+		if proxied && s.Strict(u.Name) && !s.marked(u.Name) {
+			out = append(out, Setting{Interface: u.Name, Key: "net/ipv4/conf/" + u.Name + "/rp_filter", Value: "1", Want: "2"})
+		}
+	}
+	return out
 }
 
 // Restore restores everything that Set has changed, unless it has been changed
@@ -116,11 +134,14 @@ func (s *Sysctls) Set(uplinks []Interface) ([]Setting, error) {
 func (s *Sysctls) Restore() error { return s.restore(slices.Clone(s.record.Changes)) }
 
 // wrong returns the settings that have to change, with their present values.
-func (s *Sysctls) wrong(uplinks []Interface) ([]change, error) {
+func (s *Sysctls) wrong(uplinks []Interface, proxied bool) ([]change, error) {
 	var out []change
 	var errs []error
 	for _, u := range uplinks {
 		for _, m := range managed {
+			if proxied && m.leaf == validMark {
+				continue
+			}
 			key := m.key()
 			value, err := s.value(u.Name, key)
 			switch {

@@ -48,7 +48,7 @@ func (l *lab) set(file string, manage bool, wrong int, names ...string) {
 	l.t.Helper()
 	uplinks := l.uplinks(names...)
 	l.sysctls(file, manage, func(s *Sysctls) error {
-		left, err := s.Set(uplinks)
+		left, err := s.Set(uplinks, false)
 		if len(left) != wrong {
 			return fmt.Errorf("%d settings are wrong, want %d: %v", len(left), wrong, left)
 		}
@@ -109,6 +109,42 @@ func TestSysctlsAreSetAndPutBack(t *testing.T) {
 	}
 }
 
+// Beside a transparent proxy the reverse path does not depend on marks: what was set is
+// put back, what others set stays, and strict filtering is told.
+func TestSysctlsBesideATransparentProxy(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	l.must(l.gw.SetSysctl(fmt.Sprintf(vmark, "wan1"), "1")) // by somebody else
+	uplinks := l.uplinks("wan0", "wan1")
+	set := func(manage, proxied bool) (out []string) {
+		l.sysctls(file, manage, func(s *Sysctls) error {
+			left, err := s.Set(uplinks, proxied)
+			for _, setting := range left {
+				out = append(out, setting.String())
+			}
+			return err
+		})
+		return out
+	}
+	expect := func(wan0, wan1 string, wrong, want []string) {
+		t.Helper()
+		l.expect("wan0", wan0)
+		l.expect("wan1", wan1)
+		if !slices.Equal(wrong, want) {
+			t.Errorf("wrong are %q, want %q", wrong, want)
+		}
+	}
+	expect("1 1 0", "1 1 1", set(true, true), nil)
+	expect("1 1 1", "1 1 1", set(true, false), nil)
+	expect("1 1 0", "1 1 1", set(true, true), nil)
+	l.must(l.gw.SetSysctl("net/ipv4/conf/all/rp_filter", "1"))
+	strict := []string{"sysctl -w net/ipv4/conf/wan0/rp_filter=2"}
+	expect("1 1 0", "1 1 1", set(true, true), strict)
+	expect("1 1 0", "1 1 1", set(false, true), strict)
+	expect("1 1 1", "1 1 1", set(true, false), nil)
+	l.restore(file)
+	expect("0 0 0", "0 0 1", nil, nil)
+}
+
 func TestSysctlsOfAFormerUplink(t *testing.T) {
 	l, file := newLab(t), t.TempDir()+"/sysctls.json"
 	l.set(file, true, 0, "wan0", "wan1")
@@ -142,7 +178,7 @@ func TestSysctlsOnlyReported(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		left, err := s.Set([]Interface{{"wan0", 2}, {"gone0", 77}})
+		left, err := s.Set([]Interface{{"wan0", 2}, {"gone0", 77}}, false)
 		if want := "sysctl -w net/ipv4/conf/wan0/ignore_routes_with_linkdown=1"; err == nil && left[0].String() != want {
 			err = fmt.Errorf("reported as %q, want %q", left[0], want)
 		}
@@ -173,14 +209,14 @@ func TestSysctlsOnAFullDisk(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if _, err := s.Set(uplinks); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "none is written") {
+		if _, err := s.Set(uplinks, false); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "none is written") {
 			t.Errorf("set on a full disk: %v", err)
 		}
 		l.expect("wan0", "0 0 0")
 		if err := os.Remove(folder + "/filler"); err != nil {
 			return err
 		}
-		if left, err := s.Set(uplinks); err != nil || len(left) > 0 {
+		if left, err := s.Set(uplinks, false); err != nil || len(left) > 0 {
 			t.Errorf("set with space again: %v, %v", left, err)
 		}
 		l.expect("wan0", "1 1 1")
@@ -201,7 +237,7 @@ func TestSysctlsThatCannotBeKept(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		left, err := s.Set(uplinks)
+		left, err := s.Set(uplinks, false)
 		if len(left) != 3 {
 			t.Errorf("%d settings left, want 3", len(left))
 		}

@@ -34,7 +34,8 @@ The daemon keeps the last 4096 events, also those of before its start. With -f
 the command keeps running and shows new ones as they happen, until it is
 interrupted or the daemon ends (exit code 3).
 
-With --json each event is one line of JSON; docs/API.md describes the fields.`,
+With --json each event is one line of JSON; API.md in the documentation
+describes the fields.`,
 		Example: `  swerve events --since 1h
   swerve events -f
   swerve events --json --since 2026-01-31T08:00:00Z | jq 'select(.type == "switch")'`,

@@ -71,6 +71,9 @@ func (k *Routes) ForeignRules(lane.Layout) ([]routing.ForeignRule, error) { retu
 // OtherRules lists none.
 func (k *Routes) OtherRules() ([]routing.OtherRule, error) { return nil, nil }
 
+// Proxied reports that no transparent proxy runs.
+func (k *Routes) Proxied([]routing.OtherRule) (bool, error) { return false, nil }
+
 // Pins lists the host routes of others.
 func (k *Routes) Pins() ([]routing.Route, bool, error) {
 	k.Lock()

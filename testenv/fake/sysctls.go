@@ -25,7 +25,7 @@ type Sysctls struct {
 }
 
 // Set sets those that are not right yet.
-func (s *Sysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
+func (s *Sysctls) Set(uplinks []routing.Interface, _ bool) ([]routing.Setting, error) {
 	s.Lock()
 	defer s.Unlock()
 	s.Tries = append(s.Tries, time.Now())
@@ -47,6 +47,9 @@ func (s *Sysctls) Set(uplinks []routing.Interface) ([]routing.Setting, error) {
 	}
 	return wrong, s.Refuse
 }
+
+// Bridged reports that no uplink is a bridge.
+func (s *Sysctls) Bridged(string) bool { return false }
 
 // Strict reports whether reverse path filtering is strict.
 func (s *Sysctls) Strict(string) bool { return s.RPFilter }

@@ -82,7 +82,7 @@ func (m *maker) more() {
 // multipath is one default route by both uplinks.
 func (m *maker) multipath(metric string) {
 	m.shares = [2]int{1 + m.IntN(4), 1 + m.IntN(4)}
-	objects := m.chance(40)
+	m.objects = m.chance(40)
 	for n, f := range []int{4, 6} {
 		var hops string
 		var group []string
@@ -91,11 +91,11 @@ func (m *maker) multipath(metric string) {
 			hops += fmt.Sprintf(" nexthop %s weight %d", via, m.shares[i])
 			id := 10*(n+1) + i
 			group = append(group, fmt.Sprintf("%d,%d", id, m.shares[i]))
-			if objects {
+			if m.objects {
 				m.do("ip -%d nexthop add id %d %s", f, id, via)
 			}
 		}
-		if objects {
+		if m.objects {
 			m.do("ip nexthop add id %d group %s", 100+n, strings.Join(group, "/"))
 			hops = fmt.Sprintf(" nhid %d", 100+n)
 		}

@@ -31,6 +31,8 @@ type machine struct {
 	// shares are the weights of the uplinks in main's one route by both; zero where each
 	// has its own.
 	shares [2]int
+	// objects: these are hops of a nexthop object.
+	objects bool
 	// lan is the script for the LAN's host.
 	lan []string
 	// flows are those beside the usual ones; services are what answers them.

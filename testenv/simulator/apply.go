@@ -339,6 +339,8 @@ func (w *wire) set(key, value string, now failover.Instant) (err error) {
 		w.dead = false
 	case "send":
 		w.unsent, err = sendError(value)
+	case "policed":
+		w.policed, err = time.ParseDuration(value)
 	case "rtt":
 		w.rtt, err = time.ParseDuration(value)
 	case "jitter":

@@ -343,7 +343,7 @@ func (g *gateway) put(e failover.Event) {
 		}
 		e = ev
 	case failover.Traffic:
-		ev.Received, ev.Unanswered = shifted(ev.Received, shift), shifted(ev.Unanswered, shift)
+		ev.Received, ev.Heard, ev.Unanswered = shifted(ev.Received, shift), shifted(ev.Heard, shift), shifted(ev.Unanswered, shift)
 		e = ev
 	}
 	g.box = append(g.box, linkmon.Observation{At: now, Event: e})

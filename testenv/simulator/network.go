@@ -115,5 +115,5 @@ func (n *network) hint(o occurrence) (failover.Traffic, bool) {
 	}
 	o.at = n.now + w.flows
 	n.plan(o)
-	return failover.Traffic{Uplink: l.name, Family: o.family, Unanswered: w.unanswered, Received: w.received}, true
+	return failover.Traffic{Uplink: l.name, Family: o.family, Unanswered: w.unanswered, Received: w.received, Heard: w.received}, true
 }

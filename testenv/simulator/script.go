@@ -16,6 +16,7 @@ import (
 //
 //	seed 7
 //	0s        fiber rtt=35ms jitter=5ms loss=0.01
+//	0s        fiber policed=200ms     lets a probe pass each 200 ms, and five together; 0s for all
 //	0s        lte stalls every=200s for=200ms [hold]
 //	0s        lte ipv4 bursts every=30s for=2s loss=0.5
 //	1h2m      fiber dead              everything is lost beyond the gateway

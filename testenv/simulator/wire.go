@@ -22,6 +22,11 @@ type wire struct {
 	unsentTo map[string]string
 	// silent are the targets that do not answer by this wire.
 	silent map[string]bool
+	// policed is the time after which another probe may pass; 0 for at once. Up to
+	// policedBurst pass together; tokens is what is saved of that, as of policedAt.
+	policed   time.Duration
+	tokens    float64
+	policedAt failover.Instant
 	// heldUntil is until when answers are held back.
 	heldUntil failover.Instant
 	random    random
@@ -109,6 +114,7 @@ func (l *line) answer(f failover.Family, target string, now failover.Instant) (f
 		return 0, false
 	}
 	lost := w.loss > 0 && w.random.unit() < w.loss
+	lost = !w.admits(now) || lost
 	at := now + w.rtt
 	if w.jitter > 0 {
 		at += time.Duration(w.random.unit() * float64(w.jitter))
@@ -124,4 +130,21 @@ func (l *line) answer(f failover.Family, target string, now failover.Instant) (f
 		}
 	}
 	return at, !lost
+}
+
+// policedBurst is how many probes a policer lets pass together.
+const policedBurst = 5
+
+// admits reports whether the policer of a wire lets a probe pass, by a token bucket.
+func (w *wire) admits(now failover.Instant) bool {
+	if w.policed == 0 {
+		return true
+	}
+	w.tokens = min(policedBurst, w.tokens+float64(now-w.policedAt)/float64(w.policed))
+	w.policedAt = now
+	if w.tokens < 1 {
+		return false
+	}
+	w.tokens--
+	return true
 }

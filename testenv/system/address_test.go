@@ -11,6 +11,7 @@ import (
 // The uplink's link or its addresses are removed. The kernel discards what it knew of
 // their flows by itself: a TCP client is reset all the same.
 func TestAddressesGo(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"interface-down", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {

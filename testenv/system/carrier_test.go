@@ -12,6 +12,7 @@ import (
 // The plug of the uplink that carries is pulled. With or without a daemon, the kernel
 // itself steps down the ladder.
 func TestCarrierLoss(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		dead bool

@@ -10,6 +10,7 @@ import (
 // Sessions that began on the second uplink stay there when the first one is back; new
 // ones return. The long UDP and TCP sessions are not affected.
 func TestFailback(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		opts lab.Options

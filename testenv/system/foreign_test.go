@@ -13,6 +13,7 @@ import (
 // Other programs delete the daemon's objects, as some do by accident. They are
 // restored and the repair is reported, and traffic continues.
 func TestForeignDeletion(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"delete-rules", "delete-routes", "flush-ruleset"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {

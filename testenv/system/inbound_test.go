@@ -26,6 +26,7 @@ EOF`
 // the gateway itself, while the first one carries. The answers leave by the uplink of
 // the requests, whatever happens to the first.
 func TestInbound(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		opts lab.Options

@@ -55,6 +55,7 @@ func ramps() (all []ramp) {
 // One download or upload fills the first uplink, whose queue holds up to four seconds.
 // That is no outage: nothing goes down, and no session is moved or ended.
 func TestLoads(t *testing.T) {
+	t.Parallel()
 	for _, download := range []bool{false, true} {
 		t.Run(map[bool]string{false: "upload", true: "download"}[download], func(t *testing.T) {
 			scenario(t, func(t *trial) {

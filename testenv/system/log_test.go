@@ -13,6 +13,7 @@ import (
 // Nobody reads the daemon's standard error, or its other end was closed: failover
 // goes on, and a problem says so.
 func TestLogThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]string{
 		"nobody reads": `mkfifo "$0"; exec 2<>"$0"; head -c 65536 /dev/zero >&2; exec "$@"`,
 		"closed":       `mkfifo "$0"; exec 3<>"$0"; exec 2>"$0" 3>&-; exec "$@"`,

@@ -18,6 +18,7 @@ failback: {after: 2s, min_interval: 1s}
 // lte, where it is foreign, with lte's address: so a session has to be moved or reset
 // like any other.
 func TestNativeIPv6(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {

@@ -13,6 +13,7 @@ import (
 // uplink that carries, a TCP connection ends at once when its uplink is lost, so that the
 // program notices, and a UDP socket continues.
 func TestOwnSockets(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"carrier", "black-hole"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {

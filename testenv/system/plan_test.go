@@ -13,6 +13,7 @@ import (
 // The script that plan prints, run by a shell, changes the kernel exactly as the daemon
 // does. In steady state plan prints nothing.
 func TestPlan(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		opts   lab.Options

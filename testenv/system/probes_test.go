@@ -1,6 +1,8 @@
 package system
 
 import (
+	"flag"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,5 +97,46 @@ func TestProbesElsewhere(t *testing.T) {
 		if s.Uplinks[lte].IPv6.State != control.Up {
 			t.Errorf("IPv6 of lte is %s", s.Uplinks[lte].IPv6.State)
 		}
+	})
+}
+
+var policed = flag.Duration("policed", 0, "for how long TestPolicedProbes waits until the limit is known; 0 to do without")
+
+// A line lets few echo requests pass and everything else. What the probes themselves
+// make silent moves no session, and the line is left when it dies. With -policed 3m the
+// limit is also found out and named, and new flows then use the line.
+func TestPolicedProbes(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		p := g.clients(fiber)
+		onset := time.Now()
+		g.shell(`nft add table inet policer
+			nft add chain inet policer in '{ type filter hook prerouting priority -310; }'
+			nft add rule inet policer in iifname wan0 icmp type echo-reply limit rate over 2/second burst 5 packets drop
+			nft add rule inet policer in iifname wan0 icmpv6 type echo-reply limit rate over 2/second burst 5 packets drop`)
+		time.Sleep(15 * time.Second) // the first silences are over after five
+		known := func() bool {
+			w := problem(g.Status(), "icmp-policed", "fiber")
+			return w != nil && strings.Contains(w.Text, "ipv4") && strings.Contains(w.Text, "ipv6")
+		}
+		for *policed > 0 && !known() {
+			if time.Since(onset) > *policed {
+				g.Fatalf("the limit is not known after %v", *policed)
+			}
+			time.Sleep(time.Second)
+		}
+		if *policed > 0 {
+			g.Logf("after %v: %s", time.Since(onset), problem(g.Status(), "icmp-policed", "fiber").Text)
+			g.Await("fiber to carry", func(s *control.Status) bool {
+				return lab.Carries(s, "fiber") && s.Uplinks[fiber].IPv4.State == control.Up && s.Uplinks[fiber].IPv6.State == control.Up
+			})
+		}
+		awaitResults()
+		for _, s := range p.long() {
+			s.livedOn("a policer")
+			s.undisturbed("a policer", onset)
+		}
+		g.Break(fiber, "black-hole")
+		g.goBy(lte, p.fresh[:]...)
 	})
 }

@@ -48,6 +48,7 @@ func uplinksAt(pairs ...string) string {
 // What belongs to an interface keeps it under whatever name its uplink has: its lane,
 // and with it all sessions, at a reload and at a restart.
 func TestRenamedUplinks(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		config  string
 		names   []string // of the uplinks by wan0 and wan1
@@ -99,6 +100,7 @@ func TestRenamedUplinks(t *testing.T) {
 // and go on elsewhere. Its default route in main, which is the best one, leads nobody
 // there.
 func TestUplinkThatIsUsedNoMore(t *testing.T) {
+	t.Parallel()
 	const sat = 2
 	for name, c := range map[string]struct {
 		config string

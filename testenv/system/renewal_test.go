@@ -18,6 +18,7 @@ var gaps = flag.Int("gaps", 0, "how often TestBusyAddressRenewals deletes an add
 // A DHCP client deletes the default route at a renewal and adds it again, a network
 // manager does when it is restarted. Sessions feel nothing, and there is no switch.
 func TestRouteRenewals(t *testing.T) {
+	t.Parallel()
 	for name, script := range map[string]string{
 		"at once": "$del; $add",
 		"50 ms":   "$del; sleep 0.05; $add",

@@ -142,6 +142,7 @@ func TestEventsOutliveTheDaemon(t *testing.T) {
 // it finds in its own routes, as it does while it runs: no switch and no session moved,
 // also where no other uplink is there to go to.
 func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		withdraw, back string
 		alone          bool
@@ -208,6 +209,7 @@ func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
 // Nothing of the kind is taken on trust: a gateway that is silent after the restart is
 // left as any other, and one whose network the device has left is not used.
 func TestRestartWithADeadGateway(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]string{
 		"silent":          "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
 		"another network": "ip addr flush dev wan0 scope global; ip -6 route del default dev wan0; ip addr add 10.99.0.2/24 dev wan0; ip addr add 2001:db8:99::2/64 dev wan0 nodad",

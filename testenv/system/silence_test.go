@@ -14,6 +14,7 @@ import (
 
 // An uplink goes silent behind a link that is up, with the default configuration.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
@@ -93,6 +94,7 @@ func TestSilenceInOneFamily(t *testing.T) {
 // Everything falls silent at once: no uplink is better, so nothing moves, and traffic
 // continues where it was as soon as it can.
 func TestEverythingDown(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"black-hole", "gateway-dead"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {

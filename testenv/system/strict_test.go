@@ -12,6 +12,7 @@ import (
 // whichever uplink carries, also with strict reverse path filtering. Before the start
 // it works by the owner's own masquerade.
 func TestNetworkOfAForeignRule(t *testing.T) {
+	t.Parallel()
 	for _, filter := range []int{0, 1} {
 		t.Run(fmt.Sprint("rp_filter ", filter), func(t *testing.T) {
 			scenario(t, func(t *trial) {

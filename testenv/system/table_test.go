@@ -583,6 +583,7 @@ func (s *table) originsOf(translated func(network [2]netip.Prefix, uplink int) b
 // The table of what happens to sessions, as packets on the wire: by which uplink each
 // leaves, with which source, which connection is reset, and which lives.
 func TestSessionsOnTheWire(t *testing.T) {
+	t.Parallel()
 	exceptions := [2]string{
 		`snat_except: [192.168.11.0/24, 192.168.12.0/24], prefix6: ["2001:db8:c1::/64", "2001:db8:c2::/64"]`,
 		`snat_except: 192.168.11.0/24, prefix6: "2001:db8:c1::/64"`,

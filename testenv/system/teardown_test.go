@@ -18,6 +18,7 @@ import (
 // all routes of all tables, the whole ruleset, and the settings of all links; and no flow
 // has a mark of the daemon's.
 func TestTeardown(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		opts lab.Options

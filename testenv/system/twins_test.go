@@ -26,6 +26,7 @@ var twins = lab.Options{Twins: true}
 // Only their devices distinguish twins, and that is enough: probes use their own device,
 // a silent one is detected and left, sessions move, answers arrive.
 func TestTwins(t *testing.T) {
+	t.Parallel()
 	for _, spec := range []string{"black-hole", "carrier", "interface-down"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
@@ -52,6 +53,7 @@ func TestTwins(t *testing.T) {
 // Loose rp_filter, which many distributions set, does no harm to twins; strict does, and
 // that is a warning.
 func TestTwinsAndRPFilter(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		filter   int
 		severity control.Severity
