@@ -55,6 +55,13 @@ func (b builder) out(u Uplink) chain {
 		about: "Leaves by uplink " + u.Name + ".",
 		rules: []rule{newRule(count(of("up", u.Lane))).because("uplink " + u.Name)},
 	}
+	// The kernel chooses such a source in the moment after the uplink's own address
+	// went: for probes, and for errors about what still comes in for it.
+	for _, a := range []address{ipSaddr, ip6Saddr} {
+		if others := b.othersAddresses(u, a.family); len(others) > 0 {
+			c.rules = append(c.rules, newRule(ownPacket, a.in(others), count(strayCounter), drop))
+		}
+	}
 	if len(b.barred(u).elements) > 0 {
 		c.rules = append(c.rules, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(of("barred", u.Lane))))
 	}
@@ -75,8 +82,7 @@ func (b builder) out(u Uplink) chain {
 // probes returns the rules for packets of sockets that are marked with an uplink's
 // lane. They are not sessions and get no lanes, so verdicts do not affect them.
 // They leave by their own uplink or not at all: an answer by another one would
-// prove nothing. So would one to another uplink's address, which the kernel takes
-// in the moment after the uplink's own went.
+// prove nothing.
 func (b builder) probes(u Uplink) []rule {
 	mask, policyBit := b.Layout.MarkMask, b.policyBit()
 	other := []piece{
@@ -85,25 +91,13 @@ func (b builder) probes(u Uplink) []rule {
 	for _, m := range b.Kept {
 		other = append(other, packetMark(m.Mask).isNot(m.Value))
 	}
-	return append(addressless(b, u, ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane))),
+	return []rule{
 		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
 		newRule(append(other, count(guardCounter), drop)...).because("a probe of another uplink"),
 		// Others' marks had it rerouted in output, where the device that a rule sees
 		// stays the first one.
 		newRule(ownPacket, ctMark(b.pairMask()).vmap(askedMap)).because("a rerouted probe"),
-	)
-}
-
-// addressless returns the rules that drop probes of an uplink, as these pieces match
-// them, with another one's address.
-func addressless(b builder, u Uplink, probe ...piece) (out []rule) {
-	for _, a := range []address{ipSaddr, ip6Saddr} {
-		if others := b.othersAddresses(u, a.family); len(others) > 0 {
-			out = append(out, newRule(slices.Concat(probe, []piece{a.in(others), count(strayCounter), drop})...).
-				because("a probe as the uplink's address went"))
-		}
 	}
-	return out
 }
 
 // policyBit is set in the packet mark of every policy's lane, and in no uplink's.

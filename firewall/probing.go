@@ -64,11 +64,11 @@ func (b builder) probing() []chain {
 		if u.Interface == "" {
 			continue
 		}
-		out = append(out, chain{name: of(askedChain, u.Lane), rules: append(addressless(b, u, leavesBy(u.Interface)),
+		out = append(out, chain{name: of(askedChain, u.Lane), rules: []rule{
 			newRule(leavesBy(u.Interface), nfproto(failover.IPv6), count(of("probes6", u.Lane))),
 			newRule(leavesBy(u.Interface), count(of("probes", u.Lane)), accept),
-			newRule(count(of("elsewhere", u.Lane)), drop).because("a probe of "+u.Name+" that leaves elsewhere"),
-		)})
+			newRule(count(of("elsewhere", u.Lane)), drop).because("a probe of " + u.Name + " that leaves elsewhere"),
+		}})
 	}
 	mark := packetMark(b.Layout.MarkMask)
 	return append(out,

@@ -100,7 +100,11 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	}
 	foreign := s.lab.Wire[uplink].ForeignFrames()
 	foreign = foreign[len(foreign)-min(len(foreign), int(packets)):]
-	if h.addressless(uplink, at) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !ownOfLAN(f) }) {
+	up := s.lab.Uplinks[uplink]
+	allowed := func(packet []byte) bool {
+		return ownOfLAN(packet) || slices.Contains([]netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}, destinationOf(packet))
+	}
+	if h.addressless(uplink, at) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !allowed(f) }) {
 		return
 	}
 	// One leak is one break, however long.
@@ -120,7 +124,8 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 const leakEnds = time.Second
 
 // ownOfLAN reports whether a packet has the gateway's address on the LAN. While a
-// device has no address the kernel masquerades with another's, daemon or no daemon.
+// device has no address the kernel masquerades with another's, daemon or no daemon, and
+// sends back what comes in for the address that it had.
 func ownOfLAN(packet []byte) bool {
 	a := sourceOf(packet)
 	return a == netip.MustParseAddr("192.168.10.1") || a == netip.MustParseAddr("fd00:10::1")
@@ -137,14 +142,25 @@ func sourceOf(packet []byte) (a netip.Addr) {
 	return a
 }
 
+// destinationOf returns the destination of an IP packet.
+func destinationOf(packet []byte) (a netip.Addr) {
+	switch {
+	case len(packet) >= 20 && packet[0]>>4 == 4:
+		a, _ = netip.AddrFromSlice(packet[16:20])
+	case len(packet) >= 40 && packet[0]>>4 == 6:
+		a, _ = netip.AddrFromSlice(packet[24:40])
+	}
+	return a
+}
+
 // describe formats the beginning of an IP packet: addresses, protocol, and the first
 // bytes of what is in it.
 func describe(packet []byte) string {
 	if header := 40; len(packet) > header && packet[0]>>4 == 6 {
-		return fmt.Sprintf("%v to %v, protocol %d, %x", sourceOf(packet), netip.AddrFrom16([16]byte(packet[24:header])), packet[6], packet[header:])
+		return fmt.Sprintf("%v to %v, protocol %d, %x", sourceOf(packet), destinationOf(packet), packet[6], packet[header:])
 	}
 	if header := 20; len(packet) > header && packet[0]>>4 == 4 {
-		return fmt.Sprintf("%v to %v, protocol %d, %x", sourceOf(packet), netip.AddrFrom4([4]byte(packet[16:header])), packet[9], packet[header:])
+		return fmt.Sprintf("%v to %v, protocol %d, %x", sourceOf(packet), destinationOf(packet), packet[9], packet[header:])
 	}
 	return fmt.Sprintf("%x", packet)
 }
