@@ -71,6 +71,12 @@ VMTEST = ./testenv/need qemu-system-x86 debootstrap e2fsprogs && rm -rf $(DIST)/
 	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=$(DIST)/vm VERSION=0.0.2 >/dev/null && \
 	./testenv/as-root $(GO) test -count=1 -v
 
+.PHONY: chaos
+chaos: bin/swerve ## break a gateway at random for five minutes, and watch that it holds (CHAOSFLAGS="-seed 7 -for 3m")
+	@./testenv/need iproute2 nftables conntrack
+	@$(GO) build -trimpath -o bin/chaos ./testenv/chaos
+	@./testenv/as-root ./bin/chaos -swerve ./bin/swerve $(CHAOSFLAGS)
+
 .PHONY: bench bench-short bench-tables
 bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)
 	@status=0; $(BENCH) -out docs/bench.json || status=$$?; \

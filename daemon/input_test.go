@@ -120,6 +120,26 @@ func TestRenewedAddress(t *testing.T) {
 	})
 }
 
+// Addresses that come back after an uplink was down end what was masqueraded meanwhile
+// with those of another device.
+func TestAddressAfterNone(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		var had []netip.Prefix
+		r.change("eth0", func(l *line) {
+			had, l.link.Family[failover.IPv4].Addresses = l.link.Family[failover.IPv4].Addresses, nil
+		})
+		r.until("fiber is down", 5*time.Second, func() bool { return r.uplink("fiber").IPv4.State == control.Down })
+		r.Journal.Take()
+		r.change("eth0", func(l *line) { l.link.Family[failover.IPv4].Addresses = had })
+		r.after(time.Second)
+		if did := r.Journal.Take(); len(fake.With(did, "end misled of 1 by ")) != 1 || len(fake.With(did, "hold")) > 0 {
+			t.Errorf("did:\n%s", strings.Join(did, "\n"))
+		}
+	})
+}
+
 // The engine's view is built once between two of its steps, however many need it.
 func TestViewIsBuiltOnce(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {

@@ -169,6 +169,7 @@ func (l *loop) observe(o linkmon.Observation) {
 		before := l.picture.links[event.Uplink]
 		l.arrived = l.arrived || before.Interface != event.Link.Interface || before.Index != event.Link.Index
 		l.holdFlows(event, o.Purged)
+		l.endMisled(event)
 		l.picture.set(event.Uplink, event.Link)
 		l.reporter.counters.follow(l.picture.links, l.setup.lanes.Uplinks)
 		l.enforcer.linksChanged()
@@ -205,6 +206,28 @@ func (l *loop) holdFlows(event failover.LinkChanged, purged bool) {
 		}
 		l.enforcer.hold(event.Link.Interface, others, l.patience(event.Uplink), then)
 		return
+	}
+}
+
+// endMisled ends what was masqueraded with another device's address while an uplink had
+// none and no other could take over, since it would stay so while its client sends.
+func (l *loop) endMisled(event failover.LinkChanged) {
+	before, known := l.picture.links[event.Uplink]
+	g, acts := l.goal()
+	n := l.setup.lanes.Uplinks[event.Uplink]
+	if !known || !acts || !n.IsUplink() {
+		return
+	}
+	then := misled{layout: g.layout, lapsed: n}
+	back := false
+	for _, f := range failover.Families {
+		back = back || !before.Routable(f) && event.Link.Routable(f)
+		for _, a := range event.Link.Family[f].Own() {
+			then.addresses = append(then.addresses, a.Addr())
+		}
+	}
+	if back {
+		l.enforcer.worker.add(then)
 	}
 }
 

@@ -34,6 +34,8 @@ type remembered struct {
 	translated [2]netip.Addr
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
+	// inside are the parts of the uplink's IPv4 networks that are behind other devices.
+	inside []netip.Prefix
 	// offered: it had an address and a gateway in some family.
 	offered bool
 }
@@ -77,6 +79,9 @@ func (p picture) set(uplink string, link failover.Link) {
 	for _, f := range failover.Families {
 		last.offered = last.offered || link.Routable(f)
 		last.setFamily(f, &link.Family[f])
+	}
+	if now := link.Family[failover.IPv4]; len(now.Addresses) > 0 {
+		last.inside = now.Inside
 	}
 	if found := link.Family[failover.IPv6].Prefixes; len(found) > 0 {
 		last.prefixes = found

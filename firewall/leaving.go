@@ -55,6 +55,13 @@ func (b builder) out(u Uplink) chain {
 		about: "Leaves by uplink " + u.Name + ".",
 		rules: []rule{newRule(count(of("up", u.Lane))).because("uplink " + u.Name)},
 	}
+	// The kernel chooses such a source in the moment after the uplink's own address
+	// went: for probes, and for errors about what still comes in for it.
+	for _, a := range []address{ipSaddr, ip6Saddr} {
+		if others := b.othersAddresses(u, a.family); len(others) > 0 {
+			c.rules = append(c.rules, newRule(ownPacket, a.in(others), count(strayCounter), drop))
+		}
+	}
 	if len(b.barred(u).elements) > 0 {
 		c.rules = append(c.rules, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(of("barred", u.Lane))))
 	}

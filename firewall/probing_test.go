@@ -20,6 +20,16 @@ import (
 // was answered, or the error of sending.
 func (l *lab) probe(f failover.Family) (answered bool, err error) {
 	l.t.Helper()
+	source := ""
+	if f == failover.IPv4 {
+		source = plans[f].a
+	}
+	return l.probeFrom(f, source)
+}
+
+// probeFrom is probe with another source; the kernel chooses an empty one.
+func (l *lab) probeFrom(f failover.Family, source string) (answered bool, err error) {
+	l.t.Helper()
 	p := plans[f]
 	err = l.gw.Do(func() error {
 		pinger := probing.New("")
@@ -27,9 +37,7 @@ func (l *lab) probe(f failover.Family) (answered bool, err error) {
 		pinger.SetPrivileged(true)
 		pinger.SetMark(0x01000000)
 		pinger.InterfaceName = "wan0"
-		if f == failover.IPv4 {
-			pinger.Source = p.a
-		}
+		pinger.Source = source
 		pinger.Count, pinger.Timeout, pinger.Interval = 1, 500*time.Millisecond, time.Second
 		pinger.OnRecv = func(*probing.Packet) { answered = true }
 		return pinger.RunWithContext(context.Background())
@@ -121,5 +129,25 @@ func TestProbesLeaveByTheirUplink(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// An uplink's address went, and the daemon does not know it yet: the kernel gives a
+// probe the other uplink's address, with which it must not leave.
+func TestProbeWithoutAnAddress(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.apply()
+			p := plans[f]
+			l.batch(p.flag, fmt.Sprintf("addr del %s/%d dev wan0\naddr del %s/%d dev lan0\nroute replace default via %s dev wan0 onlink table 5301",
+				p.a, p.bits, p.lan, p.bits, p.nextA))
+			if answered, err := l.probeFrom(f, ""); answered || !errors.Is(err, unix.EPERM) {
+				t.Errorf("answered %t, %v; want that it must not be sent", answered, err)
+			}
+			if c := l.counters(); c.Stray.Packets != 1 {
+				t.Errorf("%+v, want one stray", c)
+			}
+		})
 	}
 }

@@ -164,7 +164,7 @@ func TestPreferredElsewhere(t *testing.T) {
 				r.shape.Source = addr(tc.source)
 			}
 			d := device{index: 7, name: "w0", flags: ethernet}
-			s := state{devices: []device{d, {index: 8, flags: ethernet}, {index: 1, flags: quiet}}, addresses: tc.all, defaults: []route{r}}
+			s := state{devices: []device{d, {index: 8, flags: ethernet}, {index: 1, flags: quiet}}, addresses: tc.all, mainRoutes: mainRoutes{defaults: []route{r}}}
 			link := (&follower{uplink: Uplink{IPv6: true}, device: d}).linkIn(s, func(index int) bool { return index == 7 })
 			family := link.Family[f]
 			if got := texts(family.Sources()); !slices.Equal(got, tc.want) {
@@ -200,7 +200,7 @@ func TestPreferredSourceLapses(t *testing.T) {
 		{"a route without it", []address{transfer}, []route{via4("10.66.0.1")}, 1},
 		{"which is withdrawn", []address{transfer}, nil, 1},
 	} {
-		link := f.linkIn(state{devices: []device{d}, addresses: step.all, defaults: step.defaults}, func(int) bool { return true })
+		link := f.linkIn(state{devices: []device{d}, addresses: step.all, mainRoutes: mainRoutes{defaults: step.defaults}}, func(int) bool { return true })
 		if got := link.Family[failover.IPv4].Sources(); len(got) != step.want || !link.Family[failover.IPv4].Gateway.IsValid() {
 			t.Errorf("%s: sources %v by %v, want %d", step.name, got, link.Family[failover.IPv4].Gateway, step.want)
 		}

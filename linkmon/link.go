@@ -76,6 +76,9 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		Uncarried:    gw.uncarried,
 		Prefixes:     sourcesOf(s.defaults, f.device, ipv6),
 	}
+	if !ipv6 {
+		link.Inside = insideOf(s, f.device.index, gw.addr, isUplink)
+	}
 	if lapsed && !f.uplink.Route[family].Shape.Source.IsValid() {
 		link.Addresses = nil // the kernel has no route by any of them
 		return link

@@ -145,6 +145,13 @@ func (d *Daemon) Pid() int {
 // its runs: the latest MiB.
 func (d *Daemon) Log() string { return d.log.String() }
 
+// HoldLog stops reading what the daemon writes, as a log that hangs does, until the
+// returned function is called. Meanwhile the daemon cannot be seen to end.
+func (d *Daemon) HoldLog() (release func()) {
+	d.log.gate.Lock()
+	return sync.OnceFunc(d.log.gate.Unlock)
+}
+
 // running reports whether the process lives. The caller holds mu.
 func (d *Daemon) running() bool {
 	if d.done == nil {
@@ -176,6 +183,7 @@ func (lab *Lab) closeDaemons() []*Daemon {
 
 // tail keeps the latest part of what is written to it.
 type tail struct {
+	gate sync.Mutex // held while nothing is read
 	mu   sync.Mutex
 	text []byte
 }
@@ -183,6 +191,8 @@ type tail struct {
 const tailLimit = 1 << 20
 
 func (t *tail) Write(p []byte) (int, error) {
+	t.gate.Lock()
+	defer t.gate.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -145,10 +144,7 @@ func (w *Wire) admits(l *lane, data []byte) bool {
 		l.count.Filtered++
 		return false
 	case l == &w.lanes[gatewaySide] && !native(h, w.opts.Sources):
-		l.count.Foreign++
-		if len(w.foreign) < maxForeign && !slices.Contains(w.foreign, h.src) {
-			w.foreign = append(w.foreign, h.src)
-		}
+		w.dropForeign(l, h, data)
 		return false
 	}
 	return true

@@ -45,6 +45,7 @@ type Wire struct {
 	closing bool
 	late    time.Duration
 	foreign []netip.Addr // the sources behind Counters.Foreign, each once
+	latest  [][]byte     // the beginnings of the latest frames that were foreign
 	spare   [][]byte
 }
 
@@ -169,6 +170,31 @@ func (w *Wire) Accept(sources ...netip.Prefix) {
 func (w *Wire) ForeignSources() (all []netip.Addr) {
 	w.locked(func() { all = slices.Clone(w.foreign) })
 	return all
+}
+
+// ForeignFrames returns the beginnings of the latest frames that were dropped as
+// foreign, from the network header on, at most foreignKept.
+func (w *Wire) ForeignFrames() (all [][]byte) {
+	w.locked(func() { all = slices.Clone(w.latest) })
+	return all
+}
+
+// What is kept of foreign frames.
+const (
+	foreignKept  = 8
+	foreignBytes = 96
+)
+
+// dropForeign counts a frame with a foreign source.
+func (w *Wire) dropForeign(l *lane, h header, data []byte) {
+	l.count.Foreign++
+	if len(w.foreign) < maxForeign && !slices.Contains(w.foreign, h.src) {
+		w.foreign = append(w.foreign, h.src)
+	}
+	if len(w.latest) == foreignKept {
+		w.latest = slices.Delete(w.latest, 0, 1)
+	}
+	w.latest = append(w.latest, slices.Clone(data[macLen:min(len(data), macLen+foreignBytes)]))
 }
 
 // MarkLateness resets the lateness.
