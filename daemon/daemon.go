@@ -207,6 +207,7 @@ func (l *loop) open(cfg *config.Config) error {
 		return err
 	}
 	kernel.firstStart, l.enforcer.released = !observed.Exists, observed.Lost
+	l.recollect(observed, former)
 	// What an earlier run had lost is not known yet, so all pins are read.
 	if _, err := kernel.readForeign(l.setup.layout, [2][]string{{""}}); err != nil {
 		l.log.Warn("begin without the default routes of others", "err", err)

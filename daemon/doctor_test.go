@@ -41,7 +41,7 @@ func healthy() exam {
 		},
 		sysctl:    func(key string) string { return map[string]string{"netfilter/nf_conntrack_max": "1000"}[key] },
 		goal:      routing.Goal{Layout: cfg.Layout()},
-		rules:     []routing.OtherRule{{Priority: 5210, Mark: 0x80000, Mask: 0xff0000, Table: 52}},
+		rules:     []routing.OtherRule{{Priority: 5210, Mark: 0x80000, Mask: 0xff0000, Table: routing.MainTable}},
 		programs:  []string{"systemd", "sshd", "swerve"},
 		resolvers: []netip.Addr{netip.MustParseAddr("127.0.0.53")},
 		now:       time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),

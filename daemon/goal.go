@@ -91,11 +91,12 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	out := firewall.Uplink{
 		Lane: g.lanes.Uplinks[u.Name], Name: u.Name, Interface: name, MarkArrivals: strict(name),
 		SNAT: u.SNAT != config.NoSNAT, SNATExcept: u.SNATExcept, SNAT6: snat6(u.SNAT6),
-		Native4: nativeOf(g.native, u, failover.IPv4),
+		Native4: slices.Concat(nativeOf(g.native, u, failover.IPv4), insideOf(u, g.links.last[u.Name])),
 		Native6: slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6), g.links.last[u.Name].prefixes),
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 	}
 	for _, f := range failover.Families {
+		out.Found = append(out.Found, nativeOf(g.native, u, f)...)
 		for _, a := range g.links.last[u.Name].elsewhere[f] {
 			out.Borrowed = append(out.Borrowed, a.Addr())
 		}

@@ -12,6 +12,7 @@ import (
 	"swerve/control"
 	"swerve/control/say"
 	"swerve/failover"
+	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
 )
@@ -61,6 +62,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	}
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
+	out = append(out, s.fullNatives()...)
 	return append(out, s.alikes(links, strict)...)
 }
 
@@ -396,4 +398,21 @@ func narrower(x, y netip.Prefix) netip.Prefix {
 		return x.Masked()
 	}
 	return y.Masked()
+}
+
+// fullNatives returns the problems of uplinks on which as many networks were found to need
+// no NAT as are kept.
+func (s setup) fullNatives() []control.Problem {
+	var out []control.Problem
+	for _, u := range s.uplinks {
+		if len(s.native[u.Name]) < firewall.MostNative && len(s.plain[u.Name]) < firewall.MostNative {
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "native-full", Severity: control.Warning, Object: u.Name,
+			Text:   fmt.Sprintf("%s carried %d or more networks without NAT before the first start, which is as many as are kept: the rest is masqueraded", u.Name, firewall.MostNative),
+			Remedy: "name them in the configuration: wider IPv4 networks as snat_except, IPv6 ones as prefix6, or snat: none where nothing is to be translated",
+		})
+	}
+	return out
 }

@@ -64,11 +64,15 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 	kept, more := s.keptMarks(rules), 0
 	for _, r := range rules {
 		marks, before, table := r.MeetsMarks(s.layout), r.Preempts(s.layout, foreign), r.UsesTable(s.layout)
+		connections := r.MeetsConnectionMarks(s.layout)
 		if len(out) >= mostIntruders { // of thousands of rules those are enough
-			if marks || before || table {
+			if marks || connections || before || table {
 				more++
 			}
 			continue
+		}
+		if connections {
+			add(connectionClash(s, r, rules))
 		}
 		if marks {
 			add(markClash(s, r, rules, kept))
@@ -115,12 +119,27 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	default:
 		p.Text += ", so it is not used any more: Swerve clears or replaces these bits"
 	}
-	masks := "other bits that nothing uses"
-	if mark, ct, ok := routing.FreeMasks(rules); ok {
-		masks = fmt.Sprintf("%#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", mark, ct)
-	}
-	p.Remedy = fmt.Sprintf("have its owner use bits outside of kernel.mark_mask, or, with Swerve stopped and after swerve teardown, set kernel.mark_mask: %s", masks)
+	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or, with Swerve stopped and after swerve teardown, " + otherMasks(rules)
 	return p
+}
+
+// connectionClash returns the problem of a rule that selects by bits which are ours in
+// the marks of connections.
+func connectionClash(s setup, r routing.OtherRule, rules []routing.OtherRule) control.Problem {
+	return control.Problem{
+		Code: "mark-clash", Severity: control.Info, Object: ruleObject(r),
+		Text: fmt.Sprintf("the rule %q of another program selects by bits that are Swerve's in the marks of connections (kernel.ct_mask %#08x): "+
+			"if that program keeps them there (connmark, ct mark), connections that it marks are reset or lose their uplink", r, s.layout.CTMask),
+		Remedy: "if it does, with Swerve stopped and after swerve teardown, " + otherMasks(rules),
+	}
+}
+
+// otherMasks says how to have masks that no rule of others meets.
+func otherMasks(rules []routing.OtherRule) string {
+	if mark, ct, ok := routing.FreeMasks(rules); ok {
+		return fmt.Sprintf("set kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", mark, ct)
+	}
+	return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses"
 }
 
 // preempted returns the problem of a rule that decides about all packets before ours.

@@ -105,7 +105,8 @@ func (k *keeper) save() bool {
 	}
 	err := wanted.save(k.folder, k.keepBad)
 	k.problems.set(k.folder, "state-unwritable", control.Warning, named(err),
-		diskRemedy(err, k.folder)+"; failover goes on, but a restart may give other numbers, and uplinks: auto forgets what it took")
+		diskRemedy(err, k.folder)+"; failover goes on, and a restart learns lanes, native networks and what uplinks: auto took from the kernel, "+
+			"but not learnt patience and holds; the next boot forgets all of it")
 	if err != nil {
 		k.written = nil // a partial write leaves unknown content
 		return false

@@ -92,6 +92,15 @@ func plainOf(p plains, u config.Uplink, f failover.Family) []firewall.Ends {
 	})
 }
 
+// insideOf returns the parts of an uplink's own network that are behind other devices
+// and apply to it: they need no proof, and are not kept.
+func insideOf(u config.Uplink, last remembered) []netip.Prefix {
+	if !learns(u, failover.IPv4) {
+		return nil
+	}
+	return last.inside
+}
+
 // unadopted returns the present uplinks that no run has adopted yet, or all present
 // ones.
 func (g goal) unadopted(all bool) (names []string, lanes []lane.Lane) {
@@ -116,14 +125,38 @@ func (g goal) candidateAddresses() (out []netip.Addr) {
 	return out
 }
 
-// nativeOf returns the networks found native on an uplink, for the status; never
-// nil.
-func (s setup) nativeOf(uplink string) []netip.Prefix {
+// recollect learns from the table in the kernel what needs no NAT on uplinks of which the
+// state says nothing. former has the lanes of interfaces according to the kernel's rules.
+func (l *loop) recollect(held firewall.Observed, former map[string]lane.Lane) {
+	native, plain := natives{}, plains{}
+	for _, u := range l.setup.uplinks {
+		n, same := former[configuredName(u)]
+		if same && n == l.setup.lanes.Uplinks[u.Name] && len(held.Native[n])+len(held.Plain[n]) > 0 {
+			native[u.Name], plain[u.Name] = bounded(held.Native[n]), bounded(held.Plain[n])
+		}
+	}
+	if len(native) == 0 {
+		return
+	}
+	l.state.Native, l.state.Plain = l.state.Native.with(native), l.state.Plain.with(plain)
+	l.setup.native, l.setup.plain = l.setup.native.with(native), l.setup.plain.with(plain)
+}
+
+// nativeOf returns the networks that are native on an uplink without being configured,
+// for the status; never nil.
+func (s setup) nativeOf(uplink string, last remembered) []netip.Prefix {
 	out := []netip.Prefix{}
 	for _, u := range s.uplinks {
-		if u.Name == uplink {
-			out = append(append(out, nativeOf(s.native, u, failover.IPv4)...), nativeOf(s.native, u, failover.IPv6)...)
+		if u.Name != uplink {
+			continue
 		}
+		out = append(out, nativeOf(s.native, u, failover.IPv4)...)
+		for _, p := range insideOf(u, last) {
+			if !slices.ContainsFunc(out, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) }) {
+				out = append(out, p)
+			}
+		}
+		out = append(out, nativeOf(s.native, u, failover.IPv6)...)
 	}
 	return out
 }

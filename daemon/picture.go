@@ -29,6 +29,8 @@ type remembered struct {
 	elsewhere [2][]netip.Prefix
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
+	// inside are the parts of the uplink's IPv4 networks that are behind other devices.
+	inside []netip.Prefix
 	// offered: it had an address and a gateway in some family.
 	offered bool
 }
@@ -68,6 +70,9 @@ func (p picture) set(uplink string, link failover.Link) {
 		} else if a := link.Family[f].Elsewhere; len(a) > 0 && len(last.addresses[f]) == 0 {
 			last.elsewhere[f] = a
 		}
+	}
+	if now := link.Family[failover.IPv4]; len(now.Addresses) > 0 {
+		last.inside = now.Inside
 	}
 	if found := link.Family[failover.IPv6].Prefixes; len(found) > 0 {
 		last.prefixes = found

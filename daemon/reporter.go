@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -264,7 +265,8 @@ func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
 
 // status returns a function that converts the present state for clients. The caller
 // runs it in its own goroutine: the loop only copies what it owns.
-func (r *reporter) status(view failover.View, s setup) func() *control.Status {
+func (r *reporter) status(view failover.View, s setup, links picture) func() *control.Status {
+	links.last = maps.Clone(links.last)
 	clock, path, total, last, kept, foreign := r.clock.fixed(), r.path, r.total, r.last, r.kept, r.foreign
 	now, at := control.At(r.clock.today()), r.clock.now()
 	return func() *control.Status {
@@ -284,7 +286,7 @@ func (r *reporter) status(view failover.View, s setup) func() *control.Status {
 			uplink := control.UplinkOf(u, clock)
 			uplink.Interface = cmp.Or(uplink.Interface, s.configuredInterface(u.Name))
 			uplink.Counters = r.counters.of(u.Name)
-			uplink.Native = s.nativeOf(u.Name)
+			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
 		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt

@@ -45,7 +45,7 @@ func (l *loop) ask(ctx context.Context, carryOut func()) error {
 // Status implements control.Backend; it returns nil once the daemon is stopping.
 func (l *loop) Status() *control.Status {
 	var convert func() *control.Status
-	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.view(), l.setup) })
+	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.view(), l.setup, l.picture) })
 	if err != nil {
 		return nil
 	}

@@ -45,6 +45,10 @@ type FamilyLink struct {
 	// Prefixes are the sources for which the link has default routes of their own
 	// (IPv6 only), sorted: the public ones among them, which are native to it.
 	Prefixes []netip.Prefix
+	// Inside are parts of the link's own networks (IPv4 only) that table main leads to
+	// devices that are no uplinks', sorted: their addresses are neighbours of the
+	// provider's router, and native to the link.
+	Inside []netip.Prefix
 	// Shape is what the route that the gateway was learnt from says of its packets,
 	// and the configuration's overrides. Uncarried is what else that route, or the
 	// configuration, says and our routes cannot have; empty for nothing.
@@ -97,7 +101,7 @@ func (l Link) Equal(o Link) bool {
 
 func (f FamilyLink) equal(o FamilyLink) bool {
 	return f.sameWay(o) && f.Direct == o.Direct && f.Source == o.Source && f.Withdrawn == o.Withdrawn && f.Pending == o.Pending &&
-		slices.Equal(f.Prefixes, o.Prefixes) &&
+		slices.Equal(f.Prefixes, o.Prefixes) && slices.Equal(f.Inside, o.Inside) &&
 		f.Shape == o.Shape && f.Uncarried == o.Uncarried
 }
 

@@ -25,7 +25,8 @@ type Adoption struct {
 // not have yet, before it is applied: afterwards every flow has its lanes.
 //
 // A flow whose answers are sent to an uplink's address left by that uplink, under
-// the default policy. One that was sent to an uplink's address came in by it, unless it
+// the default policy, unless it is this machine's own and goes to itself or to a network
+// that is reached otherwise. One that was sent to an uplink's address came in by it, unless it
 // is from a network that is reached otherwise, such as the LAN: that has no uplink. A
 // flow without NAT that was answered keeps the uplink by which the kernel sends it
 // now, and shows that its network is native there or, where it goes to a network with a
@@ -167,14 +168,25 @@ func (a *adopter) adopt(f flow) (flowChange, uint32) {
 		return markFlow, a.layout.CTPair(n, lane.Nobody)
 	}
 	n, ok := a.lane(f.replyDst)
-	if !ok || !a.adopts(n) {
+	if !ok || !a.adopts(n) || a.own(f.src) && a.stays(f) {
 		return keepFlow, 0
 	}
 	return markFlow, a.leaves(f, n)
 }
 
-// near reports whether an address is in a network that this machine reaches without
-// an uplink and without a default route: what comes from there to an uplink's address
+// stays reports whether a flow of this machine's own leaves by no uplink, whatever its
+// source: it is to this machine, or by a route that is no default.
+func (a *adopter) stays(f flow) bool {
+	if a.ways.handle == nil {
+		return false
+	}
+	w, _ := a.ways.of(f, f.src, 0, f.replySrc) // packets with a mark get no lanes in any case
+	_, beyond := a.uplink(w)
+	return w.local || w.known() && !beyond && w.to.Bits() > 1
+}
+
+// near reports whether an address is this machine's own, or in a network that it reaches
+// without an uplink and without a default route: what comes from there to an uplink's address
 // came in by no uplink, and its answers must not leave by one.
 func (a *adopter) near(addr netip.Addr) bool {
 	if a.ways.handle == nil {
@@ -182,7 +194,7 @@ func (a *adopter) near(addr netip.Addr) bool {
 	}
 	w := a.ways.plain(addr)
 	_, beyond := a.uplink(w)
-	return w.known() && !beyond && w.to.Bits() > 1
+	return w.local || w.known() && !beyond && w.to.Bits() > 1
 }
 
 func (a *adopter) adopts(n lane.Lane) bool { return a.fresh == nil || slices.Contains(a.fresh, n) }

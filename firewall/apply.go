@@ -128,10 +128,14 @@ func (tx *transaction) addMap(m verdictMap) {
 }
 
 func (m verdictMap) set(t *nftables.Table) *nftables.Set {
-	return &nftables.Set{
+	set := &nftables.Set{
 		Table: t, Name: m.name, IsMap: true, KeyByteOrder: binaryutil.NativeEndian,
-		KeyType: m.keys.datatype, DataType: nftables.TypeVerdict,
+		KeyType: m.keys.datatype, DataType: nftables.TypeVerdict, Concatenation: m.keys.pair,
 	}
+	if m.keys.network {
+		set.KeyByteOrder = binaryutil.BigEndian
+	}
+	return set
 }
 
 func setElements(entries []entry) []nftables.SetElement {

@@ -88,6 +88,7 @@ func goals() map[string]Goal {
 			g.Uplinks[1].SNATExcept = prefixes("0.0.0.0/32", "255.0.0.0/8", "7.7.7.0/29")
 			return g
 		}(),
+		"found": found(),
 		"other layout": func() Goal {
 			g := threePolicies()
 			g.Layout.MarkMask, g.Layout.CTMask = 0x00007f00, 0x00007fff

@@ -29,8 +29,8 @@
 //   - table.go, text.go, match.go, statement.go, prefixes.go: the description
 //   - kernel.go, connection.go, apply.go, move.go, grace.go: transactions
 //   - request.go, read.go, elements.go, drift.go, observe.go, watch.go: what the
-//     kernel holds, and changes to it
+//     kernel holds, and changes to it; found.go: what it keeps for the next run
 //   - conntrack.go, flows.go, adopt.go, ways.go: conntrack entries
-//   - sockets.go: this machine's own TCP connections; socketflow.go: the uplinks that
-//     they use
+//   - sockets.go: this machine's own TCP connections; socketflow.go, socketway.go: the
+//     uplinks and the routes that they use
 package firewall

@@ -63,8 +63,11 @@ type Uplink struct {
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
-	// Plain are flows that are never masqueraded.
+	// Plain are flows that are never masqueraded, found by an adoption.
 	Plain []Ends
+	// Found are those networks of Native4 and Native6 that an adoption found. They are
+	// kept with the table, as Plain is: see Observed.
+	Found []netip.Prefix
 }
 
 // Ends are the networks between which flows go.

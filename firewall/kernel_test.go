@@ -3,7 +3,9 @@ package firewall
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +152,34 @@ func TestObserve(t *testing.T) {
 	if o := observe(); !o.Exists || !reflect.DeepEqual(o.Lost, g.Lost) {
 		t.Errorf("got %+v, want %+v", o, g.Lost)
 	}
+	g = found()
+	apply(t, ns, g)
+	o := observe()
+	for _, u := range g.Uplinks {
+		if got := o.Native[u.Lane]; !slices.Equal(got, u.Found) {
+			t.Errorf("native on %s: %v, want %v", u.Name, got, u.Found)
+		}
+		if got := o.Plain[u.Lane]; !slices.Equal(got, u.Plain) {
+			t.Errorf("plain on %s: %v, want %v", u.Name, got, u.Plain)
+		}
+	}
+	apply(t, ns, threePolicies())
+	if o := observe(); len(o.Native)+len(o.Plain) > 0 {
+		t.Errorf("without what was found: %+v", o)
+	}
+}
+
+// found is a goal with networks and flows that were found to need no NAT.
+func found() Goal {
+	g := threePolicies()
+	ends := func(from, to string) Ends { return Ends{netip.MustParsePrefix(from), netip.MustParsePrefix(to)} }
+	g.Uplinks[0].Found = prefixes("10.7.0.0/16", "192.168.5.0/24", "192.168.6.0/24", "203.0.113.50/32", "2001:db8:1:60::/64", "2001:db8:1:70::7/128")
+	g.Uplinks[0].Native4 = prefixes("192.168.5.0/24", "192.168.6.0/24", "10.7.0.0/16", "203.0.113.50/32")
+	g.Uplinks[0].Native6 = append(g.Uplinks[0].Native6, prefixes("2001:db8:1:60::/64", "2001:db8:1:70::7/128")...)
+	g.Uplinks[0].Plain = []Ends{ends("10.1.0.0/16", "10.50.0.0/16"), ends("10.1.0.0/16", "10.60.0.0/16"), ends("10.2.0.0/24", "10.50.0.0/16"), ends("fd01::/48", "fd02::/56")}
+	g.Uplinks[1].Found = prefixes("0.0.0.0/0")
+	g.Uplinks[1].Native4 = prefixes("0.0.0.0/0")
+	return g
 }
 
 // Counters and the grace set survive a change of the rules. The counters of an uplink

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,9 @@ type Observed struct {
 	// Lost are, by family, the pairs whose flows were moved or waited for a reset,
 	// sorted, as in Goal.Lost.
 	Lost [2][]Pair
+	// Native and Plain are, by uplink, what was found to need no NAT, as in Adoption.
+	Native map[lane.Lane][]netip.Prefix
+	Plain  map[lane.Lane][]Ends
 }
 
 // Observe reads what the kernel holds from an earlier run, so that a restart adopts
@@ -31,6 +35,9 @@ func (k *Kernel) Observe(l lane.Layout) (Observed, error) {
 	out := Observed{Exists: held.exists}
 	for _, f := range failover.Families {
 		out.Lost[f] = held.lost(l, deadMap(f))
+	}
+	if held.exists {
+		out.Native, out.Plain = held.found()
 	}
 	return out, nil
 }

@@ -108,7 +108,7 @@ func (b builder) maps() []verdictMap {
 			out = append(out, m)
 		}
 	}
-	return out
+	return append(out, foundMaps(b.Uplinks)...)
 }
 
 // restore has every pair that is not lost. A verdict moves a pair from here to

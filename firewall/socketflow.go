@@ -42,33 +42,33 @@ func (f *flowFinder) close() {
 	}
 }
 
-// uplinkOf returns the uplink of a socket's flow according to conntrack; 0 if there is
-// no such flow, or if it has no lanes.
-func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (lane.Lane, error) {
+// uplinkOf returns the uplink of a socket's flow according to conntrack, 0 if it has no
+// lanes, and whether there is such a flow.
+func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (uplink lane.Lane, found bool, err error) {
 	tuple, err := flowTuple(s)
 	if err == nil {
 		err = f.open()
 	}
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	// The kernel flags its single answer as a part of several, so the
 	// acknowledgement marks the end.
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_ACK)
 	req.Sockets = f.sockets
 	req.AddRawData(tuple)
-	var uplink lane.Lane
 	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(answer []byte) bool {
-		if found, err := decodeFlow(answer); err == nil {
-			uplink, _ = l.CTLanes(found.mark)
+		if entry, err := decodeFlow(answer); err == nil {
+			uplink, _ = l.CTLanes(entry.mark)
+			found = true
 		}
 		return true
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		f.close() // an answer may still arrive
-		return 0, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
+		return 0, false, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
 	}
-	return uplink, nil
+	return uplink, found, nil
 }
 
 // flowTuple returns the message that identifies the flow of a TCP socket.

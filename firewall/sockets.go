@@ -42,10 +42,17 @@ const (
 // socket. So a socket counts as accepted if some socket listens on its port, on
 // its address or on all addresses. Sockets with a lane in their mark are our
 // probes, and stay as well. So do those whose flow uses another uplink, since two
-// uplinks may have the same address. With lane 0 the flows are not looked at: the
-// address is on no other uplink.
+// uplinks may have the same address. With lane 0 no flow uses another uplink: the
+// address is on no other one.
+//
+// Connections that need no default route stay too, since the loss does not concern
+// them: those to this machine itself, to its other networks, to a neighbour on the
+// uplink while its link stands, or by any other route that is no default. So do those
+// that a rule of another program sends by another device, and that never left by an
+// uplink. The routes have to be those of after the loss.
 func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error) {
 	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}, flows: &k.flows}
+	defer d.ways.close()
 	err := d.run()
 	if err != nil {
 		err = fmt.Errorf("firewall: destroy sockets on %s: %w", lost, err)
@@ -61,6 +68,7 @@ type destroyer struct {
 	listening map[uint16]bool
 	diag      *netlink.Conn
 	flows     *flowFinder
+	ways      socketWays
 	destroyed int
 	failed    error // the last failure with a socket
 }
@@ -86,14 +94,12 @@ func (d *destroyer) consider(s socket) {
 	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 {
 		return
 	}
-	if d.uplink != 0 {
-		uplink, err := d.flows.uplinkOf(d.layout, s)
-		if err != nil {
-			d.failed = err // it counts as one of the lost uplink: its program can reconnect
-		}
-		if uplink != 0 && uplink != d.uplink {
-			return
-		}
+	way, err := d.ways.of(d.layout, s)
+	if err != nil {
+		d.failed = err // as if by the default route: its program can reconnect
+	}
+	if way.spares() || d.elsewhere(s, way) {
+		return
 	}
 	switch err := s.destroy(d.diag); {
 	case err == nil:
@@ -103,12 +109,33 @@ func (d *destroyer) consider(s socket) {
 	}
 }
 
+// elsewhere reports whether a socket that needs a default route does not use the lost
+// uplink: its flow has the lane of another one, or it has none, and another program's
+// rule leads it to a device without the address. The flow of a socket with a mark has no
+// lane in any case.
+func (d *destroyer) elsewhere(s socket, w socketWay) bool {
+	ruled := s.mark == 0 && w.foreign
+	if d.uplink == 0 && !ruled {
+		return false
+	}
+	uplink, found, err := d.flows.uplinkOf(d.layout, s)
+	if err != nil {
+		d.failed = err // it counts as one of the lost uplink: its program can reconnect
+		return false
+	}
+	if uplink == 0 {
+		return ruled && found
+	}
+	return d.uplink != 0 && uplink != d.uplink
+}
+
 // socket is one TCP socket in an answer of sock_diag.
 type socket struct {
 	family byte
 	local  netip.Addr // IPv4 also for an IPv6 socket with an IPv4-mapped address
 	port   uint16
 	remote netip.AddrPort
+	device int    // index of the device that it is bound to; 0 for none
 	id     []byte // struct inet_diag_sockid: ends, device and cookie
 	mark   uint32
 }
@@ -160,6 +187,7 @@ func decodeSocket(b []byte) (s socket, ok bool) {
 	}
 	s.local = addressIn(s.family, s.id[4:])
 	s.remote = netip.AddrPortFrom(addressIn(s.family, s.id[20:]), binary.BigEndian.Uint16(s.id[2:]))
+	s.device = int(binary.NativeEndian.Uint32(s.id[36:]))
 	ad, err := netlink.NewAttributeDecoder(b[diagAnswerSize:])
 	if err != nil {
 		return socket{}, false

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,6 +107,159 @@ func port(c net.Conn) string { return fmt.Sprint(c.LocalAddr().(*net.TCPAddr).Po
 func dialFrom(t *testing.T, ns *netns.NS, from, to string, mark int) (c net.Conn) {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Control: withMark(mark)}
+	inside(t, ns, func() (err error) {
+		c, err = d.DialContext(context.Background(), "tcp", to)
+		return err
+	})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// office adds a network of the gateway's own behind a third device, with a host that
+// main has a route to, and another one that a rule of a user leads to.
+func (l *lab) office() (ns *netns.NS) {
+	l.t.Helper()
+	ns = netns.New(l.t)
+	l.veth(l.gw, "vpn0", ns, "eth0")
+	for _, f := range failover.Families {
+		o, p := offices[f], plans[f]
+		l.address(l.gw, "vpn0", o.gateway, p.bits)
+		l.address(ns, "eth0", o.next, p.bits)
+		for _, host := range []string{o.routed, o.ruled} {
+			l.address(ns, "lo", host, p.bits)
+		}
+		run(l.t, ns, "ip", p.flag, "route", "add", "default", "via", o.gateway)
+		l.batch(p.flag, fmt.Sprintf(`route add %[1]s via %[2]s
+			rule add pref 100 to %[3]s lookup 900
+			route add default via %[2]s dev vpn0 table 900
+			rule add pref 101 fwmark 5 lookup 901
+			route add default via %[4]s dev wan0 table 901`, o.routed, o.next, o.ruled, p.nextA))
+	}
+	return ns
+}
+
+var offices = [2]struct{ gateway, next, routed, ruled string }{
+	{"10.8.0.1", "10.8.0.2", "10.9.1.1", "10.9.2.2"},
+	{"fd08::1", "fd08::2", "fd09:1::1", "fd09:2::2"},
+}
+
+// Of the sockets on a lost address those stay that do not need its uplink's default
+// route, whatever became of the uplink; all others end.
+func TestDestroyedAreThoseByTheDefaultRoute(t *testing.T) {
+	losses := map[string]func(*lab, plan){
+		"black-hole":   func(*lab, plan) {},
+		"carrier lost": func(l *lab, _ plan) { l.must(l.net.SetDown("ispA")) },
+		"address gone": func(l *lab, p plan) {
+			run(l.t, l.gw, "ip", "addr", "del", fmt.Sprintf("%s/%d", p.a, p.bits), "dev", "wan0")
+		},
+	}
+	for loss, happens := range losses {
+		for _, f := range failover.Families {
+			t.Run(loss+" "+f.String(), func(t *testing.T) {
+				l, p, o := newLab(t), plans[f], offices[f]
+				l.apply()
+				office := l.office()
+				for _, ns := range []*netns.NS{l.gw, l.client, l.net, office} {
+					serveTCP(t, ns, ":5000")
+				}
+				dial := func(to string, mark int) net.Conn { return dialFrom(t, l.gw, p.a, at(to, 5000), mark) }
+				stay := map[string]net.Conn{
+					"itself": dial(p.a, 0), "its LAN address": dial(p.lan, 0), "the other uplink's address": dial(p.b, 0),
+					"a LAN host": dial(p.client, 0), "a host behind a VPN": dial(o.routed, 0),
+				}
+				end := map[string]net.Conn{
+					"the internet": dial(p.host, 0), "with a mark": dial(p.host, 5), "bound to the device": dialBound(t, l.gw, "wan0", at(p.host, 5000)),
+					"without an entry": dial(p.host, 0),
+				}
+				neighbour, ruled := map[string]net.Conn{"a neighbour": dial(p.nextA, 0)}, map[string]net.Conn{"by a user's rule": dial(o.ruled, 0)}
+				if loss == "black-hole" {
+					maps.Copy(stay, neighbour)
+				} else {
+					maps.Copy(end, neighbour)
+				}
+				if loss == "address gone" {
+					maps.Copy(end, ruled)
+				} else {
+					maps.Copy(stay, ruled)
+				}
+				for _, all := range []map[string]net.Conn{stay, end} {
+					for name, c := range all {
+						if got, err := askTCP(c); got != p.a {
+							t.Fatalf("%s at first: the server saw %q, %v", name, got, err)
+						}
+					}
+				}
+				run(t, l.gw, "conntrack", "-D", "-p", "tcp", "-f", f.String(), "--sport", port(end["without an entry"]))
+				happens(l, p)
+				l.lose()
+				for name, c := range end {
+					if _, err := heard(c); !errors.Is(err, unix.ECONNABORTED) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				for name, c := range stay {
+					if loss == "address gone" { // nothing can be sent from it until it is back
+						l.must(c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)))
+						if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Errorf("%s: %v", name, err)
+						}
+					} else if got, err := askTCP(c); got != p.a {
+						t.Errorf("%s: the server saw %q, %v", name, got, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What ran before the table came gets no lane where it uses no uplink, so that no
+// verdict resets it.
+func TestAdoptedSocketsThatNeedNoUplink(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l, p, o := newLab(t), plans[f], offices[f]
+			loadText(t, l.gw, "table inet tracking {\n\tchain seen {\n\t\ttype filter hook output priority 0; policy accept;\n\t\tct state new accept\n\t}\n}")
+			office := l.office()
+			for _, ns := range []*netns.NS{l.gw, l.client, l.net, office} {
+				serveTCP(t, ns, ":5000")
+			}
+			stay, ends := map[string]net.Conn{}, dialFrom(t, l.gw, p.a, at(p.host, 5000), 0)
+			for _, to := range []string{p.a, p.lan, p.b, p.client, p.nextA, o.routed} {
+				stay[to] = dialFrom(t, l.gw, p.a, at(to, 5000), 0)
+			}
+			stay["inwards"] = dialFrom(t, l.gw, p.lan, at(p.a, 5000), 0)
+			for to, c := range stay {
+				if _, err := askTCP(c); err != nil {
+					t.Fatalf("to %s: %v", to, err)
+				}
+			}
+			if _, err := askTCP(ends); err != nil {
+				t.Fatal(err)
+			}
+			inside(t, l.gw, func() error {
+				_, err := l.kernel.AdoptFlows(l.goal, 1, 2)
+				return err
+			})
+			l.apply()
+			l.lose()
+			for to, c := range stay {
+				if _, err := askTCP(c); err != nil {
+					t.Errorf("to %s: %v", to, err)
+				}
+			}
+			if _, err := heard(ends); !errors.Is(err, unix.ECONNABORTED) {
+				t.Errorf("to the internet: %v", err)
+			}
+		})
+	}
+}
+
+// dialBound opens a TCP connection from a socket that is bound to a device.
+func dialBound(t *testing.T, ns *netns.NS, device, to string) (c net.Conn) {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		return errors.Join(raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }), err)
+	}}
 	inside(t, ns, func() (err error) {
 		c, err = d.DialContext(context.Background(), "tcp", to)
 		return err

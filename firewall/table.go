@@ -21,8 +21,8 @@ type Table struct {
 	rulesDigest, digest uint64
 }
 
-// A verdictMap is a named map to chains, from masked conntrack marks or from names
-// of devices.
+// A verdictMap is a named map to chains, from masked conntrack marks, from names of
+// devices, or from addresses.
 //
 // The maps are named although only one rule uses each, because the library declares
 // every anonymous set as big-endian, and nft(8) would then list marks and names
@@ -37,11 +37,13 @@ type verdictMap struct {
 type keyKind struct {
 	text     string
 	datatype nftables.SetDatatype
+	// network: big-endian; pair: two values.
+	network, pair bool
 }
 
 var (
-	markKeys   = keyKind{"mark", nftables.TypeMark}
-	deviceKeys = keyKind{"ifname", nftables.TypeIFName}
+	markKeys   = keyKind{text: "mark", datatype: nftables.TypeMark}
+	deviceKeys = keyKind{text: "ifname", datatype: nftables.TypeIFName}
 )
 
 // entry maps one key to a chain.

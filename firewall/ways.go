@@ -20,8 +20,11 @@ type way struct {
 	index int // 0 where it sends them nowhere
 	// to is the destination of the route; everything, for a default route.
 	to netip.Prefix
-	// local: to is this machine's own address.
-	local bool
+	// local: to is this machine's own address, on the device holder.
+	local  bool
+	holder int
+	table  uint32
+	ours   bool // the route is one of Swerve's
 }
 
 func (w way) known() bool { return w.index != 0 && w.to.IsValid() }
@@ -55,10 +58,12 @@ type ways struct {
 const mostMarks = 16
 
 // question is what a way depends on: where a packet goes and, for a forwarded one,
-// where it comes from; its protocol and ports where rules match them, and its mark.
+// where it comes from; its protocol and ports where rules match them, and its mark. out is
+// the device that the packet's socket is bound to.
 type question struct {
 	to, from netip.Addr
 	device   int
+	out      int
 	protocol byte
 	ports    [2]uint16
 	mark     uint32
@@ -173,6 +178,9 @@ func (q question) in(req *nl.NetlinkRequest) {
 	if q.device != 0 {
 		add(unix.RTA_IIF, number(uint32(q.device)))
 	}
+	if q.out != 0 {
+		add(unix.RTA_OIF, number(uint32(q.out)))
+	}
 	if q.mark != 0 {
 		add(unix.RTA_MARK, number(q.mark))
 	}
@@ -203,13 +211,16 @@ const (
 // wayOf reads the message of the route that matched an address. One without a length
 // is a default route.
 func wayOf(b []byte, to netip.Addr) way {
-	switch {
-	case len(b) >= unix.SizeofRtMsg && b[7] == unix.RTN_LOCAL:
-		return way{to: netip.PrefixFrom(to, to.BitLen()), local: true}
-	case len(b) < unix.SizeofRtMsg || b[7] != unix.RTN_UNICAST:
+	if len(b) < unix.SizeofRtMsg || b[7] != unix.RTN_UNICAST && b[7] != unix.RTN_LOCAL {
 		return way{to: netip.PrefixFrom(to, 0).Masked()}
 	}
-	out := way{to: netip.PrefixFrom(to, int(b[1])).Masked()}
+	out := way{
+		to: netip.PrefixFrom(to, int(b[1])).Masked(), local: b[7] == unix.RTN_LOCAL,
+		table: uint32(b[4]), ours: b[5] == lane.Protocol,
+	}
+	if out.local {
+		out.to = netip.PrefixFrom(to, to.BitLen())
+	}
 	attrs, err := nl.ParseRouteAttr(b[unix.SizeofRtMsg:])
 	if err != nil {
 		return way{}
@@ -218,9 +229,14 @@ func wayOf(b []byte, to netip.Addr) way {
 		switch {
 		case a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4:
 			out.index = int(binary.NativeEndian.Uint32(a.Value))
+		case a.Attr.Type == unix.RTA_TABLE && len(a.Value) == 4:
+			out.table = binary.NativeEndian.Uint32(a.Value)
 		case a.Attr.Type == unix.RTA_MULTIPATH && len(a.Value) >= unix.SizeofRtNexthop:
 			out.index = int(binary.NativeEndian.Uint32(a.Value[4:])) // of the first hop
 		}
+	}
+	if out.local {
+		out.index, out.holder = 0, out.index
 	}
 	return out
 }

@@ -13,14 +13,14 @@ import (
 // where a routing daemon keeps the internet's routes in it: 200,000 routes take a
 // tenth of a second. Up to bigTable routes are listed with each reading. With more,
 // a goroutine of its own lists them, only after a change that may affect a default
-// route, and then not for restFactor times as long as that took, whatever changes
+// route or one within an uplink's network, and then not for restFactor times as long as that took, whatever changes
 // meanwhile: under 5 % of a core. Links and addresses are read without delay.
 const (
 	bigTable   = 1024
 	restFactor = 20
 )
 
-// mainTable has the default routes of a table main that is big.
+// mainTable has what is read of a table main that is big.
 type mainTable struct {
 	kernel *kernel
 	// wake holds a token while a listing is due.
@@ -31,25 +31,25 @@ type mainTable struct {
 	listings   atomic.Uint64
 
 	mu     sync.Mutex
-	routes []route
+	routes mainRoutes
 }
 
 // isBig reports whether the table had many routes at the last listing.
 func (m *mainTable) isBig() bool { return m.size.Load() > bigTable }
 
 // current returns the routes of the last listing.
-func (m *mainTable) current() []route {
+func (m *mainTable) current() mainRoutes {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.routes
 }
 
 // store keeps what a listing found.
-func (m *mainTable) store(routes []route, size int) {
+func (m *mainTable) store(routes mainRoutes) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.routes = routes
-	m.size.Store(int64(size))
+	m.size.Store(int64(routes.size))
 }
 
 // follow lists the table whenever it is due, until ctx ends, and calls listed after
@@ -62,7 +62,7 @@ func (m *mainTable) follow(ctx context.Context, clock func() failover.Instant, l
 		case <-m.wake:
 		}
 		began := clock()
-		routes, size, err := m.kernel.defaults()
+		routes, err := m.kernel.routes()
 		if ctx.Err() != nil {
 			return
 		}
@@ -70,7 +70,7 @@ func (m *mainTable) follow(ctx context.Context, clock func() failover.Instant, l
 		m.listings.Add(1)
 		m.busy.Add(int64(took))
 		if err == nil {
-			m.store(routes, size)
+			m.store(routes)
 		}
 		listed(err)
 		rest := restFactor * took
@@ -82,7 +82,7 @@ func (m *mainTable) follow(ctx context.Context, clock func() failover.Instant, l
 	}
 }
 
-// readState reads the whole state, the default routes with it unless the table is
+// readState reads the whole state, the routes of main with it unless the table is
 // big: then those of the last listing count, and another is due if they may have
 // changed.
 func (w *watch) readState(h hints) (state, error) {
@@ -94,16 +94,17 @@ func (w *watch) readState(h hints) (state, error) {
 		if h.mayAffectDefaults() {
 			signal(w.main.wake)
 		}
-		s.defaults = w.main.current()
-		return s, nil
+		s.mainRoutes = w.main.current()
+	} else {
+		if s.mainRoutes, err = w.kernel.routes(); err != nil {
+			return s, err
+		}
+		w.main.store(s.mainRoutes)
 	}
-	routes, size, err := w.kernel.defaults()
-	if err != nil {
-		return s, err
+	if s.needsProxies() {
+		s.proxies, err = w.kernel.proxying()
 	}
-	w.main.store(routes, size)
-	s.defaults = routes
-	return s, nil
+	return s, err
 }
 
 // listed is called after each listing of a big table.

@@ -6,7 +6,8 @@
 //   - The watch follows the kernel by rtnetlink. Each message only makes it read
 //     links, addresses and routes again, compare them with the last reading, and
 //     report what has changed as a [failover.LinkChanged]. See watch.go, gateway.go
-//     for how a next hop is learnt from other programs' default routes, and own.go
+//     for how a next hop is learnt from other programs' default routes, inside.go for
+//     the hosts of an uplink's own network behind this machine, and own.go
 //     for the machine's own addresses.
 //   - The prober sends the engine's probes, each through its uplink (by the uplink's
 //     address, mark and device), and reports their outcomes. See probe.go, and

@@ -18,7 +18,8 @@ type hints struct {
 	reread bool
 	// at is the instant of the first message that set reread.
 	at failover.Instant
-	// defaults: default routes of others in main may be other than they were.
+	// defaults: routes of others in main that matter, the defaults and those within the
+	// uplinks' networks, may be other than they were.
 	defaults bool
 	// repair: routes or rules of ours, or the defaults beside them, may be other
 	// than they were.
@@ -32,6 +33,8 @@ type hints struct {
 	carrier map[string]bool
 	// missed: messages were dropped, so anything may have happened.
 	missed bool
+	// inside are the networks in which narrower routes matter. They stay.
+	inside []netip.Prefix
 }
 
 // nextHop is a neighbour on a device.
@@ -118,6 +121,10 @@ func (h *hints) addPurged(index int, at failover.Instant) {
 
 func (h *hints) addRoute(body []byte, at failover.Instant) {
 	r, ok := decodeRouteHead(body)
+	if ok && isInside(h.inside, r, body) {
+		h.defaults = true
+		h.requestRead(at)
+	}
 	switch {
 	case !ok:
 	case r.protocol == lane.Protocol:
@@ -183,6 +190,7 @@ func (b *mailbox) take() hints {
 	defer b.mu.Unlock()
 	h := b.hints
 	b.hints = newHints()
+	b.hints.inside = h.inside
 	return h
 }
 

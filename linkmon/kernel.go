@@ -25,8 +25,19 @@ type kernel struct {
 type state struct {
 	devices   []device
 	addresses []address
-	// defaults are the default routes of table main that are not ours.
+	mainRoutes
+	// proxies is read only where a narrow route is within a private network.
+	proxies proxies
+}
+
+// mainRoutes is what is read of table main: routes that are not ours.
+type mainRoutes struct {
+	// defaults are the default routes.
 	defaults []route
+	// narrow are the others, of IPv4: those by a device alone where there are many.
+	narrow []narrow
+	// size is how many routes the kernel listed for that.
+	size int
 }
 
 const (
@@ -60,7 +71,7 @@ func openKernel() (*kernel, error) {
 
 func (k *kernel) close() { k.socket.Close() }
 
-// read reads the state except the default routes. Its parts are read one after the
+// read reads the state except the routes. Its parts are read one after the
 // other, so they may be of different moments; the kernel's message about a change in
 // between makes the watch read again.
 func (k *kernel) read() (s state, err error) {
@@ -77,22 +88,26 @@ func (k *kernel) read() (s state, err error) {
 	return s, nil
 }
 
-// defaults lists the default routes of table main that are not ours, and returns how
-// many routes the kernel listed for that.
-func (k *kernel) defaults() (found []route, size int, err error) {
+// routes lists the routes of table main that are not ours.
+func (k *kernel) routes() (found mainRoutes, err error) {
+	var others narrowRoutes
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		n := 0
 		routes, err := dump(k, unix.RTM_GETROUTE, routeRequest(family), func(b []byte) (route, bool) {
 			n++
+			if family == unix.AF_INET {
+				others.add(b)
+			}
 			return decodeForeignDefault(b)
 		})
 		// A table exists from its first route on: early in a boot there is no main.
 		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return nil, 0, fmt.Errorf("linkmon: list routes: %w", err)
+			return mainRoutes{}, fmt.Errorf("linkmon: list routes: %w", err)
 		}
-		found, size = append(found, routes...), size+n
+		found.defaults, found.size = append(found.defaults, routes...), found.size+n
 	}
-	return found, size, k.resolve(found)
+	found.narrow = others.all(found.size)
+	return found, k.resolve(found.defaults)
 }
 
 // decodeForeignDefault accepts only routes from which a gateway can be learnt.

@@ -75,6 +75,9 @@ func (f *follower) familyIn(s state, family failover.Family, isUplink func(index
 		Uncarried:    gw.uncarried,
 		Prefixes:     sourcesOf(s.defaults, f.device, ipv6),
 	}
+	if !ipv6 {
+		link.Inside = insideOf(s, f.device.index, gw.addr, isUplink)
+	}
 	if len(link.Addresses) == 0 {
 		link.Pending = pending(s.addresses, f.device.index, ipv6)
 		if gw.known() && !s.isPort(f.device) {

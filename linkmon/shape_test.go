@@ -46,7 +46,7 @@ func TestUnknownAttributes(t *testing.T) {
 		if !strings.Contains(g.uncarried, c.want) || (g.uncarried == "") != (c.want == "") || g.addr.IsValid() != c.gateway {
 			t.Errorf("%s: %+v, want %q", name, g, c.want)
 		}
-		found := defaultsOf(state{devices: []device{d}, defaults: []route{r}})
+		found := defaultsOf(state{devices: []device{d}, mainRoutes: mainRoutes{defaults: []route{r}}})
 		if len(found) != 1 || found[0].Encapsulates == c.gateway || found[0].Family != failover.IPv4 {
 			t.Errorf("%s: defaults %+v", name, found)
 		}

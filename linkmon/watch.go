@@ -260,6 +260,11 @@ func (w *watch) report(h hints) {
 	for _, o := range changed {
 		w.out.put(o)
 	}
+	var networks []netip.Prefix
+	for _, l := range links {
+		networks = append(networks, l.link.Family[failover.IPv4].Addresses...)
+	}
+	w.box.followInside(networks)
 }
 
 // followWanted follows the uplinks that SetUplinks was given. One that stays as it

@@ -32,7 +32,7 @@ func BenchmarkRead(b *testing.B) {
 				if _, err := k.read(); err != nil {
 					b.Fatal(err)
 				}
-				if _, _, err := k.defaults(); err != nil {
+				if _, err := k.routes(); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -124,7 +124,7 @@ func readState(t *testing.T, ns *netns.NS) (s state) {
 		}
 		defer k.close()
 		if s, err = k.read(); err == nil {
-			s.defaults, _, err = k.defaults()
+			s.mainRoutes, err = k.routes()
 		}
 		return err
 	})

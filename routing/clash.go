@@ -124,6 +124,14 @@ func decodeOtherRule(b []byte) (r OtherRule, ok bool, err error) {
 // MeetsMarks reports whether the rule is for packets that have bits of ours set.
 func (r OtherRule) MeetsMarks(l lane.Layout) bool { return r.Mark&r.Mask&l.MarkMask != 0 }
 
+// MeetsConnectionMarks reports whether the rule is for packets that have bits set which
+// are ours in the marks of connections, though not in those of packets, and sends them by
+// a table of its own: who does that often keeps the mark with the connection.
+func (r OtherRule) MeetsConnectionMarks(l lane.Layout) bool {
+	own := r.Table != 0 && r.Table != MainTable && r.Table != unix.RT_TABLE_DEFAULT
+	return own && !r.MeetsMarks(l) && r.Mark&r.Mask&(l.CTMask|l.CTEstablished()) != 0
+}
+
 // TakesLane reports whether the rule may be used for packets of ours with a lane: it
 // is met before ours, and what it says of our bits is true of the lane.
 func (r OtherRule) TakesLane(l lane.Layout, n lane.Lane) bool {
@@ -171,8 +179,8 @@ func FreeMasks(rules []OtherRule) (mark, ct uint32, ok bool) {
 		}
 	}
 	for shift := 24; shift >= 8; shift-- {
-		if m := uint32(0x7f) << shift; m&used == 0 {
-			return m, uint32(0x7fff) << (shift - 8), true
+		if m, ct := uint32(0x7f)<<shift, uint32(0x7fff)<<(shift-8); (m|ct)&used == 0 {
+			return m, ct, true
 		}
 	}
 	return 0, 0, false

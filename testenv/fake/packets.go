@@ -21,6 +21,7 @@ type Packets struct {
 
 	sync.Mutex
 	held string // empty: there is no table
+	goal firewall.Goal
 	// Refuse, if set, is the error of each change.
 	Refuse error
 	// Untracked: the machine has tracked no connections.
@@ -52,7 +53,7 @@ func (p *Packets) hold(how string, t firewall.Table) error {
 	if err := p.Journal.Note("%s", how); err != nil {
 		return err
 	}
-	p.held = t.String()
+	p.held, p.goal = t.String(), t.Goal()
 	Poke(p.Changed)
 	return nil
 }
@@ -106,9 +107,17 @@ func (p *Packets) Text() string {
 
 var deadElement = regexp.MustCompile(`(0x[0-9a-f]{8}) : goto dead_`)
 
-// Observe reads the lost pairs back from the table's text.
+// Observe reads the lost pairs back from the table's text, and what was found from its
+// goal.
 func (p *Packets) Observe(l lane.Layout) (firewall.Observed, error) {
-	out := firewall.Observed{Exists: p.Text() != ""}
+	out := firewall.Observed{Exists: p.Text() != "", Native: map[lane.Lane][]netip.Prefix{}, Plain: map[lane.Lane][]firewall.Ends{}}
+	p.Lock()
+	for _, u := range p.goal.Uplinks {
+		if out.Exists && len(u.Found)+len(u.Plain) > 0 {
+			out.Native[u.Lane], out.Plain[u.Lane] = u.Found, u.Plain
+		}
+	}
+	p.Unlock()
 	for _, f := range failover.Families {
 		_, rest, _ := strings.Cut(p.Text(), "map dead_"+f.String())
 		elements, _, _ := strings.Cut(rest, "\n  }")

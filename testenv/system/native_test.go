@@ -1,8 +1,13 @@
 package system
 
 import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
 	"testing"
 
+	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
 )
@@ -41,4 +46,105 @@ func TestNativeIPv6(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Hosts of a DMZ have addresses of fiber's own network by proxy ARP, and send nothing
+// before the start: they keep them on fiber, one whose route comes later too, and have
+// lte's on lte. In IPv6 the prefix of the link is native in any case.
+func TestDMZInTheUplinksNetwork(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, twoUplinks)
+		up := g.Uplinks[fiber]
+		inside := func(last byte) [2]netip.Addr {
+			v4, v6 := up.Address4.As4(), up.Address6.As16()
+			v4[3], v6[15] = last, last
+			return [2]netip.Addr{netip.AddrFrom4(v4), netip.AddrFrom16(v6)}
+		}
+		hosts := func(last byte) [2]netip.Addr {
+			all := inside(last)
+			client4, client6, _ := lab.ClientAddresses(0)
+			gateway4, gateway6 := client4.As4(), client6.As16()
+			gateway4[3], gateway6[15] = 1, 1
+			g.Wire[fiber].Accept(netip.PrefixFrom(all[0], 32), netip.PrefixFrom(all[1], 128))
+			g.shell(fmt.Sprintf(`ip route add %s dev lan0
+ip -6 route add %s dev lan0
+ip -6 neigh add proxy %[2]s dev wan0`, all[0], all[1]))
+			out, err := g.Client.Run("sh", "-euc", fmt.Sprintf(`ip addr add %s/32 dev eth0; ip -6 addr add %s/128 dev eth0 nodad
+ip route replace default via %s src %[1]s
+ip -6 route replace default via %[4]s src %[2]s`, all[0], all[1], netip.AddrFrom4(gateway4), netip.AddrFrom16(gateway6)))
+			if err != nil {
+				g.Fatalf("%v\n%s", err, out)
+			}
+			return all
+		}
+		g.shell(`for d in wan0 lan0; do
+	echo 1 >/proc/sys/net/ipv4/conf/$d/proxy_arp
+	echo 1 >/proc/sys/net/ipv6/conf/$d/proxy_ndp
+	echo 0 >/proc/sys/net/ipv4/neigh/$d/proxy_delay
+	echo 0 >/proc/sys/net/ipv6/neigh/$d/proxy_delay
+done`)
+		for _, last := range []byte{50, 51} {
+			all := hosts(last)
+			if last == 50 {
+				g.Start()
+				g.Await("all to be up", lab.Settled)
+			}
+			g.Await("the host to be shown as native", func(s *control.Status) bool {
+				return slices.Contains(s.Uplinks[fiber].Native, netip.PrefixFrom(all[0], 32)) && len(s.Uplinks[lte].Native) == 0
+			})
+			p := g.newClients()
+			for _, f := range failover.Families {
+				g.goFrom(all[f], p.of(f)...)
+			}
+			for _, s := range p.all() {
+				s.Stop()
+			}
+		}
+		p := g.newClients()
+		f := g.Break(fiber, "black-hole")
+		g.goBy(lte, p.all()...)
+		g.Mend(f)
+	})
+}
+
+// The state folder cannot be written. What was found native at the first start is still
+// so after a restart at which the LAN is silent: the table in the kernel tells it.
+func TestNativeWithoutAStateFolder(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, lab.Options{Delegate: true}, twoUplinks)
+		client4, _, native6 := lab.ClientAddresses(0)
+		client := [2]netip.Addr{client4, native6}
+		if err := g.Carry(fiber, netip.PrefixFrom(client4, 24).Masked()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(g.daemon.File("state"), nil, 0o600); err != nil { // in place of the folder
+			t.Fatal(err)
+		}
+		keep := func(first bool) {
+			t.Helper()
+			p := g.newClients()
+			for _, f := range failover.Families {
+				g.goFrom(client[f], p.of(f)...)
+			}
+			if first {
+				g.Start()
+				g.Await("all to be up", lab.Settled)
+				for _, f := range failover.Families {
+					g.goFrom(client[f], p.of(f)...)
+				}
+			}
+			for _, s := range p.all() {
+				s.Stop()
+			}
+		}
+		keep(true)
+		g.Stop()
+		g.shell("conntrack -F")
+		g.Start()
+		g.Await("all to be up", lab.Settled)
+		if got := g.Status().Uplinks[fiber].Native; len(got) != 2 {
+			t.Errorf("native: %v", got)
+		}
+		keep(false)
+	})
 }
