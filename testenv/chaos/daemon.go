@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ const stopLimit = 10 * time.Second
 func (s *stage) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
-	if err := s.swerve.Stop(ctx); err != nil {
+	if err := s.swerve.Stop(ctx); err != nil && !errors.Is(err, exec.ErrWaitDelay) { // this process was late to read its log
 		return fmt.Errorf("SIGTERM: %w", err)
 	}
 	return nil
@@ -169,7 +170,8 @@ func stateReplaced(s *stage, _ fault) (func() error, error) {
 	}, err
 }
 
-// logUnread has nobody read what the daemon writes, over a small pipe.
+// logUnread has nobody read what the daemon writes, over a small pipe. Meanwhile it is
+// not ended: its end could not be seen.
 func logUnread(s *stage, _ fault) (func() error, error) {
 	for _, fd := range []string{"1", "2"} {
 		pipe, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%s", s.swerve.Pid(), fd), os.O_WRONLY, 0)

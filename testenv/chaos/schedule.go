@@ -168,7 +168,7 @@ var kinds = []*kind{
 	{name: "disk-full", harm: none, weight: 2, slots: []string{"config", "disk"}, least: 500 * ms, most: 5000 * ms, begin: diskFull},
 	{name: "state-removed", harm: none, weight: 1, slots: []string{"disk", "state"}, begin: stateRemoved},
 	{name: "state-replaced", harm: none, weight: 1, slots: []string{"disk", "state"}, least: 500 * ms, most: 5000 * ms, begin: stateReplaced},
-	{name: "log-unread", harm: none, weight: 2, slots: []string{"log"}, least: 500 * ms, most: 6000 * ms, begin: logUnread},
+	{name: "log-unread", harm: none, weight: 2, slots: []string{"daemon", "log"}, least: 500 * ms, most: 6000 * ms, begin: logUnread},
 	{name: "reload", harm: none, weight: 3, slots: []string{"config", "disk"}, least: 500 * ms, most: 5000 * ms, value: number(0, len(variants)-1), begin: reload},
 	{name: "reload-refused", harm: none, weight: 2, slots: []string{"config", "daemon", "disk"}, least: 200 * ms, most: 1000 * ms, value: number(0, len(refused)-1), begin: reloadRefused},
 }
