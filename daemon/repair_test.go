@@ -261,9 +261,20 @@ func TestGoalThatWaitsIsNoRepair(t *testing.T) {
 				r.start()
 				r.after(time.Minute)
 				r.take()
-				r.loop.enforcer.rested = r.loop.clock.now() + 10*time.Second // as after slow ones
+				inLoop := func(do func()) {
+					t.Helper()
+					if err := r.loop.ask(t.Context(), do); err != nil {
+						t.Fatal(err)
+					}
+				}
+				inLoop(func() { r.loop.enforcer.rested = r.loop.clock.now() + 10*time.Second }) // as after slow ones
+				waits := func() (yes bool) {
+					t.Helper()
+					inLoop(func() { yes = r.loop.enforcer.stale })
+					return yes
+				}
 				r.blackHole("eth1", true, both...)
-				r.until("a goal waits", 5*time.Second, func() bool { return r.loop.enforcer.stale })
+				r.until("a goal waits", 5*time.Second, waits)
 				r.after(time.Second)
 				if removed {
 					r.Routes.Lose(func(r routing.Rule) bool { return r.OIF == "eth0" && r.Family == failover.IPv4 }, noRoute)
@@ -271,11 +282,11 @@ func TestGoalThatWaitsIsNoRepair(t *testing.T) {
 					fake.Poke(r.net.repair)
 				}
 				r.after(2 * repairAfter)
-				if stale := r.loop.enforcer.stale; stale == removed {
+				if stale := waits(); stale == removed {
 					t.Errorf("after a comparison the goal waits: %v", stale)
 				}
 				r.after(10 * time.Second)
-				if r.loop.enforcer.stale {
+				if waits() {
 					t.Error("the goal waits for ever")
 				}
 				var lines []string
@@ -304,14 +315,17 @@ func TestSwitchWithoutReading(t *testing.T) {
 			r.Routes.Changed()
 			r.after(5 * time.Second)
 		}
-		changed := r.Routes.Changed
-		r.Routes.Changed = func() {}
-		r.Routes.Lose(func(r routing.Rule) bool { return r.OIF == "eth1" }, noRoute)
-		before := r.Routes.Reads
+		r.Routes.LoseUnnoticed(func(r routing.Rule) bool { return r.OIF == "eth1" }, noRoute)
+		reads := func() int {
+			r.Routes.Lock()
+			defer r.Routes.Unlock()
+			return r.Routes.Reads
+		}
+		before := reads()
 		r.take()
 		r.blackHole("eth0", true, failover.IPv4)
 		r.until("fiber is left", 3*time.Second, func() bool { return r.status().SwitchesTotal == 1 })
-		if n := r.Routes.Reads - before; n > 0 || r.Routes.Ladder(failover.IPv4, 5364)[0] != 2 {
+		if n := reads() - before; n > 0 || r.Routes.Ladder(failover.IPv4, 5364)[0] != 2 {
 			t.Errorf("the kernel was read %d times before the switch was told; %v", n, r.Routes.Ladder(failover.IPv4, 5364))
 		}
 		for _, e := range ofType(r.take(), control.EventSwitch) {
@@ -319,7 +333,6 @@ func TestSwitchWithoutReading(t *testing.T) {
 				t.Errorf("the switch took %v ms", *d.SwitchMS)
 			}
 		}
-		r.Routes.Changed = changed
 		r.until("the rules are back", 5*time.Second, func() bool { return r.Routes.Keeps("eth1") == 4 })
 		if n := len(ofType(r.take(), control.EventRepair)); n != 1 {
 			t.Errorf("%d repairs", n)

@@ -152,11 +152,16 @@ func (k *Routes) Device(index int, on bool) {
 
 // Lose deletes some of the daemon's rules and routes, as another program would.
 func (k *Routes) Lose(rule func(routing.Rule) bool, route func(routing.Route) bool) {
+	k.LoseUnnoticed(rule, route)
+	k.Changed()
+}
+
+// LoseUnnoticed does the same without a message.
+func (k *Routes) LoseUnnoticed(rule func(routing.Rule) bool, route func(routing.Route) bool) {
 	k.Lock()
+	defer k.Unlock()
 	k.rules = slices.DeleteFunc(k.rules, rule)
 	k.routes = slices.DeleteFunc(k.routes, route)
-	k.Unlock()
-	k.Changed()
 }
 
 // Rungs lists the devices of each of a table's default routes, best first.
