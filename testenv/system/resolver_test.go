@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -67,8 +68,8 @@ func (g *gateway) leftAfter(onset time.Time) (first, last time.Duration) {
 }
 
 // downAfter waits until both families of fiber are down, and returns how long after an
-// onset the last one was.
-func (g *gateway) downAfter(onset time.Time) (last time.Duration) {
+// onset the first and the last one were.
+func (g *gateway) downAfter(onset time.Time) (first, last time.Duration) {
 	g.Helper()
 	g.Await("fiber to be down", func(s *control.Status) bool {
 		u := s.Uplinks[fiber]
@@ -76,10 +77,10 @@ func (g *gateway) downAfter(onset time.Time) (last time.Duration) {
 	})
 	for _, e := range g.Events() {
 		if d, ok := e.Detail.(control.HealthDetail); ok && d.Uplink == uplinkNames[fiber] && d.To == control.Down && e.Time.After(onset) {
-			last = max(last, e.Time.Sub(onset))
+			first, last = min(cmp.Or(first, e.Time.Sub(onset)), e.Time.Sub(onset)), max(last, e.Time.Sub(onset))
 		}
 	}
-	return last
+	return first, last
 }
 
 // Behind a black-hole the provider's own resolver still answers, and whatever else stands
@@ -97,7 +98,7 @@ func TestBlackHoleBehindTheResolver(t *testing.T) {
 		g.goOn(kept...)
 		onset := g.ispDrops("drop")
 		first, last := g.leftAfter(onset)
-		down := g.downAfter(onset)
+		_, down := g.downAfter(onset)
 		t.Logf("the families left after %v and %v, and were down after %v", first, last, down)
 		if last > 4*time.Second || down > 5*time.Second {
 			t.Errorf("fiber was left after %v, and down after %v, as if flows received from elsewhere", last, down)
@@ -118,7 +119,7 @@ func TestOneHostPostpones(t *testing.T) {
 		}
 		onset := g.ispDrops("drop")
 		first, last := g.leftAfter(onset)
-		down := g.downAfter(onset)
+		_, down := g.downAfter(onset)
 		t.Logf("the families left after %v and %v, and were down after %v", first, last, down)
 		// Pauses of the daemon, on a busy machine, do not count.
 		if down-last < 3*time.Second || down > 30*time.Second {
@@ -145,10 +146,12 @@ func TestReceivingPostpones(t *testing.T) {
 		onset := g.ispDrops(fmt.Sprintf("ip daddr { %s } drop\nip6 daddr { %s } drop",
 			strings.Join(list[failover.IPv4], ", "), strings.Join(list[failover.IPv6], ", ")))
 		first, last := g.leftAfter(onset)
-		t.Logf("the families left after %v and %v", first, last)
-		// Pauses of the daemon, on a busy machine, do not count.
-		if first < 5*time.Second || last > 20*time.Second {
-			t.Errorf("fiber was left after %v and %v, want about 6 s", first, last)
+		down, _ := g.downAfter(onset)
+		t.Logf("the families left after %v and %v, and were down after %v", first, last, down)
+		// Pauses of the daemon, on a busy machine, do not count. There, what is received may
+		// be heard too late for new flows to stay in both families; sessions do.
+		if last < 5*time.Second || down < 5*time.Second || last > 20*time.Second {
+			t.Errorf("fiber was left after %v and %v, and down after %v, want about 6 s", first, last, down)
 		}
 		g.goBy(lte, p.fresh[:]...)
 	})
