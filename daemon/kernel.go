@@ -179,28 +179,30 @@ func (k *kernel) apply(g goal) applied {
 		k.standing = true
 		unprepared := k.prepare(g)
 		unadopted = k.adopt(&g, &out)
-		filter := k.aim(g, nil)
+		filter := k.aim(k.filterGoal(g), nil)
 		unprepared = errors.Join(unprepared, unadopted, k.filter(k.table))
 		k.route(g, &out, &unrouted)
 		return k.summarize(out, filter, unrouted, unprepared)
 	}
-	unadopted = errors.Join(k.adopt(&g, &out), k.goAhead(g))
+	unadopted = k.adopt(&g, &out)
+	filter := k.filterGoal(g)
+	unadopted = errors.Join(unadopted, k.goAhead(filter))
 	k.route(g, &out, &unrouted)
-	filter := k.aim(g, &out)
+	filter = k.aim(filter, &out)
 	return k.summarize(out, filter, unrouted, errors.Join(unadopted, k.filter(k.table)))
 }
 
-// goAhead makes the packet filter hold what the goal needs while routes move to other
+// goAhead makes the packet filter hold what its goal needs while routes move to other
 // interfaces, if they do.
-func (k *kernel) goAhead(g goal) error {
+func (k *kernel) goAhead(filter firewall.Goal) error {
 	if k.held == nil {
 		return nil // what it holds is not known: it is replaced after the routes
 	}
-	goal, needed := k.filterGoal(g).Transition(k.held.Goal())
+	meanwhile, needed := filter.Transition(k.held.Goal())
 	if !needed {
 		return nil
 	}
-	return k.filter(firewall.Ruleset(goal))
+	return k.filter(firewall.Ruleset(meanwhile))
 }
 
 // remembered returns the kernel's routes and rules with our memory of them.
@@ -242,10 +244,10 @@ func (k *kernel) bridged(link string) bool {
 	return known[link]
 }
 
-// aim computes the packet filter's goal. Flows of lost pairs stay where they are if
-// the kernel refuses the route that they should use and has no other for them.
-func (k *kernel) aim(g goal, routed *applied) firewall.Goal {
-	filter := k.filterGoal(g)
+// aim computes the packet filter's table from its goal, and returns the goal as it can
+// be: flows of lost pairs stay where they are if the kernel refuses the route that they
+// should use and has no other for them.
+func (k *kernel) aim(filter firewall.Goal, routed *applied) firewall.Goal {
 	if routed != nil && len(routed.refusals) > 0 {
 		for _, f := range failover.Families {
 			filter.Lost[f] = slices.DeleteFunc(filter.Lost[f], func(p firewall.Pair) bool { return !routed.holds(f, p) })
