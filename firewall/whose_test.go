@@ -24,6 +24,12 @@ const trackEarly = `table inet other { chain f { type filter hook forward priori
 }
 }`
 
+// trackOwnEarly does the same also for what comes in for the gateway itself.
+const trackOwnEarly = trackEarly + `
+table inet other2 { chain i { type filter hook input priority 0; ct state new accept;
+}
+}`
+
 // lanOf is the LAN's network in a family.
 func lanOf(f failover.Family) netip.Prefix {
 	return netip.PrefixFrom(netip.MustParseAddr(plans[f].client), plans[f].bits).Masked()
@@ -181,10 +187,7 @@ func TestOwnAddressesStay(t *testing.T) {
 		t.Run(f.String(), func(t *testing.T) {
 			l := newLab(t)
 			p := plans[f]
-			loadText(t, l.gw, trackEarly+`
-table inet other2 { chain i { type filter hook input priority 0; ct state new accept;
-}
-}`)
+			loadText(t, l.gw, trackOwnEarly)
 			second := netip.MustParseAddr(p.a).Next()
 			service := [2]string{"203.0.114.9", "2001:db8:50::9"}[f]
 			asked := [2]string{"203.0.114.10", "2001:db8:50::10"}[f]
@@ -237,10 +240,7 @@ func TestFlowOfACandidateShowsNothing(t *testing.T) {
 		t.Run(f.String(), func(t *testing.T) {
 			l := newLab(t)
 			p := plans[f]
-			loadText(t, l.gw, trackEarly+`
-table inet other2 { chain i { type filter hook input priority 0; ct state new accept;
-}
-}`)
+			loadText(t, l.gw, trackOwnEarly)
 			for dev, via := range map[string]string{"wan0": p.nextA, "wan1": p.nextB} {
 				run(t, l.gw, "ip", p.flag, "route", "add", "default", "via", via, "dev", dev, "metric", map[string]string{"wan0": "1", "wan1": "2000"}[dev])
 			}

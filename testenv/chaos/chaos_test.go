@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,12 +26,7 @@ func tests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	commandBinary, err = lab.Build(folder, "cmd/swerve")
-	daemonBinary = commandBinary
-	if err == nil && raced {
-		os.Setenv("GORACE", "atexit_sleep_ms=50")
-		daemonBinary, err = lab.Build(filepath.Join(folder, "raced"), "cmd/swerve", "-race")
-	}
+	commandBinary, daemonBinary, err = lab.BuildPair(folder, raced)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 1

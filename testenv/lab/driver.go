@@ -148,3 +148,16 @@ func Build(folder, command string, flags ...string) (string, error) {
 	}
 	return path, nil
 }
+
+// BuildPair builds cmd/swerve into a folder: for commands, and for the daemon, which has
+// the race detector if raced. The detector would slow commands.
+func BuildPair(folder string, raced bool) (command, daemon string, err error) {
+	command, err = Build(folder, "cmd/swerve")
+	if err != nil || !raced {
+		return command, command, err
+	}
+	// At its end a program with the race detector sleeps for a second, for late reports.
+	os.Setenv("GORACE", "atexit_sleep_ms=50")
+	daemon, err = Build(filepath.Join(folder, "raced"), "cmd/swerve", "-race")
+	return command, daemon, err
+}

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"swerve/testenv/lab"
@@ -29,13 +28,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	commandBinary, err = lab.Build(folder, "cmd/swerve")
-	daemonBinary = commandBinary
-	if err == nil && raced {
-		// At its end a program with the race detector sleeps for a second, for late reports.
-		os.Setenv("GORACE", "atexit_sleep_ms=50")
-		daemonBinary, err = lab.Build(filepath.Join(folder, "raced"), "cmd/swerve", "-race")
-	}
+	commandBinary, daemonBinary, err = lab.BuildPair(folder, raced)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "system:", err)
 		return 1
