@@ -110,7 +110,8 @@ func (k *Netlink) Read() (State, error) {
 }
 
 // Foreign returns the default routes that other programs have in the main table and
-// in our tables and in those of [Netlink.ForeignRules], and the routes of length 1 in
+// in our tables, in those of [Netlink.ForeignRules] and in those that their rules look up
+// for all packets, and the routes of length 1 in
 // main, sorted. The devices of those in
 // main have their names. It reads every route of the machine, which takes some
 // milliseconds where there are tens of thousands: call it after changes, not at
@@ -121,9 +122,14 @@ func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
 	if err != nil {
 		return nil, err
 	}
+	others, err := k.OtherRules()
+	if err != nil {
+		return nil, err
+	}
 	ours := func(table int) bool {
 		return table == MainTable || l.LaneOf(table) != 0 ||
-			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table })
+			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table }) ||
+			slices.ContainsFunc(others, func(r OtherRule) bool { return r.All && r.Table == table })
 	}
 	for _, f := range failover.Families {
 		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {

@@ -104,6 +104,20 @@ func arriving(device string, mark, mask uint32) Selector {
 // inverted reports whether the rule matches what the selector does not.
 func (s Selector) inverted() bool { return len(s) >= selectorHead && s[1] != 0 }
 
+// matchesAll reports whether a selector matches all packets, or all but those with a mark.
+func (s Selector) matchesAll() bool {
+	if !s.inverted() {
+		return s == Selector(make([]byte, selectorHead))
+	}
+	mark, other := false, s[0] != 0 || s[2] != 0 || s[3] != 0
+	_ = s.each(func(kind uint16, _ []byte) error {
+		mark = mark || kind == nl.FRA_FWMARK
+		other = other || kind != nl.FRA_FWMARK && kind != nl.FRA_FWMASK
+		return nil
+	})
+	return mark && !other
+}
+
 // mark returns the mark that a selector matches, and its mask.
 func (s Selector) mark() (mark, mask uint32) {
 	_ = s.each(func(kind uint16, value []byte) error {
@@ -288,14 +302,18 @@ func (k *Netlink) ForeignRules(l lane.Layout) ([]ForeignRule, error) {
 // there are rules of others that it would get ahead of.
 func (g Goal) baseRules(f failover.Family) []Rule {
 	first := g.Layout.FirstPriority
-	past := g.pastBase(f)
-	if len(past) == 0 {
+	past, out := g.pastBase(f), pastErrors(g, f)
+	base := rule(f, first, Rule{Table: MainTable, Suppress: 1, SuppressGroup: groupOfBase})
+	if len(past) == 0 && len(out) == 0 {
 		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
 		// such as the 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, match at the next rule.
 		return []Rule{rule(f, first, Rule{Table: MainTable, Suppress: 1})}
 	}
+	if len(past) == 0 {
+		return append(out, base)
+	}
 	policies := g.Layout.Mark(lane.DefaultPolicy) // the bit that distinguishes their lanes
-	out := []Rule{rule(f, first, Rule{Mark: policies, Mask: policies, Table: MainTable, Suppress: 1})}
+	out = append(out, rule(f, first, Rule{Mark: policies, Mask: policies, Table: MainTable, Suppress: 1}))
 	for _, u := range g.Uplinks {
 		for _, r := range g.fromRules(f, u) {
 			out = append(out, rule(f, first, Rule{From: r.From, Mask: r.Mask, Table: MainTable, Suppress: 1}))
@@ -304,8 +322,24 @@ func (g Goal) baseRules(f failover.Family) []Rule {
 			out = append(out, rule(f, first, Rule{OIF: u.Interface, Table: MainTable, Suppress: 1}))
 		}
 	}
-	out = append(out, past...)
-	return append(out, rule(f, first, Rule{Table: MainTable, Suppress: 1, SuppressGroup: groupOfBase}))
+	return append(append(out, past...), base)
+}
+
+// pastErrors returns the rules that lead probes past our first one while main's best
+// default route is an error, such as a VPN's kill switch: the kernel suppresses no error,
+// so that none would be answered, although all uplinks are well.
+func pastErrors(g Goal, f failover.Family) (out []Rule) {
+	if best, ok := g.betterForeign(f); !ok || best.Type == Unicast {
+		return nil
+	}
+	for _, u := range g.Uplinks {
+		if u.nameFits() {
+			probes := g.laneRule(f, u.Lane)
+			probes.Priority, probes.OIF = uint32(g.Layout.FirstPriority), u.Interface
+			out = append(out, probes)
+		}
+	}
+	return out
 }
 
 // With rules before it at the same priority, our first rule suppresses the routes by
