@@ -30,6 +30,7 @@ type reporter struct {
 	notify         *notifier
 	problems       *problems
 	counters       *counters
+	outages        outages
 
 	// changes are changes of health, and switches changes of carrying uplinks, that
 	// were decided and not reported yet; switches wait until the kernel was read

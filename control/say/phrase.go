@@ -43,7 +43,7 @@ func (p Phrases) Event(e control.Event) string {
 		return phrase(Join(" ", d.Object, d.Action), d.Reason,
 			Join("; ", generationBeside(d.Reason, d.Generation), firstOf(d.Problems)))
 	case control.DaemonDetail:
-		return phrase(Join(" ", d.Object, d.Action), d.Reason, generation(d.Generation))
+		return phrase(Join(" ", d.Object, Family(d.Family), d.Action), d.Reason, generation(d.Generation))
 	case control.OtherDetail:
 		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Object, d.Action), d.Reason, "")
 	}
