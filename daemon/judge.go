@@ -60,7 +60,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
 			"name targets beyond the uplinks")
 	}
-	out = append(out, s.unprobed(links)...)
+	out = append(out, unprobed(s.engine.Uplinks, links)...)
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
 	out = append(out, orders(s.engine.Policies, links)...)
@@ -70,11 +70,11 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 
 // unprobed returns a problem for each family in which uplinks have no target: they count
 // as up there as long as the link, an address and a gateway are.
-func (s setup) unprobed(links map[string]failover.Link) []control.Problem {
+func unprobed(uplinks []failover.Uplink, links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
 	for _, f := range failover.Families {
 		var names []string
-		for _, u := range s.engine.Uplinks {
+		for _, u := range uplinks {
 			family, link := u.Family[f], links[u.Name]
 			if u.Enabled && family.Enabled && len(family.Targets) == 0 && link.Routable(f) {
 				names = append(names, u.Name)

@@ -45,7 +45,7 @@ func (o outages) observe(view failover.View, policies []failover.Policy, now fai
 			case len(answers) > 0 && offline:
 				delete(o.began, key)
 				out = append(out, key.detail("online", fmt.Sprintf("%s answers; none did for %s",
-					answers[0], (now - began).Round(100*time.Millisecond))))
+					answers[0], (now-began).Round(100*time.Millisecond))))
 			case len(answers) > 0:
 				o.worked[key] = true
 			case len(silent) > 0 && o.worked[key] && !offline:
