@@ -326,10 +326,13 @@ func (g Goal) baseRules(f failover.Family) []Rule {
 }
 
 // pastErrors returns the rules that lead probes past our first one while main's best
-// default route is an error, such as a VPN's kill switch: the kernel suppresses no error,
-// so that none would be answered, although all uplinks are well.
+// default route, or the two halves of one, are errors, such as a VPN's kill switch: the
+// kernel suppresses no error, so that none would be answered, although all uplinks are
+// well.
 func pastErrors(g Goal, f failover.Family) (out []Rule) {
-	if best, ok := g.betterForeign(f); !ok || best.Type == Unicast {
+	best, ok := g.betterForeign(f)
+	half, halved := g.foreignHalf(f)
+	if (!ok || best.Type == Unicast) && (!halved || half.Type == Unicast) {
 		return nil
 	}
 	for _, u := range g.Uplinks {
@@ -404,7 +407,7 @@ func (r ForeignRule) past(g Goal) []Rule {
 
 // asOurs returns a rule of ours that does the same.
 func (r ForeignRule) asOurs(priority int) (Rule, error) {
-	b := encodeSelected(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
+	b := encodeRule(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
 	ours, _, err := decodeRule(b)
 	return ours, err
 }

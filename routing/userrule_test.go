@@ -247,3 +247,20 @@ func TestMarksWithoutMasks(t *testing.T) {
 		t.Errorf("left by the teardown:\n%s", out)
 	}
 }
+
+// A program's rule for all packets that suppresses defaults (sing-box, a VPN's table of
+// its own networks) has its copy, whatever else is there.
+func TestRulesThatSuppress(t *testing.T) {
+	l := newLab(t)
+	l.apply(Desired(l.goal))
+	for _, rule := range []string{"lookup 2022 suppress_prefixlength 0", "lookup 2022 suppress_prefixlength 1", "lookup 2022",
+		"lookup main suppress_prefixlength 0", "lookup main suppress_prefixlength 8", "lookup 2022 suppress_ifgroup 7"} {
+		for _, f := range []string{"-4", "-6"} {
+			for _, add := range []string{"add", "del"} {
+				l.sh("ip " + f + " rule " + add + " pref 9001 " + rule)
+				l.foreignRules()
+				l.apply(Desired(l.goal)) // which reads it back
+			}
+		}
+	}
+}

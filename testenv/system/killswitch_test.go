@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,8 +16,17 @@ func TestKillSwitch(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, twoUplinks)
 		p := g.clients(fiber)
-		for _, kind := range []string{"unreachable", "prohibit", "blackhole"} {
-			g.shell("ip route add " + kind + " default metric 20; ip -6 route add " + kind + " default metric 20")
+		routes := func(do, kind string, halves bool) {
+			if !halves {
+				g.shell(fmt.Sprintf("ip route %s %s default metric 20; ip -6 route %[1]s %[2]s default metric 20", do, kind))
+				return
+			}
+			for _, half := range []string{"-4 route %s %s 0.0.0.0/1", "-4 route %s %s 128.0.0.0/1", "-6 route %s %s ::/1", "-6 route %s %s 8000::/1"} {
+				g.shell("ip " + fmt.Sprintf(half, do, kind))
+			}
+		}
+		for i, kind := range []string{"unreachable", "prohibit", "blackhole", "unreachable"} {
+			routes("add", kind, i == 3)
 			s := g.Await("the problem", func(s *control.Status) bool { return problem(s, "foreign-default", kind) != nil })
 			began := s.Now.Time
 			for _, all := range p.fresh {
@@ -26,7 +36,7 @@ func TestKillSwitch(t *testing.T) {
 			if s := g.Status(); !upInBoth(s) || problem(s, "foreign-default", kind) == nil {
 				t.Errorf("%s: %+v", kind, s)
 			}
-			g.shell("ip route del " + kind + " default metric 20; ip -6 route del " + kind + " default metric 20")
+			routes("del", kind, i == 3)
 			g.goBy(fiber, p.fresh[:]...)
 		}
 		if n := len(g.switches()); n != 0 {
