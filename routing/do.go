@@ -12,9 +12,9 @@ import (
 	"swerve/lane"
 )
 
-// Do makes one change. It is no error if the change has taken effect already: the
-// route or rule to delete is gone, or the rule to add exists. EEXIST for an added
-// route is an error: another program uses the slot.
+// Do makes one change. It is no error if the route or rule to delete is gone. EEXIST
+// for an added route is an error: another program uses the slot. A rule that exists is
+// added once more, and the next plan deletes it.
 func (k *Netlink) Do(op Op) error {
 	switch op.Action {
 	case ReplaceRoute:
@@ -24,7 +24,9 @@ func (k *Netlink) Do(op Op) error {
 	case DeleteRoute:
 		return unless(k.changeRoute(unix.RTM_DELROUTE, 0, op.Route), unix.ESRCH)
 	case AddRule:
-		return unless(k.changeRule(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, op.Rule), unix.EEXIST)
+		// Not exclusively: the kernel takes a rule for another one that matches more, or
+		// that is the inverse of it, and would refuse to add it.
+		return k.changeRule(unix.RTM_NEWRULE, unix.NLM_F_CREATE, op.Rule)
 	case DeleteRule:
 		return unless(k.changeRule(unix.RTM_DELRULE, 0, op.Rule), unix.ENOENT)
 	}
@@ -104,7 +106,7 @@ func encodeRule(r Rule) []byte {
 		number(nl.FRA_SUPPRESS_PREFIXLEN, uint32(r.Suppress))
 	}
 	if r.SuppressGroup != 0 {
-		number(nl.FRA_SUPPRESS_IFGROUP, r.SuppressGroup)
+		number(nl.FRA_SUPPRESS_IFGROUP, r.SuppressGroup-1)
 	}
 	return b
 }

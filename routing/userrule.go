@@ -36,8 +36,9 @@ type ForeignRule struct {
 	Priority uint32
 	// Table that is looked up; 0 for a rule that has another action.
 	Table int
-	// Suppress is as in [Rule].
-	Suppress int
+	// Suppress and SuppressGroup are as in [Rule].
+	Suppress      int
+	SuppressGroup uint32
 	// Selector is what the rule matches.
 	Selector Selector
 }
@@ -274,7 +275,7 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 	if err != nil || !known {
 		return ForeignRule{}, false, err
 	}
-	r = ForeignRule{Family: d.rule.Family, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
+	r = ForeignRule{Family: d.rule.Family, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress, SuppressGroup: d.rule.SuppressGroup}
 	if r.Selector, err = selectorOf(b); err != nil || d.protocol == lane.Protocol {
 		return ForeignRule{}, false, err
 	}
@@ -349,8 +350,8 @@ func pastErrors(g Goal, f failover.Family) (out []Rule) {
 // an interface group as well, one that has no interfaces: the kernel deletes the
 // first rule that has what is named, so it needs something that the others lack.
 const (
-	groupOfBase       = 1<<31 - 1
-	groupOfSubstitute = 1<<31 - 2
+	groupOfBase       = 1<<31 - 1 + 1 // as in Rule
+	groupOfSubstitute = 1<<31 - 2 + 1
 )
 
 // afterLanes returns the rules that repeat our first one for what was led around the
@@ -407,7 +408,9 @@ func (r ForeignRule) past(g Goal) []Rule {
 
 // asOurs returns a rule of ours that does the same.
 func (r ForeignRule) asOurs(priority int) (Rule, error) {
-	b := encodeRule(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
+	b := encodeRule(Rule{
+		Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress, SuppressGroup: r.SuppressGroup,
+	})
 	ours, _, err := decodeRule(b)
 	return ours, err
 }
@@ -426,7 +429,7 @@ func (g Goal) TooManyRules(f failover.Family) bool {
 
 // decides reports whether packets that a rule matches go no further.
 func (g Goal) decides(r ForeignRule) bool {
-	return r.Table == 0 || r.Suppress < 0 && slices.ContainsFunc(g.Foreign, func(d Route) bool {
+	return r.Table == 0 || r.Suppress < 0 && r.SuppressGroup == 0 && slices.ContainsFunc(g.Foreign, func(d Route) bool {
 		return d.Family == r.Family && d.Table == r.Table && d.Dst == anywhere(r.Family)
 	})
 }
