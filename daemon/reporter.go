@@ -196,7 +196,7 @@ func (r *reporter) settings(s settings) {
 		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
 		if strings.HasSuffix(s.wrong[0].Key, "/rp_filter") {
-			remedy = "set it: a transparent proxy runs (a rule by a mark leads to this machine), beside which Swerve cannot have the reverse path depend on marks"
+			remedy = "set it: a transparent proxy runs (a rule by a mark leads to this machine), beside which Swerve cannot have the reverse path depend on marks, so that answers by an uplink which new flows have left are dropped"
 		}
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
