@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
@@ -62,8 +63,9 @@ type exam struct {
 	// unreadable is the configuration file that the user swerve may not read.
 	unreadable string
 	now        time.Time
-	// status is the daemon's; nil while none answers.
-	status *control.Status
+	// neighbor is the daemon that runs here; taken are the interfaces of `uplinks: auto`.
+	neighbor neighbor
+	taken    config.Taken
 }
 
 // findings returns the findings, the most severe first.
@@ -285,11 +287,11 @@ func (e exam) resolversOf() (uplink string, all bool) {
 // reported are what a running daemon knows: its problems, and uplinks that were never
 // proven.
 func (e exam) reported() []Finding {
-	if e.status == nil {
-		return nil
+	if e.neighbor.status == nil {
+		return e.unreported()
 	}
 	var out []Finding
-	for _, p := range e.status.Problems {
+	for _, p := range e.neighbor.status.Problems {
 		switch p.Code {
 		case "foreign-default", "foreign-route", "same-network", "same-interface", "pinned-route",
 			"mark-clash", "table-clash", "foreign-rule": // found here
@@ -298,11 +300,26 @@ func (e exam) reported() []Finding {
 			out = append(out, asFindings([]control.Problem{p}, "swerve status")...)
 		}
 	}
-	for _, u := range e.status.Uplinks {
+	for _, u := range e.neighbor.status.Uplinks {
 		if u.LastProven.IsZero() {
 			out = append(out, Finding{"never-proven", control.Warning, u.Name, "no target has ever answered by this uplink: it will not carry traffic when the others fail",
 				"swerve status --json: last_proven is null", "check its modem, its address and its gateway: ping -I " + u.Interface + " a target"})
 		}
+	}
+	return out
+}
+
+// unreported are findings where no daemon answers.
+func (e exam) unreported() []Finding {
+	if e.neighbor.runs {
+		return []Finding{{"not-examined", control.Info, "daemon", "a daemon runs here and could not be asked: what it knows of the uplinks is not told here",
+			fmt.Sprint(e.neighbor.unasked), "run it as root, or as a member of the group that control.group names"}}
+	}
+	var out []Finding
+	for _, d := range e.taken.Candidates {
+		out = append(out, Finding{"not-an-uplink", control.Info, d.Interface,
+			d.Interface + " holds a default route, but no target has answered through it so far; until one does it is not taken for an uplink",
+			"ip route show default", candidateRemedy})
 	}
 	return out
 }

@@ -50,6 +50,11 @@ func inside(what, path string) int {
 		err = holdAsStranger(what)
 	case "teardown":
 		err = Teardown(o)
+	case "init":
+		cfg, _, _ := o.Load()
+		var taken config.Taken
+		taken, err = Taken(context.Background(), o, cfg)
+		os.Stdout.Write(config.Init(taken, nil))
 	case "defaults":
 		var routes []config.DefaultRoute
 		routes, err = DefaultRoutes()

@@ -38,11 +38,14 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}
-			uplinks := cfg.Uplinks
+			uplinks, notes := cfg.Uplinks, ""
 			if cfg.AutoUplinks {
 				// Without access to netlink none is listed; the file is valid all the same.
-				routes, _ := daemon.DefaultRoutes()
-				uplinks = cfg.Auto(routes)
+				taken, _ := daemon.Taken(cmd.Context(), daemonOptions(cmd), cfg)
+				uplinks = cfg.Auto(taken.Routes)
+				for _, note := range taken.Notes() {
+					notes += "note: " + note + "\n"
+				}
 			}
 			for i, u := range uplinks {
 				uplinks[i].Modem = daemon.IsModem(u.Interface)
@@ -51,7 +54,7 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Found(cfg)); err != nil {
 				return err
 			}
-			text := missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
+			text := notes + missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
 			for _, warning := range config.OutsideWarnings(uplinks, daemon.Networks) {
 				text += "warning: " + warning + "\n"
 			}

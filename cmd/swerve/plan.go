@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +16,9 @@ func planCmd() *cobra.Command {
 		Long: `Plan compares the kernel with what "swerve run" would make of it at this
 moment, and prints the difference as a shell script of sysctl(8), ip(8) and
 nft(8) lines. It changes nothing. Where there is nothing to change, it prints
-nothing. Under "uplinks: auto" it assumes that a target answers through each
-interface that holds a default route.`,
+nothing. Under "uplinks: auto" it goes by what a running daemon has taken for
+uplinks, or an earlier one, and names other interfaces with a default route in
+comments; where nothing is known it assumes that a target answers through each.`,
 		Example: `  swerve plan
   swerve plan -c ./new.yaml --json`,
 		Args: cobra.NoArgs,
@@ -33,6 +35,11 @@ interface that holds a default route.`,
 			}
 			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(changes)
+			}
+			if changes.Empty() {
+				for _, note := range changes.Notes {
+					fmt.Fprintln(cmd.ErrOrStderr(), "# "+note)
+				}
 			}
 			return write(cmd.OutOrStdout(), changes.Script())
 		},
