@@ -246,6 +246,19 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	}})
 }
 
+// resumed reports that the operator gave uplinks back their places.
+func (r *reporter) resumed(done control.Resumed) {
+	reason := "every uplink is as it would be by itself"
+	if done.Uplink != "" {
+		reason = "it is as it would be by itself"
+	}
+	if len(done.Released) > 0 {
+		reason = "no longer held back for repeated downs: " + strings.Join(done.Released, ", ")
+	}
+	r.log.Info("resumed", "event", "operator", "uplink", done.Uplink, "reason", reason)
+	r.events.Publish(control.Event{Detail: control.OperatorDetail{Action: "resumed", Uplink: done.Uplink, Reason: reason}})
+}
+
 // refused keeps the problem of a refused file until a valid one is applied: a
 // reload by signal returns no answer.
 func (r *reporter) refused(cause error) {

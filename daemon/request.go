@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"swerve/config"
 	"swerve/control"
@@ -69,6 +71,33 @@ func (l *loop) Reload(ctx context.Context) error {
 	}
 	return err
 }
+
+// Resume implements control.Backend.
+func (l *loop) Resume(ctx context.Context, uplink string) (control.Resumed, error) {
+	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}}
+	var refused error
+	asked := l.ask(ctx, func() {
+		var names []string
+		for _, u := range l.view().Uplinks {
+			names = append(names, u.Name)
+			if (uplink == "" || u.Name == uplink) && (isHeld(u.Family[failover.IPv4]) || isHeld(u.Family[failover.IPv6])) {
+				done.Released = append(done.Released, u.Name)
+			}
+		}
+		if uplink != "" && !slices.Contains(names, uplink) {
+			refused = &control.Error{Action: "resume", Object: "uplink " + uplink, Cause: control.ErrNoUplink,
+				Remedy: "the uplinks are " + cmp.Or(strings.Join(names, ", "), "none yet")}
+			return
+		}
+		l.reporter.resumed(done)
+		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
+		l.pass() // so that the status that follows the answer includes it
+	})
+	return done, cmp.Or(asked, refused)
+}
+
+// isHeld reports whether damping holds a path back now.
+func isHeld(v failover.FamilyView) bool { return v.Hold.Held > v.Hold.Age }
 
 // followHangups reloads at each signal, until ctx ends.
 func (l *loop) followHangups(ctx context.Context) error {
