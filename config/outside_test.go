@@ -39,7 +39,7 @@ func TestGatewayOutsideIsWarnedOf(t *testing.T) {
 // A rule that uses an uplink is told what that is.
 func TestRuleThatUsesAnUplink(t *testing.T) {
 	_, found := Parse("f", []byte("uplinks:\n  - {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1}\nrules: [{from: 192.168.2.0/24, use: lte}]\n"))
-	if text := lines(found); !strings.Contains(text, "rules[0].use: lte is an uplink, not a policy; ") {
+	if text := lines(found); !strings.Contains(text, "rules[0].use: lte is an uplink, not a policy; the name of a policy (default), such as one of your own with tiers: [lte]") {
 		t.Errorf("%s", text)
 	}
 }

@@ -111,7 +111,7 @@ func (e exam) sysctlFindings() []Finding {
 	}
 	var out []Finding
 	for _, s := range e.settings {
-		f := Finding{"sysctl", control.Warning, cmp.Or(s.Interface, "machine"), s.Why, s.Key + " = " + s.Value, s.String()}
+		f := Finding{"sysctl", control.Warning, cmp.Or(s.Interface, "machine"), s.Why, s.Key + " = " + s.Value, s.Lasting()}
 		switch {
 		case strings.HasSuffix(s.Key, "ip_forward"):
 			f.Code = "forwarding-off"
@@ -144,7 +144,7 @@ func (e exam) conntrack() []Finding {
 		return nil
 	}
 	return []Finding{{"conntrack-full", control.Warning, "conntrack", "the kernel's table of flows is nearly full: then new flows are dropped",
-		fmt.Sprintf("nf_conntrack_count = %d of nf_conntrack_max = %d", count, most), fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", 2*most)}}
+		fmt.Sprintf("nf_conntrack_count = %d of nf_conntrack_max = %d", count, most), fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d, %s", 2*most, routing.Lasting(fmt.Sprintf("net.netfilter.nf_conntrack_max=%d", 2*most)))}}
 }
 
 func (e exam) clashing() []Finding {
@@ -220,7 +220,8 @@ func (e exam) neighbours() []Finding {
 		}
 		out = append(out, Finding{"arp-flux", control.Warning, f.Object,
 			"two uplinks in one network answer ARP for each other's address, so that packets come in by the wrong one",
-			fmt.Sprintf("net/ipv4/conf/%s/arp_ignore = 0", link), "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"})
+			fmt.Sprintf("net/ipv4/conf/%s/arp_ignore = 0", link), "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, " +
+				routing.Lasting("net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")})
 	}
 	return out
 }

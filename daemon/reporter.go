@@ -268,11 +268,11 @@ func (r *reporter) refused(cause error) {
 
 // started reports that the loop is running: the kernel was brought to its goal, or
 // there is no goal yet.
-func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
-	line := summary(view)
-	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", uplinks)
+func (r *reporter) started(view failover.View, s setup) {
+	line := summary(view, s.mayAct())
+	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", len(s.uplinks))
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
-		Action: "started", Object: "daemon", Reason: line, Generation: generation,
+		Action: "started", Object: "daemon", Reason: line, Generation: s.generation,
 	}})
 }
 
@@ -323,11 +323,14 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 }
 
 // summary returns one line for systemd: which uplinks carry traffic, and which do
-// not answer.
-func summary(view failover.View) string {
+// not answer. acts is whether any traffic goes by what the daemon decides.
+func summary(view failover.View, acts bool) string {
 	var parts []string
+	if !acts {
+		parts = append(parts, "watching only, nothing is changed")
+	}
 	for _, f := range failover.Families {
-		if len(view.Policies) == 0 {
+		if len(view.Policies) == 0 || !acts {
 			break
 		}
 		var names []string

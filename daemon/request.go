@@ -114,7 +114,7 @@ func (l *loop) followHangups(ctx context.Context) error {
 // reload applies the configuration of a file, or returns the reason why it cannot be used.
 func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) error {
 	l.reporter.notify.reloading()
-	defer func() { l.reporter.notify.ready(summary(l.view())) }()
+	defer func() { l.reporter.notify.ready(summary(l.view(), l.setup.mayAct())) }()
 	if path == "" && l.reporter.path != "" && len(found) == 0 {
 		// At a start that means `uplinks: auto`; beside uplinks in use it is a slip.
 		found = []config.Problem{{File: l.reporter.path, Line: 1, Path: "file", Wrong: "the file that is in force is gone",
@@ -123,7 +123,7 @@ func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) e
 	if len(found) > 0 {
 		err := refusal(found)
 		l.reporter.refused(fmt.Errorf("the configuration file has %s, the first: %s", say.Several(len(found), "problem", "problems"), found[0]))
-		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
+		l.reporter.configured("refused", "configuration", "what was in force before still is", err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {

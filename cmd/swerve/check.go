@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,7 +14,7 @@ import (
 )
 
 func checkCmd() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Validate a configuration",
 		Long: `Check reads a configuration and reports everything that is wrong with it, one
@@ -25,13 +26,16 @@ The exit code is 2 then. For a valid one it prints the order of preference, the
 native prefixes, what the probes of each uplink cost in a month, and
 warnings; the exit code is 0, and the last line says that the file is valid.
 
-Without FILE it reads ` + daemon.DefaultConfig + `.`,
+Without FILE, which -c may name as well, it reads ` + daemon.DefaultConfig + `.`,
 		Example: `  swerve check
   swerve check ./new.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := daemon.DefaultConfig
+			path := cmp.Or(daemonOptions(cmd).Config, daemon.DefaultConfig)
 			if len(args) > 0 {
+				if cmd.Flags().Changed("config") && path != args[0] {
+					return usageError(cmd, fmt.Errorf("two files, %s and %s", path, args[0]))
+				}
 				path = args[0]
 			}
 			cfg, found := config.Load(path)
@@ -61,6 +65,8 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 			return write(cmd.OutOrStdout(), text+path+" is valid\n")
 		},
 	}
+	configFlag(cmd)
+	return cmd
 }
 
 // gatelessText warns of uplinks from whose interface no gateway can be learnt now.
