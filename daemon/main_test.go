@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -55,6 +56,9 @@ func inside(what, path string) int {
 		var taken config.Taken
 		taken, err = Taken(context.Background(), o, cfg)
 		os.Stdout.Write(config.Init(taken, nil))
+	case "warnings":
+		cfg, _, _ := o.Load()
+		_, err = fmt.Println(strings.Join(MachineWarnings(cfg, cfg.Uplinks), "\n"))
 	case "defaults":
 		var routes []config.DefaultRoute
 		routes, err = DefaultRoutes()

@@ -59,7 +59,7 @@ Without FILE, which -c may name as well, it reads ` + daemon.DefaultConfig + `.`
 				return err
 			}
 			text := notes + missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
-			for _, warning := range config.OutsideWarnings(uplinks, daemon.Networks) {
+			for _, warning := range append(config.OutsideWarnings(uplinks, daemon.Networks), daemon.MachineWarnings(cfg, uplinks)...) {
 				text += "warning: " + warning + "\n"
 			}
 			return write(cmd.OutOrStdout(), text+path+" is valid\n")
