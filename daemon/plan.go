@@ -58,6 +58,10 @@ func (c Changes) Script() string {
 		}
 	}
 	if c.Filter != "" {
+		// It is replaced as a whole; these say whether that is for much or little.
+		for _, difference := range c.FilterLacks {
+			fmt.Fprintln(&b, "# nftables: "+difference)
+		}
 		fmt.Fprintf(&b, "nft -f - <<'EOF'\n%sEOF\n", c.Filter)
 	}
 	for _, op := range c.Routes {
