@@ -37,8 +37,8 @@ The daemon keeps the last 4096 events, also those of before its start. With -f
 the command keeps running and shows new ones as they happen, until it is
 interrupted or the daemon ends (exit code 3).
 
-With --json each event is one line of JSON; API.md in the documentation
-describes the fields.`,
+With --json each event is one line of JSON, whose fields API.md describes
+(/usr/share/doc/swerve).`,
 		Example: `  swerve events --since 1h
   swerve events -f -n 20
   swerve events --since "2026-01-31 08:00:00"
