@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -35,11 +34,6 @@ comments; where nothing is known it assumes that a target answers through each.`
 			}
 			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(changes)
-			}
-			if changes.Empty() {
-				for _, note := range changes.Notes {
-					fmt.Fprintln(cmd.ErrOrStderr(), "# "+note)
-				}
 			}
 			return write(cmd.OutOrStdout(), changes.Script())
 		},
