@@ -171,6 +171,19 @@ func TestSecondPage(t *testing.T) {
 	shows("2", "NOT CONNECTED", "q quit   ? help   r try now")
 }
 
+// An uplink is said to be held while another one carries in its place, and not once it
+// carries itself.
+func TestHeldUplink(t *testing.T) {
+	for carrying, want := range map[string]bool{"lte": true, "fiber": false} {
+		snap := allUp()
+		snap.Status.Uplinks[0].HeldUntil = before(-10 * time.Minute)
+		snap.Status.Policies = []control.Policy{{Name: "default", IPv4: shares(carrying)}}
+		if got := modelOf(looks(), snap, sizes[0]).View(); strings.Contains(got, "held until 13:10:00") != want {
+			t.Errorf("%s carries, held is %t:\n%s", carrying, !want, got)
+		}
+	}
+}
+
 // The whole text and remedy of a problem can be read, also on a small screen: they unfold
 // once the section is in focus, and can be scrolled through.
 func TestProblemsUnfold(t *testing.T) {

@@ -137,7 +137,7 @@ func (b *screen) describe(u control.Uplink) string {
 		}
 		parts = append(parts, text)
 	}
-	if !u.HeldUntil.IsZero() {
+	if !u.HeldUntil.IsZero() && !b.status.Carries(u.Name) { // what carries is not held back
 		parts = append(parts, "held back until "+say.Moment(b.status.Now, u.HeldUntil))
 	}
 	return strings.Join(parts, ", ")
