@@ -60,9 +60,8 @@ func inside(what, path string) int {
 		cfg, _, _ := o.Load()
 		_, err = fmt.Println(strings.Join(MachineWarnings(cfg, cfg.Uplinks), "\n"))
 	case "defaults":
-		var routes []config.DefaultRoute
-		routes, err = DefaultRoutes()
-		for _, r := range routes {
+		err = nil
+		for _, r := range defaultRoutes(new(frozenNetwork).Defaults()) {
 			fmt.Println(r.Interface, r.Metric)
 		}
 	}

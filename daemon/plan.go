@@ -218,13 +218,6 @@ func (n *frozenNetwork) readOnce(uplinks []linkmon.Uplink, read func(*linkmon.Mo
 	n.err = m.Run(ended) // releases what the monitor opened
 }
 
-// DefaultRoutes lists the machine's default routes, without those of Swerve.
-func DefaultRoutes() ([]config.DefaultRoute, error) {
-	links := new(frozenNetwork)
-	found := links.Defaults()
-	return defaultRoutes(found), links.err
-}
-
 // OwnAddresses lists the machine's addresses on all its devices.
 func OwnAddresses() ([]netip.Addr, error) {
 	links := new(frozenNetwork)
