@@ -58,6 +58,16 @@ type Taken struct {
 	Candidates []DefaultRoute
 	// Assumed: nothing is known, so all interfaces with a default route are in Routes.
 	Assumed bool
+	// Unasked: a daemon that runs could not be asked.
+	Unasked bool
+}
+
+// why says why nothing is known.
+func (t Taken) why() string {
+	if t.Unasked {
+		return "as far as is known here: the daemon that runs answers root and the members of its group"
+	}
+	return "as no daemon is known to have asked"
 }
 
 // Notes says of the interfaces for which it matters that it is not known whether a
@@ -72,7 +82,7 @@ func (t Taken) Notes() []string {
 		for _, d := range t.Routes {
 			names = append(names, d.Interface)
 		}
-		list = append(list, and(names)+": no target has answered so far, as no daemon is known to have asked; "+
+		list = append(list, and(names)+": no target has answered so far, "+t.why()+"; "+
 			"shown as if one did through each, and an interface is taken only once one does")
 	}
 	return list

@@ -140,7 +140,7 @@ func (p *preview) open(o Options, cfg *config.Config, path string, routes Routes
 		now, today := defaultRoutes(links.Defaults()), l.clock.today()
 		var assumed bool
 		l.state.Auto, assumed = knownAuto(p.neighbor, refreshAuto(l.state.Auto, now, today), now, today)
-		p.taken = takenOf(l.state.Auto, now, assumed)
+		p.taken = takenOf(p.neighbor, l.state.Auto, now, assumed)
 	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
 		return err

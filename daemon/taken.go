@@ -69,8 +69,9 @@ func Taken(ctx context.Context, o Options, cfg *config.Config) (config.Taken, er
 	}
 	past, _ := loadState(cfg.State)
 	today := time.Now()
-	known, assumed := knownAuto(askNeighbor(ctx, o.Socket), refreshAuto(past.Auto, now, today), now, today)
-	return takenOf(known, now, assumed), nil
+	n := askNeighbor(ctx, o.Socket)
+	known, assumed := knownAuto(n, refreshAuto(past.Auto, now, today), now, today)
+	return takenOf(n, known, now, assumed), nil
 }
 
 // knownAuto returns the interfaces that `uplinks: auto` stands for, from what the state
@@ -99,8 +100,8 @@ func knownAuto(n neighbor, remembered []autoUplink, now []config.DefaultRoute, t
 }
 
 // takenOf sorts the interfaces with default routes by whether they are taken.
-func takenOf(known []autoUplink, now []config.DefaultRoute, assumed bool) config.Taken {
-	t := config.Taken{Assumed: assumed}
+func takenOf(n neighbor, known []autoUplink, now []config.DefaultRoute, assumed bool) config.Taken {
+	t := config.Taken{Assumed: assumed, Unasked: n.unasked != nil}
 	for _, a := range known {
 		t.Routes = append(t.Routes, config.DefaultRoute{Interface: a.Interface, Metric: a.Metric, Weight: a.Weight, Family: a.Family})
 	}

@@ -127,3 +127,16 @@ func TestWrap(t *testing.T) {
 		}
 	}
 }
+
+// An uplink is said to be held back while another one carries in its place, and not once
+// it carries itself.
+func TestStatusScreenOfAHeldUplink(t *testing.T) {
+	for carrying, want := range map[string]bool{"spare": true, "fiber": false} {
+		s := quietStatus()
+		s.Uplinks[0].HeldUntil = before(-time.Hour)
+		s.Policies = []control.Policy{{Name: "default", IPv4: []control.Share{{Uplink: carrying, Weight: 1}}}}
+		if text := statusScreen(s, false); strings.Contains(text, "held back until 14:00:00") != want {
+			t.Errorf("%s carries, held is %t:\n%s", carrying, !want, text)
+		}
+	}
+}
