@@ -37,6 +37,10 @@ The daemon keeps the last 4096 events, also those of before its start. With -f
 the command keeps running and shows new ones as they happen, until it is
 interrupted or the daemon ends (exit code 3).
 
+With --since the TIME is a span before now, such as 90s, 1h30m or 2d, or a time:
+2026-01-31T08:00:00Z, or local time in the form that is printed, or shorter:
+"2026-01-31 08:00", 2026-01-31, or 08:00, which is the last one before now.
+
 With --json each event is one line of JSON, whose fields API.md describes
 (/usr/share/doc/swerve).`,
 		Example: `  swerve events --since 1h
@@ -51,7 +55,7 @@ With --json each event is one line of JSON, whose fields API.md describes
 	}
 	cmd.Flags().BoolVarP(&flags.follow, "follow", "f", false, "keep running, and show new events as they happen")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print one line of JSON for each event")
-	cmd.Flags().StringVar(&flags.since, "since", "", "only events from `TIME` on: a span such as 90s, 1h30m or 2d, or a time, as 2026-01-31T08:00:00Z or in local time \"2026-01-31 08:00:00\", 2026-01-31 or 08:00")
+	cmd.Flags().StringVar(&flags.since, "since", "", "only events from `TIME` on: a span such as 90s or 2d, or a time")
 	cmd.Flags().IntVarP(&flags.last, "last", "n", 0, "only the last `N` events, and with -f those that follow")
 	return cmd
 }
