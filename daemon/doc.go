@@ -29,6 +29,7 @@
 //     the background
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon per network namespace
-//   - plan.go, teardown.go, examine.go: the functions that work without a running
-//     daemon; doctor.go has the findings, which are pure
+//   - plan.go, warn.go, teardown.go, examine.go: the functions that work without a running
+//     daemon; taken.go is what they know of one that runs, and of `uplinks: auto`;
+//     doctor.go has the findings, which are pure
 package daemon

@@ -134,7 +134,7 @@ func (s setup) unproven(links map[string]failover.Link) []control.Problem {
 		Code: "not-built", Severity: control.Info, Object: "uplinks[].prefix6",
 		Text: "this version does not probe which prefixes are native: prefix6: auto means the link's own " +
 			"and those that flows showed at the first start",
-		Remedy: "name the LAN's prefixes in prefix6 where they must not be masqueraded",
+		Remedy: "name the LAN's prefixes in prefix6 of each uplink where they must not be masqueraded; prefix6: none says that there are none. Either ends this note",
 	}}
 }
 

@@ -144,7 +144,7 @@ func (l *loop) pass() {
 	if idle := !l.setup.mayAct() && len(l.setup.candidates) == 0; !l.isReady &&
 		(idle || l.enforcer.kernel.standing || l.clock.now() >= readyWithin) {
 		l.isReady = true
-		l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation)
+		l.reporter.started(l.view(), l.setup)
 		close(l.ready)
 	}
 }
@@ -380,12 +380,12 @@ func (l *loop) conclude() {
 	l.state.Foreign = l.setup.foreign
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
-	l.reporter.notify.status(summary(view))
+	l.reporter.notify.status(summary(view, l.setup.mayAct()))
 }
 
 // notifyReady notifies systemd that the daemon is ready, once all its parts are.
 func (l *loop) notifyReady(ctx context.Context) {
-	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view())) })
+	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view(), l.setup.mayAct())) })
 }
 
 // defaultsChanged schedules a comparison of the kernel with the goal, which depends

@@ -177,13 +177,16 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 	}
 }
 
+// wasDown is the reason for a path that an earlier run left, until its link is known.
+const wasDown = "was down before the restart"
+
 // adoptDown makes a path down that was so in an earlier run. How long ago is not
 // known, so it owes a whole proof.
 func (p *path) adoptDown(t *turn) {
 	if p.state != Unknown {
 		return
 	}
-	p.state, p.since, p.reason = Down, t.now, "was down before the restart"
+	p.state, p.since, p.reason = Down, t.now, wasDown
 	p.recovery = recovery{owes: true, inherited: true, good: never, began: never, stallUntil: never}
 	p.mark = t.step
 	p.touched = true
