@@ -18,7 +18,9 @@ ip rule add fwmark 1/1 lookup 99; ip route add local default dev lo table 99`)
 	p := g.start()
 	p.await("fiber carries", func(s *control.Status) bool { return carried(s, "fiber") })
 	g.hushOn("wan0", true)
-	p.await("lte carries", func(s *control.Status) bool { return carried(s, "lte") })
+	p.await("fiber is down, and lte carries", func(s *control.Status) bool {
+		return carried(s, "lte") && s.Uplinks[0].IPv4.State == control.Down
+	})
 	g.hushOn("wan0", false)
 	p.await("fiber carries again", func(s *control.Status) bool { return carried(s, "fiber") })
 }
