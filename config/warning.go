@@ -284,6 +284,8 @@ func targetWarnings(u Uplink, f failover.Family) []string {
 		return []string{fmt.Sprintf("no %s target: only carrier and gateway are checked there", familyName(f))}
 	case slices.ContainsFunc(u.TargetsIn(f), func(t target.Target) bool { return reserved.Contains(t.Addr) }):
 		return []string{"a target is in 240.0.0.0/4, which is reserved: no host of the internet has such an address"}
+	case n == 1 && u.TargetsIn(f)[0].Method == target.Gateway:
+		return []string{fmt.Sprintf("only the gateway is asked in %s: an outage beyond it is not seen", familyName(f))}
 	case n == 1:
 		return []string{fmt.Sprintf("only one %s target: when it fails, the uplink looks dead", familyName(f))}
 	case u.Probe.Quorum >= n:
