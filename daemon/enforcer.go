@@ -221,13 +221,17 @@ func (e *enforcer) sweep(l lane.Layout) {
 // error means that the kernel could not be read.
 func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error) {
 	e.kernel.tuned = nil
+	before := e.kernel.found
 	e.kernel.tune(g.interfaces())
-	lost, known := e.lost()
+	another := e.stale || e.kernel.differsFrom(before)
+	lost, known := e.lost(another)
 	ops, filter, unread := e.kernel.drift(g)
 	moved, unseen := e.kernel.readForeign(g.layout, g.lostUplinks())
 	differs, lines := len(ops)+len(filter) > 0, missingLines(ops, filter)
-	if e.stale {
+	if another {
 		lines = slices.DeleteFunc(lines, func(line string) bool { return !slices.Contains(lost, line) })
+	}
+	if e.stale {
 		differs = differs && (len(lost) > 0 || !known)
 	}
 	if !e.refused {
@@ -245,10 +249,10 @@ func (e *enforcer) compare(g goal, now failover.Instant) (needed bool, err error
 	return unwell || moved, err
 }
 
-// lost returns what is missing from the goal that was applied last, where another one
-// waits; known is false if it cannot be told who removed it.
-func (e *enforcer) lost() (lines []string, known bool) {
-	if !e.stale || e.relinked || !e.kernel.standing { // with the links the kernel itself removes routes
+// lost returns what is missing from the goal that was applied last, where there is another
+// one by now; known is false if it cannot be told who removed it.
+func (e *enforcer) lost(another bool) (lines []string, known bool) {
+	if !another || e.relinked || !e.kernel.standing { // with the links the kernel itself removes routes
 		return nil, false
 	}
 	ops, filter, err := e.kernel.lacks()

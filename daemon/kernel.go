@@ -105,6 +105,26 @@ func (k *kernel) strict(link string) bool {
 	return known[link]
 }
 
+// differsFrom reports whether the facts that the goal depends on are others than those
+// that it was made of.
+func (k *kernel) differsFrom(before *facts) bool {
+	if before == nil {
+		return false
+	}
+	now := k.facts()
+	for device, strict := range before.strict {
+		if k.strict(device) != strict {
+			return true
+		}
+	}
+	for device, bridged := range before.bridged {
+		if k.bridged(device) != bridged {
+			return true
+		}
+	}
+	return now.ipv6 != before.ipv6
+}
+
 // routingGoal returns the goal for routes and rules together with what is known of
 // other programs' routes.
 func (k *kernel) routingGoal(g goal) routing.Goal {

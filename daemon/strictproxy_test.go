@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"swerve/control"
 )
@@ -23,4 +25,26 @@ ip rule add fwmark 1/1 lookup 99; ip route add local default dev lo table 99`)
 	})
 	g.hushOn("wan0", false)
 	p.await("fiber carries again", func(s *control.Status) bool { return carried(s, "fiber") })
+}
+
+// Somebody makes the kernel filter strictly, so the goal is another one, and takes a rule
+// of ours away: that alone is told as a repair.
+func TestStricterFilterIsNoRepair(t *testing.T) {
+	g := newGateway(t)
+	p := g.run()
+	g.sh("for d in all wan0 wan1; do echo 1 >/proc/sys/net/ipv4/conf/$d/rp_filter; done; ip -4 rule del pref 5301")
+	g.eventually("the rules for strict filtering", func() bool { return strings.Contains(g.sh("ip -4 rule"), "goto 5427") })
+	var told []control.RepairDetail
+	g.eventually("the repair", func() bool {
+		for e, err := range p.client.Events(t.Context(), time.Time{}, false) {
+			g.must(err)
+			if d, ok := e.Detail.(control.RepairDetail); ok {
+				told = append(told, d)
+			}
+		}
+		return len(told) > 0
+	})
+	if d := told[0]; d.Count == nil || *d.Count != 1 || !strings.Contains(d.Reason, "5301") || strings.Contains(d.Reason, "5427") {
+		t.Errorf("told as repaired: %+v", d)
+	}
 }
