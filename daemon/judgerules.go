@@ -3,6 +3,8 @@ package daemon
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"swerve/control"
 	"swerve/control/say"
@@ -119,7 +121,7 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	default:
 		p.Text += ", so it is not used any more: Swerve clears or replaces these bits"
 	}
-	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or, with Swerve stopped and after swerve teardown, " + otherMasks(rules)
+	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or " + otherMasks(s, rules)
 	return p
 }
 
@@ -130,16 +132,63 @@ func connectionClash(s setup, r routing.OtherRule, rules []routing.OtherRule) co
 		Code: "mark-clash", Severity: control.Info, Object: ruleObject(r),
 		Text: fmt.Sprintf("the rule %q of another program selects by bits that are Swerve's in the marks of connections (kernel.ct_mask %#08x): "+
 			"if that program keeps them there (connmark, ct mark), connections that it marks are reset or lose their uplink", r, s.layout.CTMask),
-		Remedy: "if it does, with Swerve stopped and after swerve teardown, " + otherMasks(rules),
+		Remedy: "if it does, " + otherMasks(s, rules),
 	}
 }
 
-// otherMasks says how to have masks that no rule of others meets.
-func otherMasks(rules []routing.OtherRule) string {
-	if mark, ct, ok := routing.FreeMasks(rules); ok {
-		return fmt.Sprintf("set kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", mark, ct)
+// otherMasks says how to have masks that nobody else uses.
+func otherMasks(s setup, rules []routing.OtherRule) string {
+	free, ok := avoiding(s.cfg, noteUses(s.usedMarks, ruleUses(rules), time.Time{}))
+	switch {
+	case !ok && s.cfg.Kernel.AutoMasks:
+		return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses (no masks are free of all that others use), " + torn
+	case !ok:
+		return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses, " + torn
 	}
-	return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses"
+	text := fmt.Sprintf("kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", free.MarkMask, free.CTMask)
+	if s.cfg.Kernel.AutoMasks {
+		return "restart Swerve " + torn + ": it then takes " + text
+	}
+	return "set " + text + ", " + torn
+}
+
+// torn says when masks can change.
+const torn = "with Swerve stopped and after swerve teardown"
+
+// maskProblems returns the problems of the masks as a whole: that they are not the
+// default ones, since others use bits of these; that chains of others use bits of ours;
+// that a rule of the configuration can never match.
+func maskProblems(s setup) []control.Problem {
+	var out []control.Problem
+	chains := slices.DeleteFunc(slices.Clone(s.usedMarks), func(u usedBits) bool { return !strings.HasPrefix(u.By, theChain) })
+	if normal := s.cfg.Layout(); s.layout != normal {
+		text := "an earlier start took " + masksOf(s.layout)
+		if users := usersOf(normal, s.usedMarks); users != "" {
+			text = fmt.Sprintf("other programs use or have used bits of %s (%s): Swerve uses %s in their place", masksOf(normal), users, masksOf(s.layout))
+		}
+		out = append(out, control.Problem{
+			Code: "mark-clash", Severity: control.Info, Object: "kernel.mark_mask", Text: text,
+			Remedy: "nothing; masks that are written in the file are used as they are, after swerve teardown",
+		})
+	}
+	if users := usersOf(s.layout, chains); users != "" {
+		out = append(out, control.Problem{
+			Code: "mark-clash", Severity: control.Info, Object: "chains",
+			Text: fmt.Sprintf("rules of other programs in the packet filter use bits of marks that are Swerve's (%s): %s; "+
+				"if connections keep them (connmark, ct mark), those are reset or lose their uplink", masksOf(s.layout), users),
+			Remedy: "if they do, " + otherMasks(s, nil),
+		})
+	}
+	for _, r := range s.cfg.Rules {
+		if set := r.Mark.Value & s.layout.MarkMask; set != 0 {
+			out = append(out, control.Problem{
+				Code: "mark-clash", Severity: control.Warning, Object: fmt.Sprintf("line %d", r.Line),
+				Text:   fmt.Sprintf("the rule for %s can never match: the bits %#x of its mark are Swerve's now (%s)", r.Use, set, masksOf(s.layout)),
+				Remedy: "restart Swerve " + torn + ": it then takes masks without these bits",
+			})
+		}
+	}
+	return out
 }
 
 // preempted returns the problem of a rule that decides about all packets before ours.

@@ -16,7 +16,7 @@ import (
 
 // ruleSetup has the uplinks of lanes 1 and 2.
 func ruleSetup() setup {
-	s := setup{layout: lane.DefaultLayout, uplinks: []config.Uplink{{Name: "fiber"}, {Name: "lte"}}}
+	s := setup{cfg: config.Default(), layout: lane.DefaultLayout, uplinks: []config.Uplink{{Name: "fiber"}, {Name: "lte"}}}
 	s.lanes.Uplinks = map[string]lane.Lane{"fiber": 1, "lte": 2}
 	s.lanes.Policies = map[string]lane.Lane{"default": lane.DefaultPolicy}
 	return s

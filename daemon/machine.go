@@ -82,6 +82,7 @@ type Packets interface {
 	Hold(lapsed string, others []string, wait time.Duration) error
 	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
+	MarkUses() (firewall.MarkUses, error)
 	Blind() (bool, error)
 	Watch() error
 }

@@ -167,23 +167,13 @@ func (r OtherRule) Preempts(l lane.Layout, foreign []Route) bool {
 // UsesTable reports whether the rule looks up a table that is ours.
 func (r OtherRule) UsesTable(l lane.Layout) bool { return r.Table != 0 && l.LaneOf(r.Table) != 0 }
 
-// FreeMasks returns a mark_mask and a ct_mask whose bits none of the rules looks at;
-// false where there are none.
-func FreeMasks(rules []OtherRule) (mark, ct uint32, ok bool) {
-	var used uint32
-	for _, r := range rules {
-		if bits.OnesCount32(r.Mask) == 32 {
-			used |= r.Mark // the usual mask of who thinks of none
-		} else {
-			used |= r.Mask
-		}
+// MarkBits returns the bits of a mark that the rule looks at: those of its mask, or of
+// its mark if that is compared as a whole, as is usual for who thinks of no mask.
+func (r OtherRule) MarkBits() uint32 {
+	if bits.OnesCount32(r.Mask) == 32 {
+		return r.Mark
 	}
-	for shift := 24; shift >= 8; shift-- {
-		if m, ct := uint32(0x7f)<<shift, uint32(0x7fff)<<(shift-8); (m|ct)&used == 0 {
-			return m, ct, true
-		}
-	}
-	return 0, 0, false
+	return r.Mask
 }
 
 // FreeTables returns a first_table of which none of the rules uses a table.

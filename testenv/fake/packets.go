@@ -26,6 +26,8 @@ type Packets struct {
 	Refuse error
 	// Untracked: the machine has tracked no connections.
 	Untracked bool
+	// Marks is what rules of other programs use of marks.
+	Marks firewall.MarkUses
 	// Native is what an adoption finds, by uplink.
 	Native map[lane.Lane][]netip.Prefix
 	Plain  map[lane.Lane][]firewall.Ends
@@ -78,6 +80,17 @@ func (p *Packets) Hold(lapsed string, others []string, wait time.Duration) error
 
 // Blind reports what is set.
 func (p *Packets) Blind() (bool, error) { return p.Untracked, nil }
+
+// MarkUses reports what is set, and what is held.
+func (p *Packets) MarkUses() (firewall.MarkUses, error) {
+	p.Lock()
+	defer p.Unlock()
+	uses := p.Marks
+	if p.held != "" {
+		uses.Ours = p.goal.Layout.MarkMask
+	}
+	return uses, nil
+}
 
 // Watch records the call.
 func (p *Packets) Watch() error { return p.Journal.Note("watch flows") }
