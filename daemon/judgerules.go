@@ -46,10 +46,10 @@ func markOf(r routing.OtherRule) firewall.Mark {
 }
 
 // mayKeep reports whether a rule of another program that selects by bits of ours
-// does what it did where its packets are left alone.
+// does what it did where packets with its mark are left alone.
 func mayKeep(s setup, r routing.OtherRule) bool {
-	return r.MeetsMarks(s.layout) && !r.Inverted && !slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool {
-		return r.LosesTo(s.layout, n) || r.TakesLane(s.layout, n)
+	return r.MeetsMarks(s.layout) && !slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool {
+		return r.LosesTo(s.layout, n) || r.TakesLane(s.layout, n) || r.SparesLane(s.layout, n)
 	})
 }
 
@@ -113,6 +113,8 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	}
 	lanes := s.lanesInUse()
 	switch {
+	case r.Inverted:
+		invertedClash(s, r, kept, &p)
 	case mayKeep(s, r) && slices.Contains(kept, markOf(r)):
 		p.Severity = control.Info
 		p.Text += "; packets that it is for are left alone as long as they belong to no flow of Swerve's"
@@ -123,6 +125,20 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	}
 	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or " + otherMasks(s, rules)
 	return p
+}
+
+// invertedClash completes the problem of a rule for the packets without such a mark. Those
+// of ours are among them, as all others are, unless their lane looks like the mark.
+func invertedClash(s setup, r routing.OtherRule, kept []firewall.Mark, p *control.Problem) {
+	switch {
+	case mayKeep(s, r) && slices.Contains(kept, markOf(r)):
+		p.Severity = control.Info
+		p.Text += "; it is used as before: packets with its mark are left alone as long as they belong to no flow of Swerve's"
+	case slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool { return r.SparesLane(s.layout, n) }):
+		p.Text += ", and leaves out packets of Swerve's, as if they had its mark"
+	default:
+		p.Text += ", and forwarded packets with its mark are no longer left out: Swerve clears or replaces these bits"
+	}
 }
 
 // connectionClash returns the problem of a rule that selects by bits which are ours in

@@ -138,6 +138,12 @@ func (r OtherRule) TakesLane(l lane.Layout, n lane.Lane) bool {
 	return r.MeetsMarks(l) && !r.Inverted && r.Priority <= uint32(l.MarkPriority(n)) && (r.Mark^l.Mark(n))&r.Mask&l.MarkMask == 0
 }
 
+// SparesLane reports whether an inverted rule may leave out packets of ours with a lane:
+// what it says of our bits is true of the lane.
+func (r OtherRule) SparesLane(l lane.Layout, n lane.Lane) bool {
+	return r.Inverted && r.MeetsMarks(l) && (r.Mark^l.Mark(n))&r.Mask&l.MarkMask == 0
+}
+
 // LosesTo reports whether a rule of ours for a lane is used in place of this one.
 func (r OtherRule) LosesTo(l lane.Layout, n lane.Lane) bool {
 	return r.MeetsMarks(l) && !r.Inverted && r.Priority > uint32(l.MarkPriority(n)) && r.Mark&l.MarkMask == l.Mark(n)

@@ -135,6 +135,14 @@ func (s Selector) withMark(mark, mask uint32) Selector {
 	return Selector(out)
 }
 
+// spares reports whether a selector is for what does not have a mark of which some bits
+// are others than these, which its mask covers as well: a packet that has that mark and
+// some of these bits is to be left out.
+func (s Selector) spares(bits uint32) bool {
+	mark, mask := s.mark()
+	return s.inverted() && mark&^bits != 0 && mask&bits != 0
+}
+
 // blind reports whether a selector matches a mark without bits of a mask that covers
 // some of them: nothing that has some. What matches packets without a mark is not meant
 // for those with our bits.
@@ -145,13 +153,14 @@ func (s Selector) blind(bits uint32) bool {
 
 // sighted returns the selectors that match what a blind one would match without our
 // bits, and beside it those which another program restored from all of a conntrack
-// mark. Any other selector is returned itself.
+// mark; and one that is inverted leaves out what it would leave out without our bits. Any
+// other selector is returned itself.
 func sighted(g Goal, s Selector) []Selector {
 	l := g.Layout
 	mark, mask := s.mark()
 	out := []Selector{s}
-	if s.blind(l.MarkMask) {
-		mask &^= l.MarkMask
+	if s.blind(l.MarkMask) || s.spares(l.MarkMask) {
+		mark, mask = mark&^l.MarkMask, mask&^l.MarkMask
 		out[0] = s.withMark(mark, mask)
 	}
 	if !s.blind(l.CTMask) {

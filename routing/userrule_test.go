@@ -71,7 +71,7 @@ func TestRulesOfOthersAreLedPast(t *testing.T) {
 	}
 	for _, words := range []string{
 		"from 192.168.50.0/24 goto 5301", "from 192.168.51.7 to 192.0.2.0/25 iif wan0 goto 5301", "tos 0x10 fwmark 0x1/0xff goto 5301",
-		"ipproto tcp sport 5-6 dport 443 lookup 101", "not from all fwmark 0xca6c lookup 102", "uidrange 7-9 goto 5301", "from 192.168.53.0/24 goto 5301",
+		"ipproto tcp sport 5-6 dport 443 lookup 101", "not from all fwmark 0xca6c/0x80ffffff lookup 102", "uidrange 7-9 goto 5301", "from 192.168.53.0/24 goto 5301",
 	} {
 		if !strings.Contains(out, words) {
 			t.Errorf("nothing for %q:\n%s", words, out)

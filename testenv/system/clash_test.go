@@ -138,3 +138,50 @@ func TestConnmarkInOurBits(t *testing.T) {
 		})
 	}
 }
+
+// A VPN takes what lacks its mark: all of it, by a mark with bits wherever ours could be, as
+// Mullvad's does; or what goes to a network, as wg-quick's. What it leaves out, of the LAN's
+// and the gateway's own, goes as before over the start and a failover, and so does what it
+// takes. The problem says so.
+func TestRuleForWhatLacksAMark(t *testing.T) {
+	t.Run("all", func(t *testing.T) { scenario(t, func(t *trial) { lacksMark(t, "1836018789", "default", true) }) })
+	t.Run("a network", func(t *testing.T) { scenario(t, func(t *trial) { lacksMark(t, "51820", "198.18.0.0/24", false) }) })
+}
+
+func lacksMark(t *trial, mark, network string, clashes bool) {
+	g := newGateway(t, masqueraded, quickRecovery)
+	g.shell(strings.NewReplacer("MARK", mark, "NETWORK", network).Replace(`ip route add NETWORK via 198.51.100.1 dev wan1 table 77
+			ip rule add pref 19999 lookup main suppress_prefixlength 0
+			ip rule add pref 20000 not fwmark MARK lookup 77
+			nft 'table inet other { chain pre { type filter hook prerouting priority mangle; iifname "lan0" meta l4proto tcp meta mark set MARK; }; }'`))
+	before := g.newClients()
+	left, taken := []*session{before.tcp[failover.IPv4]}, []*session{before.fresh[failover.IPv4], before.udp[failover.IPv4]}
+	g.goBy(fiber, left...)
+	g.goBy(lte, taken...)
+	g.Start()
+	s := g.Await("fiber to carry, and all to be up", lab.Settled)
+	if c := problem(s, "mark-clash", "rule 20000"); (c != nil) != clashes || clashes && (c.Severity != control.Info || !strings.Contains(c.Text, "it is used as before")) {
+		t.Errorf("the problem is %+v", c)
+	}
+	after := g.newClients()
+	left, taken = append(left, after.tcp[failover.IPv4]), append(taken, after.fresh[failover.IPv4], after.udp[failover.IPv4])
+	both := func(when string) {
+		g.Helper()
+		g.goBy(fiber, left...)
+		g.goBy(lte, taken...)
+		for _, s := range append(left, before.udp[failover.IPv4], after.udp[failover.IPv4]) {
+			s.livedOn(when)
+		}
+		g.out("ping -n -q -c 3 -i 0.2 -W 2 -m " + mark + " " + lab.Servers[failover.IPv4].String())
+	}
+	both("the start")
+	g.restarts(1)
+	g.Await("fiber to carry after the restart", lab.Settled)
+	both("a restart")
+	f := g.Break(fiber, "black-hole")
+	g.goBy(lte, append(taken, after.tcp[failover.IPv4])...)
+	for _, s := range []*session{before.udp[failover.IPv4], after.udp[failover.IPv4]} {
+		s.livedOn("a failover")
+	}
+	g.Mend(f)
+}
