@@ -31,7 +31,8 @@ type Adoption struct {
 // flow without NAT that was answered keeps the uplink by which the kernel sends it
 // now, and shows that its network is native there or, where it goes to a network with a
 // route of its own by that uplink, that it goes to that without NAT; one with a
-// candidate's address shows nothing. For a flow of this
+// candidate's address, or that may have ended at a transparent proxy on this machine, shows
+// nothing. For a flow of this
 // machine's own the network is the address alone. One that was forwarded and not
 // answered, and that the uplink would masquerade, is deleted: it could never be
 // answered. No other flow is deleted. Flows that show no uplink get their lanes when
@@ -254,7 +255,7 @@ func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
 	}
 	way, sure := a.ways.of(f, inner, network.index, outer)
 	u, ok := a.uplink(way)
-	if !ok || !a.adopts(u.Lane) {
+	if !ok || !a.adopts(u.Lane) || !inbound && a.ways.proxied(f, network.index) {
 		return 0, false, false
 	}
 	// A flow to a network that is routed there explicitly, such as that of a modem
