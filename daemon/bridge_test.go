@@ -63,7 +63,7 @@ ip -6 route add default via 2001:db8:1::1 dev br-wan proto ra metric 1024`)
 	}
 	excepted := func() bool {
 		text := g.sh("nft list chain inet swerve snat_1")
-		return strings.Contains(text, "203.0.113.0/24") && strings.Contains(text, "masquerade")
+		return strings.Contains(text, "ip daddr 203.0.113.0/24") && strings.Contains(text, "masquerade")
 	}
 	if before := from(); strings.Contains(before, bridged) != seen {
 		t.Fatalf("seen by the packet filter: %v, %s", seen, before)

@@ -94,6 +94,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Native4: slices.Concat(nativeOf(g.native, u, failover.IPv4), insideOf(u, g.links.last[u.Name])),
 		Native6: slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6), g.links.last[u.Name].prefixes),
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
+		Beside:  g.links.last[u.Name].beside,
 	}
 	for _, f := range failover.Families {
 		out.Found = append(out.Found, nativeOf(g.native, u, f)...)

@@ -36,6 +36,8 @@ type remembered struct {
 	prefixes []netip.Prefix
 	// inside are the parts of the uplink's IPv4 networks that are behind other devices.
 	inside []netip.Prefix
+	// beside are the IPv4 networks of its own that its gateway is in.
+	beside []netip.Prefix
 	// offered: it had an address and a gateway in some family.
 	offered bool
 }
@@ -82,11 +84,25 @@ func (p picture) set(uplink string, link failover.Link) {
 	}
 	if now := link.Family[failover.IPv4]; len(now.Addresses) > 0 {
 		last.inside = now.Inside
+		if now.Gateway.IsValid() {
+			last.beside = networksWith(now.Gateway, now.Addresses)
+		}
 	}
 	if found := link.Family[failover.IPv6].Prefixes; len(found) > 0 {
 		last.prefixes = found
 	}
 	p.last[uplink] = last
+}
+
+// networksWith returns the networks of addresses that another one is in.
+func networksWith(a netip.Addr, addresses []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range addresses {
+		if p.Contains(a) {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
 }
 
 // setFamily replaces what is known of the addresses in a family, as far as the link has

@@ -32,11 +32,11 @@ type Adoption struct {
 // now, and shows that its network is native there or, where it goes to a network with a
 // route of its own by that uplink, that it goes to that without NAT; one with a
 // candidate's address, or that may have ended at a transparent proxy on this machine, shows
-// nothing. For a flow of this
-// machine's own the network is the address alone. One that was forwarded and not
+// nothing. For a flow of this machine's own the network is the address alone. One that was forwarded and not
 // answered, and that the uplink would masquerade, is deleted: it could never be
-// answered. No other flow is deleted. Flows that show no uplink get their lanes when
-// their next packet leaves.
+// answered. No other flow is deleted: TCP that is under way with answers by another
+// path, which this machine does not see, goes on. Flows that show no uplink get their
+// lanes when their next packet leaves.
 func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	a := newAdopter(g)
 	fail := func(err error) (Adoption, error) {
@@ -223,51 +223,70 @@ func (a *adopter) adoptOrFind(f flow) (flowChange, uint32) {
 	if change != keepFlow || f.translated() || a.own(f.src) || a.own(f.dst) || a.candidates[f.src] || a.candidates[f.dst] {
 		return change, mark
 	}
-	if !f.answered() {
+	// TCP under way whose answers take another path goes on, but shows nothing: a segment
+	// that is sent again and again looks the same.
+	if !f.answered() && !f.established() {
 		if a.laneless(f) && len(a.pending) < mostPending {
 			a.pending = append(a.pending, f)
 		}
 		return keepFlow, 0
 	}
-	n, inbound, found := a.find(f)
-	switch {
-	case !found || !a.laneless(f):
-		return keepFlow, 0
-	case inbound:
-		return markFlow, a.layout.CTPair(n, lane.Nobody)
+	w, found := a.find(f)
+	if found && f.answered() {
+		a.remember(w)
 	}
-	return markFlow, a.leaves(f, n)
+	switch {
+	case !found || !w.sure || !a.laneless(f):
+		return keepFlow, 0
+	case w.inbound:
+		return markFlow, a.layout.CTPair(w.uplink, lane.Nobody)
+	}
+	return markFlow, a.leaves(f, w.uplink)
 }
 
-// find returns the uplink of an answered flow without NAT, and remembers what is
-// native there. Its inner end is the one that no uplink leads to. A flow
-// that leaves by the uplink or not, depending on a mark that is not known, shows only
-// what is native.
-func (a *adopter) find(f flow) (n lane.Lane, inbound, found bool) {
+// plainFlow is how a flow without NAT goes by an uplink.
+type plainFlow struct {
+	uplink  lane.Lane
+	inbound bool // it began outside
+	// sure is false where it leaves by the uplink or not, depending on a mark that is
+	// not known. Such a flow shows what is native, and gets no lanes.
+	sure bool
+	ends Ends // the networks of its inner and its outer end
+}
+
+// find returns the way of a flow without NAT, false where it goes by no uplink that is
+// adopted. Its inner end is the one that no uplink leads to.
+func (a *adopter) find(f flow) (w plainFlow, ok bool) {
 	inner, outer := f.src, f.dst
 	network := a.ways.plain(inner)
-	if _, ok := a.uplink(network); ok {
-		inner, outer, inbound = f.dst, f.src, true
+	if _, outside := a.uplink(network); outside {
+		inner, outer, w.inbound = f.dst, f.src, true
 		network = a.ways.plain(inner)
 	}
-	if _, ok := a.uplink(network); ok || !network.inner() {
-		return 0, false, false // both ends are outside, or the inner one is behind a VPN's default
+	if _, outside := a.uplink(network); outside || !network.inner() {
+		return plainFlow{}, false // both ends are outside, or the inner one is behind a VPN's default
 	}
 	way, sure := a.ways.of(f, inner, network.index, outer)
 	u, ok := a.uplink(way)
-	if !ok || !a.adopts(u.Lane) || !inbound && a.ways.proxied(f, network.index) {
-		return 0, false, false
+	if !ok || !a.adopts(u.Lane) || !w.inbound && a.ways.proxied(f, network.index) {
+		return plainFlow{}, false
 	}
-	// A flow to a network that is routed there explicitly, such as that of a modem
-	// with a route back to us, says nothing about the internet.
-	if way.to.Bits() <= 1 {
-		if len(a.native[u.Lane]) < MostNative {
-			a.native[u.Lane] = distinct(append(a.native[u.Lane], network.to))
+	w.uplink, w.sure, w.ends = u.Lane, sure, Ends{network.to, way.to}
+	return w, true
+}
+
+// remember keeps what is native on an uplink. A flow to a network that is routed there
+// explicitly, such as that of a modem with a route back to us, says nothing about the
+// internet.
+func (a *adopter) remember(w plainFlow) {
+	native, plain := a.native[w.uplink], a.plain[w.uplink]
+	if w.ends.To.Bits() <= 1 {
+		if len(native) < MostNative {
+			a.native[w.uplink] = distinct(append(native, w.ends.From))
 		}
-	} else if e := (Ends{network.to, way.to}); len(a.plain[u.Lane]) < MostNative && !slices.Contains(a.plain[u.Lane], e) {
-		a.plain[u.Lane] = append(a.plain[u.Lane], e)
+	} else if len(plain) < MostNative && !slices.Contains(plain, w.ends) {
+		a.plain[w.uplink] = append(plain, w.ends)
 	}
-	return u.Lane, inbound, sure
 }
 
 // uplink returns the uplink that a way leads to.

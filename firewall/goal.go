@@ -65,7 +65,11 @@ type Uplink struct {
 	SNATExcept []netip.Prefix
 	// Native4 are IPv4 sources that are never masqueraded.
 	Native4 []netip.Prefix
-	SNAT6   SNAT6
+	// Beside are the IPv4 networks that the uplink's own gateway is in. What comes in by
+	// the uplink's interface from a host there, and leaves by it, is not masqueraded: the
+	// gateway's answers reach that host without this machine.
+	Beside []netip.Prefix
+	SNAT6  SNAT6
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
@@ -196,6 +200,7 @@ func sortedUplinks(in []Uplink) []Uplink {
 		out[i].Links = slices.Concat(distinct(ofFamily(u.Links, failover.IPv4)), distinct(ofFamily(u.Links, failover.IPv6)))
 		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
 		out[i].Native4 = distinct(ofFamily(u.Native4, failover.IPv4))
+		out[i].Beside = distinct(ofFamily(u.Beside, failover.IPv4))
 	}
 	for i, u := range out {
 		if !writable(u.Former) || taken[u.Former] {
@@ -226,9 +231,6 @@ func (g Goal) sortedPairs(in []Pair) []Pair {
 func comparePairs(a, b Pair) int {
 	return cmp.Or(cmp.Compare(a.Uplink, b.Uplink), cmp.Compare(a.Policy, b.Policy))
 }
-
-// masquerades reports, by family, whether the uplink masquerades any source.
-func (u Uplink) masquerades() [2]bool { return [2]bool{u.SNAT, u.SNAT6 != None} }
 
 // masqueradesAll reports, by family, whether the uplink masquerades every source.
 func (u Uplink) masqueradesAll() [2]bool {

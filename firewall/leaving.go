@@ -107,10 +107,7 @@ func (b builder) policyBit() uint32 { return b.Layout.Mark(lane.DefaultPolicy) }
 // on the uplink, for flows that are new to it.
 func (b builder) strays(u Uplink) []rule {
 	var out []rule
-	// Without an entry there is no NAT, so the source is not an address of ours.
-	if p, ok := whereFamilies(u.masquerades()); ok {
-		out = append(out, newRule(p, ctStateInvalid, count(strayCounter), drop))
-	}
+	out = append(out, u.unknown()...)
 	// Packets of sockets with another program's mark go where that program sends
 	// them, and are masqueraded on every uplink.
 	if p, ok := whereFamilies(u.masqueradesAll()); ok {
@@ -133,6 +130,30 @@ func (b builder) strays(u Uplink) []rule {
 	}
 	if p, ok := u.masqueraded6(); ok {
 		out = append(out, bare(p, end...))
+	}
+	return out
+}
+
+// unknown returns the rules that drop packets which conntrack takes for no flow's, and
+// which it does therefore not translate: with a source that the uplink masquerades. Those
+// that begin with the uplink's own address, or are never masqueraded, need no translation.
+func (u Uplink) unknown() []rule {
+	var out []rule
+	drops := func(a address, pass []netip.Prefix) {
+		match := nfproto(a.family)
+		if len(pass) > 0 {
+			match = a.notIn(distinct(pass))
+		}
+		out = append(out, newRule(append([]piece{ctStateInvalid, match}, u.bareEnd()...)...))
+	}
+	if u.SNAT {
+		drops(ipSaddr, ownAddresses(u, failover.IPv4))
+	}
+	switch own := ownAddresses(u, failover.IPv6); u.SNAT6 {
+	case Masquerade:
+		drops(ip6Saddr, own)
+	case Foreign:
+		drops(ip6Saddr, slices.Concat(own, u.Native6))
 	}
 	return out
 }
@@ -232,6 +253,9 @@ func (u Uplink) exceptions(verdict piece) []rule {
 	if u.SNAT {
 		if sources := u.bareSources(); len(sources) > 0 {
 			out = append(out, newRule(ipSaddr.in(sources), verdict))
+		}
+		if len(u.Beside) > 0 {
+			out = append(out, newRule(arrivesBy(u.Interface), ipSaddr.in(u.Beside), verdict).because("a neighbour's"))
 		}
 		if len(u.SNATExcept) > 0 {
 			out = append(out, newRule(ipDaddr.in(u.SNATExcept), verdict))

@@ -6,10 +6,13 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/netns"
+	"swerve/testenv/traffic"
 )
 
 // native configures the prefixes that the ISPs have delegated.
@@ -146,5 +149,76 @@ func TestNativeWithoutAStateFolder(t *testing.T) {
 			t.Errorf("native: %v", got)
 		}
 		keep(false)
+	})
+}
+
+// On a router that tracked nothing, conntrack takes segments in the middle of a
+// connection for no flow's (nf_conntrack_tcp_loose). Those of a native LAN and of the
+// gateway itself go on.
+func TestConnectionsThatConntrackIgnores(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, lab.Options{Delegate: true, Firewall: lab.FirewallNone}, twoUplinks)
+		g.shell("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0")
+		client4, _, native6 := lab.ClientAddresses(0)
+		if err := g.Carry(fiber, netip.PrefixFrom(client4, 24).Masked()); err != nil {
+			t.Fatal(err)
+		}
+		p := g.newClients()
+		var own []*session
+		for _, f := range failover.Families {
+			g.goFrom([2]netip.Addr{client4, native6}[f], p.of(f)...)
+			own = append(own, g.session(g.Gateway, traffic.TCPStream, lab.Servers[f], 100))
+		}
+		g.goBy(fiber, own...)
+		start := time.Now()
+		g.Start()
+		g.Await("all to be up", lab.Settled)
+		for _, f := range failover.Families {
+			g.goFrom([2]netip.Addr{client4, native6}[f], p.of(f)...)
+		}
+		g.goBy(fiber, own...)
+		awaitResults()
+		for _, s := range slices.Concat(p.long(), own) {
+			s.livedOn("the start")
+			s.undisturbed("the start", start)
+		}
+	})
+}
+
+// What the internet answers reaches the LAN by another router: this gateway sees one
+// direction alone. Connections under way at the start go on.
+func TestAnswersByAnotherRouter(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, lab.Options{Delegate: true, Firewall: lab.FirewallNone}, twoUplinks)
+		client4, _, native6 := lab.ClientAddresses(0)
+		g.Wire[fiber].Accept(netip.PrefixFrom(client4, 32))
+		if err := netns.Veth(g.Client, "eth9", g.Internet, "other"); err != nil {
+			t.Fatal(err)
+		}
+		for ns, script := range map[*netns.NS]string{
+			g.Client: `ip link set eth9 up; ip addr add 10.99.0.2/30 dev eth9; ip addr add fd99::2/64 dev eth9 nodad
+for d in all eth9; do echo 0 >/proc/sys/net/ipv4/conf/$d/rp_filter; done`,
+			g.Internet: fmt.Sprintf(`ip link set other up; ip addr add 10.99.0.1/30 dev other; ip addr add fd99::1/64 dev other nodad
+ip route add %s/32 via 10.99.0.2; ip -6 route add %s/128 via fd99::2`, client4, native6),
+		} {
+			if out, err := ns.Run("sh", "-euc", script); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+		var all []*session
+		for _, f := range failover.Families {
+			s := g.session(g.Client, traffic.TCPStream, lab.Servers[f], 100)
+			g.goFrom([2]netip.Addr{client4, native6}[f], s)
+			all = append(all, s)
+		}
+		start := time.Now()
+		g.Start()
+		g.Await("all to be up", lab.Settled)
+		g.goOn(all...)
+		awaitResults()
+		for _, s := range all {
+			s.livedOn("the start")
+			s.undisturbed("the start", start)
+		}
 	})
 }
