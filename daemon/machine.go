@@ -67,8 +67,7 @@ type Network interface {
 // Routes is the kernel's routing, or a test's.
 type Routes interface {
 	routing.Kernel
-	Foreign(lane.Layout) ([]routing.Route, error)
-	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
+	ReadOthers(lane.Layout) (routing.Others, error)
 	OtherRules() ([]routing.OtherRule, error)
 	Proxied([]routing.OtherRule) (bool, error)
 	Pins() (pins []routing.Route, more bool, err error)

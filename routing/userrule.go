@@ -284,15 +284,6 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 	return r, ok && r.Priority >= first && r.Priority <= lane.LastResortPriority, nil
 }
 
-// ForeignRules returns the rules of other programs that ours have to heed, in the
-// kernel's order.
-func (k *Netlink) ForeignRules(l lane.Layout) ([]ForeignRule, error) {
-	return rulesBy(k, func(b []byte, f failover.Family) (ForeignRule, bool, error) {
-		r, ok, err := decodeForeignRule(b, l)
-		return r, ok && r.Family == f, err
-	})
-}
-
 // baseRules return our first rule in a family, or those that take its place while
 // there are rules of others that it would get ahead of.
 func (g Goal) baseRules(f failover.Family) []Rule {

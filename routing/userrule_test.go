@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // userRules are rules of others with each selector, after our first one.
@@ -23,13 +24,17 @@ const userRules = `ip -4 route add default via 198.51.100.1 dev wan1 table 100; 
 	ip -4 rule add pref 32765 from 192.168.53.0/24 lookup 100
 	ip -6 rule add pref 32000 from fd00:50::/64 lookup 100`
 
+// foreignDefaults returns the default routes of others.
+func foreignDefaults(k *Netlink, l lane.Layout) ([]Route, error) {
+	o, err := k.ReadOthers(l)
+	return o.Defaults, err
+}
+
 func (l *lab) foreignRules() {
 	l.t.Helper()
-	var err error
-	l.goal.ForeignRules, err = l.kernel.ForeignRules(l.goal.Layout)
+	others, err := l.kernel.ReadOthers(l.goal.Layout)
 	l.must(err)
-	l.goal.Foreign, err = l.kernel.Foreign(l.goal.Layout)
-	l.must(err)
+	l.goal.ForeignRules, l.goal.Foreign = others.Heeded, others.Defaults
 }
 
 // The rules of others with any selector are led past our first rule, by netlink and by

@@ -59,15 +59,12 @@ func (k *Routes) Read() (routing.State, error) {
 	return s, nil
 }
 
-// Foreign lists the default routes of other programs.
-func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
+// ReadOthers lists the default routes and the rules of other programs.
+func (k *Routes) ReadOthers(lane.Layout) (routing.Others, error) {
 	k.Lock()
 	defer k.Unlock()
-	return slices.Clone(k.Others), nil
+	return routing.Others{Defaults: slices.Clone(k.Others), Rules: slices.Clone(k.Ruled)}, nil
 }
-
-// ForeignRules lists none.
-func (k *Routes) ForeignRules(lane.Layout) ([]routing.ForeignRule, error) { return nil, nil }
 
 // OtherRules lists the rules of other programs.
 func (k *Routes) OtherRules() ([]routing.OtherRule, error) {
