@@ -82,6 +82,7 @@ type Packets interface {
 	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
 	MarkUses() (firewall.MarkUses, error)
+	FlowMarks() ([]uint32, error)
 	Blind() (bool, error)
 	Watch() error
 }

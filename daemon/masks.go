@@ -102,8 +102,42 @@ func (l *loop) chooseMasks(cfg *config.Config, have routing.State) {
 		l.state.MarkMask = held
 	default:
 		l.unmarked = true
+		l.noteFlowMarks(cfg)
 		l.state.MarkMask = freeMask(cfg, l.state.UsedMarks)
 	}
+}
+
+// noteFlowMarks remembers the bits that flows have in their marks where nothing of ours is
+// in the kernel; those of the masks before may be what is left of an earlier run.
+func (l *loop) noteFlowMarks(cfg *config.Config) {
+	marks, err := l.enforcer.kernel.packets.FlowMarks()
+	if err != nil {
+		l.log.Debug("look for marks of flows", "err", err)
+	}
+	var before uint32
+	if l.state.MarkMask != 0 {
+		before = l.state.layout(cfg).CTMask
+	}
+	var uses []usedBits
+	for _, m := range marks {
+		m &^= before
+		uses = append(uses, usedBits{Bits: m, By: theFlows}, usedBits{Bits: wholeBytes(m), By: theFlows})
+	}
+	l.state.UsedMarks = noteUses(l.state.UsedMarks, uses, l.clock.today())
+}
+
+// theFlows says that flows have the bits.
+const theFlows = "the marks of connections"
+
+// wholeBytes returns all bits of the bytes that have some: a mark does not show its mask,
+// which often is a byte.
+func wholeBytes(mark uint32) (out uint32) {
+	for shift := 0; shift < 32; shift += 8 {
+		if mark>>shift&0xff != 0 {
+			out |= 0xff << shift
+		}
+	}
+	return out
 }
 
 // mayChooseMasks reports whether nothing in the kernel has marks of ours yet.
@@ -183,7 +217,7 @@ func usersOf(l lane.Layout, used []usedBits) string {
 	more := 0
 	for _, u := range used {
 		switch {
-		case !l.Meets(u.Bits):
+		case !l.Meets(u.Bits) || slices.Contains(names, u.By):
 		case len(names) < mostUsers:
 			names = append(names, u.By)
 		default:

@@ -190,6 +190,23 @@ func TestMasksOfTheFileAndOthers(t *testing.T) {
 	})
 }
 
+// Marks of flows show at a first start what others use that is not read otherwise; what an
+// earlier run has left in them does not.
+func TestMasksAvoidMarksOfFlows(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.Packets.Marked = []uint32{0x20000}
+		r.start()
+		r.after(3 * time.Second)
+		r.wantMask("with a mark", 0xfe00, true)
+		r.stop()
+		r.Reboot()
+		r.Packets.Marked = []uint32{0x2fe, 0x20000, 0x81020003}
+		r.start()
+		r.after(3 * time.Second)
+		r.wantMask("with marks of ours, and one all over", 0xfe00, true)
+	})
+}
+
 // Under `uplinks: auto` nothing of ours is in the kernel until two uplinks are taken: until
 // then masks are chosen anew.
 func TestMasksOfAuto(t *testing.T) {

@@ -68,6 +68,24 @@ func (k *Kernel) MarkUses() (MarkUses, error) {
 	return out, nil
 }
 
+// FlowMarks returns the marks that flows have, each once: they show what other programs
+// use that is not in nftables. It is for a start that finds nothing of ours.
+func (k *Kernel) FlowMarks() ([]uint32, error) {
+	var out []uint32
+	seen := map[uint32]bool{}
+	_, err := eachFlow(0, func(f flow) (flowChange, uint32) {
+		if f.mark != 0 && !seen[f.mark] && len(out) < mostMarkUses {
+			seen[f.mark] = true
+			out = append(out, f.mark)
+		}
+		return keepFlow, 0
+	})
+	if err != nil {
+		return nil, fmt.Errorf("firewall: read the marks of flows: %w", err)
+	}
+	return out, nil
+}
+
 // elementsOf returns the bits of all keys of a set that may be marks, and of all values
 // of a map; none where it cannot be read.
 func elementsOf(conn *nftables.Conn, t *nftables.Table, name string) (keys, values uint32) {

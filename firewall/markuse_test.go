@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 
+	"swerve/failover"
 	"swerve/lane"
 	"swerve/testenv/netns"
 )
@@ -115,4 +116,23 @@ func TestMarkUsesOfIptables(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", c.e, got, c.want)
 		}
 	}
+}
+
+func TestFlowMarks(t *testing.T) {
+	l := newLab(t)
+	p := plans[failover.IPv4]
+	serveUDP(t, l.net, at(p.host, 5000))
+	l.carriesLAN(failover.IPv4)
+	loadText(t, l.gw, trackEarly+`
+table inet legacy { chain f { type filter hook forward priority 1; ct mark set 0x20001;
+}
+}`)
+	askUDP(t, dialUDP(t, l.client, at(p.host, 5000)))
+	inside(t, l.gw, func() error {
+		marks, err := l.kernel.FlowMarks()
+		if !slices.Equal(marks, []uint32{0x20001}) {
+			t.Errorf("%#x", marks)
+		}
+		return err
+	})
 }

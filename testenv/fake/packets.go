@@ -3,6 +3,7 @@ package fake
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,8 @@ type Packets struct {
 	Untracked bool
 	// Marks is what rules of other programs use of marks.
 	Marks firewall.MarkUses
+	// Marked are the marks of flows at a first start.
+	Marked []uint32
 	// Native is what an adoption finds, by uplink.
 	Native map[lane.Lane][]netip.Prefix
 	Plain  map[lane.Lane][]firewall.Ends
@@ -90,6 +93,13 @@ func (p *Packets) MarkUses() (firewall.MarkUses, error) {
 		uses.Ours = p.goal.Layout.MarkMask
 	}
 	return uses, nil
+}
+
+// FlowMarks reports what is set.
+func (p *Packets) FlowMarks() ([]uint32, error) {
+	p.Lock()
+	defer p.Unlock()
+	return slices.Clone(p.Marked), nil
 }
 
 // Watch records the call.
