@@ -163,13 +163,16 @@ func otherMasks(s setup, rules []routing.OtherRule) string {
 	}
 	text := fmt.Sprintf("kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", free.MarkMask, free.CTMask)
 	if s.cfg.Kernel.AutoMasks {
-		return "restart Swerve " + torn + ": it then takes " + text
+		return again + text
 	}
 	return "set " + text + ", " + torn
 }
 
-// torn says when masks can change.
-const torn = "with Swerve stopped and after swerve teardown"
+// torn says when masks of the file can change, again how others are chosen.
+const (
+	torn  = "with Swerve stopped and after swerve teardown"
+	again = "stop Swerve, run swerve teardown and start it again, or boot: it then takes "
+)
 
 // maskProblems returns the problems of the masks as a whole: that they are not the
 // default ones, since others use bits of these; that chains of others use bits of ours;
@@ -200,7 +203,7 @@ func maskProblems(s setup) []control.Problem {
 			out = append(out, control.Problem{
 				Code: "mark-clash", Severity: control.Warning, Object: fmt.Sprintf("line %d", r.Line),
 				Text:   fmt.Sprintf("the rule for %s can never match: the bits %#x of its mark are Swerve's now (%s)", r.Use, set, masksOf(s.layout)),
-				Remedy: "restart Swerve " + torn + ": it then takes masks without these bits",
+				Remedy: again + "masks without these bits",
 			})
 		}
 	}

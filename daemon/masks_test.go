@@ -120,7 +120,7 @@ func TestMasksAvoidWhatComesLater(t *testing.T) {
 		fake.Poke(r.net.repair)
 		r.until("the clash is told", time.Minute, func() bool {
 			p := r.problem("mark-clash")
-			return p != nil && p.Object == "rule 1000" && strings.Contains(p.Remedy, "restart Swerve with Swerve stopped")
+			return p != nil && p.Object == "rule 1000" && strings.Contains(p.Remedy, "start it again, or boot: it then takes kernel.mark_mask: 0x0000fe00")
 		})
 		r.wantMask("with a clash", 0x7f000000, false)
 		r.restart()

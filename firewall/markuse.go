@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
+	"golang.org/x/sys/unix"
 
 	"swerve/lane"
 )
@@ -28,29 +30,47 @@ type MarkUses struct {
 	Ours uint32
 }
 
-// mostMarkUses bounds the uses that are read; others are left out.
-const mostMarkUses = 256
+// Bounds of the uses that are read, and of the chains; others are left out.
+const (
+	mostMarkUses   = 256
+	mostMarkChains = 256
+)
 
-// MarkUses reads the rules of all tables. Expressions that it does not know, and what is
+// marking reports whether a rule may use marks: it has an expression meta or ct with a key
+// of 3, as both call the mark, or names a match or target of iptables that does.
+func marking(exprs []byte) bool {
+	key := binary.NativeEndian.AppendUint16(nil, 8)
+	key = binary.NativeEndian.AppendUint16(key, unix.NFTA_META_KEY) // the same as of ct
+	key = binary.BigEndian.AppendUint32(key, unix.NFT_META_MARK)
+	return bytes.Contains(exprs, key) || bytes.Contains(exprs, []byte("MARK\x00")) || bytes.Contains(exprs, []byte("mark\x00"))
+}
+
+// MarkUses reads the rules of all tables that may use marks. Expressions that it does not know, and what is
 // not in nftables, such as rules of iptables-legacy, are left out.
 func (k *Kernel) MarkUses() (MarkUses, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return MarkUses{}, fmt.Errorf("firewall: open netlink: %w", err)
 	}
-	chains, err := conn.ListChains()
+	places, err := rulesWith(marking)
 	if err != nil {
-		return MarkUses{}, fmt.Errorf("firewall: list the chains: %w", err)
+		return MarkUses{}, err
 	}
 	var out MarkUses
-	seen := map[uint32]bool{}
-	for _, c := range chains {
-		rules, err := conn.GetRules(c.Table, c)
-		if err != nil {
-			return MarkUses{}, fmt.Errorf("firewall: read the chain %s: %w", place(c.Table, c.Name), err)
+	seen, read := map[uint32]bool{}, map[rulePlace]bool{}
+	for _, at := range places {
+		t := &nftables.Table{Name: at.table, Family: nftables.TableFamily(at.family)}
+		ours := t.Name == tableName && t.Family == nftables.TableFamilyINet
+		id := rulePlace{family: at.family, table: at.table, chain: at.chain}
+		if read[id] || !ours && len(read) >= mostMarkChains {
+			continue
 		}
-		ours := c.Table.Name == tableName && c.Table.Family == nftables.TableFamilyINet
-		elements := func(set string) (keys, values uint32) { return elementsOf(conn, c.Table, set) }
+		read[id] = true
+		rules, err := conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t})
+		if err != nil {
+			continue // it is gone
+		}
+		elements := func(set string) (keys, values uint32) { return elementsOf(conn, t, set) }
 		for _, r := range rules {
 			for _, use := range usesIn(r.Exprs, elements) {
 				switch {
@@ -60,7 +80,7 @@ func (k *Kernel) MarkUses() (MarkUses, error) {
 					}
 				case use.bits != 0 && !seen[use.bits] && len(out.Others) < mostMarkUses:
 					seen[use.bits] = true
-					out.Others = append(out.Others, MarkUse{Where: place(c.Table, c.Name), Bits: use.bits})
+					out.Others = append(out.Others, MarkUse{Where: place(t, at.chain), Bits: use.bits})
 				}
 			}
 		}

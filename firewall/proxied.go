@@ -3,14 +3,12 @@ package firewall
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/mdlayher/netlink"
 	rtnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +52,7 @@ func (w ways) proxied(f flow, device int) bool {
 // cannot be read is taken for none.
 func readProxies(h *rtnl.Handle) []proxy {
 	out := []proxy{}
-	places, err := proxyingRules()
+	places, err := rulesWith(proxying)
 	if err != nil || len(places) == 0 {
 		return out
 	}
@@ -83,50 +81,10 @@ func readProxies(h *rtnl.Handle) []proxy {
 	return out
 }
 
-// rulePlace names a rule.
-type rulePlace struct {
-	family       byte
-	table, chain string
-	handle       uint64
-}
-
-// proxyingRules returns the rules with the statement tproxy, which the library leaves out,
-// or iptables' target of that name.
-func proxyingRules() (out []rulePlace, err error) {
-	var k Kernel
-	defer k.Close()
-	messages, err := k.execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE), Flags: netlink.Request | netlink.Dump},
-		Data:   nfgenmsg(unix.AF_UNSPEC, 0),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("firewall: read the rules of others: %w", err)
-	}
-	for _, m := range messages {
-		var at rulePlace
-		proxying := false
-		err := eachAttribute(m.Data, func(ad *netlink.AttributeDecoder) {
-			switch ad.Type() {
-			case unix.NFTA_RULE_TABLE:
-				at.table = ad.String()
-			case unix.NFTA_RULE_CHAIN:
-				at.chain = ad.String()
-			case unix.NFTA_RULE_HANDLE:
-				at.handle = ad.Uint64()
-			case unix.NFTA_RULE_EXPRESSIONS:
-				b := ad.Bytes()
-				proxying = bytes.Contains(b, []byte("tproxy\x00")) || bytes.Contains(b, []byte("TPROXY\x00"))
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("firewall: read a rule of others: %w", err)
-		}
-		if proxying {
-			at.family = m.Data[0]
-			out = append(out, at)
-		}
-	}
-	return out, nil
+// proxying reports whether a rule has the statement tproxy, which the library leaves out, or
+// iptables' target of that name.
+func proxying(exprs []byte) bool {
+	return bytes.Contains(exprs, []byte("tproxy\x00")) || bytes.Contains(exprs, []byte("TPROXY\x00"))
 }
 
 // keysOf returns the keys of a set; none if it has intervals, or cannot be read.
