@@ -48,6 +48,46 @@ func (a DefaultRoute) Compare(b DefaultRoute) int {
 	return cmp.Compare(a.Interface, b.Interface)
 }
 
+// Taken is what is known of the interfaces that `uplinks: auto` stands for on a machine.
+type Taken struct {
+	// Routes are those of the interfaces taken for uplinks, the preferred one first; also
+	// of interfaces that held one before.
+	Routes []DefaultRoute
+	// Candidates hold a default route, but no target is known to have answered through
+	// them.
+	Candidates []DefaultRoute
+	// Assumed: nothing is known, so all interfaces with a default route are in Routes.
+	Assumed bool
+	// Unasked: a daemon that runs could not be asked.
+	Unasked bool
+}
+
+// why says why nothing is known.
+func (t Taken) why() string {
+	if t.Unasked {
+		return "as far as is known here: the daemon that runs answers root and the members of its group"
+	}
+	return "as no daemon is known to have asked"
+}
+
+// Notes says of the interfaces for which it matters that it is not known whether a
+// target answers through them, one phrase each.
+func (t Taken) Notes() []string {
+	var list []string
+	for _, d := range t.Candidates {
+		list = append(list, d.Interface+": no target has answered through it so far; until one does it is not taken for an uplink, as for a LAN's default route by mistake")
+	}
+	if t.Assumed && len(t.Routes) > 0 {
+		var names []string
+		for _, d := range t.Routes {
+			names = append(names, d.Interface)
+		}
+		list = append(list, and(names)+": no target has answered so far, "+t.why()+"; "+
+			"shown as if one did through each, and an interface is taken only once one does")
+	}
+	return list
+}
+
 // Auto returns the uplinks that `uplinks: auto` stands for: one for each interface
 // that holds a default route, ordered by the lowest metric and then by the name
 // of the interface, those of a shared route as they are listed; at most 63. Each has the file's probe and health sections, and

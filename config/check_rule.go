@@ -17,11 +17,12 @@ func (d *decoder) checkRules(c *Config) {
 	for i := range c.Rules {
 		r, path := &c.Rules[i], indexPath("rules", i)
 		if r.Use != "" && !slices.Contains(policies, r.Use) && !d.unsure["policies"] {
-			what := "there is no policy " + show(r.Use)
+			what, right := "there is no policy "+show(r.Use), orMeant(r.Use, policies)
 			if slices.ContainsFunc(c.Uplinks, func(u Uplink) bool { return u.Name == r.Use }) {
 				what = show(r.Use) + " is an uplink, not a policy"
+				right = fmt.Sprintf("the name of a policy (%s), such as one of your own with tiers: [%s]", or(policies), r.Use)
 			}
-			d.wrongAt(keyPath(path, "use"), what, orMeant(r.Use, policies))
+			d.wrongAt(keyPath(path, "use"), what, right)
 		}
 		if d.badRules[i] || d.limitMark(path, r, c.Kernel.MarkMask) || d.contradicts(c, path, r) {
 			continue

@@ -13,7 +13,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(every))
 	f.Add(Reference)
-	f.Add(Init([]DefaultRoute{{Interface: "eth0", Metric: 1}}, nil))
+	f.Add(Init(Taken{Routes: []DefaultRoute{{Interface: "eth0", Metric: 1}}}, nil))
 	f.Add([]byte(bomb()[:2_000]))
 	f.Add([]byte(mergeBomb(5)))
 	files, _ := filepath.Glob("testdata/*/*.yaml")

@@ -3,34 +3,52 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"swerve/failover"
 )
 
-// Init returns a configuration file for a machine with these default routes. It is
-// valid and commented, and means the same as `uplinks: auto` does now. Without
-// any route it says `uplinks: auto`. isModem reports whether an interface is a
-// modem's; nil for by name.
-func Init(routes []DefaultRoute, isModem func(device string) bool) []byte {
-	uplinks := Default().Auto(routes)
-	for i, u := range uplinks {
-		uplinks[i].Modem = isModem != nil && isModem(u.Interface)
+// Init returns a configuration file for a machine. It is valid and commented, and means
+// the same as `uplinks: auto` does now: what is known of an interface through which no
+// target has answered stands in a comment. Without any uplink it says `uplinks: auto`.
+// isModem reports whether an interface is a modem's; nil for by name.
+func Init(t Taken, isModem func(device string) bool) []byte {
+	all := Default().Auto(slices.Concat(t.Routes, t.Candidates))
+	var uplinks, candidates []Uplink
+	for _, u := range all {
+		u.Modem = isModem != nil && isModem(u.Interface)
+		if slices.ContainsFunc(t.Candidates, func(d DefaultRoute) bool { return d.Interface == u.Interface }) {
+			candidates = append(candidates, u)
+		} else {
+			uplinks = append(uplinks, u)
+		}
 	}
 	var b strings.Builder
 	b.WriteString(initHead)
-	switch len(uplinks) {
-	case 0:
+	switch {
+	case len(uplinks) > 0:
+		b.WriteString("\n# The order is the order of preference.\n")
+		if t.Assumed {
+			fmt.Fprintf(&b, "# No target has answered so far, %s.\n# Leave out an interface that leads to a LAN.\n", t.why())
+		}
+		b.WriteString("uplinks:\n")
+		for _, u := range uplinks {
+			writeUplink(&b, u, "  ")
+		}
+	case len(candidates) > 0:
+		b.WriteString("\n# No target has answered so far through an interface with a default route. It becomes\n" +
+			"# an uplink once one does, in the order of their metrics.\nuplinks: auto\n")
+	default:
 		b.WriteString("\n# This machine has no default route now. An interface that gets one becomes an\n" +
 			"# uplink once a target answers through it, in the order of their metrics.\nuplinks: auto\n")
-	default:
-		b.WriteString("\n# The order is the order of preference.\nuplinks:\n")
-		for _, u := range uplinks {
-			writeUplink(&b, u)
-		}
 	}
-	if len(uplinks) == 1 {
+	for _, u := range candidates {
+		fmt.Fprintf(&b, "  # %s: no target has answered through it so far; a LAN? If it is an uplink:\n", u.Interface)
+		writeUplink(&b, u, "  # ")
+	}
+	if len(all) == 1 && len(uplinks) == 1 {
 		b.WriteString(initSecond)
 	}
 	writeSharedTiers(&b, uplinks)
@@ -38,10 +56,10 @@ func Init(routes []DefaultRoute, isModem func(device string) bool) []byte {
 	return []byte(b.String())
 }
 
-func writeUplink(b *strings.Builder, u Uplink) {
-	fmt.Fprintf(b, "  - name: %s\n    interface: %s\n", quoteYAML(u.Name), quoteYAML(u.Interface))
+func writeUplink(b *strings.Builder, u Uplink, indent string) {
+	fmt.Fprintf(b, "%s- name: %s\n%s  interface: %s\n", indent, quoteYAML(u.Name), indent, quoteYAML(u.Interface))
 	if u.IsMetered() {
-		b.WriteString("    metered: true               # probed only every 30s while it carries nothing\n")
+		fmt.Fprintf(b, "%s  metered: true               # probed only every 30s while it carries nothing\n", indent)
 	}
 }
 
@@ -85,7 +103,7 @@ const initTail = `
 #   loss: {degraded: 20%, clear: 5%}
 # failback:
 #   mode: auto                    # or manual: you decide when to return
-#   after: 30s                    # good for this long
+#   after: 30s                    # good for this long, or for ten times the outage if that is shorter
 `
 
 // plainYAML matches text that needs no quotes in YAML, unless it is one of YAML's

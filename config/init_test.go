@@ -14,7 +14,7 @@ func TestInit(t *testing.T) {
 		{{Interface: "wan0", Metric: 100, Weight: 3}, {Interface: "wan1", Metric: 100, Weight: 1}, {Interface: "wwan0", Metric: 700}},
 		{{Interface: "on", Metric: 1}, {Interface: "5", Metric: 2}, {Interface: "null", Metric: 3}, {Interface: "a#b", Metric: 4}, {Interface: "0x1", Metric: 5}, {Interface: "- x", Metric: 6}, {Interface: `q"\`, Metric: 7}, {Interface: "y", Metric: 8}, {Interface: ".inf", Metric: 9}, {Interface: "~", Metric: 10}, {Interface: "#", Metric: 11}},
 	} {
-		c := good(t, string(Init(routes, nil)))
+		c := good(t, string(Init(Taken{Routes: routes}, nil)))
 		want := Default().Auto(routes)
 		if len(routes) == 0 {
 			equal(t, "without routes", c, Default())
@@ -32,9 +32,36 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// An interface through which no target has answered is no uplink of the file, but stands
+// in a comment, as lines that are good once uncommented.
+func TestInitNamesCandidates(t *testing.T) {
+	both := []DefaultRoute{{Interface: "eth0", Metric: 100}, {Interface: "wwan0", Metric: 700}}
+	candidates := []DefaultRoute{{Interface: "lan0", Metric: 500}}
+	text := string(Init(Taken{Routes: both, Candidates: candidates}, nil))
+	c := good(t, text)
+	if len(c.Uplinks) != 2 || c.Uplinks[0].Name != "eth0" || c.Uplinks[1].Name != "wwan0" {
+		t.Errorf("uplinks %+v", c.Uplinks)
+	}
+	if !strings.Contains(text, "  # lan0: no target has answered through it so far; ") {
+		t.Error("no word of lan0")
+	}
+	c = good(t, strings.NewReplacer("  # - name", "  - name", "  #   interface", "    interface").Replace(text))
+	if len(c.Uplinks) != 3 || c.Uplinks[2].Interface != "lan0" {
+		t.Errorf("uncommented: %+v", c.Uplinks)
+	}
+	text = string(Init(Taken{Candidates: candidates}, nil))
+	if c = good(t, text); !c.AutoUplinks || !strings.Contains(text, "# lan0: ") {
+		t.Errorf("with a candidate alone:\n%s", text)
+	}
+	text = string(Init(Taken{Routes: both, Assumed: true}, nil))
+	if c = good(t, text); len(c.Uplinks) != 2 || !strings.Contains(text, "No target has answered so far") {
+		t.Errorf("where nothing is known:\n%s", text)
+	}
+}
+
 // TestInitComments: the commented lines are a good file too.
 func TestInitComments(t *testing.T) {
-	c := good(t, string(Init([]DefaultRoute{{Interface: "eth0", Metric: 1}}, nil))+uncommented())
+	c := good(t, string(Init(Taken{Routes: []DefaultRoute{{Interface: "eth0", Metric: 1}}}, nil))+uncommented())
 	equal(t, "health", c.Health, defaultHealth())
 	equal(t, "probe", c.Probe, defaultProbe())
 }

@@ -29,20 +29,17 @@ func TestGatewayOutsideIsWarnedOf(t *testing.T) {
 			t.Errorf("%s, %s: %q, want %q", c.gateway, c.addresses, got, c.want)
 		}
 	}
-	cfg := good(t, "uplinks:\n  - {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1, gateway: 10.99.99.1}\nfailback: {mode: manual}\n")
+	cfg := good(t, "uplinks:\n  - {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1, gateway: 10.99.99.1}\n")
 	got := OutsideWarnings(cfg.Uplinks, func(Uplink) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("198.51.100.2/24")} })
 	if len(got) != 1 || got[0] != "uplink lte: gateway 10.99.99.1 is in none of the networks of wan1 (198.51.100.0/24): it may never answer there" {
 		t.Errorf("%q", got)
-	}
-	if all := strings.Join(cfg.Warnings(cfg.Uplinks, nil), "\n"); !strings.Contains(all, "no command to return by: set mode: auto and reload") {
-		t.Errorf("manual failback is not warned of:\n%s", all)
 	}
 }
 
 // A rule that uses an uplink is told what that is.
 func TestRuleThatUsesAnUplink(t *testing.T) {
 	_, found := Parse("f", []byte("uplinks:\n  - {name: fiber, interface: wan0}\n  - {name: lte, interface: wan1}\nrules: [{from: 192.168.2.0/24, use: lte}]\n"))
-	if text := lines(found); !strings.Contains(text, "rules[0].use: lte is an uplink, not a policy; ") {
+	if text := lines(found); !strings.Contains(text, "rules[0].use: lte is an uplink, not a policy; the name of a policy (default), such as one of your own with tiers: [lte]") {
 		t.Errorf("%s", text)
 	}
 }

@@ -75,3 +75,41 @@ func collectKeys(n ast.Node, path string, into map[string]bool) {
 		}
 	}
 }
+
+// TestReferenceMarksWhatIsNotBuilt: what check warns of as not acted on is marked in the
+// reference, at the key.
+func TestReferenceMarksWhatIsNotBuilt(t *testing.T) {
+	c := good(t, `
+uplinks:
+  - {name: fiber, interface: eth0, dns: [192.0.2.53]}
+  - {name: lte, interface: eth1}
+policies: [{name: default, tiers: [fiber, lte], spread: flows}, {name: guests, tiers: [lte]}]
+rules: [{from: 192.168.2.0/24, use: guests}]
+sessions: {on_failback: move}
+metrics: {listen: "127.0.0.1:9773"}
+`)
+	keys := []string{"rules", "targets", "snat6"}
+	for _, u := range c.Unbuilt() {
+		keys = append(keys, u.Key[strings.LastIndex(u.Key, ".")+1:])
+	}
+	if len(keys) != 8 {
+		t.Errorf("keys %q", keys)
+	}
+	comments := map[string]string{} // by key, those of the lines after it too
+	key := ""
+	for line := range strings.Lines(string(Reference)) {
+		code, comment, _ := strings.Cut(line, "#")
+		if name, _, ok := strings.Cut(strings.TrimLeft(code, " -"), ":"); ok && name != "" && !strings.Contains(name, "{") {
+			key = name
+		}
+		comments[key] += comment
+	}
+	for _, key := range keys {
+		if !strings.Contains(comments[key], "not yet") {
+			t.Errorf("%s is not marked: %q", key, comments[key])
+		}
+	}
+	if !strings.Contains(comments["prefix6"], "none: there are none") || !strings.Contains(comments["after"], "ten times") {
+		t.Errorf("prefix6: %q, after: %q", comments["prefix6"], comments["after"])
+	}
+}

@@ -26,9 +26,6 @@ func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	list = append(list, sameGateways(enabled)...)
 	list = append(list, grouped(enabled, uplinkWarnings)...)
 	list = append(list, grouped(enabled, func(u Uplink) []string { return ownWarnings(u, own) })...)
-	if c.Failback.Manual {
-		list = append(list, "failback: this version has no command to return by: set mode: auto and reload to return")
-	}
 	list = append(list, c.unbuiltWarnings()...)
 	list = append(list, c.idleRules()...)
 	for _, p := range c.Policies[1:] {

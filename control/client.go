@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -69,7 +70,7 @@ func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 	const action = "read the status from"
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	return c.call(ctx, action, http.MethodGet, "/v1/status")
+	return c.call(ctx, action, http.MethodGet, "/v1/status", nil)
 }
 
 // Reload makes the daemon read its configuration again and apply it. If the
@@ -80,7 +81,29 @@ func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, reloadWithin)
 	defer cancel()
 	var done Reloaded
-	body, err := c.call(ctx, action, http.MethodPost, "/v1/reload")
+	body, err := c.call(ctx, action, http.MethodPost, "/v1/reload", nil)
+	if err != nil {
+		return done, err
+	}
+	if err := json.Unmarshal(body, &done); err != nil {
+		return done, c.fail(action, err, "use a client and a daemon of the same version")
+	}
+	return done, nil
+}
+
+// Resume ends what the operator asked of an uplink, and its hold by damping; of all where
+// the name is empty. The error for an uplink that does not exist has ErrRefused in its
+// chain.
+func (c *Client) Resume(ctx context.Context, uplink string) (Resumed, error) {
+	const action = "resume an uplink through"
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	var done Resumed
+	asked, err := json.Marshal(resumeRequest{uplink})
+	if err != nil {
+		return done, c.fail(action, err, "")
+	}
+	body, err := c.call(ctx, action, http.MethodPost, "/v1/resume", bytes.NewReader(asked))
 	if err != nil {
 		return done, err
 	}
@@ -91,22 +114,22 @@ func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 }
 
 // call makes a request and returns the whole answer.
-func (c *Client) call(ctx context.Context, action, method, path string) ([]byte, error) {
-	resp, err := c.do(ctx, action, method, path)
+func (c *Client) call(ctx context.Context, action, method, path string, body io.Reader) ([]byte, error) {
+	resp, err := c.do(ctx, action, method, path, body)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, c.unreachable(action, err)
 	}
-	return body, nil
+	return answer, nil
 }
 
 // do makes a request; an answer other than 200 is an error.
-func (c *Client) do(ctx context.Context, action, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://swerve"+path, nil)
+func (c *Client) do(ctx context.Context, action, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://swerve"+path, body)
 	if err != nil {
 		return nil, c.fail(action, err, "")
 	}

@@ -107,7 +107,7 @@ func (c *Client) streamEnd(ctx context.Context, err error, follow bool) error {
 func (c *Client) open(ctx context.Context, action, path string) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(c.patience, func() { cancel(context.DeadlineExceeded) })
-	resp, err := c.do(ctx, action, http.MethodGet, path)
+	resp, err := c.do(ctx, action, http.MethodGet, path, nil)
 	if !timer.Stop() && err == nil {
 		resp.Body.Close()
 		err = c.unreachable(action, context.DeadlineExceeded)

@@ -9,9 +9,14 @@ import (
 // the socket: there is none, it does not answer in time, or it went away.
 var ErrNoDaemon = errors.New("no daemon answers")
 
-// ErrRefused is in the chain of the error of a reload whose configuration was bad:
-// nothing changed.
+// ErrRefused is in the chain of the error of a request that cannot be carried out as it
+// is: a reload whose configuration was bad, or an uplink that does not exist. Nothing
+// changed.
 var ErrRefused = errors.New("the configuration is refused")
+
+// ErrNoUplink is the cause, by [ErrRefused], of a request about an uplink that does not
+// exist.
+var ErrNoUplink error = &refusal{"there is no such uplink"}
 
 // Error says what was tried on what, why it failed, and what to do about it.
 type Error struct {

@@ -144,9 +144,12 @@ type ConfigDetail struct {
 // DaemonDetail is the detail of an event of type daemon.
 type DaemonDetail struct {
 	// Action is "started", "skipped" (events, for a slow reader) or "lost" (an event
-	// that could not be written), and Object what it was done to.
+	// that could not be written), and Object what it was done to. It is "offline" where
+	// a policy, in Object, has no uplink any more that answers in Family, and "online"
+	// when one does again.
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
+	Family string `json:"family,omitempty"`
 	Reason string `json:"reason"`
 	// Generation is the configuration's.
 	Generation uint64 `json:"generation,omitempty"`

@@ -38,7 +38,7 @@ func FuzzReloadBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_, err := parseReload(bytes.NewReader(body))
+		_, err := parseBody[reloadRequest]("reload", bytes.NewReader(body))
 		trimmed := string(bytes.TrimSpace(body))
 		object := strings.HasPrefix(trimmed, "{") && strings.TrimSpace(strings.Trim(trimmed, "{}")) == ""
 		if err == nil && trimmed != "" && trimmed != "null" && !object {

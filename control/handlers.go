@@ -20,6 +20,7 @@ func (s *Server) handler(life context.Context) http.Handler {
 	endpoints := map[string]endpoint{
 		"/v1/status": {http.MethodGet, s.serveStatus},
 		"/v1/events": {http.MethodGet, s.serveEvents},
+		"/v1/resume": {http.MethodPost, s.serveResume},
 		"/v1/reload": {http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.serveReload(life, w, r) }},
 	}
 	return s.guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +107,7 @@ func (s *Server) serveReload(life context.Context, w http.ResponseWriter, r *htt
 		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
 		return
 	}
-	if _, err := parseReload(r.Body); err != nil {
+	if _, err := parseBody[reloadRequest]("reload", r.Body); err != nil {
 		refuseRequest(w, http.StatusBadRequest, err.Error(), "send no body, or {}")
 		return
 	}
@@ -117,7 +118,7 @@ func (s *Server) serveReload(life context.Context, w http.ResponseWriter, r *htt
 	defer s.reloading.Unlock()
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.reload + s.limits.write))
 	if err := s.reload(life, r.Context()); err != nil {
-		writeReloadFailure(w, err)
+		writeFailure(w, err)
 		return
 	}
 	var done Reloaded
@@ -138,15 +139,34 @@ func (s *Server) reload(life, request context.Context) error {
 	return s.backend.Reload(ctx)
 }
 
-// writeReloadFailure distinguishes a bad configuration (422) from a reload that
-// failed for another reason (500).
-func writeReloadFailure(w http.ResponseWriter, err error) {
+func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
+	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	asked, err := parseBody[resumeRequest]("resume", r.Body)
+	if err != nil {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), `send {"uplink":"NAME"}, or no body for all`)
+		return
+	}
+	done, err := s.backend.Resume(r.Context(), asked.Uplink)
+	s.snapshot.forget()
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, done)
+}
+
+// writeFailure distinguishes what cannot be carried out as it was asked, such as a bad
+// configuration (422), from what failed for another reason (500).
+func writeFailure(w http.ResponseWriter, err error) {
 	code, f := http.StatusInternalServerError, failure{Error: oneLine(err.Error())}
 	var e *Error
 	if errors.As(err, &e) && e.Cause != nil {
 		f = failure{oneLine(e.Cause.Error()), e.Action, e.Object, e.Remedy, e.Problems}
 	}
-	if len(f.Problems) > 0 {
+	if len(f.Problems) > 0 || errors.Is(err, ErrRefused) {
 		code = http.StatusUnprocessableEntity
 	}
 	writeJSON(w, code, f)

@@ -194,7 +194,7 @@ func (l *Listener) share(group string) error {
 	if group == "" {
 		return nil
 	}
-	gid, err := lookupGroup(group)
+	gid, err := GroupID(group)
 	if err != nil {
 		return err
 	}
@@ -214,9 +214,14 @@ func (l *Listener) share(group string) error {
 	return nil
 }
 
-func lookupGroup(name string) (gid int, err error) {
+// GroupID returns the number of a group of this machine, given by its name or, without
+// being known here, by its number.
+func GroupID(name string) (gid int, err error) {
 	g, err := user.LookupGroup(name)
 	if err != nil {
+		if n, err := strconv.ParseUint(name, 10, 31); err == nil {
+			return int(n), nil
+		}
 		return 0, fmt.Errorf("no group %s on this machine", name)
 	}
 	return strconv.Atoi(g.Gid)

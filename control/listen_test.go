@@ -36,12 +36,15 @@ func TestListenMakesFoldersAndModes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "swerve", "swerve.sock")
 	l := listenAt(t, path, "daemon")
 	mode, stat := modeOf(t, path)
-	want, err := lookupGroup("daemon")
+	want, err := GroupID("daemon")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if mode != os.ModeSocket|0o660 || int(stat.Gid) != want || len(l.Problems()) != 0 {
 		t.Errorf("mode %v, group %d, problems %v; want group %d", mode, stat.Gid, l.Problems(), want)
+	}
+	if n, err := GroupID("4711"); n != 4711 || err != nil {
+		t.Errorf("a group by its number: %d, %v", n, err)
 	}
 	if mode, _ := modeOf(t, filepath.Dir(path)); mode.Perm() != 0o755 {
 		t.Errorf("the folder has mode %v", mode)

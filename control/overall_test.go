@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -91,6 +92,37 @@ func TestHealthProblems(t *testing.T) {
 	s.Uplinks = append(s.Uplinks, down, drained, bad)
 	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"})
 	golden(t, "problems.json", indented(t, HealthProblems(s)))
+}
+
+// An uplink without its interface is named by itself beside many that are dead, and many
+// of those are one problem of their own.
+func TestMissingInterfacesAreNoDeadUplinks(t *testing.T) {
+	down := func(name, reason string) Uplink {
+		u := Uplink{Name: name, Interface: name, Enabled: true}
+		u.IPv4 = FamilyStatus{State: Down, Reason: reason}
+		u.IPv6 = FamilyStatus{State: Absent}
+		return u
+	}
+	s := &Status{}
+	for i := range 4 {
+		s.Uplinks = append(s.Uplinks, down(fmt.Sprintf("dead%d", i), "0 of 3 targets answer"))
+	}
+	s.Uplinks = append(s.Uplinks, down("usb0", "interface usb0 is missing"))
+	found := HealthProblems(s)
+	if len(found) != 2 || found[0].Object != "uplinks" || !strings.HasPrefix(found[0].Text, "4 uplinks are down in ipv4: dead0") || found[1].Object != "usb0" {
+		t.Errorf("%+v", found)
+	}
+	for _, p := range found {
+		if strings.Contains(p.Remedy, "see swerve status") {
+			t.Errorf("it is read there: %s", p.Remedy)
+		}
+	}
+	for i := range 4 {
+		s.Uplinks[i].IPv4.Reason = "interface x is missing"
+	}
+	if found = HealthProblems(s); len(found) != 1 || !strings.HasPrefix(found[0].Text, "the interfaces of 5 uplinks are missing: dead0, dead1, dead2 and 2 more") {
+		t.Errorf("all are missing: %+v", found)
+	}
 }
 
 // Many uplinks with one trouble are one problem.

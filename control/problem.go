@@ -32,7 +32,10 @@ func HealthProblems(s *Status) []Problem {
 		}
 	}
 	for _, state := range []State{Down, Shunned, Degraded} {
-		out = append(out, together(troubled[state], state)...)
+		// Those without an interface lack something else than the others.
+		there := slices.DeleteFunc(slices.Clone(troubled[state]), func(t trouble) bool { return t.missing })
+		gone := slices.DeleteFunc(troubled[state], func(t trouble) bool { return !t.missing })
+		out = append(out, slices.Concat(together(there, state), together(gone, state))...)
 	}
 	for _, p := range s.Policies {
 		switch {
@@ -65,6 +68,8 @@ const (
 type trouble struct {
 	Problem
 	families string
+	// missing: this machine does not have its interface.
+	missing bool
 }
 
 // together makes one problem of many of one kind.
@@ -76,7 +81,7 @@ func together(all []trouble, s State) []Problem {
 		}
 		return out
 	}
-	one, in := all[0].Problem, " in "+all[0].families
+	one, in := all[0], " in "+all[0].families
 	var names []string
 	for i, p := range all {
 		if p.families != all[0].families {
@@ -89,8 +94,13 @@ func together(all []trouble, s State) []Problem {
 	}
 	one.Object = "uplinks"
 	one.Text = fmt.Sprintf("%d uplinks are %s%s: %s and %d more", len(all), s, in, strings.Join(names, ", "), len(all)-groupNamed)
-	one.Remedy = "see swerve status for each; look first for what they have in common, such as one switch, modem or power supply"
-	return []Problem{one}
+	if one.missing {
+		one.Text = fmt.Sprintf("the interfaces of %d uplinks are missing: %s and %d more", len(all), strings.Join(names, ", "), len(all)-groupNamed)
+		one.Remedy = "plug them in, or name them in the configuration; each is used as soon as it appears"
+		return []Problem{one.Problem}
+	}
+	one.Remedy = "look first for what they have in common, such as one switch, modem or power supply; the list of uplinks has the reason of each"
+	return []Problem{one.Problem}
 }
 
 // uplinkProblem is one problem for all families in which the uplink is in state s.
@@ -117,7 +127,7 @@ func uplinkProblem(u Uplink, s State) (trouble, bool) {
 		text += ": " + strings.Join(reasons, ", ")
 	}
 	return trouble{Problem{Code: "uplink-" + string(s), Severity: Warning, Object: u.Name,
-		Since: since, Text: text, Remedy: uplinkRemedy(u, s)}, in}, true
+		Since: since, Text: text, Remedy: uplinkRemedy(u, s)}, in, lacks(u, s, " is missing")}, true
 }
 
 // silentAfter is how long an uplink may be unknown until that is a problem.

@@ -117,16 +117,21 @@ func parseSpan(s string) (time.Duration, bool) {
 // reloadRequest is the body of POST /v1/reload. It has no fields yet.
 type reloadRequest struct{}
 
-// parseReload reads that body: nothing, or one JSON object without fields.
-func parseReload(body io.Reader) (reloadRequest, error) {
-	var r reloadRequest
+// resumeRequest is the body of POST /v1/resume.
+type resumeRequest struct {
+	// Uplink to resume; empty for all.
+	Uplink string `json:"uplink"`
+}
+
+// parseBody reads a request's body: nothing, or one JSON object of its fields.
+func parseBody[T any](what string, body io.Reader) (r T, err error) {
 	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
 	switch err := dec.Decode(&r); {
 	case errors.Is(err, io.EOF):
 		return r, nil
 	case err != nil:
-		return r, fmt.Errorf("the body is not a reload request: %w", err)
+		return r, fmt.Errorf("the body is not a %s request: %w", what, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return r, errors.New("the body continues after its object")

@@ -25,6 +25,18 @@ type Backend interface {
 	// asked, so that a client that leaves does not interrupt a reload. It carries the
 	// client for [PeerOf].
 	Reload(context.Context) error
+	// Resume ends what the operator asked of an uplink, and its hold by damping; of all
+	// where the name is empty. An uplink that does not exist is an *Error with
+	// ErrNoUplink as its cause.
+	Resume(ctx context.Context, uplink string) (Resumed, error)
+}
+
+// Resumed is the answer to a resume that succeeded.
+type Resumed struct {
+	// Uplink is the one that was asked for; empty for all.
+	Uplink string `json:"uplink"`
+	// Released are the uplinks that damping held back until then.
+	Released List[string] `json:"released"`
 }
 
 // limits are the server's bounds.

@@ -37,6 +37,34 @@ func (b *fakeBackend) set(s *Status) {
 
 func (b *fakeBackend) Reload(ctx context.Context) error { return b.reload(ctx) }
 
+func (b *fakeBackend) Resume(_ context.Context, uplink string) (Resumed, error) {
+	switch uplink {
+	case "", "fiber":
+		return Resumed{Uplink: uplink, Released: List[string]{"fiber"}}, nil
+	case "broken":
+		return Resumed{}, errors.New("it cannot be")
+	}
+	return Resumed{}, &Error{Action: "resume", Object: "uplink " + uplink, Cause: ErrNoUplink, Remedy: "the uplinks are fiber"}
+}
+
+// A resume names an uplink or means all; one that does not exist is refused (422), and
+// what else fails is not (500).
+func TestResume(t *testing.T) {
+	r := newRig(t, defaultLimits)
+	for _, uplink := range []string{"", "fiber"} {
+		if done, err := r.client.Resume(t.Context(), uplink); err != nil || done.Uplink != uplink || len(done.Released) != 1 {
+			t.Errorf("resume %q: %+v, %v", uplink, done, err)
+		}
+	}
+	const want = "resume uplink fibre: there is no such uplink; the uplinks are fiber"
+	if _, err := r.client.Resume(t.Context(), "fibre"); !errors.Is(err, ErrRefused) || err.Error() != want {
+		t.Errorf("an uplink that does not exist: %v", err)
+	}
+	if _, err := r.client.Resume(t.Context(), "broken"); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("a failure: %v", err)
+	}
+}
+
 // rig is a server that runs on a socket of its own.
 type rig struct {
 	hub     *Hub

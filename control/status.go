@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"swerve/failover"
 )
@@ -95,6 +96,12 @@ type Uplink struct {
 	Native []netip.Prefix `json:"native"`
 
 	Counters
+}
+
+// Carries reports whether an uplink carries new flows of some policy in some family.
+func (s *Status) Carries(uplink string) bool {
+	is := func(share Share) bool { return share.Uplink == uplink }
+	return slices.ContainsFunc(s.Policies, func(p Policy) bool { return slices.ContainsFunc(p.IPv4, is) || slices.ContainsFunc(p.IPv6, is) })
 }
 
 // Admin is what the operator asked of an uplink.

@@ -108,7 +108,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	}
 	l.reporter = &reporter{
 		software: o.Software, path: path, clock: &l.clock, log: log, notify: newNotifier(log),
-		problems: &problems{now: l.clock.now},
+		problems: &problems{now: l.clock.now}, outages: newOutages(),
 	}
 	l.keeper, l.state = openKeeper(cfg.State, log, l.reporter.problems)
 	l.reporter.kept = l.state.LastSwitch

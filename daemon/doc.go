@@ -30,6 +30,7 @@
 //   - masks.go: which bits of marks are ours, where other programs use some
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon per network namespace
-//   - plan.go, teardown.go, examine.go: the functions that work without a running
-//     daemon; doctor.go has the findings, which are pure
+//   - plan.go, warn.go, teardown.go, examine.go: the functions that work without a running
+//     daemon; taken.go is what they know of one that runs, and of `uplinks: auto`;
+//     doctor.go has the findings, which are pure
 package daemon

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
@@ -62,8 +63,9 @@ type exam struct {
 	// unreadable is the configuration file that the user swerve may not read.
 	unreadable string
 	now        time.Time
-	// status is the daemon's; nil while none answers.
-	status *control.Status
+	// neighbor is the daemon that runs here; taken are the interfaces of `uplinks: auto`.
+	neighbor neighbor
+	taken    config.Taken
 }
 
 // findings returns the findings, the most severe first.
@@ -109,7 +111,7 @@ func (e exam) sysctlFindings() []Finding {
 	}
 	var out []Finding
 	for _, s := range e.settings {
-		f := Finding{"sysctl", control.Warning, cmp.Or(s.Interface, "machine"), s.Why, s.Key + " = " + s.Value, s.String()}
+		f := Finding{"sysctl", control.Warning, cmp.Or(s.Interface, "machine"), s.Why, s.Key + " = " + s.Value, s.Lasting()}
 		switch {
 		case strings.HasSuffix(s.Key, "ip_forward"):
 			f.Code = "forwarding-off"
@@ -142,7 +144,7 @@ func (e exam) conntrack() []Finding {
 		return nil
 	}
 	return []Finding{{"conntrack-full", control.Warning, "conntrack", "the kernel's table of flows is nearly full: then new flows are dropped",
-		fmt.Sprintf("nf_conntrack_count = %d of nf_conntrack_max = %d", count, most), fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", 2*most)}}
+		fmt.Sprintf("nf_conntrack_count = %d of nf_conntrack_max = %d", count, most), fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d, %s", 2*most, routing.Lasting(fmt.Sprintf("net.netfilter.nf_conntrack_max=%d", 2*most)))}}
 }
 
 func (e exam) clashing() []Finding {
@@ -219,7 +221,8 @@ func (e exam) neighbours() []Finding {
 		}
 		out = append(out, Finding{"arp-flux", control.Warning, f.Object,
 			"two uplinks in one network answer ARP for each other's address, so that packets come in by the wrong one",
-			fmt.Sprintf("net/ipv4/conf/%s/arp_ignore = 0", link), "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"})
+			fmt.Sprintf("net/ipv4/conf/%s/arp_ignore = 0", link), "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, " +
+				routing.Lasting("net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")})
 	}
 	return out
 }
@@ -286,11 +289,11 @@ func (e exam) resolversOf() (uplink string, all bool) {
 // reported are what a running daemon knows: its problems, and uplinks that were never
 // proven.
 func (e exam) reported() []Finding {
-	if e.status == nil {
-		return nil
+	if e.neighbor.status == nil {
+		return e.unreported()
 	}
 	var out []Finding
-	for _, p := range e.status.Problems {
+	for _, p := range e.neighbor.status.Problems {
 		switch p.Code {
 		case "foreign-default", "foreign-route", "same-network", "same-interface", "pinned-route",
 			"mark-clash", "table-clash", "foreign-rule": // found here
@@ -299,11 +302,26 @@ func (e exam) reported() []Finding {
 			out = append(out, asFindings([]control.Problem{p}, "swerve status")...)
 		}
 	}
-	for _, u := range e.status.Uplinks {
+	for _, u := range e.neighbor.status.Uplinks {
 		if u.LastProven.IsZero() {
 			out = append(out, Finding{"never-proven", control.Warning, u.Name, "no target has ever answered by this uplink: it will not carry traffic when the others fail",
 				"swerve status --json: last_proven is null", "check its modem, its address and its gateway: ping -I " + u.Interface + " a target"})
 		}
+	}
+	return out
+}
+
+// unreported are findings where no daemon answers.
+func (e exam) unreported() []Finding {
+	if e.neighbor.runs {
+		return []Finding{{"not-examined", control.Info, "daemon", "a daemon runs here and could not be asked: what it knows of the uplinks is not told here",
+			fmt.Sprint(e.neighbor.unasked), "run it as root, or as a member of the group that control.group names"}}
+	}
+	var out []Finding
+	for _, d := range e.taken.Candidates {
+		out = append(out, Finding{"not-an-uplink", control.Info, d.Interface,
+			d.Interface + " holds a default route, but no target has answered through it so far; until one does it is not taken for an uplink",
+			"ip route show default", candidateRemedy})
 	}
 	return out
 }

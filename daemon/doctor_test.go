@@ -45,7 +45,7 @@ func healthy() exam {
 		programs:  []string{"systemd", "sshd", "swerve"},
 		resolvers: []netip.Addr{netip.MustParseAddr("127.0.0.53")},
 		now:       time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
-		status:    &control.Status{Uplinks: []control.Uplink{{Name: "fiber", LastProven: control.At(time.Unix(1800000000, 0))}}},
+		neighbor:  neighbor{runs: true, status: &control.Status{Uplinks: []control.Uplink{{Name: "fiber", LastProven: control.At(time.Unix(1800000000, 0))}}}},
 	}
 }
 
@@ -107,9 +107,11 @@ func TestFindings(t *testing.T) {
 		"clock":    {func(e *exam) { e.now = time.Unix(60, 0) }, "clock-not-set", "clock"},
 		"resolver": {func(e *exam) { e.resolvers = []netip.Addr{netip.MustParseAddr("192.168.8.1")} }, "resolver-of-one-uplink", "lte"},
 		"daemon": {func(e *exam) {
-			e.status.Problems = []control.Problem{{Code: "target-set-aside", Severity: control.Info, Object: "192.0.2.53"}}
+			e.neighbor.status.Problems = []control.Problem{{Code: "target-set-aside", Severity: control.Info, Object: "192.0.2.53"}}
 		}, "target-set-aside", "192.0.2.53"},
-		"unproven": {func(e *exam) { e.status.Uplinks = append(e.status.Uplinks, control.Uplink{Name: "lte"}) }, "never-proven", "lte"},
+		"unproven": {func(e *exam) {
+			e.neighbor.status.Uplinks = append(e.neighbor.status.Uplinks, control.Uplink{Name: "lte"})
+		}, "never-proven", "lte"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := healthy()
@@ -224,5 +226,19 @@ func TestDoctorOnTheKernel(t *testing.T) {
 	g.run()
 	if found := ours(codes()); len(found) > 0 {
 		t.Errorf("beside the daemon it found %q", found)
+	}
+}
+
+// Where no daemon answers, doctor says whether one runs, and which interfaces it would not
+// take.
+func TestFindingsWithoutAStatus(t *testing.T) {
+	e := healthy()
+	e.neighbor = neighbor{runs: true, unasked: errors.New("permission denied")}
+	if found := e.findings(); len(found) != 1 || found[0].Code != "not-examined" || found[0].Object != "daemon" || found[0].Evidence != "permission denied" {
+		t.Errorf("beside a daemon that cannot be asked: %+v", found)
+	}
+	e.neighbor, e.taken.Candidates = neighbor{}, []config.DefaultRoute{{Interface: "lan0"}}
+	if found := e.findings(); len(found) != 1 || found[0].Code != "not-an-uplink" || found[0].Object != "lan0" {
+		t.Errorf("without a daemon: %+v", found)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"swerve/control"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
@@ -26,7 +25,7 @@ import (
 // what it found, the most severe first. It changes nothing.
 func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	var e exam
-	path, err := e.examineSetup(o)
+	path, err := e.examineSetup(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -36,13 +35,6 @@ func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	e.resolvers = resolvers(string(text))
 	e.unreadable = unreadable(path)
 	e.now = time.Now()
-	c := control.Dial(o.SocketOf(e.setup.cfg))
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if status, err := c.Status(ctx); err == nil {
-		e.status = status
-	}
 	return e.findings(), nil
 }
 
@@ -61,14 +53,16 @@ func (u unprivileged) Observe(l lane.Layout) (firewall.Observed, error) {
 
 // examineSetup prepares the configuration and reads the links and the sysctls. It
 // returns the configuration's path.
-func (e *exam) examineSetup(o Options) (path string, err error) {
+func (e *exam) examineSetup(ctx context.Context, o Options) (path string, err error) {
 	filter := unprivileged{new(firewall.Kernel)}
 	defer filter.Close()
-	l, closeAll, err := preview(o, filter)
+	p, err := newPreview(ctx, o, filter)
 	if err != nil {
 		return "", err
 	}
-	defer closeAll()
+	defer p.close()
+	l := p.loop
+	e.neighbor, e.taken = p.neighbor, p.taken
 	e.setup, e.links = l.setup, l.picture.links
 	settings, err := routing.OpenSysctls("", false)
 	if err != nil {

@@ -376,19 +376,42 @@ func TestDefaultThatStood(t *testing.T) {
 	g.wantWay("usb1", unmarked4)
 }
 
-// A plan beside a running daemon takes for an uplink what that one does, and no other
-// interface with a default route; without a daemon it shows what would be if a target
-// answered through each.
-func TestPlanBesideADaemon(t *testing.T) {
+// A plan, a file for this machine and an examination take for an uplink what a running
+// daemon does, or what an earlier one remembered, and no other interface with a default
+// route, of which they say so. Where nothing is known, they show what would be if a
+// target answered through each.
+func TestOutsideOfAnAutoDaemon(t *testing.T) {
 	g := newGateway(t)
 	g.must(os.WriteFile(g.config(), fmt.Appendf(nil, "uplinks: auto\nprobe: {targets: [203.0.113.1, 198.51.100.1]}\ncontrol: {socket: %s, group: \"\"}\nstate: %s/state\n",
 		g.socket(), g.folder), 0o600))
 	g.spare("lan0")
-	g.sh("ip addr add 192.168.10.1/24 dev lan0; ip route add default via 192.168.10.50 dev lan0 metric 500")
-	if got := g.do("plan", nil); !strings.Contains(got, "lan0") {
-		t.Errorf("without a daemon:\n%s", got)
+	g.sh("ip addr add 192.168.10.1/24 dev lan0; ip route add default via 192.168.10.50 dev lan0 metric 500; sysctl -qw net.ipv6.conf.lan0.accept_ra=0")
+	const silent = "no target has answered"
+	if got := g.do("plan", nil); !strings.Contains(got, "oif lan0") || !strings.HasPrefix(got, "# wan0, wan1 and lan0: "+silent) {
+		t.Errorf("a plan where nothing is known:\n%s", got)
+	}
+	if got := g.do("init", nil); !strings.Contains(got, "\n    interface: lan0\n") || !strings.Contains(got, "No target has answered so far") {
+		t.Errorf("a file where nothing is known:\n%s", got)
+	}
+	notTaken := func(when string) {
+		t.Helper()
+		if got := g.do("init", nil); strings.Contains(got, "\n    interface: lan0\n") || !strings.Contains(got, "\n    interface: wan1\n") ||
+			!strings.Contains(got, "# lan0: "+silent) {
+			t.Errorf("a file %s:\n%s", when, got)
+		}
+		found := g.do("doctor", nil)
+		if strings.Contains(found, "net.ipv6.conf.lan0") || !strings.Contains(found, `"not-an-uplink"`) {
+			t.Errorf("found %s: %s", when, found)
+		}
 	}
 	p := g.start()
 	p.await("both uplinks are up", func(s *control.Status) bool { return len(s.Uplinks) >= 2 && allUp(s) })
 	p.await("nothing is left to do", func(*control.Status) bool { return g.do("plan", nil) == "" })
+	notTaken("beside the daemon")
+	g.must(p.end(syscall.SIGTERM))
+	notTaken("without the daemon")
+	g.do("teardown", nil)
+	if got := g.do("plan", nil); strings.Contains(got, "dev lan0") || !strings.Contains(got, "oif wan1 lookup") || !strings.HasPrefix(got, "# lan0: "+silent) {
+		t.Errorf("a plan by what is remembered:\n%s", got)
+	}
 }

@@ -60,11 +60,35 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
 			"name targets beyond the uplinks")
 	}
+	out = append(out, unprobed(s.engine.Uplinks, links)...)
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
 	out = append(out, orders(s.engine.Policies, links)...)
 	out = append(out, s.fullNatives()...)
 	return append(out, s.alikes(links, strict)...)
+}
+
+// unprobed returns a problem for each family in which uplinks have no target: they count
+// as up there as long as the link, an address and a gateway are.
+func unprobed(uplinks []failover.Uplink, links map[string]failover.Link) []control.Problem {
+	var out []control.Problem
+	for _, f := range failover.Families {
+		var names []string
+		for _, u := range uplinks {
+			family, link := u.Family[f], links[u.Name]
+			if u.Enabled && family.Enabled && len(family.Targets) == 0 && link.Routable(f) {
+				names = append(names, u.Name)
+			}
+		}
+		if len(names) > 0 {
+			out = append(out, control.Problem{
+				Code: "not-probed", Severity: control.Info, Object: f.String(),
+				Text:   fmt.Sprintf("no target of %s is probed in %s: up there means that the link and the gateway's route are there", strings.Join(names, " and "), f),
+				Remedy: fmt.Sprintf("name %s addresses in probe.targets, or turn the family off where it is not used", f),
+			})
+		}
+	}
+	return out
 }
 
 // nameProblems returns the problems of interfaces whose names make them unusable:
@@ -110,7 +134,7 @@ func (s setup) unproven(links map[string]failover.Link) []control.Problem {
 		Code: "not-built", Severity: control.Info, Object: "uplinks[].prefix6",
 		Text: "this version does not probe which prefixes are native: prefix6: auto means the link's own " +
 			"and those that flows showed at the first start",
-		Remedy: "name the LAN's prefixes in prefix6 where they must not be masqueraded",
+		Remedy: "name the LAN's prefixes in prefix6 of each uplink where they must not be masqueraded; prefix6: none says that there are none. Either ends this note",
 	}}
 }
 

@@ -27,8 +27,9 @@ func heldProblems(view failover.View, clock control.Clock) []control.Problem {
 			Code: "uplink-held", Severity: control.Info, Object: u.Name, Since: earliest(u, failover.Recovering, clock),
 			Text: fmt.Sprintf("%s was down too often lately, so it is held back in %s although it answers (health.damping): "+
 				"its place is that of a recovering uplink until then", u.Name, strings.Join(families, " and ")),
-			Remedy: "see swerve events for what takes it down, and mend that; it is used at once where no other uplink answers, " +
-				"and by itself when the time is over. For shorter holds set health.damping (half_life, suppress)",
+			Remedy: fmt.Sprintf("see swerve events for what takes it down, and mend that; then `swerve resume %s` ends the hold. It is used "+
+				"at once where no other uplink answers, and by itself when the time is over. For shorter holds set health.damping "+
+				"(half_life, suppress)", u.Name),
 		})
 	}
 	return out
@@ -74,7 +75,7 @@ func waitingProblems(s setup, view failover.View, clock control.Clock) []control
 		Code: "failback-manual", Severity: control.Info, Object: view.Policies[0].Name, Since: since,
 		Text: fmt.Sprintf("%s %s up and preferred in %s, and failback is manual: policy %s stays where it is",
 			strings.Join(waiting, " and "), is, strings.Join(families, " and "), view.Policies[0].Name),
-		Remedy: "to return set failback.mode to auto and run swerve reload, then back to manual; it also returns by itself when what carries now fails",
+		Remedy: fmt.Sprintf("`swerve resume %s` returns to it; it also returns by itself when what carries now fails", waiting[0]),
 	}}
 }
 

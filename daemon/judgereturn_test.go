@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,17 +35,14 @@ func TestManualFailbackIsTold(t *testing.T) {
 		if p == nil || p.Severity != control.Info || p.Object != "default" ||
 			p.Since != r.uplink("fiber").IPv4.Since && p.Since != r.uplink("fiber").IPv6.Since ||
 			!strings.HasPrefix(p.Text, "fiber is up and preferred in ipv4 and ipv6, and failback is manual") ||
-			!strings.Contains(p.Remedy, "failback.mode to auto and run swerve reload") {
+			!strings.Contains(p.Remedy, "`swerve resume fiber`") {
 			t.Fatalf("it waits: %+v", r.status().Problems)
 		}
 		r.wantLadder(2, 1)
-		if err := r.reload(strings.Replace(manual, "manual", "auto", 1)); err != nil {
+		if _, err := r.loop.Resume(t.Context(), "fiber"); err != nil {
 			t.Fatal(err)
 		}
-		r.until("traffic is back", time.Minute, func() bool { return r.problem("failback-manual") == nil && r.status().LastSwitch.Kind == "failback" })
-		if err := r.reload(manual); err != nil {
-			t.Fatal(err)
-		}
+		r.until("traffic is back", 5*time.Second, func() bool { return r.problem("failback-manual") == nil && r.status().LastSwitch.Kind == "failback" })
 		r.after(time.Minute)
 		r.wantLadder(1, 2)
 	})
@@ -80,6 +79,52 @@ func TestHeldUplinkIsTold(t *testing.T) {
 		if p := r.problem("uplink-held"); p != nil {
 			t.Errorf("stands on: %+v", p)
 		}
+	})
+}
+
+// The way out that is named for a held uplink is one: a resume ends the hold, so that the
+// uplink carries at once; the events tell it, also the state, so that a restart does not
+// hold it again.
+func TestResumeReleasesAHeldUplink(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		r.flapUntilHeld("eth0", "fiber")
+		r.until("fiber is recovering", 5*time.Second, r.isIn("fiber", control.Recovering))
+		r.after(time.Minute)
+		r.wantLadder(2, 1)
+		p := r.problem("uplink-held")
+		if p == nil || !strings.Contains(p.Remedy, "`swerve resume fiber`") {
+			t.Fatalf("it is held: %+v", r.status().Problems)
+		}
+		r.take()
+		if _, err := r.loop.Resume(t.Context(), "fibre"); !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "the uplinks are fiber, lte") {
+			t.Errorf("one that does not exist: %v", err)
+		}
+		if done, err := r.loop.Resume(t.Context(), "lte"); err != nil || len(done.Released) != 0 || r.problem("uplink-held") == nil {
+			t.Errorf("another one: %+v, %v", done, err)
+		}
+		done, err := r.loop.Resume(t.Context(), "fiber")
+		if err != nil || !slices.Equal(done.Released, []string{"fiber"}) {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		if p := r.problem("uplink-held"); p != nil || !r.isIn("fiber", control.Up)() {
+			t.Errorf("resumed: %+v, %+v", p, r.uplink("fiber"))
+		}
+		r.until("fiber carries", time.Second, func() bool { return r.status().Policies[0].IPv4[0].Uplink == "fiber" })
+		r.wantLadder(1, 2)
+		told := ofType(r.take(), control.EventOperator)
+		if len(told) != 2 || told[1].Detail.(control.OperatorDetail) != (control.OperatorDetail{
+			Action: "resumed", Uplink: "fiber", Reason: "no longer held back for repeated downs: fiber"}) {
+			t.Errorf("told: %+v", told)
+		}
+		r.stop()
+		r.start()
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 5*time.Second, r.isIn("fiber", control.Down))
+		r.after(time.Minute)
+		r.blackHole("eth0", false, both...)
+		r.until("fiber is up, as after a first down", time.Minute, r.isIn("fiber", control.Up))
 	})
 }
 

@@ -168,7 +168,7 @@ func foreignProblems(g routing.Goal) []control.Problem {
 		if r.Type != routing.Unicast {
 			p.Text = fmt.Sprintf("an %s default route in main is better than those of all uplinks, so the traffic of policy default is stopped by it: %s",
 				strings.TrimSpace(p.Object), route)
-			p.Remedy = "nothing, if that is a VPN's kill switch; else delete that route, or set kernel.foreign_defaults: overrule"
+			p.Remedy = "nothing, if that is a VPN's kill switch; else delete that route, or give it a metric above the uplinks' own"
 		}
 		out = append(out, p)
 	}

@@ -212,11 +212,14 @@ func maskProblems(s setup) []control.Problem {
 
 // preempted returns the problem of a rule that decides about all packets before ours.
 func preempted(s setup, r routing.OtherRule) control.Problem {
-	last := s.layout.FirstPriority + lane.PrioritySpan
+	last, but := s.layout.FirstPriority+lane.PrioritySpan, ""
+	if r.Inverted {
+		but = " but those with that mark"
+	}
 	p := control.Problem{
 		Code: "foreign-rule", Severity: control.Warning, Object: ruleObject(r),
-		Text: fmt.Sprintf("the rule %q of another program decides about all packets before Swerve's rules do (from priority %d), "+
-			"so sessions and probes go where it leads and not by their uplink", r, s.layout.FirstPriority),
+		Text: fmt.Sprintf("the rule %q of another program decides about all packets%s before Swerve's rules do (from priority %d), "+
+			"so sessions and probes go where it leads and not by their uplink", r, but, s.layout.FirstPriority),
 	}
 	if first := int(r.Priority) - 1 - lane.PrioritySpan; first > 0 {
 		p.Remedy = fmt.Sprintf("set kernel.first_priority to at most %d, so that Swerve's rules come first, or have that rule's owner give it a priority above %d", first, last)

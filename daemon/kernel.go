@@ -113,6 +113,11 @@ func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal.Pins, k.goal.ForeignRules = k.pins, k.foreignRules
 	for i, u := range k.goal.Uplinks {
 		k.goal.Uplinks[i].Strict = k.strict(u.Interface)
+		if k.proxied && k.goal.Uplinks[i].Strict {
+			// Without src_valid_mark it is this rule by which the kernel finds the way back
+			// of what comes in for the uplink's address, so that it is seen to answer again.
+			k.goal.Uplinks[i].Family[failover.IPv4].FromRule = true
+		}
 	}
 	k.metrics = k.goal.RecallMetrics(k.metrics)
 	return k.goal

@@ -143,16 +143,6 @@ func (l *lock) squatters() []string {
 	return found
 }
 
-// running reports whether a daemon holds this network namespace.
-func running() bool {
-	for n := range lockNames {
-		if h, there := askHolder(n); there && h.counts() {
-			return true
-		}
-	}
-	return false
-}
-
 // squattersAgain is the interval at which names held by strangers are checked
 // again.
 const squattersAgain = time.Minute

@@ -147,7 +147,7 @@ func (l *loop) pass() {
 	if idle := !l.setup.mayAct() && len(l.setup.candidates) == 0; !l.isReady &&
 		(idle || l.enforcer.kernel.standing || l.clock.now() >= readyWithin) {
 		l.isReady = true
-		l.reporter.started(l.view(), len(l.setup.uplinks), l.setup.generation)
+		l.reporter.started(l.view(), l.setup)
 		close(l.ready)
 	}
 }
@@ -368,6 +368,7 @@ func (l *loop) sendProbes() {
 // line that systemd shows.
 func (l *loop) conclude() {
 	view := l.view()
+	l.reporter.outage(view, l.setup.engine.Policies)
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	others := l.net.Defaults()
 	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken, l.picture.links), l.setup.encapsulating(others), l.setup.gatewayless(others)))
@@ -385,12 +386,12 @@ func (l *loop) conclude() {
 	l.state.Foreign = l.setup.foreign
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
-	l.reporter.notify.status(summary(view))
+	l.reporter.notify.status(summary(view, l.setup.mayAct()))
 }
 
 // notifyReady notifies systemd that the daemon is ready, once all its parts are.
 func (l *loop) notifyReady(ctx context.Context) {
-	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view())) })
+	_ = l.ask(ctx, func() { l.reporter.notify.ready(summary(l.view(), l.setup.mayAct())) })
 }
 
 // defaultsChanged schedules a comparison of the kernel with the goal, which depends

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -50,10 +51,17 @@ func inside(what, path string) int {
 		err = holdAsStranger(what)
 	case "teardown":
 		err = Teardown(o)
+	case "init":
+		cfg, _, _ := o.Load()
+		var taken config.Taken
+		taken, err = Taken(context.Background(), o, cfg)
+		os.Stdout.Write(config.Init(taken, nil))
+	case "warnings":
+		cfg, _, _ := o.Load()
+		_, err = fmt.Println(strings.Join(MachineWarnings(cfg, cfg.Uplinks), "\n"))
 	case "defaults":
-		var routes []config.DefaultRoute
-		routes, err = DefaultRoutes()
-		for _, r := range routes {
+		err = nil
+		for _, r := range defaultRoutes(new(frozenNetwork).Defaults()) {
 			fmt.Println(r.Interface, r.Metric)
 		}
 	}

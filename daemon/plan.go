@@ -31,6 +31,9 @@ type Changes struct {
 	// differences.
 	Filter      string
 	FilterLacks []string
+	// Notes say, under `uplinks: auto`, through which interfaces with a default route no
+	// target has answered. There are none beside a running daemon, whose status says so.
+	Notes []string
 }
 
 // Empty reports whether there is nothing to change.
@@ -39,7 +42,13 @@ func (c Changes) Empty() bool { return len(c.Sysctls) == 0 && len(c.Routes) == 0
 // Script returns the changes as a shell script of sysctl(8), ip(8) and nft(8)
 // lines, in the order in which they would be made; empty if there are none.
 func (c Changes) Script() string {
+	if c.Empty() {
+		return ""
+	}
 	var b strings.Builder
+	for _, note := range c.Notes {
+		fmt.Fprintln(&b, "# "+note)
+	}
 	for _, s := range c.Sysctls {
 		fmt.Fprintln(&b, s)
 	}
@@ -49,6 +58,10 @@ func (c Changes) Script() string {
 		}
 	}
 	if c.Filter != "" {
+		// It is replaced as a whole; these say whether that is for much or little.
+		for _, difference := range c.FilterLacks {
+			fmt.Fprintln(&b, "# nftables: "+difference)
+		}
 		fmt.Fprintf(&b, "nft -f - <<'EOF'\n%sEOF\n", c.Filter)
 	}
 	for _, op := range c.Routes {
@@ -70,67 +83,73 @@ func (c Changes) last(op routing.Op) bool {
 func Plan(o Options) (Changes, error) {
 	filter := new(firewall.Kernel)
 	defer filter.Close()
-	l, closeAll, err := preview(o, filter)
+	p, err := newPreview(context.Background(), o, filter)
 	if err != nil {
 		return Changes{}, err
 	}
-	defer closeAll()
-	return l.changes()
+	defer p.close()
+	c, err := p.loop.changes()
+	if !p.neighbor.runs {
+		c.Notes = p.taken.Notes()
+	}
+	return c, err
 }
 
-// preview returns a loop as it is after a start on this machine with that packet
-// filter, except that nothing was changed and no probe was sent, and what closes the
-// rest.
-func preview(o Options, filter Packets) (*loop, func(), error) {
+// preview is what a start on this machine would come to, without anything changed and
+// any probe sent.
+type preview struct {
+	loop *loop
+	// neighbor is the daemon that runs already.
+	neighbor neighbor
+	// taken is for `uplinks: auto`.
+	taken config.Taken
+	close func()
+}
+
+// newPreview prepares one with that packet filter.
+func newPreview(ctx context.Context, o Options, filter Packets) (*preview, error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
-		return nil, nil, &ConfigError{Problems: found}
+		return nil, &ConfigError{Problems: found}
 	}
 	kernel, err := routing.Open()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	l, err := previewOf(o, cfg, path, kernel, filter)
-	if err != nil {
+	p := &preview{neighbor: askNeighbor(ctx, o.Socket), close: kernel.Close}
+	if err := p.open(o, cfg, path, kernel, filter); err != nil {
 		kernel.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return l, kernel.Close, nil
+	return p, nil
 }
 
-func previewOf(o Options, cfg *config.Config, path string, routes Routes, filter Packets) (*loop, error) {
+func (p *preview) open(o Options, cfg *config.Config, path string, routes Routes, filter Packets) error {
 	settings, err := routing.OpenSysctls("", false)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	links := new(frozenNetwork)
 	l := newLoop(o, cfg, path)
+	p.loop = l
 	l.mount(Machine{
 		Network: links, Routes: routes, Packets: filter, Sysctls: settings, HasIPv6: routing.HasIPv6, Events: control.NewHub(),
 		IsModem: IsModem, Medium: MediumOf,
 	})
-	if cfg.AutoUplinks && !running() { // what a running daemon has found is in the state
-		l.assumeAnswers(links.Defaults())
+	if cfg.AutoUplinks {
+		now, today := defaultRoutes(links.Defaults()), l.clock.today()
+		var assumed bool
+		l.state.Auto, assumed = knownAuto(p.neighbor, refreshAuto(l.state.Auto, now, today), now, today)
+		p.taken = takenOf(p.neighbor, l.state.Auto, now, assumed)
 	}
 	if err := errors.Join(l.open(cfg), links.err); err != nil {
-		return nil, err
+		return err
 	}
 	for _, observation := range l.net.Take() {
 		l.observe(observation)
 	}
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
-	return l, nil
-}
-
-// assumeAnswers makes uplinks of all interfaces with a default route, as a start
-// does if a target answers through each of them.
-func (l *loop) assumeAnswers(defaults []linkmon.Default) {
-	now, today := defaultRoutes(defaults), l.clock.today()
-	for _, d := range now {
-		if !slices.ContainsFunc(l.state.Auto, func(a autoUplink) bool { return a.Interface == d.Interface }) {
-			l.state.Auto, _ = takeAuto(l.state.Auto, d, now, today)
-		}
-	}
+	return nil
 }
 
 // changes compares the kernel with the goal.
@@ -197,13 +216,6 @@ func (n *frozenNetwork) readOnce(uplinks []linkmon.Uplink, read func(*linkmon.Mo
 	ended, end := context.WithCancel(context.Background())
 	end()
 	n.err = m.Run(ended) // releases what the monitor opened
-}
-
-// DefaultRoutes lists the machine's default routes, without those of Swerve.
-func DefaultRoutes() ([]config.DefaultRoute, error) {
-	links := new(frozenNetwork)
-	found := links.Defaults()
-	return defaultRoutes(found), links.err
 }
 
 // OwnAddresses lists the machine's addresses on all its devices.

@@ -30,6 +30,7 @@ type reporter struct {
 	notify         *notifier
 	problems       *problems
 	counters       *counters
+	outages        outages
 
 	// changes are changes of health, and switches changes of carrying uplinks, that
 	// were decided and not reported yet; switches wait until the kernel was read
@@ -195,7 +196,7 @@ func (r *reporter) settings(s settings) {
 		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
 		if strings.HasSuffix(s.wrong[0].Key, "/rp_filter") {
-			remedy = "set it: a transparent proxy runs (a rule by a mark leads to this machine), beside which Swerve cannot have the reverse path depend on marks"
+			remedy = "set it: a transparent proxy runs (a rule by a mark leads to this machine), beside which Swerve cannot have the reverse path depend on marks, so that answers by an uplink which new flows have left are dropped"
 		}
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
@@ -246,6 +247,19 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 	}})
 }
 
+// resumed reports that the operator gave uplinks back their places.
+func (r *reporter) resumed(done control.Resumed) {
+	reason := "every uplink is as it would be by itself"
+	if done.Uplink != "" {
+		reason = "it is as it would be by itself"
+	}
+	if len(done.Released) > 0 {
+		reason = "no longer held back for repeated downs: " + strings.Join(done.Released, ", ")
+	}
+	r.log.Info("resumed", "event", "operator", "uplink", done.Uplink, "reason", reason)
+	r.events.Publish(control.Event{Detail: control.OperatorDetail{Action: "resumed", Uplink: done.Uplink, Reason: reason}})
+}
+
 // refused keeps the problem of a refused file until a valid one is applied: a
 // reload by signal returns no answer.
 func (r *reporter) refused(cause error) {
@@ -255,11 +269,11 @@ func (r *reporter) refused(cause error) {
 
 // started reports that the loop is running: the kernel was brought to its goal, or
 // there is no goal yet.
-func (r *reporter) started(view failover.View, uplinks int, generation uint64) {
-	line := summary(view)
-	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", uplinks)
+func (r *reporter) started(view failover.View, s setup) {
+	line := summary(view, s.mayAct())
+	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", len(s.uplinks))
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
-		Action: "started", Object: "daemon", Reason: line, Generation: generation,
+		Action: "started", Object: "daemon", Reason: line, Generation: s.generation,
 	}})
 }
 
@@ -310,11 +324,14 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 }
 
 // summary returns one line for systemd: which uplinks carry traffic, and which do
-// not answer.
-func summary(view failover.View) string {
+// not answer. acts is whether any traffic goes by what the daemon decides.
+func summary(view failover.View, acts bool) string {
 	var parts []string
+	if !acts {
+		parts = append(parts, "watching only, nothing is changed")
+	}
 	for _, f := range failover.Families {
-		if len(view.Policies) == 0 {
+		if len(view.Policies) == 0 || !acts {
 			break
 		}
 		var names []string

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"swerve/config"
 	"swerve/control"
@@ -70,6 +72,33 @@ func (l *loop) Reload(ctx context.Context) error {
 	return err
 }
 
+// Resume implements control.Backend.
+func (l *loop) Resume(ctx context.Context, uplink string) (control.Resumed, error) {
+	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}}
+	var refused error
+	asked := l.ask(ctx, func() {
+		var names []string
+		for _, u := range l.view().Uplinks {
+			names = append(names, u.Name)
+			if (uplink == "" || u.Name == uplink) && (isHeld(u.Family[failover.IPv4]) || isHeld(u.Family[failover.IPv6])) {
+				done.Released = append(done.Released, u.Name)
+			}
+		}
+		if uplink != "" && !slices.Contains(names, uplink) {
+			refused = &control.Error{Action: "resume", Object: "uplink " + uplink, Cause: control.ErrNoUplink,
+				Remedy: "the uplinks are " + cmp.Or(strings.Join(names, ", "), "none yet")}
+			return
+		}
+		l.reporter.resumed(done)
+		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
+		l.pass() // so that the status that follows the answer includes it
+	})
+	return done, cmp.Or(asked, refused)
+}
+
+// isHeld reports whether damping holds a path back now.
+func isHeld(v failover.FamilyView) bool { return v.Hold.Held > v.Hold.Age }
+
 // followHangups reloads at each signal, until ctx ends.
 func (l *loop) followHangups(ctx context.Context) error {
 	for {
@@ -85,7 +114,7 @@ func (l *loop) followHangups(ctx context.Context) error {
 // reload applies the configuration of a file, or returns the reason why it cannot be used.
 func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) error {
 	l.reporter.notify.reloading()
-	defer func() { l.reporter.notify.ready(summary(l.view())) }()
+	defer func() { l.reporter.notify.ready(summary(l.view(), l.setup.mayAct())) }()
 	if path == "" && l.reporter.path != "" && len(found) == 0 {
 		// At a start that means `uplinks: auto`; beside uplinks in use it is a slip.
 		found = []config.Problem{{File: l.reporter.path, Line: 1, Path: "file", Wrong: "the file that is in force is gone",
@@ -94,7 +123,7 @@ func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) e
 	if len(found) > 0 {
 		err := refusal(found)
 		l.reporter.refused(fmt.Errorf("the configuration file has %s, the first: %s", say.Several(len(found), "problem", "problems"), found[0]))
-		l.reporter.configured("refused", "configuration", err.Error(), err.Problems, l.setup.generation)
+		l.reporter.configured("refused", "configuration", "what was in force before still is", err.Problems, l.setup.generation)
 		return err
 	}
 	if err := l.configure(cfg); err != nil {

@@ -235,7 +235,7 @@ func TestStatusIsSafeForAll(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	var view failover.View
-	if got := summary(view); got != "no uplink has an address and a gateway" {
+	if got := summary(view, true); got != "no uplink has an address and a gateway" {
 		t.Errorf("without policies: %q", got)
 	}
 	view.Policies = []failover.PolicyView{{Name: "default"}}
@@ -243,10 +243,13 @@ func TestSummary(t *testing.T) {
 	view.Uplinks = []failover.UplinkView{{Name: "fiber"}, {Name: "lte"}}
 	view.Uplinks[0].Family[failover.IPv4].State = failover.Down
 	view.Uplinks[1].Family[failover.IPv6].State = failover.Degraded
-	if got, want := summary(view), "ipv4 by lte and sat, fiber down in ipv4, lte degraded in ipv6"; got != want {
+	if got, want := summary(view, true), "ipv4 by lte and sat, fiber down in ipv4, lte degraded in ipv6"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if strings.Contains(summary(view), "\n") {
+	if strings.Contains(summary(view, true), "\n") {
 		t.Error("the summary must be one line")
+	}
+	if got, want := summary(view, false), "watching only, nothing is changed, fiber down in ipv4, lte degraded in ipv6"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

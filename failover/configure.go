@@ -31,7 +31,7 @@ func (e *Engine) configure(t *turn, cfg Config) {
 		}
 	}
 	e.flights.resize(targets)
-	e.selector.configure(cfg, e.uplinks)
+	e.selector.configure(t.now, cfg, e.uplinks)
 	for _, p := range e.paths {
 		p.attend(t, false)
 	}

@@ -254,11 +254,13 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 		d.kind = placed
 		return d
 	case worst.rank == rankDegraded:
-		d.kind, d.reason = switchedOver, worst.path.reason
+		d.kind, d.reason = switchedOver, degradedBy(worst.path, worst.path.reason, t.now)
 	case !preferred(ideal, present):
 		return stay
 	case s.failback.Manual && !again:
 		return keep(ideal, onlyByOperator)
+	case c.reordered(ideal):
+		d.kind, d.reason = switchedOver, "the order of preference has changed"
 	default:
 		d.kind, d.reason = failedBack, returnReason(ideal, again)
 	}
@@ -335,14 +337,16 @@ func returnReason(ideal []*candidate, leftShunned bool) string {
 	return k.up.cfg.Name + " is up"
 }
 
-// preferred reports whether a rung is preferred to another: an earlier tier, or
-// more of the same.
-func preferred(a, b []*candidate) bool {
-	ta, tb := a[0].tier, b[0].tier
-	for _, k := range b {
-		tb = min(tb, k.tier)
+// preferred reports whether a rung is preferred to the present one: an earlier tier,
+// more of the same, or the same without those of later tiers, which it shared with
+// before a new configuration.
+func preferred(a, present []*candidate) bool {
+	first, last := present[0].tier, present[0].tier
+	for _, k := range present {
+		first, last = min(first, k.tier), max(last, k.tier)
 	}
-	return ta < tb || ta == tb && len(a) > len(b)
+	tier := a[0].tier
+	return tier < first || tier == first && (last > first || len(a) > len(present))
 }
 
 func sameUplinks(a, b []Share) bool {

@@ -121,6 +121,9 @@ func (e *Engine) handle(t *turn, ev Event) {
 			p.neighborFailed(t)
 		}
 	case Operator:
+		if ev.Verb == Resume {
+			e.uplinks.forgive(ev.Uplink)
+		}
 		e.selector.operator(t, ev)
 	default:
 		panic(fmt.Sprintf("failover: unknown event %T", ev))

@@ -116,7 +116,8 @@ const (
 	Switch OperatorVerb = iota
 	// Drain keeps new flows off the uplink and moves no session.
 	Drain
-	// Resume ends both.
+	// Resume ends both, and the hold by damping, whose penalty is forgotten. An uplink
+	// that is recovering still has to be good for its time.
 	Resume
 )
 

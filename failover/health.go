@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -316,6 +317,11 @@ func (p *path) transition(t *turn, v verdict) consequences {
 	}})
 	p.touched = true
 	return follow
+}
+
+// degradedBy is why a path is degraded now; then is why it became so.
+func degradedBy(p *path, then string, now Instant) string {
+	return cmp.Or(p.limits.holding(&p.window, &p.up.cfg.Health, now), then)
 }
 
 // enter begins what belongs to the new state.

@@ -95,17 +95,14 @@ func (l *limits) cleared(w *window, h *Health, since, now Instant) string {
 	if !w.known() && !w.outlasts(since) {
 		return ""
 	}
+	if i, ok := l.holds(w, h); ok {
+		l.worst = i
+		return ""
+	}
 	named := -1
 	for i := range figures {
-		limit := figures[i].limit(h)
-		v, known := figures[i].value(&w.total)
-		if !known || limit.Never {
-			continue
-		}
-		if v >= limit.Clear && v > 0 {
-			return ""
-		}
-		if named < 0 || i == l.worst {
+		_, known := figures[i].value(&w.total)
+		if known && !figures[i].limit(h).Never && (named < 0 || i == l.worst) {
 			named = i
 		}
 	}
@@ -119,6 +116,36 @@ func (l *limits) cleared(w *window, h *Health, since, now Instant) string {
 		why += fmt.Sprintf(", with %d probes in all", w.n)
 	}
 	return why
+}
+
+// holds returns the index of a figure that is not under what clears its limit, the last
+// one that was over its limit before others.
+func (l *limits) holds(w *window, h *Health) (held int, ok bool) {
+	for i := range figures {
+		limit := figures[i].limit(h)
+		v, known := figures[i].value(&w.total)
+		if known && !limit.Never && v >= limit.Clear && v > 0 && (!ok || i == l.worst) {
+			held, ok = i, true
+		}
+	}
+	return held, ok
+}
+
+// holding returns which figure keeps a path degraded now, in words; empty where its
+// window is not known or no figure does.
+func (l *limits) holding(w *window, h *Health, now Instant) string {
+	i, ok := l.holds(w, h)
+	if !ok || !w.known() {
+		return ""
+	}
+	f := &figures[i]
+	v, _ := f.value(&w.total)
+	bound, limit := f.limit(h), "limit "
+	most := bound.Degraded
+	if v <= most {
+		most, limit = bound.Clear, "up again under "
+	}
+	return fmt.Sprintf("%s %s over %s, %s%s", f.name, f.words(v), span(covered(w, h, now)), limit, f.words(most))
 }
 
 // covered is the time that the window's figures stand for, in steps of a second.

@@ -13,7 +13,7 @@ type override struct {
 // ended reports whether its time has passed.
 func (o override) ended(now Instant) bool { return o.set && o.until != 0 && now >= o.until }
 
-// operator carries out a command. Switching to an uplink ends its drain, draining
+// operator carries out a command, as far as it is about the selection. Switching to an uplink ends its drain, draining
 // it ends what was switched to it.
 func (s *selector) operator(t *turn, ev Operator) {
 	if s.uplinks.find(ev.Uplink) == nil && (ev.Uplink != "" || ev.Verb != Resume) {

@@ -33,6 +33,9 @@ type member struct {
 	tier int
 }
 
+// sameMember reports whether the same uplink is in the same place.
+func sameMember(a, b member) bool { return a.up == b.up && a.own == b.own && a.tier == b.tier }
+
 // choice is a policy's ladder in one family, and how it came about.
 type choice struct {
 	policy *policy
@@ -52,6 +55,9 @@ type choice struct {
 	firstAnswer Instant
 	// switched: it was switched at some time, so its start is over.
 	switched bool
+	// ordered is when a new configuration last changed the order of preference; never
+	// once a switch has followed.
+	ordered Instant
 	// voluntary is the last switch that nothing forced.
 	voluntary Instant
 	// leftShunned is the first rung that was left only because it was shunned, so
@@ -79,8 +85,14 @@ func (c *choice) starting(now Instant) bool {
 	return !c.switched && c.firstAnswer != never && now <= c.firstAnswer+quickStart
 }
 
+// reordered reports whether a rung is preferred because of a new configuration: it was
+// up before that came.
+func (c *choice) reordered(rung []*candidate) bool {
+	return c.ordered != never && !slices.ContainsFunc(rung, func(k *candidate) bool { return k.path.since > c.ordered })
+}
+
 // configure replaces the policies, and keeps what is known of those that stay.
-func (s *selector) configure(cfg Config, us uplinks) {
+func (s *selector) configure(now Instant, cfg Config, us uplinks) {
 	s.failback, s.sessions, s.uplinks = cfg.Failback, cfg.Sessions, us
 	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return us.find(o.uplink) == nil })
 	old := s.policies
@@ -91,7 +103,7 @@ func (s *selector) configure(cfg Config, us uplinks) {
 			pol = old[i]
 		} else {
 			for _, f := range Families {
-				pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, voluntary: never, notBefore: never, returned: never}
+				pol.family[f] = choice{policy: pol, family: f, firstAnswer: never, ordered: never, voluntary: never, notBefore: never, returned: never}
 			}
 		}
 		pol.cfg = c
@@ -102,9 +114,13 @@ func (s *selector) configure(cfg Config, us uplinks) {
 	}
 	for _, pol := range s.policies {
 		for _, f := range Families {
+			before := pol.members[f]
 			pol.members[f] = us.members(nil, pol.cfg.TiersOf(f), true)
 			if !pol.cfg.Block && pol != s.policies[0] {
 				pol.members[f] = us.members(pol.members[f], s.policies[0].cfg.TiersOf(f), false)
+			}
+			if len(before) > 0 && !slices.EqualFunc(before, pol.members[f], sameMember) {
+				pol.family[f].ordered = now
 			}
 		}
 	}
@@ -161,13 +177,16 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 	}
 }
 
+// wasDown is the reason for a path that an earlier run left, until its link is known.
+const wasDown = "was down before the restart"
+
 // adoptDown makes a path down that was so in an earlier run. How long ago is not
 // known, so it owes a whole proof.
 func (p *path) adoptDown(t *turn) {
 	if p.state != Unknown {
 		return
 	}
-	p.state, p.since, p.reason = Down, t.now, "was down before the restart"
+	p.state, p.since, p.reason = Down, t.now, wasDown
 	p.recovery = recovery{owes: true, inherited: true, good: never, began: never, stallUntil: never}
 	p.mark = t.step
 	p.touched = true

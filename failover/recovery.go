@@ -113,6 +113,18 @@ func (d *damping) restore(now Instant, h Hold, c Damping) {
 	}
 }
 
+// forgive ends what damping holds of an uplink, of all where the name is empty, and
+// forgets its points.
+func (us uplinks) forgive(name string) {
+	for _, u := range us {
+		for f := range u.paths {
+			if p := &u.paths[f]; name == "" || u.cfg.Name == name {
+				p.damping, p.touched = damping{heldUntil: never}, true
+			}
+		}
+	}
+}
+
 // leastPoints are not worth keeping.
 const leastPoints = 0.1
 

@@ -126,6 +126,10 @@ func (p *path) attend(t *turn, moved bool) {
 			p.transition(t, verdict{Unknown, "the link is there"})
 			return
 		}
+		if p.reason == wasDown { // the link has been there all the time
+			p.reason += ", no answer yet"
+			return
+		}
 		p.reason = "the link is back, no answer yet"
 	}
 }

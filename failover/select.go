@@ -92,7 +92,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	default:
 		panic("failover: unknown decision")
 	}
-	c.switched = true
+	c.switched, c.ordered = true, never
 	c.leftShunned = nil
 	if d.kind == fledShunned {
 		c.leftShunned = names(from)

@@ -140,8 +140,8 @@ func (us uplinks) compareTarget(t *turn, p *path, tg *target) {
 	for _, u := range us {
 		q := &u.paths[p.family]
 		o := q.targets.find(tg.name)
-		if o == nil || !q.schedule.probing || !q.class().Answering() {
-			continue
+		if o == nil || !q.schedule.probing || !q.class().Answering() && !q.targets.othersAnswer(o) {
+			continue // what answers in part, below its quorum, counts
 		}
 		if alone := q.targets.active() < 2 && o.misses >= failing; alone {
 			continue

@@ -146,7 +146,9 @@ func viewPath(p *path, now Instant) FamilyView {
 	v.Hold.Owes = p.recovery.owes && (p.proven || p.recovery.began == never) // else it never worked, and is starting
 	switch {
 	case p.state == Suspect && p.base == Degraded: // it lasts for moments, and the trouble goes on
-		v.State, v.Reason, v.Since = Degraded, p.baseReason, p.baseSince
+		v.State, v.Reason, v.Since = Degraded, degradedBy(p, p.baseReason, now), p.baseSince
+	case p.state == Degraded:
+		v.Reason = degradedBy(p, p.reason, now)
 	case p.state == Up:
 		v.Reason = ""
 	case p.state == Recovering && p.recovery.good != never && p.upAt() > now:

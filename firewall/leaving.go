@@ -107,7 +107,7 @@ func (b builder) policyBit() uint32 { return b.Layout.Mark(lane.DefaultPolicy) }
 // on the uplink, for flows that are new to it.
 func (b builder) strays(u Uplink) []rule {
 	var out []rule
-	out = append(out, u.unknown()...)
+	out = append(out, unknown(b, u)...)
 	// Packets of sockets with another program's mark go where that program sends
 	// them, and are masqueraded on every uplink.
 	if p, ok := whereFamilies(u.masqueradesAll()); ok {
@@ -135,27 +135,40 @@ func (b builder) strays(u Uplink) []rule {
 }
 
 // unknown returns the rules that drop packets which conntrack takes for no flow's, and
-// which it does therefore not translate: with a source that the uplink masquerades. Those
-// that begin with the uplink's own address, or are never masqueraded, need no translation.
-func (u Uplink) unknown() []rule {
+// which it does therefore not translate: those with a private source, which nobody could
+// answer, and those with one that is native to another uplink. Any other may be right as
+// it is: a router's error about an untracked packet, what a SYN proxy sends, one
+// direction of a connection whose other one passes elsewhere.
+func unknown(b builder, u Uplink) []rule {
 	var out []rule
-	drops := func(a address, pass []netip.Prefix) {
-		match := nfproto(a.family)
-		if len(pass) > 0 {
-			match = a.notIn(distinct(pass))
+	drops := func(a address, from, own []netip.Prefix) {
+		match := []piece{ctStateInvalid, a.in(distinct(from))}
+		if len(own) > 0 {
+			match = append(match, a.notIn(distinct(own)))
 		}
-		out = append(out, newRule(append([]piece{ctStateInvalid, match}, u.bareEnd()...)...))
+		out = append(out, newRule(append(match, u.bareEnd()...)...))
 	}
 	if u.SNAT {
-		drops(ipSaddr, ownAddresses(u, failover.IPv4))
+		drops(ipSaddr, privateSources[failover.IPv4], ownAddresses(u, failover.IPv4))
 	}
-	switch own := ownAddresses(u, failover.IPv6); u.SNAT6 {
-	case Masquerade:
-		drops(ip6Saddr, own)
-	case Foreign:
-		drops(ip6Saddr, slices.Concat(own, u.Native6))
+	if u.SNAT6 != None {
+		own := ownAddresses(u, failover.IPv6)
+		if u.SNAT6 == Foreign {
+			own = slices.Concat(own, u.Native6)
+		}
+		drops(ip6Saddr, slices.Concat(privateSources[failover.IPv6], b.nativeElsewhere(u)), own)
 	}
 	return out
+}
+
+// privateSources are, by family, the addresses that no provider answers: RFC 1918, RFC
+// 6598, RFC 3927 and RFC 4193.
+var privateSources = [2][]netip.Prefix{
+	failover.IPv4: {
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("169.254.0.0/16"),
+		netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	},
+	failover.IPv6: {netip.MustParsePrefix("fc00::/7")},
 }
 
 // masqueraded6 matches the IPv6 sources that the uplink masquerades; ok is false where

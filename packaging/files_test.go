@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ var only = map[string][]string{
 }
 
 // pages are the subcommands that have a manual page of their own.
-var pages = []string{"check", "completion", "doctor", "events", "init", "plan", "reload", "run", "status", "teardown", "tui", "version"}
+var pages = []string{"check", "completion", "doctor", "events", "init", "plan", "reload", "resume", "run", "status", "teardown", "tui", "version"}
 
 // contentOf returns the content of a package format.
 func contentOf(format string) map[string]file {
@@ -153,6 +154,7 @@ func TestManualPages(t *testing.T) {
 	root := unpack(t)
 	for page, want := range map[string]string{
 		"man8/swerve.8": "--socket PATH", "man8/swerve-run.8": "-c, --config FILE", "man5/swerve.yaml.5": "standby_interval: 30s",
+		"man8/swerve-status.8": "/var/lib/swerve", "man8/swerve-events.8": "/usr/share/doc/swerve/OPERATION.md", "man8/swerve-resume.8": "UPLINK",
 	} {
 		text := output(t, "zcat", filepath.Join(root, "usr/share/man", page+".gz"))
 		plain := strings.ReplaceAll(text, `\-`, "-")
@@ -237,6 +239,35 @@ func TestInstallAndUninstall(t *testing.T) {
 	run("uninstall")
 	if got := files(); len(got) != 0 {
 		t.Errorf("uninstall left %v", got)
+	}
+}
+
+// Links in the packaged documents lead to what is packed beside them, or to the outside.
+func TestPackagedLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+	count := 0
+	for path := range content {
+		folder, name := filepath.Split(path)
+		if filepath.Ext(name) != ".md" {
+			continue
+		}
+		source := filepath.Join("../docs", name)
+		if name == "README.md" {
+			source = name
+		}
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+			count++
+			if _, packed := content[filepath.Join(folder, found[1])]; !packed && !strings.HasPrefix(found[1], "https://") {
+				t.Errorf("%s: the link to %s leads nowhere in a package", name, found[1])
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no link is found: is the pattern right?")
 	}
 }
 

@@ -27,7 +27,8 @@ type OtherRule struct {
 	// is the priority of the rule with which the lookup goes on; 0 for none.
 	Table, Suppress int
 	Goto            uint32
-	// All: the rule is for all packets.
+	// All: the rule is for all packets, or, where it is inverted, for all but those with
+	// its mark: a VPN's, whose own packets have that.
 	All bool
 	// text is the rule in the syntax of ip(8), without its priority.
 	text string
@@ -99,7 +100,7 @@ func decodeOtherRule(b []byte) (r OtherRule, ok bool, err error) {
 	}
 	r = OtherRule{
 		Family: d.rule.Family, Priority: d.rule.Priority, Suppress: d.rule.Suppress, Inverted: selector.inverted(),
-		All: selector == Selector(make([]byte, selectorHead)),
+		All: selector.matchesAll(),
 	}
 	r.Mark, r.Mask = selector.mark()
 	text := []string{strings.TrimSpace("from all" + selector.String())}
@@ -149,8 +150,8 @@ func (r OtherRule) LosesTo(l lane.Layout, n lane.Lane) bool {
 	return r.MeetsMarks(l) && !r.Inverted && r.Priority > uint32(l.MarkPriority(n)) && r.Mark&l.MarkMask == l.Mark(n)
 }
 
-// Preempts reports whether the rule is for all packets and decides about them before
-// rules of ours do: it looks up main, or another table with a default route, or leads
+// Preempts reports whether the rule is for all packets, or for all but those with its
+// mark, and decides about them before rules of ours do: it looks up main, or another table with a default route, or leads
 // past ours. foreign are the default routes of others.
 func (r OtherRule) Preempts(l lane.Layout, foreign []Route) bool {
 	last := uint32(l.FirstPriority + lane.PrioritySpan)

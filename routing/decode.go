@@ -288,9 +288,8 @@ func (d *ruleDecoder) attr(kind uint16, value []byte) (err error) {
 	case nl.FRA_SUPPRESS_IFGROUP:
 		n, err = decodeUint32(value)
 		if n != fullMask {
-			d.rule.SuppressGroup = n
+			d.rule.SuppressGroup = n + 1
 		}
-		d.strange = d.strange || n == 0
 	case nl.FRA_PROTOCOL:
 		if len(value) != 1 {
 			return fmt.Errorf("%w: protocol of %d bytes", errMalformed, len(value))

@@ -4,10 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -15,9 +12,9 @@ import (
 	"swerve/lane"
 )
 
-// Do makes one change. It is no error if the change has taken effect already: the
-// route or rule to delete is gone, or the rule to add exists. EEXIST for an added
-// route is an error: another program uses the slot.
+// Do makes one change. It is no error if the route or rule to delete is gone. EEXIST
+// for an added route is an error: another program uses the slot. A rule that exists is
+// added once more, and the next plan deletes it.
 func (k *Netlink) Do(op Op) error {
 	switch op.Action {
 	case ReplaceRoute:
@@ -27,15 +24,11 @@ func (k *Netlink) Do(op Op) error {
 	case DeleteRoute:
 		return unless(k.changeRoute(unix.RTM_DELROUTE, 0, op.Route), unix.ESRCH)
 	case AddRule:
-		if op.Rule.Selector != "" {
-			return unless(k.changeSelected(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, op.Rule), unix.EEXIST)
-		}
-		return unless(k.write.RuleAdd(netlinkRule(op.Rule)), unix.EEXIST)
+		// Not exclusively: the kernel takes a rule for another one that matches more, or
+		// that is the inverse of it, and would refuse to add it.
+		return k.changeRule(unix.RTM_NEWRULE, unix.NLM_F_CREATE, op.Rule)
 	case DeleteRule:
-		if op.Rule.Selector != "" {
-			return unless(k.changeSelected(unix.RTM_DELRULE, 0, op.Rule), unix.ENOENT)
-		}
-		return unless(k.write.RuleDel(netlinkRule(op.Rule)), unix.ENOENT)
+		return unless(k.changeRule(unix.RTM_DELRULE, 0, op.Rule), unix.ENOENT)
 	}
 	panic(fmt.Sprintf("routing: unknown action %d", op.Action))
 }
@@ -58,40 +51,64 @@ func (k *Netlink) changeRoute(kind, flags int, r Route) error {
 	return err
 }
 
-// changeSelected sends one message about a rule with a [Selector]. It is encoded here,
-// since the selector may be another program's.
-func (k *Netlink) changeSelected(kind, flags int, r Rule) error {
+// changeRule sends one message about a rule. It is encoded here: a [Selector] may be
+// another program's, and the library leaves out what a rule suppresses where its table is
+// above 255, so that it would take all traffic.
+func (k *Netlink) changeRule(kind, flags int, r Rule) error {
 	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
 	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: k.changes}
-	req.AddRawData(encodeSelected(r))
+	req.AddRawData(encodeRule(r))
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 
-// encodeSelected returns the payload of a message about a rule with a selector.
-func encodeSelected(r Rule) []byte {
+// encodeRule returns the payload of RTM_NEWRULE or RTM_DELRULE.
+func encodeRule(r Rule) []byte {
 	s := r.Selector
 	if len(s) < selectorHead {
-		s = Selector(make([]byte, selectorHead))
+		s = Selector([]byte{0, 0, 0, byte(max(r.From.Bits(), 0))})
 	}
 	action := byte(nl.FR_ACT_TO_TBL)
-	if r.Goto != 0 {
+	switch {
+	case r.Other: // priority and protocol identify it; the rest is not known
+		action = nl.FR_ACT_UNSPEC
+	case r.Goto != 0:
 		action = nl.FR_ACT_GOTO
+	case r.Unreachable:
+		action = nl.FR_ACT_UNREACHABLE
 	}
 	b := []byte{afOf(r.Family), s[2], s[3], s[0], unix.RT_TABLE_UNSPEC, 0, 0, action}
 	b = binary.NativeEndian.AppendUint32(b, uint32(s[1]))
 	b = append(b, s[selectorHead:]...)
 	number := func(kind uint16, n uint32) { b = appendAttr(b, kind, binary.NativeEndian.AppendUint32(nil, n)) }
 	number(nl.FRA_PRIORITY, r.Priority)
-	if r.Goto != 0 {
-		number(nl.FRA_GOTO, r.Goto)
-	} else {
-		number(nl.FRA_TABLE, uint32(r.Table))
-		if r.Suppress >= 0 {
-			number(nl.FRA_SUPPRESS_PREFIXLEN, uint32(r.Suppress))
-		}
+	b = appendAttr(b, nl.FRA_PROTOCOL, []byte{lane.Protocol})
+	if r.From.IsValid() {
+		b = appendAttr(b, nl.FRA_SRC, r.From.Addr().AsSlice())
 	}
-	return appendAttr(b, nl.FRA_PROTOCOL, []byte{lane.Protocol})
+	if r.Mask != 0 {
+		number(nl.FRA_FWMARK, r.Mark)
+		number(nl.FRA_FWMASK, r.Mask)
+	}
+	if r.OIF != "" {
+		b = appendAttr(b, nl.FRA_OIFNAME, append([]byte(r.OIF), 0))
+	}
+	if action == nl.FR_ACT_GOTO {
+		number(nl.FRA_GOTO, r.Goto)
+	}
+	if r.Table != 0 {
+		number(nl.FRA_TABLE, uint32(r.Table))
+	}
+	if action != nl.FR_ACT_TO_TBL {
+		return b
+	}
+	if r.Suppress >= 0 {
+		number(nl.FRA_SUPPRESS_PREFIXLEN, uint32(r.Suppress))
+	}
+	if r.SuppressGroup != 0 {
+		number(nl.FRA_SUPPRESS_IFGROUP, r.SuppressGroup-1)
+	}
+	return b
 }
 
 // encodeRoute returns the payload of RTM_NEWROUTE or, to be deleted, RTM_DELROUTE. What
@@ -169,35 +186,4 @@ func encodeHops(f failover.Family, hops []Hop) (b []byte) {
 		b = append(b, attrs...)
 	}
 	return b
-}
-
-func netlinkRule(r Rule) *netlink.Rule {
-	out := netlink.NewRule()
-	out.Family = int(afOf(r.Family))
-	out.Priority = int(r.Priority)
-	out.Protocol = lane.Protocol
-	out.Table = r.Table
-	if r.Other {
-		return out // priority and protocol identify it; the rest is not known
-	}
-	out.Type = unix.RTN_UNICAST
-	if r.Unreachable {
-		out.Type = unix.RTN_UNREACHABLE
-	}
-	if r.From.IsValid() {
-		out.Src = ipNet(r.From)
-	}
-	if r.Mask != 0 {
-		out.Mark, out.Mask = r.Mark, &r.Mask
-	}
-	out.OifName = r.OIF
-	out.SuppressPrefixlen = r.Suppress
-	if r.SuppressGroup != 0 {
-		out.SuppressIfgroup = int(r.SuppressGroup)
-	}
-	return out
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -44,9 +44,11 @@ func (f Failure) Error() string {
 func (f Failure) Unwrap() error { return f.Err }
 
 // maxTries bounds the rounds of an Apply. A second round corrects what changed
-// during the first. The need for more means that another program works against
-// us; the daemon's rate-limited repair handles that better.
-const maxTries = 4
+// during the first. More are needed where copies of other programs' rules overlap: the
+// kernel deletes the first rule that has all that is named, which may be one that matches
+// less, and is added again. The need for still more means that another program works
+// against us; the daemon's rate-limited repair handles that better.
+const maxTries = 16
 
 // Apply reconciles the kernel with a state and reads it back. If the kernel refuses
 // a change, the others are still made, except for removals that the change had to

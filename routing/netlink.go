@@ -111,9 +111,9 @@ func (k *Netlink) Read() (State, error) {
 
 // Others is what other programs have of routes and rules.
 type Others struct {
-	// Defaults are the default routes in the main table, in our tables and in those of
-	// Heeded, and the routes of length 1 in main, sorted. The devices of those in main
-	// have their names.
+	// Defaults are the default routes in the main table, in our tables, in those of
+	// Heeded and in those that rules look up for all packets, and the routes of length 1
+	// in main, sorted. The devices of those in main have their names.
 	Defaults []Route
 	// Heeded are the rules that ours have to heed, Rules all but the kernel's own, both
 	// in the kernel's order.
@@ -149,16 +149,17 @@ func (k *Netlink) ReadOthers(l lane.Layout) (o Others, err error) {
 			o.Rules = append(o.Rules, r.other)
 		}
 	}
-	o.Defaults, err = k.defaults(l, o.Heeded)
+	o.Defaults, err = k.defaults(l, o.Heeded, o.Rules)
 	return o, err
 }
 
 // defaults returns the default routes of others, as in [Others].
-func (k *Netlink) defaults(l lane.Layout, looked []ForeignRule) ([]Route, error) {
+func (k *Netlink) defaults(l lane.Layout, looked []ForeignRule, others []OtherRule) ([]Route, error) {
 	var s State
 	ours := func(table int) bool {
 		return table == MainTable || l.LaneOf(table) != 0 ||
-			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table })
+			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table }) ||
+			slices.ContainsFunc(others, func(r OtherRule) bool { return r.All && r.Table == table })
 	}
 	for _, f := range failover.Families {
 		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {

@@ -28,7 +28,8 @@ type Rule struct {
 	// Suppress discards a result of the table whose prefix has this length or a
 	// shorter one; -1 for none.
 	Suppress int
-	// SuppressGroup discards routes by interfaces of this group as well; 0 for none.
+	// SuppressGroup discards routes by interfaces of a group as well: it is the group's
+	// number plus 1; 0 for none.
 	SuppressGroup uint32
 	// Unreachable ends the lookup without a route.
 	Unreachable bool
@@ -95,7 +96,7 @@ func (r Rule) String() string {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
 	}
 	if r.SuppressGroup != 0 {
-		fmt.Fprintf(&b, " suppress_ifgroup %d", r.SuppressGroup)
+		fmt.Fprintf(&b, " suppress_ifgroup %d", r.SuppressGroup-1)
 	}
 	fmt.Fprintf(&b, " protocol %d", lane.Protocol)
 	if r.Unreachable {

@@ -32,6 +32,15 @@ type Setting struct {
 // String returns the command that sets it to the right value.
 func (s Setting) String() string { return "sysctl -w " + shellWord(s.Key) + "=" + s.Want }
 
+// Lasting returns what to do so that the value is right now and after the next boot, in
+// words.
+func (s Setting) Lasting() string { return s.String() + ", " + Lasting(s.Key+"="+s.Want) }
+
+// Lasting says, in words, how assignments of sysctls outlive a boot.
+func Lasting(assignments ...string) string {
+	return "and for the next boots the same in a file of /etc/sysctl.d: " + strings.Join(assignments, " and ")
+}
+
 type managedSysctl struct {
 	family failover.Family
 	leaf   string

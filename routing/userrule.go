@@ -36,8 +36,9 @@ type ForeignRule struct {
 	Priority uint32
 	// Table that is looked up; 0 for a rule that has another action.
 	Table int
-	// Suppress is as in [Rule].
-	Suppress int
+	// Suppress and SuppressGroup are as in [Rule].
+	Suppress      int
+	SuppressGroup uint32
 	// Selector is what the rule matches.
 	Selector Selector
 }
@@ -103,6 +104,20 @@ func arriving(device string, mark, mask uint32) Selector {
 
 // inverted reports whether the rule matches what the selector does not.
 func (s Selector) inverted() bool { return len(s) >= selectorHead && s[1] != 0 }
+
+// matchesAll reports whether a selector matches all packets, or all but those with a mark.
+func (s Selector) matchesAll() bool {
+	if !s.inverted() {
+		return s == Selector(make([]byte, selectorHead))
+	}
+	mark, other := false, s[0] != 0 || s[2] != 0 || s[3] != 0
+	_ = s.each(func(kind uint16, _ []byte) error {
+		mark = mark || kind == nl.FRA_FWMARK
+		other = other || kind != nl.FRA_FWMARK && kind != nl.FRA_FWMASK
+		return nil
+	})
+	return mark && !other
+}
 
 // mark returns the mark that a selector matches, and its mask.
 func (s Selector) mark() (mark, mask uint32) {
@@ -269,7 +284,7 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 	if err != nil || !known {
 		return ForeignRule{}, false, err
 	}
-	r = ForeignRule{Family: d.rule.Family, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress}
+	r = ForeignRule{Family: d.rule.Family, Priority: d.rule.Priority, Table: d.rule.Table, Suppress: d.rule.Suppress, SuppressGroup: d.rule.SuppressGroup}
 	if r.Selector, err = selectorOf(b); err != nil || d.protocol == lane.Protocol {
 		return ForeignRule{}, false, err
 	}
@@ -288,14 +303,18 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 // there are rules of others that it would get ahead of.
 func (g Goal) baseRules(f failover.Family) []Rule {
 	first := g.Layout.FirstPriority
-	past := g.pastBase(f)
-	if len(past) == 0 {
+	past, out := g.pastBase(f), pastErrors(g, f)
+	base := rule(f, first, Rule{Table: MainTable, Suppress: 1, SuppressGroup: groupOfBase})
+	if len(past) == 0 && len(out) == 0 {
 		// 1, not 0: wg-quick deletes every rule that suppresses 0. Routes of length 1,
 		// such as the 0.0.0.0/1 and 128.0.0.0/1 of some VPNs, match at the next rule.
 		return []Rule{rule(f, first, Rule{Table: MainTable, Suppress: 1})}
 	}
+	if len(past) == 0 {
+		return append(out, base)
+	}
 	policies := g.Layout.Mark(lane.DefaultPolicy) // the bit that distinguishes their lanes
-	out := []Rule{rule(f, first, Rule{Mark: policies, Mask: policies, Table: MainTable, Suppress: 1})}
+	out = append(out, rule(f, first, Rule{Mark: policies, Mask: policies, Table: MainTable, Suppress: 1}))
 	for _, u := range g.Uplinks {
 		for _, r := range g.fromRules(f, u) {
 			out = append(out, rule(f, first, Rule{From: r.From, Mask: r.Mask, Table: MainTable, Suppress: 1}))
@@ -304,16 +323,35 @@ func (g Goal) baseRules(f failover.Family) []Rule {
 			out = append(out, rule(f, first, Rule{OIF: u.Interface, Table: MainTable, Suppress: 1}))
 		}
 	}
-	out = append(out, past...)
-	return append(out, rule(f, first, Rule{Table: MainTable, Suppress: 1, SuppressGroup: groupOfBase}))
+	return append(append(out, past...), base)
+}
+
+// pastErrors returns the rules that lead probes past our first one while main's best
+// default route, or the two halves of one, are errors, such as a VPN's kill switch: the
+// kernel suppresses no error, so that none would be answered, although all uplinks are
+// well.
+func pastErrors(g Goal, f failover.Family) (out []Rule) {
+	best, ok := g.betterForeign(f)
+	half, halved := g.foreignHalf(f)
+	if (!ok || best.Type == Unicast) && (!halved || half.Type == Unicast) {
+		return nil
+	}
+	for _, u := range g.Uplinks {
+		if u.nameFits() {
+			probes := g.laneRule(f, u.Lane)
+			probes.Priority, probes.OIF = uint32(g.Layout.FirstPriority), u.Interface
+			out = append(out, probes)
+		}
+	}
+	return out
 }
 
 // With rules before it at the same priority, our first rule suppresses the routes by
 // an interface group as well, one that has no interfaces: the kernel deletes the
 // first rule that has what is named, so it needs something that the others lack.
 const (
-	groupOfBase       = 1<<31 - 1
-	groupOfSubstitute = 1<<31 - 2
+	groupOfBase       = 1<<31 - 1 + 1 // as in Rule
+	groupOfSubstitute = 1<<31 - 2 + 1
 )
 
 // afterLanes returns the rules that repeat our first one for what was led around the
@@ -370,7 +408,9 @@ func (r ForeignRule) past(g Goal) []Rule {
 
 // asOurs returns a rule of ours that does the same.
 func (r ForeignRule) asOurs(priority int) (Rule, error) {
-	b := encodeSelected(Rule{Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress})
+	b := encodeRule(Rule{
+		Family: r.Family, Priority: uint32(priority), Selector: r.Selector, Table: r.Table, Suppress: r.Suppress, SuppressGroup: r.SuppressGroup,
+	})
 	ours, _, err := decodeRule(b)
 	return ours, err
 }
@@ -389,7 +429,7 @@ func (g Goal) TooManyRules(f failover.Family) bool {
 
 // decides reports whether packets that a rule matches go no further.
 func (g Goal) decides(r ForeignRule) bool {
-	return r.Table == 0 || r.Suppress < 0 && slices.ContainsFunc(g.Foreign, func(d Route) bool {
+	return r.Table == 0 || r.Suppress < 0 && r.SuppressGroup == 0 && slices.ContainsFunc(g.Foreign, func(d Route) bool {
 		return d.Family == r.Family && d.Table == r.Table && d.Dst == anywhere(r.Family)
 	})
 }

@@ -252,3 +252,43 @@ func TestMarksWithoutMasks(t *testing.T) {
 		t.Errorf("left by the teardown:\n%s", out)
 	}
 }
+
+// Rules of other programs of every form have their copies, which the kernel holds as they
+// were wanted: sing-box's suppress defaults, and are from no address.
+func TestRulesOfEveryForm(t *testing.T) {
+	l := newLab(t)
+	l.apply(Desired(l.goal))
+	rules := []string{"lookup 2022 suppress_prefixlength 0", "lookup 2022 suppress_prefixlength 1", "lookup 2022",
+		"lookup main suppress_prefixlength 0", "lookup main suppress_prefixlength 8", "lookup 2022 suppress_ifgroup 7", "lookup 2022 suppress_ifgroup 0",
+		"not iif lo lookup 2022", "from 0.0.0.0/32 iif lo lookup 2022", "from 172.18.0.0/30 iif lo lookup 2022",
+		"from 172.18.0.0/30 lookup 2022 suppress_prefixlength 0", "fwmark 7/0xff lookup 2022 suppress_prefixlength 0",
+		"oif wan1 lookup 2022 suppress_prefixlength 0", "to 10.9.0.0/16 unreachable", "from 172.18.0.9 prohibit", "from 172.18.0.9 blackhole",
+		"ipproto udp dport 53 lookup 2022", "uidrange 7-9 lookup 2022", "tos 0x10 lookup 2022", "nop"}
+	ipv6 := strings.NewReplacer("0.0.0.0/32", "::/128", "172.18.0.0/30", "fd18::/64", "172.18.0.9", "fd18::9", "10.9.0.0/16", "fd09::/16")
+	change := func(do string, rules ...string) {
+		t.Helper()
+		for _, rule := range rules {
+			l.sh("ip -4 rule " + do + " pref 9001 " + rule + "; ip -6 rule " + do + " pref 9001 " + ipv6.Replace(rule))
+		}
+		l.foreignRules()
+		l.apply(Desired(l.goal)) // which reads it back
+	}
+	for _, rule := range rules {
+		change("add", rule)
+		for _, f := range []string{"-4", "-6"} { // what goes by no other words
+			copied := strings.Replace(rule, "ifgroup 0", "ifgroup default", 1) + " proto 83"
+			if out := l.sh("ip " + f + " rule"); strings.HasPrefix(rule, "lookup 2022") && !strings.Contains(out, "from all "+copied) {
+				t.Errorf("the copy of %q is not there:\n%s", rule, out)
+			}
+		}
+		change("del", rule)
+	}
+	change("add", rules...)
+	change("del", rules...)
+	for _, rule := range rules {
+		change("add", rule)
+	}
+	for _, rule := range rules {
+		change("del", rule)
+	}
+}

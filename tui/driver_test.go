@@ -108,6 +108,10 @@ func newFake(t *testing.T) *fakeDaemon {
 
 func (f *fakeDaemon) Reload(context.Context) error { return nil }
 
+func (f *fakeDaemon) Resume(context.Context, string) (control.Resumed, error) {
+	return control.Resumed{}, nil
+}
+
 func (f *fakeDaemon) Status() *control.Status {
 	f.asked.Add(1)
 	f.mu.Lock()

@@ -128,7 +128,7 @@ func TestEventPhrases(t *testing.T) {
 		{detail(1, 0, control.OperatorDetail{Uplink: "lte", Action: "drained", Reason: "asked by root", Until: before(-time.Hour)}),
 			"lte drained: asked by root (until 14:00:00)"},
 		{detail(1, 0, control.ConfigDetail{Action: "refused", Reason: "2 problems", Problems: []string{"a:1: x", "a:2: y"}}),
-			"refused: 2 problems (a:1: x; the rest by swerve check)"},
+			"refused: a:1: x; the rest by swerve check; 2 problems"},
 		{detail(1, 0, control.ConfigDetail{Action: "reloaded", Generation: 2}), "reloaded (generation 2)"},
 		{detail(1, 0, control.SessionsDetail{Uplink: "lte", Action: "moved", Count: new(int64(12)), Reason: "r", TookMS: new(3.0)}),
 			"lte moved 12: r (done in 3.0 ms)"},

@@ -171,6 +171,53 @@ func TestSecondPage(t *testing.T) {
 	shows("2", "NOT CONNECTED", "q quit   ? help   r try now")
 }
 
+// An uplink is said to be held while another one carries in its place, and not once it
+// carries itself.
+func TestHeldUplink(t *testing.T) {
+	for carrying, want := range map[string]bool{"lte": true, "fiber": false} {
+		snap := allUp()
+		snap.Status.Uplinks[0].HeldUntil = before(-10 * time.Minute)
+		snap.Status.Policies = []control.Policy{{Name: "default", IPv4: shares(carrying)}}
+		if got := modelOf(looks(), snap, sizes[0]).View(); strings.Contains(got, "held until 13:10:00") != want {
+			t.Errorf("%s carries, held is %t:\n%s", carrying, !want, got)
+		}
+	}
+}
+
+// The whole text and remedy of a problem can be read, also on a small screen: they unfold
+// once the section is in focus, and can be scrolled through.
+func TestProblemsUnfold(t *testing.T) {
+	for _, s := range []size{{80, 24}, {60, 20}} {
+		snap := carrierLost()
+		snap.Status.Problems = []control.Problem{{Code: "uplink-held", Severity: control.Info, Object: "fiber",
+			Text:   "first " + strings.Repeat("words of the text ", 20) + "text-ends",
+			Remedy: strings.Repeat("words of the remedy ", 20) + "remedy-ends"}}
+		m := modelOf(looks(), snap, s)
+		seen := func() string { return m.View() }
+		if got := seen(); strings.Contains(got, "text-ends") || strings.Contains(got, "remedy-ends") {
+			t.Fatalf("they are not cut:\n%s", got)
+		}
+		for tries := 0; !strings.Contains(seen(), "PROBLEMS ↕"); tries++ {
+			if tries > 5 {
+				t.Fatalf("the section is never in focus:\n%s", seen())
+			}
+			press(m, "tab")
+		}
+		press(m, "g")
+		var all string
+		for range 40 {
+			all += seen()
+			press(m, "down")
+		}
+		for _, want := range []string{"first", "text-ends", "remedy-ends"} {
+			if !strings.Contains(all, want) {
+				t.Errorf("%v: %q cannot be read; at the end\n%s", s, want, seen())
+			}
+		}
+		wellFormed(t, "unfolded", seen(), s)
+	}
+}
+
 func TestScrolledPages(t *testing.T) {
 	m := known(t, crowd(), sizes[0])
 	press(m, "tab G shift+tab shift+tab down tab up up up")

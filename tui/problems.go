@@ -6,10 +6,18 @@ import (
 )
 
 // problems lists what needs attention, each with its remedy. Their texts take one line
-// each where not all fit.
+// each where not all fit, and two at most, until the section is in focus: then they are
+// there as a whole, to be scrolled through.
 func (p *picture) problems() section {
-	long, short := p.problemLines(2), p.problemLines(1)
-	s := p.fixed(section{part: problemsPart, name: "PROBLEMS", least: 2, leave: 4, grow: 2}, short)
+	const unlimited = 1 << 10
+	s := section{part: problemsPart, name: "PROBLEMS", least: 2, leave: 4, grow: 2}
+	long, short, all := p.problemLines(2), p.problemLines(1), p.problemLines(unlimited)
+	if p.set.focus == problemsPart {
+		s = p.fixed(s, all)
+		s.want = min(len(all), max(p.height/2, 4))
+		return s
+	}
+	s = p.fixed(s, short)
 	brief, whole := s, p.fixed(s, long)
 	choose := func(rows int) section {
 		if rows < len(long) {
@@ -20,6 +28,7 @@ func (p *picture) problems() section {
 	s.want = min(len(long), max(p.height/3, 4)) // the user can scroll to the rest
 	s.limit = func(rows int) int { return choose(rows).limit(rows) }
 	s.window = func(rows, scroll int) ([]line, string) { return choose(rows).window(rows, scroll) }
+	s.cut = func(rows int) bool { return len(all) > min(rows, len(long)) }
 	return s
 }
 

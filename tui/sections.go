@@ -31,6 +31,9 @@ type section struct {
 	// window returns at most rows lines of the body, and for the title which part of
 	// the body they are. scroll is the distance from the position of rest.
 	window func(rows, scroll int) (lines []line, scrolled string)
+	// cut reports whether the body, shown in so many rows, lacks what it has in focus; nil
+	// for never.
+	cut func(rows int) bool
 	// leave is the order in which sections are left out of a screen that is too low,
 	// 1 first; 0 stays.
 	leave int
@@ -158,7 +161,7 @@ var (
 func (s *stack) keys(c *canvas) []action {
 	return []action{
 		{bind(c.up+c.down, "scroll"), c.up + c.down + " pgup pgdn g G", "scroll the section marked " + c.scroll + "; g, G: its ends"},
-		{nextKey, "tab shift+tab", "mark the next section, the previous one"},
+		{nextKey, "tab shift+tab", "mark the next section: problems unfold"},
 	}
 }
 
@@ -198,11 +201,11 @@ func (s *stack) press(msg tea.KeyMsg, shown []section) {
 	s.scroll[focused.part] = min(max(focused.scroll+by, 0), focused.limit(focused.rows))
 }
 
-// moveFocus moves the focus to the next section that can be scrolled.
+// moveFocus moves the focus to the next section that can be scrolled, or has more to show.
 func (s *stack) moveFocus(step int, shown []section) {
 	can := [maxParts]bool{}
 	for _, next := range shown {
-		can[next.part] = next.tail || next.limit(next.rows) > 0
+		can[next.part] = next.tail || next.limit(next.rows) > 0 || next.cut != nil && next.cut(next.rows)
 	}
 	for range can {
 		s.focus = (s.focus + part(step) + maxParts) % maxParts

@@ -171,14 +171,8 @@ func (p *picture) rates(u control.Uplink) line {
 // carrying returns the mark of an uplink that carries new flows of some policy, or a
 // space.
 func (p *picture) carrying(name string) span {
-	for _, policy := range p.snap.Status.Policies {
-		for _, f := range failover.Families {
-			for _, s := range policy.Family(f) {
-				if s.Uplink == name {
-					return say(strong, p.carries)
-				}
-			}
-		}
+	if p.snap.Status.Carries(name) {
+		return say(strong, p.carries)
 	}
 	return blank(1)
 }
@@ -201,7 +195,7 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 		}
 		notes = append(notes, say(warn, text))
 	}
-	if !u.HeldUntil.IsZero() {
+	if !u.HeldUntil.IsZero() && !p.snap.Status.Carries(u.Name) {
 		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}
 	if u.Metered {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,7 +14,7 @@ import (
 )
 
 func checkCmd() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Validate a configuration",
 		Long: `Check reads a configuration and reports everything that is wrong with it, one
@@ -25,24 +26,30 @@ The exit code is 2 then. For a valid one it prints the order of preference, the
 native prefixes, what the probes of each uplink cost in a month, and
 warnings; the exit code is 0, and the last line says that the file is valid.
 
-Without FILE it reads ` + daemon.DefaultConfig + `.`,
+Without FILE, which -c may name as well, it reads ` + daemon.DefaultConfig + `.`,
 		Example: `  swerve check
   swerve check ./new.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := daemon.DefaultConfig
+			path := cmp.Or(daemonOptions(cmd).Config, daemon.DefaultConfig)
 			if len(args) > 0 {
+				if cmd.Flags().Changed("config") && path != args[0] {
+					return usageError(cmd, fmt.Errorf("two files, %s and %s", path, args[0]))
+				}
 				path = args[0]
 			}
 			cfg, found := config.Load(path)
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}
-			uplinks := cfg.Uplinks
+			uplinks, notes := cfg.Uplinks, ""
 			if cfg.AutoUplinks {
 				// Without access to netlink none is listed; the file is valid all the same.
-				routes, _ := daemon.DefaultRoutes()
-				uplinks = cfg.Auto(routes)
+				taken, _ := daemon.Taken(cmd.Context(), daemonOptions(cmd), cfg)
+				uplinks = cfg.Auto(taken.Routes)
+				for _, note := range taken.Notes() {
+					notes += "note: " + note + "\n"
+				}
 			}
 			for i, u := range uplinks {
 				uplinks[i].Modem = daemon.IsModem(u.Interface)
@@ -51,13 +58,15 @@ Without FILE it reads ` + daemon.DefaultConfig + `.`,
 			if err := cfg.Summary(cmd.OutOrStdout(), uplinks, own, daemon.Found(cfg)); err != nil {
 				return err
 			}
-			text := missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
-			for _, warning := range config.OutsideWarnings(uplinks, daemon.Networks) {
+			text := notes + missingText(daemon.MissingInterfaces(uplinks)) + gatelessText(daemon.WithoutGateway(uplinks)) + misplacedText(cfg)
+			for _, warning := range append(config.OutsideWarnings(uplinks, daemon.Networks), daemon.MachineWarnings(cfg, uplinks)...) {
 				text += "warning: " + warning + "\n"
 			}
 			return write(cmd.OutOrStdout(), text+path+" is valid\n")
 		},
 	}
+	configFlag(cmd)
+	return cmd
 }
 
 // gatelessText warns of uplinks from whose interface no gateway can be learnt now.

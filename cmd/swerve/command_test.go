@@ -54,6 +54,12 @@ type fakeDaemon struct {
 
 func (d *fakeDaemon) Status() *control.Status      { return d.status }
 func (d *fakeDaemon) Reload(context.Context) error { return d.reload }
+func (d *fakeDaemon) Resume(_ context.Context, uplink string) (control.Resumed, error) {
+	if uplink != "" && uplink != "fiber" {
+		return control.Resumed{}, &control.Error{Action: "resume", Object: "uplink " + uplink, Cause: control.ErrNoUplink, Remedy: "the uplinks are fiber"}
+	}
+	return control.Resumed{Uplink: uplink, Released: control.List[string]{"fiber"}}, nil
+}
 
 func startDaemon(t *testing.T, status *control.Status) *fakeDaemon {
 	t.Helper()
@@ -202,6 +208,29 @@ func TestReloadTellsWhatIsNotInForce(t *testing.T) {
 		"  config: control is as at the start\n    -> restart\n"
 	if r := startDaemon(t, s).command(t, "reload"); r != (result{exitDone, want, ""}) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A resume tells what it released; an uplink that does not exist, or no name, is a usage
+// error.
+func TestResume(t *testing.T) {
+	d := startDaemon(t, quietStatus())
+	for _, c := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{[]string{"resume", "fiber"}, exitDone, "resumed fiber; no longer held back: fiber\n", ""},
+		{[]string{"resume"}, exitDone, "resumed all uplinks; no longer held back: fiber\n", ""},
+		{[]string{"resume", "fibre"}, exitUsage, "", "swerve: resume uplink fibre: there is no such uplink; the uplinks are fiber\n"},
+		{[]string{"resume", ""}, exitUsage, "", "swerve: run swerve resume: the name of the uplink is empty; see `swerve resume --help`\n"},
+	} {
+		if got := d.command(t, c.args...); got != (result{c.code, c.stdout, c.stderr}) {
+			t.Errorf("swerve %q: %+v", c.args, got)
+		}
+	}
+	if got := resumedText(control.Resumed{Uplink: "lte"}); got != "resumed lte; damping held nothing back\n" {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -20,6 +20,9 @@ const (
 	exitNoDaemon = 3
 )
 
+// errNoName refuses an empty name, which would mean all.
+var errNoName = errors.New("the name of the uplink is empty")
+
 // exitError gives an error its exit code, where report would choose another.
 type exitError struct {
 	code int

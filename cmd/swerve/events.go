@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,7 @@ import (
 type eventsFlags struct {
 	follow, json bool
 	since        string
+	last         int
 }
 
 func eventsCmd() *cobra.Command {
@@ -34,10 +37,15 @@ The daemon keeps the last 4096 events, also those of before its start. With -f
 the command keeps running and shows new ones as they happen, until it is
 interrupted or the daemon ends (exit code 3).
 
-With --json each event is one line of JSON; API.md in the documentation
-describes the fields.`,
+With --since the TIME is a span before now, such as 90s, 1h30m or 2d, or a time:
+2026-01-31T08:00:00Z, or local time in the form that is printed, or shorter:
+"2026-01-31 08:00", 2026-01-31, or 08:00, which is the last one before now.
+
+With --json each event is one line of JSON, whose fields API.md describes
+(/usr/share/doc/swerve).`,
 		Example: `  swerve events --since 1h
-  swerve events -f
+  swerve events -f -n 20
+  swerve events --since "2026-01-31 08:00:00"
   swerve events --json --since 2026-01-31T08:00:00Z | jq 'select(.type == "switch")'`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -47,7 +55,8 @@ describes the fields.`,
 	}
 	cmd.Flags().BoolVarP(&flags.follow, "follow", "f", false, "keep running, and show new events as they happen")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print one line of JSON for each event")
-	cmd.Flags().StringVar(&flags.since, "since", "", "only events from `TIME` on: a span such as 90s, 1h30m or 2d, or a time such as 2026-01-31T08:00:00Z")
+	cmd.Flags().StringVar(&flags.since, "since", "", "only events from `TIME` on: a span such as 90s or 2d, or a time")
+	cmd.Flags().IntVarP(&flags.last, "last", "n", 0, "only the last `N` events, and with -f those that follow")
 	return cmd
 }
 
@@ -55,27 +64,106 @@ func runEvents(cmd *cobra.Command, flags eventsFlags) error {
 	var since time.Time
 	if cmd.Flags().Changed("since") {
 		var err error
-		if since, err = control.ParseSince(flags.since, time.Now()); err != nil {
+		if since, err = parseSince(flags.since, time.Now()); err != nil {
 			return usageError(cmd, err)
 		}
+	}
+	if flags.last < 0 || flags.last == 0 && cmd.Flags().Changed("last") {
+		return usageError(cmd, fmt.Errorf("-n is %d, not 1 or more", flags.last))
 	}
 	out := cmd.OutOrStdout()
 	show := eventPrinter(out, flags.json)
 	c := client(cmd)
 	defer c.Close()
-	for line, err := range c.EventLines(cmd.Context(), since, flags.follow) {
-		if err != nil {
-			return err
-		}
+	print := func(line []byte) error {
 		text, err := show(line)
 		if err != nil {
 			return failure("read an event from", socketPath(cmd), err, "use a client and a daemon of the same version")
 		}
-		if err := write(out, text+"\n"); err != nil {
+		return write(out, text+"\n")
+	}
+	after := uint64(0)
+	if flags.last > 0 {
+		kept, newest, err := lastEvents(c.EventLines(cmd.Context(), since, false), flags.last)
+		if err != nil {
+			return err
+		}
+		for _, line := range kept {
+			if err := print(line); err != nil {
+				return err
+			}
+		}
+		if !flags.follow {
+			return nil
+		}
+		after = newest
+	}
+	for line, err := range c.EventLines(cmd.Context(), since, flags.follow) {
+		if err != nil {
+			return err
+		}
+		if n := seqOf(line); n > 0 && n <= after {
+			continue
+		}
+		if err := print(line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lastEvents returns the last n lines, and the number of the newest.
+func lastEvents(lines iter.Seq2[[]byte, error], n int) (kept [][]byte, newest uint64, err error) {
+	for line, err := range lines {
+		if err != nil {
+			return nil, 0, err
+		}
+		kept = append(kept, bytes.Clone(line))
+		kept = kept[max(0, len(kept)-n):]
+	}
+	if len(kept) > 0 {
+		newest = seqOf(kept[len(kept)-1])
+	}
+	return kept, newest, nil
+}
+
+// seqOf returns the number of an event; 0 for one that has none.
+func seqOf(line []byte) uint64 {
+	var head struct {
+		Seq uint64 `json:"seq"`
+	}
+	_ = json.Unmarshal(line, &head) // whoever shows it complains
+	return head.Seq
+}
+
+// localTimes are the forms of a time without a zone, as events prints it or shorter.
+var localTimes = []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly}
+
+// parseSince reads a time in a form that the daemon takes too, or in local time as events
+// prints it: date and time, date, or time of the day, which is the last one before now.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	since, err := control.ParseSince(s, now)
+	if err == nil {
+		return since, nil
+	}
+	for _, layout := range localTimes {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	for _, layout := range []string{"15:04", time.TimeOnly} {
+		clock, wrong := time.Parse(layout, s)
+		if wrong != nil {
+			continue
+		}
+		year, month, day := now.Date()
+		t := time.Date(year, month, day, clock.Hour(), clock.Minute(), clock.Second(), clock.Nanosecond(), now.Location())
+		if t.After(now) {
+			t = t.AddDate(0, 0, -1)
+		}
+		return t, nil
+	}
+	return time.Time{}, err
 }
 
 // eventPrinter returns how a line from the daemon is shown: as it is; for people,

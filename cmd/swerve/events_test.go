@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/testenv/wait"
 )
 
 func someEvents() []control.Event {
@@ -35,6 +36,74 @@ func someEvents() []control.Event {
 		{Time: at(1100), Detail: control.SwitchDetail{Policy: "default", Family: "ipv6", Kind: "switchover",
 			To: []string{"fiber"}}},
 	}
+}
+
+// Since takes what the daemon takes, and local times as events prints them.
+func TestParseSince(t *testing.T) {
+	zone := time.FixedZone("here", 3600)
+	now := time.Date(2026, 11, 29, 12, 45, 0, 0, zone)
+	for text, want := range map[string]time.Time{
+		"1h":                      now.Add(-time.Hour),
+		"2026-11-29T08:00:00Z":    time.Date(2026, 11, 29, 9, 0, 0, 0, zone),
+		"2026-11-28 12:50:00":     time.Date(2026, 11, 28, 12, 50, 0, 0, zone),
+		"2026-11-28 12:50:00.123": time.Date(2026, 11, 28, 12, 50, 0, 123e6, zone),
+		"2026-11-28T12:50:00":     time.Date(2026, 11, 28, 12, 50, 0, 0, zone),
+		"2026-11-28 12:50":        time.Date(2026, 11, 28, 12, 50, 0, 0, zone),
+		"2026-11-28":              time.Date(2026, 11, 28, 0, 0, 0, 0, zone),
+		"12:40":                   time.Date(2026, 11, 29, 12, 40, 0, 0, zone),
+		"12:50":                   time.Date(2026, 11, 28, 12, 50, 0, 0, zone), // yesterday's
+		"12:50:30":                time.Date(2026, 11, 28, 12, 50, 30, 0, zone),
+	} {
+		if got, err := parseSince(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "yesterday", "25:00", "2026-13-01", "-1h"} {
+		if got, err := parseSince(text, now); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// With -n the last events are shown, and with -f as well what follows, each once.
+func TestLastEvents(t *testing.T) {
+	d := startDaemon(t, quietStatus())
+	for _, e := range someEvents() {
+		d.hub.Publish(e)
+	}
+	lines := func(args ...string) int {
+		t.Helper()
+		r := d.command(t, append([]string{"events", "--json"}, args...)...)
+		if r.code != exitDone {
+			t.Fatalf("%v: %+v", args, r)
+		}
+		return strings.Count(r.stdout, "\n")
+	}
+	if got := lines("-n", "3"); got != 3 {
+		t.Errorf("%d of the last 3", got)
+	}
+	if got := lines("-n", "300"); got != len(someEvents()) {
+		t.Errorf("%d of all", got)
+	}
+	for _, n := range []string{"0", "-1"} {
+		if r := d.command(t, "events", "-n", n); r.code != exitUsage {
+			t.Errorf("-n %s: %+v", n, r)
+		}
+	}
+	var out watched
+	done := make(chan int, 1)
+	go func() {
+		done <- execute(t.Context(), []string{"events", "--json", "-f", "-n", "2", "--socket", d.socket}, &out, io.Discard)
+	}()
+	wait.For(t, "the last two", func() bool { return out.lines() == 2 })
+	d.hub.Publish(control.Event{Detail: control.DaemonDetail{Reason: "news"}})
+	wait.For(t, "the news", func() bool { return out.has("news") })
+	if got := out.lines(); got != 3 {
+		t.Errorf("%d lines:\n%s", got, out.text.String())
+	}
+	d.stop()
+	d.stop = func() {}
+	<-done
 }
 
 func TestEventText(t *testing.T) {
@@ -97,6 +166,12 @@ func (w *watched) has(part string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Contains(w.text.String(), part)
+}
+
+func (w *watched) lines() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(w.text.String(), "\n")
 }
 
 // follow runs `events -f` until it has shown an event that is published after its

@@ -37,6 +37,7 @@ func commands() []*cobra.Command {
 		statusCmd(),
 		eventsCmd(),
 		tuiCmd(),
+		resumeCmd(),
 		reloadCmd(),
 		doctorCmd(),
 		teardownCmd(),

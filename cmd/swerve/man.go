@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"swerve/config"
+	"swerve/daemon"
 )
 
 // manCmd writes the manual pages, from the same texts as the help and from the
@@ -81,8 +82,27 @@ func commandPage(c *cobra.Command, date string, seeAlso ...string) string {
 	if c.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n%s", verbatim(c.Example))
 	}
-	fmt.Fprintf(&b, ".SH FILES\n%s\n.SH SEE ALSO\n%s\n", roff("/etc/swerve/swerve.yaml, "+socketOf(c)), roff(strings.Join(seeAlso, ", ")))
+	fmt.Fprintf(&b, ".SH FILES\n%s\n.SH SEE ALSO\n%s\n", filesOf(c), roff(strings.Join(seeAlso, ", ")))
 	return b.String()
+}
+
+// documentation is where the packages put what the pages refer to.
+const documentation = "/usr/share/doc/swerve"
+
+// filesOf lists the files that matter to a command, one a paragraph.
+func filesOf(c *cobra.Command) string {
+	var b strings.Builder
+	for _, f := range [][2]string{
+		{daemon.DefaultConfig, "the configuration"},
+		{socketOf(c), "the daemon's socket"},
+		{config.Default().State, "the state folder: what outlives the daemon"},
+		{documentation + "/OPERATION.md", "how to run it day by day, every problem with its remedy"},
+		{documentation + "/API.md", "the status and the events for programs"},
+		{documentation + "/reference.yaml", "every key of the configuration with its default"},
+	} {
+		fmt.Fprintf(&b, ".TP\n.I %s\n%s\n", roff(f[0]), roff(f[1]))
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 func socketOf(c *cobra.Command) string { return c.Root().PersistentFlags().Lookup("socket").DefValue }
@@ -109,7 +129,7 @@ func configPage(date string) string {
 	b.WriteString(".SH DESCRIPTION\n" + paragraphs("Each key of the configuration, with its default and what it may be. "+
 		"Keys that are not given have their defaults.\n\nAfter a change: swerve check && swerve reload") +
 		".SH KEYS\n" + verbatim(string(config.Reference)) +
-		".SH FILES\n/etc/swerve/swerve.yaml\n.SH SEE ALSO\n" + roff("swerve(8), swerve-check(8), swerve-reload(8)") + "\n")
+		".SH FILES\n" + roff(daemon.DefaultConfig+", "+documentation+"/OPERATION.md, "+documentation+"/reference.yaml") + "\n.SH SEE ALSO\n" + roff("swerve(8), swerve-check(8), swerve-reload(8)") + "\n")
 	return b.String()
 }
 

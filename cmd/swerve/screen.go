@@ -137,7 +137,7 @@ func (b *screen) describe(u control.Uplink) string {
 		}
 		parts = append(parts, text)
 	}
-	if !u.HeldUntil.IsZero() {
+	if !u.HeldUntil.IsZero() && !b.status.Carries(u.Name) { // what carries is not held back
 		parts = append(parts, "held back until "+say.Moment(b.status.Now, u.HeldUntil))
 	}
 	return strings.Join(parts, ", ")
@@ -161,7 +161,7 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 	b.line(strings.Replace(text, state, b.paint.as(stateColour(s.State), state), 1))
 	patience := ""
 	if s.PatienceLearnt {
-		patience = fmt.Sprintf("sessions are moved after %.0f ms of silence, learnt from stalls", s.PatienceMS)
+		patience = fmt.Sprintf("sessions are moved after %s of silence, learnt from stalls", say.Span(s.PatienceMS))
 	}
 	for _, more := range []string{rest, say.Clean(s.Reason), patience} {
 		if more != "" {

@@ -89,7 +89,7 @@ func TestStatusScreenOfAQuietMachine(t *testing.T) {
 	s.Uplinks[0].IPv4.PatienceMS, s.Uplinks[0].IPv4.PatienceLearnt = 1000, true
 	s.Problems = []control.Problem{{Code: "one-uplink", Severity: control.Info, Object: "uplinks", Text: "a note"}}
 	text := statusScreen(s, false)
-	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1000 ms of silence, learnt from stalls\n"} {
+	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1s of silence, learnt from stalls\n"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is not there once in\n%s", want, text)
 		}
@@ -124,6 +124,19 @@ func TestWrap(t *testing.T) {
 	} {
 		if got := wrap(c.prefix, c.text, 4); got != c.want {
 			t.Errorf("%q, %q:\n%s\nwant\n%s", c.prefix, c.text, got, c.want)
+		}
+	}
+}
+
+// An uplink is said to be held back while another one carries in its place, and not once
+// it carries itself.
+func TestStatusScreenOfAHeldUplink(t *testing.T) {
+	for carrying, want := range map[string]bool{"spare": true, "fiber": false} {
+		s := quietStatus()
+		s.Uplinks[0].HeldUntil = before(-time.Hour)
+		s.Policies = []control.Policy{{Name: "default", IPv4: []control.Share{{Uplink: carrying, Weight: 1}}}}
+		if text := statusScreen(s, false); strings.Contains(text, "held back until 14:00:00") != want {
+			t.Errorf("%s carries, held is %t:\n%s", carrying, !want, text)
 		}
 	}
 }

@@ -28,8 +28,8 @@ yet); absent (the family is not offered here).
 The exit code is 0 when all is well, 1 when there is a warning or worse, and 3
 when no daemon answers.
 
-With --json it prints the same as JSON; API.md in the documentation describes
-each field. What is not known is null there.`,
+With --json it prints the same as JSON, whose fields API.md describes
+(/usr/share/doc/swerve). What is not known is null there.`,
 		Example: `  swerve status
   swerve status --json | jq '.uplinks[] | {name, state: .ipv4.state}'
   swerve status >/dev/null || echo "something is wrong"`,

@@ -40,10 +40,13 @@ func (p Phrases) Event(e control.Event) string {
 		}
 		return phrase(Join(" ", d.Uplink, d.Action), d.Reason, until)
 	case control.ConfigDetail:
-		return phrase(Join(" ", d.Object, d.Action), d.Reason,
-			Join("; ", generationBeside(d.Reason, d.Generation), firstOf(d.Problems)))
+		why := d.Reason
+		if len(d.Problems) > 0 { // the line that is to be corrected first
+			why = Join("; ", firstOf(d.Problems), d.Reason)
+		}
+		return phrase(Join(" ", d.Object, d.Action), why, generationBeside(d.Reason, d.Generation))
 	case control.DaemonDetail:
-		return phrase(Join(" ", d.Object, d.Action), d.Reason, generation(d.Generation))
+		return phrase(Join(" ", d.Object, Family(d.Family), d.Action), d.Reason, generation(d.Generation))
 	case control.OtherDetail:
 		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Object, d.Action), d.Reason, "")
 	}

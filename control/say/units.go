@@ -1,6 +1,9 @@
 package say
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Percent writes a ratio from 0 to 1 in at most five characters.
 func Percent(ratio *float64) string {
@@ -24,6 +27,11 @@ func Milliseconds(ms *float64) string {
 		return fmt.Sprintf("%.0f ms", *ms)
 	}
 	return fmt.Sprintf("%.1f ms", *ms)
+}
+
+// Span writes a time of milliseconds as the configuration does, such as 500ms or 1.5s.
+func Span(ms float64) string {
+	return (time.Duration(ms) * time.Millisecond).String()
 }
 
 // Rate writes bits a second in at most nine characters, with decimal prefixes.

@@ -15,6 +15,7 @@ ip -4 route replace default table 5364 proto 83 metric 2 via 198.51.100.1 dev wa
 ip -4 route add default table main proto 83 metric 53001 via 198.51.100.1 dev wan1 onlink
 ip -6 route replace default table 5364 proto 83 metric 2 via 2001:db8:2::1 dev wan1 onlink
 ip -6 route add default table main proto 83 metric 53001 via 2001:db8:2::1 dev wan1 onlink
+# nftables: table inet swerve is missing
 nft -f - <<'EOF'
 add table inet swerve
 delete table inet swerve

@@ -1,6 +1,8 @@
 package system
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,4 +186,31 @@ func lacksMark(t *trial, mark, network string, clashes bool) {
 		s.livedOn("a failover")
 	}
 	g.Mend(f)
+}
+
+// A VPN is started beside the daemon, so that its rules come before all of ours: it has
+// the traffic, as without us, and the status says so, whatever form the rule has.
+func TestVPNBeforeOurs(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		g.shell("ip link add tun0 type veth peer name far0; ip link set far0 up; ip link set tun0 up")
+		told := func(s *control.Status) int {
+			return slices.IndexFunc(s.Problems, func(p control.Problem) bool { return p.Code == "foreign-rule" })
+		}
+		for rule, how := range map[string]string{
+			"not fwmark 51820 lookup 51820":              "all packets but those with that mark",
+			"pref 100 not fwmark 0x20/0x20 lookup 51820": "all packets but those with that mark",
+			"pref 100 lookup 51820":                      "all packets before",
+		} {
+			for _, family := range []string{"-4", "-6"} {
+				g.shell(fmt.Sprintf("ip %s route add default dev tun0 table 51820; ip %[1]s rule add %s", family, rule))
+				s := g.Await("the problem of "+rule, func(s *control.Status) bool { return told(s) >= 0 })
+				if p := s.Problems[told(s)]; p.Severity != control.Info || !strings.Contains(p.Remedy, "nothing, if that is a VPN's") || !strings.Contains(p.Text, how) {
+					t.Errorf("%s: the problem is %+v", rule, p)
+				}
+				g.shell(fmt.Sprintf("ip %s rule del %s; ip %[1]s route flush table 51820", family, rule))
+				g.Await("no problem", func(s *control.Status) bool { return told(s) < 0 })
+			}
+		}
+	})
 }

@@ -222,3 +222,47 @@ ip route add %s/32 via 10.99.0.2; ip -6 route add %s/128 via fd99::2`, client4, 
 		}
 	})
 }
+
+// Servers under attack are often tracked in one direction alone, or not at all: their
+// answers, and a router's errors about such packets, belong to no flow that conntrack
+// knows. They leave as they are, by whatever address the caller asked.
+func TestHalfTrackedServers(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, lab.Options{Delegate: true}, twoUplinks)
+		client4, _, native6 := lab.ClientAddresses(0)
+		if err := g.Carry(fiber, netip.PrefixFrom(client4, 24).Masked()); err != nil {
+			t.Fatal(err)
+		}
+		// The network is private, so it is native by its flows alone; these are two.
+		var proof []*session
+		for _, f := range failover.Families {
+			proof = append(proof, g.session(g.Client, traffic.UDPStream, lab.Servers[f], 20))
+			g.goFrom([2]netip.Addr{client4, native6}[f], proof[f])
+		}
+		g.shell(`nft 'table inet raw { chain pre { type filter hook prerouting priority raw; iifname "wan0" meta l4proto tcp notrack; }; }'`)
+		own := []netip.Addr{g.Uplinks[fiber].Public4, g.Uplinks[fiber].Address6}
+		lan := []netip.Addr{client4, native6}
+		var all []*session
+		for ns, addrs := range map[*netns.NS][]netip.Addr{g.Gateway: own, g.Client: lan} {
+			server, err := traffic.Serve(ns, addrs...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { server.Close() })
+			for _, a := range addrs {
+				all = append(all, g.session(g.Internet, traffic.TCPSessions, a, 20), g.session(g.Internet, traffic.TCPStream, a, 50))
+			}
+		}
+		g.goOn(all...)
+		start := time.Now()
+		g.Start()
+		g.Await("all to be up", lab.Settled)
+		g.goOn(all...)
+		awaitResults()
+		for _, s := range all {
+			if o := s.logEffect("the start", start); o.Unanswered > 0 || len(s.Breaks()) > 0 {
+				t.Errorf("%s: %d unanswered, %d connections broke", s, o.Unanswered, len(s.Breaks()))
+			}
+		}
+	})
+}

@@ -85,3 +85,50 @@ func (g *gateway) script() string {
 	}
 	return out
 }
+
+// What check, init, plan and doctor say of `uplinks: auto` is what the daemon does: a LAN
+// with a default route by mistake is no uplink, beside the daemon and after it. Where
+// nothing is known they say so.
+func TestCommandsKnowWhatAutoTook(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, "uplinks: auto\n")
+		g.shell("ip route add default via 192.168.10.50 dev lan0 metric 500 onlink")
+		file := g.daemon.Config()
+		say := func(args ...string) string {
+			out, errs, code := g.swerve(args...)
+			if code != 0 || errs != "" {
+				t.Errorf("swerve %v: exit code %d: %s", args, code, errs)
+			}
+			return out
+		}
+		const silent = "no target has answered"
+		if got := say("check", file); !strings.Contains(got, "note: wan0, wan1 and lan0: "+silent) || !strings.Contains(got, "then lan0") {
+			t.Errorf("check where nothing is known:\n%s", got)
+		}
+		knows := func(when string) {
+			t.Helper()
+			if got := say("check", "-c", file); !strings.Contains(got, "order of preference: wan0, then wan1\n") || !strings.Contains(got, "note: lan0: "+silent) {
+				t.Errorf("check %s:\n%s", when, got)
+			}
+			out, _, _ := g.swerve("doctor", "-c", file)
+			if !strings.Contains(out, "not-an-uplink, lan0") || strings.Contains(out, "conf/lan0") {
+				t.Errorf("doctor %s:\n%s", when, out)
+			}
+		}
+		g.Start()
+		g.Await("both uplinks to be taken", g.allTaken)
+		knows("beside the daemon")
+		if got := say("init"); strings.Contains(got, "\n    interface: lan0\n") || !strings.Contains(got, "\n    interface: wan1\n") || !strings.Contains(got, "# lan0: "+silent) {
+			t.Errorf("init beside the daemon:\n%s", got)
+		}
+		if got := say("plan", "-c", file); got != "" {
+			t.Errorf("plan beside the daemon:\n%s", got)
+		}
+		g.Stop()
+		knows("after the daemon")
+		say("teardown", "-c", file)
+		if got := say("plan", "-c", file); !strings.HasPrefix(got, "# lan0: "+silent) || strings.Contains(got, "dev lan0") || !strings.Contains(got, "dev wan1") {
+			t.Errorf("plan after the daemon:\n%s", got)
+		}
+	})
+}
