@@ -40,7 +40,7 @@ type refusal struct{ text string }
 func (r *refusal) Error() string        { return r.text }
 func (r *refusal) Is(target error) bool { return target == ErrRefused }
 
-const startRemedy = "start it with `systemctl start swerve`, or name its socket with --socket"
+const startRemedy = "start it with `systemctl start swerve` (if it does not stay, swerve check says why), or name its socket with --socket"
 
 // unreachable returns the error of a request that got no answer.
 func (c *Client) unreachable(action string, err error) error {

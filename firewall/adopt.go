@@ -32,7 +32,9 @@ type Adoption struct {
 // now, and shows that its network is native there or, where it goes to a network with a
 // route of its own by that uplink, that it goes to that without NAT; one with a
 // candidate's address, or that may have ended at a transparent proxy on this machine, shows
-// nothing. For a flow of this machine's own the network is the address alone. One that was forwarded and not
+// nothing. For a flow of this machine's own the network is that of the local route: mostly
+// the address alone. A public network of such addresses is native without any flow. One
+// that was forwarded and not
 // answered, and that the uplink would masquerade, is deleted: it could never be
 // answered. No other flow is deleted: TCP that is under way with answers by another
 // path, which this machine does not see, goes on. Flows that show no uplink get their
@@ -51,6 +53,7 @@ func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	if a.changed, err = eachFlow(g.Layout.CTMask, a.adoptOrFind); err != nil {
 		return fail(err)
 	}
+	a.addOwnNetworks()
 	n, err := deleteFlows(a.unmasqueraded())
 	a.changed += n
 	if err != nil {
@@ -274,6 +277,24 @@ func (a *adopter) find(f flow) (w plainFlow, ok bool) {
 	w.uplink, w.sure, w.ends = u.Lane, sure, Ends{network.to, way.to}
 	return w, true
 }
+
+// addOwnNetworks takes the networks that are wholly this machine's for native on the
+// uplink by which it sends what comes from there: without us nobody translates that.
+func (a *adopter) addOwnNetworks() {
+	for _, network := range a.ways.ownNetworks() {
+		far := elsewhere[failover.IPv4]
+		if network.Addr().Is6() {
+			far = elsewhere[failover.IPv6]
+		}
+		w := a.ways.ask(question{to: far, from: network.Addr().Next()})
+		if u, ok := a.uplink(w); ok && a.adopts(u.Lane) {
+			a.remember(plainFlow{uplink: u.Lane, ends: Ends{network, w.to}})
+		}
+	}
+}
+
+// elsewhere are addresses that only a default route leads to: RFC 5737 and RFC 3849.
+var elsewhere = [2]netip.Addr{failover.IPv4: netip.MustParseAddr("192.0.2.1"), failover.IPv6: netip.MustParseAddr("2001:db8:ffff:ffff::1")}
 
 // remember keeps what is native on an uplink. A flow to a network that is routed there
 // explicitly, such as that of a modem with a route back to us, says nothing about the

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,7 +21,7 @@ type way struct {
 	index int // 0 where it sends them nowhere
 	// to is the destination of the route; everything, for a default route.
 	to netip.Prefix
-	// local: to is this machine's own address, on the device holder.
+	// local: to is this machine's own address, or a network of such, on the device holder.
 	local  bool
 	holder int
 	table  uint32
@@ -196,6 +197,34 @@ func (q question) in(req *nl.NetlinkRequest) {
 	}
 }
 
+// ownNetworks returns the public networks of which every address is this machine's: local
+// routes that somebody has added, for sockets that bind to any address there.
+func (w ways) ownNetworks() (out []netip.Prefix) {
+	for _, family := range []int{rtnl.FAMILY_V4, rtnl.FAMILY_V6} {
+		local := &rtnl.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
+		routes, err := w.handle.RouteListFiltered(family, local, rtnl.RT_FILTER_TABLE|rtnl.RT_FILTER_TYPE)
+		if err != nil {
+			continue // without the family
+		}
+		for _, r := range routes {
+			p, ok := prefixOf(r.Dst)
+			if ok && p.Bits() > 1 && !p.IsSingleIP() && p.Addr().IsGlobalUnicast() && !p.Addr().IsPrivate() && len(out) < MostNative {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), ones), ok
+}
+
 func icmpOf(f failover.Family) byte {
 	if f == failover.IPv6 {
 		return unix.IPPROTO_ICMPV6
@@ -219,9 +248,6 @@ func wayOf(b []byte, to netip.Addr) way {
 	out := way{
 		to: netip.PrefixFrom(to, int(b[1])).Masked(), local: b[7] == unix.RTN_LOCAL,
 		table: uint32(b[4]), ours: b[5] == lane.Protocol,
-	}
-	if out.local {
-		out.to = netip.PrefixFrom(to, to.BitLen())
 	}
 	attrs, err := nl.ParseRouteAttr(b[unix.SizeofRtMsg:])
 	if err != nil {

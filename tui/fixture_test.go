@@ -167,7 +167,7 @@ func noDaemon() *Snapshot {
 func goneError(why string) error {
 	return &control.Error{Action: "read the status from", Object: "/run/swerve/swerve.sock",
 		Cause:  fmt.Errorf("%w: %s", control.ErrNoDaemon, why),
-		Remedy: "start it with `systemctl start swerve`, or name its socket with --socket"}
+		Remedy: "start it with `systemctl start swerve` (if it does not stay, swerve check says why), or name its socket with --socket"}
 }
 
 // stale is what is known after the daemon has stopped.

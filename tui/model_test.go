@@ -400,7 +400,7 @@ func TestOutcome(t *testing.T) {
 		want string
 	}{
 		{"quit before the first answer", nil, "read the status from /nowhere: no daemon answers so far"},
-		{"no daemon", []tea.Msg{gone(0)}, "read the status from /run/swerve/swerve.sock: no daemon answers: gone; start it with `systemctl start swerve`, or name its socket with --socket"},
+		{"no daemon", []tea.Msg{gone(0)}, "read the status from /run/swerve/swerve.sock: no daemon answers: gone; start it with `systemctl start swerve` (if it does not stay, swerve check says why), or name its socket with --socket"},
 		{"not allowed", []tea.Msg{statusMsg{err: refused, at: noon}}, "read the status from /s: no daemon answers: permission denied; run it as root"},
 		{"seen", []tea.Msg{gone(0), statusMsg{status: allUp().Status, at: noon}}, ""},
 		{"seen once", []tea.Msg{statusMsg{status: allUp().Status, at: noon}, gone(0)}, ""},
