@@ -220,6 +220,9 @@ type Kernel struct {
 	// MarkMask covers seven contiguous bits of the packet mark, CTMask fifteen of
 	// the conntrack mark, the upper seven of them those of MarkMask.
 	MarkMask, CTMask uint32
+	// AutoMasks: the file has neither of them, or the word auto: these are the defaults,
+	// and others are taken where other programs use bits of them.
+	AutoMasks bool
 	// FirstPriority to FirstPriority+413 are ours; it is 1 to 32350.
 	FirstPriority int
 	// FirstTable+1 to FirstTable+126 are ours, never among 253 to 255.

@@ -41,6 +41,7 @@ func defaults() *Config {
 		Kernel: Kernel{
 			MarkMask:      lane.DefaultLayout.MarkMask,
 			CTMask:        lane.DefaultLayout.CTMask,
+			AutoMasks:     true,
 			FirstPriority: lane.DefaultLayout.FirstPriority,
 			FirstTable:    lane.DefaultLayout.FirstTable,
 			MirrorMain:    true,

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
 	"swerve/rule"
 	"swerve/target"
 )
@@ -103,6 +106,18 @@ func mark(d *decoder, n node) (rule.Mark, bool) {
 func parseBits(s string) (uint32, bool) {
 	v, err := parseInt(strings.TrimSpace(s))
 	return uint32(v), err == nil && v >= 0 && v <= 1<<32-1
+}
+
+// laneMask returns a field that is a mask or auto, which keeps the default.
+func laneMask(key string, place func(*Kernel) *uint32) field[Kernel] {
+	return field[Kernel]{key: key, read: func(d *decoder, n node, k *Kernel) {
+		if word, ok := n.ast.(*ast.StringNode); ok && word.Value == autoWord {
+			return
+		}
+		if v, ok := bits(d, n); ok {
+			*place(k), k.AutoMasks = v, false
+		}
+	}}
 }
 
 // bits reads a 32-bit mask.

@@ -285,3 +285,17 @@ rules: [{in: yes, use: off}]
 	equal(t, "tiers", c.Policies[1].Tiers[1], []failover.Share{{Uplink: "no", Weight: 2}, {Uplink: "true", Weight: 1}})
 	equal(t, "rule", c.Rules[0], Rule{Match: rule.Match{In: []string{"yes"}}, Use: "off", Line: 8})
 }
+
+// Masks are chosen where the file has none, or says so; one that it has is the user's.
+func TestMasksOfTheFile(t *testing.T) {
+	for kernel, want := range map[string]Kernel{
+		"{}":                                   {MarkMask: 0x7f000000, CTMask: 0x7fff0000, AutoMasks: true},
+		"{mark_mask: auto, ct_mask: auto}":     {MarkMask: 0x7f000000, CTMask: 0x7fff0000, AutoMasks: true},
+		"{mark_mask: 0x7f000000}":              {MarkMask: 0x7f000000, CTMask: 0x7fff0000},
+		"{ct_mask: 0x7fff0000}":                {MarkMask: 0x7f000000, CTMask: 0x7fff0000},
+		"{mark_mask: 0xfe00, ct_mask: 0xfffe}": {MarkMask: 0xfe00, CTMask: 0xfffe},
+	} {
+		k := good(t, minimal+"kernel: "+kernel+"\n").Kernel
+		equal(t, kernel, Kernel{MarkMask: k.MarkMask, CTMask: k.CTMask, AutoMasks: k.AutoMasks}, want)
+	}
+}

@@ -110,8 +110,8 @@ var sessionFields = fields[Sessions]{
 }
 
 var kernelFields = fields[Kernel]{
-	set("mark_mask", func(k *Kernel) *uint32 { return &k.MarkMask }, bits),
-	set("ct_mask", func(k *Kernel) *uint32 { return &k.CTMask }, bits),
+	laneMask("mark_mask", func(k *Kernel) *uint32 { return &k.MarkMask }),
+	laneMask("ct_mask", func(k *Kernel) *uint32 { return &k.CTMask }),
 	set("first_priority", func(k *Kernel) *int { return &k.FirstPriority }, integer(1, maxFirstPriority)),
 	set("first_table", func(k *Kernel) *int { return &k.FirstTable }, firstTable),
 	set("main_default", func(k *Kernel) *bool { return &k.MirrorMain },

@@ -189,6 +189,7 @@ func (l *loop) open(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	l.chooseMasks(cfg, have)
 	former := have.Lanes(cfg.Layout())
 	l.setup.acting = !have.Empty()
 	l.defaults = defaultsOf(l.net.Defaults())

@@ -27,6 +27,7 @@
 //     the simulator replace
 //   - keeper.go, state.go, history.go: the data that outlives the daemon, written in
 //     the background
+//   - masks.go: which bits of marks are ours, where other programs use some
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon per network namespace
 //   - plan.go, warn.go, teardown.go, examine.go: the functions that work without a running

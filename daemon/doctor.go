@@ -175,6 +175,7 @@ func (e exam) clashing() []Finding {
 // decide before ours.
 func (e exam) ruleFindings() []Finding {
 	out := asFindings(e.setup.ruleProblems(e.rules, e.foreign), "ip rule")
+	out = append(out, asFindings(maskProblems(e.setup), "ip rule, nft list ruleset")...)
 	l := e.setup.layout
 	for _, r := range e.rules {
 		if priority := int(r.Priority); priority >= l.FirstPriority && priority <= l.OIFUnreachablePriority(lane.LastPolicy) {

@@ -3,6 +3,8 @@ package daemon
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"swerve/control"
 	"swerve/control/say"
@@ -44,10 +46,10 @@ func markOf(r routing.OtherRule) firewall.Mark {
 }
 
 // mayKeep reports whether a rule of another program that selects by bits of ours
-// does what it did where its packets are left alone.
+// does what it did where packets with its mark are left alone.
 func mayKeep(s setup, r routing.OtherRule) bool {
-	return r.MeetsMarks(s.layout) && !r.Inverted && !slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool {
-		return r.LosesTo(s.layout, n) || r.TakesLane(s.layout, n)
+	return r.MeetsMarks(s.layout) && !slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool {
+		return r.LosesTo(s.layout, n) || r.TakesLane(s.layout, n) || r.SparesLane(s.layout, n)
 	})
 }
 
@@ -111,6 +113,8 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	}
 	lanes := s.lanesInUse()
 	switch {
+	case r.Inverted:
+		invertedClash(s, r, kept, &p)
 	case mayKeep(s, r) && slices.Contains(kept, markOf(r)):
 		p.Severity = control.Info
 		p.Text += "; packets that it is for are left alone as long as they belong to no flow of Swerve's"
@@ -119,8 +123,22 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	default:
 		p.Text += ", so it is not used any more: Swerve clears or replaces these bits"
 	}
-	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or, with Swerve stopped and after swerve teardown, " + otherMasks(rules)
+	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or " + otherMasks(s, rules)
 	return p
+}
+
+// invertedClash completes the problem of a rule for the packets without such a mark. Those
+// of ours are among them, as all others are, unless their lane looks like the mark.
+func invertedClash(s setup, r routing.OtherRule, kept []firewall.Mark, p *control.Problem) {
+	switch {
+	case mayKeep(s, r) && slices.Contains(kept, markOf(r)):
+		p.Severity = control.Info
+		p.Text += "; it is used as before: packets with its mark are left alone as long as they belong to no flow of Swerve's"
+	case slices.ContainsFunc(s.lanesInUse(), func(n lane.Lane) bool { return r.SparesLane(s.layout, n) }):
+		p.Text += ", and leaves out packets of Swerve's, as if they had its mark"
+	default:
+		p.Text += ", and forwarded packets with its mark are no longer left out: Swerve clears or replaces these bits"
+	}
 }
 
 // connectionClash returns the problem of a rule that selects by bits which are ours in
@@ -130,16 +148,66 @@ func connectionClash(s setup, r routing.OtherRule, rules []routing.OtherRule) co
 		Code: "mark-clash", Severity: control.Info, Object: ruleObject(r),
 		Text: fmt.Sprintf("the rule %q of another program selects by bits that are Swerve's in the marks of connections (kernel.ct_mask %#08x): "+
 			"if that program keeps them there (connmark, ct mark), connections that it marks are reset or lose their uplink", r, s.layout.CTMask),
-		Remedy: "if it does, with Swerve stopped and after swerve teardown, " + otherMasks(rules),
+		Remedy: "if it does, " + otherMasks(s, rules),
 	}
 }
 
-// otherMasks says how to have masks that no rule of others meets.
-func otherMasks(rules []routing.OtherRule) string {
-	if mark, ct, ok := routing.FreeMasks(rules); ok {
-		return fmt.Sprintf("set kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", mark, ct)
+// otherMasks says how to have masks that nobody else uses.
+func otherMasks(s setup, rules []routing.OtherRule) string {
+	free, ok := avoiding(s.cfg, noteUses(s.usedMarks, ruleUses(rules), time.Time{}))
+	switch {
+	case !ok && s.cfg.Kernel.AutoMasks:
+		return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses (no masks are free of all that others use), " + torn
+	case !ok:
+		return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses, " + torn
 	}
-	return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses"
+	text := fmt.Sprintf("kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", free.MarkMask, free.CTMask)
+	if s.cfg.Kernel.AutoMasks {
+		return again + text
+	}
+	return "set " + text + ", " + torn
+}
+
+// torn says when masks of the file can change, again how others are chosen.
+const (
+	torn  = "with Swerve stopped and after swerve teardown"
+	again = "stop Swerve, run swerve teardown and start it again, or boot: it then takes "
+)
+
+// maskProblems returns the problems of the masks as a whole: that they are not the
+// default ones, since others use bits of these; that chains of others use bits of ours;
+// that a rule of the configuration can never match.
+func maskProblems(s setup) []control.Problem {
+	var out []control.Problem
+	chains := slices.DeleteFunc(slices.Clone(s.usedMarks), func(u usedBits) bool { return !strings.HasPrefix(u.By, theChain) })
+	if normal := s.cfg.Layout(); s.layout != normal {
+		text := "an earlier start took " + masksOf(s.layout)
+		if users := usersOf(normal, s.usedMarks); users != "" {
+			text = fmt.Sprintf("other programs use or have used bits of %s (%s): Swerve uses %s in their place", masksOf(normal), users, masksOf(s.layout))
+		}
+		out = append(out, control.Problem{
+			Code: "mark-clash", Severity: control.Info, Object: "kernel.mark_mask", Text: text,
+			Remedy: "nothing; masks that are written in the file are used as they are, after swerve teardown",
+		})
+	}
+	if users := usersOf(s.layout, chains); users != "" {
+		out = append(out, control.Problem{
+			Code: "mark-clash", Severity: control.Info, Object: "chains",
+			Text: fmt.Sprintf("rules of other programs in the packet filter use bits of marks that are Swerve's (%s): %s; "+
+				"if connections keep them (connmark, ct mark), those are reset or lose their uplink", masksOf(s.layout), users),
+			Remedy: "if they do, " + otherMasks(s, nil),
+		})
+	}
+	for _, r := range s.cfg.Rules {
+		if set := r.Mark.Value & s.layout.MarkMask; set != 0 {
+			out = append(out, control.Problem{
+				Code: "mark-clash", Severity: control.Warning, Object: fmt.Sprintf("line %d", r.Line),
+				Text:   fmt.Sprintf("the rule for %s can never match: the bits %#x of its mark are Swerve's now (%s)", r.Use, set, masksOf(s.layout)),
+				Remedy: again + "masks without these bits",
+			})
+		}
+	}
+	return out
 }
 
 // preempted returns the problem of a rule that decides about all packets before ours.

@@ -16,7 +16,7 @@ import (
 
 // ruleSetup has the uplinks of lanes 1 and 2.
 func ruleSetup() setup {
-	s := setup{layout: lane.DefaultLayout, uplinks: []config.Uplink{{Name: "fiber"}, {Name: "lte"}}}
+	s := setup{cfg: config.Default(), layout: lane.DefaultLayout, uplinks: []config.Uplink{{Name: "fiber"}, {Name: "lte"}}}
 	s.lanes.Uplinks = map[string]lane.Lane{"fiber": 1, "lte": 2}
 	s.lanes.Policies = map[string]lane.Lane{"default": lane.DefaultPolicy}
 	return s
@@ -32,6 +32,8 @@ func TestRuleProblems(t *testing.T) {
 	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 52, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
 	inverted := marked(100, 0x10000000, 0xf0000000)
 	inverted.Inverted = true
+	mullvad, spared := marked(20000, 0x6d6f6c65, 0xffffffff), marked(100, 0x01000000, 0xff000000)
+	mullvad.Inverted, spared.Inverted = true, true
 	suppressed := all(100, routing.MainTable)
 	suppressed.Suppress = 0
 	past := routing.OtherRule{Priority: 100, Goto: 32766, All: true, Suppress: -1}
@@ -48,7 +50,9 @@ func TestRuleProblems(t *testing.T) {
 		{"an uplink's lane, before ours", marked(100, 0x01000000, 0xff000000), "warning mark-clash", false, ""},
 		{"an uplink's lane, after ours", marked(10000, 0x01000000, 0xff000000), "warning mark-clash", false, ""},
 		{"the default policy's lane", marked(100, 0x40000000, 0x40000000), "warning mark-clash", false, ""},
-		{"what has none of them", inverted, "warning mark-clash", false, ""},
+		{"what has none of them", inverted, "info mark-clash", true, ""},
+		{"what has not Mullvad's mark", mullvad, "info mark-clash", true, ""},
+		{"what has not an uplink's lane", spared, "warning mark-clash", false, ""},
 		{"1 under a full mask", marked(100, 1, 0xffffffff), "", false, ""},
 		{"0 under ours", marked(100, 0, 0xff000000), "", false, ""},
 		{"bits of connections", marked(100, 0x80000, 0xff0000), "info mark-clash", false, "kernel.mark_mask: 0x0000fe00 and kernel.ct_mask: 0x0000fffe"},

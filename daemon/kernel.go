@@ -403,18 +403,11 @@ func (k *kernel) drift(g goal) (ops []routing.Op, filter []string, err error) {
 // also the host routes that may lead to them, and reports whether they have
 // changed.
 func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool, err error) {
-	foreign, err := k.routes.Foreign(layout)
+	of, err := k.routes.ReadOthers(layout)
 	if err != nil {
-		return false, fmt.Errorf("daemon: read the default routes of others: %w", err)
+		return false, fmt.Errorf("daemon: read the rules and default routes of others: %w", err)
 	}
-	rules, err := k.routes.ForeignRules(layout)
-	if err != nil {
-		return false, fmt.Errorf("daemon: read the rules of others: %w", err)
-	}
-	others, err := k.routes.OtherRules()
-	if err != nil {
-		return false, fmt.Errorf("daemon: read all rules of others: %w", err)
-	}
+	foreign, rules, others := of.Defaults, of.Heeded, of.Rules
 	proxied, err := k.routes.Proxied(others)
 	if err != nil {
 		return false, fmt.Errorf("daemon: look for a transparent proxy: %w", err)

@@ -78,6 +78,9 @@ type loop struct {
 	// the state file or systemd's status line.
 	changed bool
 	isReady bool
+	// unmarked: when this run began nothing in the kernel had marks of ours, so that
+	// masks can be chosen until something has.
+	unmarked bool
 }
 
 // run works until ctx ends.
@@ -373,7 +376,10 @@ func (l *loop) conclude() {
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
+	l.state.UsedMarks = noteUses(l.state.UsedMarks, ruleUses(l.enforcer.kernel.otherRules), l.clock.today())
+	l.setup.usedMarks = l.state.UsedMarks
 	l.reporter.problems.replace("rules", l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign))
+	l.reporter.problems.replace("masks", maskProblems(l.setup))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, l.clock.today())

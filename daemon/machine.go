@@ -67,8 +67,7 @@ type Network interface {
 // Routes is the kernel's routing, or a test's.
 type Routes interface {
 	routing.Kernel
-	Foreign(lane.Layout) ([]routing.Route, error)
-	ForeignRules(lane.Layout) ([]routing.ForeignRule, error)
+	ReadOthers(lane.Layout) (routing.Others, error)
 	OtherRules() ([]routing.OtherRule, error)
 	Proxied([]routing.OtherRule) (bool, error)
 	Pins() (pins []routing.Route, more bool, err error)
@@ -82,6 +81,8 @@ type Packets interface {
 	Hold(lapsed string, others []string, wait time.Duration) error
 	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
 	Observe(lane.Layout) (firewall.Observed, error)
+	MarkUses() (firewall.MarkUses, error)
+	FlowMarks() ([]uint32, error)
 	Blind() (bool, error)
 	Watch() error
 }

@@ -152,6 +152,9 @@ func refusal(found []config.Problem) *control.Error {
 func (l *loop) configure(cfg *config.Config) error {
 	acting := l.setup.acting || l.enforcer.kernel.standing
 	l.becomeAuto(cfg)
+	if l.setup.generation > 0 && l.mayChooseMasks() {
+		l.chooseAnew(cfg)
+	}
 	anew := l.renames(cfg)
 	past := l.state.renamed(anew)
 	next, err := newSetup(cfg, l.defaults, acting, l.net.Own(), past)
@@ -160,7 +163,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	}
 	links := l.picture.renamed(anew.uplinks)
 	next.markModems(l.isModem, links.links)
-	if l.setup.generation > 0 && next.layout != l.setup.layout {
+	if l.setup.generation > 0 && !l.mayChooseMasks() && next.layout != l.setup.layout {
 		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
 			"run swerve teardown and start again")
 	}

@@ -44,13 +44,15 @@ type setup struct {
 	acting bool
 	// own are the addresses of this machine. Targets among them are left out.
 	own []netip.Addr
+	// usedMarks is state.UsedMarks.
+	usedMarks []usedBits
 }
 
 // newSetup prepares a configuration. now are the machine's default routes, for
 // `uplinks: auto`; acting reports whether this run or an earlier one has changed
 // the kernel; own are the machine's addresses; past is the remembered state.
 func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, past state) (setup, error) {
-	s := setup{cfg: cfg, layout: cfg.Layout(), own: own, acting: acting}
+	s := setup{cfg: cfg, layout: past.layout(cfg), own: own, acting: acting, usedMarks: past.UsedMarks}
 	s.uplinks, s.candidates = uplinksOf(cfg, now, past)
 	s.native, s.plain = past.Native.retain(s.uplinks), past.Plain.retain(s.uplinks)
 	s.foreign = past.Foreign

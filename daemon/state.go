@@ -17,6 +17,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/firewall"
+	"swerve/lane"
 )
 
 // The state file: what must outlive the daemon and cannot be read reliably from the
@@ -32,6 +33,10 @@ const (
 type state struct {
 	Version int   `json:"version"`
 	Lanes   lanes `json:"lanes"`
+	// MarkMask is the mask under which the lanes are in marks; 0 before the first start.
+	MarkMask uint32 `json:"mark_mask,omitempty"`
+	// UsedMarks are the bits of marks that other programs use, or have used.
+	UsedMarks []usedBits `json:"used_marks,omitempty"`
 	// Seen has, by uplink, the families that it has ever been offered in.
 	Seen map[string][]string `json:"seen"`
 	// Native are the networks that were found native, by uplink.
@@ -114,6 +119,12 @@ func decodeState(data []byte) (state, error) {
 	}
 	if len(s.Auto) > autoMost {
 		return state{}, fmt.Errorf("%d interfaces of uplinks: auto, more than %d", len(s.Auto), autoMost)
+	}
+	if _, ok := lane.DefaultLayout.WithMarkMask(s.MarkMask); s.MarkMask != 0 && !ok {
+		return state{}, fmt.Errorf("mark_mask %#x cannot hold the lanes", s.MarkMask)
+	}
+	if len(s.UsedMarks) > mostUsedMarks {
+		return state{}, fmt.Errorf("%d uses of marks, more than %d", len(s.UsedMarks), mostUsedMarks)
 	}
 	if len(s.Foreign) > mostForeign {
 		return state{}, fmt.Errorf("%d interfaces of default routes, more than %d", len(s.Foreign), mostForeign)

@@ -15,9 +15,9 @@ import (
 // not be removed; the rest is removed regardless.
 //
 // A configuration with problems does not prevent it, since our objects are
-// identified by their protocol and name. The configuration only supplies the layout
-// of the marks and, through the socket's path, the place of the sysctls' old
-// values; if it has problems, the defaults are used.
+// identified by their protocol and name, and marks by the masks in rules of ours. The
+// configuration only supplies the other numbers and, through the socket's path, the place
+// of the sysctls' old values; if it has problems, the defaults are used.
 func Teardown(o Options) error {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
@@ -36,7 +36,20 @@ func Teardown(o Options) error {
 	defer kernel.Close()
 	var filter firewall.Kernel
 	defer filter.Close()
-	return teardown(kernel, &filter, cfg.Layout(), sysctlFile(socket))
+	return teardown(kernel, &filter, markedLayout(cfg, kernel, &filter), sysctlFile(socket))
+}
+
+// markedLayout is the layout of a configuration with the masks under which the kernel has
+// marks of ours, as far as it tells or is remembered.
+func markedLayout(cfg *config.Config, kernel routing.Kernel, filter *firewall.Kernel) lane.Layout {
+	// What cannot be read is looked for elsewhere: the teardown goes on without it.
+	have, _ := kernel.Read()
+	uses, _ := filter.MarkUses()
+	past, _ := loadState(cfg.State)
+	if l, ok := cfg.Layout().WithMarkMask(standingMask(cfg, have, uses, past)); ok {
+		return l
+	}
+	return past.layout(cfg)
 }
 
 // filterRemover is the part of the packet filter that teardown uses.

@@ -31,9 +31,10 @@ type Adoption struct {
 // flow without NAT that was answered keeps the uplink by which the kernel sends it
 // now, and shows that its network is native there or, where it goes to a network with a
 // route of its own by that uplink, that it goes to that without NAT; one with a
-// candidate's address shows nothing. For a flow of this
-// machine's own the network is that of the local route: mostly the address alone. A
-// public network of such addresses is native without any flow. One that was forwarded and not
+// candidate's address, or that may have ended at a transparent proxy on this machine, shows
+// nothing. For a flow of this machine's own the network is that of the local route: mostly
+// the address alone. A public network of such addresses is native without any flow. One
+// that was forwarded and not
 // answered, and that the uplink would masquerade, is deleted: it could never be
 // answered. No other flow is deleted: TCP that is under way with answers by another
 // path, which this machine does not see, goes on. Flows that show no uplink get their
@@ -270,7 +271,7 @@ func (a *adopter) find(f flow) (w plainFlow, ok bool) {
 	}
 	way, sure := a.ways.of(f, inner, network.index, outer)
 	u, ok := a.uplink(way)
-	if !ok || !a.adopts(u.Lane) {
+	if !ok || !a.adopts(u.Lane) || !w.inbound && a.ways.proxied(f, network.index) {
 		return plainFlow{}, false
 	}
 	w.uplink, w.sure, w.ends = u.Lane, sure, Ends{network.to, way.to}

@@ -186,9 +186,7 @@ func clashesIn(exprs []expr.Any, l lane.Layout, late bool) []Clash {
 		case *expr.Immediate:
 			registers[e.Register], last = register{set: native(e.Data)}, e.Register
 		case *expr.Bitwise:
-			r := registers[e.SourceRegister]
-			mask, xor := native(e.Mask), native(e.Xor)
-			registers[e.DestRegister] = register{mark: r.mark, flow: r.flow, keep: r.keep & mask, set: r.set&mask ^ xor}
+			registers[e.DestRegister] = registers[e.SourceRegister].masked(native(e.Mask), native(e.Xor))
 			last = e.DestRegister
 		case *expr.Cmp:
 			// Where the mark is known to have none of our bits, none can be lost.

@@ -53,6 +53,8 @@ type ways struct {
 	// protocols or ports.
 	marks []uint32
 	ports bool
+	// proxies are the rules for transparent proxies, read when they are needed.
+	proxies *[]proxy
 }
 
 // mostMarks bounds the marks that are tried.
@@ -86,7 +88,7 @@ func newWays(g Goal) (ways, error) {
 		socket.Close()
 		return ways{}, fmt.Errorf("open netlink: %w", err)
 	}
-	w := ways{handle: h, socket: &nl.SocketHandle{Socket: socket}, uplinks: map[int]lane.Lane{}, known: map[question]way{}, asked: new(int)}
+	w := ways{handle: h, socket: &nl.SocketHandle{Socket: socket}, uplinks: map[int]lane.Lane{}, known: map[question]way{}, asked: new(int), proxies: new([]proxy)}
 	for _, u := range g.sorted().Uplinks {
 		if u.Interface == "" {
 			continue

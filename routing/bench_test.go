@@ -55,7 +55,7 @@ func BenchmarkForeign(b *testing.B) {
 			l.flood(foreign)
 			b.ReportAllocs()
 			for b.Loop() {
-				if routes, err := l.kernel.Foreign(l.goal.Layout); err != nil || len(routes) != 3 {
+				if routes, err := foreignDefaults(l.kernel, l.goal.Layout); err != nil || len(routes) != 3 {
 					b.Fatal(routes, err)
 				}
 			}

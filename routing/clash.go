@@ -139,6 +139,12 @@ func (r OtherRule) TakesLane(l lane.Layout, n lane.Lane) bool {
 	return r.MeetsMarks(l) && !r.Inverted && r.Priority <= uint32(l.MarkPriority(n)) && (r.Mark^l.Mark(n))&r.Mask&l.MarkMask == 0
 }
 
+// SparesLane reports whether an inverted rule may leave out packets of ours with a lane:
+// what it says of our bits is true of the lane.
+func (r OtherRule) SparesLane(l lane.Layout, n lane.Lane) bool {
+	return r.Inverted && r.MeetsMarks(l) && (r.Mark^l.Mark(n))&r.Mask&l.MarkMask == 0
+}
+
 // LosesTo reports whether a rule of ours for a lane is used in place of this one.
 func (r OtherRule) LosesTo(l lane.Layout, n lane.Lane) bool {
 	return r.MeetsMarks(l) && !r.Inverted && r.Priority > uint32(l.MarkPriority(n)) && r.Mark&l.MarkMask == l.Mark(n)
@@ -168,23 +174,13 @@ func (r OtherRule) Preempts(l lane.Layout, foreign []Route) bool {
 // UsesTable reports whether the rule looks up a table that is ours.
 func (r OtherRule) UsesTable(l lane.Layout) bool { return r.Table != 0 && l.LaneOf(r.Table) != 0 }
 
-// FreeMasks returns a mark_mask and a ct_mask whose bits none of the rules looks at;
-// false where there are none.
-func FreeMasks(rules []OtherRule) (mark, ct uint32, ok bool) {
-	var used uint32
-	for _, r := range rules {
-		if bits.OnesCount32(r.Mask) == 32 {
-			used |= r.Mark // the usual mask of who thinks of none
-		} else {
-			used |= r.Mask
-		}
+// MarkBits returns the bits of a mark that the rule looks at: those of its mask, or of
+// its mark if that is compared as a whole, as is usual for who thinks of no mask.
+func (r OtherRule) MarkBits() uint32 {
+	if bits.OnesCount32(r.Mask) == 32 {
+		return r.Mark
 	}
-	for shift := 24; shift >= 8; shift-- {
-		if m, ct := uint32(0x7f)<<shift, uint32(0x7fff)<<(shift-8); (m|ct)&used == 0 {
-			return m, ct, true
-		}
-	}
-	return 0, 0, false
+	return r.Mask
 }
 
 // FreeTables returns a first_table of which none of the rules uses a table.

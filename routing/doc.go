@@ -27,7 +27,7 @@
 //
 // Every route and rule of ours has the protocol [lane.Protocol]. Dumps request
 // only that protocol, so that nothing else is ever compared, replaced or deleted.
-// [Netlink.Foreign] reads the default routes of other programs, to avoid the slots
+// [Netlink.ReadOthers] reads the default routes of other programs, to avoid the slots
 // that they use and to keep those in force that come before the uplinks', and
 // [Netlink.Pins] the host routes that may bind an address to one uplink.
 //

@@ -104,7 +104,7 @@ func (k *fakeKernel) finds(f failover.Family, mark uint32) bool {
 	return k.hasDefault(f, MainTable)
 }
 
-// foreign returns the routes of other protocols.
+// foreignDefaults returns the routes of other protocols.
 func (k *fakeKernel) foreign() []Route {
 	var out []Route
 	for _, r := range k.routes {

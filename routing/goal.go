@@ -19,13 +19,13 @@ type Goal struct {
 	// Uplinks and Policies in any order; the default policy is the one with its lane.
 	Uplinks  []Uplink
 	Policies []Policy
-	// Foreign are the default routes of other programs, see [Netlink.Foreign]. Their
+	// Foreign are the default routes of other programs, see [Netlink.ReadOthers]. Their
 	// slots are not used.
 	Foreign []Route
 	// Pins are host routes of other programs, see [Netlink.Pins].
 	Pins []Route
 	// ForeignRules are the rules of other programs that ours have to heed, see
-	// [Netlink.ForeignRules].
+	// [Netlink.ReadOthers].
 	ForeignRules []ForeignRule
 	// KeepForeign leaves defaults of main in force that are on no uplink of ours and
 	// better than those of all uplinks; see [Goal.ForeignDefault].

@@ -21,7 +21,7 @@ func TestIntruderIsOvertaken(t *testing.T) {
 			foreign := func() {
 				t.Helper()
 				var err error
-				l.goal.Foreign, err = l.kernel.Foreign(l.goal.Layout)
+				l.goal.Foreign, err = foreignDefaults(l.kernel, l.goal.Layout)
 				l.must(err)
 				l.apply(Desired(l.goal))
 			}

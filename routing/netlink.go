@@ -109,23 +109,53 @@ func (k *Netlink) Read() (State, error) {
 	return s, nil
 }
 
-// Foreign returns the default routes that other programs have in the main table and
-// in our tables, in those of [Netlink.ForeignRules] and in those that their rules look up
-// for all packets, and the routes of length 1 in
-// main, sorted. The devices of those in
-// main have their names. It reads every route of the machine, which takes some
-// milliseconds where there are tens of thousands: call it after changes, not at
-// each switch.
-func (k *Netlink) Foreign(l lane.Layout) ([]Route, error) {
+// Others is what other programs have of routes and rules.
+type Others struct {
+	// Defaults are the default routes in the main table, in our tables, in those of
+	// Heeded and in those that rules look up for all packets, and the routes of length 1
+	// in main, sorted. The devices of those in main have their names.
+	Defaults []Route
+	// Heeded are the rules that ours have to heed, Rules all but the kernel's own, both
+	// in the kernel's order.
+	Heeded []ForeignRule
+	Rules  []OtherRule
+}
+
+// ReadOthers reads every rule, and every route of the machine, which takes some milliseconds
+// where there are tens of thousands: call it after changes, not at each switch.
+func (k *Netlink) ReadOthers(l lane.Layout) (o Others, err error) {
+	type both struct {
+		heeded ForeignRule
+		heed   bool
+		other  OtherRule
+		count  bool
+	}
+	all, err := rulesBy(k, func(b []byte, f failover.Family) (r both, ok bool, err error) {
+		if r.heeded, r.heed, err = decodeForeignRule(b, l); err != nil {
+			return both{}, false, err
+		}
+		r.other, r.count, err = decodeOtherRule(b)
+		r.heed, r.count = r.heed && r.heeded.Family == f, r.count && r.other.Family == f
+		return r, r.heed || r.count, err
+	})
+	if err != nil {
+		return Others{}, err
+	}
+	for _, r := range all {
+		if r.heed {
+			o.Heeded = append(o.Heeded, r.heeded)
+		}
+		if r.count {
+			o.Rules = append(o.Rules, r.other)
+		}
+	}
+	o.Defaults, err = k.defaults(l, o.Heeded, o.Rules)
+	return o, err
+}
+
+// defaults returns the default routes of others, as in [Others].
+func (k *Netlink) defaults(l lane.Layout, looked []ForeignRule, others []OtherRule) ([]Route, error) {
 	var s State
-	looked, err := k.ForeignRules(l)
-	if err != nil {
-		return nil, err
-	}
-	others, err := k.OtherRules()
-	if err != nil {
-		return nil, err
-	}
 	ours := func(table int) bool {
 		return table == MainTable || l.LaneOf(table) != 0 ||
 			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table }) ||

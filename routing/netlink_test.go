@@ -129,7 +129,7 @@ func TestOpsAndTheirTextDoTheSame(t *testing.T) {
 			}
 		}
 		var err error
-		if s.goal.Foreign, err = byNetlink.kernel.Foreign(s.goal.Layout); err != nil {
+		if s.goal.Foreign, err = foreignDefaults(byNetlink.kernel, s.goal.Layout); err != nil {
 			t.Fatal(err)
 		}
 		res := byNetlink.apply(Desired(s.goal))
@@ -214,9 +214,9 @@ func TestTeardownByteForByte(t *testing.T) {
 	l := newLab(t)
 	before := l.everything()
 	for _, s := range steps(func() Goal { return cloneGoal(l.goal) }) {
-		foreign, err := l.kernel.Foreign(s.goal.Layout)
+		found, err := foreignDefaults(l.kernel, s.goal.Layout)
 		l.must(err)
-		s.goal.Foreign = foreign
+		s.goal.Foreign = found
 		l.apply(Desired(s.goal))
 		if s.name != "start" && s.name != "mirrored" && s.name != "other place" {
 			continue
@@ -318,7 +318,7 @@ func TestForeignSlotIsNotTakenOver(t *testing.T) {
 		t.Errorf("their route is gone:\n%s", out)
 	}
 	var err error
-	l.goal.Foreign, err = l.kernel.Foreign(l.goal.Layout)
+	l.goal.Foreign, err = foreignDefaults(l.kernel, l.goal.Layout)
 	l.must(err)
 	l.apply(Desired(l.goal))
 	out := l.sh("ip -4 route show default")
@@ -332,7 +332,7 @@ func TestForeign(t *testing.T) {
 	l.apply(Desired(l.goal))
 	l.sh("ip -4 route add unreachable default table 5365 metric 7; ip -4 route add default dev wan0 table 77\n" +
 		"ip -4 route add 128.0.0.0/1 dev wan1; ip -4 route add 128.0.0.0/1 dev wan1 table 77; ip -4 route add 64.0.0.0/2 dev wan1")
-	got, err := l.kernel.Foreign(l.goal.Layout)
+	got, err := foreignDefaults(l.kernel, l.goal.Layout)
 	l.must(err)
 	var b strings.Builder
 	for _, r := range got {
@@ -386,7 +386,7 @@ func TestForeignByNexthopObjects(t *testing.T) {
 		ip nexthop add id 5 via 203.0.113.1 dev wan0; ip nexthop add id 6 via 198.51.100.1 dev wan1
 		ip nexthop add id 7 group 5,3/6,2; ip nexthop add id 8 via 2001:db8:1::1 dev wan0
 		ip -4 route add default nhid 7 metric 9; ip -6 route add default nhid 8 metric 10`)
-	got, err := l.kernel.Foreign(l.goal.Layout)
+	got, err := foreignDefaults(l.kernel, l.goal.Layout)
 	l.must(err)
 	want := "default table main proto 3 metric 9 nexthop via 203.0.113.1 dev wan0 weight 3 nexthop via 198.51.100.1 dev wan1 weight 2\n" +
 		"default table main proto 3 metric 10 via 2001:db8:1::1 dev wan0\n"

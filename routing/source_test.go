@@ -102,7 +102,7 @@ func newSourcesLab(t *testing.T) sourcesLab {
 func (l sourcesLab) follow() {
 	l.t.Helper()
 	var err error
-	l.goal.Foreign, err = l.kernel.Foreign(l.goal.Layout)
+	l.goal.Foreign, err = foreignDefaults(l.kernel, l.goal.Layout)
 	l.must(err)
 	l.goal.Pins, _, err = l.kernel.Pins()
 	l.must(err)

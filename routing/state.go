@@ -88,6 +88,19 @@ func (s State) Lanes(l lane.Layout) map[string]lane.Lane {
 	return lanes
 }
 
+// MarkMask returns the mask under which rules of an earlier run find lanes in marks; 0
+// if there is no such rule.
+func (s State) MarkMask(l lane.Layout) uint32 {
+	for _, r := range s.Rules {
+		n := l.LaneOf(r.Table)
+		own, ok := l.WithMarkMask(r.Mask)
+		if ok && n != 0 && int(r.Priority) == l.MarkPriority(n) && r.Mark == own.Mark(n) {
+			return r.Mask
+		}
+	}
+	return 0
+}
+
 // Kept is the next hop in an uplink's own table, as an earlier run left it.
 type Kept struct {
 	// Index is the device's number, 0 where there is no next hop; Gateway is invalid

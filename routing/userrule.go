@@ -150,6 +150,14 @@ func (s Selector) withMark(mark, mask uint32) Selector {
 	return Selector(out)
 }
 
+// spares reports whether a selector is for what does not have a mark of which some bits
+// are others than these, which its mask covers as well: a packet that has that mark and
+// some of these bits is to be left out.
+func (s Selector) spares(bits uint32) bool {
+	mark, mask := s.mark()
+	return s.inverted() && mark&^bits != 0 && mask&bits != 0
+}
+
 // blind reports whether a selector matches a mark without bits of a mask that covers
 // some of them: nothing that has some. What matches packets without a mark is not meant
 // for those with our bits.
@@ -160,13 +168,14 @@ func (s Selector) blind(bits uint32) bool {
 
 // sighted returns the selectors that match what a blind one would match without our
 // bits, and beside it those which another program restored from all of a conntrack
-// mark. Any other selector is returned itself.
+// mark; and one that is inverted leaves out what it would leave out without our bits. Any
+// other selector is returned itself.
 func sighted(g Goal, s Selector) []Selector {
 	l := g.Layout
 	mark, mask := s.mark()
 	out := []Selector{s}
-	if s.blind(l.MarkMask) {
-		mask &^= l.MarkMask
+	if s.blind(l.MarkMask) || s.spares(l.MarkMask) {
+		mark, mask = mark&^l.MarkMask, mask&^l.MarkMask
 		out[0] = s.withMark(mark, mask)
 	}
 	if !s.blind(l.CTMask) {
@@ -288,15 +297,6 @@ func decodeForeignRule(b []byte, l lane.Layout) (r ForeignRule, ok bool, err err
 		ok, r.Table = true, 0
 	}
 	return r, ok && r.Priority >= first && r.Priority <= lane.LastResortPriority, nil
-}
-
-// ForeignRules returns the rules of other programs that ours have to heed, in the
-// kernel's order.
-func (k *Netlink) ForeignRules(l lane.Layout) ([]ForeignRule, error) {
-	return rulesBy(k, func(b []byte, f failover.Family) (ForeignRule, bool, error) {
-		r, ok, err := decodeForeignRule(b, l)
-		return r, ok && r.Family == f, err
-	})
 }
 
 // baseRules return our first rule in a family, or those that take its place while

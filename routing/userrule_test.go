@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"swerve/failover"
+	"swerve/lane"
 )
 
 // userRules are rules of others with each selector, after our first one.
@@ -23,13 +24,17 @@ const userRules = `ip -4 route add default via 198.51.100.1 dev wan1 table 100; 
 	ip -4 rule add pref 32765 from 192.168.53.0/24 lookup 100
 	ip -6 rule add pref 32000 from fd00:50::/64 lookup 100`
 
+// foreignDefaults returns the default routes of others.
+func foreignDefaults(k *Netlink, l lane.Layout) ([]Route, error) {
+	o, err := k.ReadOthers(l)
+	return o.Defaults, err
+}
+
 func (l *lab) foreignRules() {
 	l.t.Helper()
-	var err error
-	l.goal.ForeignRules, err = l.kernel.ForeignRules(l.goal.Layout)
+	others, err := l.kernel.ReadOthers(l.goal.Layout)
 	l.must(err)
-	l.goal.Foreign, err = l.kernel.Foreign(l.goal.Layout)
-	l.must(err)
+	l.goal.ForeignRules, l.goal.Foreign = others.Heeded, others.Defaults
 }
 
 // The rules of others with any selector are led past our first rule, by netlink and by
@@ -71,7 +76,7 @@ func TestRulesOfOthersAreLedPast(t *testing.T) {
 	}
 	for _, words := range []string{
 		"from 192.168.50.0/24 goto 5301", "from 192.168.51.7 to 192.0.2.0/25 iif wan0 goto 5301", "tos 0x10 fwmark 0x1/0xff goto 5301",
-		"ipproto tcp sport 5-6 dport 443 lookup 101", "not from all fwmark 0xca6c lookup 102", "uidrange 7-9 goto 5301", "from 192.168.53.0/24 goto 5301",
+		"ipproto tcp sport 5-6 dport 443 lookup 101", "not from all fwmark 0xca6c/0x80ffffff lookup 102", "uidrange 7-9 goto 5301", "from 192.168.53.0/24 goto 5301",
 	} {
 		if !strings.Contains(out, words) {
 			t.Errorf("nothing for %q:\n%s", words, out)

@@ -3,6 +3,7 @@ package fake
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,10 @@ type Packets struct {
 	Refuse error
 	// Untracked: the machine has tracked no connections.
 	Untracked bool
+	// Marks is what rules of other programs use of marks.
+	Marks firewall.MarkUses
+	// Marked are the marks of flows at a first start.
+	Marked []uint32
 	// Native is what an adoption finds, by uplink.
 	Native map[lane.Lane][]netip.Prefix
 	Plain  map[lane.Lane][]firewall.Ends
@@ -78,6 +83,24 @@ func (p *Packets) Hold(lapsed string, others []string, wait time.Duration) error
 
 // Blind reports what is set.
 func (p *Packets) Blind() (bool, error) { return p.Untracked, nil }
+
+// MarkUses reports what is set, and what is held.
+func (p *Packets) MarkUses() (firewall.MarkUses, error) {
+	p.Lock()
+	defer p.Unlock()
+	uses := p.Marks
+	if p.held != "" {
+		uses.Ours = p.goal.Layout.MarkMask
+	}
+	return uses, nil
+}
+
+// FlowMarks reports what is set.
+func (p *Packets) FlowMarks() ([]uint32, error) {
+	p.Lock()
+	defer p.Unlock()
+	return slices.Clone(p.Marked), nil
+}
 
 // Watch records the call.
 func (p *Packets) Watch() error { return p.Journal.Note("watch flows") }

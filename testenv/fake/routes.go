@@ -20,9 +20,10 @@ type Routes struct {
 	Changed func()
 
 	sync.Mutex
-	routes []routing.Route // ours
-	Others []routing.Route // default routes of other programs
-	Pinned []routing.Route // host routes of other programs
+	routes []routing.Route     // ours
+	Others []routing.Route     // default routes of other programs
+	Pinned []routing.Route     // host routes of other programs
+	Ruled  []routing.OtherRule // rules of other programs
 	rules  []routing.Rule
 	// On are the devices, by index, that exist and are up.
 	On map[int]bool
@@ -58,18 +59,19 @@ func (k *Routes) Read() (routing.State, error) {
 	return s, nil
 }
 
-// Foreign lists the default routes of other programs.
-func (k *Routes) Foreign(lane.Layout) ([]routing.Route, error) {
+// ReadOthers lists the default routes and the rules of other programs.
+func (k *Routes) ReadOthers(lane.Layout) (routing.Others, error) {
 	k.Lock()
 	defer k.Unlock()
-	return slices.Clone(k.Others), nil
+	return routing.Others{Defaults: slices.Clone(k.Others), Rules: slices.Clone(k.Ruled)}, nil
 }
 
-// ForeignRules lists none.
-func (k *Routes) ForeignRules(lane.Layout) ([]routing.ForeignRule, error) { return nil, nil }
-
-// OtherRules lists none.
-func (k *Routes) OtherRules() ([]routing.OtherRule, error) { return nil, nil }
+// OtherRules lists the rules of other programs.
+func (k *Routes) OtherRules() ([]routing.OtherRule, error) {
+	k.Lock()
+	defer k.Unlock()
+	return slices.Clone(k.Ruled), nil
+}
 
 // Proxied reports that no transparent proxy runs.
 func (k *Routes) Proxied([]routing.OtherRule) (bool, error) { return false, nil }
