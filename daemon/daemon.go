@@ -189,7 +189,9 @@ func (l *loop) open(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	l.chooseMasks(cfg, have)
+	if have, err = l.takeMasks(cfg, have); err != nil {
+		return err
+	}
 	former := have.Lanes(cfg.Layout())
 	l.setup.acting = !have.Empty()
 	l.defaults = defaultsOf(l.net.Defaults())

@@ -85,6 +85,7 @@ type Packets interface {
 	FlowMarks() ([]uint32, error)
 	Blind() (bool, error)
 	Watch() error
+	Teardown(lane.Layout) error
 }
 
 // Sysctls are the kernel's settings, or a test's.

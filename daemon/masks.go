@@ -89,12 +89,30 @@ func (s state) layout(cfg *config.Config) lane.Layout {
 	return l
 }
 
+// takeMasks sets the masks in use at a start. What an earlier run has left in the kernel
+// under other masks is removed, as by a teardown: its marks would be read as what they
+// are not, for as long as the flows last. It returns what is left.
+func (l *loop) takeMasks(cfg *config.Config, have routing.State) (routing.State, error) {
+	held := l.chooseMasks(cfg, have)
+	former, ok := cfg.Layout().WithMarkMask(held)
+	if !ok || held == l.state.MarkMask {
+		return have, nil
+	}
+	l.reporter.remarked(held, l.state.MarkMask)
+	kernel := l.enforcer.kernel
+	_, routed := routing.Teardown(kernel.routes)
+	if err := errors.Join(routed, kernel.packets.Teardown(former)); err != nil {
+		return have, fmt.Errorf("daemon: remove what an earlier run has marked by kernel.mark_mask %#08x: %w", held, err)
+	}
+	return kernel.routes.Read()
+}
+
 // chooseMasks sets the masks in use at a start: those of the configuration, or those
 // that an earlier run has left in the kernel, or if there is nothing of ours in it some
-// whose bits nobody uses.
-func (l *loop) chooseMasks(cfg *config.Config, have routing.State) {
+// whose bits nobody uses. It returns the mask of lanes that an earlier run has left.
+func (l *loop) chooseMasks(cfg *config.Config, have routing.State) (held uint32) {
 	uses := l.readUses()
-	held := standingMask(cfg, have, uses, l.state)
+	held = standingMask(cfg, have, uses, l.state)
 	switch {
 	case !cfg.Kernel.AutoMasks:
 		l.state.MarkMask = cfg.Kernel.MarkMask
@@ -105,6 +123,7 @@ func (l *loop) chooseMasks(cfg *config.Config, have routing.State) {
 		l.noteFlowMarks(cfg)
 		l.state.MarkMask = freeMask(cfg, l.state.UsedMarks)
 	}
+	return held
 }
 
 // noteFlowMarks remembers the bits that flows have in their marks where nothing of ours is
@@ -141,7 +160,7 @@ func wholeBytes(mark uint32) (out uint32) {
 }
 
 // mayChooseMasks reports whether nothing in the kernel has marks of ours yet.
-func (l *loop) mayChooseMasks() bool { return l.unmarked && !l.enforcer.kernel.standing }
+func mayChooseMasks(l *loop) bool { return l.unmarked && !l.enforcer.kernel.standing }
 
 // chooseAnew chooses again before anything is marked, as after a start.
 func (l *loop) chooseAnew(cfg *config.Config) {

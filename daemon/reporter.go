@@ -267,6 +267,15 @@ func (r *reporter) refused(cause error) {
 		"correct the file (swerve check) and reload; what was in force before still is")
 }
 
+// remarked reports that an earlier run has marked flows under another mask.
+func (r *reporter) remarked(former, now uint32) {
+	const why = "marks of an earlier run are by another mask, so all that it has left in the kernel is removed, as by swerve teardown, and taken up anew"
+	r.log.Warn(why, "event", "config", "mark_mask", fmt.Sprintf("%#08x", now), "former", fmt.Sprintf("%#08x", former))
+	r.events.Publish(control.Event{Detail: control.ConfigDetail{
+		Action: "changed", Object: "kernel.mark_mask", Reason: fmt.Sprintf("from %#08x to %#08x: %s", former, now, why),
+	}})
+}
+
 // started reports that the loop is running: the kernel was brought to its goal, or
 // there is no goal yet.
 func (r *reporter) started(view failover.View, s setup) {

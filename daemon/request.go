@@ -152,7 +152,7 @@ func refusal(found []config.Problem) *control.Error {
 func (l *loop) configure(cfg *config.Config) error {
 	acting := l.setup.acting || l.enforcer.kernel.standing
 	l.becomeAuto(cfg)
-	if l.setup.generation > 0 && l.mayChooseMasks() {
+	if l.setup.generation > 0 && mayChooseMasks(l) {
 		l.chooseAnew(cfg)
 	}
 	anew := l.renames(cfg)
@@ -163,7 +163,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	}
 	links := l.picture.renamed(anew.uplinks)
 	next.markModems(l.isModem, links.links)
-	if l.setup.generation > 0 && !l.mayChooseMasks() && next.layout != l.setup.layout {
+	if l.setup.generation > 0 && !mayChooseMasks(l) && next.layout != l.setup.layout {
 		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
 			"run swerve teardown and start again")
 	}

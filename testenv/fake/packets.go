@@ -102,6 +102,12 @@ func (p *Packets) FlowMarks() ([]uint32, error) {
 	return slices.Clone(p.Marked), nil
 }
 
+// Teardown removes the table.
+func (p *Packets) Teardown(lane.Layout) error {
+	p.Flush()
+	return p.Journal.Note("nft teardown")
+}
+
 // Watch records the call.
 func (p *Packets) Watch() error { return p.Journal.Note("watch flows") }
 

@@ -239,3 +239,27 @@ func TestRestartWithADeadGateway(t *testing.T) {
 		})
 	}
 }
+
+// The file has other masks at a restart. What was marked under the former ones is
+// removed, so that no session is led by a mark that is read wrongly: all go on, or begin
+// anew, and the other way round.
+func TestRestartWithOtherMasks(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, twoUplinks)
+		g.leaks = true // for the moment in which nothing of ours is there
+		p := g.clients(fiber)
+		for _, masks := range []string{"kernel: {mark_mask: 0x00007f00, ct_mask: 0x00007fff}\n", "kernel: {mark_mask: 0x007f0000, ct_mask: 0x007fff00}\n", ""} {
+			g.Stop()
+			g.Configure(twoUplinks + masks)
+			g.Start()
+			g.Await("all to be up", lab.Settled)
+			g.goBy(fiber, p.all()...)
+			if old := g.shell("ip rule show protocol 83; ip -6 rule show protocol 83"); masks != "" && strings.Contains(old, "/0x7f000000") {
+				t.Errorf("with %s\n%s", masks, old)
+			}
+		}
+		f := g.Break(fiber, "black-hole")
+		g.goBy(lte, p.all()...)
+		g.Mend(f)
+	})
+}
