@@ -34,11 +34,10 @@ type Adoption struct {
 // candidate's address, or that may have ended at a transparent proxy on this machine, shows
 // nothing. For a flow of this machine's own the network is that of the local route: mostly
 // the address alone. A public network of such addresses is native without any flow. One
-// that was forwarded and not
-// answered, and that the uplink would masquerade, is deleted: it could never be
-// answered. No other flow is deleted: TCP that is under way with answers by another
-// path, which this machine does not see, goes on. Flows that show no uplink get their
-// lanes when their next packet leaves.
+// that was forwarded and not answered, and that the uplink would masquerade, is deleted:
+// it could never be answered. No other flow is deleted: TCP that is under way with
+// answers by another path, which this machine does not see, goes on. Flows that show no
+// uplink get their lanes when their next packet leaves.
 func (k *Kernel) AdoptFlows(g Goal, uplinks ...lane.Lane) (Adoption, error) {
 	a := newAdopter(g)
 	fail := func(err error) (Adoption, error) {
