@@ -16,7 +16,8 @@
 //   - the reporter (reporter.go) owns what is reported to people and programs: log,
 //     events, status, systemd's status line (notify.go), standing problems
 //     (problems.go; judge.go has those that follow from a setup and its links
-//     alone, judgereturn.go who waits or is held, mute.go whose gateway is silent) and the counters (counters.go).
+//     alone, judgereturn.go who waits or is held, mute.go whose gateway is silent),
+//     when a policy is offline (outage.go), and the counters (counters.go).
 //
 // The other files:
 //

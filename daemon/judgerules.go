@@ -86,7 +86,7 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 			add(control.Problem{
 				Code: "table-clash", Severity: control.Warning, Object: ruleObject(r),
 				Text: fmt.Sprintf("the rule %q of another program looks up a table of Swerve's", r),
-				Remedy: fmt.Sprintf("have its owner use another table, or set kernel.first_table: %d here; tables %d to %d are Swerve's now",
+				Remedy: fmt.Sprintf("have its owner use another table, or set kernel.first_table: %d here and restart Swerve; tables %d to %d are Swerve's now",
 					routing.FreeTables(rules), s.layout.Table(lane.FirstUplink), s.layout.Table(lane.LastPolicy)),
 			})
 		}
@@ -170,7 +170,7 @@ func otherMasks(s setup, rules []routing.OtherRule) string {
 
 // torn says when masks of the file can change, again how others are chosen.
 const (
-	torn  = "with Swerve stopped and after swerve teardown"
+	torn  = "and restart Swerve"
 	again = "stop Swerve, run swerve teardown and start it again, or boot: it then takes "
 )
 
@@ -187,7 +187,7 @@ func maskProblems(s setup) []control.Problem {
 		}
 		out = append(out, control.Problem{
 			Code: "mark-clash", Severity: control.Info, Object: "kernel.mark_mask", Text: text,
-			Remedy: "nothing; masks that are written in the file are used as they are, after swerve teardown",
+			Remedy: "nothing; masks that are written in the file are used as they are, after a restart",
 		})
 	}
 	if users := usersOf(s.layout, chains); users != "" {
@@ -222,7 +222,7 @@ func preempted(s setup, r routing.OtherRule) control.Problem {
 			"so sessions and probes go where it leads and not by their uplink", r, but, s.layout.FirstPriority),
 	}
 	if first := int(r.Priority) - 1 - lane.PrioritySpan; first > 0 {
-		p.Remedy = fmt.Sprintf("set kernel.first_priority to at most %d, so that Swerve's rules come first, or have that rule's owner give it a priority above %d", first, last)
+		p.Remedy = fmt.Sprintf("set kernel.first_priority to at most %d and restart Swerve, so that its rules come first, or have that rule's owner give it a priority above %d", first, last)
 	} else {
 		p.Remedy = fmt.Sprintf("have that rule's owner give it a priority above %d", last)
 	}

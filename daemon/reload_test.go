@@ -158,7 +158,7 @@ func TestReloadOfAnotherLayout(t *testing.T) {
 		r.after(3 * time.Second)
 		r.Journal.Take()
 		err := r.reload(twoUplinks + "kernel: {first_table: 6000}\n")
-		if err == nil || !strings.Contains(err.Error(), "teardown") {
+		if err == nil || !strings.Contains(err.Error(), "restart the daemon") {
 			t.Errorf("error: %v", err)
 		}
 		r.after(time.Second)

@@ -164,8 +164,8 @@ func (l *loop) configure(cfg *config.Config) error {
 	links := l.picture.renamed(anew.uplinks)
 	next.markModems(l.isModem, links.links)
 	if l.setup.generation > 0 && !mayChooseMasks(l) && next.layout != l.setup.layout {
-		return errors.New("kernel: masks, priorities and tables cannot change while flows are marked by them; " +
-			"run swerve teardown and start again")
+		return errors.New("kernel: masks, priorities and tables cannot change by a reload, since flows and rules bear them; " +
+			"restart the daemon, which removes first what is there under the former ones")
 	}
 	next.generation = l.setup.generation + 1
 	if l.engine != nil {
