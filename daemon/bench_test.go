@@ -45,8 +45,10 @@ func newBed(b *testing.B, uplinks, policies int, index func(device string) int) 
 	if err != nil {
 		b.Fatal(err)
 	}
+	s.native = natives{} // flows are examined at a first start, not at a switch
 	d := bed{setup: s, picture: newPicture()}
 	for i, u := range s.uplinks {
+		s.native[u.Name] = []netip.Prefix{}
 		link := newLine(u.Interface, i+1).link
 		link.Index = index(u.Interface)
 		d.picture.set(u.Name, link)
