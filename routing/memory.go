@@ -33,6 +33,7 @@ func Remember(k Kernel) *Memory { return &Memory{kernel: k} }
 func (m *Memory) Read() (State, error) {
 	if m.known && min(m.took[0], m.took[1]) > longRead {
 		m.trusted = true
+		m.state.sort() // the changes since come last
 		return m.state.clone(), nil
 	}
 	return m.Look()
@@ -70,7 +71,8 @@ func (s State) clone() State {
 	return State{slices.Clone(s.Routes), slices.Clone(s.Rules), slices.Clone(s.early)}
 }
 
-// take makes a change that the kernel has made.
+// take makes a change that the kernel has made. What is added comes last: it is sorted
+// when the state is asked for, not with each of the many changes of a switch.
 func (s *State) take(op Op) {
 	inSlot := func(r Route) bool { return r.Slot == op.Route.Slot }
 	same := func(r Rule) bool { return r == op.Rule }
@@ -89,5 +91,4 @@ func (s *State) take(op Op) {
 	case DeleteRule:
 		s.Rules, s.early = slices.DeleteFunc(s.Rules, same), slices.DeleteFunc(s.early, same)
 	}
-	s.sort()
 }
