@@ -56,11 +56,14 @@ func noteUses(known, now []usedBits, today time.Time) []usedBits {
 	return out
 }
 
-// ruleUses returns what rules of other programs use of marks.
+// ruleUses returns what rules of other programs use of marks, each once by its bits:
+// thousands of rules mostly use the same few, and this is asked for after each change.
 func ruleUses(rules []routing.OtherRule) []usedBits {
 	var out []usedBits
+	seen := map[uint32]bool{}
 	for _, r := range rules {
-		if b := r.MarkBits(); b != 0 {
+		if b := r.MarkBits(); b != 0 && !seen[b] {
+			seen[b] = true
 			out = append(out, usedBits{Bits: b, By: fmt.Sprintf("the rule %q", r)})
 		}
 	}

@@ -45,8 +45,8 @@ func marking(exprs []byte) bool {
 	return bytes.Contains(exprs, key) || bytes.Contains(exprs, []byte("MARK\x00")) || bytes.Contains(exprs, []byte("mark\x00"))
 }
 
-// MarkUses reads the rules of all tables that may use marks. Expressions that it does not know, and what is
-// not in nftables, such as rules of iptables-legacy, are left out.
+// MarkUses reads the rules of all tables that may use marks. Expressions that it does not
+// know, and what is not in nftables, such as rules of iptables-legacy, are left out.
 func (k *Kernel) MarkUses() (MarkUses, error) {
 	conn, err := nftables.New()
 	if err != nil {
