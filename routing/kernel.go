@@ -50,12 +50,21 @@ func (f Failure) Unwrap() error { return f.Err }
 // against us; the daemon's rate-limited repair handles that better.
 const maxTries = 16
 
-// Apply reconciles the kernel with a state and reads it back. If the kernel refuses
+// Apply reconciles the kernel with a state and reads it back. With a [Memory] it makes
+// the changes at once that the remembered state needs, and then those that a reading
+// shows: traffic does not wait for the reading. If the kernel refuses
 // a change, the others are still made, except for removals that the change had to
 // precede. The error says what differs from the wanted state; the Result has what
 // was done.
 func Apply(k Kernel, want State) (Result, error) {
 	var res Result
+	if m, ok := k.(*Memory); ok {
+		if have, ok := m.guess(); ok {
+			if res.Left = Plan(want, have); len(res.Left) > 0 {
+				res.round(k)
+			}
+		}
+	}
 	for progress := true; ; {
 		have, err := k.Read()
 		if err != nil {

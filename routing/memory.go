@@ -13,11 +13,14 @@ const longRead = 3 * time.Millisecond
 // Memory is a kernel whose routes and rules are remembered from the last reading, with
 // the changes made since. Where a reading takes long, [Memory.Read] answers from that,
 // so that a switch does not wait for it; whoever applies a goal then compares later.
-// After a refused change, or [Memory.Forget], the kernel is read again.
+// After a refused change, or [Memory.Forget], the kernel is read again. [Apply] begins
+// with what is remembered in any case, so that routes move before the first reading.
 type Memory struct {
 	kernel Kernel
 	state  State
-	known  bool
+	// known: the kernel holds the state unless another program has changed it. likely: it
+	// may also have changed routes by itself, as it does with devices.
+	known, likely bool
 	// took are the durations of the last two readings, of which the shorter one counts,
 	// since this machine may pause.
 	took [2]time.Duration
@@ -31,12 +34,29 @@ func Remember(k Kernel) *Memory { return &Memory{kernel: k} }
 // Read returns the routes and rules of ours that the kernel holds, or held according to
 // memory.
 func (m *Memory) Read() (State, error) {
-	if m.known && min(m.took[0], m.took[1]) > longRead {
+	if m.answers() {
 		m.trusted = true
-		m.state.sort() // the changes since come last
-		return m.state.clone(), nil
+		return m.recall().clone(), nil
 	}
 	return m.Look()
+}
+
+// answers reports whether a Read is answered from memory.
+func (m *Memory) answers() bool { return m.known && min(m.took[0], m.took[1]) > longRead }
+
+// guess returns what the kernel is likely to hold, for changes that are checked by a
+// reading; false if there is no guess, or if a Read returns the same. It is valid until
+// the next change.
+func (m *Memory) guess() (State, bool) {
+	if !m.likely || m.answers() {
+		return State{}, false
+	}
+	return m.recall(), true
+}
+
+func (m *Memory) recall() State {
+	m.state.sort() // the changes since the reading come last
+	return m.state
 }
 
 // Look reads the kernel, however long it takes.
@@ -44,7 +64,7 @@ func (m *Memory) Look() (State, error) {
 	begun := time.Now()
 	s, err := m.kernel.Read()
 	m.took[0], m.took[1] = m.took[1], time.Since(begun)
-	m.known, m.trusted = err == nil, false
+	m.known, m.likely, m.trusted = err == nil, err == nil, false
 	m.state = s.clone()
 	return s, err
 }
@@ -52,7 +72,7 @@ func (m *Memory) Look() (State, error) {
 // Do makes one change, and remembers it.
 func (m *Memory) Do(op Op) error {
 	if err := m.kernel.Do(op); err != nil {
-		m.known = false
+		m.known, m.likely = false, false
 		return err
 	}
 	m.state.take(op)

@@ -75,6 +75,70 @@ func TestMemoryAgreesWithTheKernel(t *testing.T) {
 	})
 }
 
+// Where a reading takes no time, a goal is applied from memory first, so that traffic does
+// not wait for it, and then from the kernel: whatever the kernel and others have changed
+// behind our back, it then has the goal.
+func TestMemoryIsAGuess(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := &countedKernel{fakeKernel: drawKernel(t)}
+		m := Remember(k)
+		if _, err := m.Look(); err != nil {
+			t.Fatal(err)
+		}
+		for range rapid.IntRange(1, 3).Draw(t, "goals") {
+			keep := func() bool { return rapid.IntRange(0, 3).Draw(t, "kept") != 0 }
+			k.routes = slices.DeleteFunc(k.routes, func(r Route) bool { return r.Protocol == lane.Protocol && !keep() })
+			k.rules = slices.DeleteFunc(k.rules, func(Rule) bool { return !keep() })
+			if rapid.Bool().Draw(t, "forgotten") {
+				m.Forget()
+			}
+			before, changedAt := k.reads, -1
+			k.after = func(Op) {
+				if changedAt < 0 {
+					changedAt = k.reads - before
+				}
+			}
+			want := Desired(drawGoal(t, k.foreign()))
+			guessed := len(Plan(want, m.state)) > 0
+			if _, err := Apply(m, want); err != nil {
+				t.Fatal(err)
+			}
+			if guessed && changedAt != 0 {
+				t.Errorf("the first change came after %d readings", changedAt)
+			}
+			if k.reads == before {
+				t.Error("the kernel was not read back")
+			}
+			have, _ := k.fakeKernel.Read()
+			if again := Plan(want, have); len(again) != 0 {
+				t.Errorf("the kernel still lacks:\n%s", lines(again))
+			}
+		}
+	})
+}
+
+// A change that was refused leaves nothing to guess from.
+func TestMemoryDoesNotGuessAfterARefusal(t *testing.T) {
+	refused := errors.New("refused")
+	k := &countedKernel{fakeKernel: &fakeKernel{refuse: func(Op) error { return refused }}}
+	m := Remember(k)
+	if _, ok := m.guess(); ok {
+		t.Error("a guess before the first reading")
+	}
+	if _, err := m.Look(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := m.guess(); !ok {
+		t.Error("no guess after a reading")
+	}
+	if err := m.Do(Op{Action: AddRule}); !errors.Is(err, refused) {
+		t.Errorf("the change: %v", err)
+	}
+	if _, ok := m.guess(); ok {
+		t.Error("a guess after a refusal")
+	}
+}
+
 // Memory is for kernels that take long to read, and for as long as nothing is in doubt.
 func TestMemoryReadsTheKernel(t *testing.T) {
 	want := Desired(Goal{Layout: lane.DefaultLayout, Policies: []Policy{{Lane: lane.DefaultPolicy}}})

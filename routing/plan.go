@@ -12,19 +12,30 @@ import (
 // returns none if both are the same. Against a State just read, the plan is the
 // drift that a repair has to undo.
 func Plan(want, have State) []Op {
+	if want.sameAs(have) {
+		return nil // as each reading after a switch should show
+	}
 	var ops []Op
-	ops = append(ops, routesIn(want, have)...)
+	held := bySlot(have.Routes)
+	ops = append(ops, routesIn(want, held)...)
 	have, moves := reordered(want, have)
 	ops = append(ops, moves...)
 	ops = append(ops, rulesIn(want, have)...)
 	ops = append(ops, rulesOut(want, have)...)
-	return append(ops, routesOut(want, have)...)
+	return append(ops, routesOut(want, held)...)
+}
+
+// inOrder returns what is sorted as a rule: a copy only if it is not.
+func inOrder[T any](all []T, compare func(a, b T) int) []T {
+	if slices.IsSortedFunc(all, compare) {
+		return all
+	}
+	return slices.SortedFunc(slices.Values(all), compare)
 }
 
 // routesIn returns the ops that fill slots: first the best rungs of all tables, since
 // they carry the traffic, then the second ones.
-func routesIn(want, have State) []Op {
-	held := bySlot(have.Routes)
+func routesIn(want State, held map[Slot][]Route) []Op {
 	rungs := rungs(want.Routes)
 	var ops []Op
 	for _, r := range want.Routes {
@@ -51,7 +62,7 @@ func rungs(routes []Route) map[Slot]int {
 	}
 	next := make(map[table]int)
 	rungs := make(map[Slot]int, len(routes))
-	for _, r := range slices.SortedFunc(slices.Values(routes), compareRoutes) {
+	for _, r := range inOrder(routes, compareRoutes) {
 		t := table{r.Family, r.Table}
 		rungs[r.Slot] = next[t]
 		next[t]++
@@ -62,13 +73,13 @@ func rungs(routes []Route) map[Slot]int {
 // routesOut returns the ops that empty slots which should not be ours, the worst
 // rungs first. Where a slot holds several routes, one stays: the wanted one, or
 // else the first, which is the one that this plan's replace affects.
-func routesOut(want, have State) []Op {
+func routesOut(want State, held map[Slot][]Route) []Op {
 	wanted := make(map[Slot]Route, len(want.Routes))
 	for _, r := range want.Routes {
 		wanted[r.Slot] = r
 	}
 	var ops []Op
-	for slot, in := range bySlot(have.Routes) {
+	for slot, in := range held {
 		if w, ok := wanted[slot]; ok {
 			keep := max(0, slices.IndexFunc(in, w.sameAs))
 			in = slices.Delete(slices.Clone(in), keep, keep+1)
@@ -113,7 +124,7 @@ func ruleOps(do Action, rules, other []Rule) []Op {
 		left[r]++
 	}
 	var ops []Op
-	for _, r := range slices.SortedFunc(slices.Values(rules), compareRules) {
+	for _, r := range inOrder(rules, compareRules) {
 		if left[r] > 0 {
 			left[r]--
 			continue

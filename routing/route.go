@@ -119,9 +119,10 @@ func (r Route) sameAs(o Route) bool {
 }
 
 func compareSlots(a, b Slot) int {
+	if c := cmp.Or(cmp.Compare(a.Family, b.Family), compareTables(a.Table, b.Table)); c != 0 {
+		return c // as mostly
+	}
 	return cmp.Or(
-		cmp.Compare(a.Family, b.Family),
-		compareTables(a.Table, b.Table),
 		a.Dst.Addr().Compare(b.Dst.Addr()),
 		cmp.Compare(a.Dst.Bits(), b.Dst.Bits()),
 		cmp.Compare(a.Metric, b.Metric),
@@ -143,7 +144,10 @@ func compareTables(a, b int) int {
 }
 
 func compareRoutes(a, b Route) int {
-	return cmp.Or(compareSlots(a.Slot, b.Slot), cmp.Compare(a.Type, b.Type), slices.CompareFunc(a.sortedHops(), b.sortedHops(), compareHops))
+	if c := compareSlots(a.Slot, b.Slot); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Type, b.Type), slices.CompareFunc(a.sortedHops(), b.sortedHops(), compareHops))
 }
 
 // sortedHops are the hops by device.

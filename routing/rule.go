@@ -44,9 +44,10 @@ type Rule struct {
 const fullMask = 0xffffffff
 
 func compareRules(a, b Rule) int {
+	if c := cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority)); c != 0 {
+		return c // as almost always
+	}
 	return cmp.Or(
-		cmp.Compare(a.Family, b.Family),
-		cmp.Compare(a.Priority, b.Priority),
 		cmp.Compare(a.rank(), b.rank()),
 		a.From.Addr().Compare(b.From.Addr()),
 		cmp.Compare(a.From.Bits(), b.From.Bits()),

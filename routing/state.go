@@ -23,6 +23,12 @@ func (s *State) sort() {
 	slices.SortFunc(s.Rules, compareRules)
 }
 
+// sameAs reports whether a sorted state is the same as one that is wanted, so that there
+// is nothing to do.
+func (s State) sameAs(o State) bool {
+	return len(s.early)+len(o.early) == 0 && slices.EqualFunc(s.Routes, o.Routes, Route.sameAs) && slices.Equal(s.Rules, o.Rules)
+}
+
 // Empty reports whether there are no routes and rules.
 func (s State) Empty() bool { return len(s.Routes) == 0 && len(s.Rules) == 0 }
 
