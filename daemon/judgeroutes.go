@@ -69,22 +69,51 @@ func routeProblems(g routing.Goal, morePins bool) []control.Problem {
 			})
 		}
 		if r, dead := g.MainLeadsToDead(f); dead {
-			out = append(out, control.Problem{
-				Code: "main-leads-to-dead", Severity: control.Warning, Object: device(r),
-				Text: fmt.Sprintf("the best %s default route in main, by %s with metric %d, leads to an uplink that is down and cannot be overruled: "+
-					"programs that look only into main, such as tailscale, are offline", f, device(r), r.Metric),
-				Remedy: "give that route a metric of 2 or more that is not better than a VPN's",
-			})
+			out = append(out, deadMainProblem(f, r))
 		}
-		for _, r := range g.Pinned(f) {
-			out = append(out, control.Problem{
-				Code: "pinned-route", Severity: control.Warning, Object: r.Dst.Addr().String(),
-				Text: fmt.Sprintf("%s is reached by %s alone, which is down: a host route of DHCP or router advertisements in main "+
-					"with metric %d cannot be overruled", r.Dst.Addr(), device(r), r.Metric),
-				Remedy: "let the client give it a metric, or none of these routes (systemd-networkd: RoutesToDNS=no); until then: ip route del " +
-					r.Dst.Addr().String() + " via " + r.Hops[0].Gateway.String() + " dev " + device(r),
-			})
+		out = append(out, pinProblems(g.Pinned(f))...)
+	}
+	return out
+}
+
+func deadMainProblem(f failover.Family, r routing.Route) control.Problem {
+	p := control.Problem{
+		Code: "main-leads-to-dead", Severity: control.Warning, Object: device(r),
+		Text: fmt.Sprintf("the best %s default route in main, by %s with metric %d, leads to an uplink that is down and cannot be overruled: "+
+			"programs that look only into main, such as tailscale, are offline", f, device(r), r.Metric),
+		Remedy: "give that route a metric of 2 or more that is not better than a VPN's",
+	}
+	if r.OfRoutingDaemon() {
+		p.Text += "; a routing daemon made it, which would remove it beside a better one of Swerve's"
+		p.Remedy = "have the routing daemon itself notice that (BFD, or a BGP session through that uplink); new flows of all else go by the other uplink"
+	}
+	return p
+}
+
+// mostPersonal bounds the problems of host routes that persons and VPNs made.
+const mostPersonal = 4
+
+// pinProblems returns the problems of host routes to a lost uplink.
+func pinProblems(pins []routing.Route) []control.Problem {
+	var out []control.Problem
+	personal := 0
+	for _, r := range pins {
+		remove := "ip route del " + r.Dst.Addr().String() + " via " + r.Hops[0].Gateway.String() + " dev " + device(r)
+		p := control.Problem{
+			Code: "pinned-route", Severity: control.Warning, Object: r.Dst.Addr().String(),
+			Text: fmt.Sprintf("%s is reached by %s alone, which is down: a host route of DHCP or router advertisements in main "+
+				"with metric %d cannot be overruled", r.Dst.Addr(), device(r), r.Metric),
+			Remedy: "let the client give it a metric, or none of these routes (systemd-networkd: RoutesToDNS=no); until then: " + remove,
 		}
+		if r.OfPerson() {
+			if personal++; personal > mostPersonal {
+				continue
+			}
+			p.Severity = control.Info
+			p.Text = fmt.Sprintf("%s is reached by %s alone, which is down, by a host route in main that a person or a VPN made", r.Dst.Addr(), device(r))
+			p.Remedy = "nothing, if it belongs to that uplink; a VPN's server: have the VPN make no such route (OpenVPN: redirect-gateway local, or mark its packets); until then: " + remove
+		}
+		out = append(out, p)
 	}
 	return out
 }

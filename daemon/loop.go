@@ -44,7 +44,10 @@ type loop struct {
 	arrived bool
 	// filterChanged yields a token when another program changed our nft table.
 	filterChanged <-chan struct{}
-	requests      chan request
+	// filterGone yields a token when the table was deleted: until it is back nothing is
+	// masqueraded.
+	filterGone <-chan struct{}
+	requests   chan request
 	// ended is closed when the loop has ended, ready when it has brought the kernel
 	// to its first goal.
 	ended, ready chan struct{}
@@ -104,6 +107,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.enforcer.hint()
 		case <-l.filterChanged:
 			l.enforcer.hint()
+		case <-l.filterGone:
+			l.enforcer.urgent()
 		case <-l.net.DefaultsChanged():
 			l.defaultsChanged()
 		case <-l.net.OwnChanged():

@@ -38,7 +38,9 @@ type Machine struct {
 	// FilterChanged yields a token when another program changed our nft table; nil
 	// if that is not watched.
 	FilterChanged <-chan struct{}
-	Events        Publisher
+	// FilterGone yields a token when our nft table was deleted; nil if that is not told.
+	FilterGone <-chan struct{}
+	Events     Publisher
 	// Medium returns what kind of device the one with an index is; nil if that cannot
 	// be read.
 	Medium func(index int) Medium
@@ -127,7 +129,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 
 // mount gives the loop its machine.
 func (l *loop) mount(m Machine) {
-	l.net, l.filterChanged, l.isModem = m.Network, m.FilterChanged, m.IsModem
+	l.net, l.filterChanged, l.filterGone, l.isModem = m.Network, m.FilterChanged, m.FilterGone, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.enforcer = &enforcer{

@@ -16,6 +16,13 @@ const (
 	repairCalm  = time.Minute
 )
 
+// repairGrace is how many times as long as the pause what was repaired has to last for
+// the next repair to be made at once again, repairCalm at most: a ruleset that somebody
+// loads anew a few times in a minute should not keep the LAN offline. A program that
+// deletes each second meets growing pauses, one that does each three seconds is
+// answered each time.
+const repairGrace = 20
+
 // The rate at which changes to the default routes of others are followed: a burst
 // of this many, then one per interval. This bounds the cost of a flapping route.
 const (
@@ -86,7 +93,7 @@ func (r *repairs) next() failover.Instant {
 // compared records that the kernel was compared, and whether a repair was needed.
 func (r *repairs) compared(now failover.Instant, needed bool) {
 	r.at = 0
-	if now-r.last > repairCalm {
+	if now-r.last > min(repairGrace*r.pause, repairCalm) {
 		r.pause = 0
 	}
 	if needed {

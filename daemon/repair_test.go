@@ -181,7 +181,7 @@ func TestForeignDefaultComes(t *testing.T) {
 		r.start()
 		r.after(3 * time.Second)
 		r.take()
-		v4 := routing.Route{Slot: routing.Slot{Family: failover.IPv4, Table: routing.MainTable, Dst: anyIPv4, Metric: 60000}, Protocol: 16}
+		v4 := routing.Route{Slot: routing.Slot{Family: failover.IPv4, Table: routing.MainTable, Dst: anyIPv4, Metric: 4278250000}, Protocol: 16}
 		r.Routes.Lock()
 		r.Routes.Others = append(r.Routes.Others, v4)
 		r.Routes.Unlock()
@@ -195,7 +195,7 @@ func TestForeignDefaultComes(t *testing.T) {
 			}
 		}
 		slices.Sort(metrics)
-		if !slices.Equal(metrics, []uint32{60001, 60002}) {
+		if !slices.Equal(metrics, []uint32{4278250001, 4278250002}) {
 			t.Errorf("the mirror in main is at %v", metrics)
 		}
 		if repairs := ofType(r.take(), control.EventRepair); len(repairs) > 0 {
@@ -338,4 +338,55 @@ func TestSwitchWithoutReading(t *testing.T) {
 			t.Errorf("%d repairs", n)
 		}
 	})
+}
+
+// A ruleset that is loaded anew now and then is answered at once each time, and is no
+// contest; a program that deletes whatever is repaired is one, until it has stopped for a
+// minute.
+func TestContested(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		back := func() bool { return r.Packets.Text() != "" }
+		for range 5 {
+			r.Packets.Flush()
+			if took := r.until("the table is back", time.Second, back); took > 2*repairAfter {
+				t.Errorf("repaired after %v", took)
+			}
+			r.after(5 * time.Second)
+		}
+		if p := r.problem("contested"); p != nil {
+			t.Errorf("a problem: %+v", p)
+		}
+		r.after(2 * time.Minute)
+		for begin := time.Now(); time.Since(begin) < 10*time.Second; r.after(5 * time.Millisecond) {
+			if back() {
+				r.Packets.Flush()
+			}
+		}
+		p := r.problem("contested")
+		if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, "table inet swerve is missing") {
+			t.Errorf("the problem is %+v", p)
+		}
+		r.after(2 * time.Minute)
+		if p := r.problem("contested"); p != nil {
+			t.Errorf("it stays: %+v", p)
+		}
+	})
+}
+
+// What a person or a VPN pinned to a lost uplink is told, a few of many.
+func TestPinsOfPersons(t *testing.T) {
+	var pins []routing.Route
+	for n := range 10 {
+		to := netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})
+		pins = append(pins, routing.Route{
+			Slot: routing.Slot{Table: routing.MainTable, Dst: netip.PrefixFrom(to, 32)}, Protocol: 3, Type: routing.Unicast,
+			Hops: []routing.Hop{{Device: "eth0", Index: 2, Gateway: netip.MustParseAddr("203.0.113.1")}},
+		})
+	}
+	found := pinProblems(pins)
+	if len(found) != mostPersonal || found[0].Severity != control.Info || !strings.Contains(found[0].Text, "192.0.2.0 is reached by eth0 alone") {
+		t.Errorf("found: %+v", found)
+	}
 }

@@ -32,6 +32,8 @@ type reporter struct {
 	counters       *counters
 	outages        outages
 
+	// contests are the latest repairs.
+	contests contests
 	// changes are changes of health, and switches changes of carrying uplinks, that
 	// were decided and not reported yet; switches wait until the kernel was read
 	// back.
@@ -182,6 +184,7 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 		lines = append(slices.Clone(lines[:repairLines]), fmt.Sprintf("and %d more", len(what.lines)-repairLines))
 	}
 	text := strings.Join(lines, "; ")
+	r.contests = r.contests.with(now, text)
 	r.log.Warn("repaired", "event", "repair", "count", count, "what", text)
 	r.events.Publish(control.Event{Detail: control.RepairDetail{
 		Action: "restored", Object: "kernel", Reason: "the kernel lacked: " + text, Count: &count, TookMS: control.Millis(now - what.since),
@@ -292,6 +295,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 	links.last = maps.Clone(links.last)
 	clock, path, total, last, kept, foreign := r.clock.fixed(), r.path, r.total, r.last, r.kept, r.foreign
 	now, at := control.At(r.clock.today()), r.clock.now()
+	contested := r.contests.problems(at, clock)
 	return func() *control.Status {
 		out := &control.Status{
 			Now: now, Software: r.software,
@@ -326,6 +330,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 		s.blameGateways(out.Problems, view, r.mute)
 		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
 		out.Problems = append(out.Problems, heldProblems(view, clock)...)
+		out.Problems = append(out.Problems, contested...)
 		out.Problems = append(out.Problems, waitingProblems(s, view, clock)...)
 		control.SortProblems(out.Problems)
 		return out

@@ -269,6 +269,16 @@ func TestWatch(t *testing.T) {
 		}
 		for hinted(50 * time.Millisecond) { // what else this change caused
 		}
+		select {
+		case <-w.Gone():
+			if change != "flush ruleset" {
+				t.Errorf("%q is taken for the end of the table", change)
+			}
+		default:
+			if change == "flush ruleset" {
+				t.Error("the end of the table is not told")
+			}
+		}
 	}
 	loadText(t, ns, "table inet other {\nchain swerve {\naccept\n}\n}\ntable ip swerve {\n}\n")
 	if hinted(100 * time.Millisecond) {

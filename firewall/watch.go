@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -14,8 +15,8 @@ import (
 // Watcher reports changes to table inet swerve by any program. They are only hints
 // to call [Kernel.Drift].
 type Watcher struct {
-	conn  *netlink.Conn
-	hints chan struct{}
+	conn        *netlink.Conn
+	hints, gone chan struct{}
 }
 
 // Watch starts to listen, in the network namespace of the calling thread. Run
@@ -29,12 +30,15 @@ func Watch() (*Watcher, error) {
 		conn.Close()
 		return nil, fmt.Errorf("firewall: watch nftables: enlarge the buffers: %w", err)
 	}
-	return &Watcher{conn: conn, hints: make(chan struct{}, 1)}, nil
+	return &Watcher{conn: conn, hints: make(chan struct{}, 1), gone: make(chan struct{}, 1)}, nil
 }
 
 // Hints has an element after each change to the table. Changes while one is pending
 // add none.
 func (w *Watcher) Hints() <-chan struct{} { return w.hints }
+
+// Gone has an element after each deletion of the table, in addition.
+func (w *Watcher) Gone() <-chan struct{} { return w.gone }
 
 // pauseAfterError keeps a repeating error from using a whole core.
 const pauseAfterError = 100 * time.Millisecond
@@ -54,22 +58,33 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case errors.Is(err, os.ErrClosed):
 			return fmt.Errorf("firewall: watch nftables: %w", err)
 		case err != nil: // ENOBUFS: too many messages for the buffer
-			w.hint()
+			hint(w.hints)
 			select {
 			case <-ctx.Done():
 			case <-time.After(pauseAfterError):
 			}
 		case concerns(messages):
-			w.hint()
+			if deleted(messages) {
+				hint(w.gone)
+			}
+			hint(w.hints)
 		}
 	}
 }
 
-func (w *Watcher) hint() {
+func hint(to chan<- struct{}) {
 	select {
-	case w.hints <- struct{}{}:
+	case to <- struct{}{}:
 	default: // one is pending already
 	}
+}
+
+// deleted reports whether some of the messages that concern us say that a table of the
+// family is gone. That it is another one costs a comparison.
+func deleted(messages []netlink.Message) bool {
+	return slices.ContainsFunc(messages, func(m netlink.Message) bool {
+		return m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE && len(m.Data) > 0 && m.Data[0] == unix.NFPROTO_INET
+	})
 }
 
 // concerns reports whether any of the messages is about our table or something in it.

@@ -10,8 +10,10 @@ import (
 // mirrorBase is the first metric of the ladder's copy in main. It is far above the
 // metrics that network managers assign in sequence (at most some 21000 with
 // NetworkManager's penalty), so that our routes neither take their slots nor have
-// to move each time one of theirs comes or goes.
-const mirrorBase = 53000
+// to move each time one of theirs comes or goes. FRR takes the upper byte of a metric for
+// an administrative distance. With the largest it prefers any default route of its own
+// to ours; it would remove its own from the kernel otherwise.
+const mirrorBase = 0xff<<24 + 53000
 
 // ways returns the hops of a ladder's routes, best first.
 func (l Ladder) ways(f failover.Family, hops map[lane.Lane]way) [][]way {

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -179,13 +180,15 @@ func (k *Netlink) defaults(l lane.Layout, looked []ForeignRule, others []OtherRu
 	return s.Routes, nil
 }
 
-// pinning are the protocols of pins.
-var pinning = [...]uint8{unix.RTPROT_DHCP, unix.RTPROT_RA}
+// pinning are the protocols of pins: of clients, which are overruled, and of persons and
+// VPNs, which are told.
+var pinning = [...]uint8{unix.RTPROT_DHCP, unix.RTPROT_RA, unix.RTPROT_BOOT, unix.RTPROT_STATIC}
 
-// Pins returns the host routes in main of DHCP clients, router advertisements and
-// systemd-networkd, to public addresses by a gateway, sorted: MaxPins of them, and
-// whether there are more. The kernel filters by protocol, so that a full table costs
-// little; still, call it after changes, not at each switch.
+// Pins returns the host routes in main of DHCP clients, router advertisements,
+// systemd-networkd, persons and VPNs to public addresses by a gateway, sorted: MaxPins of
+// them, those of clients first, and whether there are more of clients. The kernel filters
+// by protocol, so that a full table costs little; still, call it after changes, not at
+// each switch.
 func (k *Netlink) Pins() (pins []Route, more bool, err error) {
 	var s State
 	for _, f := range failover.Families {
@@ -199,11 +202,20 @@ func (k *Netlink) Pins() (pins []Route, more bool, err error) {
 		}
 	}
 	s.sort()
+	slices.SortStableFunc(s.Routes, func(a, b Route) int { return cmp.Compare(btoi(a.OfPerson()), btoi(b.OfPerson())) })
 	if len(s.Routes) > MaxPins {
-		s.Routes, more = s.Routes[:MaxPins], true
+		more = !s.Routes[MaxPins].OfPerson()
+		s.Routes = s.Routes[:MaxPins]
 	}
 	k.nameDevices(s.Routes)
 	return s.Routes, more, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // nameDevices fills in the names of the devices of routes in main, as far as they

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/failover"
 	"swerve/lane"
 )
@@ -18,6 +20,11 @@ import (
 //     the resolvers of a lease. They precede the ladders.
 //
 // The overruling routes use the first rung of the default policy that is not lost.
+//
+// Host routes of persons and VPNs, such as OpenVPN's to its server, stay in force and are
+// told. So does a default route of a routing daemon: FRR takes ours for the kernel's, which
+// it prefers to its own, so it would remove that one, which ours is there for, and put it
+// back when ours is gone, and so on.
 
 // MaxPins bounds the pins that are read.
 const MaxPins = 64
@@ -73,12 +80,36 @@ func (g Goal) overruling(f failover.Family, hops map[lane.Lane]way, taken map[Sl
 		over(best)
 	}
 	for _, r := range g.lostPins(f) {
-		if r.Metric >= leastMetric[f] {
+		if canPrecede(r) {
 			over(r)
 		}
 	}
 	return out
 }
+
+// canPrecede reports whether a route of ours may precede a pin.
+func canPrecede(pin Route) bool { return pin.Metric >= leastMetric[pin.Family] && !pin.OfPerson() }
+
+// OfPerson reports whether a person made a route, or a program that says no more of
+// itself, such as a VPN.
+func (r Route) OfPerson() bool {
+	return r.Protocol == unix.RTPROT_BOOT || r.Protocol == unix.RTPROT_STATIC
+}
+
+// OfRoutingDaemon reports whether a routing daemon made a route, such as FRR's zebra or
+// BIRD.
+func (r Route) OfRoutingDaemon() bool {
+	switch p := r.Protocol; {
+	case p == unix.RTPROT_GATED, p == unix.RTPROT_BABEL, p >= unix.RTPROT_MRT && p <= unix.RTPROT_XORP:
+		return true
+	case p >= unix.RTPROT_BGP && p <= lastOfFRR:
+		return true
+	}
+	return false
+}
+
+// lastOfFRR is the last of the protocols that FRR's daemons have (RTPROT_SRTE).
+const lastOfFRR = 198
 
 // leastMetric is the least metric of a host route that another route can precede;
 // IPv6 replaces 0 with its default of 1024.
@@ -93,7 +124,7 @@ func (g Goal) deadMain(f failover.Family, live []way) (best Route, dead, can boo
 	if _, halves := g.foreignHalf(f); !ok || halves || !g.Mirror || !g.leadsToLost(f, best) {
 		return Route{}, false, false
 	}
-	if best.Metric < 2 {
+	if best.Metric < 2 || best.OfRoutingDaemon() {
 		return best, true, false
 	}
 	for _, r := range g.defaultsOf(f) {
@@ -142,7 +173,7 @@ func (g Goal) Pinned(f failover.Family) []Route {
 	if g.liveWay(f, g.ways(f)) == nil {
 		return nil
 	}
-	return slices.DeleteFunc(g.lostPins(f), func(r Route) bool { return r.Metric >= leastMetric[f] })
+	return slices.DeleteFunc(g.lostPins(f), canPrecede)
 }
 
 // isPin reports whether a route of main binds a public address to a gateway.

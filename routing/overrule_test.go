@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/failover"
 )
 
@@ -18,6 +20,12 @@ func pin(dst string, metric uint32, index int, gateway string) Route {
 	}
 	r := other(f, metric, index)
 	r.Dst, r.Hops[0].Gateway = netip.PrefixFrom(d, d.BitLen()), netip.MustParseAddr(gateway)
+	return r
+}
+
+// by returns a route as another program made it.
+func by(protocol uint8, r Route) Route {
+	r.Protocol = protocol
 	return r
 }
 
@@ -54,6 +62,9 @@ func TestOverruling(t *testing.T) {
 		},
 		"a pin by both, the lost worse": {pins: []Route{pin("1.1.1.1", 200, 2, "203.0.113.1"), pin("1.1.1.1", 100, 3, "198.51.100.1")}},
 		"a pin of metric 1":             {pins: []Route{pin("1.1.1.1", 1, 2, "203.0.113.1")}, want: "1.1.1.1/32 metric 0 via 198.51.100.1"},
+		"a person's pin":                {pins: []Route{by(unix.RTPROT_BOOT, pin("1.1.1.1", 100, 2, "203.0.113.1"))}, pinned: 1},
+		"FRR's default":                 {foreign: []Route{by(196, other(v4, 20, 2)), other(v4, 200, 3)}, dead: true},
+		"BIRD's default":                {foreign: []Route{by(unix.RTPROT_BIRD, other(v4, 32, 2)), other(v4, 200, 3)}, dead: true},
 		"a pin of metric 0":             {pins: []Route{pin("1.1.1.1", 0, 2, "203.0.113.1")}, pinned: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

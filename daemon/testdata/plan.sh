@@ -6,15 +6,15 @@ sysctl -w net/ipv6/conf/wan1/ignore_routes_with_linkdown=1
 ip -4 route replace default table 5301 proto 83 metric 1 via 203.0.113.1 dev wan0 onlink
 ip -4 route replace default table 5302 proto 83 metric 1 via 198.51.100.1 dev wan1 onlink
 ip -4 route replace default table 5364 proto 83 metric 1 via 203.0.113.1 dev wan0 onlink
-ip -4 route add default table main proto 83 metric 53000 via 203.0.113.1 dev wan0 onlink
+ip -4 route add default table main proto 83 metric 4278243080 via 203.0.113.1 dev wan0 onlink
 ip -6 route replace default table 5301 proto 83 metric 1 via 2001:db8:1::1 dev wan0 onlink
 ip -6 route replace default table 5302 proto 83 metric 1 via 2001:db8:2::1 dev wan1 onlink
 ip -6 route replace default table 5364 proto 83 metric 1 via 2001:db8:1::1 dev wan0 onlink
-ip -6 route add default table main proto 83 metric 53000 via 2001:db8:1::1 dev wan0 onlink
+ip -6 route add default table main proto 83 metric 4278243080 via 2001:db8:1::1 dev wan0 onlink
 ip -4 route replace default table 5364 proto 83 metric 2 via 198.51.100.1 dev wan1 onlink
-ip -4 route add default table main proto 83 metric 53001 via 198.51.100.1 dev wan1 onlink
+ip -4 route add default table main proto 83 metric 4278243081 via 198.51.100.1 dev wan1 onlink
 ip -6 route replace default table 5364 proto 83 metric 2 via 2001:db8:2::1 dev wan1 onlink
-ip -6 route add default table main proto 83 metric 53001 via 2001:db8:2::1 dev wan1 onlink
+ip -6 route add default table main proto 83 metric 4278243081 via 2001:db8:2::1 dev wan1 onlink
 # nftables: table inet swerve is missing
 nft -f - <<'EOF'
 add table inet swerve
