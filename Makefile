@@ -57,6 +57,12 @@ test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s,
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./testenv/system -run '^TestLoad(s|OnOneFamily)$$' -loads 10m
 
+.PHONY: test-others
+test-others: ## run the tests beside Docker, firewalld, FRR and others, which are downloaded, not installed (some 10 minutes)
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@programs=$$(./testenv/others/programs) && \
+	GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m -v $(TESTFLAGS) ./testenv/others -others.programs $$programs
+
 .PHONY: test-vm test-vm-canary
 RELEASES ?= trixie bookworm
 test-vm: ## run the package on Debian in a virtual machine (images on first use; some 10 minutes a release)
