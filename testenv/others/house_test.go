@@ -328,12 +328,22 @@ func (w *writes) counts() (ours, others int) {
 func (h *house) calm(what string, length time.Duration) {
 	h.t.Helper()
 	w, stop := h.watchWrites()
+	ours, others := w.counts()
+	// What was done before may still be written, for a few seconds at most.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		before, _ := w.counts()
+		time.Sleep(time.Second)
+		if ours, others = w.counts(); ours == before {
+			break
+		}
+	}
 	time.Sleep(length)
 	stop()
-	ours, others := w.counts()
+	oursNow, othersNow := w.counts()
+	ours, others = oursNow-ours, othersNow-others
 	perMinute := func(n int) float64 { return float64(n) * float64(time.Minute) / float64(length) }
 	h.t.Logf("beside %s: the daemon writes %.0f times a minute, others %.0f", what, perMinute(ours), perMinute(others))
 	if ours > 0 {
-		h.t.Errorf("beside %s the daemon made %d changes in %v:\n%s", what, ours, length, strings.Join(w.lines[:min(len(w.lines), 30)], "\n"))
+		h.t.Errorf("beside %s the daemon made %d changes in %v:\n%s", what, ours, length, strings.Join(w.lines[max(0, len(w.lines)-30):], "\n"))
 	}
 }

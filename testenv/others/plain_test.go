@@ -283,6 +283,29 @@ func TestDefaultsOfRoutingDaemons(t *testing.T) {
 	h.Await("fiber to carry again", lab.Settled)
 }
 
+// Other programs filter reverse paths as the kernel's rp_filter does, firewalld in IPv6,
+// after all that sets marks: an uplink that was down is seen to answer again.
+func TestFilterOfReversePaths(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, masqueraded, quick)
+	h.sh(`nft 'table inet reverse { chain pre { type filter hook prerouting priority mangle + 10; iifname "wan*" fib saddr . mark . iif oif missing drop; }; }'`)
+	h.Start()
+	h.Await("fiber to carry, and all to be up", lab.Settled)
+	p := h.clients()
+	h.goBy(fiber, p.all()...)
+	for range 2 {
+		f := h.Break(fiber, "black-hole")
+		h.goBy(lte, p.fresh[:]...)
+		h.Await("fiber to be down", func(s *control.Status) bool {
+			return s.Uplinks[fiber].IPv4.State == control.Down && s.Uplinks[fiber].IPv6.State == control.Down
+		})
+		h.Mend(f)
+		h.Await("fiber to carry again", lab.Settled)
+		h.goBy(fiber, p.fresh[:]...)
+	}
+	h.inPlace("in the end")
+}
+
 // keepalived adds addresses to the LAN and to an uplink, and takes them away: nothing
 // moves, and what uses the uplink's own address goes on.
 func TestAddressesThatComeAndGo(t *testing.T) {
