@@ -93,7 +93,7 @@ func TestGolden(t *testing.T) {
 		},
 		Policies: []Policy{{Lane: 64, Family: both(Ladder{Rungs: []Rung{{{1, 3}, {2, 2}, {3, 1}}, {{4, 1}}, {{3, 1}}}})}},
 		Foreign: []Route{
-			{Slot: Slot{Table: MainTable, Dst: anywhere(failover.IPv4), Metric: 60000}, Protocol: 16, Type: Unicast},
+			{Slot: Slot{Table: MainTable, Dst: anywhere(failover.IPv4), Metric: mirrorBase + 7000}, Protocol: 16, Type: Unicast},
 			{Slot: Slot{Table: 5364, Dst: anywhere(failover.IPv4), Metric: 1}, Protocol: 4, Type: Unicast},
 		},
 	}

@@ -108,7 +108,7 @@ func TestForeignDefaultWhileALeaseIsRenewed(t *testing.T) {
 func TestForeignDefaultGoes(t *testing.T) {
 	g := exampleGoal()
 	g.KeepForeign, g.Mirror = true, true
-	g.Foreign = []Route{other(failover.IPv4, 60000, 9)}
+	g.Foreign = []Route{other(failover.IPv4, mirrorBase+10000, 9)}
 	kept := Desired(g)
 	g.Foreign = nil
 	ops := Plan(Desired(g), kept)

@@ -48,7 +48,7 @@ func TestApplyKeepsTheOldWhereTheNewFails(t *testing.T) {
 	if _, err := Apply(k, Desired(g)); err != nil {
 		t.Fatal(err)
 	}
-	g.Foreign = []Route{{Slot: Slot{Table: MainTable, Dst: anywhere(failover.IPv4), Metric: 60000}, Protocol: 16}}
+	g.Foreign = []Route{{Slot: Slot{Table: MainTable, Dst: anywhere(failover.IPv4), Metric: mirrorBase + 10000}, Protocol: 16}}
 	k.refuse = func(op Op) error {
 		if op.Action == AddRoute {
 			return unix.EEXIST

@@ -2,14 +2,14 @@ ip -4 route replace default table 5301 proto 83 metric 1 via inet6 fe80::1 dev w
 ip -4 route replace default table 5302 proto 83 metric 1 dev ppp0
 ip -4 route replace default table 5303 proto 83 metric 1 via 192.0.2.1 dev 'we'\''ird$' onlink
 ip -4 route replace default table 5364 proto 83 metric 0 nexthop via inet6 fe80::1 dev wan0 onlink weight 3 nexthop dev ppp0 weight 2 nexthop via 192.0.2.1 dev 'we'\''ird$' onlink weight 1
-ip -4 route add default table main proto 83 metric 4278243080 nexthop via inet6 fe80::1 dev wan0 onlink weight 3 nexthop dev ppp0 weight 2 nexthop via 192.0.2.1 dev 'we'\''ird$' onlink weight 1
+ip -4 route add default table main proto 83 metric 4278250081 nexthop via inet6 fe80::1 dev wan0 onlink weight 3 nexthop dev ppp0 weight 2 nexthop via 192.0.2.1 dev 'we'\''ird$' onlink weight 1
 ip -6 route replace default table 5301 proto 83 metric 1 via fe80::1 dev wan0 onlink
 ip -6 route replace default table 5302 proto 83 metric 1 dev ppp0
 ip -6 route replace default table 5303 proto 83 metric 1 via 2001:db8:3::1 dev 'we'\''ird$' onlink
 ip -6 route replace default table 5364 proto 83 metric 1 nexthop via fe80::1 dev wan0 onlink weight 3 nexthop via 2001:db8:3::1 dev 'we'\''ird$' onlink weight 1
 ip -6 route add default table main proto 83 metric 4278243080 nexthop via fe80::1 dev wan0 onlink weight 3 nexthop via 2001:db8:3::1 dev 'we'\''ird$' onlink weight 1
 ip -4 route replace default table 5364 proto 83 metric 2 via 192.0.2.1 dev 'we'\''ird$' onlink
-ip -4 route add default table main proto 83 metric 4278243081 via 192.0.2.1 dev 'we'\''ird$' onlink
+ip -4 route add default table main proto 83 metric 4278250082 via 192.0.2.1 dev 'we'\''ird$' onlink
 ip -6 route replace default table 5364 proto 83 metric 2 dev ppp0
 ip -6 route add default table main proto 83 metric 4278243081 dev ppp0
 ip -6 route replace default table 5364 proto 83 metric 3 via 2001:db8:3::1 dev 'we'\''ird$' onlink

@@ -95,4 +95,42 @@ func TestFRR(t *testing.T) {
 		h.goBy(fiber, p.fresh[:]...)
 		t.Log(fmt.Sprint(h.sh("ip -4 route show default")))
 	})
+	needsPrograms(t, "a full table", func(t *testing.T) {
+		const many = 20000
+		h := newHouse(t, masqueraded, quick)
+		v, peer := newView(t, h.Gateway), newView(t, h.Client)
+		var routes strings.Builder
+		for n := range many {
+			fmt.Fprintf(&routes, "route add blackhole 10.%d.%d.%d/30 proto static\n", 100+n>>14, n>>6&0xff, n&0x3f<<2)
+		}
+		peer.write("/run/routes", routes.String())
+		peer.sh("ip -batch /run/routes")
+		const bgp = "router bgp %d\n no bgp ebgp-requires-policy\n neighbor %s remote-as %d\n neighbor %[2]s timers connect 1\n address-family ipv4 unicast\n  %[4]s\n exit-address-family\n"
+		peer.frr(map[string]string{"zebra": "", "bgpd": fmt.Sprintf(bgp, 65002, "192.168.10.1", 65001, "redistribute kernel")})
+		h.Start()
+		h.Await("fiber to carry, and all to be up", lab.Settled)
+		p := h.clients()
+		h.goBy(fiber, p.all()...)
+		size := func() int {
+			return strings.Count(h.sh("ip -4 route show table main proto bgp"), "\n")
+		}
+		began := time.Now()
+		stop := v.frr(map[string]string{"zebra": "", "bgpd": fmt.Sprintf(bgp, 65001, "192.168.10.10", 65002, "redistribute kernel")})
+		h.Until("the table to be full", func() bool { return size() >= many })
+		h.goBy(fiber, p.all()...)
+		h.undisturbed("a table that fills", began, p.all()...)
+		h.unmoved("a table that fills")
+		h.calm("a full table", 5*time.Second)
+		f := h.Break(fiber, "black-hole")
+		h.goBy(lte, p.fresh[:]...)
+		t.Logf("beside %d routes new sessions go by lte after %v", many, time.Since(f.Onset).Round(10*time.Millisecond))
+		h.Mend(f)
+		h.Await("fiber to carry again", lab.Settled)
+		began = time.Now()
+		stop()
+		h.goBy(fiber, p.fresh[:]...)
+		t.Logf("after FRR's end %d routes are left", size())
+		h.disturbed("FRR's end", began, 0, p.fresh[:]...)
+		h.inPlace("after FRR's end")
+	})
 }

@@ -35,7 +35,6 @@ type house struct {
 	lab.Driver
 	daemon *lab.Swerve
 	server *traffic.Server
-	leaks  bool // other programs have packets leave with foreign addresses
 }
 
 // newHouse builds a lab with a configured daemon that does not run yet.

@@ -81,7 +81,11 @@ func TestFlushRuleset(t *testing.T) {
 			}
 			h.goBy(fiber, p.all()...)
 			if text == ruleset {
-				worst := h.disturbed("three reloads", began, 5, append(p.fresh[:], p.udp[:]...)...)
+				most := 5
+				if *programs == "" {
+					most = 150 // this machine may be busy with other tests
+				}
+				worst := h.disturbed("three reloads", began, most, append(p.fresh[:], p.udp[:]...)...)
 				t.Logf("at most %d of a session's packets were lost in three reloads", worst)
 			} else {
 				h.undisturbed("three reloads", began, p.all()...)
@@ -110,21 +114,24 @@ func TestFlushesAllTheTime(t *testing.T) {
 	t.Parallel()
 	h := startHouse(t, masqueraded, quick)
 	w, stop := h.watchWrites()
-	const span = 8 * time.Second
-	flushes := 0
-	for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	began, flushes := time.Now(), 0
+	var p *control.Problem
+	h.Until("the problem", func() bool {
 		h.sh("nft flush ruleset")
 		flushes++
-	}
+		p = h.problem("contested", "kernel")
+		return p != nil
+	})
+	span := time.Since(began)
 	stop()
 	n := len(h.repairs())
 	t.Logf("%d flushes in %v, %d repairs; %d lines of changes by us", flushes, span, n, w.ours)
-	if n < 2 || n > 12 {
-		t.Errorf("%d repairs in %v", n, span)
-	}
-	p := h.problem("contested", "kernel")
-	if p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, "table inet swerve") {
+	if p.Severity != control.Warning || !strings.Contains(p.Text, "table inet swerve") {
 		t.Errorf("the problem is %+v", p)
+	}
+	// Each pause is twice the one before.
+	if n > 8+int(span/(5*time.Second)) {
+		t.Errorf("%d repairs in %v", n, span)
 	}
 	h.inPlace("in the end")
 }
