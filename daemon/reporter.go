@@ -31,6 +31,8 @@ type reporter struct {
 	problems       *problems
 	counters       *counters
 	outages        outages
+	// told is nil before the event of the start.
+	told placements
 
 	// changes are changes of health, and switches changes of carrying uplinks, that
 	// were decided and not reported yet; switches wait until the kernel was read
@@ -163,6 +165,9 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 		took = &d
 	}
 	r.last, r.total = &doneSwitch{record, took}, r.total+1
+	if r.told != nil {
+		r.told[outage{record.Switch.Policy, record.Switch.Family}] = record.Switch.To
+	}
 	kept := control.SwitchOf(record, took, r.clock.wall)
 	r.kept = &kept
 	r.events.Publish(control.SwitchEvent(kept))
@@ -280,6 +285,7 @@ func (r *reporter) remarked(former, now uint32) {
 // there is no goal yet.
 func (r *reporter) started(view failover.View, s setup) {
 	line := summary(view, s.mayAct())
+	r.told = placementsOf(view)
 	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", len(s.uplinks))
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: line, Generation: s.generation,
