@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/config"
 	"swerve/control"
@@ -196,7 +199,10 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 // settings updates the problem of sysctls that do not have the values that failover
 // needs.
 func (r *reporter) settings(s settings) {
-	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
+	wrong, remedy := firstOfMany(s.err), "remove the cause that is named, or set them by hand; it is tried again by itself"
+	if errors.Is(s.err, unix.EROFS) {
+		remedy = "/proc/sys is read-only, as in a container or by a unit's ProtectKernelTunables=: have it writable, or set them from outside; it is tried again by itself"
+	}
 	if n := len(s.wrong); wrong == nil && n > 0 {
 		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
@@ -205,6 +211,19 @@ func (r *reporter) settings(s settings) {
 		}
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
+}
+
+// firstOfMany returns the first of joined errors, with the number of the others; nil if
+// there is none.
+func firstOfMany(err error) error {
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) == 1 {
+		return err
+	}
+	return fmt.Errorf("%s (and %d more)", lines[0], len(lines)-1)
 }
 
 // found logs what was found to need no NAT.
