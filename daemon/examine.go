@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/config"
+	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
@@ -119,8 +120,7 @@ func pinnedTo(r netlink.Route) (hostRoute, bool) {
 	gateway, _ := netip.AddrFromSlice(r.Gw)
 	ones, bits := r.Dst.Mask.Size()
 	to = to.Unmap()
-	public := to.IsGlobalUnicast() && !to.IsPrivate()
-	return hostRoute{To: to, Gateway: gateway.Unmap(), Index: r.LinkIndex}, ones == bits && public
+	return hostRoute{To: to, Gateway: gateway.Unmap(), Index: r.LinkIndex}, ones == bits && failover.IsPublic(to)
 }
 
 // programs returns the names of the processes in this network namespace, each once,
