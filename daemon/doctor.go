@@ -60,6 +60,10 @@ type exam struct {
 	programs []string
 	// resolvers are the name servers of resolv.conf.
 	resolvers []netip.Addr
+	// path is the configuration file's, "" if there is none; refused is what is wrong in
+	// it.
+	path    string
+	refused []config.Problem
 	// unreadable is the configuration file that the user swerve may not read.
 	unreadable string
 	now        time.Time
@@ -162,6 +166,10 @@ func (e exam) clashing() []Finding {
 		case firewall.MarkCleared:
 			f.Code, f.Text = "mark-cleared", fmt.Sprintf("a rule clears Swerve's bits in the mark of %s: they lose their uplink", what)
 			f.Remedy = fmt.Sprintf("have it keep them (mark & 0x%08x), or have its chain come before priority mangle", mask)
+		case firewall.MarkMatched:
+			f.Code, f.Severity = "mark-clash", control.Info
+			f.Text = fmt.Sprintf("a rule compares bits of Swerve's in the mark of %s (0x%08x): it does not match them as before, mostly from a flow's second packet on", what, mask)
+			f.Remedy = fmt.Sprintf("have it compare the others (mark & 0x%08x), or accept ct state established,related before it", ^mask)
 		case firewall.HardwareOffload:
 			f.Code, f.Text = "flow-offload", "a flow table hands flows to the hardware, where they meet no rule: they stay on a dead uplink"
 			f.Evidence, f.Remedy = "nft list flowtable "+c.Where+": flags offload", "take flags offload out; flows in software are moved"
@@ -252,6 +260,11 @@ func (e exam) otherPrograms() []Finding {
 // files are findings about the configuration, the resolver and the clock.
 func (e exam) files() []Finding {
 	var out []Finding
+	if len(e.refused) > 0 {
+		out = append(out, Finding{"config-refused", control.Critical, e.path,
+			"the configuration is not valid: no daemon starts with it, and one that runs keeps the one before; the rest here is examined with the default one",
+			(&ConfigError{Problems: e.refused}).Error(), "swerve check " + e.path + " prints every problem, with what would be right"})
+	}
 	if e.unreadable != "" {
 		out = append(out, Finding{"config-unreadable", control.Warning, e.unreadable, "the user swerve, as which the unit runs, may not read the configuration",
 			"ls -l " + e.unreadable, "chgrp swerve " + e.unreadable + " && chmod 640 " + e.unreadable})
