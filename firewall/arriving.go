@@ -33,12 +33,7 @@ func (b builder) in(u Uplink) chain {
 		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
 			because("for strict reverse path filtering"))
 	}
-	// Other programs filter reverse paths by mark, as firewalld does with IPv6. While the
-	// uplink is down no rule but that for its mark leads what has its address there: without
-	// the mark none of its answers would be heard, and it would be down for ever.
 	c.rules = append(c.rules,
-		newRule(ctReply, ctMark(b.pairMask()).is(b.Layout.CTPair(u.Lane, 0)), goTo(of("lane", u.Lane))).
-			because("a probe's answer, for filters of reverse paths"),
 		newRule(ctReply, ctMark(b.Layout.CTUplinkMask()).is(b.Layout.Mark(u.Lane)), accept),
 		newRule(ctMark(b.pairMask()).is(b.Layout.CTPair(u.Lane, lane.Nobody)), accept),
 		newRule(goTo(of("came", u.Lane))))

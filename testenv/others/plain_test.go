@@ -290,8 +290,8 @@ func TestDefaultsOfRoutingDaemons(t *testing.T) {
 	h.Await("fiber to carry again", lab.Settled)
 }
 
-// Other programs filter reverse paths as the kernel's rp_filter does, firewalld in IPv6,
-// after all that sets marks: an uplink that was down is seen to answer again.
+// Other programs filter reverse paths as the kernel's rp_filter does, firewalld in IPv6: an
+// uplink that was down is seen to answer again.
 func TestFilterOfReversePaths(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, masqueraded, quick)
