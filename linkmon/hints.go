@@ -136,6 +136,8 @@ func (h *hints) addRoute(body []byte, at failover.Instant) {
 	case r.table == unix.RT_TABLE_MAIN && r.length == 0:
 		h.repair, h.defaults = true, true
 		h.requestRead(at)
+	case r.length == 0 && r.kind == unix.RTN_LOCAL:
+		h.repair = true // of a transparent proxy, whose rule was there before
 	case r.length == 0 && lane.DefaultLayout.LaneOf(int(r.table)) != 0:
 		h.repair = true // tables of another layout are read each minute
 	}

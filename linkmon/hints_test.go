@@ -47,6 +47,8 @@ func neighborMessage(state uint16, index int, ip string) []byte {
 func TestHints(t *testing.T) {
 	const running = unix.IFF_UP | unix.IFF_LOWER_UP
 	const main, other, own = unix.RT_TABLE_MAIN, 100, 5301
+	local := routeMessage(unix.AF_INET, 0, 3, other)
+	local[7] = unix.RTN_LOCAL
 	for _, tc := range []struct {
 		name           string
 		kind           uint16
@@ -65,6 +67,7 @@ func TestHints(t *testing.T) {
 		{"foreign default", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, main), true, true, 0, 0},
 		{"foreign default gone", unix.RTM_DELROUTE, routeMessage(unix.AF_INET6, 0, 9, main), true, true, 0, 0},
 		{"foreign default elsewhere", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 16, other), false, false, 0, 0},
+		{"a transparent proxy's", unix.RTM_NEWROUTE, local, false, true, 0, 0},
 		{"foreign default in a table of ours", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 0, 4, own), false, true, 0, 0},
 		{"foreign route", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET, 24, 2, main), false, false, 0, 0},
 		{"half of a VPN's default", unix.RTM_NEWROUTE, routeMessage(unix.AF_INET6, 1, 3, main), false, true, 0, 0},

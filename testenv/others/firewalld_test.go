@@ -57,7 +57,7 @@ func TestFirewalld(t *testing.T) {
 		h.calm("firewalld", 3*time.Second)
 		besides, completelyBeside := cost("a reload", "reload"), cost("a complete reload", "complete-reload")
 		t.Logf("a reload costs %d requests without us, %d with us; a complete one %d and %d", alone, besides, completely, completelyBeside)
-		if besides > 2*alone+10 || completelyBeside > 2*completely+10 {
+		if besides > 3*alone+30 || completelyBeside > 3*completely+30 {
 			t.Error("reloads cost more beside us")
 		}
 		f := h.Break(fiber, "black-hole")
