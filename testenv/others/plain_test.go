@@ -279,9 +279,8 @@ func TestDefaultsOfRoutingDaemons(t *testing.T) {
 	if main := h.sh("ip -4 route show table main default"); strings.Contains(main, "metric 19 ") || strings.Contains(main, "metric 5") {
 		t.Errorf("in main:\n%s", main)
 	}
-	if p := h.problem("main-leads-to-dead", "wan0"); p == nil {
-		t.Errorf("problems: %+v", h.Status().Problems)
-	}
+	h.Await("the problem", func(*control.Status) bool { return h.problem("main-leads-to-dead", "wan0") != nil })
+	h.Await("fiber to be down in IPv6", func(s *control.Status) bool { return s.Uplinks[fiber].IPv6.State == control.Down })
 	if main := h.sh("ip -6 route show table main default"); !strings.Contains(main, "proto 83") {
 		t.Errorf("in main:\n%s", main)
 	}
