@@ -59,14 +59,14 @@ test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s,
 
 .PHONY: test-vm test-vm-canary
 RELEASES ?= trixie bookworm
-test-vm: ## run the package on Debian in a virtual machine (images on first use; some 10 minutes a release)
-	@$(VMTEST) -timeout 60m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian "$(RELEASES)"
+test-vm: ## run the package on Debian in a virtual machine (images on first use; some 40 minutes a release)
+	@$(VMTEST) -timeout 150m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.renew 10m -vm.debian "$(RELEASES)"
 
 test-vm-canary: ## the same, short: boot, install, one failover, purge (two minutes once the image is there)
 	@$(VMTEST) -timeout 15m -run TestCanary $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian trixie
 
 # Two builds of the package: an upgrade goes from the first to the second.
-VMTEST = ./testenv/need qemu-system-x86 debootstrap e2fsprogs && rm -rf $(DIST)/vm && \
+VMTEST = ./testenv/need qemu-system-x86 debootstrap e2fsprogs wireguard-go wireguard-tools && rm -rf $(DIST)/vm && \
 	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=$(DIST)/vm VERSION=0.0.1 >/dev/null && \
 	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=$(DIST)/vm VERSION=0.0.2 >/dev/null && \
 	./testenv/as-root $(GO) test -count=1 -v

@@ -21,6 +21,7 @@ import (
 var (
 	releases = flag.String("vm.debian", "", "play the scenarios on these releases of Debian, such as trixie,bookworm; empty: on none")
 	packages = flag.String("vm.packages", "", "the folder with the deb package to install")
+	renew    = flag.Duration("vm.renew", 0, "how long leases are renewed under traffic, at least")
 )
 
 // slow bounds each wait for something in the guest.
@@ -28,8 +29,13 @@ const slow = 3 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
+	eachReleaseIn(t, lab.Options{NoIPv6: true}, test)
+}
+
+// eachReleaseIn is eachRelease in another lab.
+func eachReleaseIn(t *testing.T, opts lab.Options, test func(t *testing.T, s *site)) {
 	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' }) {
-		t.Run(release, func(t *testing.T) { test(t, newSite(t, release)) })
+		t.Run(release, func(t *testing.T) { test(t, newSite(t, release, opts)) })
 	}
 }
 
@@ -42,7 +48,8 @@ type site struct {
 	server    *traffic.Server
 }
 
-func newSite(t *testing.T, release string) *site {
+func newSite(t *testing.T, release string, opts lab.Options) *site {
+	opts.Announce = lab.AnnounceNothing
 	began := time.Now()
 	debs, err := filepath.Glob(filepath.Join(*packages, "swerve_*_amd64.deb"))
 	if err != nil || len(debs) == 0 {
@@ -53,7 +60,7 @@ func newSite(t *testing.T, release string) *site {
 		t.Fatal(err)
 	}
 	t.Logf("image after %v", time.Since(began).Round(time.Second))
-	s := &site{t: t, lab: lab.NewTest(t, lab.Options{Announce: lab.AnnounceNothing, NoIPv6: true})}
+	s := &site{t: t, lab: lab.NewTest(t, opts)}
 	if err := wire.DisableOffloads(s.lab.Client, "eth0"); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,7 @@ func newSite(t *testing.T, release string) *site {
 		t.Cleanup(p.Close)
 		s.providers = append(s.providers, p)
 	}
-	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4); err != nil {
+	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4, lab.Server6); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.server.Close)
@@ -235,13 +242,21 @@ func (s *site) switches() int {
 	return strings.Count(s.run("swerve events --json"), `"type":"switch"`)
 }
 
-// renewals waits for five more leases of each uplink; none is an event.
+// renewals waits for five more leases of each uplink, and as long as the flag says; none
+// is an event.
 func (s *site) renewals(c *traffic.Client) {
 	before, begin := s.switches(), time.Now()
 	for i, p := range s.providers {
 		acks := p.Acks()
 		s.await(fmt.Sprintf("uplink %d to be renewed five times", i), func() bool { return p.Acks() >= acks+5 })
 	}
+	acks := s.providers[0].Acks() + s.providers[1].Acks()
+	ctx, cancel := context.WithTimeout(s.t.Context(), *renew+slow)
+	defer cancel()
+	if err := wait.Until(ctx, "the leases' time", func() bool { return time.Since(begin) >= *renew }); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Logf("%v of renewals, %d after the first ten", time.Since(begin).Round(time.Second), s.providers[0].Acks()+s.providers[1].Acks()-acks)
 	s.unchanged(c, before, begin)
 }
 
