@@ -380,8 +380,8 @@ func (s setup) inVRFs(links map[string]failover.Link) []control.Problem {
 		}
 		out = append(out, control.Problem{
 			Code: "uplink-in-vrf", Severity: control.Warning, Object: u.Name,
-			Text: fmt.Sprintf("%s of %s belongs to the VRF %s, by whose table the kernel routes what comes in by it, before Swerve's rules: "+
-				"no answer would reach the LAN, so the uplink is not used", link.Interface, u.Name, link.VRF),
+			Text: fmt.Sprintf("the interface %s belongs to the VRF %s, by whose table the kernel routes what comes in by it, before Swerve's rules: "+
+				"no answer would reach the LAN, so %s is not used", link.Interface, link.VRF, u.Name),
 			Remedy: fmt.Sprintf("take it out of the VRF, also where that is configured: ip link set dev %s nomaster; or take the uplink out of the configuration", link.Interface),
 		})
 	}

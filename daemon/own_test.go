@@ -103,12 +103,15 @@ func TestUplinkInAVRF(t *testing.T) {
 		})
 		r.after(3 * time.Second)
 		p := r.problem("uplink-in-vrf")
-		if p == nil || p.Severity != control.Warning || p.Object != "fiber" || !strings.Contains(p.Text, "eth0 of fiber belongs to the VRF blue") ||
+		if p == nil || p.Severity != control.Warning || p.Object != "fiber" || !strings.Contains(p.Text, "the interface eth0 belongs to the VRF blue") ||
 			!strings.Contains(p.Remedy, "ip link set dev eth0 nomaster") {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
-		if got := r.uplink("fiber").IPv4.State; got == control.Up {
-			t.Errorf("fiber is %s", got)
+		if got := r.uplink("fiber").IPv4; got.State != control.Down || got.Reason != "interface eth0 is in the VRF blue" {
+			t.Errorf("fiber is %s: %s", got.State, got.Reason)
+		}
+		if down := r.problem("uplink-down"); down == nil || !strings.Contains(down.Remedy, "nomaster") {
+			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		r.change("eth0", func(l *line) { l.link.VRF, l.link.Family = "", before })
 		r.after(time.Second)

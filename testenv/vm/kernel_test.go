@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -30,6 +31,7 @@ func TestKernel(t *testing.T) {
 		stream := s.start(traffic.UDPStream, lab.Server4, 50)
 		s.throughTunnel(stream, time.Now())
 		s.install()
+		s.fragile()
 		t.Run("full tunnel of before", func(t *testing.T) { s.in(t).fullTunnel(w, stream) })
 		stream.Stop()
 		s.run("wg-quick down full")
@@ -37,9 +39,7 @@ func TestKernel(t *testing.T) {
 		s.by(c, lab.Fiber)
 		t.Run("full tunnel of later", func(t *testing.T) { s.in(t).laterTunnel(w) })
 		t.Run("tunnel", func(t *testing.T) { s.in(t).tunnel(w) })
-		for _, f := range failover.Families {
-			t.Run("flow table in "+f.String(), func(t *testing.T) { s.in(t).flowTable(c, f) })
-		}
+		t.Run("flow table", func(t *testing.T) { s.in(t).flowTable(c) })
 		t.Run("source ports", func(t *testing.T) { s.in(t).sourcePorts(c) })
 		t.Run("vrf of an uplink", func(t *testing.T) { s.in(t).uplinkInVRF(c) })
 		t.Run("vrf of the LAN", func(t *testing.T) { s.in(t).lanInVRF(c) })
@@ -58,6 +58,13 @@ func (s *site) bothFamilies() {
 	s.networkd()
 }
 
+// fragile has the uplinks fail often and be used again soon.
+func (s *site) fragile() {
+	s.t.Helper()
+	s.run("printf 'health: {damping: {half_life: 1s}}\\nfailback: {after: 3s}\\n' >>/etc/swerve/swerve.yaml && swerve check && swerve reload")
+	s.settled()
+}
+
 // breakFiber black-holes the first uplink until what it returns is called. by waits until
 // traffic goes by an uplink.
 func (s *site) breakFiber(by func(uplink int)) (onset time.Time, mend func()) {
@@ -68,6 +75,7 @@ func (s *site) breakFiber(by func(uplink int)) (onset time.Time, mend func()) {
 	}
 	s.t.Cleanup(func() { _ = f.Undo() })
 	by(lab.LTE)
+	s.t.Logf("%s", s.since(f.Onset))
 	return f.Onset, func() {
 		s.t.Helper()
 		if err := f.Undo(); err != nil {
@@ -75,7 +83,18 @@ func (s *site) breakFiber(by func(uplink int)) (onset time.Time, mend func()) {
 		}
 		by(lab.Fiber)
 		s.settled()
+		s.prefers(lab.Fiber)
 	}
+}
+
+// prefers waits until the default policy's new flows go by an uplink, in both families.
+func (s *site) prefers(uplink int) {
+	s.t.Helper()
+	want := s.lab.Uplinks[uplink].Interface
+	s.await(want+" to carry new flows", func() bool {
+		p := s.status().Policies
+		return len(p) > 0 && len(p[0].IPv4) == 1 && p[0].IPv4[0].Uplink == want && len(p[0].IPv6) == 1 && p[0].IPv6[0].Uplink == want
+	})
 }
 
 // sessions returns what waits until new sessions go by an uplink.
@@ -117,19 +136,19 @@ func public(up lab.Uplink, f failover.Family) netip.Addr {
 }
 
 // latestVia is where the latest answered request of a client came by.
-func latestVia(c *traffic.Client) (via netip.Addr, sent time.Time) {
+func latestVia(c *traffic.Client) (via netip.Addr) {
 	for _, r := range c.Log() {
 		if r.Via.IsValid() {
-			via, sent = r.Via, r.Sent
+			via = r.Via
 		}
 	}
-	return via, sent
+	return via
 }
 
 // flowTable offloads the LAN's flows in a flow table of the user's, and loses the uplink
 // that they use: UDP goes on by the next one, TCP is reset. Nothing of that would happen
 // while the flow table went on by the routes that it remembers.
-func (s *site) flowTable(c *traffic.Client, f failover.Family) {
+func (s *site) flowTable(c *traffic.Client) {
 	s.run(`nft -f - <<'END'
 table inet user {
 	flowtable ft {
@@ -142,39 +161,76 @@ table inet user {
 }
 END`)
 	defer s.try("nft delete table inet user")
-	to, fiber, lte := lab.Servers[f], public(s.lab.Uplinks[lab.Fiber], f), public(s.lab.Uplinks[lab.LTE], f)
-	udp, tcp := s.start(traffic.UDPStream, to, 100), s.start(traffic.TCPStream, to, 100)
-	s.await("both flows to be offloaded", func() bool {
-		v1, _ := latestVia(udp)
-		v2, _ := latestVia(tcp)
-		list := s.try(fmt.Sprintf("conntrack -L -f %s -d %s 2>/dev/null", f, to))
-		return v1 == fiber && v2 == fiber && offloaded(list, "udp") && offloaded(list, "tcp")
-	})
+	s.prefers(lab.Fiber)
+	var flows [2]struct{ udp, tcp *traffic.Client }
+	for f, to := range lab.Servers {
+		flows[f].udp, flows[f].tcp = s.start(traffic.UDPStream, to, 50), s.start(traffic.TCPStream, to, 50)
+	}
+	var list string
+	if !s.soon(time.Minute, "all flows to be offloaded", func() bool {
+		list = s.try("for f in ipv4 ipv6; do conntrack -L -f $f 2>/dev/null | grep dport=7007; done")
+		n := 0
+		for f, to := range lab.Servers {
+			fiber := public(s.lab.Uplinks[lab.Fiber], failover.Family(f))
+			if latestVia(flows[f].udp) == fiber && latestVia(flows[f].tcp) == fiber && offloaded(list, "udp", to) && offloaded(list, "tcp", to) {
+				n++
+			}
+		}
+		return n == len(flows)
+	}) {
+		s.t.Fatalf("the flows:\n%s", list)
+	}
 	before := s.resets()
 	onset, mend := s.breakFiber(s.sessions(c))
-	s.soon(20*time.Second, "the UDP flow to go on by the other uplink", func() bool {
-		via, _ := latestVia(udp)
-		return via == lte
-	})
-	if s.soon(20*time.Second, "the TCP flow to be reset", func() bool {
-		b := tcp.Breaks()
-		return len(b) > 0 && !b[0].Reset.IsZero() && !b[0].Redialled.IsZero()
-	}) {
-		b := tcp.Breaks()[0]
-		s.t.Logf("%s: TCP reset %v after the onset (%s), redialled %v later", f, b.Reset.Sub(onset).Round(time.Millisecond), b.Err,
-			b.Redialled.Sub(b.Reset).Round(time.Millisecond))
+	for f, flow := range flows {
+		family := failover.Family(f)
+		lte := public(s.lab.Uplinks[lab.LTE], family)
+		s.soon(20*time.Second, "the UDP flow to go on by the other uplink in "+family.String(), func() bool { return latestVia(flow.udp) == lte })
+		if s.soon(20*time.Second, "the TCP flow to be reset in "+family.String(), func() bool {
+			b := flow.tcp.Breaks()
+			return len(b) > 0 && !b[0].Reset.IsZero() && !b[0].Redialled.IsZero()
+		}) {
+			b := flow.tcp.Breaks()[0]
+			s.t.Logf("%s: TCP reset %v after the onset, redialled %v later", family, b.Reset.Sub(onset).Round(time.Millisecond), b.Redialled.Sub(b.Reset).Round(time.Millisecond))
+		}
+		s.t.Logf("%s: UDP %v", family, flow.udp.Measure(onset, time.Now()))
+		flow.udp.Stop()
+		flow.tcp.Stop()
 	}
-	s.t.Logf("%s: UDP %v; %d resets", f, udp.Measure(onset, time.Now()), s.resets()-before)
-	udp.Stop()
-	tcp.Stop()
+	s.t.Logf("%d resets", s.resets()-before)
 	mend()
 }
 
-// offloaded reports whether a list of conntrack(8) has a flow of a protocol in a flow
-// table.
-func offloaded(list, protocol string) bool {
+// gaps tells when requests were not answered, from an instant on.
+func gaps(c *traffic.Client, onset time.Time) string {
+	var out []string
+	from, to, n := time.Time{}, time.Time{}, 0
+	end := func() {
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d from %v to %v", n, from.Sub(onset).Round(time.Millisecond), to.Sub(onset).Round(time.Millisecond)))
+		}
+		n = 0
+	}
+	for _, r := range c.Log() {
+		switch {
+		case r.Sent.Before(onset):
+		case r.Err == "":
+			end()
+		case n == 0:
+			from, to, n = r.Sent, r.Sent, 1
+		default:
+			to, n = r.Sent, n+1
+		}
+	}
+	end()
+	return "not answered: " + strings.Join(out, ", ")
+}
+
+// offloaded reports whether a list of conntrack(8) has a flow of a protocol to an address
+// in a flow table.
+func offloaded(list, protocol string, to netip.Addr) bool {
 	for line := range strings.Lines(list) {
-		if strings.HasPrefix(line, protocol) && strings.Contains(line, "[OFFLOAD]") {
+		if strings.Contains(line, protocol) && strings.Contains(line, "dst="+to.String()+" ") && strings.Contains(line, "[OFFLOAD]") {
 			return true
 		}
 	}
@@ -198,6 +254,7 @@ func (s *site) resets() (n int) {
 // client that is gone without a word.
 func (s *site) sourcePorts(c *traffic.Client) {
 	const each, first = 4, 61000
+	s.sink()
 	var reset, silent []net.Conn
 	for n := range each {
 		reset = append(reset, s.dialFrom(first+n, 10*time.Second))
@@ -240,6 +297,27 @@ func (s *site) sourcePorts(c *traffic.Client) {
 	mend()
 }
 
+// sinkPort is where the internet takes connections and says nothing.
+const sinkPort = 7008
+
+func (s *site) sink() {
+	s.t.Helper()
+	l, err := s.lab.Internet.Listen("tcp", netip.AddrPortFrom(lab.Server4, sinkPort).String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
+		}
+	}()
+}
+
 func isReset(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "connection reset")
 }
@@ -252,7 +330,7 @@ func (s *site) dialFrom(port int, limit time.Duration) net.Conn {
 	var err error
 	if inside := s.lab.Client.Inside(func() {
 		d := net.Dialer{Timeout: limit, LocalAddr: &net.TCPAddr{Port: port}}
-		conn, err = d.Dial("tcp4", netip.AddrPortFrom(lab.Server4, traffic.Port).String())
+		conn, err = d.Dial("tcp4", netip.AddrPortFrom(lab.Server4, sinkPort).String())
 	}); inside != nil {
 		err = inside
 	}
@@ -263,7 +341,7 @@ func (s *site) dialFrom(port int, limit time.Duration) net.Conn {
 	return conn
 }
 
-// ask sends a byte, which the server does not answer, and waits until it has arrived.
+// ask sends a byte and waits until it has arrived.
 func ask(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if conn == nil {

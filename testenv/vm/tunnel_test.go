@@ -125,7 +125,7 @@ func (s *site) moves(w *peer, c *traffic.Client) {
 			s.throughTunnel(c, moved)
 		}
 	})
-	s.t.Logf("the tunnel was seen to have moved %v after the onset; LAN: %v", moved.Sub(onset).Round(time.Millisecond), c.Measure(onset, time.Now()))
+	s.t.Logf("the tunnel was seen to have moved %v after the onset; LAN: %v; %s", moved.Sub(onset).Round(time.Millisecond), c.Measure(onset, time.Now()), gaps(c, onset))
 	mend()
 }
 
@@ -143,7 +143,7 @@ func (s *site) fullTunnel(w *peer, c *traffic.Client) {
 	s.run("systemctl start swerve")
 	s.settled()
 	s.throughTunnel(c, time.Now())
-	s.t.Logf("over an end and a start: %v", c.Measure(begin, time.Now()))
+	s.t.Logf("over an end and a start: %v; %s", c.Measure(begin, time.Now()), gaps(c, begin))
 	for _, r := range c.Log() {
 		if r.Via.IsValid() && r.Via != client {
 			s.t.Errorf("the LAN was seen as %v, outside of the tunnel", r.Via)
@@ -156,6 +156,7 @@ func (s *site) fullTunnel(w *peer, c *traffic.Client) {
 // that.
 func (s *site) laterTunnel(w *peer) {
 	const ours = "ip rule show proto 83; ip -6 rule show proto 83"
+	s.await("the copies of the tunnel's rules to be gone", func() bool { return !strings.Contains(s.try(ours), "goto") })
 	before := s.run(ours)
 	s.run("wg-quick up full")
 	c := s.start(traffic.UDPStream, lab.Server4, 50)
@@ -164,7 +165,9 @@ func (s *site) laterTunnel(w *peer) {
 	c.Stop()
 	s.run("wg-quick down full")
 	s.settled()
-	s.soon(20*time.Second, "our rules to be what they were", func() bool { return s.try(ours) == before })
+	if !s.soon(20*time.Second, "our rules to be what they were", func() bool { return s.try(ours) == before }) {
+		s.t.Logf("before:\n%s\nafter:\n%s", before, s.try(ours))
+	}
 }
 
 // tunnel has a tunnel to one network, which other traffic does not use.
