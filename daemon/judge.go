@@ -63,7 +63,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	out = append(out, unprobed(s.engine.Uplinks, links)...)
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
-	out = append(out, s.inVRFs(links)...)
+	out = append(out, inVRFs(s.uplinks, links)...)
 	out = append(out, orders(s.engine.Policies, links)...)
 	out = append(out, s.fullNatives()...)
 	return append(out, s.alikes(links, strict)...)
@@ -371,9 +371,9 @@ func (s setup) ownGateways() []control.Problem {
 }
 
 // inVRFs returns the problems of uplinks whose interfaces belong to VRFs.
-func (s setup) inVRFs(links map[string]failover.Link) []control.Problem {
+func inVRFs(uplinks []config.Uplink, links map[string]failover.Link) []control.Problem {
 	var out []control.Problem
-	for _, u := range s.uplinks {
+	for _, u := range uplinks {
 		link := links[u.Name]
 		if !u.Enabled || link.VRF == "" {
 			continue
