@@ -101,6 +101,9 @@ func TestUplinkInAVRF(t *testing.T) {
 			before = l.link.Family
 			l.link.VRF, l.link.Family = "blue", [2]failover.FamilyLink{}
 		})
+		if got := r.uplink("fiber").IPv4.State; got != control.Down {
+			t.Errorf("fiber is %s; want it down at once, as this is no renewal", got)
+		}
 		r.after(3 * time.Second)
 		p := r.problem("uplink-in-vrf")
 		if p == nil || p.Severity != control.Warning || p.Object != "fiber" || !strings.Contains(p.Text, "the interface eth0 belongs to the VRF blue") ||
