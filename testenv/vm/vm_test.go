@@ -275,10 +275,11 @@ func (s *site) unchanged(c *traffic.Client, before int, begin time.Time) {
 	s.t.Logf("%v", c.Measure(begin, time.Now()))
 	switch n := s.switches() - before; {
 	case n == 0:
-	case kvmFails && strings.Contains(s.since(begin), "no address"):
+	case kvmFails && (strings.Contains(s.since(begin), "no address") || strings.Contains(s.since(begin), "latency")):
 		// An emulated guest's networkd takes longer than the patience between
-		// deleting an address and adding it again: a down, as it should be.
-		s.t.Logf("%d switches, an address was away for longer than the patience:\n%s", n, s.since(begin))
+		// deleting an address and adding it again: a down, as it should be. On a busy
+		// machine the emulation itself takes longer for a probe than the latency's limit.
+		s.t.Logf("%d switches, an address was away for longer than the patience, or the guest was slow:\n%s", n, s.since(begin))
 	default:
 		s.t.Errorf("%d switches:\n%s", n, s.run("swerve events"))
 	}
