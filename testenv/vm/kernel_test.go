@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -151,8 +152,8 @@ func latestVia(c *traffic.Client) (via netip.Addr) {
 const soonAfter = 5 * time.Second
 
 // flowTable offloads the LAN's flows in a flow table of the user's, and loses the uplink
-// that they use: UDP goes on by the next one, TCP is reset. Nothing of that would happen
-// while the flow table went on by the routes that it remembers.
+// that they use: UDP goes on by the next one, TCP is reset. So the flow table has to look
+// at its routes anew, and after the packet filter has changed.
 func (s *site) flowTable(c *traffic.Client) {
 	s.run(`nft -f - <<'END'
 table inet user {
@@ -167,8 +168,11 @@ table inet user {
 END`)
 	defer s.try("nft delete table inet user")
 	s.prefers(lab.Fiber)
+	s.sink()
 	var flows [2]struct{ udp, tcp *traffic.Client }
+	var crowds [2]*crowd
 	for f, to := range lab.Servers {
+		crowds[f] = s.crowd(to)
 		flows[f].udp, flows[f].tcp = s.start(traffic.UDPStream, to, 50), s.start(traffic.TCPStream, to, 50)
 	}
 	var list string
@@ -185,7 +189,6 @@ END`)
 	}) {
 		s.t.Fatalf("the flows:\n%s", list)
 	}
-	s.t.Logf("%s", list)
 	before := s.resets()
 	onset, mend := s.breakFiber(s.sessions(c))
 	moved := time.Now()
@@ -203,6 +206,13 @@ END`)
 				s.t.Errorf("%s: the reset came %v after the verdict", family, late)
 			}
 		}
+	}
+	for f, c := range crowds {
+		family := failover.Family(f)
+		s.soon(soonAfter, fmt.Sprintf("%d connections to be reset in %s", crowdSize, family), func() bool { n, _ := c.reset(); return n == crowdSize })
+		n, last := c.reset()
+		s.t.Logf("%s: %d of %d reset, the last one %v after the onset", family, n, crowdSize, last.Sub(onset).Round(time.Millisecond))
+		c.close()
 	}
 	for f, flow := range flows {
 		s.t.Logf("%s: UDP %v; %s", failover.Family(f), flow.udp.Measure(onset, time.Now()), gaps(flow.udp, onset))
@@ -314,20 +324,85 @@ const sinkPort = 7008
 
 func (s *site) sink() {
 	s.t.Helper()
-	l, err := s.lab.Internet.Listen("tcp", netip.AddrPortFrom(lab.Server4, sinkPort).String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
+	for _, to := range lab.Servers {
+		l, err := s.lab.Internet.Listen("tcp", netip.AddrPortFrom(to, sinkPort).String())
+		if err != nil {
+			s.t.Fatal(err)
 		}
-	}()
+		s.t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
+			}
+		}()
+	}
+}
+
+// crowd is TCP connections that send a byte each second, one after the other, so that
+// some packet is under way at every moment.
+type crowd struct {
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
+	mu    sync.Mutex
+	conns []net.Conn
+	ends  []time.Time // when each was reset
+}
+
+const crowdSize = 60
+
+func (s *site) crowd(to netip.Addr) *crowd {
+	s.t.Helper()
+	ctx, stop := context.WithCancel(s.t.Context())
+	c := &crowd{stop: stop}
+	s.t.Cleanup(c.close)
+	for range crowdSize {
+		conn, err := s.lab.Client.DialTCP(ctx, netip.AddrPortFrom(to, sinkPort))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		c.conns = append(c.conns, conn)
+	}
+	for _, conn := range c.conns {
+		c.tasks.Go(func() {
+			if _, err := conn.Read(make([]byte, 1)); isReset(err) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.ends = append(c.ends, time.Now())
+			}
+		})
+	}
+	c.tasks.Go(func() {
+		tick := time.NewTicker(time.Second / crowdSize)
+		defer tick.Stop()
+		for n := 0; ctx.Err() == nil; n++ {
+			_, _ = c.conns[n%crowdSize].Write([]byte("x"))
+			<-tick.C
+		}
+	})
+	return c
+}
+
+// reset is how many were reset so far, and when the last one was.
+func (c *crowd) reset() (n int, last time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n = len(c.ends); n > 0 {
+		last = c.ends[n-1]
+	}
+	return n, last
+}
+
+func (c *crowd) close() {
+	c.stop()
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+	c.tasks.Wait()
 }
 
 func isReset(err error) bool {
