@@ -11,6 +11,11 @@ import (
 // lease configures IPv4 as a DHCP client does with its lease: the address, and a
 // default route with it as its source.
 func (lab *Lab) lease(i int, addr netip.Addr) error {
+	return lab.leaseBy(i, addr, lab.Uplinks[i].Router4)
+}
+
+// leaseBy is the same, with a router.
+func (lab *Lab) leaseBy(i int, addr, router netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
 	if err != nil {
@@ -29,13 +34,13 @@ func (lab *Lab) lease(i int, addr netip.Addr) error {
 	err = h.RouteReplace(&netlink.Route{
 		LinkIndex: l.Attrs().Index,
 		Dst:       ipNet(default4),
-		Gw:        up.Router4.AsSlice(),
+		Gw:        router.AsSlice(),
 		Src:       addr.AsSlice(),
 		Protocol:  unix.RTPROT_DHCP,
 		Priority:  up.Metric4,
 	})
 	if err != nil {
-		return fmt.Errorf("lease on %s: default via %s: %w", up.Interface, up.Router4, err)
+		return fmt.Errorf("lease on %s: default via %s: %w", up.Interface, router, err)
 	}
 	return nil
 }

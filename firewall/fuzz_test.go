@@ -1,0 +1,85 @@
+package firewall
+
+import (
+	"testing"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"swerve/lane"
+)
+
+// rulesOf has the library decode the expressions of a rule as the kernel sends them.
+func rulesOf(exprs []byte) ([]*nftables.Rule, error) {
+	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{
+		{Type: unix.NFTA_RULE_TABLE, Data: []byte("theirs\x00")},
+		{Type: unix.NFTA_RULE_CHAIN, Data: []byte("chain\x00")},
+		{Type: unix.NFTA_RULE_EXPRESSIONS | unix.NLA_F_NESTED, Data: exprs},
+	})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := nftables.New(nftables.WithTestDial(func(asked []netlink.Message) ([]netlink.Message, error) {
+		header := netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWRULE)}
+		if len(asked) > 0 {
+			header.Sequence = asked[0].Header.Sequence
+		}
+		return []netlink.Message{{Header: header, Data: append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attrs...)}}, nil
+	}))
+	if err != nil {
+		return nil, err
+	}
+	table := &nftables.Table{Name: "theirs", Family: nftables.TableFamilyINet}
+	return conn.GetRules(table, &nftables.Chain{Name: "chain", Table: table})
+}
+
+// expressions encodes expressions as in a rule's message.
+func expressions(f *testing.F, all ...expr.Any) []byte {
+	var list []netlink.Attribute
+	for _, e := range all {
+		b, err := expr.Marshal(unix.NFPROTO_INET, e)
+		if err != nil {
+			f.Fatal(err)
+		}
+		list = append(list, netlink.Attribute{Type: unix.NFTA_LIST_ELEM | unix.NLA_F_NESTED, Data: b})
+	}
+	b, err := netlink.MarshalAttributes(list)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b
+}
+
+// Rules of other programs, whatever is in them, make nobody panic who follows them, and
+// no use of marks is told that has no bits.
+func FuzzForeignRules(f *testing.F) {
+	mark := &expr.Meta{Key: expr.MetaKeyMARK, Register: 1}
+	set := &expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}
+	f.Add(expressions(f, mark, bitwise(0xff, 0x100), set))
+	f.Add(expressions(f, &expr.Immediate{Register: 1, Data: []byte{1, 0, 0, 0}}, &expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true}))
+	f.Add(expressions(f, mark, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1, 2}}, &expr.Lookup{SourceRegister: 1, SetName: "s", DestRegister: 1, IsDestRegSet: true}, set))
+	f.Add(expressions(f, &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{10, 0, 0}}))
+	f.Add([]byte{1, 2, 3})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		marking(b)
+		idOf(b)
+		rules, err := rulesOf(b)
+		if err != nil {
+			return
+		}
+		for _, r := range rules {
+			for _, late := range []bool{false, true} {
+				clashesIn(r.Exprs, lane.DefaultLayout, late)
+			}
+			elements := func(string) (uint32, uint32) { return 0xff, 0xff00 }
+			for _, use := range usesIn(r.Exprs, elements) {
+				if use.bits == 0 {
+					t.Errorf("a use of no bits: %+v", use)
+				}
+			}
+			proxyOf(r.Exprs, func(string) [][]byte { return [][]byte{b[:min(len(b), 4)]} }, func(string) int { return 1 })
+		}
+	})
+}
