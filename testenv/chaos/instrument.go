@@ -103,8 +103,8 @@ func writeOverlay(folder string) error {
 	}
 	files := map[string]string{}
 	for name, f := range map[string]struct{ replaces, text string }{
-		"time.go":       {clock, jumping},
-		"instrument.go": {command, instrumentSource},
+		"clock":   {clock, jumping},
+		"command": {command, instrumentSource},
 	} {
 		files[f.replaces] = filepath.Join(folder, name)
 		if err := os.WriteFile(files[f.replaces], []byte(f.text), 0o644); err != nil {

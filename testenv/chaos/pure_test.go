@@ -197,7 +197,7 @@ func TestOverlay(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "src/time/time.go") || !strings.Contains(string(text), "cmd/swerve/instrument.go") {
 		t.Errorf("%s, %v", text, err)
 	}
-	clock, err := os.ReadFile(folder + "/time.go")
+	clock, err := os.ReadFile(folder + "/clock")
 	if err != nil || strings.Count(string(clock), "sec += *Jump") != 1 {
 		t.Errorf("the clock: %v", err)
 	}

@@ -116,6 +116,15 @@ func (h history) addressless(uplink int, now time.Time) bool {
 	})
 }
 
+// during reports whether a kind of fault is there, or was until just now.
+func (h history) during(kind string, now time.Time, rest time.Duration) bool {
+	return slices.ContainsFunc(h, func(s span) bool {
+		in := s.within(now)
+		in.to = in.to.Add(rest)
+		return s.kind.name == kind && in.has(now)
+	})
+}
+
 // recent lists the faults that were there in the seconds before an instant.
 func (h history) recent(at time.Time, before time.Duration) (out history) {
 	for _, s := range h {

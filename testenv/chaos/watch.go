@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wait"
 	"swerve/testenv/wire"
@@ -104,6 +105,11 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	allowed := func(packet []byte) bool {
 		return ownOfLAN(packet) || slices.Contains([]netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}, destinationOf(packet))
 	}
+	// What comes in for a LAN that is not there is sent on by the default route, daemon or
+	// no daemon.
+	if h.during("lan-down", at, time.Second) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !ownOfLAN(f) && !forLAN(f) }) {
+		return
+	}
 	if h.addressless(uplink, at) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !allowed(f) }) {
 		return
 	}
@@ -129,6 +135,12 @@ const leakEnds = time.Second
 func ownOfLAN(packet []byte) bool {
 	a := sourceOf(packet)
 	return a == netip.MustParseAddr("192.168.10.1") || a == netip.MustParseAddr("fd00:10::1")
+}
+
+// forLAN reports whether a packet is for a host of the LAN.
+func forLAN(packet []byte) bool {
+	a := destinationOf(packet)
+	return lab.LAN4.Contains(a) || lab.LAN6.Contains(a)
 }
 
 // sourceOf returns the source of an IP packet.
