@@ -92,7 +92,7 @@ FUZZ     ?= Fuzz
 fuzz: ## fuzz each target for a minute (FUZZTIME=10m, FUZZ=FuzzParse for one)
 	@grep -rHo '^func $(FUZZ)[A-Za-z0-9]*' --include='*_test.go' . | sort | while IFS=: read -r file target; do \
 		echo "$${file%/*} $${target#func }"; \
-		$(GO) test "$${file%/*}" -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
+		$(GO) test "$${file%/*}" -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) </dev/null || exit 1; \
 	done
 
 .PHONY: bench bench-short bench-tables

@@ -167,8 +167,12 @@ func usesIn(exprs []expr.Any, elements func(set string) (keys, values uint32)) (
 		case *expr.Range:
 			use(registers[e.Register].compared(native(e.ToData), true))
 		case *expr.Lookup:
+			r := registers[e.SourceRegister]
+			if !r.mark && !r.flow && !e.IsDestRegSet {
+				continue // perhaps a list of a hundred thousand addresses
+			}
 			keys, values := elements(e.SetName)
-			use(registers[e.SourceRegister].compared(keys, false))
+			use(r.compared(keys, false))
 			if e.IsDestRegSet {
 				registers[e.DestRegister], last = register{set: values}, e.DestRegister
 			}

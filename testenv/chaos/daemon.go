@@ -212,6 +212,8 @@ func (s *stage) configure(config string) error {
 	if err := s.swerve.Configure(config); err != nil {
 		return err
 	}
+	s.hand.Lock() // a process that has just been started may not handle signals yet; systemd waits as well
+	defer s.hand.Unlock()
 	err := s.swerve.Signal(syscall.SIGHUP)
 	if errors.Is(err, lab.ErrNotRunning) { // it reads it when it starts
 		return nil

@@ -273,6 +273,9 @@ func (s *stage) judge(storm interval) (all []felt, obliged [2]float64) {
 	return all, obliged
 }
 
+// stuck is how long a stream may be unanswered while an uplink works without a word of it.
+const stuck = 2 * time.Second
+
 // judgeClient holds a client's log against the times in which uplinks worked.
 func (s *stage) judgeClient(c client, storm interval, h history, working [][]interval) felt {
 	log := c.Log()
@@ -283,6 +286,9 @@ func (s *stage) judgeClient(c client, storm interval, h history, working [][]int
 		owed := g.owed(working)
 		d := owed.to.Sub(owed.from)
 		f.owed = max(f.owed, d)
+		if !c.held && d > stuck {
+			s.journal.noteAt(owed.from, "%s: none answered for %v, up to %.3f, though an uplink worked", f.name, d.Round(ms), owed.to.Sub(s.journal.zero).Seconds())
+		}
 		if !c.held || d <= promised {
 			continue
 		}
