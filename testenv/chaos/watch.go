@@ -287,7 +287,8 @@ func (s *stage) judgeClient(c client, storm interval, h history, working [][]int
 		d := owed.to.Sub(owed.from)
 		f.owed = max(f.owed, d)
 		if !c.held && d > stuck {
-			s.journal.noteAt(owed.from, "%s: none answered for %v, up to %.3f, though an uplink worked", f.name, d.Round(ms), owed.to.Sub(s.journal.zero).Seconds())
+			s.journal.noteAt(owed.from, "%s: none answered for %v, up to %.3f, though an uplink worked; nor from %.3f to %.3f", f.name,
+				d.Round(ms), owed.to.Sub(s.journal.zero).Seconds(), g.from.Sub(s.journal.zero).Seconds(), g.to.Sub(s.journal.zero).Seconds())
 		}
 		if !c.held || d <= promised {
 			continue

@@ -86,8 +86,8 @@ func (lab *Lab) begin(f *Fault) error {
 		return lab.changeAddress(f)
 	case GatewayChange:
 		up := lab.Uplinks[f.Uplink]
-		f.undo = func() error { return lab.changeRouter(f.Uplink, up.Second4, up.Router4) }
-		return lab.changeRouter(f.Uplink, up.Router4, up.Second4)
+		f.undo = func() error { return changeRouter(lab, f.Uplink, up.Second4, up.Router4) }
+		return changeRouter(lab, f.Uplink, up.Router4, up.Second4)
 	case AddressRemoval:
 		up := lab.Uplinks[f.Uplink]
 		f.undo = func() error { return lab.restore(f.Uplink) }
@@ -207,7 +207,7 @@ func (lab *Lab) changeAddress(f *Fault) error {
 }
 
 // changeRouter gives an ISP's router another address, and renews the lease with it.
-func (lab *Lab) changeRouter(i int, from, to netip.Addr) error {
+func changeRouter(lab *Lab, i int, from, to netip.Addr) error {
 	up := lab.Uplinks[i]
 	if err := lab.ISP[i].AddAddr(customerLink, within(to, up.Prefix4)); err != nil {
 		return err
@@ -215,7 +215,7 @@ func (lab *Lab) changeRouter(i int, from, to netip.Addr) error {
 	if err := lab.ISP[i].DelAddr(customerLink, within(from, up.Prefix4)); err != nil {
 		return err
 	}
-	return lab.leaseBy(i, up.Address4, to)
+	return leaseBy(lab, i, up.Address4, to)
 }
 
 // silence makes the internet drop packets to a target: without its address, they

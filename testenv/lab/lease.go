@@ -11,11 +11,11 @@ import (
 // lease configures IPv4 as a DHCP client does with its lease: the address, and a
 // default route with it as its source.
 func (lab *Lab) lease(i int, addr netip.Addr) error {
-	return lab.leaseBy(i, addr, lab.Uplinks[i].Router4)
+	return leaseBy(lab, i, addr, lab.Uplinks[i].Router4)
 }
 
 // leaseBy is the same, with a router.
-func (lab *Lab) leaseBy(i int, addr, router netip.Addr) error {
+func leaseBy(lab *Lab, i int, addr, router netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
 	if err != nil {
