@@ -262,6 +262,7 @@ func (s *stage) play(ctx context.Context, faults []fault) error {
 	watching, cancel := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { s.watch(watching) })
+	watcher.Go(func() { s.explainStuck(watching) })
 	if s.opts.soak {
 		watcher.Go(func() { s.sample(watching) })
 	}

@@ -107,12 +107,14 @@ func (h history) dealtWith(from, due, now time.Time) time.Time {
 }
 
 // addressless reports whether a fault has taken an uplink's addresses, or had until
-// just now.
+// just now: an interface that is down loses those of IPv6, and has none for a while when
+// it is up again, under its name or another one.
 func (h history) addressless(uplink int, now time.Time) bool {
 	return slices.ContainsFunc(h, func(s span) bool {
 		in := s.within(now)
 		in.to = h.dealtWith(in.to, in.to.Add(repairLasts), now)
-		return s.uplink == uplink && strings.HasPrefix(s.kind.name, "address-") && in.has(now)
+		takes := strings.HasPrefix(s.kind.name, "address-") || slices.Contains([]string{"interface-down", "rename"}, s.kind.name)
+		return s.uplink == uplink && takes && in.has(now)
 	})
 }
 
