@@ -32,7 +32,9 @@ func rulesOf(exprs []byte) ([]*nftables.Rule, error) {
 		return nil, err
 	}
 	table := &nftables.Table{Name: "theirs", Family: nftables.TableFamilyINet}
-	return conn.GetRules(table, &nftables.Chain{Name: "chain", Table: table})
+	return decoded(func() ([]*nftables.Rule, error) {
+		return conn.GetRules(table, &nftables.Chain{Name: "chain", Table: table})
+	})
 }
 
 // expressions encodes expressions as in a rule's message.

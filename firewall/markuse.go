@@ -66,7 +66,7 @@ func (k *Kernel) MarkUses() (MarkUses, error) {
 			continue
 		}
 		read[id] = true
-		rules, err := conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t})
+		rules, err := decoded(func() ([]*nftables.Rule, error) { return conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t}) })
 		if err != nil {
 			continue // it is gone
 		}
@@ -109,11 +109,11 @@ func (k *Kernel) FlowMarks() ([]uint32, error) {
 // elementsOf returns the bits of all keys of a set that may be marks, and of all values
 // of a map; none where it cannot be read.
 func elementsOf(conn *nftables.Conn, t *nftables.Table, name string) (keys, values uint32) {
-	set, err := conn.GetSetByName(t, name)
+	set, err := decoded(func() (*nftables.Set, error) { return conn.GetSetByName(t, name) })
 	if err != nil {
 		return 0, 0
 	}
-	elements, err := conn.GetSetElements(set)
+	elements, err := decoded(func() ([]nftables.SetElement, error) { return conn.GetSetElements(set) })
 	if err != nil {
 		return 0, 0
 	}
