@@ -80,3 +80,13 @@ func FuzzForeignRules(f *testing.F) {
 		}
 	})
 }
+
+// Entries of user data may be as long as a byte can say.
+func TestLongUserData(t *testing.T) {
+	for length := range 256 {
+		data := append([]byte{1, byte(length)}, make([]byte, length)...)
+		if got := idOf(append(data, append([]byte{byte(userDataID), 8}, idBytes(77)...)...)); got != 77 {
+			t.Errorf("after an entry of %d bytes the id is %d, want 77", length, got)
+		}
+	}
+}
