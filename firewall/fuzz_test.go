@@ -90,3 +90,44 @@ func TestLongUserData(t *testing.T) {
 		}
 	}
 }
+
+// A table with our name is read as we left it, whatever others have put into it.
+func FuzzOurTable(f *testing.F) {
+	f.Add("native_1_24", []byte{10, 1, 2, 0}, []byte{8, 0, 1, 0, 0, 0, 0, 5})
+	f.Add("native6_2_64", make([]byte, 16), []byte{})
+	f.Add("plain_1_24_16", []byte{10, 1, 2, 0, 192, 168, 0, 0}, []byte{12, 0, 1, 0x80, 8, 0, 1, 0, 1, 2, 3, 4})
+	f.Add("plain6_1_64_200", make([]byte, 32), []byte{20, 0, 2, 0x80, 16, 0, 2, 0x80, 8, 0, 2, 0, 'x', 0, 0, 0})
+	f.Add(deadMap(0), []byte{0xc0, 1, 0, 0}, []byte{})
+	f.Fuzz(func(t *testing.T, name string, key, attributes []byte) {
+		each := func(decode func(*netlink.AttributeDecoder) error) {
+			_ = eachAttribute(append(make([]byte, 4), attributes...), func(ad *netlink.AttributeDecoder) { ad.Nested(decode) })
+			if ad, err := netlink.NewAttributeDecoder(attributes); err == nil {
+				_ = decode(ad)
+			}
+		}
+		elements, chain := map[string]string{string(key): "x"}, ""
+		each((&heldChain{}).decodeHook)
+		each((&heldObject{kind: unix.NFT_OBJECT_COUNTER}).decodeCounter)
+		each(func(ad *netlink.AttributeDecoder) error { return decodeElement(ad, elements) })
+		each(func(ad *netlink.AttributeDecoder) error { return decodeVerdict(ad, &chain) })
+		held := heldTable{exists: true, sets: map[string]heldSet{name: {flags: unix.NFT_SET_MAP, elements: elements}}}
+		native, plain := held.found()
+		for n, all := range native {
+			for _, p := range all {
+				if !p.IsValid() {
+					t.Errorf("lane %d has the native network %v", n, p)
+				}
+			}
+		}
+		for n, all := range plain {
+			for _, e := range all {
+				if !e.IsValid() {
+					t.Errorf("lane %d has the plain flows %v", n, e)
+				}
+			}
+		}
+		held.lost(lane.DefaultLayout, name)
+		held.differences(Ruleset(Goal{Layout: lane.DefaultLayout}))
+		new(Counters).set(name, Count{})
+	})
+}
