@@ -27,6 +27,7 @@ const (
 	wordJump       = iota // seconds, added to the wall clock
 	wordGoroutines        // their number
 	wordHeap              // bytes in use
+	wordProfile           // of the heap profile that is wanted; its file is INSTRUMENT.NUMBER
 )
 
 const instrumentEnv = "SWERVE_INSTRUMENT"
@@ -42,8 +43,11 @@ const (
 const instrumentSource = `package main
 
 import (
+	"fmt"
 	"os"
+	"runtime"
 	"runtime/metrics"
+	"runtime/pprof"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -60,11 +64,21 @@ func init() {
 	if err != nil {
 		panic(err)
 	}
-	words := (*[3]int64)(unsafe.Pointer(&page[0]))
+	words := (*[4]int64)(unsafe.Pointer(&page[0]))
 	time.Jump = &words[0]
 	go func() {
 		figures := []metrics.Sample{{Name: "/sched/goroutines:goroutines"}, {Name: "/memory/classes/heap/objects:bytes"}}
-		for ; ; time.Sleep(time.Second) {
+		for profiled := int64(0); ; time.Sleep(time.Second) {
+			if n := atomic.LoadInt64(&words[3]); n != profiled {
+				profiled = n
+				path := fmt.Sprintf("%s.%d", os.Getenv("SWERVE_INSTRUMENT"), n)
+				if f, err := os.Create(path + ".new"); err == nil {
+					runtime.GC()
+					_ = pprof.WriteHeapProfile(f)
+					f.Close()
+					_ = os.Rename(path+".new", path)
+				}
+			}
 			metrics.Read(figures)
 			for i, f := range figures {
 				atomic.StoreInt64(&words[1+i], int64(f.Value.Uint64()))
@@ -145,6 +159,9 @@ func newInstrument(path string) (*instrument, error) {
 	}
 	return &instrument{(*[512]int64)(unsafe.Pointer(&page[0]))}, nil
 }
+
+// profile has the daemon write a profile of its heap.
+func (i *instrument) profile(n int64) { atomic.StoreInt64(&i.words[wordProfile], n) }
 
 func (i *instrument) get(word int) int64 { return atomic.LoadInt64(&i.words[word]) }
 

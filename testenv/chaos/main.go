@@ -40,6 +40,7 @@ type options struct {
 	raced           bool // the daemon has the race detector
 	pick, without   string
 	daemonLog       string
+	profiles        string
 	uplinks         int  // 0: as the seed has it
 	soak            bool // links and routes alone, and figures of all the time
 	instrumented    bool // the daemon was built with writeOverlay's
@@ -57,6 +58,7 @@ func main() {
 	flag.IntVar(&o.uplinks, "uplinks", 0, "how many `UPLINKS`, 2 or 3; 0: as the seed has it")
 	flag.BoolVar(&o.soak, "soak", false, "leave the daemon alone, and watch that nothing grows")
 	flag.BoolVar(&o.instrumented, "instrumented", false, "the daemon was built with the overlay: its clock can be set")
+	flag.StringVar(&o.profiles, "profiles", "", "write heap profiles of a soak, after two minutes and at the end, to a `FOLDER`")
 	overlay := flag.String("write-overlay", "", "write the overlay for go build to a `FOLDER`, and play nothing")
 	flag.StringVar(&o.daemonLog, "daemon-log", "", "write the daemon's log to a `FILE`")
 	flag.Parse()
@@ -270,7 +272,7 @@ func (s *stage) play(ctx context.Context, faults []fault) error {
 	from := s.journal.begin()
 	errs := s.storm(ctx, faults)
 	s.journal.note("the storm is over")
-	errs = append(errs, s.afterwards(ctx, was))
+	errs = append(errs, s.afterwards(ctx, was), s.keepProfiles(s.opts.profiles))
 	to := time.Now()
 	for _, c := range s.clients {
 		c.Stop()

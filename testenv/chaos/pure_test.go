@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"go/parser"
+	"go/token"
 	"os"
 	"reflect"
 	"slices"
@@ -200,6 +202,11 @@ func TestOverlay(t *testing.T) {
 	clock, err := os.ReadFile(folder + "/clock")
 	if err != nil || strings.Count(string(clock), "sec += *Jump") != 1 {
 		t.Errorf("the clock: %v", err)
+	}
+	for name, source := range map[string]string{"time.go": string(clock), "instrument.go": instrumentSource} {
+		if _, err := parser.ParseFile(token.NewFileSet(), name, source, 0); err != nil {
+			t.Error(err)
+		}
 	}
 	if _, err := jumpingClock("package time\n"); err == nil {
 		t.Error("a clock that is not read was taken")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,7 +66,34 @@ func (s *stage) sample(ctx context.Context) {
 		one.values[len(figures)-1] = float64(total-logged) / now.Sub(at).Minutes()
 		logged, at = total, now
 		s.samples = append(s.samples, one)
+		if s.instrument != nil && len(s.samples) == earlyProfile {
+			s.instrument.profile(1)
+		}
 	}
+}
+
+// earlyProfile is the number of the sample at which a heap profile is written; the last
+// one is written at the end.
+const earlyProfile = 24
+
+// keepProfiles copies the daemon's heap profiles to a folder, as heap.1 and heap.2, for
+// go tool pprof -base.
+func (s *stage) keepProfiles(folder string) error {
+	if s.instrument == nil || folder == "" {
+		return nil
+	}
+	last := s.swerve.File("instrument.2")
+	s.instrument.profile(2)
+	err := wait.Until(context.Background(), "a heap profile", func() bool {
+		_, err := os.Stat(last)
+		return err == nil || s.swerve.Pid() == 0
+	})
+	for _, n := range []string{"1", "2"} {
+		if data, unread := os.ReadFile(s.swerve.File("instrument." + n)); unread == nil {
+			err = errors.Join(err, os.WriteFile(filepath.Join(folder, "heap."+n), data, 0o644))
+		}
+	}
+	return err
 }
 
 // look takes a sample, but for the last figure.
