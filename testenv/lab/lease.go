@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -31,14 +32,17 @@ func leaseBy(lab *Lab, i int, addr, router netip.Addr) error {
 	if lab.Options.Announce == AnnounceNone {
 		return nil
 	}
-	err = h.RouteReplace(&netlink.Route{
+	route := &netlink.Route{
 		LinkIndex: l.Attrs().Index,
 		Dst:       ipNet(default4),
 		Gw:        router.AsSlice(),
 		Src:       addr.AsSlice(),
 		Protocol:  unix.RTPROT_DHCP,
 		Priority:  up.Metric4,
-	})
+	}
+	if err = h.RouteReplace(route); errors.Is(err, unix.ENETUNREACH) { // somebody has flushed the rules
+		_ = await(lab.life, "a route to the router", func() bool { err = h.RouteReplace(route); return err == nil })
+	}
 	if err != nil {
 		return fmt.Errorf("lease on %s: default via %s: %w", up.Interface, router, err)
 	}
