@@ -101,16 +101,26 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	}
 	foreign := s.lab.Wire[uplink].ForeignFrames()
 	foreign = foreign[len(foreign)-min(len(foreign), int(packets)):]
-	up := s.lab.Uplinks[uplink]
+	// What comes in for an address that is lost is sent on by the default route, daemon or
+	// no daemon: back, or by another uplink.
+	forLost := func(packet []byte) bool {
+		for i, up := range s.lab.Uplinks {
+			own := []netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}
+			if h.addressless(i, at) && slices.Contains(own, destinationOf(packet)) {
+				return true
+			}
+		}
+		return false
+	}
 	allowed := func(packet []byte) bool {
-		return ownOfLAN(packet) || slices.Contains([]netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}, destinationOf(packet))
+		return forLost(packet) || ownOfLAN(packet) && h.addressless(uplink, at)
 	}
 	// What comes in for a LAN that is not there is sent on by the default route, daemon or
 	// no daemon.
 	if h.during("lan-down", at, time.Second) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !ownOfLAN(f) && !forLAN(f) }) {
 		return
 	}
-	if h.addressless(uplink, at) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !allowed(f) }) {
+	if len(foreign) > 0 && !slices.ContainsFunc(foreign, func(f []byte) bool { return !allowed(f) }) {
 		return
 	}
 	// One leak is one break, however long.
