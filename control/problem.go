@@ -186,6 +186,8 @@ func uplinkRemedy(u Uplink, s State) string {
 		return "look for an overloaded line or a weak signal, or widen its limits in the configuration"
 	case strings.Contains(u.IPv4.Reason, switchedOff) || strings.Contains(u.IPv6.Reason, switchedOff):
 		return fmt.Sprintf("switch the interface on: ip link set %s up, or have your network manager do it", u.Interface)
+	case lacks(u, s, inVRF):
+		return fmt.Sprintf("take the interface out of the VRF, also where that is configured: ip link set dev %s nomaster; or take the uplink out of the configuration", u.Interface)
 	case u.Carrier == nil:
 		return fmt.Sprintf("plug in or name the interface %s; it is used as soon as it appears", u.Interface)
 	case !*u.Carrier:
@@ -219,6 +221,9 @@ func gatewayRemedy(u Uplink, s State) string {
 		"(gateway: none sends to each address directly, which works only point to point or where the provider answers ARP for all)",
 		strings.Join(keys, " and "), u.Interface)
 }
+
+// inVRF is in the engine's reason for an interface that belongs to a VRF.
+const inVRF = "in the VRF"
 
 // switchedOff is in the engine's reason for an interface that is administratively down.
 const switchedOff = "switched off"

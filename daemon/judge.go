@@ -63,6 +63,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	out = append(out, unprobed(s.engine.Uplinks, links)...)
 	out = append(out, s.uncarried(links)...)
 	out = append(out, s.ownGateways()...)
+	out = append(out, inVRFs(s.uplinks, links)...)
 	out = append(out, orders(s.engine.Policies, links)...)
 	out = append(out, s.fullNatives()...)
 	return append(out, s.alikes(links, strict)...)
@@ -365,6 +366,24 @@ func (s setup) ownGateways() []control.Problem {
 				})
 			}
 		}
+	}
+	return out
+}
+
+// inVRFs returns the problems of uplinks whose interfaces belong to VRFs.
+func inVRFs(uplinks []config.Uplink, links map[string]failover.Link) []control.Problem {
+	var out []control.Problem
+	for _, u := range uplinks {
+		link := links[u.Name]
+		if !u.Enabled || link.VRF == "" {
+			continue
+		}
+		out = append(out, control.Problem{
+			Code: "uplink-in-vrf", Severity: control.Warning, Object: u.Name,
+			Text: fmt.Sprintf("the interface %s belongs to the VRF %s, by whose table the kernel routes what comes in by it, before Swerve's rules: "+
+				"no answer would reach the LAN, so %s is not used", link.Interface, link.VRF, u.Name),
+			Remedy: fmt.Sprintf("take it out of the VRF, also where that is configured: ip link set dev %s nomaster; or take the uplink out of the configuration", link.Interface),
+		})
 	}
 	return out
 }

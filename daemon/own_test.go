@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 )
 
 // targets returns an uplink's IPv4 targets, as listed in the status.
@@ -84,6 +85,40 @@ func TestGatewayThatIsOurOwn(t *testing.T) {
 		r.net.setOwn()
 		r.after(time.Second)
 		if p := r.problem("own-gateway"); p != nil {
+			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
+
+// An uplink whose interface is put into a VRF is told, and used no more, until it is out
+// of it.
+func TestUplinkInAVRF(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		var before [2]failover.FamilyLink
+		r.change("eth0", func(l *line) {
+			before = l.link.Family
+			l.link.VRF, l.link.Family = "blue", [2]failover.FamilyLink{}
+		})
+		if got := r.uplink("fiber").IPv4.State; got != control.Down {
+			t.Errorf("fiber is %s; want it down at once, as this is no renewal", got)
+		}
+		r.after(3 * time.Second)
+		p := r.problem("uplink-in-vrf")
+		if p == nil || p.Severity != control.Warning || p.Object != "fiber" || !strings.Contains(p.Text, "the interface eth0 belongs to the VRF blue") ||
+			!strings.Contains(p.Remedy, "ip link set dev eth0 nomaster") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		if got := r.uplink("fiber").IPv4; got.State != control.Down || got.Reason != "interface eth0 is in the VRF blue" {
+			t.Errorf("fiber is %s: %s", got.State, got.Reason)
+		}
+		if down := r.problem("uplink-down"); down == nil || !strings.Contains(down.Remedy, "nomaster") {
+			t.Errorf("problems: %+v", r.status().Problems)
+		}
+		r.change("eth0", func(l *line) { l.link.VRF, l.link.Family = "", before })
+		r.after(time.Second)
+		if p := r.problem("uplink-in-vrf"); p != nil {
 			t.Errorf("stands on: %+v", p)
 		}
 	})

@@ -43,7 +43,7 @@ type gap struct {
 // withdrawn. It must be called before the probes in flight become void.
 func (p *path) followLink(t *turn, before *FamilyLink) {
 	link, now := &p.up.link, &p.up.link.Family[p.family]
-	there := link.Present && link.AdminUp && link.Carrier
+	there := link.Present && link.AdminUp && link.Carrier && link.VRF == ""
 	switch {
 	case p.gap.open && there && !now.Offered():
 	case p.gap.open:

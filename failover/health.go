@@ -129,6 +129,8 @@ func (p *path) barred() (verdict, bool) {
 		return verdict{Down, p.up.interfaceIs("switched off")}, true
 	case !l.Carrier:
 		return verdict{Down, "no carrier"}, true
+	case l.VRF != "":
+		return verdict{Down, p.up.interfaceIs("in the VRF " + l.VRF)}, true
 	case offered:
 		return verdict{}, false
 	}

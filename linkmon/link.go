@@ -50,6 +50,10 @@ func (f *follower) linkIn(s state, isUplink func(index int) bool) failover.Link 
 		Present:   true,
 		AdminUp:   d.adminUp(),
 		Carrier:   d.carrier(),
+		VRF:       s.vrfOf(d),
+	}
+	if link.VRF != "" {
+		return link
 	}
 	for _, family := range failover.Families {
 		link.Family[family] = f.familyIn(s, family, isUplink)

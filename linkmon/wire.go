@@ -51,6 +51,22 @@ func (s state) isPort(d device) bool {
 	})
 }
 
+// vrfOf returns the name of the VRF that a device, or the bridge or bond above it, belongs
+// to; empty for none.
+func (s state) vrfOf(d device) string {
+	for range len(s.devices) { // masters make no ring, but readings may
+		i := slices.IndexFunc(s.devices, func(m device) bool { return d.master != 0 && m.index == d.master })
+		switch {
+		case i < 0:
+			return ""
+		case s.devices[i].kind == "vrf":
+			return s.devices[i].name
+		}
+		d = s.devices[i]
+	}
+	return ""
+}
+
 func (d device) adminUp() bool { return d.flags&unix.IFF_UP != 0 }
 
 func (d device) carrier() bool { return d.flags&unix.IFF_LOWER_UP != 0 }

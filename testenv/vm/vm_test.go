@@ -21,6 +21,7 @@ import (
 var (
 	releases = flag.String("vm.debian", "", "play the scenarios on these releases of Debian, such as trixie,bookworm; empty: on none")
 	packages = flag.String("vm.packages", "", "the folder with the deb package to install")
+	renew    = flag.Duration("vm.renew", 0, "how long leases are renewed under traffic, at least")
 )
 
 // slow bounds each wait for something in the guest.
@@ -28,8 +29,13 @@ const slow = 3 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
+	eachReleaseIn(t, lab.Options{NoIPv6: true}, 8*time.Second, test)
+}
+
+// eachReleaseIn is eachRelease in another lab, with leases of another time.
+func eachReleaseIn(t *testing.T, opts lab.Options, lease time.Duration, test func(t *testing.T, s *site)) {
 	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' }) {
-		t.Run(release, func(t *testing.T) { test(t, newSite(t, release)) })
+		t.Run(release, func(t *testing.T) { test(t, newSite(t, release, opts, lease)) })
 	}
 }
 
@@ -42,7 +48,8 @@ type site struct {
 	server    *traffic.Server
 }
 
-func newSite(t *testing.T, release string) *site {
+func newSite(t *testing.T, release string, opts lab.Options, lease time.Duration) *site {
+	opts.Announce = lab.AnnounceNothing
 	began := time.Now()
 	debs, err := filepath.Glob(filepath.Join(*packages, "swerve_*_amd64.deb"))
 	if err != nil || len(debs) == 0 {
@@ -53,21 +60,21 @@ func newSite(t *testing.T, release string) *site {
 		t.Fatal(err)
 	}
 	t.Logf("image after %v", time.Since(began).Round(time.Second))
-	s := &site{t: t, lab: lab.NewTest(t, lab.Options{Announce: lab.AnnounceNothing, NoIPv6: true})}
+	s := &site{t: t, lab: lab.NewTest(t, opts)}
 	if err := wire.DisableOffloads(s.lab.Client, "eth0"); err != nil {
 		t.Fatal(err)
 	}
 	cards := []Card{{Link: "lan0", MAC: "02:00:5e:00:10:00"}}
 	for i, up := range s.lab.Uplinks {
 		cards = append(cards, Card{Link: up.Interface, MAC: up.MAC})
-		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: 8 * time.Second})
+		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: lease})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.Close)
 		s.providers = append(s.providers, p)
 	}
-	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4); err != nil {
+	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4, lab.Server6); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.server.Close)
@@ -235,13 +242,21 @@ func (s *site) switches() int {
 	return strings.Count(s.run("swerve events --json"), `"type":"switch"`)
 }
 
-// renewals waits for five more leases of each uplink; none is an event.
+// renewals waits for five more leases of each uplink, and as long as the flag says; none
+// is an event.
 func (s *site) renewals(c *traffic.Client) {
 	before, begin := s.switches(), time.Now()
 	for i, p := range s.providers {
 		acks := p.Acks()
 		s.await(fmt.Sprintf("uplink %d to be renewed five times", i), func() bool { return p.Acks() >= acks+5 })
 	}
+	acks := s.providers[0].Acks() + s.providers[1].Acks()
+	ctx, cancel := context.WithTimeout(s.t.Context(), *renew+slow)
+	defer cancel()
+	if err := wait.Until(ctx, "the leases' time", func() bool { return time.Since(begin) >= *renew }); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Logf("%v of renewals, %d after the first ten", time.Since(begin).Round(time.Second), s.providers[0].Acks()+s.providers[1].Acks()-acks)
 	s.unchanged(c, before, begin)
 }
 
@@ -260,10 +275,11 @@ func (s *site) unchanged(c *traffic.Client, before int, begin time.Time) {
 	s.t.Logf("%v", c.Measure(begin, time.Now()))
 	switch n := s.switches() - before; {
 	case n == 0:
-	case kvmFails && strings.Contains(s.since(begin), "no address"):
+	case kvmFails && (strings.Contains(s.since(begin), "no address") || strings.Contains(s.since(begin), "latency")):
 		// An emulated guest's networkd takes longer than the patience between
-		// deleting an address and adding it again: a down, as it should be.
-		s.t.Logf("%d switches, an address was away for longer than the patience:\n%s", n, s.since(begin))
+		// deleting an address and adding it again: a down, as it should be. On a busy
+		// machine the emulation itself takes longer for a probe than the latency's limit.
+		s.t.Logf("%d switches, an address was away for longer than the patience, or the guest was slow:\n%s", n, s.since(begin))
 	default:
 		s.t.Errorf("%d switches:\n%s", n, s.run("swerve events"))
 	}
@@ -272,7 +288,7 @@ func (s *site) unchanged(c *traffic.Client, before int, begin time.Time) {
 
 // since are the switches from an instant on.
 func (s *site) since(begin time.Time) string {
-	return s.try(fmt.Sprintf("swerve events --since %ds | grep ' switch '", int(time.Since(begin).Seconds())+1))
+	return s.try(fmt.Sprintf("swerve events --since %ds | grep ' switch '", int(time.Since(begin).Seconds())+5))
 }
 
 // carrier pulls the plug of the first uplink, and plugs it in again.
