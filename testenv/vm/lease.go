@@ -35,7 +35,7 @@ type Lease struct {
 const (
 	discover, offer, request, ack = 1, 2, 3, 5
 
-	optMask, optRouter          = 1, 3
+	optMask, optRouter, optDNS  = 1, 3, 6
 	optTime, optType, optServer = 51, 53, 54
 	optEnd                      = 255
 
@@ -124,6 +124,7 @@ func (p *Provider) reply(m []byte) (reply []byte, kind byte) {
 	option(optTime, binary.BigEndian.AppendUint32(nil, uint32(p.lease.Time/time.Second)))
 	option(optMask, net.CIDRMask(p.lease.Bits, 32))
 	option(optRouter, router[:])
+	option(optDNS, router[:])
 	r = append(r, optEnd)
 	if len(r) < 300 { // some clients want as much
 		r = append(r, make([]byte, 300-len(r))...)

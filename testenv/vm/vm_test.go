@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -28,9 +29,31 @@ const slow = 3 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
-	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' }) {
-		t.Run(release, func(t *testing.T) { test(t, newSite(t, release)) })
+	play(t, named(), setting{lab: lab.Options{NoIPv6: true}}, test)
+}
+
+// onNewest runs a test on the first release that the flags name.
+func onNewest(t *testing.T, with setting, test func(t *testing.T, s *site)) {
+	all := named()
+	play(t, all[:min(1, len(all))], with, test)
+}
+
+func play(t *testing.T, releases []string, with setting, test func(t *testing.T, s *site)) {
+	for _, release := range releases {
+		t.Run(release, func(t *testing.T) { test(t, newSite(t, release, with)) })
 	}
+}
+
+// named are the releases that the flags name.
+func named() []string {
+	return strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// setting is what differs between sites.
+type setting struct {
+	lab    lab.Options
+	kernel string // its flavour; "": CloudKernel
+	vlan   uint16 // of the first uplink
 }
 
 // site is a lab with a guest as its gateway, whose uplinks are leased by DHCP.
@@ -42,24 +65,29 @@ type site struct {
 	server    *traffic.Server
 }
 
-func newSite(t *testing.T, release string) *site {
+func newSite(t *testing.T, release string, with setting) *site {
+	with.lab.Announce = lab.AnnounceNothing
 	began := time.Now()
 	debs, err := filepath.Glob(filepath.Join(*packages, "swerve_*_amd64.deb"))
 	if err != nil || len(debs) == 0 {
 		t.Fatalf("no package for amd64 in -vm.packages %q", *packages)
 	}
-	image, err := MakeImage(t.Context(), release)
+	image, err := MakeImage(t.Context(), release, cmp.Or(with.kernel, CloudKernel))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("image after %v", time.Since(began).Round(time.Second))
-	s := &site{t: t, lab: lab.NewTest(t, lab.Options{Announce: lab.AnnounceNothing, NoIPv6: true})}
+	s := &site{t: t, lab: lab.NewTest(t, with.lab)}
 	if err := wire.DisableOffloads(s.lab.Client, "eth0"); err != nil {
 		t.Fatal(err)
 	}
 	cards := []Card{{Link: "lan0", MAC: "02:00:5e:00:10:00"}}
 	for i, up := range s.lab.Uplinks {
-		cards = append(cards, Card{Link: up.Interface, MAC: up.MAC})
+		card := Card{Link: up.Interface, MAC: up.MAC}
+		if i == 0 {
+			card.VLAN = with.vlan
+		}
+		cards = append(cards, card)
 		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: 8 * time.Second})
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +95,7 @@ func newSite(t *testing.T, release string) *site {
 		t.Cleanup(p.Close)
 		s.providers = append(s.providers, p)
 	}
-	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4); err != nil {
+	if s.server, err = traffic.Serve(s.lab.Internet, lab.Server4, lab.Server6); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.server.Close)
@@ -77,7 +105,8 @@ func newSite(t *testing.T, release string) *site {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("console:\n%s", tail(s.guest.Console()))
-			for _, c := range []string{"ip -br addr; ip route; ip rule; networkctl; systemctl --failed", "journalctl -u swerve -n 60 --no-pager", "swerve status"} {
+			for _, c := range []string{"ip -br addr; ip route; ip -6 route; ip rule; networkctl; nmcli device; systemctl --failed", "journalctl -u swerve -n 60 --no-pager", "swerve status",
+				"journalctl -n 100 --no-pager | grep -v swerve | tail -n 40"} {
 				t.Logf("%s:\n%s", c, s.try(c))
 			}
 		}
@@ -310,7 +339,7 @@ func (s *site) reboot(c *traffic.Client) {
 		s.t.Fatal(err)
 	}
 	s.by(c, lab.LTE)
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*patience)
 	defer cancel()
 	if err := s.guest.Reboot(ctx); err != nil {
 		s.t.Fatal(err)
