@@ -36,7 +36,7 @@ func (s *site) ifupdown() {
 		stanzas += fmt.Sprintf(`allow-hotplug %[1]s\niface %[1]s inet dhcp\n metric %[2]d\n`, up.Interface, up.Metric4)
 	}
 	s.run(fmt.Sprintf("printf '%s' >/etc/network/interfaces", stanzas))
-	s.run("systemctl enable networking && systemctl restart networking && udevadm trigger --action=add --subsystem-match=net")
+	s.run("systemctl enable networking && systemctl start --no-block networking ifup@wan0 ifup@wan1")
 }
 
 func (s *site) dhclient() {

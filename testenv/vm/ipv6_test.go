@@ -2,14 +2,42 @@ package vm
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 )
+
+// What answers a customer who asks for a prefix, and only him.
+func TestDelegation(t *testing.T) {
+	r := &Router6{
+		link: &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}},
+		with: Advert{Delegate: netip.MustParsePrefix("2001:db8:1:50::/60"), Interval: 4 * time.Second, Time: 30 * time.Second},
+	}
+	const client, delegation = "\x00\x01\x00\x02\xab\xcd", "\x00\x19\x00\x0c\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00"
+	want := "\x01\x02\x03" + client +
+		"\x00\x02\x00\x0a\x00\x03\x00\x01\x02\x00\x00\x00\x00\x01" +
+		"\x00\x19\x00\x29\x00\x00\x00\x07\x00\x00\x00\x04\x00\x00\x00\x08" +
+		"\x00\x1a\x00\x19\x00\x00\x00\x1d\x00\x00\x00\x1e\x3c\x20\x01\x0d\xb8\x00\x01\x00\x50\x00\x00\x00\x00\x00\x00\x00\x00"
+	for asked, answer := range map[string]string{
+		"\x01\x01\x02\x03" + client + delegation: "\x02" + want,
+		"\x05\x01\x02\x03" + client + delegation: "\x07" + want,
+		"\x05\x01\x02\x03" + client:              "",
+		"\x05\x01\x02\x03" + delegation:          "",
+		"\x0b\x01\x02\x03" + client + delegation: "",
+		"\x01\x01":                               "",
+	} {
+		if got := string(r.answer([]byte(asked))); got != answer {
+			t.Errorf("to %q: %q, want %q", asked, got, answer)
+		}
+	}
+}
 
 // TestIPv6 plays two uplinks with router advertisements every few seconds. The first
 // one's link has a link-local address alone, and its ISP delegates a prefix to the LAN;

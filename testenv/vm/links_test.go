@@ -3,6 +3,7 @@ package vm
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,23 @@ func TestTag(t *testing.T) {
 	}
 	if got := untag(bytes.Clone(frame), 35); got != nil {
 		t.Errorf("without a tag: %q, want none", got)
+	}
+}
+
+// The customer of a session may have his address, and nothing else.
+func TestSessionAddress(t *testing.T) {
+	c := &Concentrator{line: Line{Customer: netip.MustParseAddr("203.0.113.2")}}
+	for asked, want := range map[string]string{
+		"\x03\x06\x00\x00\x00\x00":                         "\x03\x03\x06\xcb\x00\x71\x02",
+		"\x03\x06\xcb\x00\x71\x02":                         "\x02\x03\x06\xcb\x00\x71\x02",
+		"\x02\x06\x00\x2d\x0f\x01\x03\x06\x00\x00\x00\x00": "\x04\x02\x06\x00\x2d\x0f\x01",
+		"":         "\x03\x03\x06\xcb\x00\x71\x02",
+		"\x03\x00": "\x03\x03\x06\xcb\x00\x71\x02",
+	} {
+		code, options := c.judge([]byte(asked))
+		if got := string(append([]byte{code}, options...)); got != want {
+			t.Errorf("to %q: %q, want %q", asked, got, want)
+		}
 	}
 }
 
@@ -68,7 +86,7 @@ func TestPPPoE(t *testing.T) {
 printf 'auto lo dsl\niface lo inet loopback\niface dsl inet ppp\n pre-up ip link set wan0 up\n provider dsl\n' >/etc/network/interfaces
 printf 'plugin pppoe.so wan0\nuser customer\nnoauth\nnoipdefault\ndefaultroute\ndefaultroute-metric 50\npersist\nmaxfail 0\nholdoff 1\nmtu 1492\n`+
 			`lcp-echo-interval 2\nlcp-echo-failure 5\nhide-password\nnoaccomp\nnoproxyarp\n' >/etc/ppp/peers/dsl
-systemctl enable --now systemd-networkd && systemctl enable networking && systemctl restart networking`, s.lab.Uplinks[lab.LTE].Metric4))
+systemctl enable --now systemd-networkd && systemctl enable networking && systemctl start --no-block networking`, s.lab.Uplinks[lab.LTE].Metric4))
 		s.await("the lease and the session", func() bool { return s.providers[lab.LTE].Acks() > 0 && ac.Sessions() > 0 })
 		s.install()
 		c := s.follow()

@@ -59,8 +59,8 @@ type Result struct {
 // patience bounds a boot under software emulation on a busy machine; silence is how
 // long the console of a guest that boots may be silent before it is ended.
 const (
-	patience = 4 * time.Minute
-	silence  = 75 * time.Second
+	patience = 6 * time.Minute
+	silence  = 2 * time.Minute
 	attempts = 3
 )
 
@@ -396,10 +396,10 @@ func (m *Machine) awaitReboot(ctx context.Context, before int) error {
 		if n := len(m.Console()); n != size {
 			last, size = time.Now(), n
 		}
-		return m.Boots() > before || time.Since(last) > 2*silence || m.dead()
+		return m.Boots() > before || time.Since(last) > silence || m.dead()
 	})
 	if err == nil && m.Boots() <= before && !m.dead() {
-		err = fmt.Errorf("vm: reboot: the console was silent for %v", 2*silence)
+		err = fmt.Errorf("vm: reboot: the console was silent for %v", silence)
 	}
 	return err
 }

@@ -25,7 +25,7 @@ var (
 )
 
 // slow bounds each wait for something in the guest.
-const slow = 3 * time.Minute
+const slow = 6 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
