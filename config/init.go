@@ -35,6 +35,7 @@ func Init(t Taken, isModem func(device string) bool) []byte {
 		}
 		b.WriteString("uplinks:\n")
 		for _, u := range uplinks {
+			fmt.Fprintf(&b, "  # %s\n", u.whyHere())
 			writeUplink(&b, u, "  ")
 		}
 	case len(candidates) > 0:
@@ -59,8 +60,26 @@ func Init(t Taken, isModem func(device string) bool) []byte {
 func writeUplink(b *strings.Builder, u Uplink, indent string) {
 	fmt.Fprintf(b, "%s- name: %s\n%s  interface: %s\n", indent, quoteYAML(u.Name), indent, quoteYAML(u.Interface))
 	if u.IsMetered() {
-		fmt.Fprintf(b, "%s  metered: true               # probed only every 30s while it carries nothing\n", indent)
+		fmt.Fprintf(b, "%s  metered: true               # a modem: probed only every 30s while it carries nothing\n", indent)
 	}
+}
+
+// whyHere says why an uplink has its place in the order.
+func (u Uplink) whyHere() string {
+	var by []string
+	for _, f := range failover.Families {
+		if p := u.place[f]; p.Held {
+			text := fmt.Sprintf("metric %d in %s", p.Metric, f)
+			if p.Weight > 0 {
+				text += fmt.Sprintf(", shared with weight %d", p.Weight)
+			}
+			by = append(by, text)
+		}
+	}
+	if len(by) == 0 {
+		return "held a default route before, not now"
+	}
+	return "holds a default route: " + strings.Join(by, "; ")
 }
 
 // writeSharedTiers writes the default policy where uplinks share a default route.

@@ -59,6 +59,24 @@ func TestInitNamesCandidates(t *testing.T) {
 	}
 }
 
+// Each uplink's place in the order has its reason.
+func TestInitSaysWhy(t *testing.T) {
+	text := string(Init(Taken{Routes: []DefaultRoute{
+		{Interface: "eth0", Metric: 100, Family: [2]Place{{Held: true, Metric: 100}, {Held: true, Metric: 1024}}},
+		{Interface: "wan0", Metric: 200, Weight: 3, Family: [2]Place{{Held: true, Metric: 200, Weight: 3}}},
+		{Interface: "wan1", Metric: 300, Family: [2]Place{{Metric: 300}}},
+	}}, nil))
+	for _, want := range []string{
+		"  # holds a default route: metric 100 in ipv4; metric 1024 in ipv6\n  - name: eth0\n",
+		"  # held a default route before, not now\n  - name: wan1\n",
+		"  # holds a default route: metric 200 in ipv4, shared with weight 3\n  - name: wan0\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
 // TestInitComments: the commented lines are a good file too.
 func TestInitComments(t *testing.T) {
 	c := good(t, string(Init(Taken{Routes: []DefaultRoute{{Interface: "eth0", Metric: 1}}}, nil))+uncommented())

@@ -146,7 +146,8 @@ type DaemonDetail struct {
 	// Action is "started", "skipped" (events, for a slow reader) or "lost" (an event
 	// that could not be written), and Object what it was done to. It is "offline" where
 	// a policy, in Object, has no uplink any more that answers in Family, and "online"
-	// when one does again.
+	// when one does again; "placed" where its traffic goes by other uplinks without a
+	// switch, as after a start with a dead one.
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
 	Family string `json:"family,omitempty"`

@@ -60,6 +60,10 @@ type exam struct {
 	programs []string
 	// resolvers are the name servers of resolv.conf.
 	resolvers []netip.Addr
+	// path is the configuration file's, "" if there is none; refused is what is wrong in
+	// it.
+	path    string
+	refused []config.Problem
 	// unreadable is the configuration file that the user swerve may not read.
 	unreadable string
 	now        time.Time
@@ -252,6 +256,11 @@ func (e exam) otherPrograms() []Finding {
 // files are findings about the configuration, the resolver and the clock.
 func (e exam) files() []Finding {
 	var out []Finding
+	if len(e.refused) > 0 {
+		out = append(out, Finding{"config-refused", control.Critical, e.path,
+			"the configuration is not valid: no daemon starts with it, and one that runs keeps the one before; the rest here is examined with the default one",
+			(&ConfigError{Problems: e.refused}).Error(), "swerve check " + e.path + " prints every problem, with what would be right"})
+	}
 	if e.unreadable != "" {
 		out = append(out, Finding{"config-unreadable", control.Warning, e.unreadable, "the user swerve, as which the unit runs, may not read the configuration",
 			"ls -l " + e.unreadable, "chgrp swerve " + e.unreadable + " && chmod 640 " + e.unreadable})

@@ -242,3 +242,15 @@ func TestFindingsWithoutAStatus(t *testing.T) {
 		t.Errorf("without a daemon: %+v", found)
 	}
 }
+
+// A file that is refused is the gravest finding, and does not hide the others.
+func TestFindingsOfARefusedFile(t *testing.T) {
+	e := healthy()
+	e.path, e.refused = "/etc/swerve/swerve.yaml", []config.Problem{{File: "/etc/swerve/swerve.yaml", Line: 3, Path: "uplinks", Wrong: "is missing", Right: "a list"}}
+	sysctl("ipv4/ip_forward", "0")(&e)
+	found := e.findings()
+	if len(found) != 2 || found[0].Code != "config-refused" || found[0].Object != e.path || !strings.Contains(found[0].Evidence, ":3: uplinks: is missing") ||
+		found[1].Code != "forwarding-off" {
+		t.Errorf("%+v", found)
+	}
+}

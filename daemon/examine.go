@@ -16,24 +16,30 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"swerve/config"
+	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
 )
 
 // Doctor examines this machine, and the daemon on it if there is one, and returns
-// what it found, the most severe first. It changes nothing.
+// what it found, the most severe first. It changes nothing. A configuration that is not
+// valid is a finding; the rest is then examined with the default one.
 func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	var e exam
-	path, err := e.examineSetup(ctx, o)
-	if err != nil {
+	cfg, path, found := o.Load()
+	if len(found) > 0 {
+		cfg, e.refused = config.Default(), found
+	}
+	if err := e.examineSetup(ctx, o, cfg, path); err != nil {
 		return nil, err
 	}
 	e.examineKernel()
 	e.programs = programs()
 	text, _ := os.ReadFile("/etc/resolv.conf") // without it there are no resolvers
 	e.resolvers = resolvers(string(text))
-	e.unreadable = unreadable(path)
+	e.path, e.unreadable = path, unreadable(path)
 	e.now = time.Now()
 	return e.findings(), nil
 }
@@ -51,14 +57,13 @@ func (u unprivileged) Observe(l lane.Layout) (firewall.Observed, error) {
 	return observed, err
 }
 
-// examineSetup prepares the configuration and reads the links and the sysctls. It
-// returns the configuration's path.
-func (e *exam) examineSetup(ctx context.Context, o Options) (path string, err error) {
+// examineSetup prepares the configuration and reads the links and the sysctls.
+func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, path string) error {
 	filter := unprivileged{new(firewall.Kernel)}
 	defer filter.Close()
-	p, err := newPreview(ctx, o, filter)
+	p, err := newPreview(ctx, o, cfg, path, filter)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer p.close()
 	l := p.loop
@@ -66,7 +71,7 @@ func (e *exam) examineSetup(ctx context.Context, o Options) (path string, err er
 	e.setup, e.links = l.setup, l.picture.links
 	settings, err := routing.OpenSysctls("", false)
 	if err != nil {
-		return "", err
+		return err
 	}
 	var interfaces []routing.Interface
 	for _, u := range e.setup.uplinks {
@@ -84,7 +89,7 @@ func (e *exam) examineSetup(ctx context.Context, o Options) (path string, err er
 	}
 	e.foreign = l.enforcer.kernel.foreign
 	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
-	return l.reporter.path, nil
+	return nil
 }
 
 func (e *exam) examineKernel() {
@@ -115,8 +120,7 @@ func pinnedTo(r netlink.Route) (hostRoute, bool) {
 	gateway, _ := netip.AddrFromSlice(r.Gw)
 	ones, bits := r.Dst.Mask.Size()
 	to = to.Unmap()
-	public := to.IsGlobalUnicast() && !to.IsPrivate()
-	return hostRoute{To: to, Gateway: gateway.Unmap(), Index: r.LinkIndex}, ones == bits && public
+	return hostRoute{To: to, Gateway: gateway.Unmap(), Index: r.LinkIndex}, ones == bits && failover.IsPublic(to)
 }
 
 // programs returns the names of the processes in this network namespace, each once,

@@ -104,7 +104,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 				out.Links = append(out.Links, a.Masked())
 			}
 		}
-		if p := last.preferred[f]; f == failover.IPv4 && p.IsValid() && !p.IsSingleIP() && !p.Addr().IsPrivate() && learns(u, f) {
+		if p := last.preferred[f]; f == failover.IPv4 && p.IsValid() && !p.IsSingleIP() && failover.IsPublic(p.Addr()) && learns(u, f) {
 			out.Native4 = append(out.Native4, p.Masked()) // a public network that the provider routes here
 		}
 		for _, a := range last.elsewhere[f] {

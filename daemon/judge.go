@@ -121,7 +121,7 @@ func nameProblems(s setup, misnamed map[string]string, defaults []config.Default
 // probed for, where there is any IPv6 that they could concern: an uplink with a
 // gateway or an address, or a public address on this machine.
 func (s setup) unproven(links map[string]failover.Link) []control.Problem {
-	public := slices.ContainsFunc(s.own, func(a netip.Addr) bool { return a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() })
+	public := slices.ContainsFunc(s.own, func(a netip.Addr) bool { return a.Is6() && failover.IsPublic(a) })
 	learns := func(u config.Uplink) bool {
 		l := links[u.Name].Family[failover.IPv6]
 		offered := public || l.Gateway.IsValid() || len(l.Addresses) > 0

@@ -369,6 +369,7 @@ func (l *loop) sendProbes() {
 func (l *loop) conclude() {
 	view := l.view()
 	l.reporter.outage(view, l.setup.engine.Policies)
+	l.reporter.placed(view, l.setup.mayAct())
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	others := l.net.Defaults()
 	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken, l.picture.links), l.setup.encapsulating(others), l.setup.gatewayless(others)))

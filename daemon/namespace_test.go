@@ -179,10 +179,42 @@ func TestWithoutCapabilities(t *testing.T) {
 		t.Error("one of them changed something")
 	}
 	g.must(os.WriteFile(g.config(), []byte("uplinks: 3\n"), 0o600))
-	for _, what := range []string{"plan", "doctor"} {
-		if _, errs, err = deprived(what); err == nil || strings.Contains(errs, "panic") {
-			t.Errorf("%s by a bad file: %v: %s", what, err, errs)
+	if _, errs, err = deprived("plan"); err == nil || strings.Contains(errs, "panic") {
+		t.Errorf("plan by a bad file: %v: %s", err, errs)
+	}
+	if out, errs, err = deprived("doctor"); err != nil || !strings.Contains(out, `"config-refused"`) || !strings.Contains(out, `"not-examined"`) {
+		t.Errorf("doctor by a bad file: %v: %s%s", err, out, errs)
+	}
+}
+
+// A machine on which nothing is there yet, not even loopback and table main, is no
+// trouble to any command: uplinks are waited for.
+func TestBareMachine(t *testing.T) {
+	g := newGateway(t)
+	g.configure("kernel: {sysctls: report}\n")
+	bare := func(what string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+		cmd, stdout, stderr = g.command(what)
+		cmd.Path, cmd.Args = "/usr/bin/unshare", []string{"unshare", "--net", cmd.Path}
+		g.must(g.ns.Start(cmd))
+		return cmd, stdout, stderr
+	}
+	for _, what := range []string{"plan", "doctor", "init", "warnings", "defaults"} {
+		cmd, _, errs := bare(what)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v: %s", what, err, errs)
 		}
+	}
+	p := &process{g: g, client: control.Dial(g.socket())}
+	defer p.client.Close()
+	p.cmd, _, p.stderr = bare("run")
+	p.await("both uplinks are missing", func(s *control.Status) bool {
+		return len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Down && s.Uplinks[1].IPv4.State == control.Down
+	})
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("the end: %v: %s", err, p.stderr)
+	}
+	if cmd, _, errs := bare("teardown"); cmd.Wait() != nil {
+		t.Errorf("teardown: %s", errs)
 	}
 }
 

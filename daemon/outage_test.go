@@ -72,3 +72,36 @@ func TestFamilyWithoutTargetsIsTold(t *testing.T) {
 		}
 	})
 }
+
+// Traffic that is placed on the second uplink after a start, since the first one is dead,
+// is told, though it is no switch; a switch is not told twice.
+func TestPlacementIsAnEvent(t *testing.T) {
+	placed := func(all []control.Event) (out []string) {
+		for _, e := range all {
+			if d, ok := e.Detail.(control.DaemonDetail); ok && d.Action == "placed" {
+				out = append(out, d.Object+" "+d.Family+": "+d.Reason)
+			}
+		}
+		return out
+	}
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.blackHole("eth0", true, failover.IPv4)
+		r.start()
+		r.until("lte carries", 30*time.Second, func() bool {
+			p := r.status().Policies[0].IPv4
+			return len(p) == 1 && p[0].Uplink == "lte"
+		})
+		r.after(time.Minute)
+		if got := placed(r.take()); len(got) != 1 || !strings.HasPrefix(got[0], "policy default ipv4: by lte; fiber: ") {
+			t.Fatalf("after the start: %q", got)
+		}
+		r.blackHole("eth1", true, failover.IPv6)
+		r.blackHole("eth0", false, failover.IPv4)
+		r.after(3 * time.Minute)
+		r.blackHole("eth0", true, failover.IPv4)
+		r.after(time.Minute)
+		if got := placed(r.take()); len(got) != 0 {
+			t.Errorf("beside the switches: %q", got)
+		}
+	})
+}

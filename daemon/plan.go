@@ -83,7 +83,11 @@ func (c Changes) last(op routing.Op) bool {
 func Plan(o Options) (Changes, error) {
 	filter := new(firewall.Kernel)
 	defer filter.Close()
-	p, err := newPreview(context.Background(), o, filter)
+	cfg, path, found := o.Load()
+	if len(found) > 0 {
+		return Changes{}, &ConfigError{Problems: found}
+	}
+	p, err := newPreview(context.Background(), o, cfg, path, filter)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -106,12 +110,9 @@ type preview struct {
 	close func()
 }
 
-// newPreview prepares one with that packet filter.
-func newPreview(ctx context.Context, o Options, filter Packets) (*preview, error) {
-	cfg, path, found := o.Load()
-	if len(found) > 0 {
-		return nil, &ConfigError{Problems: found}
-	}
+// newPreview prepares one of a configuration, which is from that path, with that packet
+// filter.
+func newPreview(ctx context.Context, o Options, cfg *config.Config, path string, filter Packets) (*preview, error) {
 	kernel, err := routing.Open()
 	if err != nil {
 		return nil, err

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/control"
 	"swerve/failover"
@@ -165,7 +168,7 @@ func TestPacketFilterRefusesASwitch(t *testing.T) {
 // Sysctls that cannot be set are a separate problem: the routes are in force.
 func TestRefusedSysctls(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-		r.Sysctls.Refuse = errors.New("read-only file system")
+		r.Sysctls.Refuse = errors.Join(fmt.Errorf("write a: %w", unix.EROFS), fmt.Errorf("write b: %w", unix.EROFS))
 		r.start()
 		r.after(3 * time.Second)
 		r.blackHole("eth0", true, both...)
@@ -174,7 +177,8 @@ func TestRefusedSysctls(t *testing.T) {
 		if r.problem("kernel-refused") != nil {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
-		if p := r.problem("sysctl"); p == nil || p.Severity != control.Warning || !strings.Contains(p.Text, "read-only") {
+		if p := r.problem("sysctl"); p == nil || p.Severity != control.Warning || p.Text != "write a: read-only file system (and 1 more)" ||
+			!strings.HasPrefix(p.Remedy, "/proc/sys is read-only") {
 			t.Errorf("problems: %+v", r.status().Problems)
 		}
 		if last := r.status().LastSwitch; last == nil || last.SwitchMS == nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/config"
 	"swerve/control"
@@ -31,6 +34,8 @@ type reporter struct {
 	problems       *problems
 	counters       *counters
 	outages        outages
+	// told is nil before the event of the start.
+	told placements
 
 	// changes are changes of health, and switches changes of carrying uplinks, that
 	// were decided and not reported yet; switches wait until the kernel was read
@@ -163,6 +168,9 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 		took = &d
 	}
 	r.last, r.total = &doneSwitch{record, took}, r.total+1
+	if r.told != nil {
+		r.told[outage{record.Switch.Policy, record.Switch.Family}] = record.Switch.To
+	}
 	kept := control.SwitchOf(record, took, r.clock.wall)
 	r.kept = &kept
 	r.events.Publish(control.SwitchEvent(kept))
@@ -191,7 +199,10 @@ func (r *reporter) repaired(what missing, now failover.Instant) {
 // settings updates the problem of sysctls that do not have the values that failover
 // needs.
 func (r *reporter) settings(s settings) {
-	wrong, remedy := s.err, "remove the cause that is named, or set them by hand; it is tried again by itself"
+	wrong, remedy := firstOfMany(s.err), "remove the cause that is named, or set them by hand; it is tried again by itself"
+	if errors.Is(s.err, unix.EROFS) {
+		remedy = "/proc/sys is read-only, as in a container or by a unit's ProtectKernelTunables=: have it writable, or set them from outside; it is tried again by itself"
+	}
 	if n := len(s.wrong); wrong == nil && n > 0 {
 		wrong = fmt.Errorf("%s not as failover needs, the first: %s", say.Several(n, "sysctl is", "sysctls are"), s.wrong[0])
 		remedy = "set them, or kernel.sysctls: manage"
@@ -200,6 +211,19 @@ func (r *reporter) settings(s settings) {
 		}
 	}
 	r.problems.set("sysctl", "sysctl", control.Warning, wrong, remedy)
+}
+
+// firstOfMany returns the first of joined errors, with the number of the others; nil if
+// there is none.
+func firstOfMany(err error) error {
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) == 1 {
+		return err
+	}
+	return fmt.Errorf("%s (and %d more)", lines[0], len(lines)-1)
 }
 
 // found logs what was found to need no NAT.
@@ -280,6 +304,7 @@ func (r *reporter) remarked(former, now uint32) {
 // there is no goal yet.
 func (r *reporter) started(view failover.View, s setup) {
 	line := summary(view, s.mayAct())
+	r.told = placementsOf(view)
 	r.log.Info("started", "event", "daemon", "software", r.software, "config", r.path, "uplinks", len(s.uplinks))
 	r.events.Publish(control.Event{Detail: control.DaemonDetail{
 		Action: "started", Object: "daemon", Reason: line, Generation: s.generation,

@@ -47,6 +47,14 @@ func FamilyOf(a netip.Addr) Family {
 	return IPv6
 }
 
+// IsPublic reports whether an address is one of the internet's: global unicast, and neither
+// private (RFC 1918, RFC 4193) nor between providers and their customers (RFC 6598).
+func IsPublic(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
+}
+
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
 // MarshalText implements encoding.TextMarshaler by String.
 func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 

@@ -208,7 +208,7 @@ func (w ways) ownNetworks() (out []netip.Prefix) {
 		}
 		for _, r := range routes {
 			p, ok := prefixOf(r.Dst)
-			if ok && p.Bits() > 1 && !p.IsSingleIP() && p.Addr().IsGlobalUnicast() && !p.Addr().IsPrivate() && len(out) < MostNative {
+			if ok && p.Bits() > 1 && !p.IsSingleIP() && failover.IsPublic(p.Addr()) && len(out) < MostNative {
 				out = append(out, p)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"swerve/failover"
 )
 
 // usable returns the addresses of one family that can be the source of traffic, in
@@ -71,9 +73,6 @@ func pending(all []address, index int, ipv6 bool) bool {
 	})
 }
 
-// sharedSpace is that of carriers' NAT (RFC 6598).
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
-
 // borrowed returns the public addresses of one family on devices that are no
 // uplink's, from which the kernel chooses the source of a packet where the device
 // by which it leaves has none (RFC 6724; for IPv4 it does likewise). Those of tunnels
@@ -82,7 +81,7 @@ func borrowed(s state, ipv6 bool, isUplink func(index int) bool) []netip.Prefix 
 	var own, tunnels []netip.Prefix
 	for _, a := range s.addresses {
 		ip := a.prefix.Addr()
-		if ip.Is6() != ipv6 || isUplink(a.index) || !a.works() || !a.preferred() || ip.IsPrivate() || sharedSpace.Contains(ip) {
+		if ip.Is6() != ipv6 || isUplink(a.index) || !a.works() || !a.preferred() || !failover.IsPublic(ip) {
 			continue
 		}
 		i := slices.IndexFunc(s.devices, func(d device) bool { return d.index == a.index })

@@ -295,7 +295,7 @@ const mostSources = 64
 func sourcesOf(defaults []route, d device, ipv6 bool) []netip.Prefix {
 	var found []netip.Prefix
 	for _, r := range defaults {
-		if a := r.source.Addr(); r.source.IsValid() && a.IsGlobalUnicast() && !a.IsPrivate() && len(r.hopsOn(d, ipv6)) > 0 {
+		if a := r.source.Addr(); r.source.IsValid() && failover.IsPublic(a) && len(r.hopsOn(d, ipv6)) > 0 {
 			found = append(found, r.source.Masked())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"swerve/failover"
 	"swerve/lane"
 )
 
@@ -103,7 +104,7 @@ func insideOf(s state, index int, hop netip.Addr, isUplink func(index int) bool)
 	for _, own := range usable(s.addresses, index, false, gateway{}) {
 		for _, r := range s.narrow {
 			if strictlyWithin(r.to, own) && !s.clashes(r.to, index, hop) && !slices.ContainsFunc(r.devices, func(i int) bool { return !elsewhere(i) }) &&
-				(isPublic(own.Addr()) || s.proxies.answer(index, r.to)) {
+				(failover.IsPublic(own.Addr()) || s.proxies.answer(index, r.to)) {
 				found = append(found, r.to.Masked())
 			}
 		}
@@ -125,8 +126,6 @@ func strictlyWithin(p, own netip.Prefix) bool {
 	return p.Bits() > own.Bits() && own.Contains(p.Addr())
 }
 
-func isPublic(a netip.Addr) bool { return !a.IsPrivate() && !sharedSpace.Contains(a) }
-
 // answer reports whether a device answers ARP for a network behind another one.
 func (p proxies) answer(device int, to netip.Prefix) bool {
 	return p.devices[device] || p.devices[0] || to.IsSingleIP() && slices.ContainsFunc(p.addresses, func(n neighbor) bool {
@@ -137,7 +136,7 @@ func (p proxies) answer(device int, to netip.Prefix) bool {
 // needsProxies reports whether a private network has a narrower one within it.
 func (s state) needsProxies() bool {
 	return slices.ContainsFunc(s.addresses, func(a address) bool {
-		return a.prefix.Addr().Is4() && !isPublic(a.prefix.Addr()) && slices.ContainsFunc(s.narrow, func(r narrow) bool {
+		return a.prefix.Addr().Is4() && !failover.IsPublic(a.prefix.Addr()) && slices.ContainsFunc(s.narrow, func(r narrow) bool {
 			return strictlyWithin(r.to, a.prefix) && !slices.Contains(r.devices, a.index)
 		})
 	})

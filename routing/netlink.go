@@ -60,7 +60,8 @@ func Open() (*Netlink, error) {
 }
 
 // openSocket opens a socket for requests. A strict one makes the kernel check them in
-// full.
+// full. It is for dumps, and gets errors without the kernel's explanation: the library
+// panics at the end of a dump that has one, as in a namespace that has no table main yet.
 func openSocket(strict bool) (*nl.SocketHandle, error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: a plain socket
 	if err != nil {
@@ -69,8 +70,10 @@ func openSocket(strict bool) (*nl.SocketHandle, error) {
 	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
 	if strict {
 		err = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	} else {
+		err = s.SetExtAck(true)
 	}
-	err = errors.Join(err, s.SetExtAck(true), s.SetSendTimeout(&timeout), s.SetReceiveTimeout(&timeout))
+	err = errors.Join(err, s.SetSendTimeout(&timeout), s.SetReceiveTimeout(&timeout))
 	if err != nil {
 		s.Close()
 		return nil, err

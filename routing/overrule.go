@@ -147,14 +147,6 @@ func (g Goal) Pinned(f failover.Family) []Route {
 
 // isPin reports whether a route of main binds a public address to a gateway.
 func isPin(r Route) bool {
-	return r.Table == MainTable && r.TOS == 0 && !r.Src.IsValid() && r.Type == Unicast && r.Dst.IsSingleIP() && isPublic(r.Dst.Addr()) &&
+	return r.Table == MainTable && r.TOS == 0 && !r.Src.IsValid() && r.Type == Unicast && r.Dst.IsSingleIP() && failover.IsPublic(r.Dst.Addr()) &&
 		len(r.Hops) == 1 && r.Hops[0].Gateway.IsValid() && r.Hops[0].Gateway != r.Dst.Addr()
 }
-
-// isPublic reports whether an address may be reached by any uplink.
-func isPublic(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
-}
-
-// shared is the address space between providers and their customers (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")

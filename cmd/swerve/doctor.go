@@ -23,18 +23,17 @@ were never proven, resolvers, the configuration's permissions, the clock. Each
 finding has its severity, the evidence, and what to do. It changes nothing.
 
 The exit code is 0 when there is nothing from a warning on, 1 when there is, and
-2 when the configuration is not valid. Without privilege it tells what it could
-not look at.`,
+2 when the configuration is not valid: that is a finding too, and the rest is
+examined with the default one. Without privilege it tells what it could not look
+at.`,
 		Example: `  swerve doctor
   swerve doctor --json | jq '.findings[].code'`,
 		Args: cobra.NoArgs,
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options, err := previewOptions(cmd)
-			if err != nil {
-				return err
-			}
+			options, problems := previewOptions(cmd)
+			printProblems(cmd, problems)
 			findings, err := daemon.Doctor(cmd.Context(), options)
 			if err != nil {
 				return failure("examine", "this machine", err, "run it as root")
@@ -42,6 +41,9 @@ not look at.`,
 			asJSON, _ := cmd.Flags().GetBool("json")
 			if err := printFindings(cmd, findings, asJSON); err != nil {
 				return err
+			}
+			if len(problems) > 0 {
+				return silent(exitUsage)
 			}
 			for _, f := range findings {
 				if f.Severity != control.Info {

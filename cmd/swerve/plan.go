@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"swerve/config"
 	"swerve/daemon"
 )
 
@@ -24,9 +25,9 @@ comments; where nothing is known it assumes that a target answers through each.`
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options, err := previewOptions(cmd)
-			if err != nil {
-				return err
+			options, found := previewOptions(cmd)
+			if len(found) > 0 {
+				return refuseConfig(cmd, found)
 			}
 			changes, err := daemon.Plan(options)
 			if err != nil {
@@ -44,15 +45,15 @@ comments; where nothing is known it assumes that a target answers through each.`
 }
 
 // previewOptions returns the options of a command that looks at what a daemon would do,
-// or refuses the configuration. Of the engine's messages about the uplinks, which are
-// not what is asked for, only errors are logged.
-func previewOptions(cmd *cobra.Command) (daemon.Options, error) {
-	options := daemonOptions(cmd)
+// and what is wrong in the configuration. Of the engine's messages about the uplinks,
+// which are not what is asked for, only errors are logged.
+func previewOptions(cmd *cobra.Command) (options daemon.Options, found []config.Problem) {
+	options = daemonOptions(cmd)
 	cfg, _, found := options.Load()
 	if len(found) > 0 {
-		return options, refuseConfig(cmd, found)
+		cfg = config.Default()
 	}
 	cfg.Log.Level = "error"
 	options.Log = newLogger(cmd.ErrOrStderr(), cfg.Log)
-	return options, nil
+	return options, found
 }

@@ -40,6 +40,12 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("swerve %v: exit code %d, %q, %q; want 2 and both problems with file and line", args, code, out, errs)
 			}
 		}
+		g.shell("sysctl -qw net.ipv4.ip_forward=0")
+		out, errs, code := g.swerve("doctor", "-c", bad)
+		g.shell("sysctl -qw net.ipv4.ip_forward=1")
+		if code != 2 || !strings.Contains(errs, bad+":2: fail: ") || !strings.HasPrefix(out, "critical config-refused, "+bad) || !strings.Contains(out, "forwarding-off") {
+			t.Errorf("doctor with a bad file: exit code %d, %q, %q; want 2, both problems, and what else it found", code, errs, out)
+		}
 		g.Start()
 		g.Await("all to be up", lab.Settled)
 		g.exits(0, "status")
