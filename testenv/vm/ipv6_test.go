@@ -174,11 +174,11 @@ func (s *site) fault6(c *traffic.Client, spec string) {
 func (s *site) withdrawn6(c *traffic.Client, router *Router6) {
 	begin := time.Now()
 	router.SetLifetime(0)
-	s.await("the route to be withdrawn", func() bool { return !strings.Contains(s.run("ip -6 route show default dev wan0"), "via") })
+	s.await("the route to be withdrawn", func() bool { return !strings.Contains(s.run("ip -6 route show default dev wan0 proto ra"), "via") })
 	sent := router.Sent()
 	s.await("two more such advertisements", func() bool { return router.Sent() >= sent+2 })
 	router.SetLifetime(8 * adverts)
-	s.await("the route to be back", func() bool { return strings.Contains(s.run("ip -6 route show default dev wan0"), "via") })
+	s.await("the route to be back", func() bool { return strings.Contains(s.run("ip -6 route show default dev wan0 proto ra"), "via") })
 	o := c.Measure(begin, time.Now())
 	s.t.Logf("withdrawn: %v\n%s", o, s.since(begin))
 	if o.Unanswered > 0 {
