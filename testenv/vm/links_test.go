@@ -86,7 +86,7 @@ func TestPPPoE(t *testing.T) {
 printf 'auto lo dsl\niface lo inet loopback\niface dsl inet ppp\n pre-up ip link set wan0 up\n provider dsl\n' >/etc/network/interfaces
 printf 'plugin pppoe.so wan0\nuser customer\nnoauth\nnoipdefault\ndefaultroute\ndefaultroute-metric 50\npersist\nmaxfail 0\nholdoff 1\nmtu 1492\n`+
 			`lcp-echo-interval 2\nlcp-echo-failure 5\nhide-password\nnoaccomp\nnoproxyarp\n' >/etc/ppp/peers/dsl
-systemctl enable --now systemd-networkd && systemctl enable networking && systemctl start --no-block networking`, s.lab.Uplinks[lab.LTE].Metric4))
+systemctl enable --now systemd-networkd && systemctl enable networking && `+ifup+` -a`, s.lab.Uplinks[lab.LTE].Metric4))
 		s.await("the lease and the session", func() bool { return s.providers[lab.LTE].Acks() > 0 && ac.Sessions() > 0 })
 		s.install()
 		c := s.follow()

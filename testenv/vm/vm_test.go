@@ -49,11 +49,15 @@ func named() []string {
 	return strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
+// renewal is the time after which clients of DHCP renew.
+const renewal = 4 * time.Second
+
 // setting is what differs between sites.
 type setting struct {
 	lab    lab.Options
-	kernel string // its flavour; "": CloudKernel
-	vlan   uint16 // of the first uplink
+	kernel string        // its flavour; "": CloudKernel
+	vlan   uint16        // of the first uplink
+	lease  time.Duration // its time; 0: twice that after which it is renewed
 }
 
 // site is a lab with a guest as its gateway, whose uplinks are leased by DHCP.
@@ -88,7 +92,7 @@ func newSite(t *testing.T, release string, with setting) *site {
 			card.VLAN = with.vlan
 		}
 		cards = append(cards, card)
-		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: 8 * time.Second})
+		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: cmp.Or(with.lease, 2*renewal), Renew: renewal})
 		if err != nil {
 			t.Fatal(err)
 		}
