@@ -69,7 +69,7 @@ func TestDhcpcd(t *testing.T) { eachScripted(t, playLeased((*site).dhcpcd)) }
 // eachScripted is eachRelease for programs that have shell scripts do what a lease says:
 // in an emulated guest these take seconds, in which a lease of eight runs out.
 func eachScripted(t *testing.T, test func(t *testing.T, s *site)) {
-	play(t, named(), setting{lab: lab.Options{NoIPv6: true}, lease: 40 * time.Second}, test)
+	play(t, named(), setting{lab: lab.Options{NoIPv6: true}, lease: 40 * time.Second, renew: 4 * time.Second}, test)
 }
 
 // playLeased is the test of a program that leases both uplinks.

@@ -29,7 +29,12 @@ const slow = 6 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
-	play(t, named(), setting{lab: lab.Options{NoIPv6: true}}, test)
+	eachReleaseIn(t, lab.Options{NoIPv6: true}, 8*time.Second, test)
+}
+
+// eachReleaseIn is eachRelease in another lab, with leases of another time.
+func eachReleaseIn(t *testing.T, opts lab.Options, lease time.Duration, test func(t *testing.T, s *site)) {
+	play(t, named(), setting{lab: opts, lease: lease}, test)
 }
 
 // onNewest runs a test on the first release that the flags name.
@@ -49,15 +54,13 @@ func named() []string {
 	return strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// renewal is the time after which clients of DHCP renew.
-const renewal = 4 * time.Second
-
 // setting is what differs between sites.
 type setting struct {
 	lab    lab.Options
 	kernel string        // its flavour; "": CloudKernel
 	vlan   uint16        // of the first uplink
-	lease  time.Duration // its time; 0: twice that after which it is renewed
+	lease  time.Duration // its time; 0: eight seconds
+	renew  time.Duration // after which it is renewed; 0: half of it
 }
 
 // site is a lab with a guest as its gateway, whose uplinks are leased by DHCP.
@@ -71,6 +74,7 @@ type site struct {
 
 func newSite(t *testing.T, release string, with setting) *site {
 	with.lab.Announce = lab.AnnounceNothing
+	with.lease = cmp.Or(with.lease, 8*time.Second)
 	began := time.Now()
 	debs, err := filepath.Glob(filepath.Join(*packages, "swerve_*_amd64.deb"))
 	if err != nil || len(debs) == 0 {
@@ -92,7 +96,7 @@ func newSite(t *testing.T, release string, with setting) *site {
 			card.VLAN = with.vlan
 		}
 		cards = append(cards, card)
-		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: cmp.Or(with.lease, 2*renewal), Renew: renewal})
+		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: with.lease, Renew: cmp.Or(with.renew, with.lease/2)})
 		if err != nil {
 			t.Fatal(err)
 		}
