@@ -166,6 +166,10 @@ func (e exam) clashing() []Finding {
 		case firewall.MarkCleared:
 			f.Code, f.Text = "mark-cleared", fmt.Sprintf("a rule clears Swerve's bits in the mark of %s: they lose their uplink", what)
 			f.Remedy = fmt.Sprintf("have it keep them (mark & 0x%08x), or have its chain come before priority mangle", mask)
+		case firewall.MarkMatched:
+			f.Code, f.Severity = "mark-clash", control.Info
+			f.Text = fmt.Sprintf("a rule compares bits of Swerve's in the mark of %s (0x%08x): it does not match them as before, mostly from a flow's second packet on", what, mask)
+			f.Remedy = fmt.Sprintf("have it compare the others (mark & 0x%08x), or accept ct state established,related before it", ^mask)
 		case firewall.HardwareOffload:
 			f.Code, f.Text = "flow-offload", "a flow table hands flows to the hardware, where they meet no rule: they stay on a dead uplink"
 			f.Evidence, f.Remedy = "nft list flowtable "+c.Where+": flags offload", "take flags offload out; flows in software are moved"

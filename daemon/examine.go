@@ -57,6 +57,15 @@ func (u unprivileged) Observe(l lane.Layout) (firewall.Observed, error) {
 	return observed, err
 }
 
+// FiltersReversePaths reports that none does where reading is denied.
+func (u unprivileged) FiltersReversePaths() (bool, error) {
+	found, err := u.Kernel.FiltersReversePaths()
+	if err != nil && isDenied(err) {
+		return false, nil
+	}
+	return found, err
+}
+
 // examineSetup prepares the configuration and reads the links and the sysctls.
 func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, path string) error {
 	filter := unprivileged{new(firewall.Kernel)}

@@ -35,6 +35,8 @@ type kernel struct {
 	// to a transparent proxy.
 	otherRules []routing.OtherRule
 	proxied    bool
+	// reversed: others' rules filter reverse paths, as last read while an uplink was lost.
+	reversed bool
 	// pins are host routes of others, read while an uplink is lost, and at the
 	// start; morePins reports that there are more than were read. pinsFor are the
 	// lost uplinks at the last reading.
@@ -133,6 +135,13 @@ func (k *kernel) routingGoal(g goal) routing.Goal {
 	k.goal.Pins, k.goal.ForeignRules = k.pins, k.foreignRules
 	for i, u := range k.goal.Uplinks {
 		k.goal.Uplinks[i].Strict = k.strict(u.Interface)
+		if k.reversed {
+			// By this rule other programs' filters, too, find the way back of what comes in
+			// for the uplink's address.
+			for _, f := range failover.Families {
+				k.goal.Uplinks[i].Family[f].FromRule = true
+			}
+		}
 		if k.proxied && k.goal.Uplinks[i].Strict {
 			// Without src_valid_mark it is this rule by which the kernel finds the way back
 			// of what comes in for the uplink's address, so that it is seen to answer again.
@@ -414,17 +423,21 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	}
 	var pins []routing.Route
 	var more bool
+	reversed := k.reversed
 	if len(lost[0])+len(lost[1]) > 0 {
+		if reversed, err = k.packets.FiltersReversePaths(); err != nil {
+			return false, fmt.Errorf("daemon: look for filters of reverse paths: %w", err)
+		}
 		if pins, more, err = k.routes.Pins(); err != nil {
 			return false, fmt.Errorf("daemon: read the host routes of others: %w", err)
 		}
 	}
 	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
-		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others) || k.proxied != proxied
+		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others) || k.proxied != proxied || k.reversed != reversed
 	if k.proxied != proxied {
 		k.proxied, k.tuned = proxied, nil
 	}
-	k.foreignRules, k.otherRules = rules, others
+	k.foreignRules, k.otherRules, k.reversed = rules, others, reversed
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
 	k.readMedia(foreign)
 	return changed, nil

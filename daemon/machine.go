@@ -84,6 +84,7 @@ type Packets interface {
 	MarkUses() (firewall.MarkUses, error)
 	FlowMarks() ([]uint32, error)
 	Blind() (bool, error)
+	FiltersReversePaths() (bool, error)
 	Watch() error
 	Teardown(lane.Layout) error
 }

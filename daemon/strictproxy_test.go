@@ -27,6 +27,34 @@ ip rule add fwmark 1/1 lookup 99; ip route add local default dev lo table 99`)
 	p.await("fiber carries again", func(s *control.Status) bool { return carried(s, "fiber") })
 }
 
+// Others' rules filter reverse paths, before and after marks are set. An uplink that was
+// down is seen to answer again all the same.
+func TestReversePathFiltersOfOthers(t *testing.T) {
+	for name, rule := range map[string]string{
+		"raw":     "type filter hook prerouting priority raw; fib saddr . iif oif missing drop",
+		"by mark": "type filter hook prerouting priority mangle + 10; fib saddr . mark . iif oif 0 drop",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			_, err := g.isp.Run("sh", "-ec", "ip link set lo up; ip addr add 198.18.0.77/32 dev lo; ip addr add 2001:db8:77::1/128 dev lo nodad")
+			g.must(err)
+			filter := "nft -f - <<'EOF'\ntable inet strict { chain c {\n" + rule + "\n} }\nEOF\n"
+			g.configureBeyond("")
+			g.sh(strings.ReplaceAll(filter, "} }", "}\n}"))
+			p := g.start()
+			p.await("fiber carries", func(s *control.Status) bool { return carried(s, "fiber") })
+			for range 2 {
+				g.hushOn("wan0", true)
+				p.await("fiber is down, and lte carries", func(s *control.Status) bool {
+					return carried(s, "lte") && s.Uplinks[0].IPv4.State == control.Down
+				})
+				g.hushOn("wan0", false)
+				p.await("fiber carries again", func(s *control.Status) bool { return carried(s, "fiber") })
+			}
+		})
+	}
+}
+
 // Somebody makes the kernel filter strictly, so the goal is another one, and takes a rule
 // of ours away: that alone is told as a repair.
 func TestStricterFilterIsNoRepair(t *testing.T) {

@@ -76,6 +76,9 @@ func (k *Kernel) Heal(g Goal) (int, error) {
 	a.ways = ways
 	n, err := eachFlow(g.Layout.CTMask, func(f flow) (flowChange, uint32) {
 		change, mark := a.adopt(f)
+		if change == keepFlow {
+			change, mark = a.adoptForwarded(f)
+		}
 		if change != keepFlow || !a.laneless(f) || f.translated() || a.own(f.src) {
 			return change, mark
 		}
@@ -222,6 +225,9 @@ const (
 // their routes.
 func (a *adopter) adoptOrFind(f flow) (flowChange, uint32) {
 	change, mark := a.adopt(f)
+	if change == keepFlow {
+		change, mark = a.adoptForwarded(f)
+	}
 	if change != keepFlow || f.translated() || a.own(f.src) || a.own(f.dst) || a.candidates[f.src] || a.candidates[f.dst] {
 		return change, mark
 	}
@@ -244,6 +250,21 @@ func (a *adopter) adoptOrFind(f flow) (flowChange, uint32) {
 		return markFlow, a.layout.CTPair(w.uplink, lane.Nobody)
 	}
 	return markFlow, a.leaves(f, w.uplink)
+}
+
+// adoptForwarded gives lanes to a flow from outside that another program's destination
+// NAT leads to a host inside, although its address is on no interface, as in a block that
+// the provider routes here. It shows nothing of what is native.
+func (a *adopter) adoptForwarded(f flow) (flowChange, uint32) {
+	if !a.laneless(f) || !f.forwarded() || a.own(f.src) || a.own(f.dst) || a.ways.handle == nil {
+		return keepFlow, 0
+	}
+	f.dst = f.replySrc
+	w, found := a.find(f)
+	if !found || !w.sure || !w.inbound {
+		return keepFlow, 0
+	}
+	return markFlow, a.layout.CTPair(w.uplink, lane.Nobody)
 }
 
 // plainFlow is how a flow without NAT goes by an uplink.

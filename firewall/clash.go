@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"swerve/lane"
 )
@@ -22,6 +23,9 @@ const (
 	MarkSet ClashKind = "mark-set"
 	// MarkCleared: a rule clears bits of ours after our chains have set them.
 	MarkCleared ClashKind = "mark-cleared"
+	// MarkMatched: a rule compares bits of ours, such as those of a whole mark, where they
+	// are set: it takes a packet or a flow for another one than it was without us.
+	MarkMatched ClashKind = "mark-matched"
 	// HardwareOffload: a flow table hands flows to the hardware, where no rule is met.
 	HardwareOffload ClashKind = "hardware-offload"
 )
@@ -90,14 +94,18 @@ func clashesOf(conn *nftables.Conn, t *nftables.Table, chains []*nftables.Chain,
 			bases = append(bases, c)
 		}
 	}
-	late := reachable(bases, rules, afterOurs)
+	late, marked := reachable(bases, rules, afterOurs), reachable(bases, rules, seesOurs)
 	met := reachable(bases, rules, func(*nftables.Chain) bool { return true })
 	for _, c := range chains {
 		if c.Table.Name != t.Name || c.Table.Family != t.Family || !met[c.Name] {
 			continue
 		}
 		for _, r := range rules[c.Name] {
-			for _, clash := range clashesIn(r.Exprs, l, late[c.Name]) {
+			clashes := clashesIn(r.Exprs, l, late[c.Name])
+			if len(clashes) == 0 {
+				clashes = matchesIn(r.Exprs, l, marked[c.Name])
+			}
+			for _, clash := range clashes {
 				clash.Where, clash.Handle = place(t, c.Name), r.Handle
 				out = append(out, clash)
 			}
@@ -120,6 +128,64 @@ func place(t *nftables.Table, name string) string {
 func afterOurs(c *nftables.Chain) bool {
 	hooks := []nftables.ChainHook{*nftables.ChainHookPrerouting, *nftables.ChainHookOutput}
 	return c.Priority != nil && slices.Contains(hooks, *c.Hooknum) && *c.Priority > mangleLater
+}
+
+// seesOurs reports whether a base chain's packets have marks that our chains have set.
+func seesOurs(c *nftables.Chain) bool {
+	hooks := []nftables.ChainHook{*nftables.ChainHookForward, *nftables.ChainHookInput, *nftables.ChainHookPostrouting}
+	return slices.Contains(hooks, *c.Hooknum) || afterOurs(c)
+}
+
+// matchesIn returns the clash, if there is one, of a rule whose verdict depends on a mark.
+// marked reports whether its packets may have marks of ours; flows have theirs everywhere.
+// That a mark is not a certain one, but for 0, is as true with our bits.
+func matchesIn(exprs []expr.Any, l lane.Layout, marked bool) []Clash {
+	if !slices.ContainsFunc(exprs, decides) {
+		return nil
+	}
+	registers := map[uint32]register{}
+	compares := func(r register) (Clash, bool) {
+		ours := r.mark && marked && r.keep&l.MarkMask != 0 || r.flow && r.keep&l.CTMask != 0
+		return Clash{Kind: MarkMatched, Flow: r.flow}, ours
+	}
+	for _, e := range exprs {
+		var r register
+		switch e := e.(type) {
+		case *expr.Meta:
+			registers[e.Register] = register{mark: e.Key == expr.MetaKeyMARK && !e.SourceRegister, keep: ^uint32(0)}
+		case *expr.Ct:
+			registers[e.Register] = register{flow: e.Key == expr.CtKeyMARK && !e.SourceRegister, keep: ^uint32(0)}
+		case *expr.Bitwise:
+			registers[e.DestRegister] = registers[e.SourceRegister].masked(native(e.Mask), native(e.Xor))
+		case *expr.Cmp:
+			if e.Op != expr.CmpOpNeq || native(e.Data) == 0 {
+				r = registers[e.Register]
+			}
+		case *expr.Range:
+			r = registers[e.Register]
+		case *expr.Lookup:
+			r = registers[e.SourceRegister]
+		case *expr.Match:
+			if w, _ := words(e.Info, 2); w != nil && e.Rev == 1 {
+				r = register{mark: e.Name == "mark", flow: e.Name == "connmark", keep: w[1]}
+			}
+		}
+		if clash, ok := compares(r); ok {
+			return []Clash{clash}
+		}
+	}
+	return nil
+}
+
+// decides reports whether an expression decides about a packet, or leads to others that do.
+func decides(e expr.Any) bool {
+	switch e := e.(type) {
+	case *expr.Verdict, *expr.Reject:
+		return true
+	case *expr.Lookup:
+		return e.IsDestRegSet && e.DestRegister == unix.NFT_REG_VERDICT
+	}
+	return false
 }
 
 // reachable returns the chains that packets meet from the base chains for which want

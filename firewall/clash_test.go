@@ -31,8 +31,15 @@ func TestClashes(t *testing.T) {
 			[]string{"mark-cleared ip6 t low"}},
 		"flows cleared": {`table ip t { chain pre { type filter hook prerouting priority filter; ct mark set meta mark; }; }`,
 			[]string{"mark-cleared ip t pre flow"}},
-		"set":       {`table ip t { chain forwarded { type filter hook forward priority filter; meta mark set 0x02000000; }; }`, []string{"mark-set ip t forwarded"}},
-		"flows set": {`table ip t { chain forwarded { type filter hook forward priority filter; ct mark set 0x00010000; }; }`, []string{"mark-set ip t forwarded flow"}},
+		"whole mark compared": {`table inet t { chain f { type filter hook forward priority filter; meta mark 5 accept; }; }`, []string{"mark-matched inet t f"}},
+		"no mark":             {`table inet t { chain f { type filter hook input priority filter; meta mark 0 accept; }; }`, []string{"mark-matched inet t f"}},
+		"whole flow's mark": {`table inet t { chain o { type filter hook output priority raw; ct mark vmap { 0xf41 : accept }; }; }`,
+			[]string{"mark-matched inet t o flow"}},
+		"compared beside our bits": {`table inet t { chain f { type filter hook forward priority filter; meta mark & 0xffff == 5 accept; ct mark & 0xff == 7 drop; }; }`, nil},
+		"compared before ours":     {`table inet t { chain p { type filter hook prerouting priority raw; meta mark 5 drop; }; }`, nil},
+		"another mark":             {`table inet t { chain o { type filter hook output priority filter; meta mark != 0xca6c reject; }; }`, nil},
+		"set":                      {`table ip t { chain forwarded { type filter hook forward priority filter; meta mark set 0x02000000; }; }`, []string{"mark-set ip t forwarded"}},
+		"flows set":                {`table ip t { chain forwarded { type filter hook forward priority filter; ct mark set 0x00010000; }; }`, []string{"mark-set ip t forwarded flow"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := netns.New(t)

@@ -181,6 +181,11 @@ func (f flow) translated() bool {
 	return !f.hasStatus || f.status&(ctStatusSrcNAT|ctStatusDstNAT) != 0
 }
 
+// forwarded reports whether the flow's destination was rewritten, and its source was not.
+func (f flow) forwarded() bool {
+	return f.hasStatus && f.status&(ctStatusSrcNAT|ctStatusDstNAT) == ctStatusDstNAT
+}
+
 // answered reports whether packets of both directions were seen.
 func (f flow) answered() bool { return f.status&ctStatusAnswered != 0 }
 

@@ -285,3 +285,58 @@ func TestHeal(t *testing.T) {
 		}
 	}
 }
+
+// A block of addresses that the provider routes here is on no interface; a port forward
+// or one-to-one NAT of the user's leads to hosts inside. Sessions of before the start go
+// on, whether they were adopted or began too late for that, and keep their uplink.
+func TestAdoptionOfPortForwards(t *testing.T) {
+	l := newLab(t)
+	loadText(t, l.gw, `table inet before { chain nat {
+		type nat hook prerouting priority dstnat;
+		ip daddr 203.0.113.77 dnat ip to 192.168.1.10
+		ip6 daddr 2001:db8:77::7 dnat ip6 to fd00:1::10
+	}
+}`)
+	blocks := [2]string{"203.0.113.77", "2001:db8:77::7"}
+	var udp, late [2]net.Conn
+	var tcp [2]net.Conn
+	for _, f := range failover.Families {
+		p := plans[f]
+		run(t, l.net, "ip", p.flag, "route", "add", blocks[f], "via", p.a, "src", p.host)
+		serveUDP(t, l.client, at(p.client, 5000))
+		serveTCP(t, l.client, at(p.client, 5000))
+		udp[f], tcp[f] = dialUDP(t, l.net, at(blocks[f], 5000)), dialTCP(t, l.net, at(blocks[f], 5000))
+		if got := askUDP(t, udp[f]); got != p.host {
+			t.Fatalf("before the start the server saw %q", got)
+		}
+		askTCP(tcp[f])
+	}
+	if a := l.adopt(1, 2); a.Flows != 4 || len(a.Native) > 0 {
+		t.Errorf("adopted %+v, want 4 flows and no native network:\n%s", a, l.flows())
+	}
+	for _, f := range failover.Families {
+		late[f] = dialUDP(t, l.net, at(blocks[f], 5000))
+		askUDP(t, late[f])
+	}
+	l.apply()
+	check := func(when string) {
+		t.Helper()
+		for _, f := range failover.Families {
+			for _, c := range []net.Conn{udp[f], late[f]} {
+				if got := askUDP(t, c); got != plans[f].host {
+					t.Errorf("%s, %s: a UDP flow of before is answered %q", when, f, got)
+				}
+			}
+			if _, err := askTCP(tcp[f]); err != nil {
+				t.Errorf("%s, %s: a TCP connection of before: %v", when, f, err)
+			}
+		}
+	}
+	check("after the start")
+	l.prefer("wan1", "wan0")
+	check("after a switch")
+	out := l.flows()
+	if strings.Count(out, fmt.Sprint("mark=", 0x017f0000)) != 4 || strings.Count(out, fmt.Sprint("mark=", 0x01ff0000)) != 2 {
+		t.Errorf("not all came in by wan0:\n%s", out)
+	}
+}

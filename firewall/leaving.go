@@ -119,6 +119,12 @@ func (b builder) strays(u Uplink) []rule {
 		}
 	}
 	out = append(out, newRule(ctMark(b.Layout.CTUplinkMask()).isNot(0), jump(of("moved", u.Lane))))
+	// Answers of a host inside to a flow that began before us, and that a port forward led
+	// to it from an address on no interface: it came in by this uplink.
+	if p, ok := whereFamilies([2]bool{u.SNAT, u.SNAT6 != None}); ok {
+		out = append(out, newRule(p, ctReply, ctStatusDNAT,
+			setCTMark(b.pairMask(), b.Layout.CTPair(u.Lane, lane.Nobody)), accept))
+	}
 	// What is not translated although the uplink masquerades began elsewhere, such as
 	// by a VPN's route that is gone.
 	bare := func(match piece, end ...piece) rule {

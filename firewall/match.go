@@ -140,6 +140,7 @@ var (
 	ctStateInvalid     = ctBits("ct state invalid", expr.CtKeySTATE, expr.CtStateBitINVALID, expr.CmpOpNeq)
 	// IPS_SRC_NAT: the flow's source was rewritten.
 	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
+	ctStatusDNAT   = ctBits("ct status dnat", expr.CtKeySTATUS, 1<<5, expr.CmpOpNeq)
 	ctStatusNoSNAT = ctBits("ct status ! snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpEq)
 
 	ctOriginal = ctDirection("original", 0)

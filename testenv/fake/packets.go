@@ -81,6 +81,9 @@ func (p *Packets) Hold(lapsed string, others []string, wait time.Duration) error
 	return p.Journal.Note("hold %s off %s for %v", lapsed, strings.Join(others, " "), wait)
 }
 
+// FiltersReversePaths reports that no rule does.
+func (p *Packets) FiltersReversePaths() (bool, error) { return false, nil }
+
 // Blind reports what is set.
 func (p *Packets) Blind() (bool, error) { return p.Untracked, nil }
 
