@@ -31,6 +31,7 @@ type Concentrator struct {
 	session   uint16 // the latest one's number
 	sessions  int    // that came up
 	up        bool
+	agreed    map[uint16]bool // the protocols whose options of ours the customer agreed to
 	refusing  bool
 	blackHole bool
 }
@@ -252,7 +253,7 @@ func (c *Concentrator) discover(frame, tags []byte) {
 		return
 	}
 	c.session++
-	c.up = false
+	c.up, c.agreed = false, map[uint16]bool{}
 	c.discovery(pads, c.session, back)
 }
 
@@ -271,7 +272,8 @@ func (c *Concentrator) receive(protocol uint16, data []byte) {
 }
 
 // negotiate answers a packet of LCP or IPCP. What we ask for is asked with each
-// request of the customer, who repeats his until all is agreed.
+// request of the customer, who repeats his until all is agreed; not after he agreed,
+// which would begin it all anew.
 func (c *Concentrator) negotiate(protocol uint16, code, id byte, options []byte) {
 	switch code {
 	case confRequest:
@@ -284,7 +286,11 @@ func (c *Concentrator) negotiate(protocol uint16, code, id byte, options []byte)
 			}
 		}
 		c.control(protocol, answer, id, options)
-		c.ask(protocol)
+		if !c.agreed[protocol] {
+			c.ask(protocol)
+		}
+	case confAck:
+		c.agreed[protocol] = true
 	case termRequest:
 		c.control(protocol, termAck, id, nil)
 		c.customer, c.up = nil, false
