@@ -64,7 +64,7 @@ const (
 // Concentrate serves sessions on a link in a namespace. Its own end is a device ppp0
 // there, with a route to the customer; another link has the router's address.
 func Concentrate(ns *netns.NS, link string, line Line) (*Concentrator, error) {
-	c := &Concentrator{line: line}
+	c := &Concentrator{line: line, agreed: map[uint16]bool{}}
 	err := c.open(ns, link)
 	if err != nil {
 		c.close()

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
@@ -44,6 +47,58 @@ func TestSessionAddress(t *testing.T) {
 		code, options := c.judge([]byte(asked))
 		if got := string(append([]byte{code}, options...)); got != want {
 			t.Errorf("to %q: %q, want %q", asked, got, want)
+		}
+	}
+}
+
+// What a customer agreed to is not asked for again: that would begin it all anew.
+func TestSessionIsAgreed(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := os.NewFile(uintptr(pair[0]), "link")
+	defer link.Close()
+	defer unix.Close(pair[1])
+	c := &Concentrator{mac: make([]byte, 6), agreed: map[uint16]bool{}}
+	if c.raw, err = link.SyscallConn(); err != nil {
+		t.Fatal(err)
+	}
+	// sent are the codes of what was sent since, of discovery or LCP.
+	sent := func() (codes []byte) {
+		for buf := make([]byte, maxFrame); ; {
+			n, err := unix.Read(pair[1], buf)
+			if err != nil || n <= pppAt {
+				return codes
+			}
+			code := buf[pppoeAt+1]
+			if code == 0 {
+				code = buf[pppAt+2]
+			}
+			codes = append(codes, code)
+		}
+	}
+	request := make([]byte, pppAt)
+	request[pppoeAt+1] = padr
+	for _, session := range []uint16{1, 2} {
+		c.discover(request, []byte("\x01\x03\x00\x02ab"))
+		if got := sent(); !bytes.Equal(got, []byte{pads}) || c.session != session {
+			t.Errorf("session %d: sent %v, want PADS of session %d", c.session, got, session)
+		}
+		for _, step := range []struct {
+			code byte
+			want []byte
+		}{
+			{confRequest, []byte{confAck, confRequest}},
+			{confRequest, []byte{confAck, confRequest}},
+			{confAck, nil},
+			{confRequest, []byte{confAck}},
+			{echoRequest, []byte{echoReply}},
+		} {
+			c.receive(protoLCP, []byte{step.code, 7, 0, 4})
+			if got := sent(); !bytes.Equal(got, step.want) {
+				t.Errorf("session %d: to code %d: sent %v, want %v", session, step.code, got, step.want)
+			}
 		}
 	}
 }
