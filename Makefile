@@ -71,11 +71,29 @@ VMTEST = ./testenv/need qemu-system-x86 debootstrap e2fsprogs && rm -rf $(DIST)/
 	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=$(DIST)/vm VERSION=0.0.2 >/dev/null && \
 	./testenv/as-root $(GO) test -count=1 -v
 
-.PHONY: chaos
-chaos: bin/swerve ## break a gateway at random for five minutes, and watch that it holds (CHAOSFLAGS="-seed 7 -for 3m")
+.PHONY: chaos soak
+chaos: bin/swerve-instrumented ## break a gateway at random for five minutes, and watch that it holds (CHAOSFLAGS="-seed 7 -for 3m")
+	@./testenv/as-root ./bin/chaos -swerve ./bin/swerve-instrumented -instrumented $(CHAOSFLAGS)
+
+soak: bin/swerve-instrumented ## break links and routes under traffic for an hour, and watch that nothing grows (SOAKFLAGS="-for 20m")
+	@./testenv/as-root ./bin/chaos -swerve ./bin/swerve-instrumented -instrumented -soak -for 1h $(SOAKFLAGS)
+
+# The daemon with a wall clock that can be set: testenv/chaos/instrument.go.
+.PHONY: bin/swerve-instrumented
+bin/swerve-instrumented:
 	@./testenv/need iproute2 nftables conntrack
 	@$(GO) build -trimpath -o bin/chaos ./testenv/chaos
-	@./testenv/as-root ./bin/chaos -swerve ./bin/swerve $(CHAOSFLAGS)
+	@./bin/chaos -write-overlay bin/overlay
+	@$(GO) build -trimpath -overlay bin/overlay/overlay.json -o $@ ./cmd/swerve
+
+.PHONY: fuzz
+FUZZTIME ?= 1m
+FUZZ     ?= Fuzz
+fuzz: ## fuzz each target for a minute (FUZZTIME=10m, FUZZ=FuzzParse for one)
+	@grep -rHo '^func $(FUZZ)[A-Za-z0-9]*' --include='*_test.go' . | sort | while IFS=: read -r file target; do \
+		echo "$${file%/*} $${target#func }"; \
+		$(GO) test "$${file%/*}" -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) </dev/null || exit 1; \
+	done
 
 .PHONY: bench bench-short bench-tables
 bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)

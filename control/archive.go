@@ -267,18 +267,26 @@ func (a *Archive) open() error {
 	return nil
 }
 
-// sizeOfLines returns the size of a file without an incomplete last line.
+// sizeOfLines returns the size of a file without an incomplete last line, which may be
+// long: after a loss of power a file may end in zeros. What has no end of a line for
+// longer than two archives is none.
 func sizeOfLines(file *os.File) (int64, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return 0, err
 	}
-	from := max(0, info.Size()-maxArchiveLine)
-	tail := make([]byte, info.Size()-from)
-	if _, err := io.ReadFull(io.NewSectionReader(file, from, int64(len(tail))), tail); err != nil {
-		return 0, err
+	for end := info.Size(); end > 0 && info.Size()-end < 2*MaxArchiveBytes; {
+		from := max(0, end-maxArchiveLine)
+		part := make([]byte, end-from)
+		if _, err := io.ReadFull(io.NewSectionReader(file, from, int64(len(part))), part); err != nil {
+			return 0, err
+		}
+		if at := bytes.LastIndexByte(part, '\n'); at >= 0 {
+			return from + int64(at) + 1, nil
+		}
+		end = from
 	}
-	return from + int64(bytes.LastIndexByte(tail, '\n')+1), nil
+	return 0, nil
 }
 
 // write appends lines to the file, or to a new one if there is no room for them. A

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +124,43 @@ func FuzzAnswers(f *testing.F) {
 			if _, err := json.Marshal(e); err != nil {
 				t.Errorf("an event read from %q: %v", b, err)
 			}
+		}
+	})
+}
+
+// Whatever the archive's file has, what is told afterwards is kept and read again, after
+// what of it is events, and the file stays within its bounds.
+func FuzzArchive(f *testing.F) {
+	line, _ := json.Marshal(someEvents()[0])
+	f.Add([]byte(nil), uint16(0))
+	f.Add(append(line, '\n'), uint16(1))
+	f.Add(line, uint16(3))
+	f.Add([]byte("{\"seq\":9007199254740993}\n{}\n\x00\xff\n\n"), uint16(0))
+	f.Add([]byte("x"), uint16(65_535))
+	f.Fuzz(func(t *testing.T, content []byte, times uint16) {
+		if len(content)*int(times) > 2*MaxArchiveBytes {
+			return
+		}
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, archiveFile), bytes.Repeat(content, int(times)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a := OpenArchive(folder)
+		before, _ := a.Read()
+		if err := a.open(); err != nil {
+			t.Fatal(err)
+		}
+		defer a.close()
+		added := encode(Event{Time: At(noon), Seq: 77, Detail: DaemonDetail{Action: "started"}})
+		if err := a.write([]Line{added}); err != nil {
+			t.Fatal(err)
+		}
+		after, _ := a.Read()
+		if len(after) == 0 || !bytes.Equal(after[len(after)-1].JSON, added.JSON) {
+			t.Fatalf("the event is not read again: %d lines were read before, %d after", len(before), len(after))
+		}
+		if len(after) < min(len(before)+1, MaxEvents)-1 {
+			t.Errorf("%d lines were read before, %d after", len(before), len(after))
 		}
 	})
 }

@@ -228,7 +228,7 @@ func (l *loop) takeProven() {
 	if len(l.setup.candidates) == 0 {
 		return
 	}
-	now, today := l.defaults.best, l.clock.today()
+	now, today := l.defaults.best, dated(l)
 	var names []string
 	view := l.engineView()
 	l.untaken = ""

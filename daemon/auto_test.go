@@ -222,9 +222,17 @@ func TestAutoIsBounded(t *testing.T) {
 		r.restart()
 		r.after(time.Minute)
 		check("after a restart")
+		// A clock that is set makes nothing old, whatever it was before.
+		for _, by := range []time.Duration{-50 * 365 * 24 * time.Hour, 49 * 365 * 24 * time.Hour, 2 * autoAge, 365*24*time.Hour - 2*autoAge} {
+			r.set.Add(int64(by))
+			r.net.setDefaults(leads("eth0", 1, uint32(100+by/time.Hour%5)))
+			r.after(time.Minute)
+			check(fmt.Sprintf("with a clock set by %v", by))
+		}
 		// Interfaces that have not been seen for long are forgotten.
+		r.stop()
 		r.set.Add(int64(autoAge))
-		r.net.setDefaults(leads("eth0", 1, 101))
+		r.start()
 		r.after(time.Minute)
 		if got := r.status().Uplinks; len(got) != 1 || got[0].Name != "eth0" {
 			t.Errorf("after %v: %+v", autoAge, got)

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"swerve/control"
@@ -16,6 +18,8 @@ type clock struct {
 	today func() time.Time
 	// epoch is the wall time of start, as last reported.
 	epoch time.Time
+	// base is the same, as [clock.setBy] last saw it.
+	base time.Time
 }
 
 // clockSlack is how far the wall clock may drift before past instants are converted
@@ -36,4 +40,61 @@ func (c *clock) fixed() control.Clock {
 	}
 	epoch := c.epoch
 	return func(at failover.Instant) time.Time { return epoch.Add(at) }
+}
+
+// settingSlack is what the wall clock may gain or lose between two calls of setBy
+// without having been set: it is slewed, and machines pause.
+const settingSlack = time.Minute
+
+// setBy returns by how much the wall clock was set since the last call; 0 at the first.
+func (c *clock) setBy() time.Duration {
+	base, before := c.today().Round(0).Add(-c.now()), c.base
+	c.base = base
+	if by := base.Sub(before); !before.IsZero() && by.Abs() > settingSlack {
+		return by
+	}
+	return 0
+}
+
+// dated returns the time by the wall clock, for dates of the state. If the clock was set
+// meanwhile the state's dates are moved with it: a machine without a clock of its own
+// begins in another year, and what it saw a minute ago is not forgotten as old.
+func dated(l *loop) time.Time {
+	by, today := l.clock.setBy(), l.clock.today()
+	if by != 0 {
+		l.state = l.state.moved(by, today)
+	}
+	return today
+}
+
+// moved returns the state after the clock was set: its dates are moved as well, but not
+// beyond the present one. Those of holds follow from their ages.
+func (s state) moved(by time.Duration, today time.Time) state {
+	date := func(t time.Time) time.Time {
+		if t = storedTime(t.Add(by)); t.After(today) {
+			return storedTime(today)
+		}
+		return t
+	}
+	s.Auto, s.UsedMarks = slices.Clone(s.Auto), slices.Clone(s.UsedMarks)
+	for i := range s.Auto {
+		s.Auto[i].Last = date(s.Auto[i].Last)
+	}
+	for i := range s.UsedMarks {
+		s.UsedMarks[i].Seen = date(s.UsedMarks[i].Seen)
+	}
+	learned := func(all patiences) patiences {
+		out := maps.Clone(all)
+		for name, families := range out {
+			families = maps.Clone(families)
+			for family, p := range families {
+				p.Since = date(p.Since)
+				families[family] = p
+			}
+			out[name] = families
+		}
+		return out
+	}
+	s.Patience, s.Lapses = learned(s.Patience), learned(s.Lapses)
+	return s
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -96,4 +97,41 @@ func (r *rig) flapUntilHeld(name, uplink string) {
 		}
 	}
 	r.t.Fatalf("%s is not held: %+v", uplink, r.uplink(uplink))
+}
+
+// Dates of the state move with a clock that is set, not beyond the present one, and back.
+func TestDatesMoveWithTheClock(t *testing.T) {
+	today := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	s := state{
+		Auto:      []autoUplink{{Interface: "eth0", Last: today.Add(-time.Hour)}},
+		UsedMarks: []usedBits{{Bits: 1, Seen: today.Add(-2 * time.Hour)}},
+		Patience:  patiences{"lte": {"ipv4": {MS: 2000, Since: today.Add(-3 * time.Hour)}}},
+		Lapses:    patiences{"lte": {"ipv6": {MS: 1000, Since: today}}},
+	}
+	const year = 365 * 24 * time.Hour
+	back := s.moved(-year, today.Add(-year))
+	if got, want := back.Auto[0].Last, today.Add(-year-time.Hour); !got.Equal(want) {
+		t.Errorf("a year back: seen %v, want %v", got, want)
+	}
+	if again := back.moved(year, today); !reflect.DeepEqual(again, s) {
+		t.Errorf("there and back: %+v, want %+v", again, s)
+	}
+	if far := s.moved(3*year, today.Add(year)); !far.Lapses["lte"]["ipv6"].Since.Equal(today.Add(year)) {
+		t.Errorf("beyond the present: %+v", far)
+	}
+	if s.Patience["lte"]["ipv4"].Since != today.Add(-3*time.Hour) {
+		t.Error("the state itself was changed")
+	}
+}
+
+// Only a clock that was set counts, not one that is slewed.
+func TestClockIsSet(t *testing.T) {
+	var set time.Duration
+	c := clock{start: time.Now(), today: func() time.Time { return time.Now().Add(set) }}
+	for _, step := range []struct{ set, want time.Duration }{{0, 0}, {30 * time.Second, 0}, {time.Minute, 0}, {time.Hour, 59 * time.Minute}, {-time.Hour, -2 * time.Hour}} {
+		set = step.set
+		if got := c.setBy(); (got - step.want).Abs() > 10*time.Second {
+			t.Errorf("set by %v: %v, want %v", step.set, got, step.want)
+		}
+	}
 }

@@ -117,12 +117,14 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 
 // start opens the kernel, adopts its present state, and works until ctx ends.
 func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, held *lock) error {
-	listener, err := control.Listen(socket, cfg.Control.Group)
-	if err != nil {
+	entry := &door{path: socket, group: cfg.Control.Group, problems: l.reporter.problems}
+	if err := entry.open(); err != nil {
 		return err
 	}
-	defer listener.Close()
-	l.reporter.problems.replace("listener", listener.Problems())
+	defer entry.close()
+	if entry.listener == nil {
+		l.log.Error("there is no room for the control socket", "socket", socket)
+	}
 	routes, err := routing.Open()
 	if err != nil {
 		return err
@@ -159,12 +161,18 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	if l.logQueue != nil {
 		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})
 	}
-	server := control.NewServer(listener, hub, l, l.log)
+	serve := func(ctx context.Context) error {
+		listener, err := entry.await(ctx)
+		if listener == nil {
+			return err
+		}
+		return control.NewServer(listener, hub, l, l.log).Serve(ctx)
+	}
 	return l.work(ctx, tasks{
 		vital: []task{
 			{name: "link monitor", run: monitor.Run},
 			{name: "packet filter watch", run: watch.Run},
-			{name: "control server", run: server.Serve},
+			{name: "control server", run: serve},
 		},
 		optional: optional,
 	})
@@ -220,7 +228,7 @@ func (l *loop) open(cfg *config.Config) error {
 	}
 	l.enforcer.retired = l.setup.retiredSince(former)
 	l.engine = failover.New(l.setup.engine)
-	today := l.clock.today()
+	today := dated(l)
 	adopted := l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today))
 	if !have.Empty() { // at a boot nothing of an earlier run goes on
 		adopted.Holds = l.state.Holds.after(today)

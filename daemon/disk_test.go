@@ -190,6 +190,37 @@ func TestRunOnAFullDisk(t *testing.T) {
 	}
 }
 
+// The whole daemon where there is no room for a socket: failover works without, and the
+// socket is made when it can be.
+func TestRunWithoutASocket(t *testing.T) {
+	g, d := newGateway(t), newDisk(t)
+	g.folder = d.folder
+	g.configure("")
+	d.readOnly(true)
+	p := g.start()
+	by := func(device string) {
+		t.Helper()
+		for begin := time.Now(); !strings.Contains(g.sh("ip -4 route show table 5364 2>&1 || true"), "dev "+device); time.Sleep(20 * time.Millisecond) {
+			if time.Since(begin) > time.Minute {
+				t.Fatalf("no traffic by %s within a minute\n%s", device, p.stderr)
+			}
+		}
+	}
+	by("wan0")
+	g.must(g.isp.SetDown("wan0"))
+	by("wan1")
+	if s, err := p.client.Status(t.Context()); err == nil {
+		t.Fatalf("there is a socket: %+v", s)
+	}
+	g.must(g.isp.SetUp("wan0"))
+	g.must(g.isp.AddAddr("wan0", netip.MustParsePrefix("2001:db8:1::1/64"))) // it went with the link
+	d.readOnly(false)
+	p.await("it answers", func(s *control.Status) bool { return allUp(s) && !has(s, "control-socket", "") })
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+}
+
 // A record of sysctls that cannot be parsed is not overwritten, so none is set.
 func TestRunBesideABrokenRecord(t *testing.T) {
 	g := newGateway(t)

@@ -96,6 +96,9 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 		Beside:  g.links.last[u.Name].beside,
 	}
+	if configured := configuredName(u); configured != name {
+		out.Former = configured // a device that was renamed may be named so again while nobody runs
+	}
 	for _, f := range failover.Families {
 		out.Found = append(out.Found, nativeOf(g.native, u, f)...)
 		last := g.links.last[u.Name]

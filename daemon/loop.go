@@ -367,7 +367,7 @@ func (l *loop) sendProbes() {
 // problems of the setup and its links, the state to be remembered, and the status
 // line that systemd shows.
 func (l *loop) conclude() {
-	view := l.view()
+	view, today := l.view(), dated(l)
 	l.reporter.outage(view, l.setup.engine.Policies)
 	l.reporter.placed(view, l.setup.mayAct())
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
@@ -377,13 +377,13 @@ func (l *loop) conclude() {
 	l.reporter.foreign = foreignDefaults(goal)
 	l.reporter.problems.replace("routes", slices.Concat(routeProblems(goal, l.enforcer.kernel.morePins), l.setup.passedOver(goal)))
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
-	l.state.UsedMarks = noteUses(l.state.UsedMarks, ruleUses(l.enforcer.kernel.otherRules), l.clock.today())
+	l.state.UsedMarks = noteUses(l.state.UsedMarks, ruleUses(l.enforcer.kernel.otherRules), today)
 	l.setup.usedMarks = l.state.UsedMarks
 	l.reporter.problems.replace("rules", l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign))
 	l.reporter.problems.replace("masks", maskProblems(l.setup))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
-	l.state = l.state.withView(view, l.setup, l.clock.today())
+	l.state = l.state.withView(view, l.setup, today)
 	l.state.Foreign = l.setup.foreign
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
@@ -402,8 +402,8 @@ func (l *loop) defaultsChanged() {
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}
-	now := defaultsOf(l.net.Defaults())
-	known := refreshAuto(l.state.Auto, now.best, l.clock.today())
+	now, today := defaultsOf(l.net.Defaults()), dated(l)
+	known := refreshAuto(l.state.Auto, now.best, today)
 	if now.equal(l.defaults) && slices.Equal(known, l.state.Auto) {
 		return
 	}

@@ -200,7 +200,7 @@ func (l *loop) becomeAuto(cfg *config.Config) {
 			present[link.Interface] = l.setup.lanes.Uplinks[u.Name]
 		}
 	}
-	today := l.clock.today()
+	today := dated(l)
 	l.defaults = defaultsOf(l.net.Defaults())
 	l.state.Auto = refreshAuto(adoptAuto(l.state.Auto, present, today), l.defaults.best, today)
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -155,6 +156,16 @@ func FuzzDecodeState(f *testing.F) {
 			if !n.IsUplink() {
 				t.Errorf("uplink %q was let in with lane %d", name, n)
 			}
+		}
+		for _, at := range []time.Time{{}, time.Unix(0, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+			s.Patience.after(at)
+		}
+		again, err := json.Marshal(s)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		if _, err := decodeState(again); len(again) <= stateLimit && err != nil {
+			t.Errorf("what was read and written is not read again: %v\n%s", err, again)
 		}
 	})
 }

@@ -48,11 +48,11 @@ func Clashes(l lane.Layout) ([]Clash, error) {
 	if err != nil {
 		return nil, fmt.Errorf("firewall: open netlink: %w", err)
 	}
-	tables, err := conn.ListTables()
+	tables, err := decoded(conn.ListTables)
 	if err != nil {
 		return nil, fmt.Errorf("firewall: list the tables: %w", err)
 	}
-	chains, err := conn.ListChains()
+	chains, err := decoded(conn.ListChains)
 	if err != nil {
 		return nil, fmt.Errorf("firewall: list the chains: %w", err)
 	}
@@ -87,7 +87,7 @@ func clashesOf(conn *nftables.Conn, t *nftables.Table, chains []*nftables.Chain,
 		if c.Table.Name != t.Name || c.Table.Family != t.Family {
 			continue
 		}
-		if rules[c.Name], err = conn.GetRules(t, c); err != nil {
+		if rules[c.Name], err = decoded(func() ([]*nftables.Rule, error) { return conn.GetRules(t, c) }); err != nil {
 			return nil, err
 		}
 		if c.Hooknum != nil {

@@ -40,8 +40,9 @@ type Uplink struct {
 	// While it is empty, or has a character that nft cannot write (quote,
 	// backslash, asterisk, dollar), the uplink's flows are recognised but none can begin.
 	Interface string
-	// Former is the interface that flows of this lane use until the routes have moved to
-	// Interface; usually empty. See Goal.Transition.
+	// Former is another interface that flows of this lane may use: until the routes have
+	// moved to Interface (see Goal.Transition), or a name that the device may have again.
+	// Usually it is empty.
 	Former string
 	// Addresses are those of the gateway itself on this uplink, in both families: a
 	// packet with one of these as its source never leaves by another uplink.

@@ -66,7 +66,7 @@ func (k *Kernel) MarkUses() (MarkUses, error) {
 			continue
 		}
 		read[id] = true
-		rules, err := conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t})
+		rules, err := decoded(func() ([]*nftables.Rule, error) { return conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t}) })
 		if err != nil {
 			continue // it is gone
 		}
@@ -109,11 +109,11 @@ func (k *Kernel) FlowMarks() ([]uint32, error) {
 // elementsOf returns the bits of all keys of a set that may be marks, and of all values
 // of a map; none where it cannot be read.
 func elementsOf(conn *nftables.Conn, t *nftables.Table, name string) (keys, values uint32) {
-	set, err := conn.GetSetByName(t, name)
+	set, err := decoded(func() (*nftables.Set, error) { return conn.GetSetByName(t, name) })
 	if err != nil {
 		return 0, 0
 	}
-	elements, err := conn.GetSetElements(set)
+	elements, err := decoded(func() ([]nftables.SetElement, error) { return conn.GetSetElements(set) })
 	if err != nil {
 		return 0, 0
 	}
@@ -167,8 +167,12 @@ func usesIn(exprs []expr.Any, elements func(set string) (keys, values uint32)) (
 		case *expr.Range:
 			use(registers[e.Register].compared(native(e.ToData), true))
 		case *expr.Lookup:
+			r := registers[e.SourceRegister]
+			if !r.mark && !r.flow && !e.IsDestRegSet {
+				continue // perhaps a list of a hundred thousand addresses
+			}
 			keys, values := elements(e.SetName)
-			use(registers[e.SourceRegister].compared(keys, false))
+			use(r.compared(keys, false))
 			if e.IsDestRegSet {
 				registers[e.DestRegister], last = register{set: values}, e.DestRegister
 			}

@@ -71,7 +71,7 @@ func readProxies(h *rtnl.Handle) []proxy {
 	}
 	for _, at := range places {
 		t := &nftables.Table{Name: at.table, Family: nftables.TableFamily(at.family)}
-		rules, err := conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t})
+		rules, err := decoded(func() ([]*nftables.Rule, error) { return conn.GetRules(t, &nftables.Chain{Name: at.chain, Table: t}) })
 		i := slices.IndexFunc(rules, func(r *nftables.Rule) bool { return r.Handle == at.handle })
 		if err != nil || i < 0 {
 			continue // it is gone
@@ -89,11 +89,11 @@ func proxying(exprs []byte) bool {
 
 // keysOf returns the keys of a set; none if it has intervals, or cannot be read.
 func keysOf(conn *nftables.Conn, t *nftables.Table, name string) (keys [][]byte) {
-	set, err := conn.GetSetByName(t, name)
+	set, err := decoded(func() (*nftables.Set, error) { return conn.GetSetByName(t, name) })
 	if err != nil || set.Interval || set.Concatenation {
 		return nil
 	}
-	elements, err := conn.GetSetElements(set)
+	elements, err := decoded(func() ([]nftables.SetElement, error) { return conn.GetSetElements(set) })
 	if err != nil {
 		return nil
 	}

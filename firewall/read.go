@@ -186,7 +186,7 @@ func (r reader) readRules(h *heldTable) error {
 // content; 0 if there is none.
 func idOf(data []byte) uint64 {
 	for len(data) >= 2 && len(data) >= 2+int(data[1]) {
-		content := data[2 : 2+data[1]]
+		content := data[2 : 2+int(data[1])]
 		if userdata.Type(data[0]) == userDataID && len(content) == 8 {
 			return binary.BigEndian.Uint64(content)
 		}

@@ -51,3 +51,14 @@ func rulesWith(want func(exprs []byte) bool) (out []rulePlace, err error) {
 	}
 	return out, nil
 }
+
+// decoded has the library read something that any program may have put into the kernel.
+// It panics where a message is not as it expects, which ends nobody.
+func decoded[T any](read func() (T, error)) (out T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("firewall: decode what the kernel holds: %v", p)
+		}
+	}()
+	return read()
+}

@@ -18,6 +18,14 @@ var decoders = []func([]byte){
 	func(b []byte) { decodeRouteHead(b) },
 	func(b []byte) { decodeDefault(b) },
 	func(b []byte) { decodeNeighbor(b) },
+	func(b []byte) { decodeNexthop(b) },
+	func(b []byte) { decodeForeignDefault(b) },
+	func(b []byte) { decodeChoice(b, 7) },
+	func(b []byte) {
+		if h, ok := decodeRouteHead(b); ok && h.isNarrow() {
+			decodeNarrow(b)
+		}
+	},
 }
 
 func FuzzDecode(f *testing.F) {

@@ -35,7 +35,7 @@ func TestDecodeBrokenMessages(t *testing.T) {
 	routes, rules := captured(t)
 	refused := 0
 	try := func(b []byte) {
-		for _, err := range decodeBoth(b) {
+		for _, err := range decodeAll(b) {
 			if err != nil && !errors.Is(err, errMalformed) {
 				t.Errorf("%x: %v", b, err)
 			}
@@ -59,10 +59,15 @@ func TestDecodeBrokenMessages(t *testing.T) {
 	}
 }
 
-func decodeBoth(b []byte) [2]error {
-	_, _, route := decodeRoute(b)
-	_, _, rule := decodeRule(b)
-	return [2]error{route, rule}
+// decodeAll returns the errors of all decoders, which read what any program may have
+// put into the kernel.
+func decodeAll(b []byte) (errs [5]error) {
+	_, _, errs[0] = decodeRoute(b)
+	_, _, errs[1] = decodeRule(b)
+	_, _, errs[2] = decodeForeignRule(b, lane.DefaultLayout)
+	_, _, errs[3] = decodeOtherRule(b)
+	_, errs[4] = decodeNexthop(b)
+	return errs
 }
 
 func TestDecodeRefuses(t *testing.T) {
@@ -104,5 +109,11 @@ func FuzzDecode(f *testing.F) {
 	for _, b := range append(routes, rules...) {
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { decodeBoth(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for i, err := range decodeAll(b) {
+			if err != nil && !errors.Is(err, errMalformed) {
+				t.Errorf("decoder %d: %v, want malformed", i, err)
+			}
+		}
+	})
 }

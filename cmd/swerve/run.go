@@ -34,19 +34,20 @@ target answers through it, in the order of their metrics.`,
 
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// From the start, so that a reload meanwhile ends nothing and is not lost.
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			// Nobody who stops reading the log, or closes it, may end or delay failover.
+			signal.Ignore(syscall.SIGPIPE)
 			options := daemonOptions(cmd)
+			options.Hangup = hangups
 			cfg, _, found := options.Load()
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}
-			// Nobody who stops reading the log, or closes it, may end or delay failover.
-			signal.Ignore(syscall.SIGPIPE)
 			options.LogQueue, options.Log = newLogQueue(cmd.ErrOrStderr(), cfg.Log)
 			defer options.LogQueue.Close()
-			hangups := make(chan os.Signal, 1)
-			signal.Notify(hangups, syscall.SIGHUP)
-			defer signal.Stop(hangups)
-			options.Hangup = hangups
 			return explainStart(daemon.Run(cmd.Context(), options))
 		},
 	}

@@ -186,6 +186,13 @@ const foreignTable = `table inet somebody {
 	chain forward { type filter hook forward priority 5; counter accept; }
 }`
 
+// noNewFlows does to packets what a full table of flows does: those of new ones are
+// dropped. How many flows there can be is not a namespace's to set.
+const noNewFlows = `table inet full {
+	chain in { type filter hook prerouting priority -199; ct state new drop; }
+	chain out { type filter hook output priority -199; ct state new drop; }
+}`
+
 // nft loads a script in the gateway.
 func (s *stage) nft(script string) error {
 	var said strings.Builder

@@ -40,14 +40,18 @@ func TestCanary(t *testing.T) {
 	for _, seed := range []uint64{1} {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			o := options{binary: daemonBinary, command: commandBinary, raced: raced, seed: seed, lasts: 20 * time.Second}
+			o := options{binary: daemonBinary, command: commandBinary, raced: raced, seed: seed, lasts: 20 * time.Second, uplinks: 2}
+			faults, err := o.choose(o.schedule())
+			if err != nil {
+				t.Fatal(err)
+			}
 			for left := 2; ; left-- {
 				var out bytes.Buffer
 				s, err := newStage(o, &out)
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = s.play(t.Context(), schedule(o.seed, o.lasts, 2))
+				err = s.play(t.Context(), faults)
 				paused := s.pauses.worst()
 				log := s.swerve.Log()
 				s.close()

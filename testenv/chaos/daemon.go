@@ -118,17 +118,10 @@ func descriptors(s *stage, f fault) (func() error, error) {
 	return s.limit(unix.RLIMIT_NOFILE, uint64(s.proc(s.swerve.Pid()).files)+more)
 }
 
-// mostOwn is the size of a disk that is surely the daemon's own.
-const mostOwn = 128 << 20
-
 // diskFull fills the disk of the daemon's folder.
 func diskFull(s *stage, _ fault) (func() error, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(s.swerve.Dir, &fs); err != nil {
-		return nil, err
-	}
-	if fs.Type != unix.TMPFS_MAGIC || fs.Blocks*uint64(fs.Bsize) > mostOwn {
-		return nothing, nil // the machine's
+	if own, err := lab.OwnMemory(s.swerve.Dir); err != nil || !own {
+		return nothing, err
 	}
 	path := s.swerve.File("filling")
 	f, err := os.Create(path)
@@ -144,6 +137,8 @@ func diskFull(s *stage, _ fault) (func() error, error) {
 	}
 	return func() error { return os.Remove(path) }, nil
 }
+
+func inodesFull(s *stage, _ fault) (func() error, error) { return lab.LeaveNoFiles(s.swerve.Dir) }
 
 func (s *stage) stateFolder() string { return s.swerve.File("state") }
 
@@ -170,6 +165,30 @@ func stateReplaced(s *stage, _ fault) (func() error, error) {
 	}, err
 }
 
+// stateReadOnly puts a folder with the same files in the place of the state folder, on a
+// file system that is read-only, as a disk is that had errors.
+func stateReadOnly(s *stage, _ fault) (func() error, error) {
+	copied, release, err := lab.ReadOnlyCopy(s.stateFolder())
+	if err != nil {
+		return nil, err
+	}
+	away := s.swerve.File("state.away")
+	if err := os.RemoveAll(away); err != nil {
+		return nil, err
+	}
+	_ = os.Rename(s.stateFolder(), away)                        // it may not exist
+	if err := os.Symlink(copied, s.stateFolder()); err != nil { // the daemon was faster
+		release()
+		return nothing, nil
+	}
+	return func() error {
+		defer release()
+		_ = os.Remove(s.stateFolder())
+		_ = os.Rename(away, s.stateFolder())
+		return nil
+	}, nil
+}
+
 // logUnread has nobody read what the daemon writes, over a small pipe. Meanwhile it is
 // not ended: its end could not be seen.
 func logUnread(s *stage, _ fault) (func() error, error) {
@@ -193,6 +212,8 @@ func (s *stage) configure(config string) error {
 	if err := s.swerve.Configure(config); err != nil {
 		return err
 	}
+	s.hand.Lock() // a process that has just been started may not handle signals yet; systemd waits as well
+	defer s.hand.Unlock()
 	err := s.swerve.Signal(syscall.SIGHUP)
 	if errors.Is(err, lab.ErrNotRunning) { // it reads it when it starts
 		return nil
@@ -200,12 +221,13 @@ func (s *stage) configure(config string) error {
 	return err
 }
 
-// variants are what a valid reload adds to the configuration.
+// variants are what a valid reload adds to the configuration; MORE stands for the
+// uplinks after the second.
 var variants = []string{
-	"policies: [{name: default, tiers: [lte, fiber]}]\n",
-	"policies: [{name: default, tiers: [{fiber: 3, lte: 1}]}]\n",
-	"policies: [{name: default, tiers: [fiber, lte]}, {name: guests, tiers: [lte]}]\nrules: [{from: 192.168.20.0/24, use: guests}]\n",
-	"sets: {video: {}}\npolicies: [{name: default, tiers: [fiber, lte]}, {name: films, tiers: [lte, fiber]}]\nrules: [{to: {set: video}, use: films}]\n",
+	"policies: [{name: default, tiers: [lte, fiber MORE]}]\n",
+	"policies: [{name: default, tiers: [{fiber: 3, lte: 1} MORE]}]\n",
+	"policies: [{name: default, tiers: [fiber, lte MORE]}, {name: guests, tiers: [lte]}]\nrules: [{from: 192.168.20.0/24, use: guests}]\n",
+	"sets: {video: {}}\npolicies: [{name: default, tiers: [fiber, lte MORE]}, {name: films, tiers: [lte, fiber]}]\nrules: [{to: {set: video}, use: films}]\n",
 	"kernel: {main_default: leave}\n",
 	"sessions: {on_failback: move}\n",
 	"rescue: {enabled: false}\n",
@@ -217,7 +239,11 @@ func reload(s *stage, f fault) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return s.configure(s.config) }, s.configure(s.config + variants[n])
+	more := ""
+	for i := 2; i < len(s.lab.Uplinks); i++ {
+		more += ", " + uplinkNames[i]
+	}
+	return func() error { return s.configure(s.config) }, s.configure(s.config + strings.ReplaceAll(variants[n], " MORE", more))
 }
 
 // refused are configurations that are refused.
@@ -234,8 +260,8 @@ func reloadRefused(s *stage, f fault) (func() error, error) {
 
 // proc is what the kernel says of a process.
 type proc struct {
-	addresses, resident uint64 // bytes
-	files, threads      int
+	addresses, resident, anonymous uint64 // bytes
+	files, threads                 int
 }
 
 // proc reads what the kernel says of a process; zero where there is none.
@@ -253,6 +279,8 @@ func (s *stage) proc(pid int) (p proc) {
 			p.addresses = n << 10
 		case "VmRSS:":
 			p.resident = n << 10
+		case "RssAnon:":
+			p.anonymous = n << 10
 		case "Threads:":
 			p.threads = int(n)
 		}

@@ -25,13 +25,28 @@
 // With -pick 7,12 only those of its faults happen, with -without kill all but those of
 // a kind; so a break is reduced to the faults that it needs.
 //
-// The wall clock is left out: no namespace has one of its own, and the machine's is not
-// the run's to set. So is a disk that turns read-only: the kernel refuses that while the
-// daemon has a file open there.
+// # The clock
+//
+// No namespace has a wall clock of its own, and the machine's is not the run's to set.
+// So the daemon of make chaos is built with another time.Now, whose wall clock the run
+// sets forward and back (instrument.go); it tells its goroutines and its heap as well.
+//
+// # What is not there
+//
+// A limit of a cgroup's memory: what the kernel then does is SIGKILL, which is there. A
+// disk that turns read-only under an open file, which the kernel refuses to do: instead
+// the state folder is on a read-only one from one moment to the next.
+//
+// # Soak
+//
+// With -soak the daemon is left alone for as long as the run lasts, links, addresses,
+// routes, rules and tables are not, and what the daemon has is sampled (soak.go).
 //
 //   - main.go: options, and the run from start to end
 //   - schedule.go: the kinds of fault, and when which of them happens
-//   - act.go, daemon.go: how each is begun and mended
+//   - act.go, line.go, daemon.go: how each is begun and mended
+//   - instrument.go: a daemon with another clock
+//   - soak.go: samples of what the daemon has, and what of it has grown
 //   - truth.go: which uplinks worked when, by the faults
 //   - gaps.go: what the client's logs say about that
 //   - watch.go: leaks, ends, pauses

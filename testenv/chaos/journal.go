@@ -39,10 +39,13 @@ func (j *journal) print(at time.Time, text string) {
 }
 
 // note writes a line.
-func (j *journal) note(format string, args ...any) {
+func (j *journal) note(format string, args ...any) { j.noteAt(time.Now(), format, args...) }
+
+// noteAt writes a line about a moment.
+func (j *journal) noteAt(at time.Time, format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.print(time.Now(), fmt.Sprintf(format, args...))
+	j.print(at, fmt.Sprintf(format, args...))
 }
 
 // checked counts looks at something that has to hold.

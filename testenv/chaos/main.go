@@ -26,7 +26,7 @@ var servers = lab.Servers
 
 // quick is a configuration in which an uplink comes back soon: how fast a loss is
 // detected stays the default.
-const quick = lab.TwoUplinks + `health: {window: 5s, damping: {half_life: 2s, suppress: 12, reuse: 6}}
+const quick = `health: {window: 5s, damping: {half_life: 2s, suppress: 12, reuse: 6}}
 failback: {after: 2s, min_interval: 1s}
 `
 
@@ -40,6 +40,10 @@ type options struct {
 	raced           bool // the daemon has the race detector
 	pick, without   string
 	daemonLog       string
+	profiles        string
+	uplinks         int  // 0: as the seed has it
+	soak            bool // links and routes alone, and figures of all the time
+	instrumented    bool // the daemon was built with writeOverlay's
 }
 
 func main() {
@@ -51,8 +55,20 @@ func main() {
 	flag.BoolVar(&o.list, "list", false, "list the faults, and play none")
 	flag.StringVar(&o.pick, "pick", "", "play these of the faults alone: `NUMBERS`, as 3,17-19")
 	flag.StringVar(&o.without, "without", "", "leave out these `KINDS` of faults, as kill,memory")
+	flag.IntVar(&o.uplinks, "uplinks", 0, "how many `UPLINKS`, 2 or 3; 0: as the seed has it")
+	flag.BoolVar(&o.soak, "soak", false, "leave the daemon alone, and watch that nothing grows")
+	flag.BoolVar(&o.instrumented, "instrumented", false, "the daemon was built with the overlay: its clock can be set")
+	flag.StringVar(&o.profiles, "profiles", "", "write heap profiles of a soak, after two minutes and at the end, to a `FOLDER`")
+	overlay := flag.String("write-overlay", "", "write the overlay for go build to a `FOLDER`, and play nothing")
 	flag.StringVar(&o.daemonLog, "daemon-log", "", "write the daemon's log to a `FILE`")
 	flag.Parse()
+	if *overlay != "" {
+		if err := writeOverlay(*overlay); err != nil {
+			fmt.Fprintln(os.Stderr, "chaos:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
 	cancel()
@@ -67,11 +83,14 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	faults, err := o.choose(schedule(o.seed, o.lasts, 2))
+	if o.uplinks == 0 {
+		o.uplinks = 2 + int(o.seed%2)
+	}
+	faults, err := o.choose(o.schedule())
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "the same again: make chaos CHAOSFLAGS=%q; %d faults\n", o.flags(), len(faults))
+	fmt.Fprintf(out, "the same again: make chaos CHAOSFLAGS=%q; %d faults, %d uplinks\n", o.flags(), len(faults), o.uplinks)
 	if o.list {
 		for _, f := range faults {
 			fmt.Fprintf(out, "%9.3f  #%d %s\n", f.at.Seconds(), f.number, f)
@@ -92,9 +111,23 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	return s.play(ctx, faults)
 }
 
+// schedule returns the faults that the options may choose of.
+func (o options) schedule() []fault {
+	if !o.soak {
+		return schedule(o.seed, o.lasts, o.uplinks)
+	}
+	return scheduleOf(soaking(), o.seed, o.lasts, o.uplinks)
+}
+
 // flags returns the command line that plays the same again.
 func (o options) flags() string {
 	text := fmt.Sprintf("-seed %d -for %v", o.seed, o.lasts)
+	if o.uplinks != 2+int(o.seed%2) {
+		text += fmt.Sprintf(" -uplinks %d", o.uplinks)
+	}
+	if o.soak {
+		text += " -soak"
+	}
 	if o.defaults {
 		text += " -defaults"
 	}
@@ -122,6 +155,9 @@ func (o options) choose(all []fault) (chosen []fault, err error) {
 		}
 	}
 	without := strings.Split(o.without, ",")
+	if !o.instrumented {
+		without = append(without, "clock")
+	}
 	for _, f := range all {
 		if (o.pick == "" || picked[f.number]) && !slices.Contains(without, f.kind.name) {
 			chosen = append(chosen, f)
@@ -146,8 +182,11 @@ type stage struct {
 	config  string // the configuration in calm
 	owners  string // the table of the gateway's owner, as a script
 	journal *journal
-	truth   truth
-	pauses  pauses
+	// instrument is shared with the daemon; nil where that is not instrumented.
+	instrument *instrument
+	samples    []sample // of a soak
+	truth      truth
+	pauses     pauses
 	// hand is held by who ends and starts the daemon.
 	hand    sync.Mutex
 	stormy  bool      // the storm has begun
@@ -163,15 +202,20 @@ var niceness = []string{"nice", "-n", "-10"}
 
 // newStage builds the lab, with a daemon that does not run yet.
 func newStage(o options, out io.Writer) (*stage, error) {
-	l, err := lab.New(lab.Options{Seed: o.seed})
+	l, err := lab.New(lab.Options{Seed: o.seed, Uplinks: o.uplinks})
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{opts: o, lab: l, config: quick, journal: newJournal(out), slots: map[string]*sync.Mutex{}}
-	if o.defaults {
-		s.config = lab.TwoUplinks
+	s := &stage{opts: o, lab: l, config: configOf(o), journal: newJournal(out), slots: map[string]*sync.Mutex{}}
+	prefix := niceness
+	if o.instrumented {
+		prefix = slices.Concat(prefix, []string{"env", instrumentEnv + "={dir}/instrument"})
 	}
-	if s.swerve, err = l.NewSwerve(lab.Setup{Binary: o.binary, Prefix: niceness, Config: s.config}); err == nil {
+	s.swerve, err = l.NewSwerve(lab.Setup{Binary: o.binary, Prefix: prefix, Config: s.config})
+	if err == nil && o.instrumented {
+		s.instrument, err = newInstrument(s.swerve.File("instrument"))
+	}
+	if err == nil {
 		s.server, err = traffic.Serve(l.Internet, servers[:]...)
 	}
 	if err == nil {
@@ -182,6 +226,18 @@ func newStage(o options, out io.Writer) (*stage, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// configOf returns the configuration in calm.
+func configOf(o options) string {
+	text := lab.TwoUplinks
+	for i := 2; i < o.uplinks; i++ {
+		text += fmt.Sprintf("  - {name: %s, interface: wan%d}\n", uplinkNames[i], i)
+	}
+	if o.defaults {
+		return text
+	}
+	return text + quick
 }
 
 func (s *stage) close() {
@@ -208,11 +264,15 @@ func (s *stage) play(ctx context.Context, faults []fault) error {
 	watching, cancel := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { s.watch(watching) })
+	watcher.Go(func() { s.explainStuck(watching) })
+	if s.opts.soak {
+		watcher.Go(func() { s.sample(watching) })
+	}
 	s.stormy = true
 	from := s.journal.begin()
 	errs := s.storm(ctx, faults)
 	s.journal.note("the storm is over")
-	errs = append(errs, s.afterwards(ctx, was))
+	errs = append(errs, s.afterwards(ctx, was), s.keepProfiles(s.opts.profiles))
 	to := time.Now()
 	for _, c := range s.clients {
 		c.Stop()
@@ -223,6 +283,7 @@ func (s *stage) play(ctx context.Context, faults []fault) error {
 	errs = append(errs, s.ending(was, pristine))
 	s.readLog()
 	s.journal.summary(s.truth.all(), felt, obliged)
+	s.judgeSamples(from)
 	if n := s.journal.failed(); n > 0 {
 		errs = append(errs, fmt.Errorf("%d things broke; the same again: make chaos CHAOSFLAGS=%q", n, s.opts.flags()))
 	}
@@ -319,6 +380,7 @@ func (s *stage) playFault(ctx context.Context, f fault, slots []*sync.Mutex) err
 		_ = wait.Sleep(ctx, f.lasts)
 	}
 	if mend != nil {
+		s.truth.mending(n)
 		before := time.Now()
 		err = errors.Join(err, mend())
 		s.slow(f, "mend", time.Since(before))

@@ -2,7 +2,12 @@ package main
 
 import (
 	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,7 +90,7 @@ func at(seconds float64) time.Time {
 func past(t *testing.T, name string, uplink int, value string, from, to float64) span {
 	for _, k := range kinds {
 		if k.name == name {
-			return span{fault: fault{kind: k, uplink: uplink, value: value}, from: at(from), begun: at(from), to: at(to)}
+			return span{fault: fault{kind: k, uplink: uplink, value: value}, from: at(from), begun: at(from), mending: at(to), to: at(to)}
 		}
 	}
 	t.Fatalf("no kind %s", name)
@@ -109,6 +114,9 @@ func TestWorking(t *testing.T) {
 		{"overlapping", history{past(t, "carrier", 0, "", 10, 20), past(t, "loss", 0, "50%", 12, 15), past(t, "stall", 0, "", 21, 22)}, "0-10 24-100"},
 		{"mild", history{past(t, "loss", 0, "9%", 10, 20), past(t, "delay", 0, "200ms", 12, 30)}, "0-100"},
 		{"to the end", history{past(t, "carrier", 0, "", 10, 99)}, "0-10"},
+		{"changed", history{past(t, "gateway-change", 0, "", 10, 20)}, "0-10 12-20 22-100"},
+		{"changed while away", history{past(t, "address-change", 1, "", 15, 30), past(t, "kill", -1, "", 10, 20)}, "0-15 22-100"},
+		{"no LAN", history{past(t, "lan-down", -1, "", 10, 20)}, "0-10 22-100"},
 		{"deleted", history{past(t, "delete-routes", -1, "", 10, 10)}, "0-10 11-100"},
 		{"harmless", history{past(t, "foreign-default", -1, "", 10, 20), past(t, "reload", -1, "", 12, 13)}, "0-100"},
 		{"renewed", history{past(t, "withdraw", 0, "", 10, 20)}, "0-100"},
@@ -152,5 +160,94 @@ func TestGaps(t *testing.T) {
 	}
 	if got := share(interval{at(0), at(10)}, working); got < 0.89 || got > 0.91 {
 		t.Errorf("%v of the time, want 0.9", got)
+	}
+}
+
+// Where the daemon can be killed it is, in the middle of switches.
+func TestScheduleKillsInSwitches(t *testing.T) {
+	shadowed := 0
+	for seed := range uint64(20) {
+		all := schedule(seed, 2*time.Minute, 2)
+		for i, f := range all {
+			if f.number != i+1 || i > 0 && f.at < all[i-1].at {
+				t.Fatalf("seed %d: #%d at %v is number %d", seed, f.number, f.at, i)
+			}
+			if f.kind.name != "kill" || f.lasts != f.kind.least {
+				continue
+			}
+			for _, other := range all {
+				if other.kind.harm == cuts && other.at <= f.at && f.at-other.at < shadowAfter {
+					shadowed++
+				}
+			}
+		}
+	}
+	if shadowed < 20 {
+		t.Errorf("%d kills in a switch", shadowed)
+	}
+}
+
+// The clock of this Go can be made one that is set by the run, and what that needs is
+// written where go build finds it.
+func TestOverlay(t *testing.T) {
+	t.Chdir("../..") // the module's
+	folder := t.TempDir()
+	if err := writeOverlay(folder); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(folder + "/overlay.json")
+	if err != nil || !strings.Contains(string(text), "src/time/time.go") || !strings.Contains(string(text), "cmd/swerve/instrument.go") {
+		t.Errorf("%s, %v", text, err)
+	}
+	clock, err := os.ReadFile(folder + "/clock")
+	if err != nil || strings.Count(string(clock), "sec += *Jump") != 1 {
+		t.Errorf("the clock: %v", err)
+	}
+	for name, source := range map[string]string{"time.go": string(clock), "instrument.go": instrumentSource} {
+		if _, err := parser.ParseFile(token.NewFileSet(), name, source, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := jumpingClock("package time\n"); err == nil {
+		t.Error("a clock that is not read was taken")
+	}
+}
+
+// A soak leaves the daemon alone.
+func TestSoaking(t *testing.T) {
+	for _, k := range soaking() {
+		if k.harm == absents || slices.Contains(k.slots, "daemon") || slices.Contains(k.slots, "config") {
+			t.Errorf("%s is in a soak", k.name)
+		}
+	}
+	if n := len(soaking()); n < 20 {
+		t.Errorf("%d kinds are in a soak", n)
+	}
+}
+
+// What grows from the second quarter to the last is told, and what is over its bound;
+// what varies is not.
+func TestGrownFigures(t *testing.T) {
+	index := func(name string) int {
+		for i, f := range figures {
+			if f.name == name {
+				return i
+			}
+		}
+		t.Fatalf("no figure %s", name)
+		return 0
+	}
+	var all []sample
+	for i := range 100 {
+		var one sample
+		one.values[index("memory KiB")] = 20_000 + float64(i%7)*300
+		one.values[index("goroutines")] = 40 + float64(i)/2
+		one.values[index("rules")] = 30
+		one.values[index("state KiB")] = float64(i) * 50
+		all = append(all, one)
+	}
+	said := grownFigures(all)
+	if len(said) != 2 || !strings.HasPrefix(said[0], "goroutines has grown") || !strings.HasPrefix(said[1], "state KiB: ") {
+		t.Errorf("said %q", said)
 	}
 }

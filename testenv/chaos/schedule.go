@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -20,6 +21,8 @@ const (
 	cuts
 	// weakens: the uplink answers, but badly, so that nothing is promised of it.
 	weakens
+	// changes: the uplink works with something else, once that has come about.
+	changes
 	// withdraws: the uplink works for a daemon that knows it, and for no other.
 	withdraws
 	// takes: something of ours is deleted, and repaired.
@@ -27,6 +30,8 @@ const (
 	// leaks: the same, and until it is repaired no address is translated, or packets
 	// for the LAN may leave by an uplink.
 	leaks
+	// isolates: no uplink is of use to the LAN.
+	isolates
 	// absents: the daemon does not run, or cannot do its work.
 	absents
 )
@@ -142,7 +147,11 @@ var kinds = []*kind{
 	{name: "police", harm: none, weight: 2, uplink: true, slots: []string{"rate{}"}, least: 500 * ms, most: 4000 * ms, value: number(300_000, 2_000_000), begin: police},
 
 	{name: "address-removal", harm: cuts, weight: 4, uplink: true, slots: []string{"line{}"}, least: 20 * ms, most: 4000 * ms, begin: inLab},
-	{name: "address-change", harm: cuts, weight: 3, uplink: true, slots: []string{"line{}"}, least: 500 * ms, most: 4000 * ms, begin: inLab},
+	{name: "address-change", harm: changes, weight: 3, uplink: true, slots: []string{"line{}"}, least: 500 * ms, most: 6000 * ms, begin: inLab},
+	{name: "gateway-change", harm: changes, weight: 3, uplink: true, slots: []string{"line{}"}, least: 500 * ms, most: 6000 * ms, begin: inLab},
+	{name: "rename", harm: cuts, weight: 2, uplink: true, slots: []string{"line{}"}, least: 200 * ms, most: 4000 * ms, begin: rename},
+	{name: "lan-down", harm: isolates, weight: 1, slots: []string{"lan"}, least: 100 * ms, most: 3000 * ms, begin: lanDown},
+	{name: "flows-full", harm: isolates, weight: 1, slots: []string{"nft"}, least: 300 * ms, most: 3000 * ms, begin: nftScript(noNewFlows, "delete table inet full")},
 
 	{name: "withdraw", harm: withdraws, weight: 3, uplink: true, slots: []string{"line{}"}, least: 10 * ms, most: 4000 * ms, begin: withdraw},
 	{name: "withdraw-router", harm: withdraws, weight: 2, uplink: true, slots: []string{"line{}"}, least: 500 * ms, most: 4000 * ms, begin: withdrawRouter},
@@ -152,6 +161,8 @@ var kinds = []*kind{
 	{name: "delete-rules", harm: leaks, weight: 2, slots: []string{"ours"}, rest: deletionRest, begin: inLab},
 	{name: "delete-rule", harm: leaks, weight: 2, slots: []string{"ours"}, rest: deletionRest, value: number(0, 99), begin: deleteRule},
 	{name: "foreign-rules", harm: none, weight: 2, slots: []string{"foreign-rules"}, least: 100 * ms, most: 3000 * ms, value: number(1, 40), begin: foreignRules},
+
+	{name: "rule-flush", harm: leaks, weight: 2, slots: []string{"foreign-rules", "ours"}, rest: deletionRest, least: 100 * ms, most: 100 * ms, begin: flushRules},
 
 	{name: "flush-ruleset", harm: leaks, weight: 2, slots: []string{"ours", "nft"}, rest: deletionRest, least: 100 * ms, most: 100 * ms, begin: flushRuleset},
 	{name: "flush-table", harm: leaks, weight: 2, slots: []string{"ours", "nft"}, rest: deletionRest, begin: nftScript("flush table inet swerve", "")},
@@ -166,8 +177,11 @@ var kinds = []*kind{
 	{name: "descriptors", harm: absents, weight: 2, slots: []string{"daemon"}, least: 500 * ms, most: 4000 * ms, value: number(0, 4), begin: descriptors},
 
 	{name: "disk-full", harm: none, weight: 2, slots: []string{"config", "disk"}, least: 500 * ms, most: 5000 * ms, begin: diskFull},
+	{name: "inodes-full", harm: none, weight: 2, slots: []string{"config", "disk"}, least: 500 * ms, most: 5000 * ms, begin: inodesFull},
+	{name: "state-readonly", harm: none, weight: 2, slots: []string{"disk", "state"}, least: 500 * ms, most: 6000 * ms, begin: stateReadOnly},
 	{name: "state-removed", harm: none, weight: 1, slots: []string{"disk", "state"}, begin: stateRemoved},
 	{name: "state-replaced", harm: none, weight: 1, slots: []string{"disk", "state"}, least: 500 * ms, most: 5000 * ms, begin: stateReplaced},
+	{name: "clock", harm: none, weight: 4, slots: []string{"clock"}, least: 300 * ms, most: 6000 * ms, value: oneOf("-2s", "2s", "-90s", "90s", "-1h0m0s", "1h0m0s", "-26h0m0s", "26h0m0s", "8760h0m0s", "-490000h0m0s"), begin: jump},
 	{name: "log-unread", harm: none, weight: 2, slots: []string{"daemon", "log"}, least: 500 * ms, most: 6000 * ms, begin: logUnread},
 	{name: "reload", harm: none, weight: 3, slots: []string{"config", "disk"}, least: 500 * ms, most: 5000 * ms, value: number(0, len(variants)-1), begin: reload},
 	{name: "reload-refused", harm: none, weight: 2, slots: []string{"config", "daemon", "disk"}, least: 200 * ms, most: 1000 * ms, value: number(0, len(refused)-1), begin: reloadRefused},
@@ -181,11 +195,22 @@ const (
 	lullLasts = 6 * time.Second
 )
 
+// What comes with a switch: a daemon that is killed or stopped in the middle of it.
+const (
+	shadowed    = 0.15 // the share of cuts that it comes with
+	shadowAfter = 1300 * ms
+)
+
 // schedule returns the faults of a storm: equal arguments make equal schedules.
-func schedule(seed uint64, lasts time.Duration, uplinks int) (all []fault) {
+func schedule(seed uint64, lasts time.Duration, uplinks int) []fault {
+	return scheduleOf(kinds, seed, lasts, uplinks)
+}
+
+// scheduleOf returns a schedule of some of the kinds alone.
+func scheduleOf(some []*kind, seed uint64, lasts time.Duration, uplinks int) (all []fault) {
 	r := rand.New(rand.NewPCG(seed, 9))
 	var deck []*kind
-	for _, k := range kinds {
+	for _, k := range some {
 		for range k.weight {
 			deck = append(deck, k)
 		}
@@ -201,14 +226,45 @@ func schedule(seed uint64, lasts time.Duration, uplinks int) (all []fault) {
 			at += lullEvery - in
 		}
 		if at >= lasts {
-			return all
+			return numbered(all, lasts)
 		}
 		f := draw(r, deck, uplinks)
-		f.at, f.number = at, len(all)+1
-		if f.fits(free) {
-			all = append(all, f)
+		f.at = at
+		if !f.fits(free) {
+			continue
+		}
+		all = append(all, f)
+		if f.kind.harm == cuts && r.Float64() < shadowed {
+			if f, ok := shadow(r, some, at); ok && f.fits(free) {
+				all = append(all, f)
+			}
 		}
 	}
+}
+
+// shadow makes the fault of the daemon's that comes with a cut.
+func shadow(r *rand.Rand, some []*kind, at time.Duration) (fault, bool) {
+	name := "kill"
+	if r.IntN(3) == 0 {
+		name = "stop"
+	}
+	after := time.Duration(r.Int64N(int64(shadowAfter))).Round(ms)
+	for _, k := range some {
+		if k.name == name {
+			return fault{kind: k, at: at + after, lasts: k.least, uplink: -1}, true
+		}
+	}
+	return fault{}, false
+}
+
+// numbered puts faults in order, and leaves out those that are too late.
+func numbered(all []fault, lasts time.Duration) []fault {
+	slices.SortStableFunc(all, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
+	all = slices.DeleteFunc(all, func(f fault) bool { return f.at >= lasts })
+	for i := range all {
+		all[i].number = i + 1
+	}
+	return all
 }
 
 // draw makes a fault of a random kind.

@@ -27,8 +27,9 @@ const (
 // span is a time in which a fault was there.
 type span struct {
 	fault
-	// begun is when its beginning was over, to when it was mended; zero until then.
-	from, begun, to time.Time
+	// begun is when its beginning was over, mending when its end began, to when it was
+	// mended; zero until then.
+	from, begun, mending, to time.Time
 }
 
 // truth is what the run has done so far.
@@ -50,6 +51,13 @@ func (t *truth) begun(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.spans[n].begun = time.Now()
+}
+
+// mending records that a fault is about to be mended.
+func (t *truth) mending(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spans[n].mending = time.Now()
 }
 
 // ended records that a fault is mended.
@@ -99,12 +107,23 @@ func (h history) dealtWith(from, due, now time.Time) time.Time {
 }
 
 // addressless reports whether a fault has taken an uplink's addresses, or had until
-// just now.
+// just now: an interface that is down loses those of IPv6, and has none for a while when
+// it is up again, under its name or another one.
 func (h history) addressless(uplink int, now time.Time) bool {
 	return slices.ContainsFunc(h, func(s span) bool {
 		in := s.within(now)
 		in.to = h.dealtWith(in.to, in.to.Add(repairLasts), now)
-		return s.uplink == uplink && strings.HasPrefix(s.kind.name, "address-") && in.has(now)
+		takes := strings.HasPrefix(s.kind.name, "address-") || slices.Contains([]string{"interface-down", "rename"}, s.kind.name)
+		return s.uplink == uplink && takes && in.has(now)
+	})
+}
+
+// during reports whether a kind of fault is there, or was until just now.
+func (h history) during(kind string, now time.Time, rest time.Duration) bool {
+	return slices.ContainsFunc(h, func(s span) bool {
+		in := s.within(now)
+		in.to = in.to.Add(rest)
+		return s.kind.name == kind && in.has(now)
 	})
 }
 
@@ -129,9 +148,19 @@ func (h history) working(uplink int, family failover.Family, storm interval) []i
 		case s.harm() == cuts, s.harm() == weakens,
 			s.harm() == withdraws && h.forgets(in):
 			bad = append(bad, interval{in.from, in.to.Add(uplinkSettles)})
+		case s.harm() == changes:
+			bad = append(bad, s.unsettled(in)...)
 		}
 	}
 	return without(storm, bad)
+}
+
+// unsettled returns the times around the beginning and the end of a change.
+func (s span) unsettled(in interval) []interval {
+	if s.begun.IsZero() || s.mending.IsZero() {
+		return []interval{{in.from, in.to.Add(uplinkSettles)}}
+	}
+	return []interval{{in.from, s.begun.Add(uplinkSettles)}, {s.mending, in.to.Add(uplinkSettles)}}
 }
 
 // forgets reports whether the daemon may have lost what it knew of a gateway: it was
@@ -149,6 +178,8 @@ func (h history) excused(storm interval) (out []interval) {
 		switch s.harm() {
 		case takes, leaks:
 			out = append(out, interval{in.from, s.repaired()})
+		case isolates:
+			out = append(out, interval{in.from, in.to.Add(uplinkSettles)})
 		case absents:
 			if at, disturbed := h.disturbance(in); disturbed {
 				out = append(out, interval{at, in.to.Add(daemonSettles)})
@@ -172,7 +203,7 @@ func (h history) disturbance(away interval) (at time.Time, disturbed bool) {
 		if s.harm() == none || s.harm() == absents {
 			continue
 		}
-		for _, t := range []time.Time{s.from, s.to} {
+		for _, t := range []time.Time{s.from, s.begun, s.mending, s.to} {
 			if seen.has(t) {
 				note(t)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"swerve/failover"
+	"swerve/testenv/lab"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wait"
 	"swerve/testenv/wire"
@@ -100,11 +101,26 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	}
 	foreign := s.lab.Wire[uplink].ForeignFrames()
 	foreign = foreign[len(foreign)-min(len(foreign), int(packets)):]
-	up := s.lab.Uplinks[uplink]
-	allowed := func(packet []byte) bool {
-		return ownOfLAN(packet) || slices.Contains([]netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}, destinationOf(packet))
+	// What comes in for an address that is lost is sent on by the default route, daemon or
+	// no daemon: back, or by another uplink.
+	forLost := func(packet []byte) bool {
+		for i, up := range s.lab.Uplinks {
+			own := []netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}
+			if h.addressless(i, at) && slices.Contains(own, destinationOf(packet)) {
+				return true
+			}
+		}
+		return false
 	}
-	if h.addressless(uplink, at) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !allowed(f) }) {
+	allowed := func(packet []byte) bool {
+		return forLost(packet) || ownOfLAN(packet) && h.addressless(uplink, at)
+	}
+	// What comes in for a LAN that is not there is sent on by the default route, daemon or
+	// no daemon.
+	if h.during("lan-down", at, time.Second) && !slices.ContainsFunc(foreign, func(f []byte) bool { return !ownOfLAN(f) && !forLAN(f) }) {
+		return
+	}
+	if len(foreign) > 0 && !slices.ContainsFunc(foreign, func(f []byte) bool { return !allowed(f) }) {
 		return
 	}
 	// One leak is one break, however long.
@@ -129,6 +145,12 @@ const leakEnds = time.Second
 func ownOfLAN(packet []byte) bool {
 	a := sourceOf(packet)
 	return a == netip.MustParseAddr("192.168.10.1") || a == netip.MustParseAddr("fd00:10::1")
+}
+
+// forLAN reports whether a packet is for a host of the LAN.
+func forLAN(packet []byte) bool {
+	a := destinationOf(packet)
+	return lab.LAN4.Contains(a) || lab.LAN6.Contains(a)
 }
 
 // sourceOf returns the source of an IP packet.
@@ -261,6 +283,9 @@ func (s *stage) judge(storm interval) (all []felt, obliged [2]float64) {
 	return all, obliged
 }
 
+// stuck is how long a stream may be unanswered while an uplink works without a word of it.
+const stuck = 2 * time.Second
+
 // judgeClient holds a client's log against the times in which uplinks worked.
 func (s *stage) judgeClient(c client, storm interval, h history, working [][]interval) felt {
 	log := c.Log()
@@ -271,6 +296,10 @@ func (s *stage) judgeClient(c client, storm interval, h history, working [][]int
 		owed := g.owed(working)
 		d := owed.to.Sub(owed.from)
 		f.owed = max(f.owed, d)
+		if !c.held && d > stuck {
+			s.journal.noteAt(owed.from, "%s: none answered for %v, up to %.3f, though an uplink worked; nor from %.3f to %.3f", f.name,
+				d.Round(ms), owed.to.Sub(s.journal.zero).Seconds(), g.from.Sub(s.journal.zero).Seconds(), g.to.Sub(s.journal.zero).Seconds())
+		}
 		if !c.held || d <= promised {
 			continue
 		}

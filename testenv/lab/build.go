@@ -306,7 +306,7 @@ func (lab *Lab) buildWire(i int) error {
 		wire.End{NS: lab.Gateway, Link: up.Interface}, wire.End{NS: isp, Link: customerLink},
 		wire.Options{
 			ToISP: path, ToGateway: path, Seed: lab.Options.Seed + uint64(i),
-			Routers: []netip.Addr{up.Router4, up.Router6, routerLinkLocal},
+			Routers: []netip.Addr{up.Router4, up.Second4, up.Router6, routerLinkLocal},
 			Sources: []netip.Prefix{up.Prefix4, up.Native6},
 		})
 	if err != nil {
@@ -321,6 +321,9 @@ func (lab *Lab) buildWire(i int) error {
 		sysctl{conf + "accept_ra", "2"}, // only then does a router accept advertisements
 		sysctl{conf + "autoconf", "0"},
 		sysctl{conf + "ra_defrtr_metric", strconv.Itoa(up.Metric6)}); err != nil {
+		return err
+	}
+	if err := set(isp, sysctl{"net/ipv4/conf/all/promote_secondaries", "1"}); err != nil { // for gateway-change
 		return err
 	}
 	if err := addressed(isp, customerLink, within(up.Router4, up.Prefix4)); err != nil {

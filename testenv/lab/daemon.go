@@ -145,6 +145,13 @@ func (d *Daemon) Pid() int {
 // its runs: the latest MiB.
 func (d *Daemon) Log() string { return d.log.String() }
 
+// Logged returns how many bytes the daemon has written there, over all its runs.
+func (d *Daemon) Logged() int64 {
+	d.log.mu.Lock()
+	defer d.log.mu.Unlock()
+	return d.log.total
+}
+
 // HoldLog stops reading what the daemon writes, as a log that hangs does, until the
 // returned function is called. Meanwhile the daemon cannot be seen to end.
 func (d *Daemon) HoldLog() (release func()) {
@@ -183,9 +190,10 @@ func (lab *Lab) closeDaemons() []*Daemon {
 
 // tail keeps the latest part of what is written to it.
 type tail struct {
-	gate sync.Mutex // held while nothing is read
-	mu   sync.Mutex
-	text []byte
+	gate  sync.Mutex // held while nothing is read
+	mu    sync.Mutex
+	text  []byte
+	total int64
 }
 
 const tailLimit = 1 << 20
@@ -196,6 +204,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
+	t.total += int64(len(p))
 	if over := len(t.text) - tailLimit; over > 0 {
 		t.text = append(t.text[:0], t.text[over:]...)
 	}

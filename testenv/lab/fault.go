@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -83,6 +84,10 @@ func (lab *Lab) begin(f *Fault) error {
 		return nil
 	case AddressChange:
 		return lab.changeAddress(f)
+	case GatewayChange:
+		up := lab.Uplinks[f.Uplink]
+		f.undo = func() error { return changeRouter(lab, f.Uplink, up.Second4, up.Router4) }
+		return changeRouter(lab, f.Uplink, up.Router4, up.Second4)
 	case AddressRemoval:
 		up := lab.Uplinks[f.Uplink]
 		f.undo = func() error { return lab.restore(f.Uplink) }
@@ -199,6 +204,18 @@ func (lab *Lab) changeAddress(f *Fault) error {
 		return nil
 	}
 	return lab.staticIPv6(f.Uplink, up.Other6)
+}
+
+// changeRouter gives an ISP's router another address, and renews the lease with it.
+func changeRouter(lab *Lab, i int, from, to netip.Addr) error {
+	up := lab.Uplinks[i]
+	if err := lab.ISP[i].AddAddr(customerLink, within(to, up.Prefix4)); err != nil {
+		return err
+	}
+	if err := lab.ISP[i].DelAddr(customerLink, within(from, up.Prefix4)); err != nil {
+		return err
+	}
+	return leaseBy(lab, i, up.Address4, to)
 }
 
 // silence makes the internet drop packets to a target: without its address, they

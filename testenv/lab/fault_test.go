@@ -93,7 +93,7 @@ func undo(t *testing.T, f *Fault) {
 
 // The default routes after an undo are those of the start.
 func TestUndoPutsRoutesBack(t *testing.T) {
-	for _, spec := range []string{"carrier", "interface-down", "address-change", "address-removal"} {
+	for _, spec := range []string{"carrier", "interface-down", "address-change", "gateway-change", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			t.Parallel()
 			lab := NewTest(t, Options{})

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -11,6 +12,11 @@ import (
 // lease configures IPv4 as a DHCP client does with its lease: the address, and a
 // default route with it as its source.
 func (lab *Lab) lease(i int, addr netip.Addr) error {
+	return leaseBy(lab, i, addr, lab.Uplinks[i].Router4)
+}
+
+// leaseBy is the same, with a router.
+func leaseBy(lab *Lab, i int, addr, router netip.Addr) error {
 	up, h := lab.Uplinks[i], lab.Gateway.Netlink()
 	l, err := h.LinkByName(up.Interface)
 	if err != nil {
@@ -26,16 +32,19 @@ func (lab *Lab) lease(i int, addr netip.Addr) error {
 	if lab.Options.Announce == AnnounceNone {
 		return nil
 	}
-	err = h.RouteReplace(&netlink.Route{
+	route := &netlink.Route{
 		LinkIndex: l.Attrs().Index,
 		Dst:       ipNet(default4),
-		Gw:        up.Router4.AsSlice(),
+		Gw:        router.AsSlice(),
 		Src:       addr.AsSlice(),
 		Protocol:  unix.RTPROT_DHCP,
 		Priority:  up.Metric4,
-	})
+	}
+	if err = h.RouteReplace(route); errors.Is(err, unix.ENETUNREACH) { // somebody has flushed the rules
+		_ = await(lab.life, "a route to the router", func() bool { err = h.RouteReplace(route); return err == nil })
+	}
 	if err != nil {
-		return fmt.Errorf("lease on %s: default via %s: %w", up.Interface, up.Router4, err)
+		return fmt.Errorf("lease on %s: default via %s: %w", up.Interface, router, err)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Uplink struct {
 	Prefix4  netip.Prefix // of the uplink's subnet
 	Address4 netip.Addr   // the gateway's, as from a DHCP lease
 	Router4  netip.Addr   // the ISP's, the next hop
+	Second4  netip.Addr   // the ISP's after the fault gateway-change
 	Other4   netip.Addr   // the gateway's after the fault address-change
 	Public4  netip.Addr   // the source address that the internet sees of this uplink's packets
 	Metric4  int          // of the default route that the DHCP client leaves
@@ -73,6 +74,7 @@ func planOf(i int) Uplink {
 		MAC:      fmt.Sprintf("02:00:5e:00:10:%02x", i+1),
 		Prefix4:  p4,
 		Router4:  host(p4, 1),
+		Second4:  host(p4, 254),
 		Address4: host(p4, 2),
 		Other4:   host(p4, 77),
 		Public4:  host(p4, 2),
@@ -93,7 +95,7 @@ func twinsOf(uplinks []Uplink) []Uplink {
 	network := netip.MustParsePrefix("192.168.8.0/24")
 	for i := range uplinks {
 		up := &uplinks[i]
-		up.Prefix4, up.Router4 = network, host(network, 1)
+		up.Prefix4, up.Router4, up.Second4 = network, host(network, 1), host(network, 254)
 		up.Address4, up.Other4 = host(network, 100), host(network, 177)
 		up.Public4 = host(backbone4(i), 1)
 	}

@@ -27,6 +27,7 @@ const (
 	Rate           Kind = "rate"            // =2000000: bits a second, each way
 	Flap           Kind = "flap"            // =5x2s: the plug is pulled five times, for one second of every two
 	AddressChange  Kind = "address-change"  // a lease with other addresses in the same subnets
+	GatewayChange  Kind = "gateway-change"  // a lease with another IPv4 router, and the first is gone
 	AddressRemoval Kind = "address-removal" // the addresses of both families go
 	DeleteRules    Kind = "delete-rules"    // another program deletes all rules of protocol 83
 	DeleteRoutes   Kind = "delete-routes"   // another program deletes all routes of protocol 83
@@ -48,7 +49,7 @@ type Spec struct {
 // kinds holds the parser of each kind's value; nil if it has none.
 var kinds = map[Kind]func(*Spec, string) error{
 	Carrier: nil, InterfaceDown: nil, GatewayDead: nil,
-	AddressChange: nil, AddressRemoval: nil,
+	AddressChange: nil, AddressRemoval: nil, GatewayChange: nil,
 	DeleteRules: nil, DeleteRoutes: nil, FlushRuleset: nil,
 	BlackHole:  (*Spec).readFamily,
 	Loss:       (*Spec).readPart,

@@ -11,7 +11,7 @@ func TestEveryKindReadsAsItIsWritten(t *testing.T) {
 	for _, text := range []string{
 		"carrier", "interface-down", "black-hole", "black-hole=ipv4", "black-hole=ipv6", "gateway-dead",
 		"loss=60%", "loss-out=0.5%", "loss-in=100%", "stall=200ms", "delay=1.5s", "jitter=30ms", "rate=2000000",
-		"flap=5x2s", "address-change", "address-removal", "delete-rules", "delete-routes", "flush-ruleset",
+		"flap=5x2s", "address-change", "gateway-change", "address-removal", "delete-rules", "delete-routes", "flush-ruleset",
 		"target-dead=2620:fe::fe",
 	} {
 		s, err := ParseSpec(text)

@@ -164,6 +164,25 @@ func TestInterfaceRenamedAndBack(t *testing.T) {
 	})
 }
 
+// An interface that was renamed has its name again while no daemon runs: new sessions go
+// by it, with its addresses.
+func TestNameIsBackWhileNobodyRuns(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		g.shell("ip link set wan0 down; ip link set wan0 name other; ip link set other up")
+		g.Until("the new name to be known", func() bool { return strings.Contains(g.shell("nft list table inet swerve"), `"other"`) })
+		g.Await("lte to carry", lab.CarriedBy("lte"))
+		g.Kill()
+		g.Break(lte, "interface-down")
+		g.shell("ip link set other down; ip link set other name wan0; ip link set wan0 up\n" +
+			"ip route replace default via 203.0.113.1 dev wan0 proto dhcp src 203.0.113.2 metric 100; ip -6 addr add 2001:db8:1::2/64 dev wan0 nodad")
+		g.SetRouterLifetime(fiber, 30*time.Minute)
+		for _, f := range failover.Families {
+			g.goBy(fiber, g.session(g.Client, traffic.UDPSessions, lab.Servers[f], 50))
+		}
+	})
+}
+
 // An address that is missing for 800 ms each time, as on a slow machine whose network
 // manager is restarted, makes the uplink down until that is learnt. Then sessions live on.
 func TestSlowAddressRenewals(t *testing.T) {
