@@ -66,7 +66,7 @@ test-others: ## run the tests beside Docker, firewalld, FRR and others, which ar
 .PHONY: test-vm test-vm-canary
 RELEASES ?= trixie bookworm
 test-vm: ## run the package on Debian in a virtual machine (images on first use; some 40 minutes a release)
-	@$(VMTEST) -timeout 150m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.renew 10m -vm.debian "$(RELEASES)"
+	@$(VMTEST) -timeout 240m $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.renew 10m -vm.debian "$(RELEASES)"
 
 test-vm-canary: ## the same, short: boot, install, one failover, purge (two minutes once the image is there)
 	@$(VMTEST) -timeout 15m -run TestCanary $(TESTFLAGS) ./testenv/vm -vm.packages $(abspath $(DIST)/vm) -vm.debian trixie

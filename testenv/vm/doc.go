@@ -12,6 +12,10 @@
 // root, bridge or tap on the machine itself is needed beyond what a lab needs. Commands
 // reach the guest by a serial channel, files as a tar archive on a second disk.
 //
+// The ISPs' servers are the package's own, so that nothing but the guest's kernel has to
+// know what they speak: DHCP (Provider), router advertisements and DHCPv6 (Router6),
+// PPPoE (Concentrator). A card may be on a VLAN.
+//
 // Images are made by the script image from Debian's packages, with the mirror that apt
 // uses, and kept in the user's cache folder, by the hash of the script. That needs root
 // once. A guest never writes to its image.

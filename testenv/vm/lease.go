@@ -28,15 +28,17 @@ type Provider struct {
 type Lease struct {
 	Address, Router netip.Addr
 	Bits            int           // of the subnet
-	Time            time.Duration // of the lease; clients renew after half of it
+	Time            time.Duration // of the lease
+	Renew           time.Duration // after which clients renew it
 }
 
 // The messages of DHCP, and the options that are used here.
 const (
 	discover, offer, request, ack = 1, 2, 3, 5
 
-	optMask, optRouter          = 1, 3
+	optMask, optRouter, optDNS  = 1, 3, 6
 	optTime, optType, optServer = 51, 53, 54
+	optRenew, optRebind         = 58, 59
 	optEnd                      = 255
 
 	optionsAt = 240 // the fixed part and the magic number
@@ -121,9 +123,13 @@ func (p *Provider) reply(m []byte) (reply []byte, kind byte) {
 	option := func(code byte, value []byte) { r = append(append(r, code, byte(len(value))), value...) }
 	option(optType, []byte{kind})
 	option(optServer, router[:])
-	option(optTime, binary.BigEndian.AppendUint32(nil, uint32(p.lease.Time/time.Second)))
+	seconds := func(d time.Duration) []byte { return binary.BigEndian.AppendUint32(nil, uint32(d/time.Second)) }
+	option(optTime, seconds(p.lease.Time))
+	option(optRenew, seconds(p.lease.Renew))
+	option(optRebind, seconds(p.lease.Time*7/8))
 	option(optMask, net.CIDRMask(p.lease.Bits, 32))
 	option(optRouter, router[:])
+	option(optDNS, router[:])
 	r = append(r, optEnd)
 	if len(r) < 300 { // some clients want as much
 		r = append(r, make([]byte, 300-len(r))...)

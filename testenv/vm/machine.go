@@ -23,8 +23,12 @@ import (
 )
 
 // Card is a network card of the guest: the link in a namespace whose cable it is on,
-// which is also its name in the monitor, and its address.
-type Card struct{ Link, MAC string }
+// which is also its name in the monitor, and its address. With a VLAN, the card has the
+// link's frames tagged, and no others.
+type Card struct {
+	Link, MAC string
+	VLAN      uint16 // 0: none
+}
 
 // Machine is a running guest.
 type Machine struct {
@@ -55,8 +59,8 @@ type Result struct {
 // patience bounds a boot under software emulation on a busy machine; silence is how
 // long the console of a guest that boots may be silent before it is ended.
 const (
-	patience = 4 * time.Minute
-	silence  = 75 * time.Second
+	patience = 6 * time.Minute
+	silence  = 2 * time.Minute
 	attempts = 3
 )
 
@@ -118,7 +122,7 @@ func start(image Image, ns *netns.NS, cards []Card, files []string, kvm bool) (m
 		return nil, err
 	}
 	for _, c := range cards {
-		cable, err := newCable(ns, c.Link, m.folder)
+		cable, err := newCable(ns, c, m.folder)
 		if err != nil {
 			return nil, err
 		}
@@ -359,7 +363,8 @@ func (m *Machine) Run(ctx context.Context, command string) (Result, error) {
 	}
 }
 
-// Reboot reboots the guest and waits until it takes commands again.
+// Reboot reboots the guest and waits until it takes commands again. One that says
+// nothing on its console for long is reset, as by a watchdog.
 func (m *Machine) Reboot(ctx context.Context) error {
 	before := m.Boots()
 	m.mu.Lock()
@@ -368,11 +373,33 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("vm: reboot: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err = wait.Until(ctx, "the guest to boot again", func() bool { return m.Boots() > before || m.dead() })
+	for range attempts {
+		if err = m.awaitReboot(ctx, before); err == nil || m.dead() {
+			break
+		}
+		if err := m.ask("system_reset", nil); err != nil {
+			return err
+		}
+	}
 	if err == nil && m.dead() {
 		err = fmt.Errorf("vm: reboot: QEMU ended: %s", m.read("qemu"))
+	}
+	return err
+}
+
+// awaitReboot waits until the guest has booted more often than before, or is silent.
+func (m *Machine) awaitReboot(ctx context.Context, before int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	last, size := time.Now(), 0
+	err := wait.Until(ctx, "the guest to boot again", func() bool {
+		if n := len(m.Console()); n != size {
+			last, size = time.Now(), n
+		}
+		return m.Boots() > before || time.Since(last) > silence || m.dead()
+	})
+	if err == nil && m.Boots() <= before && !m.dead() {
+		err = fmt.Errorf("vm: reboot: the console was silent for %v", silence)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -25,7 +26,7 @@ var (
 )
 
 // slow bounds each wait for something in the guest.
-const slow = 3 * time.Minute
+const slow = 6 * time.Minute
 
 // eachRelease runs a test on every release that the flags name.
 func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
@@ -34,9 +35,33 @@ func eachRelease(t *testing.T, test func(t *testing.T, s *site)) {
 
 // eachReleaseIn is eachRelease in another lab, with leases of another time.
 func eachReleaseIn(t *testing.T, opts lab.Options, lease time.Duration, test func(t *testing.T, s *site)) {
-	for _, release := range strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' }) {
-		t.Run(release, func(t *testing.T) { test(t, newSite(t, release, opts, lease)) })
+	play(t, named(), setting{lab: opts, lease: lease}, test)
+}
+
+// onNewest runs a test on the first release that the flags name.
+func onNewest(t *testing.T, with setting, test func(t *testing.T, s *site)) {
+	all := named()
+	play(t, all[:min(1, len(all))], with, test)
+}
+
+func play(t *testing.T, releases []string, with setting, test func(t *testing.T, s *site)) {
+	for _, release := range releases {
+		t.Run(release, func(t *testing.T) { test(t, newSite(t, release, with)) })
 	}
+}
+
+// named are the releases that the flags name.
+func named() []string {
+	return strings.FieldsFunc(*releases, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// setting is what differs between sites.
+type setting struct {
+	lab    lab.Options
+	kernel string        // its flavour; "": CloudKernel
+	vlan   uint16        // of the first uplink
+	lease  time.Duration // its time; 0: eight seconds
+	renew  time.Duration // after which it is renewed; 0: half of it
 }
 
 // site is a lab with a guest as its gateway, whose uplinks are leased by DHCP.
@@ -48,26 +73,31 @@ type site struct {
 	server    *traffic.Server
 }
 
-func newSite(t *testing.T, release string, opts lab.Options, lease time.Duration) *site {
-	opts.Announce = lab.AnnounceNothing
+func newSite(t *testing.T, release string, with setting) *site {
+	with.lab.Announce = lab.AnnounceNothing
+	with.lease = cmp.Or(with.lease, 8*time.Second)
 	began := time.Now()
 	debs, err := filepath.Glob(filepath.Join(*packages, "swerve_*_amd64.deb"))
 	if err != nil || len(debs) == 0 {
 		t.Fatalf("no package for amd64 in -vm.packages %q", *packages)
 	}
-	image, err := MakeImage(t.Context(), release)
+	image, err := MakeImage(t.Context(), release, cmp.Or(with.kernel, CloudKernel))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("image after %v", time.Since(began).Round(time.Second))
-	s := &site{t: t, lab: lab.NewTest(t, opts)}
+	s := &site{t: t, lab: lab.NewTest(t, with.lab)}
 	if err := wire.DisableOffloads(s.lab.Client, "eth0"); err != nil {
 		t.Fatal(err)
 	}
 	cards := []Card{{Link: "lan0", MAC: "02:00:5e:00:10:00"}}
 	for i, up := range s.lab.Uplinks {
-		cards = append(cards, Card{Link: up.Interface, MAC: up.MAC})
-		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: lease})
+		card := Card{Link: up.Interface, MAC: up.MAC}
+		if i == 0 {
+			card.VLAN = with.vlan
+		}
+		cards = append(cards, card)
+		p, err := Provide(s.lab.ISP[i], "cust", Lease{Address: up.Address4, Bits: up.Prefix4.Bits(), Router: up.Router4, Time: with.lease, Renew: cmp.Or(with.renew, with.lease/2)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +114,8 @@ func newSite(t *testing.T, release string, opts lab.Options, lease time.Duration
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("console:\n%s", tail(s.guest.Console()))
-			for _, c := range []string{"ip -br addr; ip route; ip rule; networkctl; systemctl --failed", "journalctl -u swerve -n 60 --no-pager", "swerve status"} {
+			for _, c := range []string{"ip -br addr; ip route; ip -6 route; ip rule; networkctl; nmcli device; systemctl --failed", "journalctl -u swerve -n 60 --no-pager", "swerve status",
+				"journalctl -n 100 --no-pager | grep -v swerve | tail -n 40"} {
 				t.Logf("%s:\n%s", c, s.try(c))
 			}
 		}
@@ -326,7 +357,7 @@ func (s *site) reboot(c *traffic.Client) {
 		s.t.Fatal(err)
 	}
 	s.by(c, lab.LTE)
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*patience)
 	defer cancel()
 	if err := s.guest.Reboot(ctx); err != nil {
 		s.t.Fatal(err)
