@@ -61,6 +61,10 @@ func newGateway(t *testing.T) *gateway {
 			g.must(ns.AddAddr(c.dev, netip.MustParsePrefix(fmt.Sprintf(c.v6, i+1))))
 		}
 	}
+	g.eventually("the kernel to know that the links are up", func() bool {
+		routes := g.sh("ip -4 route show table all; ip -6 route show table all")
+		return !strings.Contains(routes, "linkdown") && strings.Count(routes, "ff00::/8") == 2
+	})
 	g.sh(leaveAlone)
 	g.configure("")
 	return g

@@ -100,7 +100,7 @@ func TestFRR(t *testing.T) {
 // FRR fills main with the routes of a BGP neighbour, and takes them out at its end: nothing
 // moves meanwhile, and an uplink that dies is left as soon as ever.
 func TestFRRWithAFullTable(t *testing.T) {
-	needsPrograms(t, "20,000 routes", func(t *testing.T) {
+	needsPrograms(t, "20000 routes", func(t *testing.T) {
 		const many = 20000
 		h := newHouse(t, masqueraded, quick)
 		v, peer := newView(t, h.Gateway), newView(t, h.Client)

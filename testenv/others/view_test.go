@@ -44,6 +44,9 @@ func newView(t *testing.T, ns *netns.NS) *view {
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // the others end with it
 		_ = cmd.Wait()
+		if t.Failed() && said.Len() > 0 {
+			t.Logf("the programs' place wrote:\n%s", said.String())
+		}
 	})
 	v := &view{t: t, ns: ns}
 	children := fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid)
@@ -52,7 +55,7 @@ func newView(t *testing.T, ns *netns.NS) *view {
 		_, err := fmt.Sscan(string(text), &v.init)
 		return err == nil
 	})
-	wait.For(t, "the programs' place: "+said.String(), func() bool {
+	wait.For(t, "the programs' place", func() bool {
 		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/ready", v.init))
 		return err == nil
 	})

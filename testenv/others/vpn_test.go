@@ -106,9 +106,10 @@ func TestOpenVPN(t *testing.T) {
 			f := h.Break(fiber, "black-hole")
 			h.Await("lte to carry", lab.CarriedBy("lte"))
 			h.goBy(lte, p.fresh[failover.IPv6])
-			if p := h.problem("pinned-route", "198.18.0.20"); p == nil || p.Severity != control.Info {
-				t.Errorf("the problem is %+v of %+v", p, h.Status().Problems)
-			}
+			h.Until("the VPN's server to be known as bound to fiber", func() bool {
+				p := h.problem("pinned-route", "198.18.0.20")
+				return p != nil && p.Severity == control.Info
+			})
 			h.Mend(f)
 			h.Await("fiber to carry again", lab.Settled)
 			h.goFrom(inside, v4)
