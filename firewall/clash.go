@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -139,42 +138,33 @@ func seesOurs(c *nftables.Chain) bool {
 // matchesIn returns the clash, if there is one, of a rule whose verdict depends on a mark.
 // marked reports whether its packets may have marks of ours; flows have theirs everywhere.
 // That a mark is not a certain one, but for 0, is as true with our bits.
-func matchesIn(exprs []expr.Any, l lane.Layout, marked bool) []Clash {
+func matchesIn(exprs []expr.Any, l lane.Layout, marked bool) (out []Clash) {
 	if !slices.ContainsFunc(exprs, decides) {
 		return nil
 	}
-	registers := map[uint32]register{}
-	compares := func(r register) (Clash, bool) {
-		ours := r.mark && marked && r.keep&l.MarkMask != 0 || r.flow && r.keep&l.CTMask != 0
-		return Clash{Kind: MarkMatched, Flow: r.flow}, ours
-	}
-	for _, e := range exprs {
-		var r register
-		switch e := e.(type) {
-		case *expr.Meta:
-			registers[e.Register] = register{mark: e.Key == expr.MetaKeyMARK && !e.SourceRegister, keep: ^uint32(0)}
-		case *expr.Ct:
-			registers[e.Register] = register{flow: e.Key == expr.CtKeyMARK && !e.SourceRegister, keep: ^uint32(0)}
-		case *expr.Bitwise:
-			registers[e.DestRegister] = registers[e.SourceRegister].masked(native(e.Mask), native(e.Xor))
-		case *expr.Cmp:
-			if e.Op != expr.CmpOpNeq || native(e.Data) == 0 {
-				r = registers[e.Register]
-			}
-		case *expr.Range:
-			r = registers[e.Register]
-		case *expr.Lookup:
-			r = registers[e.SourceRegister]
-		case *expr.Match:
-			if w, _ := words(e.Info, 2); w != nil && e.Rev == 1 {
-				r = register{mark: e.Name == "mark", flow: e.Name == "connmark", keep: w[1]}
-			}
-		}
-		if clash, ok := compares(r); ok {
-			return []Clash{clash}
+	depends := func(r register) {
+		if ours := r.mark && marked && r.keep&l.MarkMask != 0 || r.flow && r.keep&l.CTMask != 0; ours && len(out) == 0 {
+			out = []Clash{{Kind: MarkMatched, Flow: r.flow}}
 		}
 	}
-	return nil
+	follower{
+		compared: func(r register, e expr.Any) {
+			if cmp, ok := e.(*expr.Cmp); !ok || cmp.Op != expr.CmpOpNeq || native(cmp.Data) == 0 {
+				depends(r)
+			}
+		},
+		looked: func(r register, _ *expr.Lookup) (uint32, bool) { depends(r); return 0, false },
+		other: func(e expr.Any) {
+			m, ok := e.(*expr.Match)
+			if !ok || m.Rev != 1 {
+				return
+			}
+			if w, _ := words(m.Info, 2); w != nil {
+				depends(register{mark: m.Name == "mark", flow: m.Name == "connmark", keep: w[1]})
+			}
+		},
+	}.follow(exprs)
+	return out
 }
 
 // decides reports whether an expression decides about a packet, or leads to others that do.
@@ -214,58 +204,31 @@ func reachable(bases []*nftables.Chain, rules map[string][]*nftables.Rule, want 
 	return seen
 }
 
-// register is what is known of a register while a rule is followed.
-type register struct {
-	// mark: it comes from the mark of the packet, flow: from that of the flow. keep
-	// are the bits that still have the mark's value; the others are set's.
-	mark, flow bool
-	keep, set  uint32
-}
-
-// clashesIn follows one rule. late reports whether it is met after our chains.
-func clashesIn(exprs []expr.Any, l lane.Layout, late bool) []Clash {
-	var out []Clash
-	registers := map[uint32]register{}
-	// The library does not tell which register is written into a flow's mark: it is
-	// the one that was filled last.
-	var last uint32
-	for _, e := range exprs {
-		switch e := e.(type) {
-		case *expr.Meta:
-			switch {
-			case e.Key != expr.MetaKeyMARK:
-				delete(registers, e.Register)
-			case e.SourceRegister:
-				out = append(out, written(registers[e.Register], registers[e.Register].mark, l.MarkMask, late, false)...)
-			default:
-				registers[e.Register], last = register{mark: true, keep: ^uint32(0)}, e.Register
+// clashesIn returns the clashes of one rule that writes marks. late reports whether it is
+// met after our chains.
+func clashesIn(exprs []expr.Any, l lane.Layout, late bool) (out []Clash) {
+	follower{
+		wrote: func(r register, same, flow bool) {
+			bits := l.MarkMask
+			if flow {
+				bits = l.CTMask
 			}
-		case *expr.Ct:
-			switch {
-			case e.Key != expr.CtKeyMARK:
-				delete(registers, e.Register)
-			case e.SourceRegister || e.Register == 0:
-				out = append(out, written(registers[last], registers[last].flow, l.CTMask, late, true)...)
-			default:
-				registers[e.Register], last = register{flow: true, keep: ^uint32(0)}, e.Register
-			}
-		case *expr.Immediate:
-			registers[e.Register], last = register{set: native(e.Data)}, e.Register
-		case *expr.Bitwise:
-			registers[e.DestRegister] = registers[e.SourceRegister].masked(native(e.Mask), native(e.Xor))
-			last = e.DestRegister
-		case *expr.Cmp:
+			out = append(out, written(r, same, bits, late, flow)...)
+		},
+		compared: func(r register, e expr.Any) {
 			// Where the mark is known to have none of our bits, none can be lost.
-			r := registers[e.Register]
-			if r.mark && e.Op == expr.CmpOpEq && r.keep&l.MarkMask == l.MarkMask && (native(e.Data)^r.set)&l.MarkMask == 0 {
+			if c, ok := e.(*expr.Cmp); ok && r.mark && c.Op == expr.CmpOpEq && r.keep&l.MarkMask == l.MarkMask && (native(c.Data)^r.set)&l.MarkMask == 0 {
 				late = false
 			}
-		case *expr.Target:
-			if value, mask, ok := markTarget(e); ok {
-				out = append(out, written(register{keep: ^mask, set: value & mask}, true, l.MarkMask, late, false)...)
+		},
+		other: func(e expr.Any) {
+			if t, ok := e.(*expr.Target); ok {
+				if value, mask, ok := markTarget(t); ok {
+					out = append(out, written(register{keep: ^mask, set: value & mask}, true, l.MarkMask, late, false)...)
+				}
 			}
-		}
-	}
+		},
+	}.follow(exprs)
 	return out
 }
 
@@ -292,11 +255,11 @@ func native(b []byte) uint32 {
 // markTarget returns the bits that iptables' target MARK, of revision 2, sets and
 // replaces.
 func markTarget(t *expr.Target) (value, mask uint32, ok bool) {
-	info, unknown := t.Info.(*xt.Unknown)
-	if t.Name != "MARK" || t.Rev != 2 || !unknown || len(*info) < 8 {
+	w, _ := words(t.Info, 2)
+	if t.Name != "MARK" || t.Rev != 2 || w == nil {
 		return 0, 0, false
 	}
-	return binary.NativeEndian.Uint32(*info), binary.NativeEndian.Uint32((*info)[4:]), true
+	return w[0], w[1], true
 }
 
 // ctMessageStats asks for the statistics of conntrack, one answer for each processor.

@@ -73,6 +73,7 @@ func FuzzForeignRules(f *testing.F) {
 		for _, r := range rules {
 			for _, late := range []bool{false, true} {
 				clashesIn(r.Exprs, lane.DefaultLayout, late)
+				matchesIn(r.Exprs, lane.DefaultLayout, late)
 			}
 			elements := func(string) (uint32, uint32) { return 0xff, 0xff00 }
 			usesIn(r.Exprs, elements)

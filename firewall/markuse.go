@@ -52,7 +52,7 @@ func (k *Kernel) MarkUses() (MarkUses, error) {
 	if err != nil {
 		return MarkUses{}, fmt.Errorf("firewall: open netlink: %w", err)
 	}
-	places, err := rulesWith(marking)
+	places, err := k.rulesWith(marking)
 	if err != nil {
 		return MarkUses{}, err
 	}
@@ -129,69 +129,42 @@ type bitsUsed struct {
 	flow bool
 }
 
-// usesIn follows one rule. elements are as in elementsOf.
+// usesIn returns the uses of one rule. elements are as in elementsOf.
 func usesIn(exprs []expr.Any, elements func(set string) (keys, values uint32)) (out []bitsUsed) {
-	registers := map[uint32]register{}
-	var last uint32 // as in clashesIn
 	use := func(b uint32, flow bool) { out = append(out, bitsUsed{b, flow}) }
-	for _, e := range exprs {
-		switch e := e.(type) {
-		case *expr.Meta:
-			switch {
-			case e.Key != expr.MetaKeyMARK:
-				delete(registers, e.Register)
-			case e.SourceRegister:
-				use(registers[e.Register].changes(registers[e.Register].mark), false)
-			default:
-				registers[e.Register], last = register{mark: true, keep: ^uint32(0)}, e.Register
+	follower{
+		wrote: func(r register, same, flow bool) { use(r.changes(same), flow) },
+		compared: func(r register, e expr.Any) {
+			switch e := e.(type) {
+			case *expr.Cmp:
+				use(r.compared(native(e.Data), e.Op != expr.CmpOpEq && e.Op != expr.CmpOpNeq))
+			case *expr.Range:
+				use(r.compared(native(e.ToData), true))
 			}
-		case *expr.Ct:
-			switch {
-			case e.Key != expr.CtKeyMARK:
-				delete(registers, e.Register)
-			case e.SourceRegister || e.Register == 0:
-				use(registers[last].changes(registers[last].flow), true)
-			default:
-				registers[e.Register], last = register{flow: true, keep: ^uint32(0)}, e.Register
-			}
-		case *expr.Immediate:
-			registers[e.Register], last = register{set: native(e.Data)}, e.Register
-		case *expr.Bitwise:
-			r := registers[e.SourceRegister]
-			if len(e.Mask) != 4 { // a shift, or not a mark
-				r = register{}
-			}
-			registers[e.DestRegister], last = r.masked(native(e.Mask), native(e.Xor)), e.DestRegister
-		case *expr.Cmp:
-			use(registers[e.Register].compared(native(e.Data), e.Op != expr.CmpOpEq && e.Op != expr.CmpOpNeq))
-		case *expr.Range:
-			use(registers[e.Register].compared(native(e.ToData), true))
-		case *expr.Lookup:
-			r := registers[e.SourceRegister]
+		},
+		looked: func(r register, e *expr.Lookup) (uint32, bool) {
 			if !r.mark && !r.flow && !e.IsDestRegSet {
-				continue // perhaps a list of a hundred thousand addresses
+				return 0, false // perhaps a list of a hundred thousand addresses
 			}
 			keys, values := elements(e.SetName)
 			use(r.compared(keys, false))
-			if e.IsDestRegSet {
-				registers[e.DestRegister], last = register{set: values}, e.DestRegister
+			return values, true
+		},
+		other: func(e expr.Any) {
+			var b uint32
+			var flow, ok bool
+			switch e := e.(type) {
+			case *expr.Target:
+				b, flow, ok = markTargetUse(e.Name, e.Rev, e.Info)
+			case *expr.Match:
+				b, flow, ok = markMatchUse(e.Name, e.Rev, e.Info)
 			}
-		case *expr.Target:
-			if b, flow, ok := markTargetUse(e.Name, e.Rev, e.Info); ok {
+			if ok {
 				use(b, flow)
 			}
-		case *expr.Match:
-			if b, flow, ok := markMatchUse(e.Name, e.Rev, e.Info); ok {
-				use(b, flow)
-			}
-		}
-	}
+		},
+	}.follow(exprs)
 	return out
-}
-
-// masked returns the register after a bitwise operation.
-func (r register) masked(mask, xor uint32) register {
-	return register{mark: r.mark, flow: r.flow, keep: r.keep & mask, set: r.set&mask ^ xor}
 }
 
 // changes returns the bits that are used where the register is written into a mark; same

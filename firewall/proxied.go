@@ -52,7 +52,9 @@ func (w ways) proxied(f flow, device int) bool {
 // cannot be read is taken for none.
 func readProxies(h *rtnl.Handle) []proxy {
 	out := []proxy{}
-	places, err := rulesWith(proxying)
+	var k Kernel
+	defer k.Close()
+	places, err := k.rulesWith(proxying)
 	if err != nil || len(places) == 0 {
 		return out
 	}

@@ -13,7 +13,7 @@ import (
 // the source with the device, or iptables' match rpfilter. Rules of iptables-legacy are
 // not seen. It reads all rules of the machine in one dump.
 func (k *Kernel) FiltersReversePaths() (bool, error) {
-	places, err := rulesWith(reversing)
+	places, err := k.rulesWith(reversing)
 	for _, at := range places {
 		if at.table != tableName || nftables.TableFamily(at.family) != nftables.TableFamilyINet {
 			return true, err

@@ -16,9 +16,7 @@ type rulePlace struct {
 
 // rulesWith returns the rules of all tables whose expressions, as the kernel sends them, are
 // wanted. It is one dump, however many chains there are.
-func rulesWith(want func(exprs []byte) bool) (out []rulePlace, err error) {
-	var k Kernel
-	defer k.Close()
+func (k *Kernel) rulesWith(want func(exprs []byte) bool) (out []rulePlace, err error) {
 	messages, err := k.execute(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE), Flags: netlink.Request | netlink.Dump},
 		Data:   nfgenmsg(unix.AF_UNSPEC, 0),
