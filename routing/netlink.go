@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -205,20 +204,13 @@ func (k *Netlink) Pins() (pins []Route, more bool, err error) {
 		}
 	}
 	s.sort()
-	slices.SortStableFunc(s.Routes, func(a, b Route) int { return cmp.Compare(btoi(a.OfPerson()), btoi(b.OfPerson())) })
+	slices.SortStableFunc(s.Routes, func(a, b Route) int { return compareBools(a.OfPerson(), b.OfPerson()) })
 	if len(s.Routes) > MaxPins {
 		more = !s.Routes[MaxPins].OfPerson()
 		s.Routes = s.Routes[:MaxPins]
 	}
 	k.nameDevices(s.Routes)
 	return s.Routes, more, nil
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // nameDevices fills in the names of the devices of routes in main, as far as they
