@@ -117,12 +117,12 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 
 // start opens the kernel, adopts its present state, and works until ctx ends.
 func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, held *lock) error {
-	entry := &door{path: socket, group: cfg.Control.Group, problems: l.reporter.problems}
-	if err := entry.open(); err != nil {
+	api := &apiSocket{path: socket, group: cfg.Control.Group, problems: l.reporter.problems}
+	if err := api.open(); err != nil {
 		return err
 	}
-	defer entry.close()
-	if entry.listener == nil {
+	defer api.close()
+	if api.listener == nil {
 		l.log.Error("there is no room for the control socket", "socket", socket)
 	}
 	routes, err := routing.Open()
@@ -162,7 +162,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})
 	}
 	serve := func(ctx context.Context) error {
-		listener, err := entry.await(ctx)
+		listener, err := api.await(ctx)
 		if listener == nil {
 			return err
 		}

@@ -33,12 +33,6 @@ type Finding struct {
 	Remedy   string `json:"remedy"`
 }
 
-// hostRoute is a route of another program to one host.
-type hostRoute struct {
-	To, Gateway netip.Addr
-	Index       int
-}
-
 // exam is what is examined for findings.
 type exam struct {
 	setup setup
@@ -50,7 +44,7 @@ type exam struct {
 	// foreign are default routes of others, by the goal for ours.
 	goal    routing.Goal
 	foreign []routing.Route
-	hosts   []hostRoute
+	pins    []routing.Route // as of routing.Netlink.Pins
 	rules   []routing.OtherRule
 	clashes []firewall.Clash
 	// unfiltered, untracked and unruled are the reasons why the packet filter,
@@ -199,15 +193,19 @@ func (e exam) ruleFindings() []Finding {
 func (e exam) routeFindings() []Finding {
 	out := asFindings(foreignProblems(e.goal), "ip route show table main")
 	out = append(out, asFindings(e.setup.intruders(e.foreign), "ip route show table all")...)
-	for _, r := range e.hosts {
+	for _, r := range e.pins {
+		if !r.OfPerson() { // those of clients are overruled
+			continue
+		}
+		to, hop := r.Dst.Addr(), r.Hops[0]
 		for _, u := range e.setup.uplinks {
 			link := e.links[u.Name]
-			if !u.Enabled || !link.Present || link.Index != r.Index {
+			if !u.Enabled || !link.Present || link.Index != hop.Index {
 				continue
 			}
-			out = append(out, Finding{"pinned-route", control.Warning, r.To.String(),
-				fmt.Sprintf("%s is reached by %s alone: a VPN to it does not fail over", r.To, u.Name),
-				fmt.Sprintf("ip route: %s via %s dev %s", r.To, r.Gateway, link.Interface),
+			out = append(out, Finding{"pinned-route", control.Warning, to.String(),
+				fmt.Sprintf("%s is reached by %s alone: a VPN to it does not fail over", to, u.Name),
+				fmt.Sprintf("ip route: %s via %s dev %s", to, hop.Gateway, link.Interface),
 				"have the VPN make no host route (OpenVPN: redirect-gateway local, or mark its packets), or leave it if it belongs to this uplink"})
 		}
 	}

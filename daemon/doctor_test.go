@@ -49,6 +49,14 @@ func healthy() exam {
 	}
 }
 
+// hostRoute is one that a person or a VPN has made.
+func hostRoute(to, gateway string, index int) routing.Route {
+	return routing.Route{
+		Slot: routing.Slot{Table: routing.MainTable, Dst: netip.MustParsePrefix(to + "/32")}, Protocol: unix.RTPROT_STATIC, Type: routing.Unicast,
+		Hops: []routing.Hop{{Gateway: netip.MustParseAddr(gateway), Index: index}},
+	}
+}
+
 // sysctl gives a machine a sysctl that is only reported.
 func sysctl(key, value string) func(*exam) {
 	return func(e *exam) {
@@ -94,7 +102,7 @@ func TestFindings(t *testing.T) {
 			e.foreign = []routing.Route{{Slot: routing.Slot{Table: 5301, Dst: netip.MustParsePrefix("0.0.0.0/0")}, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_BLACKHOLE}}
 		}, "foreign-route", "table 5301 ipv4 metric 0"},
 		"pinned VPN": {func(e *exam) {
-			e.hosts = []hostRoute{{To: netip.MustParseAddr("192.0.2.7"), Gateway: netip.MustParseAddr("203.0.113.1"), Index: 2}}
+			e.pins = []routing.Route{hostRoute("192.0.2.7", "203.0.113.1", 2)}
 		}, "pinned-route", "192.0.2.7"},
 		"one network": {func(e *exam) {
 			l := e.links["lte"]
@@ -145,7 +153,7 @@ func TestNoFindings(t *testing.T) {
 		"strict but managed": func(e *exam) {
 			e.settings = []routing.Finding{{Setting: routing.Setting{Key: "net/ipv4/conf/wan0/rp_filter", Value: "1"}}}
 		},
-		"LAN's host route": func(e *exam) { e.hosts = []hostRoute{{To: netip.MustParseAddr("192.0.2.7"), Index: 9}} },
+		"LAN's host route": func(e *exam) { e.pins = []routing.Route{hostRoute("192.0.2.7", "192.168.1.9", 9)} },
 		"FRR, not mirrored": func(e *exam) {
 			e.programs, e.setup.cfg.Kernel.MirrorMain = []string{"zebra"}, false
 		},

@@ -73,12 +73,9 @@ func (e *enforcer) linksChanged() {
 // hint records that the kernel may differ from the goal.
 func (e *enforcer) hint() { e.repairs.hint(e.now()) }
 
-// urgent is a hint that should not wait for more.
+// urgent is a hint that should not wait for more: our table is gone, or the default
+// routes of others may differ from those that were read.
 func (e *enforcer) urgent() { e.repairs.hurry(e.now()) }
-
-// foreignChanged records that the default routes of others may differ from those
-// that were read.
-func (e *enforcer) foreignChanged() { e.repairs.hurry(e.now()) }
 
 // watchFirst is for how long flows are watched where the kernel has not tracked any.
 const watchFirst = 2 * time.Second

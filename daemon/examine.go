@@ -13,11 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"swerve/config"
-	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
@@ -57,15 +53,6 @@ func (u unprivileged) Observe(l lane.Layout) (firewall.Observed, error) {
 	return observed, err
 }
 
-// FiltersReversePaths reports that none does where reading is denied.
-func (u unprivileged) FiltersReversePaths() (bool, error) {
-	found, err := u.Kernel.FiltersReversePaths()
-	if err != nil && isDenied(err) {
-		return false, nil
-	}
-	return found, err
-}
-
 // examineSetup prepares the configuration and reads the links and the sysctls.
 func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, path string) error {
 	filter := unprivileged{new(firewall.Kernel)}
@@ -96,7 +83,7 @@ func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, 
 	if g, ok := l.goal(); ok {
 		e.goal = l.enforcer.kernel.routingGoal(g)
 	}
-	e.foreign = l.enforcer.kernel.foreign
+	e.foreign, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.pins
 	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
 	return nil
 }
@@ -106,30 +93,6 @@ func (e *exam) examineKernel() {
 	var filter firewall.Kernel
 	defer filter.Close()
 	e.untracked = filter.Tracks()
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		if err != nil {
-			continue // without the family there are none
-		}
-		for _, r := range routes {
-			if to, ok := pinnedTo(r); ok {
-				e.hosts = append(e.hosts, to)
-			}
-		}
-	}
-}
-
-// pinnedTo returns the host route to a public address that a program other than a
-// DHCP client or the kernel has added, if r is one.
-func pinnedTo(r netlink.Route) (hostRoute, bool) {
-	if r.Dst == nil || r.Gw == nil || r.Protocol != unix.RTPROT_BOOT && r.Protocol != unix.RTPROT_STATIC {
-		return hostRoute{}, false
-	}
-	to, _ := netip.AddrFromSlice(r.Dst.IP)
-	gateway, _ := netip.AddrFromSlice(r.Gw)
-	ones, bits := r.Dst.Mask.Size()
-	to = to.Unmap()
-	return hostRoute{To: to, Gateway: gateway.Unmap(), Index: r.LinkIndex}, ones == bits && failover.IsPublic(to)
 }
 
 // programs returns the names of the processes in this network namespace, each once,

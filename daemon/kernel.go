@@ -425,8 +425,9 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 	var more bool
 	reversed := k.reversed
 	if len(lost[0])+len(lost[1]) > 0 {
-		if reversed, err = k.packets.FiltersReversePaths(); err != nil {
-			return false, fmt.Errorf("daemon: look for filters of reverse paths: %w", err)
+		// Rules that cannot be read must not keep the routes from being followed.
+		if found, err := k.packets.FiltersReversePaths(); err == nil {
+			reversed = found
 		}
 		if pins, more, err = k.routes.Pins(); err != nil {
 			return false, fmt.Errorf("daemon: read the host routes of others: %w", err)

@@ -403,7 +403,7 @@ func (l *loop) notifyReady(ctx context.Context) {
 // defaultsChanged schedules a comparison of the kernel with the goal, which depends
 // on the default routes of others. Under `uplinks: auto` new ones become uplinks.
 func (l *loop) defaultsChanged() {
-	l.enforcer.foreignChanged()
+	l.enforcer.urgent()
 	if !l.setup.cfg.AutoUplinks {
 		return
 	}
