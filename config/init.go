@@ -77,9 +77,9 @@ func (u Uplink) whyHere() string {
 		}
 	}
 	if len(by) == 0 {
-		return "held a default route before, not now"
+		return "no default route of it is known"
 	}
-	return "holds a default route: " + strings.Join(by, "; ")
+	return "default route: " + strings.Join(by, "; ")
 }
 
 // writeSharedTiers writes the default policy where uplinks share a default route.

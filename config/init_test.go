@@ -67,9 +67,9 @@ func TestInitSaysWhy(t *testing.T) {
 		{Interface: "wan1", Metric: 300, Family: [2]Place{{Metric: 300}}},
 	}}, nil))
 	for _, want := range []string{
-		"  # holds a default route: metric 100 in ipv4; metric 1024 in ipv6\n  - name: eth0\n",
-		"  # held a default route before, not now\n  - name: wan1\n",
-		"  # holds a default route: metric 200 in ipv4, shared with weight 3\n  - name: wan0\n",
+		"  # default route: metric 100 in ipv4; metric 1024 in ipv6\n  - name: eth0\n",
+		"  # no default route of it is known\n  - name: wan1\n",
+		"  # default route: metric 200 in ipv4, shared with weight 3\n  - name: wan0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
