@@ -63,15 +63,7 @@ func TestDocker(t *testing.T) {
 		inner := h.session(c, traffic.UDPSessions, lab.Server4)
 		stream := h.session(c, traffic.TCPStream, lab.Server4)
 		h.goBy(fiber, inner, stream)
-		for i, up := range h.Uplinks {
-			for _, network := range []string{"tcp", "udp"} {
-				if err := wait.Until(t.Context(), "the port", func() bool {
-					return asks(h.Internet, network, netip.AddrPortFrom(up.Address4, 8081)) == nil
-				}); err != nil {
-					t.Errorf("the published port by uplink %d, %s: %v", i, network, err)
-				}
-			}
-		}
+		h.published()
 		h.calm("Docker", 3*time.Second)
 		v.sh("docker network create --subnet 172.30.0.0/16 more; docker network rm more")
 		f := h.Break(fiber, "black-hole")
@@ -170,15 +162,7 @@ func TestDockerWithNFTables(t *testing.T) {
 	}
 	h.goBy(fiber, all...)
 	h.undisturbed("three starts of Docker", began, all...)
-	for i, up := range h.Uplinks {
-		for _, network := range []string{"tcp", "udp"} {
-			if err := wait.Until(t.Context(), "the port", func() bool {
-				return asks(h.Internet, network, netip.AddrPortFrom(up.Address4, 8081)) == nil
-			}); err != nil {
-				t.Errorf("the published port by uplink %d, %s: %v", i, network, err)
-			}
-		}
-	}
+	h.published()
 	f := h.Break(fiber, "black-hole")
 	h.goBy(lte, inner, stream, p.fresh[failover.IPv4])
 	load()
@@ -188,5 +172,19 @@ func TestDockerWithNFTables(t *testing.T) {
 	h.inPlace("beside Docker")
 	if n := len(h.repairs()); n > 0 {
 		t.Errorf("%d repairs", n)
+	}
+}
+
+// published checks that the container's published port answers by each uplink.
+func (h *house) published() {
+	h.t.Helper()
+	for i, up := range h.Uplinks {
+		for _, network := range []string{"tcp", "udp"} {
+			if err := wait.Until(h.t.Context(), "the port", func() bool {
+				return asks(h.Internet, network, netip.AddrPortFrom(up.Address4, 8081)) == nil
+			}); err != nil {
+				h.t.Errorf("the published port by uplink %d, %s: %v", i, network, err)
+			}
+		}
 	}
 }

@@ -2,56 +2,24 @@ package others
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/traffic"
 )
 
 // serve answers what is sent to an address in a namespace by the same.
 func serve(t *testing.T, ns *netns.NS, at netip.AddrPort) {
 	t.Helper()
-	streams, err := ns.Listen("tcp", at.String())
+	e, err := traffic.ServeEcho(ns, at.Port(), at.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	packets, err := ns.ListenPacket("udp", at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var done sync.WaitGroup
-	t.Cleanup(func() { streams.Close(); packets.Close(); done.Wait() })
-	done.Go(func() {
-		for {
-			c, err := streams.Accept()
-			if err != nil {
-				return
-			}
-			done.Go(func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-				_, _ = io.Copy(c, c)
-			})
-		}
-	})
-	done.Go(func() {
-		var buf [64]byte
-		for {
-			n, from, err := packets.ReadFrom(buf[:])
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				_, _ = packets.WriteTo(buf[:n], from)
-			}
-		}
-	})
+	t.Cleanup(e.Close)
 }
 
 // asks asks a service once.

@@ -157,19 +157,7 @@ func (h *house) answered(how string, wanted func(*session, netip.Addr) bool, all
 	defer cancel()
 	for _, s := range all {
 		holds := func() bool {
-			row := 0
-			for _, r := range s.Log() {
-				switch {
-				case r.Due.Before(since):
-				case r.Answered.IsZero() || !wanted(s, r.Via):
-					row = 0
-				default:
-					if row++; row == inARow {
-						return true
-					}
-				}
-			}
-			return false
+			return s.Answered(inARow, since, func(via netip.Addr) bool { return wanted(s, via) })
 		}
 		if err := wait.Until(ctx, fmt.Sprintf("%s to be answered %s", s, how), holds); err != nil {
 			log := s.Log()

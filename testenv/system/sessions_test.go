@@ -132,26 +132,13 @@ func (g *gateway) answered(how string, wanted func(*session, netip.Addr) bool, a
 	defer cancel()
 	for _, s := range all {
 		what := fmt.Sprintf("%s to be answered %s", s, how)
-		if err := wait.Until(ctx, what, func() bool { return s.wasAnswered(since, wanted) }); err != nil {
+		holds := func() bool {
+			return s.Answered(inARow, since, func(via netip.Addr) bool { return wanted(s, via) })
+		}
+		if err := wait.Until(ctx, what, holds); err != nil {
 			g.Fatalf("%v; the latest: %s", err, s.latest())
 		}
 	}
-}
-
-func (s *session) wasAnswered(since time.Time, wanted func(*session, netip.Addr) bool) bool {
-	row := 0
-	for _, r := range s.Log() {
-		switch {
-		case r.Due.Before(since):
-		case r.Answered.IsZero() || !wanted(s, r.Via):
-			row = 0
-		default:
-			if row++; row == inARow {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // latest formats the results of some requests sent a while ago.

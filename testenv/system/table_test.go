@@ -15,6 +15,7 @@ import (
 	"swerve/failover"
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
+	"swerve/testenv/traffic"
 	"swerve/testenv/wait"
 )
 
@@ -146,9 +147,9 @@ func (s *table) must(err error) {
 
 func (s *table) serve(place *netns.NS, port uint16, at ...netip.Addr) {
 	s.Helper()
-	e, err := serveEcho(place, port, at...)
+	e, err := traffic.ServeEcho(place, port, at...)
 	s.must(err)
-	s.Cleanup(e.close)
+	s.Cleanup(e.Close)
 }
 
 // begin opens the flows, and has them ask until the end.

@@ -161,6 +161,24 @@ func (c *Client) Stream() uint64 { return c.stream }
 // Log returns a copy of the log, in the order of sending.
 func (c *Client) Log() []Request { return c.log.requests() }
 
+// Answered reports whether so many consecutive requests, due from an instant on, were
+// answered, each by a way that is wanted.
+func (c *Client) Answered(consecutive int, since time.Time, wanted func(via netip.Addr) bool) bool {
+	row := 0
+	for _, r := range c.Log() {
+		switch {
+		case r.Due.Before(since):
+		case r.Answered.IsZero() || !wanted(r.Via):
+			row = 0
+		default:
+			if row++; row == consecutive {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Measure waits until the results of the requests sent before end are known, and
 // returns the effect of a fault on them.
 func (c *Client) Measure(onset, end time.Time) Outcome {
