@@ -64,8 +64,10 @@ type table struct {
 	// forgotten: the kernel itself has moved flows, and forgotten what it masqueraded.
 	forgotten bool
 
+	// flows are the uplinks that they are on. The test's own goroutine alone writes, under
+	// mu: another one has them ask.
 	mu    sync.Mutex
-	flows map[*flow]int // the uplinks that they are on
+	flows map[*flow]int
 }
 
 // wired is a configuration: the uplinks' order and their keys, and those of health.
@@ -501,7 +503,9 @@ func (s *table) anew() {
 	for _, f := range s.all() {
 		switch f.fate() {
 		case moves:
+			s.mu.Lock()
 			s.flows[f] = lte
+			s.mu.Unlock()
 		case ends: // the application connects anew
 			f.close()
 			s.mu.Lock()
