@@ -128,12 +128,14 @@ func (b builder) laneOfFlow() []rule {
 }
 
 // newFlow sends flows without lanes through the user's rules. Answers are excluded:
-// those of a flow that came in elsewhere, such as from a VPN, would match too.
+// those of a flow that came in elsewhere, such as from a VPN, would match too. What is
+// established without lanes, such as between two networks of the LAN, has met the rules.
 func (b builder) newFlow() []rule {
 	pair := b.pairMask()
 	return []rule{
 		newRule(ctMark(pair).isNot(0), returns),
 		newRule(ctReply, returns),
-		newRule(jump("by_rules")),
+		newRule(ctStateEstablished, returns),
+		newRule(jump(rulesChain)),
 	}
 }

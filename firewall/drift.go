@@ -184,7 +184,7 @@ func (s heldSet) has(entries []entry) bool {
 		return false
 	}
 	for _, e := range entries {
-		if s.elements[e.key] != e.chain {
+		if chain, ok := s.elements[e.held()]; !ok || chain != e.chain {
 			return false
 		}
 	}

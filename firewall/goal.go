@@ -18,6 +18,11 @@ type Goal struct {
 	Uplinks []Uplink
 	// Policies include the default policy, which has its fixed lane.
 	Policies []Policy
+	// Rules assign flows to policies, the first that matches; what matches none is the
+	// default policy's. Their list must not be changed afterwards.
+	Rules []Rule
+	// Sets are those that rules name.
+	Sets []Set
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
 	Lost [2][]Pair
 	// Kept are marks by which rules of other programs select, with bits of ours: they
@@ -124,7 +129,34 @@ type Policy struct {
 	Uplinks []lane.Lane
 	// Block: flows of this policy never leave by an uplink that is not its own.
 	Block bool
+	// Spread says which flows stay together on one of Members. With [NoSpread] there are
+	// no members.
+	Spread Spread
+	// Members are, by family, the uplinks that share new flows by weight. Where there are
+	// fewer than two the routes decide.
+	Members [2][]Member
 }
+
+// Member is an uplink's part in what a policy's new flows are shared by.
+type Member struct {
+	Uplink lane.Lane
+	// Weight is at least 1.
+	Weight int
+}
+
+// Spread says which flows of a policy stay together on one uplink.
+type Spread uint8
+
+// The kinds of spread.
+const (
+	// NoSpread leaves it to the routes.
+	NoSpread Spread = iota
+	// Pairs keeps flows between two addresses together, Clients those from one, and
+	// Flows none.
+	Pairs
+	Clients
+	Flows
+)
 
 // Pair identifies the flows that one policy sent to one uplink.
 type Pair struct{ Uplink, Policy lane.Lane }
@@ -183,6 +215,9 @@ func (g Goal) Transition(from Goal) (Goal, bool) {
 // sameButLost reports whether two sorted goals differ at most in their lost pairs.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
+	if len(g.Rules) == len(other.Rules) && (len(g.Rules) == 0 || &g.Rules[0] == &other.Rules[0]) {
+		g.Rules, other.Rules = nil, nil // the same list: there may be thousands
+	}
 	return reflect.DeepEqual(g, other)
 }
 

@@ -200,7 +200,7 @@ func (b builder) classification() []chain {
 	if len(out) > 0 {
 		out[0].about = "A new flow of a policy other than the default: record its policy."
 	}
-	return append(out, chain{name: "by_rules", about: "The user's rules, first match wins."})
+	return append(out, userRules(b)...)
 }
 
 // devices maps the interface of each uplink that has one to one of its chains.
