@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"slices"
+
 	"github.com/google/nftables"
 
 	"swerve/failover"
@@ -111,8 +113,8 @@ func (b builder) output() chain {
 		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
 		rules: append(b.lanesOfProbes(), newRule(anyPacketMark, returns)),
 	}
-	c.rules = append(c.rules, b.laneOfFlow()...)
-	c.rules = append(c.rules, b.newFlow()...)
+	// Before the lookup with the flow's lane, which would fail without an answer.
+	c.rules = slices.Concat(c.rules, refusals(b, "no way"), b.laneOfFlow(), b.newFlow())
 	return c
 }
 

@@ -25,6 +25,9 @@ type Goal struct {
 	Sets []Set
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
 	Lost [2][]Pair
+	// Refused are, by family, the pairs of policies that block whose flows have no way: they
+	// are answered at once. With no uplink it is new flows.
+	Refused [2][]Pair
 	// Kept are marks by which rules of other programs select, with bits of ours: they
 	// stay on packets of flows that have no lane.
 	Kept []Mark
@@ -174,6 +177,7 @@ func (g Goal) sorted() Goal {
 	g.Policies = slices.DeleteFunc(g.Policies, func(p Policy) bool { return !p.Lane.IsPolicy() })
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
+		g.Refused[f] = g.sortedRefused(g.Refused[f])
 	}
 	g.Kept = slices.Clone(g.Kept)
 	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
@@ -212,9 +216,12 @@ func (g Goal) Transition(from Goal) (Goal, bool) {
 	return g, true
 }
 
-// sameButLost reports whether two sorted goals differ at most in their lost pairs.
+// sameButLost reports whether two sorted goals differ at most in what a verdict changes:
+// pairs that are lost or refused, and members.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
+	g.Refused, other.Refused = [2][]Pair{}, [2][]Pair{}
+	g.Policies, other.Policies = withoutMembers(g.Policies), withoutMembers(other.Policies)
 	if len(g.Rules) == len(other.Rules) && (len(g.Rules) == 0 || &g.Rules[0] == &other.Rules[0]) {
 		g.Rules, other.Rules = nil, nil // the same list: there may be thousands
 	}
@@ -262,6 +269,25 @@ func (g Goal) sortedPairs(in []Pair) []Pair {
 	})
 	slices.SortFunc(out, comparePairs)
 	return slices.Compact(out)
+}
+
+// sortedRefused returns the pairs of policies that block, without an uplink or with one
+// that exists.
+func (g Goal) sortedRefused(in []Pair) []Pair {
+	out := slices.DeleteFunc(slices.Clone(in), func(p Pair) bool {
+		return p.Uplink != 0 && !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == p.Uplink }) ||
+			!slices.ContainsFunc(g.blocking(), func(q Policy) bool { return q.Lane == p.Policy })
+	})
+	slices.SortFunc(out, comparePairs)
+	return slices.Compact(out)
+}
+
+func withoutMembers(in []Policy) []Policy {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Members = [2][]Member{}
+	}
+	return out
 }
 
 func comparePairs(a, b Pair) int {

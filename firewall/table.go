@@ -15,8 +15,10 @@ import (
 type Table struct {
 	goal     Goal // sorted
 	counters []string
-	maps     []verdictMap
-	chains   []chain
+	// maps, first those whose elements a verdict changes, of which there are moving.
+	maps   []verdictMap
+	moving int
+	chains []chain
 	// rulesDigest covers all but the maps' elements; digest covers everything.
 	rulesDigest, digest uint64
 }
