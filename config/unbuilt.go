@@ -18,22 +18,14 @@ func (c *Config) Unbuilt() []Unbuilt {
 	add := func(key, format string, args ...any) {
 		list = append(list, Unbuilt{key, fmt.Sprintf(format, args...)})
 	}
-	var resolvers, spread []string
+	var resolvers []string
 	for _, u := range c.Uplinks {
 		if len(u.DNS) > 0 {
 			resolvers = append(resolvers, u.Name)
 		}
 	}
-	for _, p := range c.Policies {
-		if p.Spread != newPolicy().Spread {
-			spread = append(spread, p.Name)
-		}
-	}
 	if len(resolvers) > 0 {
 		add("uplinks[].dns", "the resolvers of %s are not asked through their own uplink by this version", and(resolvers))
-	}
-	if len(spread) > 0 {
-		add("policies[].spread", "this version spreads the flows of %s by pairs", and(spread))
 	}
 	if c.Sessions.OnFailback.Mode != SessionsAuto && c.Sessions.OnFailback.Mode != SessionsKeep {
 		add("sessions.on_failback", "this version lets sessions end where they are at a failback")

@@ -75,10 +75,14 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		}
 	}
 	for i, p := range g.intent.Policies {
-		out.Policies = append(out.Policies, firewall.Policy{
+		policy := firewall.Policy{
 			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,
-			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block,
-		})
+			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: g.spread(i),
+		}
+		for _, f := range failover.Families {
+			policy.Members[f], policy.Tier[f] = g.members(i, f)
+		}
+		out.Policies = append(out.Policies, policy)
 	}
 	for _, f := range failover.Families {
 		out.Lost[f], out.Refused[f] = g.lost(f), g.refused(f)

@@ -88,7 +88,7 @@ func (b builder) prerouting() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, "prerouting", "mangle + 5", mangleLater),
 		rules: []rule{newRule(arrivesVmap(arrivals))},
 	}
-	c.rules = append(c.rules, b.laneOrRules()...)
+	c.rules = slices.Concat(c.rules, b.laneOrRules(), spreadDefault(b))
 	return c
 }
 

@@ -138,6 +138,9 @@ type Policy struct {
 	// Members are, by family, the uplinks that share new flows by weight. Where there are
 	// fewer than two the routes decide.
 	Members [2][]Member
+	// Tier is, by family, all that the members are a part of: where one is absent, the
+	// others' flows stay as they are. It may be empty.
+	Tier [2][]Member
 }
 
 // Member is an uplink's part in what a policy's new flows are shared by.
@@ -175,6 +178,12 @@ func (g Goal) sorted() Goal {
 	slices.SortStableFunc(g.Policies, func(a, b Policy) int { return cmp.Compare(a.Lane, b.Lane) })
 	g.Policies = slices.CompactFunc(g.Policies, func(a, b Policy) bool { return a.Lane == b.Lane })
 	g.Policies = slices.DeleteFunc(g.Policies, func(p Policy) bool { return !p.Lane.IsPolicy() })
+	for i := range g.Policies {
+		for _, f := range failover.Families {
+			g.Policies[i].Members[f] = g.sortedMembers(g.Policies[i].Members[f])
+			g.Policies[i].Tier[f] = g.sortedMembers(g.Policies[i].Tier[f])
+		}
+	}
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 		g.Refused[f] = g.sortedRefused(g.Refused[f])
@@ -271,6 +280,14 @@ func (g Goal) sortedPairs(in []Pair) []Pair {
 	return slices.Compact(out)
 }
 
+func (g Goal) sortedMembers(in []Member) []Member {
+	out := slices.DeleteFunc(slices.Clone(in), func(m Member) bool {
+		return !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == m.Uplink })
+	})
+	slices.SortStableFunc(out, func(a, b Member) int { return cmp.Compare(a.Uplink, b.Uplink) })
+	return slices.CompactFunc(out, func(a, b Member) bool { return a.Uplink == b.Uplink })
+}
+
 // sortedRefused returns the pairs of policies that block, without an uplink or with one
 // that exists.
 func (g Goal) sortedRefused(in []Pair) []Pair {
@@ -285,7 +302,7 @@ func (g Goal) sortedRefused(in []Pair) []Pair {
 func withoutMembers(in []Policy) []Policy {
 	out := slices.Clone(in)
 	for i := range out {
-		out[i].Members = [2][]Member{}
+		out[i].Members, out[i].Tier = [2][]Member{}, [2][]Member{}
 	}
 	return out
 }

@@ -79,6 +79,9 @@ func movingMaps(b builder) []verdictMap {
 	if b.blocks() {
 		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
 	}
+	for _, p := range b.spreading() {
+		out = append(out, pick(p, failover.IPv4), pick(p, failover.IPv6))
+	}
 	return out
 }
 
@@ -110,6 +113,7 @@ func (b builder) maps() []verdictMap {
 			out = append(out, m)
 		}
 	}
+	out = append(out, defaultMaps(b)...)
 	out = append(out, blockMaps(b)...)
 	return append(out, foundMaps(b.Uplinks)...)
 }
@@ -201,13 +205,13 @@ func (b builder) classification() []chain {
 		if p.Block {
 			c.rules = append(c.rules, refusals(b, "no way")...)
 		}
-		c.rules = append(c.rules, newRule(goTo(of("lane", p.Lane))))
+		c.rules = append(append(c.rules, picks(p)...), newRule(goTo(of("lane", p.Lane))))
 		out = append(out, c)
 	}
 	if len(out) > 0 {
 		out[0].about = "A new flow of a policy other than the default: record its policy."
 	}
-	return append(out, userRules(b)...)
+	return slices.Concat(out, defaultChains(b), userRules(b))
 }
 
 // devices maps the interface of each uplink that has one to one of its chains.
