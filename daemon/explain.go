@@ -66,7 +66,7 @@ type explainer struct {
 	local  bool
 	in     int
 	packet firewall.Packet
-	class  firewall.Class
+	class  firewall.Course
 	way    routing.Way
 
 	out     control.Explanation
@@ -94,7 +94,7 @@ func (e *explainer) answer() {
 		return
 	}
 	if e.acts {
-		e.class = e.table.Classify(e.packet)
+		e.class = e.table.Follow(e.packet)
 	} else {
 		e.note("this daemon only watches: nothing of Swerve's concerns it")
 	}
@@ -193,7 +193,7 @@ func (e *explainer) leaves() {
 	case w.Local:
 		e.out.Interface = ""
 		e.out.Why = "it is for this machine itself"
-		e.passedOver(e.out.Why)
+		e.passedOver()
 		return
 	case w.Refused != nil && e.class.Policy.IsPolicy() && e.acts:
 		e.byPolicy("")
@@ -201,24 +201,23 @@ func (e *explainer) leaves() {
 		return
 	case w.Device == 0:
 		e.out.Why = "no route leads there, so the sender gets an error"
-		e.passedOver(e.out.Why)
+		e.passedOver()
 		return
 	}
 	e.out.Source = e.source()
 	switch {
 	case uplink == "":
 		e.out.Why = e.byAnother()
-		e.passedOver(e.out.Why)
+		e.passedOver()
 	case w.To.Bits() > 0:
 		e.out.Why = fmt.Sprintf("the route to %s in table %s leads to it by %s; such routes come before the policies", w.To, tableName(w.Table), uplink)
-		e.passedOver(e.out.Why)
+		e.passedOver()
 	case !e.acts:
 		e.out.Why = fmt.Sprintf("the default route in table %s leads to it by %s", tableName(w.Table), uplink)
-		e.passedOver(e.out.Why)
+		e.passedOver()
 	case e.class.Policy == lane.Nobody:
-		came, _ := e.uplinkOf(e.class.Member)
-		e.out.Why = fmt.Sprintf("it came in by uplink %s, and goes on by %s; its answers leave by %s, whatever happens", came, uplink, came)
-		e.passedOver(e.out.Why)
+		e.out.Why = fmt.Sprintf("the default route in table %s leads to it by %s: what comes in by an uplink goes by no policy", tableName(w.Table), uplink)
+		e.passedOver()
 	default:
 		e.byPolicy(uplink)
 	}
@@ -303,10 +302,10 @@ func (e *explainer) other(uplink, reason string) {
 }
 
 // passedOver says of all other uplinks that no policy is asked.
-func (e *explainer) passedOver(why string) {
+func (e *explainer) passedOver() {
 	for _, u := range e.uplinks {
 		if e.out.Uplink == nil || u.Name != *e.out.Uplink {
-			e.other(u.Name, "is not asked: "+why)
+			e.other(u.Name, "is not asked, since no policy decides here")
 		}
 	}
 }
@@ -317,7 +316,7 @@ func (e *explainer) source() *netip.Addr {
 	if !e.acts {
 		return &from
 	}
-	t := e.table.Translate(e.packet, e.class, e.out.Interface)
+	t := e.class.Translate(e.out.Interface)
 	switch {
 	case t.To.IsValid():
 		from = t.To
@@ -339,6 +338,9 @@ func (e *explainer) source() *netip.Addr {
 
 // notes says what else matters.
 func (e *explainer) notes() {
+	if came, ok := e.uplinkOf(e.class.Member); ok && e.class.Policy == lane.Nobody {
+		e.note("it came in by uplink %s: its answers leave by %s, whichever uplink carries", came, came)
+	}
 	if e.out.Policy != nil {
 		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
 	}
