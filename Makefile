@@ -18,7 +18,7 @@ EPOCH   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # Debian's packages of the tools that the tests use as witnesses, and of the
 # compiler that the race detector needs. PEERS are what the bench compares with.
-WITNESSES = iproute2 nftables conntrack iputils-ping fping iperf3 tshark tmux
+WITNESSES = iproute2 nftables conntrack curl dnsmasq-base iputils-ping fping iperf3 tshark tmux
 PEERS     = iproute2 nftables fping iperf3
 COMPILER  = gcc libc6-dev
 

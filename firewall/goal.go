@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"swerve/failover"
 	"swerve/lane"
@@ -187,6 +188,12 @@ func (g Goal) sorted() Goal {
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 		g.Refused[f] = g.sortedRefused(g.Refused[f])
+	}
+	g.Sets = slices.Clone(g.Sets)
+	slices.SortStableFunc(g.Sets, func(a, b Set) int { return cmp.Compare(a.Name, b.Name) })
+	g.Sets = slices.CompactFunc(g.Sets, func(a, b Set) bool { return a.Name == b.Name })
+	for i := range g.Sets {
+		g.Sets[i].Timeout = g.Sets[i].Timeout.Truncate(time.Second) // the kernel rounds what is shorter
 	}
 	g.Kept = slices.Clone(g.Kept)
 	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
