@@ -177,12 +177,25 @@ func (e exam) clashing() []Finding {
 // decide before ours.
 func (e exam) ruleFindings() []Finding {
 	out := asFindings(e.setup.ruleProblems(e.rules, e.foreign), "ip rule")
+	out = append(out, asFindings(e.setup.reversePathProblems(e.rules, e.foreign, e.strict()), "ip rule, sysctl net.ipv4.conf")...)
 	out = append(out, asFindings(maskProblems(e.setup), "ip rule, nft list ruleset")...)
 	l := e.setup.layout
 	for _, r := range e.rules {
 		if priority := int(r.Priority); priority >= l.FirstPriority && priority <= l.OIFUnreachablePriority(lane.LastPolicy) {
 			out = append(out, Finding{"priority-clash", control.Warning, ruleObject(r), "a rule of another program is between those of Swerve's", "ip rule: " + r.String(),
 				fmt.Sprintf("give it a priority below %d, or set kernel.first_priority", l.FirstPriority)})
+		}
+	}
+	return out
+}
+
+// strict are the uplinks' interfaces on which the kernel filters reverse paths strictly.
+func (e exam) strict() []string {
+	var out []string
+	for _, u := range e.setup.uplinks {
+		link := e.links[u.Name]
+		if u.Enabled && link.Present && max(e.sysctl("ipv4/conf/all/rp_filter"), e.sysctl("ipv4/conf/"+link.Interface+"/rp_filter")) == "1" {
+			out = append(out, link.Interface)
 		}
 	}
 	return out

@@ -96,6 +96,11 @@ func TestFindings(t *testing.T) {
 		"rule's mark": {func(e *exam) {
 			e.rules = []routing.OtherRule{{Priority: 100, Mark: 0x02000000, Mask: 0xffffffff, Table: 7}}
 		}, "mark-clash", "rule 100"},
+		"a VPN's rule and strict rp_filter": {func(e *exam) {
+			e.rules = []routing.OtherRule{{Priority: 100, Table: 7, Suppress: -1, All: true}}
+			e.foreign = []routing.Route{{Slot: routing.Slot{Table: 7, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+			e.sysctl = func(key string) string { return map[string]string{"ipv4/conf/all/rp_filter": "1"}[key] }
+		}, "rp-filter", "wan0, wan1"},
 		"rule's table":    {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 100, Table: 5310}} }, "table-clash", "rule 100"},
 		"rule's priority": {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 5400, Table: 7}} }, "priority-clash", "rule 5400"},
 		"route in our table": {func(e *exam) {

@@ -66,6 +66,9 @@ func TestRuleProblems(t *testing.T) {
 		{"main's narrower routes", suppressed, "", false, ""},
 		{"a table without a default", all(1000, 99), "", false, ""},
 		{"a VPN's table", all(1000, 52), "info foreign-rule", false, "nothing, if that is a VPN's"},
+		{"a VPN's table, from before the start", all(32765, 52), "info foreign-rule", false, "nothing, if that is a VPN's"},
+		{"a VPN's table, after our last rule", all(32766, 52), "", false, ""},
+		{"a table without a default, from before the start", all(32765, 99), "", false, ""},
 		{"past ours", past, "warning foreign-rule", false, ""},
 		{"a table of ours", routing.OtherRule{Priority: 40, Table: 5310, Suppress: -1}, "warning table-clash", false, "first_table: 6300"},
 	} {
@@ -91,6 +94,43 @@ func TestRuleProblems(t *testing.T) {
 		if c.kept != slices.Equal(kept, []firewall.Mark{{Value: c.rule.Mark, Mask: c.rule.Mask}}) || !c.kept && len(kept) > 0 {
 			t.Errorf("%s: kept %+v", c.name, kept)
 		}
+	}
+}
+
+// A VPN's rule for all but its own packets comes before ours, and the kernel filters reverse
+// paths strictly: the VPN's own mark stays whole, and what else comes in is said to be
+// dropped.
+func TestStrictFilterBesideAVPN(t *testing.T) {
+	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 51820, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+	rule := routing.OtherRule{Priority: 5298, Mark: 0xca6c, Mask: 0xffffffff, Inverted: true, All: true, Table: 51820, Suppress: -1}
+	s := ruleSetup()
+	if got, want := s.exemptMarks([]routing.OtherRule{rule, rule}), []firewall.Mark{{Value: 0xca6c, Mask: 0xffffffff}}; !slices.Equal(got, want) {
+		t.Errorf("exempt marks %+v, want %+v", got, want)
+	}
+	for name, change := range map[string]func(*routing.OtherRule){
+		"after ours":            func(r *routing.OtherRule) { r.Priority = 32765 },
+		"for its own mark":      func(r *routing.OtherRule) { r.Inverted = false },
+		"without a bit of ours": func(r *routing.OtherRule) { r.Mask = 0xffff },
+		"with a bit of ours":    func(r *routing.OtherRule) { r.Mark = 0x6d6f6c65 },
+	} {
+		other := rule
+		change(&other)
+		if got := s.exemptMarks([]routing.OtherRule{other}); len(got) > 0 {
+			t.Errorf("%s: exempt marks %+v", name, got)
+		}
+	}
+	found := s.reversePathProblems([]routing.OtherRule{rule}, vpn, []string{"wan0", "wan1"})
+	if len(found) != 1 || found[0].Code != "rp-filter" || found[0].Severity != control.Warning ||
+		!strings.Contains(found[0].Remedy, "sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.wan0.rp_filter=2 net.ipv4.conf.wan1.rp_filter=2") {
+		t.Errorf("problems: %+v", found)
+	}
+	late := rule
+	late.Priority = 32765
+	if found := s.reversePathProblems([]routing.OtherRule{late}, vpn, []string{"wan0"}); len(found) > 0 {
+		t.Errorf("after our lanes: %+v", found)
+	}
+	if found := s.reversePathProblems([]routing.OtherRule{rule}, vpn, nil); len(found) > 0 {
+		t.Errorf("not strict: %+v", found)
 	}
 }
 
