@@ -64,6 +64,35 @@ func sysctl(key, value string) func(*exam) {
 	}
 }
 
+// Router advertisements are missed where they are refused and a route by them is there, or
+// was; where IPv6 is configured by hand, or there is none, that is no more than a note. A
+// whole mark that is restored does no harm where there is the default policy alone.
+func TestFindingsThatAreNone(t *testing.T) {
+	severity := func(e exam) (out []control.Severity) {
+		for _, f := range e.findings() {
+			out = append(out, f.Severity)
+		}
+		return out
+	}
+	e := healthy()
+	e.settings = []routing.Finding{{Setting: routing.Setting{Key: "net/ipv6/conf/wan0/accept_ra", Value: "1", Want: "2", Interface: "wan0"}, Why: "why"}}
+	if got := severity(e); !slices.Equal(got, []control.Severity{control.Info}) {
+		t.Errorf("without a route by an advertisement: %v", got)
+	}
+	e.foreign = []routing.Route{{
+		Slot: routing.Slot{Family: failover.IPv6, Table: routing.MainTable, Dst: netip.MustParsePrefix("::/0")}, Protocol: unix.RTPROT_RA,
+		Hops: []routing.Hop{{Device: "wan0"}},
+	}}
+	if got := severity(e); !slices.Equal(got, []control.Severity{control.Warning}) {
+		t.Errorf("with a route by an advertisement: %v", got)
+	}
+	e = healthy()
+	e.clashes = []firewall.Clash{{Kind: firewall.MarkRestored, Where: "ip t c"}}
+	if got := e.findings(); len(got) > 0 {
+		t.Errorf("a restored mark: %+v", got)
+	}
+}
+
 // Each ailment has its finding, and a healthy machine has none.
 func TestFindings(t *testing.T) {
 	if found := healthy().findings(); len(found) > 0 {
@@ -114,8 +143,13 @@ func TestFindings(t *testing.T) {
 			l.Family[failover.IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix("203.0.113.9/24")}
 			e.links["lte"] = l
 		}, "arp-flux", "lte"},
-		"mwan3":    {func(e *exam) { e.programs = append(e.programs, "mwan3track") }, "other-failover", "mwan3track"},
-		"FRR":      {func(e *exam) { e.programs = append(e.programs, "zebra") }, "redistributed-default", "zebra"},
+		"mwan3":             {func(e *exam) { e.programs = append(e.programs, "mwan3track") }, "other-failover", "mwan3track"},
+		"FRR":               {func(e *exam) { e.programs = append(e.programs, "zebra") }, "redistributed-default", "zebra"},
+		"config of another": {func(e *exam) { e.path, e.denied = "/etc/swerve/swerve.yaml", true }, "not-examined", "/etc/swerve/swerve.yaml"},
+		"restored mark": {func(e *exam) {
+			e.clashes = []firewall.Clash{{Kind: firewall.MarkRestored, Where: "ip t c"}}
+			e.setup.engine.Policies = []failover.Policy{{Name: "default"}, {Name: "guests"}}
+		}, "mark-cleared", "ip t c"},
 		"config":   {func(e *exam) { e.unreadable = "/etc/swerve/swerve.yaml" }, "config-unreadable", "/etc/swerve/swerve.yaml"},
 		"clock":    {func(e *exam) { e.now = time.Unix(60, 0) }, "clock-not-set", "clock"},
 		"resolver": {func(e *exam) { e.resolvers = []netip.Addr{netip.MustParseAddr("192.168.8.1")} }, "resolver-of-one-uplink", "lte"},
