@@ -197,7 +197,7 @@ func (e exam) clashing() []Finding {
 // decide before ours.
 func (e exam) ruleFindings() []Finding {
 	out := asFindings(e.setup.ruleProblems(e.rules, e.foreign), "ip rule")
-	out = append(out, asFindings(e.setup.reversePathProblems(e.rules, e.foreign, e.strict()), "ip rule, sysctl net.ipv4.conf")...)
+	out = append(out, asFindings(reversePathProblems(e.setup, e.rules, e.foreign, e.strict()), "ip rule, sysctl net.ipv4.conf")...)
 	out = append(out, asFindings(maskProblems(e.setup), "ip rule, nft list ruleset")...)
 	l := e.setup.layout
 	for _, r := range e.rules {

@@ -44,7 +44,7 @@ func (s setup) keptMarks(rules []routing.OtherRule) []firewall.Mark {
 
 // exemptMarks returns the marks of others that what comes in keeps as they are, with no
 // lane beside them.
-func (s setup) exemptMarks(rules []routing.OtherRule) []firewall.Mark {
+func exemptMarks(s setup, rules []routing.OtherRule) []firewall.Mark {
 	var out []firewall.Mark
 	for _, r := range rules {
 		mark, mask, ok := r.ExemptMark(s.layout)
@@ -279,7 +279,7 @@ func strictOnes(g routing.Goal, strict func(string) bool) []string {
 // reversePathProblems returns the problem of rules of others that lead away what the
 // kernel looks up for strict reverse path filtering, before ours for the uplinks' marks are
 // met: whatever comes in by these interfaces is dropped, answers to probes as well.
-func (s setup) reversePathProblems(rules []routing.OtherRule, foreign []routing.Route, strict []string) []control.Problem {
+func reversePathProblems(s setup, rules []routing.OtherRule, foreign []routing.Route, strict []string) []control.Problem {
 	i := slices.IndexFunc(rules, func(r routing.OtherRule) bool {
 		return r.Family == failover.IPv4 && r.Priority <= uint32(s.layout.MarkPriority(lane.FirstUplink)) && r.Preempts(s.layout, foreign)
 	})

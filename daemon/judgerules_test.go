@@ -104,7 +104,7 @@ func TestStrictFilterBesideAVPN(t *testing.T) {
 	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 51820, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
 	rule := routing.OtherRule{Priority: 5298, Mark: 0xca6c, Mask: 0xffffffff, Inverted: true, All: true, Table: 51820, Suppress: -1}
 	s := ruleSetup()
-	if got, want := s.exemptMarks([]routing.OtherRule{rule, rule}), []firewall.Mark{{Value: 0xca6c, Mask: 0xffffffff}}; !slices.Equal(got, want) {
+	if got, want := exemptMarks(s, []routing.OtherRule{rule, rule}), []firewall.Mark{{Value: 0xca6c, Mask: 0xffffffff}}; !slices.Equal(got, want) {
 		t.Errorf("exempt marks %+v, want %+v", got, want)
 	}
 	for name, change := range map[string]func(*routing.OtherRule){
@@ -115,21 +115,21 @@ func TestStrictFilterBesideAVPN(t *testing.T) {
 	} {
 		other := rule
 		change(&other)
-		if got := s.exemptMarks([]routing.OtherRule{other}); len(got) > 0 {
+		if got := exemptMarks(s, []routing.OtherRule{other}); len(got) > 0 {
 			t.Errorf("%s: exempt marks %+v", name, got)
 		}
 	}
-	found := s.reversePathProblems([]routing.OtherRule{rule}, vpn, []string{"wan0", "wan1"})
+	found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, []string{"wan0", "wan1"})
 	if len(found) != 1 || found[0].Code != "rp-filter" || found[0].Severity != control.Warning ||
 		!strings.Contains(found[0].Remedy, "sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.wan0.rp_filter=2 net.ipv4.conf.wan1.rp_filter=2") {
 		t.Errorf("problems: %+v", found)
 	}
 	late := rule
 	late.Priority = 32765
-	if found := s.reversePathProblems([]routing.OtherRule{late}, vpn, []string{"wan0"}); len(found) > 0 {
+	if found := reversePathProblems(s, []routing.OtherRule{late}, vpn, []string{"wan0"}); len(found) > 0 {
 		t.Errorf("after our lanes: %+v", found)
 	}
-	if found := s.reversePathProblems([]routing.OtherRule{rule}, vpn, nil); len(found) > 0 {
+	if found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, nil); len(found) > 0 {
 		t.Errorf("not strict: %+v", found)
 	}
 }
