@@ -66,9 +66,6 @@ func TestRuleProblems(t *testing.T) {
 		{"main's narrower routes", suppressed, "", false, ""},
 		{"a table without a default", all(1000, 99), "", false, ""},
 		{"a VPN's table", all(1000, 52), "info foreign-rule", false, "nothing, if that is a VPN's"},
-		{"a VPN's table, from before the start", all(32765, 52), "info foreign-rule", false, "nothing, if that is a VPN's"},
-		{"a VPN's table, after our last rule", all(32766, 52), "", false, ""},
-		{"a table without a default, from before the start", all(32765, 99), "", false, ""},
 		{"past ours", past, "warning foreign-rule", false, ""},
 		{"a table of ours", routing.OtherRule{Priority: 40, Table: 5310, Suppress: -1}, "warning table-clash", false, "first_table: 6300"},
 	} {
@@ -93,6 +90,26 @@ func TestRuleProblems(t *testing.T) {
 		kept := s.keptMarks(rules)
 		if c.kept != slices.Equal(kept, []firewall.Mark{{Value: c.rule.Mark, Mask: c.rule.Mask}}) || !c.kept && len(kept) > 0 {
 			t.Errorf("%s: kept %+v", c.name, kept)
+		}
+	}
+}
+
+// A VPN that was there before us has its rule after ours for marks, and before our last one:
+// what has no lane goes by it, which is told.
+func TestRuleOfAVPNFromBefore(t *testing.T) {
+	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 52, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+	for name, c := range map[string]struct {
+		priority uint32
+		table    int
+		told     int
+	}{
+		"before our last rule": {32765, 52, 1},
+		"after it":             {32766, 52, 0},
+		"without a default":    {32765, 99, 0},
+	} {
+		found := ruleSetup().ruleProblems([]routing.OtherRule{{Priority: c.priority, Table: c.table, Suppress: -1, All: true}}, vpn)
+		if len(found) != c.told || c.told > 0 && (found[0].Code != "foreign-rule" || found[0].Severity != control.Info || !strings.Contains(found[0].Remedy, "if that is a VPN's")) {
+			t.Errorf("%s: %+v", name, found)
 		}
 	}
 }
