@@ -356,7 +356,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
-		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt
+		for _, p := range view.Policies {
 			if !s.mayAct() {
 				break // no policy is in force
 			}
