@@ -26,17 +26,28 @@ type Finder interface {
 	// Index returns the index of a device, 0 where there is none, and Name its name.
 	Index(name string) int
 	Name(index int) string
+	// InSet is as [firewall.SetHas].
+	InSet(name string, a netip.Addr) (bool, error)
 }
+
+// finder is this machine.
+type finder struct{ routing.Finder }
+
+func (finder) InSet(name string, a netip.Addr) (bool, error) { return firewall.SetHas(name, a) }
 
 // Explain implements control.Backend.
 func (b backend) Explain(ctx context.Context, q control.Question) (control.Explanation, error) {
 	l := b.loop
 	var e explainer
+	sets, err := b.setsOf(ctx, q.Dst)
+	if err != nil {
+		return control.Explanation{}, err
+	}
 	if err := l.ask(ctx, func() {
 		e = explainer{
 			setup: l.setup, links: l.picture, view: l.view(), table: l.enforcer.kernel.table, finder: l.finder,
 			acts: l.setup.mayAct() && l.enforcer.kernel.standing, clock: l.clock.fixed(), now: control.At(l.clock.today()),
-			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign,
+			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign, sets: sets,
 		}
 		// Within the loop, so that all of it is of one moment.
 		e.answer()
@@ -44,6 +55,38 @@ func (b backend) Explain(ctx context.Context, q control.Question) (control.Expla
 		return control.Explanation{}, err
 	}
 	return e.out, e.refused
+}
+
+// membership is what is known of an address and the sets that rules name.
+type membership struct {
+	in map[string]bool
+	// unread are the sets that cannot be read, with the reason.
+	unread []string
+}
+
+// setsOf looks an address up in the sets that rules name. A large one takes long to read,
+// so that is not for the loop.
+func (b backend) setsOf(ctx context.Context, a netip.Addr) (membership, error) {
+	m := membership{in: map[string]bool{}}
+	var names []string
+	err := b.loop.ask(ctx, func() {
+		for _, r := range b.loop.setup.cfg.Rules {
+			if r.Set != "" && !slices.Contains(names, r.Set) {
+				names = append(names, r.Set)
+			}
+		}
+	})
+	if err != nil || b.loop.finder == nil {
+		return m, err
+	}
+	for _, name := range names {
+		in, err := b.loop.finder.InSet(name, a)
+		if err != nil {
+			m.unread = append(m.unread, err.Error())
+		}
+		m.in[name] = in
+	}
+	return m, nil
 }
 
 // explainer answers one question.
@@ -60,6 +103,7 @@ type explainer struct {
 	own     []netip.Addr
 	foreign control.ForeignDefaults
 
+	sets     membership
 	question control.Question
 	family   failover.Family
 	// local: it is one of this machine's own packets.
@@ -131,7 +175,8 @@ func (e *explainer) comesIn() {
 	if e.refused != nil {
 		return
 	}
-	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port}
+	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port,
+		InSet: func(name string, a netip.Addr) bool { return a == q.Dst && e.sets.in[name] }}
 	if e.local && !q.Src.IsValid() {
 		way, err := e.finder.Way(e.asked(0))
 		if err != nil || !way.Source.IsValid() {
@@ -343,6 +388,9 @@ func (e *explainer) notes() {
 	}
 	if e.out.Policy != nil {
 		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
+	}
+	for _, why := range e.sets.unread {
+		e.note("a set is taken as empty, since it cannot be read: %s", why)
 	}
 	if e.class.Rule >= 0 || e.out.Policy == nil {
 		return

@@ -339,7 +339,7 @@ func (t *trace) has(cases map[uint16]*explainedCase) bool {
 // and what makes no sense is refused.
 func TestExplainBeforeTheRules(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, explainedRules)
+		g := startGateway(t, usual, explainedRules+"  - {to: {set: video}, use: guests}\nsets: {video: {}}\n")
 		if out, err := g.Gateway.Run("sh", "-ec", `ip link add vpn0 type vxlan id 7 remote 203.0.113.1 dstport 4789; ip link set vpn0 up
 ip addr add 10.9.0.2/24 dev vpn0; ip route add 10.8.0.0/16 via 10.9.0.1 dev vpn0`); err != nil {
 			t.Fatal(out, err)
@@ -395,6 +395,21 @@ ip addr add 10.9.0.2/24 dev vpn0; ip route add 10.8.0.0/16 via 10.9.0.1 dev vpn0
 			if _, errs, code := g.swerve(append([]string{"explain"}, strings.Fields(args)...)...); code != 2 || !strings.Contains(errs, want) {
 				t.Errorf("%s: code %d, %s", args, code, errs)
 			}
+		}
+		// What a script puts into a set is known at once.
+		if out, err := g.Gateway.Run("nft", "add element inet swerve set_video4 { 198.18.0.0/24 }"); err != nil {
+			t.Fatal(out, err)
+		}
+		for port, want := range map[string]string{"80": "lte (wan1)", "20001": "lte (wan1)"} {
+			if out := g.byHand("explain", "192.168.10.11", "198.18.0.10", "udp", port); !strings.Contains(out, want) {
+				t.Errorf("with a set that has it:\n%s", out)
+			}
+		}
+		if out := g.byHand("explain", "192.168.10.11", "198.18.1.10", "udp", "80"); !strings.Contains(out, "fiber (wan0)") {
+			t.Errorf("with a set that lacks it:\n%s", out)
+		}
+		if out, err := g.Gateway.Run("nft", "flush set inet swerve set_video4"); err != nil {
+			t.Fatal(out, err)
 		}
 		// A VPN's default that is better than those of all uplinks stays in force.
 		if out, err := g.Gateway.Run("ip", "route", "add", "default", "via", "10.9.0.1", "dev", "vpn0", "metric", "1"); err != nil {
