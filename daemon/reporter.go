@@ -33,6 +33,7 @@ type reporter struct {
 	notify         *notifier
 	problems       *problems
 	counters       *counters
+	sets           *setReader
 	outages        outages
 	// told is nil before the event of the start.
 	told placements
@@ -341,7 +342,8 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
-		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt
+		out.Sets = r.sets.status()
+		for _, p := range view.Policies {
 			if !s.mayAct() {
 				break // no policy is in force
 			}
