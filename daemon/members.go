@@ -46,13 +46,13 @@ func (g goal) members(policy int, f failover.Family) (members, tier []firewall.M
 			return slices.ContainsFunc(t, func(o failover.Share) bool { return o.Uplink == s.Uplink })
 		}
 		if !slices.ContainsFunc(first.Shares, func(s failover.Share) bool { return !holds(s) }) {
-			return membersOf(g.setup, first.Shares), membersOf(g.setup, t)
+			return sharing(g.setup, first.Shares), sharing(g.setup, t)
 		}
 	}
-	return membersOf(g.setup, first.Shares), nil
+	return sharing(g.setup, first.Shares), nil
 }
 
-func membersOf(s setup, shares []failover.Share) []firewall.Member {
+func sharing(s setup, shares []failover.Share) []firewall.Member {
 	var out []firewall.Member
 	for _, share := range shares {
 		out = append(out, firewall.Member{Uplink: s.lanes.Uplinks[share.Uplink], Weight: max(1, share.Weight)})
