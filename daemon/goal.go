@@ -77,7 +77,7 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 	for i, p := range g.intent.Policies {
 		policy := firewall.Policy{
 			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,
-			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: g.spread(i),
+			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: spread(g.setup, i),
 		}
 		for _, f := range failover.Families {
 			policy.Members[f], policy.Tier[f] = g.members(i, f)
