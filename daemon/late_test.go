@@ -28,7 +28,7 @@ func TestInterfaceThatComesLater(t *testing.T) {
 				strings.Contains(told.Text, reason) && strings.Contains(told.Remedy, remedy)
 		})
 	}
-	waits(families+"interface is missing", "plug in or name the interface usb0")
+	waits(families+"interface usb0 is missing", "plug in or name the interface usb0")
 	g.must(netns.Veth(g.ns, "usb0", g.isp, "usb0"))
 	waits(families+"interface usb0 is switched off", "ip link set usb0 up")
 	g.must(g.ns.SetUp("usb0"))
