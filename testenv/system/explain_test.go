@@ -344,58 +344,8 @@ func TestExplainBeforeTheRules(t *testing.T) {
 ip addr add 10.9.0.2/24 dev vpn0; ip route add 10.8.0.0/16 via 10.9.0.1 dev vpn0`); err != nil {
 			t.Fatal(out, err)
 		}
-		client := "192.168.10.10"
-		for _, c := range []struct {
-			args, why string
-			uplink    string
-			want      []string
-		}{
-			{"192.168.10.10 198.18.0.10 udp 20001", "rule 1 (line ", "lte", []string{"sends it by policy guests, whose new flows lte carries (tier 1)"}},
-			{"192.168.10.11 198.18.0.10 udp 80", "no rule matches it, so it goes by policy default, whose new flows fiber carries (tier 1)", "fiber", nil},
-			{"192.168.10.11 198.18.0.10", "no rule matches it", "fiber", nil},
-			{client + " 198.18.0.10 tcp 443", "rule 5 (line ", "lte", nil},
-			{client + " 10.8.1.1 tcp 22", "the route to 10.8.0.0/16 in table main leads to it by vpn0; such routes come before the policies", "", []string{"fiber is not asked, since no policy decides here"}},
-			{client + " 192.168.10.1 tcp 22", "it is for this machine itself", "", nil},
-			{"198.18.0.10 192.168.10.10 tcp 22 --in fiber", "the route to 192.168.10.0/24 in table main leads to it by lan0", "", []string{"it came in by uplink fiber: its answers leave by fiber"}},
-			{"192.168.10.1 198.18.0.10 udp 20001", "rule 1 (line ", "lte", []string{"this machine's own"}},
-		} {
-			out, errs, code := g.swerve(append([]string{"explain"}, strings.Fields(c.args)...)...)
-			e, _, _ := g.swerve(append([]string{"explain", "--json"}, strings.Fields(c.args)...)...)
-			var said control.Explanation
-			if err := json.Unmarshal([]byte(e), &said); err != nil || code != 0 || errs != "" {
-				t.Errorf("%s: code %d, %s, %v", c.args, code, errs, err)
-				continue
-			}
-			uplink := ""
-			if said.Uplink != nil {
-				uplink = *said.Uplink
-			}
-			if !strings.HasPrefix(said.Why, c.why) || uplink != c.uplink {
-				t.Errorf("%s: by %q, %s", c.args, uplink, said.Why)
-			}
-			flat := strings.Join(strings.Fields(out), " ")
-			for _, w := range c.want {
-				if !strings.Contains(flat, w) {
-					t.Errorf("%s: not %q in\n%s", c.args, w, out)
-				}
-			}
-			t.Logf("$ swerve explain %s\n%s", c.args, out)
-		}
-		for args, want := range map[string]string{
-			"198.18.99.99 192.168.10.10 tcp 22":        "it is not known by which interface it comes in; name it with --in",
-			"192.168.10.11 198.18.0.10 udp 1 --in lan7": "there is no interface lan7; name one of this machine's, or an uplink: fiber, lte",
-			"192.168.10.11 2001:db8::1":                 "different families",
-			"192.168.10.11 198.18.0.10 bogus":           "no IP protocol",
-			"192.168.10.11 198.18.0.10 icmp 1":          "a port needs a protocol that has ports",
-			"192.168.10.11":                             "want SRC DST",
-			"host 198.18.0.10":                          "no IPv4 or IPv6 address",
-			"192.168.10.11 198.18.0.10 udp 70000":       "is not 1 to 65535",
-			"192.168.10.11 198.18.0.10 udp 53 17":       "not 5 words",
-		} {
-			if _, errs, code := g.swerve(append([]string{"explain"}, strings.Fields(args)...)...); code != 2 || !strings.Contains(errs, want) {
-				t.Errorf("%s: code %d, %s", args, code, errs)
-			}
-		}
+		g.explainsWays()
+		g.refusesToExplain()
 		// What a script puts into a set is known at once.
 		if out, err := g.Gateway.Run("nft", "add element inet swerve set_video4 { 198.18.0.0/24 }"); err != nil {
 			t.Fatal(out, err)
@@ -424,4 +374,66 @@ ip addr add 10.9.0.2/24 dev vpn0; ip route add 10.8.0.0/16 via 10.9.0.1 dev vpn0
 			t.Errorf("a rule beside a VPN's default:\n%s", out)
 		}
 	})
+}
+
+// explainsWays asks about packets that go different ways.
+func (g *gateway) explainsWays() {
+	g.Helper()
+	client := "192.168.10.10"
+	for _, c := range []struct {
+		args, why string
+		uplink    string
+		want      []string
+	}{
+		{"192.168.10.10 198.18.0.10 udp 20001", "rule 1 (line ", "lte", []string{"sends it by policy guests, whose new flows lte carries (tier 1)"}},
+		{"192.168.10.11 198.18.0.10 udp 80", "no rule matches it, so it goes by policy default, whose new flows fiber carries (tier 1)", "fiber", nil},
+		{"192.168.10.11 198.18.0.10", "no rule matches it", "fiber", nil},
+		{client + " 198.18.0.10 tcp 443", "rule 5 (line ", "lte", nil},
+		{client + " 10.8.1.1 tcp 22", "the route to 10.8.0.0/16 in table main leads to it by vpn0; such routes come before the policies", "", []string{"fiber is not asked, since no policy decides here"}},
+		{client + " 192.168.10.1 tcp 22", "it is for this machine itself", "", nil},
+		{"198.18.0.10 192.168.10.10 tcp 22 --in fiber", "the route to 192.168.10.0/24 in table main leads to it by lan0", "", []string{"it came in by uplink fiber: its answers leave by fiber"}},
+		{"192.168.10.1 198.18.0.10 udp 20001", "rule 1 (line ", "lte", []string{"this machine's own"}},
+	} {
+		out, errs, code := g.swerve(append([]string{"explain"}, strings.Fields(c.args)...)...)
+		e, _, _ := g.swerve(append([]string{"explain", "--json"}, strings.Fields(c.args)...)...)
+		var said control.Explanation
+		if err := json.Unmarshal([]byte(e), &said); err != nil || code != 0 || errs != "" {
+			g.Errorf("%s: code %d, %s, %v", c.args, code, errs, err)
+			continue
+		}
+		uplink := ""
+		if said.Uplink != nil {
+			uplink = *said.Uplink
+		}
+		if !strings.HasPrefix(said.Why, c.why) || uplink != c.uplink {
+			g.Errorf("%s: by %q, %s", c.args, uplink, said.Why)
+		}
+		flat := strings.Join(strings.Fields(out), " ")
+		for _, w := range c.want {
+			if !strings.Contains(flat, w) {
+				g.Errorf("%s: not %q in\n%s", c.args, w, out)
+			}
+		}
+		g.Logf("$ swerve explain %s\n%s", c.args, out)
+	}
+}
+
+// refusesToExplain asks what makes no sense.
+func (g *gateway) refusesToExplain() {
+	g.Helper()
+	for args, want := range map[string]string{
+		"198.18.99.99 192.168.10.10 tcp 22":         "it is not known by which interface it comes in; name it with --in",
+		"192.168.10.11 198.18.0.10 udp 1 --in lan7": "there is no interface lan7; name one of this machine's, or an uplink: fiber, lte",
+		"192.168.10.11 2001:db8::1":                 "different families",
+		"192.168.10.11 198.18.0.10 bogus":           "no IP protocol",
+		"192.168.10.11 198.18.0.10 icmp 1":          "a port needs a protocol that has ports",
+		"192.168.10.11":                             "want SRC DST",
+		"host 198.18.0.10":                          "no IPv4 or IPv6 address",
+		"192.168.10.11 198.18.0.10 udp 70000":       "is not 1 to 65535",
+		"192.168.10.11 198.18.0.10 udp 53 17":       "not 5 words",
+	} {
+		if _, errs, code := g.swerve(append([]string{"explain"}, strings.Fields(args)...)...); code != 2 || !strings.Contains(errs, want) {
+			g.Errorf("%s: code %d, %s", args, code, errs)
+		}
+	}
 }
