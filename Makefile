@@ -57,6 +57,11 @@ test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s,
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./testenv/system -run '^TestLoad(s|OnOneFamily)$$' -loads 10m
 
+.PHONY: test-configs
+test-configs: ## apply 300 random configurations to a kernel, by the daemon and by its plan (some 8 minutes)
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./daemon -run '^TestRandomConfigurations$$' -configs 300
+
 .PHONY: test-block
 test-block: ## break and mend the uplinks 200 times under load, and look for packets of a policy that blocks by the wrong one (some 6 minutes)
 	@./testenv/need $(COMPILER) $(WITNESSES)

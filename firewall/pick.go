@@ -25,9 +25,10 @@ const (
 
 func pickMap(n lane.Lane, f failover.Family) string { return of("pick", n) + "_" + f.String() }
 
-// hashKeys has parts of the hash's range. nft(8) knows no name for their type.
+// hashKeys has parts of the hash's range, as big-endian numbers. nft(8) knows no name for
+// their type, and lists them as marks.
 var hashKeys = keyKind{
-	text: fmt.Sprintf("typeof numgen inc mod %d", hashRange), datatype: nftables.TypeInteger, network: true, interval: true,
+	text: fmt.Sprintf("typeof numgen inc mod %d", hashRange), datatype: nftables.TypeMark, interval: true,
 }
 
 // spreading returns the policies that may have several members.

@@ -21,6 +21,12 @@ func (t Table) String() string {
 	for _, c := range t.counters {
 		fmt.Fprintf(&b, "  counter %s { }\n", c)
 	}
+	for i, s := range t.goal.userSets() {
+		if i == 0 {
+			writeAbout(&b, "Addresses that others fill in.")
+		}
+		s.write(&b)
+	}
 	for _, set := range []struct {
 		about, name string
 		timeout     time.Duration
@@ -31,12 +37,6 @@ func (t Table) String() string {
 	} {
 		writeAbout(&b, set.about)
 		fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", set.name, nftDuration(set.timeout))
-	}
-	for i, s := range t.goal.userSets() {
-		if i == 0 {
-			writeAbout(&b, "Addresses that others fill in.")
-		}
-		s.write(&b)
 	}
 	for _, m := range t.maps {
 		m.write(&b)
