@@ -29,6 +29,7 @@ func (d *decoder) checkUplinks(c *Config) {
 			d.wrongAt(keyPath(path, "snat_except"), "excepts addresses from masquerading, and snat: none masquerades none",
 				"snat: masquerade, or no snat_except")
 		}
+		d.checkTranslations(u, path)
 		if first, twice := firstUse(names, u.Name, i); twice {
 			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is also the name of uplinks[%d]", show(u.Name), first),
 				"a unique name")

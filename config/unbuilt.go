@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Unbuilt is a key of a configuration that this version accepts and does not act on.
 type Unbuilt struct {
@@ -69,15 +66,6 @@ func (c *Config) unbuiltWarnings() []string {
 			what = fmt.Sprintf("%d rules are", n)
 		}
 		list = append(list, fmt.Sprintf("rules: %s not acted on by this version: all traffic goes by the policy %s", what, DefaultPolicy))
-	}
-	var npt []string
-	for _, u := range c.Uplinks {
-		if u.SNAT6 == NPT {
-			npt = append(npt, u.Name)
-		}
-	}
-	if len(npt) > 0 {
-		list = append(list, "snat6: prefix translation is not acted on by this version: foreign sources are masqueraded on "+strings.Join(npt, ", "))
 	}
 	return list
 }

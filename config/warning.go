@@ -130,6 +130,9 @@ func off6Warnings(u Uplink) []string {
 	if u.Route[failover.IPv6] != (failover.Override{}) {
 		keys = append(keys, "route6")
 	}
+	if len(u.NPT) > 0 {
+		keys = append(keys, "npt")
+	}
 	if len(u.Prefix6.Prefixes) > 0 {
 		keys = append(keys, "prefix6")
 	}

@@ -83,6 +83,9 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 	for _, f := range failover.Families {
 		out.Lost[f] = g.lost(f)
 	}
+	for _, a := range g.links.trials() {
+		out.Trials = append(out.Trials, a.Addr())
+	}
 	return out
 }
 
@@ -96,6 +99,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 		Beside:  g.links.last[u.Name].beside,
 	}
+	out.NPT, _ = g.translations(u)
 	if configured := configuredName(u); configured != name {
 		out.Former = configured // a device that was renamed may be named so again while nobody runs
 	}
@@ -143,9 +147,7 @@ func snat6(s config.SNAT) firewall.SNAT6 {
 		return firewall.Masquerade
 	case config.NoSNAT:
 		return firewall.None
-	case config.Foreign, config.NPT:
-		// Prefix translation is not implemented yet; masquerading foreign sources
-		// keeps those sessions working meanwhile, and a problem reports it.
+	case config.Foreign, config.NPT: // what is in no translated prefix
 		return firewall.Foreign
 	}
 	panic("daemon: unknown snat6 " + string(s))

@@ -6,6 +6,7 @@ import (
 
 	"swerve/config"
 	"swerve/failover"
+	"swerve/linkmon"
 )
 
 // picture is what is known of the links. The loop owns it.
@@ -15,6 +16,8 @@ type picture struct {
 	// last has, by uplink, its last interface name and addresses: they are needed
 	// to handle the flows of an uplink that has lost them.
 	last map[string]remembered
+	// lan is what this machine has of IPv6 beside the uplinks.
+	lan linkmon.LAN
 	// misnamed has, by uplink, the interface's name if it cannot be used.
 	misnamed map[string]string
 }

@@ -23,6 +23,10 @@ type Goal struct {
 	// Kept are marks by which rules of other programs select, with bits of ours: they
 	// stay on packets of flows that have no lane.
 	Kept []Mark
+	// Trials are IPv6 addresses of this machine on no uplink, from which echo requests with
+	// an uplink's mark show whether the uplink carries them: they are never translated,
+	// and do not count as its probes.
+	Trials []netip.Addr
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr
@@ -74,6 +78,9 @@ type Uplink struct {
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
+	// NPT are the IPv6 prefixes that are translated, before what SNAT6 says of their
+	// sources, in both directions.
+	NPT []Translation
 	// Plain are flows that are never masqueraded, found by an adoption.
 	Plain []Ends
 	// Found are those networks of Native4 and Native6 that an adoption found. They are
@@ -143,6 +150,9 @@ func (g Goal) sorted() Goal {
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 	}
+	g.Trials = slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() })
+	slices.SortFunc(g.Trials, netip.Addr.Compare)
+	g.Trials = slices.Compact(g.Trials)
 	g.Kept = slices.Clone(g.Kept)
 	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
 	g.Kept = slices.Compact(g.Kept)
@@ -198,6 +208,7 @@ func sortedUplinks(in []Uplink) []Uplink {
 		}
 		taken[u.Interface] = true
 		out[i].Native6 = distinct(ofFamily(u.Native6, failover.IPv6))
+		out[i].NPT = sortedTranslations(u.NPT)
 		out[i].Links = slices.Concat(distinct(ofFamily(u.Links, failover.IPv4)), distinct(ofFamily(u.Links, failover.IPv6)))
 		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
 		out[i].Native4 = distinct(ofFamily(u.Native4, failover.IPv4))

@@ -162,7 +162,7 @@ func unknown(b builder, u Uplink) []rule {
 		if u.SNAT6 == Foreign {
 			own = slices.Concat(own, u.Native6)
 		}
-		drops(ip6Saddr, slices.Concat(privateSources[failover.IPv6], b.nativeElsewhere(u)), own)
+		drops(ip6Saddr, slices.Concat(privateSources[failover.IPv6], b.nativeElsewhere(u), u.insides()), own)
 	}
 	return out
 }
@@ -363,7 +363,10 @@ func (b builder) srcnat() []chain {
 
 func (b builder) snat(u Uplink) chain {
 	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
-	c.rules = append(append(c.rules, u.own(accept)...), u.exceptions(accept)...)
+	if _, ok := u.masqueraded6(); ok && len(b.Trials) > 0 {
+		c.rules = append(c.rules, newRule(append(trial(b), packetMark(b.Layout.MarkMask).is(b.Layout.Mark(u.Lane)), accept)...).because("asks whether it is native"))
+	}
+	c.rules = slices.Concat(c.rules, u.own(accept), u.outward(), u.exceptions(accept))
 	if u.SNAT {
 		c.rules = append(c.rules, u.translation(failover.IPv4, nfproto(failover.IPv4))...)
 	}

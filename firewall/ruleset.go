@@ -46,6 +46,7 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, answering(b)...)
 	t.chains = append(t.chains, b.leaving()...)
 	t.chains = append(t.chains, b.srcnat()...)
+	t.chains = append(t.chains, inward(b)...)
 	t.chains = append(t.chains, b.lost()...)
 	t.sealRules()
 	t.sealElements()
@@ -217,7 +218,7 @@ func (b builder) devices(name, what string, where func(Uplink) bool) verdictMap 
 }
 
 func every(Uplink) bool        { return true }
-func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None }
+func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None || len(u.NPT) > 0 }
 
 // barred has the blocking policies that do not use the uplink. It keeps their flows
 // off it, also while no daemon runs.
