@@ -98,6 +98,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Native6: slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6), g.links.last[u.Name].prefixes),
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 		Beside:  g.links.last[u.Name].beside,
+		MTU:     g.links.last[u.Name].mtu,
 	}
 	out.NPT, _ = g.translations(u)
 	if configured := configuredName(u); configured != name {

@@ -37,6 +37,8 @@ type remembered struct {
 	translated [2]netip.Addr
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
+	// mtu is what packets by the uplink may be long, by family; 0 if unknown.
+	mtu [2]int
 	// inside are the parts of the uplink's IPv4 networks that are behind other devices.
 	inside []netip.Prefix
 	// beside are the IPv4 networks of its own that its gateway is in.
@@ -84,6 +86,12 @@ func (p picture) set(uplink string, link failover.Link) {
 	for _, f := range failover.Families {
 		last.offered = last.offered || link.Routable(f)
 		last.setFamily(f, &link.Family[f])
+		if link.MTU > 0 {
+			last.mtu[f] = link.MTU
+			if told := int(link.Family[f].Shape.Metrics[failover.MetricMTU]); told > 0 {
+				last.mtu[f] = min(told, link.MTU)
+			}
+		}
 	}
 	if now := link.Family[failover.IPv4]; len(now.Addresses) > 0 {
 		last.inside = now.Inside

@@ -32,6 +32,9 @@ func (b builder) in(u Uplink) chain {
 	if u.MarkArrivals {
 		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
 			because("for strict reverse path filtering"))
+		if clampsAny(u) { // with that mark it passes the forward chain
+			c.rules = append(c.rules, newRule(ctMark(b.Layout.CTEstablished()).is(0), tcp, beginning, jump(of(clampChain, u.Lane))))
+		}
 	}
 	c.rules = append(c.rules,
 		newRule(ctReply, ctMark(b.Layout.CTUplinkMask()).is(b.Layout.Mark(u.Lane)), accept),

@@ -26,7 +26,7 @@
 //   - goal.go: the input
 //   - ruleset.go, arriving.go, leaving.go, lost.go: the chains, in the order in
 //     which packets traverse them, with the reason for each rule; npt.go: those of prefix
-//     translation
+//     translation; mss.go: TCP's segment size
 //   - table.go, text.go, match.go, statement.go, prefixes.go: the description
 //   - kernel.go, connection.go, apply.go, move.go, grace.go: transactions
 //   - request.go, read.go, elements.go, drift.go, observe.go, watch.go: what the

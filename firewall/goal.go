@@ -65,6 +65,9 @@ type Uplink struct {
 	// src_valid_mark to be set on the interface.
 	MarkArrivals bool
 
+	// MTU is what the uplink carries, by family, for TCP's segment size; 0 if unknown.
+	MTU [2]int
+
 	// SNAT masquerades IPv4, except for sources and destinations in SNATExcept.
 	SNAT       bool
 	SNATExcept []netip.Prefix

@@ -13,11 +13,11 @@ import (
 // leaving returns the chains after all source NAT. A flow's final address is known
 // only there: they drop what must not leave, and give the flow its lane.
 func (b builder) leaving() []chain {
-	out := []chain{b.own(), {
+	out := append(own(b), chain{
 		name:  guardChain,
 		about: "Flows of a policy that may never use this uplink.",
 		rules: []rule{newRule(count(guardCounter), drop)},
-	}}
+	})
 	for _, u := range b.Uplinks {
 		if u.Interface == "" {
 			continue
@@ -34,16 +34,21 @@ func (b builder) leaving() []chain {
 	})
 }
 
-// own accepts a packet whose flow already has this uplink.
-func (b builder) own() chain {
-	return chain{
-		name:  "own",
-		about: "A flow on its uplink: record once that the TCP handshake is complete.",
+// own returns the chains that accept a packet whose flow already has this uplink.
+func own(b builder) []chain {
+	return []chain{{
+		name:  "own_tcp",
+		about: "TCP on its uplink: record once that the handshake is complete.",
 		rules: []rule{
-			newRule(tcp, ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
+			newRule(tcp, beginning, clampToPath),
+			newRule(ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
 			newRule(accept),
 		},
-	}
+	}, {
+		name:  "own",
+		about: "A flow on its uplink.",
+		rules: []rule{newRule(tcp, goTo("own_tcp")), newRule(accept)},
+	}}
 }
 
 // out handles packets that leave by an uplink, the most frequent cases first.
@@ -72,6 +77,7 @@ func (b builder) out(u Uplink) chain {
 	c.rules = append(c.rules, b.probes(u)...)
 	c.rules = append(c.rules, b.strays(u)...)
 	c.rules = append(c.rules,
+		newRule(tcp, beginning, clampToPath),
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
 			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),

@@ -99,7 +99,7 @@ func (b builder) maps() []verdictMap {
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6), b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
-		b.asking(), b.asked(),
+		b.asking(), b.asked(), clamped(b),
 	}
 	answers, returned := answered(b)
 	out = append(out, answers, returned)

@@ -80,3 +80,14 @@ func TestProve(t *testing.T) {
 		}
 	}
 }
+
+// A link's MTU is told, and each change of it.
+func TestMTU(t *testing.T) {
+	ns, _ := wan(t)
+	o := observe(t, ns, uplink("a", "w0"))
+	if got := o.links["a"].MTU; got != 1500 {
+		t.Errorf("MTU %d", got)
+	}
+	runIP(t, ns, "link set w0 mtu 1428")
+	o.until("1428", func() bool { return o.links["a"].MTU == 1428 })
+}
