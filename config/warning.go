@@ -133,6 +133,9 @@ func off6Warnings(u Uplink) []string {
 	if len(u.NPT) > 0 {
 		keys = append(keys, "npt")
 	}
+	if slices.ContainsFunc(u.DNS, netip.Addr.Is6) {
+		keys = append(keys, "dns")
+	}
 	if len(u.Prefix6.Prefixes) > 0 {
 		keys = append(keys, "prefix6")
 	}
@@ -189,7 +192,7 @@ func (c *Config) idleRules() []string {
 	var list []string
 	for i, r := range c.Rules {
 		m := r.Match
-		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
+		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && r.Set == "" && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
 		if all && r.Use == DefaultPolicy {
 			list = append(list, fmt.Sprintf("rules[%d] matches all traffic, and what no rule matches goes by %s as well: it has no effect", i, DefaultPolicy))
 		}

@@ -68,23 +68,64 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
 		}
 	}
+	for _, s := range g.cfg.Sets {
+		out.Sets = append(out.Sets, firewall.Set{Name: s.Name, Timeout: s.Timeout, Size: uint32(s.Size), Comment: s.Comment})
+	}
 	for i, p := range g.intent.Policies {
-		out.Policies = append(out.Policies, firewall.Policy{
+		policy := firewall.Policy{
 			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,
-			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block,
-		})
+			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: g.spread(i),
+		}
+		for _, f := range failover.Families {
+			policy.Members[f], policy.Tier[f] = g.members(i, f)
+		}
+		out.Policies = append(out.Policies, policy)
 	}
 	for _, f := range failover.Families {
-		out.Lost[f] = g.lost(f)
+		out.Lost[f], out.Refused[f], out.Deaf[f] = g.lost(f), g.refused(f), g.deaf(f)
 	}
 	for _, a := range g.links.trials() {
 		out.Trials = append(out.Trials, a.Addr())
+	}
+	return out
+}
+
+// deaf returns the uplinks whose own resolvers are answered for with an error: those that
+// the default policy's sessions have left, and those that do not offer the family now.
+func (g goal) deaf(f failover.Family) []lane.Lane {
+	var out []lane.Lane
+	for _, u := range g.uplinks {
+		link := g.links.links[u.Name]
+		if u.Enabled && len(u.DNS) > 0 && (!link.Routable(f) || slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name)) {
+			out = append(out, g.lanes.Uplinks[u.Name])
+		}
+	}
+	return out
+}
+
+// refused returns the pairs whose flows are answered at once since their policy blocks and
+// has no way: new ones, and those of an uplink by which nothing can leave. What an uplink
+// that is down still takes goes on by it, as it does where nothing blocks.
+func (g goal) refused(f failover.Family) []firewall.Pair {
+	var out []firewall.Pair
+	for i, p := range g.intent.Policies {
+		if !p.Family[f].Blocked {
+			continue
+		}
+		n := g.lanes.Policies[p.Policy]
+		out = append(out, firewall.Pair{Policy: n})
+		for _, u := range g.uplinks {
+			own := slices.Contains(g.ownUplinks(i), g.lanes.Uplinks[u.Name])
+			if link := g.links.links[u.Name]; own && u.Enabled && !(link.Carrier && link.Routable(f)) {
+				out = append(out, firewall.Pair{Uplink: g.lanes.Uplinks[u.Name], Policy: n})
+			}
+		}
 	}
 	return out
 }
@@ -99,6 +140,7 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 		Beside:  g.links.last[u.Name].beside,
 		MTU:     g.links.last[u.Name].mtu,
+		DNS:     u.DNS,
 	}
 	out.NPT, _ = g.translations(u)
 	if configured := configuredName(u); configured != name {

@@ -213,6 +213,11 @@ func (b builder) moved(u Uplink) chain {
 		about: "A flow of another uplink. Its answers, and with a fixed source or foreign IPv6 the flow, would be strays.",
 		rules: []rule{newRule(ctReply, count(strayCounter), drop)},
 	}
+	for _, a := range []address{ipDaddr, ip6Daddr} {
+		if others := b.resolversElsewhere(u, a.family); len(others) > 0 {
+			c.rules = append(c.rules, newRule(a.in(others), count(guardCounter), drop).because("to another uplink's resolver"))
+		}
+	}
 	if foreign := b.nativeElsewhere(u); len(foreign) > 0 {
 		c.rules = append(c.rules, newRule(ip6Saddr.in(foreign), count(strayCounter), drop))
 	}
@@ -372,7 +377,7 @@ func (b builder) snat(u Uplink) chain {
 	if _, ok := u.masqueraded6(); ok && len(b.Trials) > 0 {
 		c.rules = append(c.rules, newRule(append(trial(b), packetMark(b.Layout.MarkMask).is(b.Layout.Mark(u.Lane)), accept)...).because("asks whether it is native"))
 	}
-	c.rules = slices.Concat(c.rules, u.own(accept), u.outward(), u.exceptions(accept))
+	c.rules = slices.Concat(c.rules, translatesAskers(b, u), u.own(accept), u.outward(), u.exceptions(accept))
 	if u.SNAT {
 		c.rules = append(c.rules, u.translation(failover.IPv4, nfproto(failover.IPv4))...)
 	}

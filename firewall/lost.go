@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"slices"
+
 	"github.com/google/nftables"
 
 	"swerve/failover"
@@ -95,9 +97,9 @@ func (b builder) forward() chain {
 		name:  "forward",
 		about: "Only in the client's direction: a reset to a server would leave by the wrong uplink.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
-		rules: append([]rule{
+		rules: slices.Concat(answersBlocked(b), []rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
-		}, append(ending(b), settling(b))...),
+		}, ending(b), []rule{settling(b)}),
 	}
 }
 
@@ -117,7 +119,7 @@ func ending(b builder) []rule {
 			because("its uplink may be back in a moment"),
 		newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
 			because("its entry is gone, so it cannot continue"),
-	}, b.deadFlows()...)
+	}, append(b.deadFlows(), refusesResolvers(b)...)...)
 }
 
 // onUplink matches packets with an uplink's lane, not a policy's.

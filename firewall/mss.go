@@ -25,16 +25,16 @@ const (
 // Headers of IP and TCP without options, and the smallest MTUs (RFC 791 with room for both
 // headers' options, RFC 8200).
 var (
-	headers  = [2]int{failover.IPv4: 40, failover.IPv6: 60}
-	leastMTU = [2]int{failover.IPv4: 128, failover.IPv6: 1280}
+	headerSizes = [2]int{failover.IPv4: 40, failover.IPv6: 60}
+	leastMTU    = [2]int{failover.IPv4: 128, failover.IPv6: 1280}
 )
 
 // clamps returns, by family, the segment size for what comes in by the uplink; 0 where it
 // is not known what the uplink carries.
 func (u Uplink) clamps() (sizes [2]int) {
 	for _, f := range failover.Families {
-		if u.MTU[f] >= leastMTU[f] && u.MTU[f]-headers[f] <= 0xffff {
-			sizes[f] = u.MTU[f] - headers[f]
+		if u.MTU[f] >= leastMTU[f] && u.MTU[f]-headerSizes[f] <= 0xffff {
+			sizes[f] = u.MTU[f] - headerSizes[f]
 		}
 	}
 	return sizes

@@ -73,7 +73,7 @@ func TestSegmentSize(t *testing.T) {
 				want := func(what string, ends [2]*net.TCPConn, mtu int) {
 					t.Helper()
 					for i, end := range ends {
-						if got := segments(t, end) + headers[f] + options; got != mtu {
+						if got := segments(t, end) + headerSizes[f] + options; got != mtu {
 							t.Errorf("%s: end %d sends up to %d bytes, want %d", what, i, got, mtu)
 						}
 					}
@@ -182,7 +182,7 @@ func TestMoveToANarrowerUplink(t *testing.T) {
 				}
 			}
 			both("at first")
-			if got := segments(t, ends[0]); got != 1500-headers[f]-12 {
+			if got := segments(t, ends[0]); got != 1500-headerSizes[f]-12 {
 				t.Errorf("segments of %d bytes", got)
 			}
 			l.lose()
