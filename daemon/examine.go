@@ -27,6 +27,11 @@ func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
 		cfg, e.refused = config.Default(), found
+		if file, err := os.Open(path); err == nil {
+			_ = file.Close()
+		} else if isDenied(err) {
+			e.denied, e.refused = true, nil
+		}
 	}
 	if err := e.examineSetup(ctx, o, cfg, path); err != nil {
 		return nil, err
@@ -83,7 +88,7 @@ func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, 
 	if g, ok := l.goal(); ok {
 		e.goal = l.enforcer.kernel.routingGoal(g)
 	}
-	e.foreign, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.pins
+	e.foreign, e.narrower, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.narrower, l.enforcer.kernel.pins
 	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
 	return nil
 }

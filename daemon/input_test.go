@@ -39,7 +39,7 @@ func TestWithdrawnGateway(t *testing.T) {
 		}
 		r.after(6 * time.Second)
 		p := r.problem("gateway-withdrawn")
-		if p == nil || p.Object != "fiber" || p.Severity != control.Warning || !strings.Contains(p.Remedy, "enabled: false on fiber") {
+		if p == nil || p.Object != "fiber" || p.Severity != control.Warning || !strings.Contains(p.Remedy, "swerve drain fiber") {
 			t.Fatalf("after a minute: %+v", r.status().Problems)
 		}
 		r.wantLadder(1, 2)
@@ -49,6 +49,22 @@ func TestWithdrawnGateway(t *testing.T) {
 		r.change("eth0", withdraw(false))
 		if p := r.problem("gateway-withdrawn"); p != nil {
 			t.Errorf("stands on: %+v", p)
+		}
+	})
+}
+
+// With one uplink nothing goes by what the daemon decides, so a route that is gone is told
+// at once, and not said to be in use.
+func TestWithdrawnGatewayOfAWatchedUplink(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.setDefaults(leads("eth0", 1, 100))
+		r.start()
+		r.after(time.Minute)
+		r.change("eth0", withdraw(true))
+		r.after(8 * time.Second)
+		p := r.problem("gateway-withdrawn")
+		if p == nil || !strings.Contains(p.Text, "only watches") || strings.Contains(p.Remedy, "enabled: false") || control.Overall(*r.status()) != control.Warning {
+			t.Errorf("after 8 s: %+v", r.status().Problems)
 		}
 	})
 }

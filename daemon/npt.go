@@ -18,7 +18,7 @@ import (
 
 // translations returns the prefixes that an uplink translates now, and what is wrong with
 // the others, as phrases.
-func (g goal) translations(u config.Uplink) (out []firewall.Translation, wrong []string) {
+func (g goal) translations(u config.Uplink) (out []firewall.PrefixPair, wrong []string) {
 	if u.SNAT6 != config.NPT || !u.IPv6 {
 		return nil, nil
 	}
@@ -38,7 +38,7 @@ func (g goal) translations(u config.Uplink) (out []firewall.Translation, wrong [
 			wrong = append(wrong, fmt.Sprintf("%s, to which %s is to be translated on %s, is in use on this machine (%s)", outside, t.Inside, u.Name,
 				g.links.lan.Addresses[inUse].Addr()))
 		default:
-			out = append(out, firewall.Translation{Inside: t.Inside, Outside: outside})
+			out = append(out, firewall.PrefixPair{Inside: t.Inside, Outside: outside})
 		}
 	}
 	return out, wrong
@@ -169,7 +169,7 @@ func renumbered(before, now firewall.Goal) []firewall.Uplink {
 		if i < 0 {
 			continue
 		}
-		if slices.ContainsFunc(before.Uplinks[i].NPT, func(t firewall.Translation) bool { return !slices.Contains(u.NPT, t) }) {
+		if slices.ContainsFunc(before.Uplinks[i].NPT, func(t firewall.PrefixPair) bool { return !slices.Contains(u.NPT, t) }) {
 			out = append(out, u)
 		}
 	}

@@ -49,6 +49,12 @@ type Class struct {
 // Classify returns what becomes of a flow that begins with a packet. It interprets the
 // expressions that are sent to the kernel, from the hook at which the packet arrives on.
 func (t Table) Classify(p Packet) Class {
+	m := t.enter(p)
+	return m.class()
+}
+
+// enter executes the chains that a packet meets before it is routed.
+func (t Table) enter(p Packet) machine {
 	m := machine{table: t, packet: p, mark: p.Mark, rule: -1}
 	m.header, m.transport = headers(p)
 	first := "prerouting"
@@ -56,7 +62,12 @@ func (t Table) Classify(p Packet) Class {
 		first = "output"
 	}
 	m.run(first)
-	l := t.goal.Layout
+	return m
+}
+
+// class is what the table has made of the packet's flow.
+func (m *machine) class() Class {
+	l := m.table.goal.Layout
 	uplink, policy := l.CTLanes(m.ct)
 	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused}
 	if policy == 0 {
@@ -80,6 +91,11 @@ type machine struct {
 	registers [80]byte
 	rule      int
 	refused   bool
+	// out is the device by which the packet leaves; empty while it is not routed.
+	// masquerade and source are what source NAT makes of it.
+	out        string
+	masquerade bool
+	source     netip.Addr
 }
 
 // headers returns the parts of a packet's headers that rules load: RFC 791, RFC 8200,
@@ -185,6 +201,17 @@ func (m *machine) execute(e expr.Any, number int) (matches bool, how ended) {
 		return m.lookup(e)
 	case *expr.Verdict:
 		return true, m.verdict(e, number)
+	case *expr.Rt: // no IPsec transformation
+		m.store(e.Register, native32(0))
+	case *expr.Masq:
+		m.masquerade = true
+		return true, decided
+	case *expr.NAT:
+		m.source, _ = netip.AddrFromSlice(m.load(e.RegAddrMin, [2]int{4, 16}[m.packet.Family]))
+		if e.Prefix {
+			m.source = netmapped(m.packet.From, m.source, m.load(e.RegAddrMax, 16))
+		}
+		return true, decided
 	case *expr.Reject:
 		m.refused = true
 		return true, decided
@@ -237,6 +264,10 @@ func (m *machine) meta(e *expr.Meta) bool {
 // uplink stores the device of an uplink: what is not for a network that main knows
 // leaves by one of them.
 func (m *machine) uplink(register uint32) bool {
+	if m.out != "" {
+		m.store(register, ifname(m.out))
+		return true
+	}
 	for _, u := range m.table.goal.Uplinks {
 		if u.Interface != "" {
 			m.store(register, ifname(u.Interface))

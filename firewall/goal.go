@@ -32,6 +32,9 @@ type Goal struct {
 	// Kept are marks by which rules of other programs select, with bits of ours: they
 	// stay on packets of flows that have no lane.
 	Kept []Mark
+	// Exempt are marks, looked at with bits of ours, without which rules of other programs
+	// lead packets elsewhere, as those of a VPN do: what comes in with one keeps it as it is.
+	Exempt []Mark
 	// Deaf are, by family, the uplinks whose own resolvers are answered for with an error.
 	Deaf [2][]lane.Lane
 	// Trials are IPv6 addresses of this machine on no uplink, from which echo requests with
@@ -96,7 +99,7 @@ type Uplink struct {
 	Native6 []netip.Prefix
 	// NPT are the IPv6 prefixes that are translated, before what SNAT6 says of their
 	// sources, in both directions.
-	NPT []Translation
+	NPT []PrefixPair
 	// Plain are flows that are never masqueraded, found by an adoption.
 	Plain []Ends
 	// Found are those networks of Native4 and Native6 that an adoption found. They are
@@ -210,10 +213,14 @@ func (g Goal) sorted() Goal {
 		g.Sets[i].Timeout = g.Sets[i].Timeout.Truncate(time.Second) // the kernel rounds what is shorter
 	}
 	g.Trials = sortedAddresses(slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() }))
-	g.Kept = slices.Clone(g.Kept)
-	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
-	g.Kept = slices.Compact(g.Kept)
+	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
 	return g
+}
+
+func sortedMarks(in []Mark) []Mark {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
+	return slices.Compact(out)
 }
 
 // Transition returns the goal for the time in which routes move from the interfaces of

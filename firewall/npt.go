@@ -10,27 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Translation maps IPv6 sources inside one prefix to another of the same length, bit by
+// PrefixPair maps IPv6 sources inside one prefix to another of the same length, bit by
 // bit, and destinations back.
-type Translation struct{ Inside, Outside netip.Prefix }
+type PrefixPair struct{ Inside, Outside netip.Prefix }
 
 // isValid reports whether the kernel can apply it.
-func (t Translation) isValid() bool {
+func (t PrefixPair) isValid() bool {
 	return t.Inside.IsValid() && t.Outside.IsValid() && t.Inside.Addr().Is6() && t.Outside.Addr().Is6() &&
 		t.Inside.Bits() == t.Outside.Bits() && !t.Inside.Overlaps(t.Outside)
 }
 
 // sortedTranslations returns those that can be applied, sorted, without later ones of
 // prefixes that overlap with an earlier one's.
-func sortedTranslations(in []Translation) []Translation {
-	var out []Translation
+func sortedTranslations(in []PrefixPair) []PrefixPair {
+	var out []PrefixPair
 	for _, t := range in {
-		clashes := func(o Translation) bool { return o.Inside.Overlaps(t.Inside) || o.Outside.Overlaps(t.Outside) }
+		clashes := func(o PrefixPair) bool { return o.Inside.Overlaps(t.Inside) || o.Outside.Overlaps(t.Outside) }
 		if t.isValid() && !slices.ContainsFunc(out, clashes) {
-			out = append(out, Translation{t.Inside.Masked(), t.Outside.Masked()})
+			out = append(out, PrefixPair{t.Inside.Masked(), t.Outside.Masked()})
 		}
 	}
-	slices.SortFunc(out, func(a, b Translation) int { return a.Inside.Compare(b.Inside) })
+	slices.SortFunc(out, func(a, b PrefixPair) int { return a.Inside.Compare(b.Inside) })
 	return out
 }
 
@@ -82,6 +82,16 @@ func inward(b builder) []chain {
 		return nil
 	}
 	return append(out, dispatch)
+}
+
+// netmapped returns an address with the prefix in which a range's first and last one agree.
+func netmapped(a, first netip.Addr, last []byte) netip.Addr {
+	from, to := a.As16(), first.As16()
+	for i := range to {
+		host := to[i] ^ last[i]
+		to[i] = to[i]&^host | from[i]&host
+	}
+	return netip.AddrFrom16(to)
 }
 
 // prefixTo replaces the prefix of an address, and leaves the bits after it

@@ -18,7 +18,7 @@ func translating(t *testing.T) *lab {
 	l := newLab(t)
 	for i, outside := range outsides {
 		u, hop := &l.goal.Uplinks[i], []string{plans[1].a, plans[1].b}[i]
-		u.NPT = []Translation{{netip.MustParsePrefix("fd00:1::/64"), netip.MustParsePrefix(outside)}}
+		u.NPT = []PrefixPair{{netip.MustParsePrefix("fd00:1::/64"), netip.MustParsePrefix(outside)}}
 		u.Native6 = prefixes(hop + "/64")
 		run(t, l.net, "ip", "-6", "route", "add", outside, "via", hop)
 	}
@@ -112,7 +112,7 @@ func TestTranslationsThatCannotBe(t *testing.T) {
 	g := twoUplinks()
 	want := Ruleset(g).String()
 	prefix := netip.MustParsePrefix
-	g.Uplinks[0].NPT = []Translation{
+	g.Uplinks[0].NPT = []PrefixPair{
 		{}, {prefix("fd00:1::/64"), netip.Prefix{}}, {prefix("fd00:1::/64"), prefix("2001:db8::/56")},
 		{prefix("10.0.0.0/24"), prefix("10.1.0.0/24")}, {prefix("fd00::/64"), prefix("fd00::/64")},
 	}

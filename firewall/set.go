@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -211,6 +212,29 @@ func (c *SetContents) remember(name string, read content) {
 		c.held = map[string]content{}
 	}
 	c.held[name] = read
+}
+
+// SetHas reports whether a user's set holds an address now, in the network namespace of
+// the calling thread. One that does not exist holds none.
+func SetHas(name string, a netip.Addr) (bool, error) {
+	var k Kernel
+	defer k.Close()
+	name = setName(name, failover.FamilyOf(a))
+	elements, err := (reader{&k}).readSet(name)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("firewall: read set %s: %w", name, err)
+	}
+	in, key := false, string(a.AsSlice())
+	for _, e := range elements {
+		if e.key > key {
+			break
+		}
+		in = !e.end
+	}
+	return in, nil
 }
 
 // readSet reads the elements of a set, in the order of their keys.

@@ -23,6 +23,9 @@ const (
 // errNoName refuses an empty name, which would mean all.
 var errNoName = errors.New("the name of the uplink is empty")
 
+// errNoPolicy refuses an empty name of a policy, which would mean all.
+var errNoPolicy = errors.New("the name of the policy is empty")
+
 // exitError gives an error its exit code, where report would choose another.
 type exitError struct {
 	code int
@@ -52,6 +55,9 @@ func usageError(cmd *cobra.Command, err error) error {
 	cause, guess, ok := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
 	if ok {
 		cause += fmt.Sprintf(" (did you mean %s?)", strings.Join(strings.Fields(guess), " or "))
+	}
+	if before, _, ok := strings.Cut(cause, ": strconv."); ok { // Go's words for what is no number
+		cause = before + ": not a number"
 	}
 	return &exitError{exitUsage, failure("run", cmd.CommandPath(), errors.New(cause),
 		fmt.Sprintf("see `%s --help`", cmd.CommandPath()))}
