@@ -22,12 +22,19 @@ func (d *decoder) check(c *Config) {
 // checkUplinks finds names and interfaces that are used twice, and keys that
 // contradict each other.
 func (d *decoder) checkUplinks(c *Config) {
-	names, interfaces := map[string]int{}, map[string]int{}
+	names, interfaces, resolvers := map[string]int{}, map[string]int{}, map[string]int{}
 	for i, u := range c.Uplinks {
 		path := indexPath("uplinks", i)
 		if u.SNAT == NoSNAT && len(u.SNATExcept) > 0 {
 			d.wrongAt(keyPath(path, "snat_except"), "excepts addresses from masquerading, and snat: none masquerades none",
 				"snat: masquerade, or no snat_except")
+		}
+		d.checkTranslations(u, path)
+		for _, a := range u.DNS {
+			if first, twice := firstUse(resolvers, a.String(), i); twice && first != i {
+				d.wrongAt(keyPath(path, "dns"), fmt.Sprintf("%s is also a resolver of uplink %s", a, show(c.Uplinks[first].Name)),
+					"each resolver at the one uplink that it is asked through")
+			}
 		}
 		if first, twice := firstUse(names, u.Name, i); twice {
 			d.wrongAt(keyPath(path, "name"), fmt.Sprintf("%s is also the name of uplinks[%d]", show(u.Name), first),

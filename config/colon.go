@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/token"
@@ -27,6 +28,8 @@ func joinColons(tokens token.Tokens) token.Tokens {
 		}
 		if flows > 0 && isPlain(tk) {
 			joined, tk = joinLeft(joined, tk)
+			joined.Add(splitKey(tk)...)
+			continue
 		}
 		joined.Add(tk)
 	}
@@ -49,6 +52,39 @@ func joinLeft(tokens token.Tokens, tk *token.Token) (token.Tokens, *token.Token)
 		return tokens[:n-2], glue(tokens[n-2], glue(colon, tk))
 	}
 	return tokens[:n-1], glue(colon, tk)
+}
+
+// splitKey splits a plain text at a colon that a space follows, which the scanner has
+// left in a key with earlier colons, such as that of {fd00:1::/64: 2001:db8:1::/64}.
+func splitKey(tk *token.Token) []*token.Token {
+	key, value, found := strings.Cut(tk.Value, ": ")
+	if last, ends := strings.CutSuffix(tk.Value, ":"); !found && ends && strings.Contains(last, ":") && !strings.HasSuffix(last, ":") {
+		key, found = last, true // before a list, a mapping or a quoted text
+	}
+	if !found {
+		return []*token.Token{tk}
+	}
+	part := func(text string, offset int) *token.Token {
+		at := *tk.Position
+		at.Column += utf8.RuneCountInString(tk.Value[:offset])
+		at.Offset += offset
+		return token.New(text, text, &at)
+	}
+	colon := token.MappingValue(part(":", len(key)).Position)
+	plain := strings.TrimLeft(value, " ")
+	if plain == "" {
+		return []*token.Token{part(key, 0), colon}
+	}
+	v := part(plain, len(tk.Value)-len(plain))
+	if n := len(plain); n > 1 && plain[0] == plain[n-1] {
+		switch plain[0] {
+		case '"':
+			v = token.DoubleQuote(plain[1:n-1], plain, v.Position)
+		case '\'':
+			v = token.SingleQuote(plain[1:n-1], plain, v.Position)
+		}
+	}
+	return []*token.Token{part(key, 0), colon, v}
 }
 
 // endsQuotedKey reports whether a colon directly after the token ends a key.

@@ -64,8 +64,10 @@ type Uplink struct {
 	// SNATExcept are IPv4 sources or destinations that are never masqueraded.
 	SNATExcept []netip.Prefix
 	SNAT6      SNAT
-	Prefix6    Prefix6
-	Metered    Metered
+	// NPT are the prefixes that are translated, with SNAT6 NPT alone: at least one there.
+	NPT     []Translation
+	Prefix6 Prefix6
+	Metered Metered
 	// Modem: the machine says that the interface is a modem's. It is not from the
 	// file; the caller sets it.
 	Modem bool

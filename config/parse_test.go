@@ -111,6 +111,7 @@ uplinks:
     ipv6: on
     snat: off
     snat6: npt
+    npt: {fd00:1::/56: 2001:db8:1:100::/56, "fd00:2::/64": auto/3, fd00:3::/64: '2001:db8:9::/64', fd00:4::/64: "2001:db8:a::/64"}
     prefix6: "2001:db8:1::/48"
     metered: yes
     dns: [192.0.2.53, "2001:db8::53"]
@@ -185,7 +186,12 @@ func TestEveryUplinkKey(t *testing.T) {
 	fiber := Uplink{
 		Name: "fiber", Interface: "02:00:5e:00:53:01", Line: lineOf(t, every, "- name: fiber"), Enabled: true, IPv6: true,
 		Gateway: Gateway{Addr: netip.MustParseAddr("192.0.2.1")}, Gateway6: Gateway{Addr: netip.MustParseAddr("fe80::1")},
-		SNAT: NoSNAT, SNAT6: NPT, Prefix6: Prefix6{Prefixes: prefixes("2001:db8:1::/48")},
+		SNAT: NoSNAT, SNAT6: NPT, NPT: []Translation{
+			{Inside: netip.MustParsePrefix("fd00:1::/56"), Outside: netip.MustParsePrefix("2001:db8:1:100::/56")},
+			{Inside: netip.MustParsePrefix("fd00:2::/64"), Subnet: 3},
+			{Inside: netip.MustParsePrefix("fd00:3::/64"), Outside: netip.MustParsePrefix("2001:db8:9::/64")},
+			{Inside: netip.MustParsePrefix("fd00:4::/64"), Outside: netip.MustParsePrefix("2001:db8:a::/64")},
+		}, Prefix6: Prefix6{Prefixes: prefixes("2001:db8:1::/48")},
 		Metered: MeteredYes, DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")},
 		Probe: probe, Health: health,
 	}

@@ -33,6 +33,7 @@ var uplinkFields = fields[Uplink]{
 	set("snat_except", func(u *Uplink) *[]netip.Prefix { return &u.SNATExcept },
 		oneOrMany(maxList, prefix(failover.IPv4))),
 	set("snat6", func(u *Uplink) *SNAT { return &u.SNAT6 }, words(same(Foreign, Masquerade, NPT, NoSNAT)...)),
+	set("npt", func(u *Uplink) *[]Translation { return &u.NPT }, translations),
 	set("prefix6", func(u *Uplink) *Prefix6 { return &u.Prefix6 }, prefix6),
 	set("metered", func(u *Uplink) *Metered { return &u.Metered }, metered),
 	set("dns", func(u *Uplink) *[]netip.Addr { return &u.DNS }, oneOrMany(maxSmallList, resolver)),

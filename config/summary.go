@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -13,7 +14,7 @@ import (
 // Summary describes to a person what a good file means: the order of preference,
 // the native prefixes, the volume of the probes, and warnings. uplinks are those of
 // [Config.Engine], own the addresses of this machine, nil if they are not known;
-// found returns what a daemon found on an uplink to need no NAT. The error is
+// found returns what a daemon found on an uplink to need no NAT, and how. The error is
 // the writer's.
 func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found func(Uplink) []string) error {
 	var b strings.Builder
@@ -21,6 +22,10 @@ func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found 
 	if len(uplinks) > 0 {
 		b.WriteString("native prefixes:\n")
 		writeTable(&b, uplinks, func(u Uplink) string { return nativePrefixes(u, found(u)) })
+		if translating := translatingOf(uplinks); len(translating) > 0 {
+			b.WriteString("prefix translation:\n")
+			writeTable(&b, translating, translationText)
+		}
 		b.WriteString("probe volume per month:\n")
 		writeTable(&b, uplinks, volumeText)
 	}
@@ -92,14 +97,25 @@ func nativePrefixes(u Uplink, found []string) string {
 	for _, p := range u.Prefix6.Prefixes {
 		list = append(list, p.String())
 	}
-	for _, p := range found {
-		list = append(list, p+" (found at the first start)")
-	}
+	list = append(list, found...)
 	if u.Prefix6.Auto && u.IPv6 {
 		list = append(list, "the link's own IPv6 prefix")
 	}
 	if len(list) == 0 {
 		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// translatingOf returns the uplinks that translate IPv6 prefixes.
+func translatingOf(uplinks []Uplink) []Uplink {
+	return slices.DeleteFunc(slices.Clone(uplinks), func(u Uplink) bool { return len(u.NPT) == 0 || !u.IPv6 })
+}
+
+func translationText(u Uplink) string {
+	list := make([]string, len(u.NPT))
+	for i, t := range u.NPT {
+		list[i] = t.String()
 	}
 	return strings.Join(list, ", ")
 }

@@ -154,13 +154,26 @@ func noneFound(Uplink) []string { return nil }
 func TestSummaryShowsNativeNetworks(t *testing.T) {
 	c := good(t, minimal)
 	found := func(Uplink) []string {
-		return []string{"192.168.5.0/24", "2001:db8:5::/64"}
+		return []string{"192.168.5.0/24 (found at the first start)", "2001:db8:5::/64 (proven by a probe)"}
 	}
 	var b strings.Builder
 	if err := c.Summary(&b, c.Uplinks, nil, found); err != nil {
 		t.Fatal(err)
 	}
-	want := "192.168.5.0/24 (found at the first start), 2001:db8:5::/64 (found at the first start), the link's own IPv6 prefix\n"
+	want := "192.168.5.0/24 (found at the first start), 2001:db8:5::/64 (proven by a probe), the link's own IPv6 prefix\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("the summary lacks %q:\n%s", want, b.String())
+	}
+}
+
+// The prefixes that are translated are shown.
+func TestSummaryShowsTranslation(t *testing.T) {
+	c := good(t, "uplinks: [{name: a, interface: eth0, snat6: npt, npt: {fd00:1::/64: auto/2, fd00:2::/56: 2001:db8:1:100::/56}}, {name: b, interface: eth1}]\n")
+	var b strings.Builder
+	if err := c.Summary(&b, c.Uplinks, nil, noneFound); err != nil {
+		t.Fatal(err)
+	}
+	want := "prefix translation:\n  a  fd00:1::/64 to auto/2, fd00:2::/56 to 2001:db8:1:100::/56\nprobe volume"
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("the summary lacks %q:\n%s", want, b.String())
 	}

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Unbuilt is a key of a configuration that this version accepts and does not act on.
 type Unbuilt struct {
@@ -17,15 +14,6 @@ func (c *Config) Unbuilt() []Unbuilt {
 	var list []Unbuilt
 	add := func(key, format string, args ...any) {
 		list = append(list, Unbuilt{key, fmt.Sprintf(format, args...)})
-	}
-	var resolvers []string
-	for _, u := range c.Uplinks {
-		if len(u.DNS) > 0 {
-			resolvers = append(resolvers, u.Name)
-		}
-	}
-	if len(resolvers) > 0 {
-		add("uplinks[].dns", "the resolvers of %s are not asked through their own uplink by this version", and(resolvers))
 	}
 	if c.Sessions.OnFailback.Mode != SessionsAuto && c.Sessions.OnFailback.Mode != SessionsKeep {
 		add("sessions.on_failback", "this version lets sessions end where they are at a failback")
@@ -41,15 +29,6 @@ func (c *Config) unbuiltWarnings() []string {
 	var list []string
 	for _, u := range c.Unbuilt() {
 		list = append(list, u.Key+": "+u.Text)
-	}
-	var npt []string
-	for _, u := range c.Uplinks {
-		if u.SNAT6 == NPT {
-			npt = append(npt, u.Name)
-		}
-	}
-	if len(npt) > 0 {
-		list = append(list, "snat6: prefix translation is not acted on by this version: foreign sources are masqueraded on "+strings.Join(npt, ", "))
 	}
 	return list
 }

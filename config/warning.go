@@ -130,6 +130,12 @@ func off6Warnings(u Uplink) []string {
 	if u.Route[failover.IPv6] != (failover.Override{}) {
 		keys = append(keys, "route6")
 	}
+	if len(u.NPT) > 0 {
+		keys = append(keys, "npt")
+	}
+	if slices.ContainsFunc(u.DNS, netip.Addr.Is6) {
+		keys = append(keys, "dns")
+	}
 	if len(u.Prefix6.Prefixes) > 0 {
 		keys = append(keys, "prefix6")
 	}

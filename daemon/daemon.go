@@ -105,7 +105,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	log := slog.New(folding)
 	l := &loop{
 		clock: clock{start: time.Now(), today: time.Now, boot: thisBoot()}, log: log, folds: folding.folds, logQueue: o.LogQueue,
-		load: o.Load, begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
+		load: o.Load, begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(), prover: newProver(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	l.reporter = &reporter{

@@ -28,6 +28,7 @@
 //     the simulator replace
 //   - keeper.go, state.go, history.go: the data that outlives the daemon, written in
 //     the background
+//   - prover.go, npt.go: which IPv6 prefixes are native, and which are translated
 //   - masks.go: which bits of marks are ours, where other programs use some
 //   - clock.go: instants and wall time
 //   - lock.go: one daemon per network namespace

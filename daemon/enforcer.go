@@ -127,6 +127,7 @@ func (e *enforcer) apply(g goal) outcome {
 		now := e.now()
 		e.rested = min(max(e.rested, now-applyCredit)+applyRest*(now-began), now+longestRest)
 	}()
+	before := e.kernel.table.Goal()
 	o := outcome{applied: e.kernel.apply(g), settings: e.kernel.settings, at: e.now()}
 	switch {
 	case o.err != nil || len(o.refusals) > 0:
@@ -142,6 +143,14 @@ func (e *enforcer) apply(g goal) outcome {
 	}
 	if e.kernel.pinsUnread(g.lostUplinks()) {
 		e.repairs.hurry(o.at) // not during the switch itself: reading takes time
+	}
+	for _, u := range renumbered(before, e.kernel.table.Goal()) {
+		e.worker.add(renumbering{g.layout, u})
+	}
+	for _, n := range foreignNow(before, e.kernel.table.Goal()) {
+		for _, p := range e.kernel.table.Goal().Policies {
+			e.worker.add(sweep{g.layout, firewall.Pair{Uplink: n, Policy: p.Lane}, []failover.Family{failover.IPv6}})
+		}
 	}
 	if o.unhealed != nil {
 		e.worker.add(heal{*o.unhealed})

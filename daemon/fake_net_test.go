@@ -54,7 +54,12 @@ type fakeNet struct {
 	watched  []linkmon.Uplink
 	defaults []linkmon.Default
 	own      []netip.Addr
-	box      []linkmon.Observation
+	lan      linkmon.LAN
+	// proofs are those that were asked for; carried has, by uplink, the prefixes whose
+	// sources it carries.
+	proofs  []linkmon.Proof
+	carried map[string][]netip.Prefix
+	box     []linkmon.Observation
 	// asked counts probes by uplink; wrong are those with another mark or device
 	// than their uplink's, and unbound counts those that no rule kept on their
 	// device.
@@ -95,6 +100,34 @@ func (n *fakeNet) setOwn(all ...string) {
 		n.own = append(n.own, netip.MustParseAddr(a))
 	}
 	fake.Poke(n.ownChanged)
+}
+
+func (n *fakeNet) LAN() linkmon.LAN {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lan
+}
+
+func (n *fakeNet) setLAN(change func(*linkmon.LAN)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change(&n.lan)
+	fake.Poke(n.ownChanged)
+}
+
+// Prove answers after the line's time where the line carries the source as it is.
+func (n *fakeNet) Prove(p linkmon.Proof, report func(sent, answered bool)) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.proofs = append(n.proofs, p)
+	l := n.lineOf(p.Uplink)
+	answered := !l.black[failover.IPv6] && slices.ContainsFunc(n.carried[p.Uplink], func(c netip.Prefix) bool { return c.Contains(p.Source) })
+	wait := p.Wait
+	if answered {
+		wait = l.rtt
+	}
+	time.AfterFunc(wait, func() { report(true, answered) })
+	return true
 }
 
 func (n *fakeNet) Take() []linkmon.Observation {

@@ -85,7 +85,23 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		out.Policies = append(out.Policies, policy)
 	}
 	for _, f := range failover.Families {
-		out.Lost[f], out.Refused[f] = g.lost(f), g.refused(f)
+		out.Lost[f], out.Refused[f], out.Deaf[f] = g.lost(f), g.refused(f), g.deaf(f)
+	}
+	for _, a := range g.links.trials() {
+		out.Trials = append(out.Trials, a.Addr())
+	}
+	return out
+}
+
+// deaf returns the uplinks whose own resolvers are answered for with an error: those that
+// the default policy's sessions have left, and those that do not offer the family now.
+func (g goal) deaf(f failover.Family) []lane.Lane {
+	var out []lane.Lane
+	for _, u := range g.uplinks {
+		link := g.links.links[u.Name]
+		if u.Enabled && len(u.DNS) > 0 && (!link.Routable(f) || slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name)) {
+			out = append(out, g.lanes.Uplinks[u.Name])
+		}
 	}
 	return out
 }
@@ -120,7 +136,10 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 		Native6: slices.Concat(u.Prefix6.Prefixes, nativeOf(g.native, u, failover.IPv6), g.links.last[u.Name].prefixes),
 		Plain:   slices.Concat(plainOf(g.plain, u, failover.IPv4), plainOf(g.plain, u, failover.IPv6)),
 		Beside:  g.links.last[u.Name].beside,
+		MTU:     g.links.last[u.Name].mtu,
+		DNS:     u.DNS,
 	}
+	out.NPT, _ = g.translations(u)
 	if configured := configuredName(u); configured != name {
 		out.Former = configured // a device that was renamed may be named so again while nobody runs
 	}
@@ -168,9 +187,7 @@ func snat6(s config.SNAT) firewall.SNAT6 {
 		return firewall.Masquerade
 	case config.NoSNAT:
 		return firewall.None
-	case config.Foreign, config.NPT:
-		// Prefix translation is not implemented yet; masquerading foreign sources
-		// keeps those sessions working meanwhile, and a problem reports it.
+	case config.Foreign, config.NPT: // what is in no translated prefix
 		return firewall.Foreign
 	}
 	panic("daemon: unknown snat6 " + string(s))

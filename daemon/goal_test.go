@@ -22,7 +22,7 @@ func goalSetup(t *testing.T) (setup, picture) {
 uplinks:
   - {name: fiber, interface: eth0, snat: none, snat6: masquerade, prefix6: ["2001:db8:ff::/48"]}
   - {name: cable, interface: "02:00:00:00:00:01", snat6: none, snat_except: [10.9.0.0/16]}
-  - {name: lte, interface: wwan0, snat6: npt, prefix6: ["2001:db8:ee::/48"]}
+  - {name: lte, interface: wwan0, snat6: npt, npt: {"fd00:1::/64": "2001:db8:ee:1::/64"}, prefix6: ["2001:db8:ee::/48"]}
   - {name: off, interface: eth9, enabled: false}
 policies:
   - {name: default, tiers: [{fiber: 3, cable: 1}, lte, off]}
@@ -184,7 +184,7 @@ func (flowsThatFail) EndMisled(lane.Layout, lane.Lane, []netip.Addr, ...lane.Lan
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
-func (flowsThatFail) DropFlows(lane.Layout, lane.Lane) error { return errRefused }
+func (flowsThatFail) DropFlows(lane.Layout, lane.Lane, ...failover.Family) error { return errRefused }
 func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, error) {
 	return 0, errRefused
 }

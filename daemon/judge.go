@@ -33,7 +33,7 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	if n := len(s.uplinks); s.cfg.AutoUplinks && n < 2 {
 		add("one-uplink", control.Info, "uplinks",
 			say.Several(n, "interface leads", "interfaces lead")+" to the internet so far, and failover needs two",
-			"connect a second one, with a default route of a greater metric in table main (ip route; auto takes no others, such as one in a table of your own), "+
+			"connect a second one, with a default route of a greater metric in table main (ip route; auto takes no others, such as one in a table of your own: ip route show table all), "+
 				"or name the uplinks in the configuration; until then nothing is changed on this machine")
 	}
 	for _, u := range s.cfg.Unbuilt() {
@@ -44,12 +44,6 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"this version does not probe by tcp, http or dns, so these targets are left out: "+strings.Join(s.unbuilt, " "),
 			"name addresses as targets")
 	}
-	if names := s.translating(); len(names) > 0 {
-		add("not-built", control.Warning, "snat6",
-			"prefix translation is not acted on by this version: foreign sources are masqueraded on "+strings.Join(names, " "),
-			"use snat6: foreign or masquerade")
-	}
-	out = append(out, s.unproven(links)...)
 	if found := ownTargets(s.uplinks, s.own); len(found) > 0 {
 		add("own-target", control.Warning, "probe.targets",
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),
@@ -111,27 +105,6 @@ func nameProblems(s setup, misnamed map[string]string, defaults []config.Default
 		})
 	}
 	return out
-}
-
-// unproven returns the problems of prefixes that are accepted as auto and not
-// probed for, where there is any IPv6 that they could concern: an uplink with a
-// gateway or an address, or a public address on this machine.
-func (s setup) unproven(links map[string]failover.Link) []control.Problem {
-	public := slices.ContainsFunc(s.own, func(a netip.Addr) bool { return a.Is6() && failover.IsPublic(a) })
-	learns := func(u config.Uplink) bool {
-		l := links[u.Name].Family[failover.IPv6]
-		offered := public || l.Gateway.IsValid() || len(l.Addresses) > 0
-		return offered && u.Enabled && u.IPv6 && u.Prefix6.Auto && u.SNAT6 == config.Foreign
-	}
-	if !slices.ContainsFunc(s.uplinks, learns) {
-		return nil
-	}
-	return []control.Problem{{
-		Code: "not-built", Severity: control.Info, Object: "uplinks[].prefix6",
-		Text: "this version does not probe which prefixes are native: prefix6: auto means the link's own " +
-			"and those that flows showed at the first start",
-		Remedy: "name the LAN's prefixes in prefix6 of each uplink where they must not be masqueraded; prefix6: none says that there are none. Either ends this note",
-	}}
 }
 
 // withdrawnFor is how long a gateway's route may be missing, while the uplink still
@@ -229,17 +202,6 @@ func (s setup) intruders(foreign []routing.Route) []control.Problem {
 func needsRestart(now, begun *config.Config) bool {
 	return now.Control != begun.Control || now.State != begun.State || now.Metrics != begun.Metrics ||
 		now.Log != begun.Log || now.Kernel.ManageSysctls != begun.Kernel.ManageSysctls
-}
-
-// translating returns the uplinks that ask for prefix translation.
-func (s setup) translating() []string {
-	var names []string
-	for _, u := range s.uplinks {
-		if u.SNAT6 == config.NPT {
-			names = append(names, u.Name)
-		}
-	}
-	return names
 }
 
 // uncarried returns the problems of default routes with attributes that our routes

@@ -183,33 +183,3 @@ func TestMuteGatewayIsTold(t *testing.T) {
 		}
 	})
 }
-
-// The prefixes that are not probed for are told where there is any IPv6, and nowhere
-// else.
-func TestPrefix6IsToldWhereThereIsIPv6(t *testing.T) {
-	lan := []netip.Addr{netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fe80::1")}
-	for _, c := range []struct {
-		name   string
-		own    []netip.Addr
-		uplink bool
-		want   bool
-	}{
-		{"no IPv6", lan, false, false},
-		{"an uplink with IPv6", lan, true, true},
-		{"a public address in the LAN", append(lan, netip.MustParseAddr("2001:db8:9::1")), false, true},
-	} {
-		inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
-			for _, device := range []string{"eth0", "eth1"} {
-				if !c.uplink {
-					r.change(device, func(l *line) { l.link.Family[failover.IPv6] = failover.FamilyLink{} })
-				}
-			}
-			r.net.own = c.own
-			r.start()
-			r.after(time.Minute)
-			if p := r.problem("not-built"); (p != nil) != c.want || p != nil && p.Object != "uplinks[].prefix6" {
-				t.Errorf("%s: %+v", c.name, p)
-			}
-		})
-	}
-}

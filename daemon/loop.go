@@ -75,6 +75,8 @@ type loop struct {
 	// intent is the engine's last one; nil before the first.
 	intent *failover.Intent
 	wake   failover.Instant
+	// prover finds out which prefixes of the LAN are native.
+	prover prover
 	// probing checks that probes leave by their uplink.
 	probing probeCheck
 	// asked are the probes that the engine requested and that are not sent yet.
@@ -160,6 +162,10 @@ func (l *loop) pass() {
 	l.sendProbes()
 	l.checkCounts(l.clock.now())
 	if l.changed {
+		l.prover.stir()
+	}
+	prove(l, l.clock.now())
+	if l.changed {
 		l.changed = false
 		l.conclude()
 	}
@@ -173,6 +179,9 @@ func (l *loop) pass() {
 
 func (l *loop) nextWake() failover.Instant {
 	wake := min(l.wake, l.enforcer.nextWake())
+	if l.enforcer.kernel.standing && !l.enforcer.stale && l.setup.mayAct() {
+		wake = min(wake, l.prover.next)
+	}
 	if l.enforcer.stale && l.enforcer.kernel.standing && l.intent != nil {
 		wake = min(wake, l.enforcer.rested)
 	}
@@ -404,6 +413,7 @@ func (l *loop) conclude() {
 	l.setup.usedMarks = l.state.UsedMarks
 	l.reporter.problems.replace("rules", slices.Concat(l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign),
 		reversePathProblems(l.setup, l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign, strictOnes(goal, l.enforcer.kernel.strict))))
+	l.reporter.problems.replace("npt", nptProblems(l.setup, l.picture))
 	l.reporter.problems.replace("masks", maskProblems(l.setup))
 	l.reporter.problems.replace("intruders", l.setup.intruders(slices.Concat(l.enforcer.kernel.foreign, l.enforcer.kernel.narrower)))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
@@ -466,9 +476,21 @@ func (l *loop) view() failover.View {
 // targets.
 func (l *loop) ownChanged() {
 	own := l.net.Own()
+	lanChanged(l)
 	if slices.Equal(ownTargets(l.setup.uplinks, own), ownTargets(l.setup.uplinks, l.setup.own)) {
 		l.setup.own, l.changed = own, true
 		return
 	}
 	l.reconfigure("apply a change of the machine's own addresses")
+}
+
+// lanChanged takes what this machine has of IPv6 beside the uplinks: proofs are sent from
+// it, and what is translated may follow it.
+func lanChanged(l *loop) {
+	l.picture.lan = l.net.LAN()
+	for _, v := range l.prover.proofs {
+		v.due, v.pause = l.clock.now(), provingFirst
+	}
+	l.prover.stir()
+	l.enforcer.stale = true
 }

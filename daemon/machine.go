@@ -66,6 +66,8 @@ type Network interface {
 	Defaults() []linkmon.Default
 	OwnChanged() <-chan struct{}
 	Own() []netip.Addr
+	LAN() linkmon.LAN
+	Prove(p linkmon.Proof, report func(sent, answered bool)) bool
 	SetUplinks([]linkmon.Uplink)
 	Reread(uplink string)
 	Send(failover.Probe, linkmon.Path)
@@ -109,7 +111,7 @@ type Flows interface {
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
-	DropFlows(l lane.Layout, uplink lane.Lane) error
+	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) error
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 }
 

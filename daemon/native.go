@@ -162,17 +162,21 @@ func (s setup) nativeOf(uplink string, last remembered) []netip.Prefix {
 }
 
 // Found returns what a daemon with this configuration found on an uplink to need no
-// NAT: native networks, and pairs of networks as "FROM to TO"; none if its state cannot
-// be read.
+// NAT, and how it found out: native networks, and pairs of networks as "FROM to TO"; none
+// if its state cannot be read.
 func Found(cfg *config.Config) func(config.Uplink) []string {
 	s, _ := loadState(cfg.State)
 	return func(u config.Uplink) (out []string) {
 		for _, f := range failover.Families {
 			for _, p := range nativeOf(s.Native, u, f) {
-				out = append(out, p.String())
+				how := " (found at the first start)"
+				if slices.Contains(s.Proven[u.Name], p) {
+					how = " (proven by a probe)"
+				}
+				out = append(out, p.String()+how)
 			}
 			for _, e := range plainOf(s.Plain, u, f) {
-				out = append(out, e.String())
+				out = append(out, e.String()+" (found at the first start)")
 			}
 		}
 		return out

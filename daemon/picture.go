@@ -6,6 +6,7 @@ import (
 
 	"swerve/config"
 	"swerve/failover"
+	"swerve/linkmon"
 )
 
 // picture is what is known of the links. The loop owns it.
@@ -15,6 +16,8 @@ type picture struct {
 	// last has, by uplink, its last interface name and addresses: they are needed
 	// to handle the flows of an uplink that has lost them.
 	last map[string]remembered
+	// lan is what this machine has of IPv6 beside the uplinks.
+	lan linkmon.LAN
 	// misnamed has, by uplink, the interface's name if it cannot be used.
 	misnamed map[string]string
 }
@@ -34,6 +37,8 @@ type remembered struct {
 	translated [2]netip.Addr
 	// prefixes are the IPv6 sources that the uplink has default routes for.
 	prefixes []netip.Prefix
+	// mtu is what packets by the uplink may be long, by family; 0 if unknown.
+	mtu [2]int
 	// inside are the parts of the uplink's IPv4 networks that are behind other devices.
 	inside []netip.Prefix
 	// beside are the IPv4 networks of its own that its gateway is in.
@@ -81,6 +86,12 @@ func (p picture) set(uplink string, link failover.Link) {
 	for _, f := range failover.Families {
 		last.offered = last.offered || link.Routable(f)
 		last.setFamily(f, &link.Family[f])
+		if link.MTU > 0 {
+			last.mtu[f] = link.MTU
+			if told := int(link.Family[f].Shape.Metrics[failover.MetricMTU]); told > 0 {
+				last.mtu[f] = min(told, link.MTU)
+			}
+		}
 	}
 	if now := link.Family[failover.IPv4]; len(now.Addresses) > 0 {
 		last.inside = now.Inside

@@ -200,6 +200,14 @@ func (n *frozenNetwork) Defaults() (found []linkmon.Default) {
 	return found
 }
 
+func (n *frozenNetwork) LAN() (found linkmon.LAN) {
+	n.readOnce(nil, func(m *linkmon.Monitor) { found = m.LAN() })
+	return found
+}
+
+// Prove proves nothing.
+func (*frozenNetwork) Prove(linkmon.Proof, func(sent, answered bool)) bool { return false }
+
 func (n *frozenNetwork) Own() (found []netip.Addr) {
 	n.readOnce(nil, func(m *linkmon.Monitor) { found = m.Own() })
 	return found

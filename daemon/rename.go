@@ -132,7 +132,7 @@ func rekeyed[V any](m map[string]V, former map[string]string) map[string]V {
 func (s state) renamed(r renames) state {
 	s.Lanes = lanes{Uplinks: rekeyed(s.Lanes.Uplinks, r.uplinks), Policies: rekeyed(s.Lanes.Policies, r.policies)}
 	s.Seen, s.Native = rekeyed(s.Seen, r.uplinks), rekeyed(s.Native, r.uplinks)
-	s.Plain = rekeyed(s.Plain, r.uplinks)
+	s.Plain, s.Proven = rekeyed(s.Plain, r.uplinks), rekeyed(s.Proven, r.uplinks)
 	s.Patience, s.Lapses = rekeyed(s.Patience, r.uplinks), rekeyed(s.Lapses, r.uplinks)
 	s.Holds = rekeyed(s.Holds, r.uplinks)
 	s.Overrides = s.Overrides.renamed(r)
@@ -143,6 +143,7 @@ func (s state) renamed(r renames) state {
 func (p picture) renamed(former map[string]string) picture {
 	return picture{
 		links: rekeyed(p.links, former), last: rekeyed(p.last, former), misnamed: rekeyed(p.misnamed, former),
+		lan: p.lan,
 	}
 }
 

@@ -215,6 +215,8 @@ func (l *loop) configure(cfg *config.Config) error {
 		l.enforcer.retired = append(l.enforcer.retired, l.setup.retiring(next, l.picture, anew)...)
 	}
 	l.setup, l.state, l.picture = next, past, links
+	l.picture.lan = l.net.LAN()
+	l.prover.stir()
 	l.probing.rename(anew.uplinks)
 	l.reporter.counters.rename(anew.uplinks)
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)

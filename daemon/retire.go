@@ -152,7 +152,7 @@ func (r retirement) carryOut(w *worker) {
 	for _, f := range failover.Families {
 		failed = errors.Join(failed, routing.Touch(w.routes, r.layout, r.lane, f))
 	}
-	failed = errors.Join(failed, w.flows.DropFlows(r.layout, r.lane))
+	failed = errors.Join(failed, w.flows.DropFlows(r.layout, r.lane, failover.Families[:]...))
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: r.uplink, TookMS: control.Millis(time.Since(begin)),
 		Reason: "the configuration does not use the uplink, or its interface, any more: entries deleted, TCP is reset at its next packet",

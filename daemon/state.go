@@ -41,6 +41,8 @@ type state struct {
 	Seen map[string][]string `json:"seen"`
 	// Native are the networks that were found native, by uplink.
 	Native natives `json:"native,omitempty"`
+	// Proven are those of Native that probes have proven.
+	Proven natives `json:"proven,omitempty"`
 	// Plain are the flows found without NAT to networks with routes of their own, by uplink.
 	Plain plains `json:"plain,omitempty"`
 	// Auto are the interfaces accepted under `uplinks: auto`, the preferred one
@@ -131,7 +133,7 @@ func decodeState(data []byte) (state, error) {
 	if len(s.Foreign) > mostForeign {
 		return state{}, fmt.Errorf("%d interfaces of default routes, more than %d", len(s.Foreign), mostForeign)
 	}
-	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
+	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Proven.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
 	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check(), s.Overrides.check()); err != nil {

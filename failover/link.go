@@ -14,6 +14,8 @@ type Link struct {
 	// Present: the interface exists. AdminUp: it is switched on (IFF_UP).
 	// Carrier: the driver reports a signal (IFF_LOWER_UP).
 	Present, AdminUp, Carrier bool
+	// MTU is the largest packet that the interface carries, in bytes; 0 if unknown.
+	MTU int
 	// VRF is the name of the VRF that the interface belongs to; empty for none. What comes
 	// in by it is routed by that VRF's table then, so Family offers nothing.
 	VRF    string
@@ -126,7 +128,7 @@ func (l *Link) Lapsed(f Family) bool {
 // Equal reports whether two links are the same in all fields.
 func (l Link) Equal(o Link) bool {
 	if l.Interface != o.Interface || l.Index != o.Index || l.Present != o.Present ||
-		l.AdminUp != o.AdminUp || l.Carrier != o.Carrier || l.VRF != o.VRF {
+		l.AdminUp != o.AdminUp || l.Carrier != o.Carrier || l.MTU != o.MTU || l.VRF != o.VRF {
 		return false
 	}
 	for _, f := range Families {

@@ -365,5 +365,5 @@ func (u Uplink) masqueradesFlow(f flow) bool {
 	if f.family == failover.IPv4 {
 		return u.SNAT && !in(u.SNATExcept, f.src) && !in(u.SNATExcept, f.dst) && !in(u.Native4, f.src)
 	}
-	return u.SNAT6 == Masquerade || u.SNAT6 == Foreign && !in(u.Native6, f.src)
+	return in(u.insides(), f.src) || u.SNAT6 == Masquerade || u.SNAT6 == Foreign && !in(u.Native6, f.src)
 }

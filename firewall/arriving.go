@@ -38,6 +38,9 @@ func (b builder) in(u Uplink) chain {
 		}
 		c.rules = append(c.rules, newRule(append(match, setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane)))...).
 			because("for strict reverse path filtering"))
+		if clampsAny(u) { // with that mark it passes the forward chain
+			c.rules = append(c.rules, newRule(ctMark(b.Layout.CTEstablished()).is(0), tcp, beginning, jump(of(clampChain, u.Lane))))
+		}
 	}
 	c.rules = append(c.rules,
 		newRule(ctReply, ctMark(b.Layout.CTUplinkMask()).is(b.Layout.Mark(u.Lane)), accept),
@@ -138,10 +141,9 @@ func (b builder) laneOfFlow() []rule {
 // established without lanes, such as between two networks of the LAN, has met the rules.
 func (b builder) newFlow() []rule {
 	pair := b.pairMask()
-	return []rule{
+	return append([]rule{
 		newRule(ctMark(pair).isNot(0), returns),
 		newRule(ctReply, returns),
 		newRule(ctStateEstablished, returns),
-		newRule(jump(rulesChain)),
-	}
+	}, append(asksResolvers(b), newRule(jump(rulesChain)))...)
 }

@@ -208,6 +208,9 @@ func (m *machine) execute(e expr.Any, number int) (matches bool, how ended) {
 		return true, decided
 	case *expr.NAT:
 		m.source, _ = netip.AddrFromSlice(m.load(e.RegAddrMin, [2]int{4, 16}[m.packet.Family]))
+		if e.Prefix {
+			m.source = netmapped(m.packet.From, m.source, m.load(e.RegAddrMax, 16))
+		}
 		return true, decided
 	case *expr.Reject:
 		m.refused = true

@@ -28,6 +28,8 @@
 //     which packets traverse them, with the reason for each rule
 //   - block.go, pick.go: what policies that block answer, and how members are picked
 //   - decide.go: many rules as maps
+//   - npt.go: prefix translation; mss.go: TCP's segment size; resolver.go: the uplinks' own
+//     resolvers
 //   - byrules.go, set.go: the user's rules and the sets that they name; classify.go: what
 //     the table makes of a packet, by interpreting what is sent to the kernel
 //   - table.go, text.go, match.go, statement.go, prefixes.go: the description

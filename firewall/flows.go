@@ -39,14 +39,14 @@ func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Fami
 
 // DropFlows deletes all conntrack entries with an uplink's lane, whatever their
 // policy: those of established TCP and those that came in by the uplink too. It is
-// for an uplink that is used no more, or by another interface, as a single command
-// like DeleteFlows.
-func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane) error {
+// for an uplink that is used no more, or by another interface or with other addresses in
+// these families, as a single command like DeleteFlows.
+func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) error {
 	fail := func(err error) error { return fmt.Errorf("firewall: drop flows of lane %d: %w", uplink, err) }
 	if !uplink.IsUplink() {
 		return fail(errors.New("not the lane of an uplink"))
 	}
-	m, err := deleteByMark(failover.Families[:], l.CTPair(uplink, 0), l.CTUplinkMask())
+	m, err := deleteByMark(families, l.CTPair(uplink, 0), l.CTUplinkMask())
 	if err != nil {
 		return fail(err)
 	}

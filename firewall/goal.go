@@ -35,6 +35,12 @@ type Goal struct {
 	// Exempt are marks, looked at with bits of ours, without which rules of other programs
 	// lead packets elsewhere, as those of a VPN do: what comes in with one keeps it as it is.
 	Exempt []Mark
+	// Deaf are, by family, the uplinks whose own resolvers are answered for with an error.
+	Deaf [2][]lane.Lane
+	// Trials are IPv6 addresses of this machine on no uplink, from which echo requests with
+	// an uplink's mark show whether the uplink carries them: they are never translated,
+	// and do not count as its probes.
+	Trials []netip.Addr
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr
@@ -73,6 +79,11 @@ type Uplink struct {
 	// src_valid_mark to be set on the interface.
 	MarkArrivals bool
 
+	// DNS are the uplink's own resolvers. One that several uplinks have is the first one's.
+	DNS []netip.Addr
+	// MTU is what the uplink carries, by family, for TCP's segment size; 0 if unknown.
+	MTU [2]int
+
 	// SNAT masquerades IPv4, except for sources and destinations in SNATExcept.
 	SNAT       bool
 	SNATExcept []netip.Prefix
@@ -86,6 +97,9 @@ type Uplink struct {
 	// Native6 are the IPv6 prefixes that this uplink routes to us, including that of
 	// the link itself.
 	Native6 []netip.Prefix
+	// NPT are the IPv6 prefixes that are translated, before what SNAT6 says of their
+	// sources, in both directions.
+	NPT []PrefixPair
 	// Plain are flows that are never masqueraded, found by an adoption.
 	Plain []Ends
 	// Found are those networks of Native4 and Native6 that an adoption found. They are
@@ -198,6 +212,7 @@ func (g Goal) sorted() Goal {
 	for i := range g.Sets {
 		g.Sets[i].Timeout = g.Sets[i].Timeout.Truncate(time.Second) // the kernel rounds what is shorter
 	}
+	g.Trials = sortedAddresses(slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() }))
 	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
 	return g
 }
@@ -240,10 +255,11 @@ func (g Goal) Transition(from Goal) (Goal, bool) {
 }
 
 // sameButLost reports whether two sorted goals differ at most in what a verdict changes:
-// pairs that are lost or refused, and members.
+// pairs that are lost or refused, resolvers that are not asked, and members.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
 	g.Refused, other.Refused = [2][]Pair{}, [2][]Pair{}
+	g.Deaf, other.Deaf = [2][]lane.Lane{}, [2][]lane.Lane{}
 	g.Policies, other.Policies = withoutMembers(g.Policies), withoutMembers(other.Policies)
 	if len(g.Rules) == len(other.Rules) && (len(g.Rules) == 0 || &g.Rules[0] == &other.Rules[0]) {
 		g.Rules, other.Rules = nil, nil // the same list: there may be thousands
@@ -263,6 +279,8 @@ func sortedUplinks(in []Uplink) []Uplink {
 		}
 		taken[u.Interface] = true
 		out[i].Native6 = distinct(ofFamily(u.Native6, failover.IPv6))
+		out[i].DNS = sortedAddresses(u.DNS)
+		out[i].NPT = sortedTranslations(u.NPT)
 		out[i].Links = slices.Concat(distinct(ofFamily(u.Links, failover.IPv4)), distinct(ofFamily(u.Links, failover.IPv6)))
 		out[i].SNATExcept = distinct(ofFamily(u.SNATExcept, failover.IPv4))
 		out[i].Native4 = distinct(ofFamily(u.Native4, failover.IPv4))
@@ -275,6 +293,13 @@ func sortedUplinks(in []Uplink) []Uplink {
 		taken[u.Former] = true
 	}
 	return out
+}
+
+// sortedAddresses returns valid addresses sorted, each once.
+func sortedAddresses(in []netip.Addr) []netip.Addr {
+	out := slices.DeleteFunc(slices.Clone(in), func(a netip.Addr) bool { return !a.IsValid() || a.Zone() != "" })
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
 }
 
 // writable reports whether an interface name can be written in nft text. The kernel

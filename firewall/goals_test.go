@@ -42,6 +42,9 @@ func threePolicies() Goal {
 	g.Uplinks[0].Native6 = prefixes("2001:db8:1::/64", "2001:db8:1:50::/64")
 	g.Uplinks[0].SNATExcept = prefixes("192.168.77.0/24", "10.0.0.0/9", "10.128.0.0/10", "10.3.0.0/16")
 	g.Uplinks[0].MarkArrivals = true
+	g.Uplinks[0].MTU, g.Uplinks[1].MTU = [2]int{1500, 1480}, [2]int{1428, 0}
+	g.Uplinks[0].NPT = []PrefixPair{{netip.MustParsePrefix("fd00:5::/56"), netip.MustParsePrefix("2001:db8:1:500::/56")}}
+	g.Trials = addresses("2001:db8:7::1")
 	g.Uplinks[1].Native6 = prefixes("2001:db8:2::/64")
 	g.Uplinks[1].SNAT6 = None
 	g.Policies = append(g.Policies,

@@ -13,11 +13,11 @@ import (
 // leaving returns the chains after all source NAT. A flow's final address is known
 // only there: they drop what must not leave, and give the flow its lane.
 func (b builder) leaving() []chain {
-	out := []chain{b.own(), {
+	out := append(own(b), chain{
 		name:  guardChain,
 		about: "Flows of a policy that may never use this uplink.",
 		rules: []rule{newRule(count(guardCounter), drop)},
-	}}
+	})
 	for _, u := range b.Uplinks {
 		if u.Interface == "" {
 			continue
@@ -34,16 +34,21 @@ func (b builder) leaving() []chain {
 	})
 }
 
-// own accepts a packet whose flow already has this uplink.
-func (b builder) own() chain {
-	return chain{
-		name:  "own",
-		about: "A flow on its uplink: record once that the TCP handshake is complete.",
+// own returns the chains that accept a packet whose flow already has this uplink.
+func own(b builder) []chain {
+	return []chain{{
+		name:  "own_tcp",
+		about: "TCP on its uplink: record once that the handshake is complete.",
 		rules: []rule{
-			newRule(tcp, ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
+			newRule(tcp, beginning, clampToPath),
+			newRule(ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
 			newRule(accept),
 		},
-	}
+	}, {
+		name:  "own",
+		about: "A flow on its uplink.",
+		rules: []rule{newRule(tcp, goTo("own_tcp")), newRule(accept)},
+	}}
 }
 
 // out handles packets that leave by an uplink, the most frequent cases first.
@@ -72,6 +77,7 @@ func (b builder) out(u Uplink) chain {
 	c.rules = append(c.rules, b.probes(u)...)
 	c.rules = append(c.rules, b.strays(u)...)
 	c.rules = append(c.rules,
+		newRule(tcp, beginning, clampToPath),
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
 			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
@@ -162,7 +168,7 @@ func unknown(b builder, u Uplink) []rule {
 		if u.SNAT6 == Foreign {
 			own = slices.Concat(own, u.Native6)
 		}
-		drops(ip6Saddr, slices.Concat(privateSources[failover.IPv6], b.nativeElsewhere(u)), own)
+		drops(ip6Saddr, slices.Concat(privateSources[failover.IPv6], b.nativeElsewhere(u), u.insides()), own)
 	}
 	return out
 }
@@ -206,6 +212,11 @@ func (b builder) moved(u Uplink) chain {
 		name:  of("moved", u.Lane),
 		about: "A flow of another uplink. Its answers, and with a fixed source or foreign IPv6 the flow, would be strays.",
 		rules: []rule{newRule(ctReply, count(strayCounter), drop)},
+	}
+	for _, a := range []address{ipDaddr, ip6Daddr} {
+		if others := b.resolversElsewhere(u, a.family); len(others) > 0 {
+			c.rules = append(c.rules, newRule(a.in(others), count(guardCounter), drop).because("to another uplink's resolver"))
+		}
 	}
 	if foreign := b.nativeElsewhere(u); len(foreign) > 0 {
 		c.rules = append(c.rules, newRule(ip6Saddr.in(foreign), count(strayCounter), drop))
@@ -363,7 +374,10 @@ func (b builder) srcnat() []chain {
 
 func (b builder) snat(u Uplink) chain {
 	c := chain{name: of("snat", u.Lane), rules: []rule{newRule(ipsecExists, accept).because("never NAT what IPsec protects")}}
-	c.rules = append(append(c.rules, u.own(accept)...), u.exceptions(accept)...)
+	if _, ok := u.masqueraded6(); ok && len(b.Trials) > 0 {
+		c.rules = append(c.rules, newRule(append(trial(b), packetMark(b.Layout.MarkMask).is(b.Layout.Mark(u.Lane)), accept)...).because("asks whether it is native"))
+	}
+	c.rules = slices.Concat(c.rules, translatesAskers(b, u), u.own(accept), u.outward(), u.exceptions(accept))
 	if u.SNAT {
 		c.rules = append(c.rules, u.translation(failover.IPv4, nfproto(failover.IPv4))...)
 	}

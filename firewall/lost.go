@@ -33,7 +33,7 @@ func (b builder) lost() []chain {
 		}
 		out = append(out, c)
 	}
-	return append(out, b.forward(), b.local(), b.rawOut())
+	return append(append(out, unsettled(b)...), b.forward(), b.local(), b.rawOut())
 }
 
 // deadFlow answers the packets of a lost uplink's flows with a reset: translated ones,
@@ -99,16 +99,16 @@ func (b builder) forward() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
 		rules: slices.Concat(answersBlocked(b), []rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
-		}, ending(b), []rule{b.resetOnHold()}),
+		}, ending(b), []rule{settling(b)}),
 	}
 }
 
-// resetOnHold drops a server's reset to a segment that left by another uplink in the
-// moment before its flow was held: the connection is alive, and the kernel itself deletes
-// an entry whose only answer is a reset.
-func (b builder) resetOnHold() rule {
-	return newRule(ctMark(b.Layout.CTEstablished()).is(0), tcp, bareReset, arrivesOnHold, drop).
-		because("to a segment that left before its flow was held")
+// settling leads TCP whose handshake is not over to its chain. There a server's reset is
+// dropped to a segment that left by another uplink in the moment before its flow was held:
+// the connection is alive, and the kernel itself deletes an entry whose only answer is a
+// reset.
+func settling(b builder) rule {
+	return newRule(ctMark(b.Layout.CTEstablished()).is(0), tcp, jump(unsettledChain))
 }
 
 // ending returns the rules for what is not on an uplink's lane: flows that the kernel
@@ -119,7 +119,7 @@ func ending(b builder) []rule {
 			because("its uplink may be back in a moment"),
 		newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
 			because("its entry is gone, so it cannot continue"),
-	}, b.deadFlows()...)
+	}, append(b.deadFlows(), refusesResolvers(b)...)...)
 }
 
 // onUplink matches packets with an uplink's lane, not a policy's.

@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"net/netip"
+
 	"github.com/google/nftables"
 
 	"swerve/failover"
@@ -71,15 +73,19 @@ func (b builder) probing() []chain {
 		}})
 	}
 	mark := packetMark(b.Layout.MarkMask)
+	var trials []rule
+	if len(b.Trials) > 0 {
+		trials = append(trials, newRule(append(trial(b), mark.isNot(0), returns)...).because("asks whether it is native"))
+	}
 	return append(out,
 		chain{
 			name:  "probing",
 			about: "A probe's flow has its lane before other programs' mangle rules, so that the mark they restore is right.",
 			base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "-199", tracked),
-			rules: []rule{
+			rules: append(trials,
 				newRule(echoRequest4, mark.vmap(askingMap)),
 				newRule(echoRequest6, mark.vmap(askingMap)),
-			},
+			),
 		},
 		chain{
 			name:  "probed",
@@ -93,6 +99,15 @@ func (b builder) probing() []chain {
 }
 
 func (b builder) pairMask() uint32 { return b.Layout.CTUplinkMask() | b.Layout.CTPolicyMask() }
+
+// trial matches this machine's echo requests from an address of the LAN.
+func trial(b builder) []piece {
+	var from []netip.Prefix
+	for _, a := range b.Trials {
+		from = append(from, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return []piece{ownPacket, echoRequest6, ip6Saddr.in(distinct(from))}
+}
 
 // lanesOfProbes returns the rules that restore the uplink's lane on a probe,
 // whatever mark other programs left on its packet.

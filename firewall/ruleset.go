@@ -44,12 +44,14 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
 	t.chains = append(t.chains, byRules...)
+	t.chains = append(t.chains, resolverChains(b)...)
 	t.chains = append(t.chains, blockChains(b)...)
 	t.chains = append(t.chains, b.arriving()...)
 	t.chains = append(t.chains, b.probing()...)
 	t.chains = append(t.chains, answering(b)...)
 	t.chains = append(t.chains, b.leaving()...)
 	t.chains = append(t.chains, b.srcnat()...)
+	t.chains = append(t.chains, inward(b)...)
 	t.chains = append(t.chains, b.lost()...)
 	t.sealRules()
 	t.sealElements()
@@ -81,6 +83,7 @@ func movingMaps(b builder) []verdictMap {
 	if b.blocks() {
 		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
 	}
+	out = append(out, resolverMaps(b)...)
 	for _, p := range b.spreading() {
 		out = append(out, pick(p, failover.IPv4), pick(p, failover.IPv6))
 	}
@@ -105,7 +108,7 @@ func (b builder) maps() []verdictMap {
 		b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
-		b.asking(), b.asked(),
+		b.asking(), b.asked(), clamped(b),
 	}
 	answers, returned := answered(b)
 	out = append(out, answers, returned)
@@ -230,7 +233,7 @@ func (b builder) devices(name, what string, where func(Uplink) bool) verdictMap 
 }
 
 func every(Uplink) bool        { return true }
-func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None }
+func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None || len(u.NPT) > 0 || len(u.DNS) > 0 }
 
 // barred has the blocking policies that do not use the uplink. It keeps their flows
 // off it, also while no daemon runs.

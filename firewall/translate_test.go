@@ -25,6 +25,7 @@ func TestTranslate(t *testing.T) {
 		{"192.168.1.10", "198.18.0.1", "wan1", Translation{To: netip.MustParseAddr("192.0.2.77")}},
 		{"192.168.1.10", "198.18.0.1", "vpn0", Translation{}},
 		{"fd00:1::10", "2001:db8:99::2", "wan0", Translation{Masquerade: true}},
+		{"fd00:5:0:7::10", "2001:db8:99::2", "wan0", Translation{To: netip.MustParseAddr("2001:db8:1:507::10")}},
 		{"2001:db8:1:50::9", "2001:db8:99::2", "wan0", Translation{}}, // native there
 		{"fd00:1::10", "2001:db8:99::2", "wan1", Translation{}},       // snat6: none
 	} {

@@ -121,7 +121,8 @@ func (h *hints) addPurged(index int, at failover.Instant) {
 
 func (h *hints) addRoute(body []byte, at failover.Instant) {
 	r, ok := decodeRouteHead(body)
-	if ok && isInside(h.inside, r, body) {
+	_, delegated := delegation(body)
+	if delegated || ok && isInside(h.inside, r, body) {
 		h.defaults = true
 		h.requestRead(at)
 	}

@@ -36,6 +36,8 @@ type mainRoutes struct {
 	defaults []route
 	// narrow are the others, of IPv4: those by a device alone where there are many.
 	narrow []narrow
+	// delegated are the IPv6 prefixes of routes to nowhere.
+	delegated []netip.Prefix
 	// size is how many routes the kernel listed for that.
 	size int
 }
@@ -97,6 +99,8 @@ func (k *kernel) routes() (found mainRoutes, err error) {
 			n++
 			if family == unix.AF_INET {
 				others.add(b)
+			} else if p, ok := delegation(b); ok {
+				found.delegated = append(found.delegated, p)
 			}
 			return decodeForeignDefault(b)
 		})
@@ -104,6 +108,7 @@ func (k *kernel) routes() (found mainRoutes, err error) {
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return mainRoutes{}, fmt.Errorf("linkmon: list routes: %w", err)
 		}
+		found.delegated = sortedPrefixes(found.delegated)
 		found.defaults, found.size = append(found.defaults, routes...), found.size+n
 	}
 	found.narrow = others.all(found.size)
@@ -194,7 +199,9 @@ func routeRequest(family uint8) []byte {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0] = family
 	b[4] = unix.RT_TABLE_MAIN
-	b[7] = unix.RTN_UNICAST
+	if family == unix.AF_INET {
+		b[7] = unix.RTN_UNICAST // of IPv6 those to nowhere are wanted, too
+	}
 	return appendNumber(b, unix.RTA_TABLE, unix.RT_TABLE_MAIN)
 }
 

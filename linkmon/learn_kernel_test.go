@@ -163,8 +163,27 @@ func TestRouterAdvertisement(t *testing.T) {
 		a := l.Family[failover.IPv6].Addresses
 		return len(a) == 1 && prefix("2001:db8:aaaa::/64").Contains(a[0].Addr())
 	})
+	expires := func(what string, seconds func(int) bool) {
+		t.Helper()
+		waitFor(t, what, func() bool {
+			_, rest, _ := strings.Cut(runIP(t, ns, "-6 route show default dev w0"), "expires ")
+			n := 0
+			_, err := fmt.Sscanf(rest, "%dsec", &n)
+			return err == nil && seconds(n)
+		})
+	}
+	expires("the lifetime", func(n int) bool { return n > 1000 })
+	before := o.links["a"]
+	advertise(t, isps[0], from, 600) // another lifetime is no event
+	expires("another lifetime", func(n int) bool { return n <= 600 })
+	o.catchUp(ns)
+	if now := o.links["a"]; !now.Equal(before) {
+		t.Errorf("with another lifetime the link is %+v, was %+v", now, before)
+	}
 	advertise(t, isps[0], from, 0) // no router any more
 	o.untilGateway("a", failover.IPv6, from+" withdrawn")
+	advertise(t, isps[0], from, 1800) // and back
+	o.untilGateway("a", failover.IPv6, from+" ra")
 }
 
 // linkLocal waits for a link's own address.

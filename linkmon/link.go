@@ -63,6 +63,7 @@ func (f *follower) linkIn(s state, isUplink func(index int) bool) failover.Link 
 		Present:   true,
 		AdminUp:   d.adminUp(),
 		Carrier:   d.carrier(),
+		MTU:       d.mtu,
 		VRF:       s.vrfOf(d),
 	}
 	if link.VRF != "" {

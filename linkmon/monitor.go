@@ -116,12 +116,15 @@ func (m *Monitor) DefaultsChanged() <-chan struct{} { return m.watch.defaultsCha
 // table main, once per family, best first.
 func (m *Monitor) Defaults() []Default { return m.watch.defaultRoutes() }
 
-// OwnChanged yields a token when Own returns something else.
+// OwnChanged yields a token when Own or LAN returns something else.
 func (m *Monitor) OwnChanged() <-chan struct{} { return m.watch.ownChanged }
 
 // Own lists the addresses of this machine on all its devices, without zones,
 // sorted. A probe to one of them is never sent: it would always be answered.
 func (m *Monitor) Own() []netip.Addr { return m.watch.ownAddresses() }
+
+// LAN returns what this machine has of public IPv6 beside its uplinks.
+func (m *Monitor) LAN() LAN { return m.watch.lanNow() }
 
 // SetUplinks replaces the uplinks. What is known of an uplink that stays as it was
 // is kept; the link of every other one is soon reported by a

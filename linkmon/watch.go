@@ -58,6 +58,7 @@ type watch struct {
 	links    []uplinkLink // as of the last reading, in the order of the uplinks
 	defaults []Default    // what Defaults returns
 	own      []netip.Addr // what Own returns
+	lan      LAN          // what LAN returns
 }
 
 // uplinkLink is the link of an uplink.
@@ -246,10 +247,10 @@ func (w *watch) report(h hints) {
 		}
 		links = append(links, uplinkLink{uplink: f.uplink.Name, link: link})
 	}
-	defaults, own := defaultsOf(w.state), ownOf(w.state)
+	defaults, own, lan := defaultsOf(w.state), ownOf(w.state), lanOf(w.state, func(index int) bool { return taken[index] })
 	w.mu.Lock()
-	defaultsChanged, ownChanged := !slices.Equal(defaults, w.defaults), !slices.Equal(own, w.own)
-	w.links, w.defaults, w.own = links, defaults, own
+	defaultsChanged, ownChanged := !slices.Equal(defaults, w.defaults), !slices.Equal(own, w.own) || !lan.equal(w.lan)
+	w.links, w.defaults, w.own, w.lan = links, defaults, own, lan
 	w.mu.Unlock()
 	if defaultsChanged {
 		signal(w.defaultsChanged)

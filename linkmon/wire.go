@@ -30,6 +30,8 @@ type device struct {
 	// parent is the device below a VLAN, macvlan and the like, master the bridge
 	// or bond above; 0 where there is none.
 	parent, master int
+	// mtu is the largest packet that it carries.
+	mtu int
 	// kind is the kernel's word for a virtual device, such as "vlan"; empty for others.
 	kind string
 }
@@ -181,6 +183,8 @@ func decodeDevice(b []byte) (device, bool) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			d.name = text(value)
+		case unix.IFLA_MTU:
+			d.mtu = int(number(value))
 		case unix.IFLA_ADDRESS:
 			d.mac = string(value)
 		case unix.IFLA_PERM_ADDRESS:

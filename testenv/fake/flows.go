@@ -32,7 +32,10 @@ func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failo
 }
 
 // DropFlows records whose flows are deleted.
-func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane) error {
+func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane, families ...failover.Family) error {
+	if len(families) == 1 {
+		return f.Journal.Note("drop %s flows of %d", families[0], uplink)
+	}
 	return f.Journal.Note("drop flows of %d", uplink)
 }
 

@@ -13,6 +13,7 @@ import (
 	"swerve/failover"
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
+	"swerve/testenv/traffic"
 )
 
 // What follows needs no program but ip(8) and nft(8): nft is one of the others itself, and
@@ -156,29 +157,7 @@ var beyond = [2]netip.Addr{netip.MustParseAddr("10.8.0.2"), netip.MustParseAddr(
 // run, and are there at a start of ours: new sessions go by them from then on, as without
 // us, also over a failover, and by the uplinks when they are gone.
 func TestRoutesOfVPNs(t *testing.T) {
-	const each = "for f in 4 6; do [ $f = 4 ] && via=10.8.0.1 || via=fd08::1; %s; done"
-	for _, c := range []struct{ name, up, down string }{
-		{"wg-quick", fmt.Sprintf(each, `ip -$f route add default via $via dev vpn0 table 51820
-			ip -$f rule add not fwmark 51820 table 51820; ip -$f rule add table main suppress_prefixlength 0`) + `
-			nft 'table ip wg-quick-vpn0 { chain premangle { type filter hook prerouting priority mangle; meta l4proto udp meta mark set ct mark; }
-				chain postmangle { type filter hook postrouting priority mangle; meta l4proto udp mark 51820 ct mark set mark; }; }'`,
-			// As the script does: while there is one, whoever made it.
-			fmt.Sprintf(each, `while ip -$f rule show | grep -q 'lookup 51820'; do ip -$f rule delete table 51820; done
-			while ip -$f rule show | grep -q 'from all lookup main suppress_prefixlength 0'; do ip -$f rule delete table main suppress_prefixlength 0; done
-			ip -$f route flush table 51820`) + `
-			nft delete table ip wg-quick-vpn0`},
-		{"tailscale", fmt.Sprintf(each, `ip -$f route add default via $via dev vpn0 table 52
-			ip -$f rule add pref 5210 fwmark 0x80000/0xff0000 lookup main; ip -$f rule add pref 5230 fwmark 0x80000/0xff0000 lookup default
-			ip -$f rule add pref 5250 fwmark 0x80000/0xff0000 unreachable; ip -$f rule add pref 5270 lookup 52`) + `
-			ip route add throw 192.168.10.0/24 table 52; ip -6 route add throw fd00:10::/64 table 52
-			nft 'table ip ts { chain post { type nat hook postrouting priority srcnat; meta mark and 0xff0000 == 0x40000 masquerade; }
-				chain forward { type filter hook forward priority filter; iifname "vpn0" meta mark set meta mark and 0xff00ffff or 0x40000; }; }'`,
-			fmt.Sprintf(each, `for pref in 5210 5230 5250 5270; do ip -$f rule del pref $pref; done; ip -$f route flush table 52`) + `
-			nft delete table ip ts`},
-		{"OpenVPN, def1", `ip route add 198.18.0.20 via 203.0.113.1 dev wan0
-			ip route add 0.0.0.0/1 via 10.8.0.1; ip route add 128.0.0.0/1 via 10.8.0.1; ip -6 route add ::/3 dev vpn0 via fd08::1; ip -6 route add 2000::/4 via fd08::1`,
-			`ip route del 198.18.0.20; ip route del 0.0.0.0/1; ip route del 128.0.0.0/1; ip -6 route del ::/3; ip -6 route del 2000::/4`},
-	} {
+	for _, c := range vpns() {
 		if c.name != "wg-quick" && *programs == "" {
 			continue
 		}
@@ -336,4 +315,95 @@ func TestAddressesThatComeAndGo(t *testing.T) {
 	h.undisturbed("addresses that come and go", began, p.all()...)
 	h.unmoved("addresses that come and go")
 	h.inPlace("without them")
+}
+
+// vpns are what VPNs do to routes and rules, and how they take it back.
+func vpns() []struct{ name, up, down string } {
+	const each = "for f in 4 6; do [ $f = 4 ] && via=10.8.0.1 || via=fd08::1; %s; done"
+	return []struct{ name, up, down string }{
+		{"wg-quick", fmt.Sprintf(each, `ip -$f route add default via $via dev vpn0 table 51820
+			ip -$f rule add not fwmark 51820 table 51820; ip -$f rule add table main suppress_prefixlength 0`) + `
+			nft 'table ip wg-quick-vpn0 { chain premangle { type filter hook prerouting priority mangle; meta l4proto udp meta mark set ct mark; }
+				chain postmangle { type filter hook postrouting priority mangle; meta l4proto udp mark 51820 ct mark set mark; }; }'`,
+			// As the script does: while there is one, whoever made it.
+			fmt.Sprintf(each, `while ip -$f rule show | grep -q 'lookup 51820'; do ip -$f rule delete table 51820; done
+			while ip -$f rule show | grep -q 'from all lookup main suppress_prefixlength 0'; do ip -$f rule delete table main suppress_prefixlength 0; done
+			ip -$f route flush table 51820`) + `
+			nft delete table ip wg-quick-vpn0`},
+		{"tailscale", fmt.Sprintf(each, `ip -$f route add default via $via dev vpn0 table 52
+			ip -$f rule add pref 5210 fwmark 0x80000/0xff0000 lookup main; ip -$f rule add pref 5230 fwmark 0x80000/0xff0000 lookup default
+			ip -$f rule add pref 5250 fwmark 0x80000/0xff0000 unreachable; ip -$f rule add pref 5270 lookup 52`) + `
+			ip route add throw 192.168.10.0/24 table 52; ip -6 route add throw fd00:10::/64 table 52
+			nft 'table ip ts { chain post { type nat hook postrouting priority srcnat; meta mark and 0xff0000 == 0x40000 masquerade; }
+				chain forward { type filter hook forward priority filter; iifname "vpn0" meta mark set meta mark and 0xff00ffff or 0x40000; }; }'`,
+			fmt.Sprintf(each, `for pref in 5210 5230 5250 5270; do ip -$f rule del pref $pref; done; ip -$f route flush table 52`) + `
+			nft delete table ip ts`},
+		{"OpenVPN, def1", `ip route add 198.18.0.20 via 203.0.113.1 dev wan0
+			ip route add 0.0.0.0/1 via 10.8.0.1; ip route add 128.0.0.0/1 via 10.8.0.1; ip -6 route add ::/3 dev vpn0 via fd08::1; ip -6 route add 2000::/4 via fd08::1`,
+			`ip route del 198.18.0.20; ip route del 0.0.0.0/1; ip route del 128.0.0.0/1; ip -6 route del ::/3; ip -6 route del 2000::/4`},
+	}
+}
+
+// A rule leads TCP to a policy of lte. Beside a VPN's halves of a default in main it goes by
+// it, from the VPN's start to its end, while uplinks fail; a VPN whose rules come before
+// ours, or whose routes are narrower, takes it with all else, and gives it back. The VPN's
+// rules stay as they are.
+func TestPoliciesBesideVPNs(t *testing.T) {
+	const office = quick + "policies: [{name: office, tiers: [lte]}]\nrules: [{proto: tcp, use: office}]\n"
+	for _, c := range vpns() {
+		if c.name == "tailscale" && *programs == "" {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, masqueraded, office)
+			h.vpn()
+			h.Start()
+			h.Await("fiber to carry, and all to be up", lab.Settled)
+			var tcp, udp [2]*session
+			for _, f := range failover.Families {
+				tcp[f], udp[f] = h.session(h.Client, traffic.TCPSessions, lab.Servers[f]), h.session(h.Client, traffic.UDPSessions, lab.Servers[f])
+			}
+			byVPN := func(office int) {
+				t.Helper()
+				for _, f := range failover.Families {
+					h.goFrom(beyond[f], udp[f])
+					if halves := c.name == "OpenVPN, def1" && f == failover.IPv4; halves {
+						h.goBy(office, tcp[f])
+					} else {
+						h.goFrom(beyond[f], tcp[f])
+					}
+				}
+			}
+			foreign := func() string { return h.sh("(ip rule; ip -6 rule) | grep -v 'proto 83'") }
+			h.goBy(fiber, udp[:]...)
+			h.goBy(lte, tcp[:]...)
+			h.sh(c.up)
+			rules := foreign()
+			byVPN(lte)
+			for _, uplink := range []int{fiber, lte} {
+				f := h.Break(uplink, "black-hole")
+				if uplink == lte {
+					byVPN(fiber)
+				} else {
+					h.Await("lte to carry", lab.CarriedBy("lte"))
+					byVPN(lte)
+				}
+				h.Mend(f)
+				h.Await("fiber to carry again", lab.Settled)
+			}
+			h.Stop()
+			byVPN(lte)
+			h.Start()
+			h.Await("fiber to carry after our start", lab.Settled)
+			byVPN(lte)
+			if now := foreign(); now != rules {
+				t.Errorf("rules of others were\n%s\nand are\n%s", rules, now)
+			}
+			h.sh(c.down)
+			h.goBy(fiber, udp[:]...)
+			h.goBy(lte, tcp[:]...)
+			h.inPlace("after its end")
+		})
+	}
 }

@@ -376,6 +376,12 @@ func (g *gateway) OwnChanged() <-chan struct{} { return nil }
 // Own returns this machine's addresses: none that matter.
 func (g *gateway) Own() []netip.Addr { return nil }
 
+// LAN is empty: no prefix of a LAN is played.
+func (g *gateway) LAN() linkmon.LAN { return linkmon.LAN{} }
+
+// Prove proves nothing.
+func (g *gateway) Prove(linkmon.Proof, func(sent, answered bool)) bool { return false }
+
 // Take returns the pending observations. Where the script pauses this machine, the
 // loop blocks here.
 func (g *gateway) Take() []linkmon.Observation {

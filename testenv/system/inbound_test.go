@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/testenv/lab"
+	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
 )
 
@@ -52,11 +53,12 @@ func TestInbound(t *testing.T) {
 }
 
 // answersCallers has clients in the internet send requests to the gateway's addresses of
-// lte while fiber fails and comes back, and checks that every request is answered.
-func (g *gateway) answersCallers() {
+// lte, and to further ones, while fiber fails and comes back, and checks that every request
+// is answered.
+func (g *gateway) answersCallers(further ...netip.Addr) {
 	g.Helper()
 	var callers []*session
-	for _, to := range []netip.Addr{g.Uplinks[lte].Address4, g.Uplinks[lte].Address6} {
+	for _, to := range append([]netip.Addr{g.Uplinks[lte].Address4, g.Uplinks[lte].Address6}, further...) {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions} {
 			callers = append(callers, g.session(g.Internet, kind, to, 50))
 		}
@@ -97,4 +99,41 @@ func TestInboundToTheGateway(t *testing.T) {
 		t.Cleanup(own.Close)
 		g.answersCallers()
 	})
+}
+
+// Rules lead all that the servers and the gateway begin themselves to a policy of fiber
+// alone, which blocks. What came in by lte is answered by it all the same, from the address
+// that was asked: a host on the LAN behind a port forward, one that is reached without NAT,
+// and the gateway itself, also while fiber fails.
+func TestInboundWithPolicies(t *testing.T) {
+	routed := netip.MustParseAddr("2001:db8:2:70::10")
+	for name, forwarded := range map[string]bool{"forwarded": true, "to the gateway and without NAT": false} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := newGateway(t, usual, quickRecovery+`policies: [{name: out, tiers: [fiber], last_resort: block}]
+rules: [{from: [192.168.10.0/24, "fd00:10::/64", "2001:db8:2:70::/64"], use: out}, {proto: udp, use: out}, {proto: tcp, use: out}]
+`)
+				servers, further := map[*netns.NS][]netip.Addr{g.Client: lanClient[:]}, []netip.Addr(nil)
+				if forwarded {
+					g.shell(fmt.Sprintf(portForward, traffic.Port, traffic.Port))
+				} else {
+					g.shell("ip -6 route add 2001:db8:2:70::10/128 via fd00:10::10 dev lan0")
+					g.in(g.ISP[lte], "ip -6 route add 2001:db8:2:70::/64 via 2001:db8:2::2")
+					g.in(g.Client, "ip -6 addr add 2001:db8:2:70::10/128 dev eth0 nodad")
+					further = []netip.Addr{routed}
+					servers = map[*netns.NS][]netip.Addr{g.Client: further, g.Gateway: {g.Uplinks[lte].Address4, g.Uplinks[lte].Address6}}
+				}
+				g.Start()
+				g.Await("all to be up", lab.Settled)
+				for ns, at := range servers {
+					s, err := traffic.Serve(ns, at...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(s.Close)
+				}
+				g.answersCallers(further...)
+			})
+		})
+	}
 }

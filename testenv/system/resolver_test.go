@@ -2,11 +2,15 @@ package system
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swerve/control"
 	"swerve/failover"
@@ -154,5 +158,48 @@ func TestReceivingPostpones(t *testing.T) {
 			t.Errorf("fiber was left after %v and %v, and down after %v, want about 6 s", first, last, down)
 		}
 		g.goBy(lte, p.fresh[:]...)
+	})
+}
+
+// lte's own resolvers are asked through it while fiber carries, by the LAN and by the
+// gateway itself; while lte is down they answer with an error at once, and nothing for them
+// leaves by fiber.
+func TestResolversOfAnUplink(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, strings.Replace(quickRecovery, "interface: wan1", fmt.Sprintf("interface: wan1, dns: [%s, %q]", seconds[0], seconds[1]), 1))
+		g.answersAt(g.Internet, seconds)
+		g.Start()
+		g.Await("all to be up", lab.Settled)
+		var all []*session
+		for _, f := range failover.Families {
+			all = append(all, g.session(g.Client, traffic.UDPSessions, seconds[f], 20), g.session(g.Client, traffic.TCPSessions, seconds[f], 20),
+				g.session(g.Gateway, traffic.UDPSessions, seconds[f], 20))
+		}
+		g.goBy(lte, all...)
+		f := g.Break(lte, "black-hole")
+		g.Await("lte to be down", func(s *control.Status) bool {
+			return s.Uplinks[lte].IPv4.State == control.Down && s.Uplinks[lte].IPv6.State == control.Down
+		})
+		for _, family := range failover.Families {
+			g.Until("an error at once", func() bool {
+				var err error
+				began := time.Now()
+				_ = g.Client.Do(func() error {
+					_, err = net.DialTimeout("tcp", netip.AddrPortFrom(seconds[family], traffic.Port).String(), 20*time.Second)
+					return nil
+				})
+				return errors.Is(err, unix.ECONNREFUSED) && time.Since(began) < 10*time.Second
+			})
+		}
+		g.Mend(f)
+		g.goBy(lte, all...)
+		for _, s := range all {
+			s.Stop()
+			for _, from := range s.sources() {
+				if from != g.addressOf(lte, s.family) {
+					g.Errorf("%s: asked from %s", s, from)
+				}
+			}
+		}
 	})
 }
