@@ -33,22 +33,28 @@ entry() {
 # made has the accounts that the package made, which a purge removes.
 made="${DPKG_ROOT:-}/var/lib/misc/swerve.made"
 
-# What is there at the first installation is somebody else's, and a purge leaves it.
+# What is there at the first installation is somebody else's, and a purge leaves it. An
+# rpm has no purge and kept no record: what an earlier one made looks like it.
 missing=
+others() {
+	echo "swerve: the $1 swerve was here before this package, which did not make it: $2, and it stays when the package is removed" >&2
+}
 for kind in passwd group; do
-	if entry $kind swerve >/dev/null; then
-		case "$1:${2:-}" in
-		configure: | 1:*)
-			grep -qsx $kind "$made" || case "$kind" in
-			passwd) echo "swerve: the user swerve was here before this package, which did not make it: the daemon runs as that user, and a purge leaves it" >&2 ;;
-			group) echo "swerve: the group swerve was here before this package, which did not make it: its members may use the daemon, and a purge leaves it" >&2 ;;
-			esac
-			;;
-		esac
-	else
-		missing="$missing $kind"
-	fi
+	entry $kind swerve >/dev/null || missing="$missing $kind"
 done
+ours() {
+	case "$1:$missing:$(entry passwd swerve)" in
+	*" $2"*) return 0 ;; # it is about to be made
+	1:*:/var/lib/swerve:*) return 0 ;;
+	esac
+	grep -qsx "$2" "$made"
+}
+case "$1:${2:-}" in
+configure: | 1:*)
+	ours "$1" passwd || others user "the daemon runs as that user"
+	ours "$1" group || others group "its members may use the daemon"
+	;;
+esac
 if [ "$1:${2:-}" = configure: ] && ! [ -e "$made" ]; then
 	{ mkdir -p "${made%/*}" && for kind in $missing; do echo "$kind"; done >"$made"; } ||
 		echo "swerve: $made cannot be written, so a purge judges the user swerve by what it is" >&2

@@ -229,6 +229,59 @@ func TestPurgeOfAccounts(t *testing.T) {
 	}
 }
 
+// An rpm leaves the user behind when it is erased, and does not take it for another's when
+// it is installed again; it says so of a person's.
+func TestRPMScriptOnAccounts(t *testing.T) {
+	for passwd, want := range map[string]bool{
+		"": false, "swerve:x:998:998::/var/lib/swerve:/usr/sbin/nologin\n": false, "swerve:x:1500:1500::/home/swerve:/bin/bash\n": true,
+	} {
+		root, _ := chroot(t)
+		write(t, filepath.Join(root, "etc/passwd"), read(t, filepath.Join(root, "etc/passwd"))+passwd)
+		if said := in(t, root, "postinstall.sh", "1"); strings.Contains(said, "the user swerve was here before") != want {
+			t.Errorf("with %q it says %q", passwd, said)
+		}
+	}
+}
+
+// What another package breaks is deconfigured, and taken back if that package cannot be
+// installed; a removal after it is a removal.
+func TestDpkgDeconfigures(t *testing.T) {
+	root, _ := chroot(t)
+	dpkg := func(args ...string) (string, error) {
+		args = append([]string{"--root=" + root, "--force-depends", "--auto-deconfigure", "--log=/dev/null"}, args...)
+		out, err := exec.Command("dpkg", args...).CombinedOutput()
+		return string(out), err
+	}
+	status := func() string {
+		return output(t, "dpkg-query", "--admindir="+root+"/var/lib/dpkg", "-W", "-f", "${Status}", "swerve")
+	}
+	breaks := func(preinst string) string {
+		folder := t.TempDir()
+		mkdir(t, filepath.Join(folder, "DEBIAN"))
+		write(t, filepath.Join(folder, "DEBIAN/control"), "Package: foo\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nBreaks: swerve\nDescription: x\n")
+		script := filepath.Join(folder, "DEBIAN/preinst")
+		write(t, script, preinst)
+		if err := os.Chmod(script, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		output(t, "dpkg-deb", "-b", folder, folder+".deb")
+		return folder + ".deb"
+	}
+	if out, err := dpkg("-i", built(t, dist, "deb")); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := dpkg("--unpack", breaks("#!/bin/sh\nexit 1\n")); err == nil || status() != "install ok installed" {
+		t.Errorf("after a package that fails it is %q (%v)\n%s", status(), err, out)
+	}
+	const removed = "nothing is stopped or taken out of the kernel"
+	if out, err := dpkg("--unpack", breaks("#!/bin/sh\nexit 0\n")); err != nil || status() == "install ok installed" || strings.Contains(out, removed) {
+		t.Errorf("after a package that breaks it, it is %q (%v)\n%s", status(), err, out)
+	}
+	if out, err := dpkg("-r", "swerve"); err != nil || !strings.Contains(out, removed) {
+		t.Errorf("a removal then: %v\n%s", err, out)
+	}
+}
+
 // in runs a script in a chroot, and returns what it says.
 func in(t *testing.T, root, script string, args ...string) string {
 	t.Helper()
