@@ -18,7 +18,7 @@ EPOCH   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # Debian's packages of the tools that the tests use as witnesses, and of the
 # compiler that the race detector needs. PEERS are what the bench compares with.
-WITNESSES = iproute2 nftables conntrack iputils-ping fping iperf3 tshark tmux
+WITNESSES = iproute2 nftables conntrack curl dnsmasq-base iputils-ping fping iperf3 tshark tmux
 PEERS     = iproute2 nftables fping iperf3
 COMPILER  = gcc libc6-dev
 
@@ -56,6 +56,11 @@ test-field: ## run the tests on machines that somebody else has set up, 200 of t
 test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s, for ten minutes each
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./testenv/system -run '^TestLoad(s|OnOneFamily)$$' -loads 10m
+
+.PHONY: test-block
+test-block: ## break and mend the uplinks 200 times under load, and look for packets of a policy that blocks by the wrong one (some 6 minutes)
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m -v $(TESTFLAGS) ./testenv/system -run '^TestBlockLeaksNothing$$' -switches 200
 
 .PHONY: test-others
 test-others: ## run the tests beside Docker, firewalld, FRR and others, which are downloaded, not installed (some 10 minutes)

@@ -186,7 +186,7 @@ func (c *Config) idleRules() []string {
 	var list []string
 	for i, r := range c.Rules {
 		m := r.Match
-		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
+		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && r.Set == "" && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
 		if all && r.Use == DefaultPolicy {
 			list = append(list, fmt.Sprintf("rules[%d] matches all traffic, and what no rule matches goes by %s as well: it has no effect", i, DefaultPolicy))
 		}

@@ -73,12 +73,17 @@ func targetOf(v failover.TargetView) Target {
 }
 
 // PolicyOf converts the engine's view of a policy.
-func PolicyOf(v failover.PolicyView) Policy {
-	return Policy{
-		Name: v.Name,
-		IPv4: sharesOf(v.Family[failover.IPv4]),
-		IPv6: sharesOf(v.Family[failover.IPv6]),
+func PolicyOf(v failover.PolicyView, clock Clock) Policy {
+	p := Policy{
+		Name:          v.Name,
+		IPv4:          sharesOf(v.Family[failover.IPv4]),
+		IPv6:          sharesOf(v.Family[failover.IPv6]),
+		OverrideUntil: clock.unlessZero(v.Until),
 	}
+	if v.Switched != "" {
+		p.SwitchedTo = &v.Switched
+	}
+	return p
 }
 
 func sharesOf(shares []failover.Share) List[Share] {

@@ -84,17 +84,19 @@ func sysctlFile(socket string) string { return filepath.Join(filepath.Dir(socket
 // that traffic continues. If it cannot start, it returns a *ConfigError or a
 // *HeldError with the reason.
 func Run(ctx context.Context, o Options) error {
-	cfg, path, found := o.Load()
-	if len(found) > 0 {
-		return &ConfigError{Problems: found}
+	b := begin(o.Load, &clock{today: time.Now, boot: thisBoot()})
+	if len(b.found) > 0 {
+		return &ConfigError{Problems: b.found}
 	}
-	socket := o.SocketOf(cfg)
-	held, err := hold(socket, path)
+	socket := o.SocketOf(b.cfg)
+	held, err := hold(socket, b.path)
 	if err != nil {
 		return err
 	}
 	defer held.release()
-	return newLoop(o, cfg, path).start(ctx, cfg, socket, held)
+	l := newLoop(o, b.cfg, b.path)
+	l.found = b
+	return l.start(ctx, b.cfg, socket, held)
 }
 
 // newLoop returns a loop that has no network, kernel or listeners yet.
@@ -102,7 +104,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	folding := newFolding(o.Log.Handler())
 	log := slog.New(folding)
 	l := &loop{
-		clock: clock{start: time.Now(), today: time.Now}, log: log, folds: folding.folds, logQueue: o.LogQueue,
+		clock: clock{start: time.Now(), today: time.Now, boot: thisBoot()}, log: log, folds: folding.folds, logQueue: o.LogQueue,
 		load: o.Load, begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -148,7 +150,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
-		HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
+		Finder: finder{}, HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
 		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
 	})
 	if err := l.open(cfg); err != nil {
@@ -162,7 +164,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})
 	}
 	serve := func(ctx context.Context) error {
-		return api.serve(ctx, func(listener *control.Listener) *control.Server { return control.NewServer(listener, hub, l, l.log) })
+		return api.serve(ctx, func(listener *control.Listener) *control.Server { return control.NewServer(listener, hub, backend{l}, l.log) })
 	}
 	return l.work(ctx, tasks{
 		vital: []task{
@@ -230,6 +232,8 @@ func (l *loop) open(cfg *config.Config) error {
 		adopted.Holds = l.state.Holds.after(today)
 	}
 	l.step(l.clock.now(), adopted)
+	recall(l)
+	resumePending(l, l.found)
 	l.net.SetUplinks(l.setup.watchedFirst(have))
 	return nil
 }

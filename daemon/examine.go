@@ -107,7 +107,7 @@ func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, 
 	if g, ok := l.goal(); ok {
 		e.goal = l.enforcer.kernel.routingGoal(g)
 	}
-	e.foreign, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.pins
+	e.foreign, e.narrower, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.narrower, l.enforcer.kernel.pins
 	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
 	have, err := l.enforcer.kernel.routes.Read()
 	e.standing = err == nil && !have.Empty()

@@ -36,11 +36,6 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"connect a second one, with a default route of a greater metric in table main (ip route; auto takes no others, such as one in a table of your own), "+
 				"or name the uplinks in the configuration; until then nothing is changed on this machine")
 	}
-	if n := len(s.cfg.Rules); n > 0 {
-		add("not-built", control.Warning, "rules",
-			say.Several(n, "rule is", "rules are")+" not acted on by this version: all traffic goes by the policy default",
-			"leave the rules out, or wait for a newer version")
-	}
 	for _, u := range s.cfg.Unbuilt() {
 		add("not-built", control.Info, u.Key, u.Text, "leave it out, or wait for a newer version")
 	}
@@ -172,7 +167,7 @@ func withdrawnProblems(view failover.View, acts bool, now failover.Instant, cloc
 			Code: "gateway-withdrawn", Severity: control.Warning, Object: u.Name, Since: control.At(clock(since)),
 			Text: fmt.Sprintf("the default route of %s in %s is gone from table main, but its gateway still answers: it stays in use",
 				u.Link.Interface, strings.Join(families, " and ")),
-			Remedy: fmt.Sprintf("see what took the route away; if it should not be used, set enabled: false on %s and run swerve reload", u.Name),
+			Remedy: fmt.Sprintf("see what took the route away; if it should not be used, run swerve drain %s", u.Name),
 		}
 		if !acts {
 			p.Text = fmt.Sprintf("the default route of %s in %s is gone from table main; its gateway still answers, but Swerve only watches, so nothing goes by it",
@@ -202,12 +197,18 @@ func (s setup) intruders(foreign []routing.Route) []control.Problem {
 			Text:   fmt.Sprintf("another program has a route in a table of Swerve's: %s", r),
 			Remedy: "delete it: " + routing.Op{Action: routing.DeleteRoute, Route: r}.String() + "; and have its owner use another table",
 		}
+		if to := r.Dst; to.Bits() > 0 {
+			p.Object = fmt.Sprintf("table %d %s", r.Table, to)
+			p.Text += "; what goes there meets it before ours"
+		}
 		if !first {
 			behind = append(behind, p)
 			continue
 		}
 		p.Severity = control.Critical
-		p.Text += "; it is met before ours, so traffic goes by it"
+		if r.Dst.Bits() == 0 {
+			p.Text += "; it is met before ours, so traffic goes by it"
+		}
 		before = append(before, p)
 	}
 	out := append(before, behind...)

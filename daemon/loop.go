@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"swerve/config"
-	"swerve/control"
 	"swerve/failover"
 	"swerve/linkmon"
 	"swerve/target"
@@ -32,6 +31,7 @@ type loop struct {
 	load func() (cfg *config.Config, path string, found []config.Problem)
 
 	net      Network
+	finder   Finder
 	enforcer *enforcer
 	reporter *reporter
 	keeper   *keeper
@@ -59,6 +59,8 @@ type loop struct {
 	// begun is the first configuration, some parts of which stay in force until the
 	// end.
 	begun *config.Config
+	// found is what the start found of a reload with a confirmation.
+	found beginning
 	setup setup
 	// defaults are the default routes for which the setup was made.
 	defaults defaults
@@ -81,6 +83,12 @@ type loop struct {
 	// the state file or systemd's status line.
 	changed bool
 	isReady bool
+	// overrideEnds is when the next override ends by itself; 0 for never.
+	overrideEnds failover.Instant
+	// pending is a reload that waits for its confirmation; nil for none. reverted is the
+	// last one that was undone, while its file is not reloaded.
+	pending  *pending
+	reverted *pendingRecord
 	// unmarked: when this run began nothing in the kernel had marks of ours, so that
 	// masks can be chosen until something has.
 	unmarked bool
@@ -130,8 +138,14 @@ func (l *loop) pass() {
 	for _, o := range l.net.Take() {
 		l.observe(o)
 	}
+	keepTime(l)
 	if now := l.clock.now(); now >= l.wake {
 		l.step(now, failover.Tick{})
+		// The end of an override need not change what carries.
+		l.changed = l.changed || l.overrideEnds != 0 && now >= l.overrideEnds
+	}
+	if l.pending != nil && l.clock.now() >= l.pending.due {
+		revert(l)
 	}
 	if l.changed {
 		l.findModems()
@@ -161,6 +175,9 @@ func (l *loop) nextWake() failover.Instant {
 	wake := min(l.wake, l.enforcer.nextWake())
 	if l.enforcer.stale && l.enforcer.kernel.standing && l.intent != nil {
 		wake = min(wake, l.enforcer.rested)
+	}
+	if l.pending != nil {
+		wake = min(wake, l.pending.due)
 	}
 	if !l.isReady {
 		wake = min(wake, readyWithin)
@@ -387,10 +404,11 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("rules", slices.Concat(l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign),
 		reversePathProblems(l.setup, l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign, strictOnes(goal, l.enforcer.kernel.strict))))
 	l.reporter.problems.replace("masks", maskProblems(l.setup))
-	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
+	l.reporter.problems.replace("intruders", l.setup.intruders(slices.Concat(l.enforcer.kernel.foreign, l.enforcer.kernel.narrower)))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, today)
 	l.state.Foreign = l.setup.foreign
+	noteOverrides(l, view)
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view, l.setup.mayAct()))
@@ -453,5 +471,3 @@ func (l *loop) ownChanged() {
 	}
 	l.reconfigure("apply a change of the machine's own addresses")
 }
-
-var _ control.Backend = (*loop)(nil)

@@ -23,6 +23,8 @@ type Machine struct {
 	Packets Packets
 	Sysctls Sysctls
 	Flows   Flows
+	// Finder tells where the kernel sends packets; nil if it cannot be asked.
+	Finder Finder
 	// HasIPv6 reports whether the kernel has IPv6 at all.
 	HasIPv6 func() bool
 	// Bytes reads the byte counters of an interface, NewFlows the number of flows
@@ -116,13 +118,14 @@ type Publisher interface{ Publish(control.Event) }
 // opening the kernel. If it cannot start because of the configuration, it returns a
 // *ConfigError with the reason.
 func Work(ctx context.Context, o Options, machine func(clock func() failover.Instant) Machine) error {
-	cfg, path, found := o.Load()
-	if len(found) > 0 {
-		return &ConfigError{Problems: found}
+	b := begin(o.Load, &clock{today: time.Now, boot: thisBoot()})
+	if len(b.found) > 0 {
+		return &ConfigError{Problems: b.found}
 	}
-	l := newLoop(o, cfg, path)
+	l := newLoop(o, b.cfg, b.path)
+	l.found = b
 	l.mount(machine(l.clock.now))
-	if err := l.open(cfg); err != nil {
+	if err := l.open(b.cfg); err != nil {
 		return err
 	}
 	return l.work(ctx, tasks{})
@@ -130,6 +133,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 
 // mount gives the loop its machine.
 func (l *loop) mount(m Machine) {
+	l.finder = m.Finder
 	l.net, l.filterChanged, l.filterGone, l.isModem = m.Network, m.FilterChanged, m.FilterGone, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute

@@ -19,7 +19,7 @@ import (
 func (r *rig) reload(file string) error {
 	state, _, _ := strings.Cut(r.file, "\n")
 	r.file = state + "\n" + file
-	return r.loop.Reload(r.t.Context())
+	return r.api().Reload(r.t.Context(), 0)
 }
 
 func TestReload(t *testing.T) {
@@ -226,7 +226,7 @@ func TestReloadAfterTheEnd(t *testing.T) {
 		r.stop()
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
-		if err := r.loop.Reload(ctx); !errors.Is(err, errEnded) {
+		if err := r.api().Reload(ctx, 0); !errors.Is(err, errEnded) {
 			t.Errorf("error: %v", err)
 		}
 	})
@@ -257,7 +257,7 @@ rules: [{from: 192.168.20.0/24, use: guests}]
 				objects = append(objects, p.Object)
 			}
 		}
-		if got := strings.Join(objects, " "); got != "probe.targets rules snat6 metrics.listen policies policies[].spread sessions.on_failback uplinks[].dns uplinks[].prefix6" {
+		if got := strings.Join(objects, " "); got != "probe.targets snat6 metrics.listen sessions.on_failback uplinks[].dns uplinks[].prefix6" {
 			t.Errorf("not built: %s", got)
 		}
 		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1, prefix6: none}\n"); err != nil {
@@ -407,7 +407,7 @@ func TestReloadToAMissingInterface(t *testing.T) {
 	p := g.start()
 	p.await("lte is up", func(s *control.Status) bool { return s.Uplinks[1].IPv4.State == control.Up })
 	g.uplinks("- {name: fiber, interface: wan0}\n  - {name: lte, interface: wan7}")
-	_, err := p.client.Reload(t.Context())
+	_, err := p.client.Reload(t.Context(), 0)
 	g.must(err)
 	p.await("wan7 is missing", func(s *control.Status) bool {
 		return s.Uplinks[1].IPv4.State == control.Down && s.Uplinks[1].IPv4.Reason == "interface wan7 is missing"

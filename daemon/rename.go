@@ -100,7 +100,7 @@ func formerTiers(tiers [][]failover.Share, former map[string]string) [][]failove
 }
 
 // valueIn returns the key of a value.
-func valueIn(m map[string]string, value string) (string, bool) {
+func valueIn[V comparable](m map[string]V, value V) (string, bool) {
 	for k, v := range m {
 		if v == value {
 			return k, true
@@ -135,6 +135,7 @@ func (s state) renamed(r renames) state {
 	s.Plain = rekeyed(s.Plain, r.uplinks)
 	s.Patience, s.Lapses = rekeyed(s.Patience, r.uplinks), rekeyed(s.Lapses, r.uplinks)
 	s.Holds = rekeyed(s.Holds, r.uplinks)
+	s.Overrides = s.Overrides.renamed(r)
 	return s
 }
 

@@ -192,6 +192,7 @@ func avoided(c *choice) []string {
 // buildLadder puts the first rung, which is sticky, above the others.
 func buildLadder(c *choice) Ladder {
 	l := Ladder{Lost: slices.Clone(c.lost), Block: c.policy.cfg.Block}
+	l.Blocked = l.Block && !slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.rank < rankDown })
 	if len(c.first) > 0 {
 		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(c.first)})
 	}

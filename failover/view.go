@@ -9,6 +9,9 @@ import (
 type View struct {
 	Uplinks  []UplinkView
 	Policies []PolicyView
+	// Commands are the operator's commands that stand: the switch of each policy in
+	// their order, then the drains.
+	Commands []Command
 }
 
 // UplinkView is one uplink, in configuration order.
@@ -91,6 +94,10 @@ type TargetView struct {
 type PolicyView struct {
 	Name   string
 	Family [2][]Share
+	// Switched is the uplink of its own that the operator has switched it to, and Until
+	// when that ends, 0 for never; empty for none.
+	Switched string
+	Until    Instant
 }
 
 // View returns a copy of what the engine knows and has decided after the last step.
@@ -101,11 +108,15 @@ func (e *Engine) View() View {
 	}
 	for _, pol := range e.selector.policies {
 		pv := PolicyView{Name: pol.cfg.Name}
+		if pol.pin.set && pol.has(pol.pin.uplink) {
+			pv.Switched, pv.Until = pol.pin.uplink, pol.pin.until
+		}
 		for _, f := range Families {
 			pv.Family[f] = slices.Clone(pol.family[f].first)
 		}
 		v.Policies = append(v.Policies, pv)
 	}
+	v.Commands = e.selector.commands()
 	return v
 }
 

@@ -30,10 +30,15 @@ func (k *Kernel) Apply(t Table) error {
 	if err != nil {
 		return fmt.Errorf("firewall: apply the ruleset: %w", err)
 	}
+	if !held.setsFit(t) {
+		// What is in them now comes along. If it cannot be read, what was known does.
+		_, _ = k.ReadSets(t.goal.Sets)
+	}
 	err = k.transact(func(tx *transaction) {
 		tx.AddTable(tx.table)
 		tx.FlushTable(tx.table)
 		tx.removeStale(held, t)
+		tx.addSets(k, held, t)
 		tx.add(t)
 	})
 	if err != nil && !k.holds(t) { // a lost acknowledgement is not a failure
@@ -58,6 +63,7 @@ func (k *Kernel) replace(t Table) error {
 		tx.AddTable(tx.table) // so that there is one to delete
 		tx.DelTable(tx.table)
 		tx.AddTable(tx.table)
+		tx.addSets(k, heldTable{}, t)
 		tx.add(t)
 	})
 }
@@ -67,8 +73,9 @@ func (k *Kernel) replace(t Table) error {
 func (tx *transaction) removeStale(held heldTable, t Table) {
 	for _, name := range held.setNames() {
 		set := &nftables.Set{Table: tx.table, Name: name}
+		user, isUsers := t.userSet(name)
 		switch {
-		case isTimed(name):
+		case isTimed(name), isUsers && held.sets[name].attributes == user.attributes():
 		case t.hasMap(name):
 			tx.FlushSet(set)
 		default:
@@ -131,6 +138,7 @@ func (m verdictMap) set(t *nftables.Table) *nftables.Set {
 	set := &nftables.Set{
 		Table: t, Name: m.name, IsMap: true, KeyByteOrder: binaryutil.NativeEndian,
 		KeyType: m.keys.datatype, DataType: nftables.TypeVerdict, Concatenation: m.keys.pair,
+		Interval: m.keys.interval,
 	}
 	if m.keys.network {
 		set.KeyByteOrder = binaryutil.BigEndian
@@ -141,8 +149,9 @@ func (m verdictMap) set(t *nftables.Table) *nftables.Set {
 func setElements(entries []entry) []nftables.SetElement {
 	out := make([]nftables.SetElement, len(entries))
 	for i, e := range entries {
-		out[i] = nftables.SetElement{
-			Key: []byte(e.key), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.chain},
+		out[i] = nftables.SetElement{Key: []byte(e.key), IntervalEnd: e.end}
+		if !e.end {
+			_, out[i].VerdictData = e.verdict()
 		}
 	}
 	return out
@@ -168,7 +177,14 @@ func (tx *transaction) lookup(s *anonymousSet) expr.Any {
 		Table: tx.table, ID: tx.setID(), Name: "__set%d", Anonymous: true, Constant: true,
 		Interval: true, KeyType: s.keyType,
 	}
-	tx.try(tx.AddSet(set, s.elements))
+	tx.try(tx.AddSet(set, nil))
+	// The library refuses to add to an anonymous set; to the kernel it is one until a rule
+	// uses it.
+	filled := *set
+	filled.Anonymous, filled.Constant = false, false
+	for part := range slices.Chunk(s.elements, elementsAtOnce) {
+		tx.try(tx.SetAddElements(&filled, part))
+	}
 	return &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID, Invert: s.invert}
 }
 

@@ -79,7 +79,7 @@ func (k *Kernel) compare(t Table) ([]string, error) {
 // known to be the same.
 func (k *Kernel) compareElements(t Table) (same bool, err error) {
 	r := reader{k}
-	for _, m := range t.maps[:againAt] {
+	for _, m := range t.maps[:t.moving] {
 		elements := map[string]string{}
 		if err := r.readMap(m.name, elements); err != nil {
 			return false, fmt.Errorf("read map %s: %w", m.name, err)
@@ -171,8 +171,16 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "set "+name+" is missing")
 		}
 	}
+	for _, s := range t.goal.userSets() {
+		switch held, ok := h.sets[s.name]; {
+		case !ok:
+			out = append(out, "set "+s.name+" is missing")
+		case held.attributes != s.attributes():
+			out = append(out, "set "+s.name+" has another size or timeout")
+		}
+	}
 	for _, name := range h.setNames() {
-		if !isTimed(name) && !t.hasMap(name) {
+		if _, ok := t.userSet(name); !ok && !isTimed(name) && !t.hasMap(name) {
 			out = append(out, "set "+name+" is not ours")
 		}
 	}
@@ -184,7 +192,7 @@ func (s heldSet) has(entries []entry) bool {
 		return false
 	}
 	for _, e := range entries {
-		if s.elements[e.key] != e.chain {
+		if chain, ok := s.elements[e.held()]; !ok || chain != e.chain {
 			return false
 		}
 	}
