@@ -164,7 +164,9 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})
 	}
 	serve := func(ctx context.Context) error {
-		return api.serve(ctx, func(listener *control.Listener) *control.Server { return control.NewServer(listener, hub, backend{l}, l.log) })
+		return api.serve(ctx, func(listener *control.Listener) *control.Server {
+			return control.NewServer(listener, hub, backend{l}, l.log)
+		})
 	}
 	return l.work(ctx, tasks{
 		vital: []task{
