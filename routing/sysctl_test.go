@@ -351,6 +351,15 @@ func TestSurveyOfForwarding(t *testing.T) {
 			t.Errorf("after %s: %q, want %q", c.set, got, c.want)
 		}
 	}
+	if l.sh("ls /proc/sys/net/ipv6/conf/wan0 | grep force_forwarding || true") != "" { // newer kernels
+		l.sh("sysctl -qw net.ipv6.conf.wan0.force_forwarding=1 net.ipv6.conf.wan1.force_forwarding=1")
+		l.sysctls(file, false, func(s *Sysctls) error {
+			if found := s.Survey([]Interface{{Name: "wan0"}, {Name: "wan1"}}); len(found) != 0 {
+				t.Errorf("forwarding by force: %+v", found)
+			}
+			return nil
+		})
+	}
 	l.sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.wan0.accept_ra=1 net.ipv6.conf.wan1.accept_ra=1 net.ipv6.conf.wan1.disable_ipv6=1")
 	l.sysctls(file, false, func(s *Sysctls) error {
 		if found := s.Survey([]Interface{{Name: "wan0"}, {Name: "wan1"}}); len(found) != 1 || found[0].Interface != "wan0" {
