@@ -100,6 +100,15 @@ func unheld(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"
 // uplink: "contains …", as a phrase behind the name. It is empty where it can.
 func WrongDevice(name string) string { return wrongInterface(name) }
 
+// refusedInterface returns why a file may not name an interface by this name, as a phrase
+// behind it; empty where it may.
+func refusedInterface(name string) string {
+	if listed := listedName.FindStringSubmatch(name); listed != nil {
+		return "reads as what ip link lists for " + listed[1] + ", and is refused"
+	}
+	return wrongInterface(name)
+}
+
 // gateway reads the next hop of one family.
 func gateway(f failover.Family) reader[Gateway] {
 	want := "auto, none (point to point) or an " + familyName(f) + " address"

@@ -17,7 +17,16 @@ import (
 func Init(t Taken, isModem func(device string) bool) []byte {
 	all := Default().Auto(slices.Concat(t.Routes, t.Candidates))
 	var uplinks, candidates []Uplink
+	var unnamed []string
+	for _, d := range slices.Concat(t.Routes, t.Candidates) {
+		if refusedInterface(d.Interface) != "" && !slices.Contains(unnamed, d.Interface) {
+			unnamed = append(unnamed, d.Interface)
+		}
+	}
 	for _, u := range all {
+		if slices.Contains(unnamed, u.Interface) {
+			continue
+		}
 		u.Modem = isModem != nil && isModem(u.Interface)
 		if slices.ContainsFunc(t.Candidates, func(d DefaultRoute) bool { return d.Interface == u.Interface }) {
 			candidates = append(candidates, u)
@@ -41,6 +50,8 @@ func Init(t Taken, isModem func(device string) bool) []byte {
 	case len(candidates) > 0:
 		b.WriteString("\n# No target has answered so far through an interface with a default route. It becomes\n" +
 			"# an uplink once one does, in the order of their metrics.\nuplinks: auto\n")
+	case len(unnamed) > 0:
+		b.WriteString("\nuplinks: auto\n")
 	default:
 		b.WriteString("\n# This machine has no default route now. An interface that gets one becomes an\n" +
 			"# uplink once a target answers through it, in the order of their metrics.\nuplinks: auto\n")
@@ -48,6 +59,10 @@ func Init(t Taken, isModem func(device string) bool) []byte {
 	for _, u := range candidates {
 		fmt.Fprintf(&b, "  # %s: no target has answered through it so far; a LAN? If it is an uplink:\n", u.Interface)
 		writeUplink(&b, u, "  # ")
+	}
+	for _, name := range unnamed {
+		fmt.Fprintf(&b, "  # %s is left out: its name %s here. Rename it, or name it by its\n  # MAC address or an altname (ip link property add dev ... altname NAME).\n",
+			strconv.Quote(name), refusedInterface(name))
 	}
 	if len(all) == 1 && len(uplinks) == 1 {
 		b.WriteString(initSecond)

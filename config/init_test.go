@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -73,6 +74,24 @@ func TestInitSaysWhy(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// An interface that the file may not name is left out, and said to be, whatever else there
+// is; the file is good.
+func TestInitLeavesOutRefusedNames(t *testing.T) {
+	for _, refused := range []string{"wan@1", `wan"1`, "wan*", "wän0"} {
+		bad := DefaultRoute{Interface: refused, Metric: 200}
+		c := good(t, string(Init(Taken{Routes: []DefaultRoute{{Interface: "eth0", Metric: 100}, bad}}, nil)))
+		if len(c.Uplinks) != 1 || c.Uplinks[0].Interface != "eth0" {
+			t.Errorf("beside %s: %+v", refused, c.Uplinks)
+		}
+		for _, taken := range []Taken{{Routes: []DefaultRoute{bad}}, {Candidates: []DefaultRoute{bad}}} {
+			text := string(Init(taken, nil))
+			if c := good(t, text); !c.AutoUplinks || !strings.Contains(text, strconv.Quote(refused)+" is left out: its name ") || strings.Contains(text, "no default route now") {
+				t.Errorf("%s alone:\n%s", refused, text)
+			}
 		}
 	}
 }

@@ -93,7 +93,7 @@ func latestLines(lines []Line) []Line {
 
 // readArchive reads one file.
 func readArchive(path string) ([]Line, error) {
-	file, err := openArchive(path, os.O_RDONLY)
+	file, err := OpenRegular(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -137,16 +137,25 @@ func decodeArchived(line []byte) (Line, bool) {
 	return Line{e, append(bytes.Clone(line), '\n')}, true
 }
 
-// openArchive opens a file of the archive if it is a regular file: opening a pipe
-// would wait for its other end.
-func openArchive(path string, flags int) (*os.File, error) {
+// OpenRegular opens a file with flags of os.OpenFile if it is a regular file, or makes it:
+// opening a pipe would wait for its other end, and a device may do anything.
+func OpenRegular(path string, flags int) (*os.File, error) {
+	irregular := func(info fs.FileInfo) error {
+		if info.Mode().IsRegular() {
+			return nil
+		}
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	if info, err := os.Stat(path); err == nil && irregular(info) != nil {
+		return nil, irregular(info)
+	}
 	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
+	if err == nil {
+		err = irregular(info) // replaced in between
 	}
 	if err != nil {
 		file.Close()
@@ -249,7 +258,7 @@ func (a *Archive) open() error {
 	if err := os.MkdirAll(a.folder, 0o755); err != nil {
 		return fmt.Errorf("control: keep events: %w", err)
 	}
-	file, err := openArchive(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	file, err := OpenRegular(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return fmt.Errorf("control: keep events: %w", err)
 	}
@@ -330,7 +339,7 @@ func (a *Archive) rotate() error {
 	if err := os.Rename(path, filepath.Join(a.folder, archiveOld)); err != nil {
 		return fmt.Errorf("control: keep events: %w", err)
 	}
-	file, err := openArchive(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	file, err := OpenRegular(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return fmt.Errorf("control: keep events: %w", err)
 	}

@@ -230,6 +230,13 @@ func GroupID(name string) (gid int, err error) {
 // Path is the socket's.
 func (l *Listener) Path() string { return l.path }
 
+// Reachable reports whether the socket's file is still there: without it nobody finds the
+// socket.
+func (l *Listener) Reachable() bool {
+	info, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(info, l.file)
+}
+
 // Problems are what a person should know about the socket: "socket-group" when it
 // could not be given to its group.
 func (l *Listener) Problems() []Problem { return l.problems }
@@ -239,7 +246,7 @@ func (l *Listener) Problems() []Problem { return l.problems }
 func (l *Listener) Close() error { return l.close() }
 
 func (l *Listener) closeOnce() error {
-	if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.file) {
+	if l.Reachable() {
 		os.Remove(l.path)
 	}
 	return l.unix.Close()

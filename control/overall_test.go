@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,31 @@ func TestOverall(t *testing.T) {
 		if got := Overall(c.s); got != c.want {
 			t.Errorf("%s: %s, want %s", c.what, got, c.want)
 		}
+	}
+}
+
+// While the daemon is new, an uplink that had answered is not awaited as one that has not.
+func TestStartingProblem(t *testing.T) {
+	s := carried(sketch(Down, Absent, Down, Absent), "fiber", "")
+	s.Now, s.Daemon.Since = At(time.Unix(1800000020, 0)), At(time.Unix(1800000000, 0))
+	text := func() string {
+		found := HealthProblems(&s)
+		i := slices.IndexFunc(found, func(p Problem) bool { return p.Code == "starting" })
+		if i < 0 {
+			t.Fatalf("there is no such problem: %+v", found)
+		}
+		return found[i].Text + "; " + found[i].Remedy
+	}
+	if got := text(); !strings.Contains(got, "yet") || !strings.Contains(got, "DHCP") {
+		t.Errorf("before any answer: %s", got)
+	}
+	s.Uplinks[1].LastProven = At(time.Unix(1800000010, 0)) // it carries nothing
+	if got := text(); !strings.Contains(got, "yet") {
+		t.Errorf("after an answer of one that does not carry: %s", got)
+	}
+	s.Uplinks[0].LastProven = At(time.Unix(1800000010, 0))
+	if got := text(); strings.Contains(got, "yet") || strings.Contains(got, "DHCP") || !strings.Contains(got, "any more") {
+		t.Errorf("after an answer: %s", got)
 	}
 }
 

@@ -41,9 +41,7 @@ func HealthProblems(s *Status) []Problem {
 		switch {
 		case !policyDead(p, s.Uplinks):
 		case s.starting():
-			out = append(out, Problem{Code: "starting", Severity: Warning, Object: p.Name, Since: s.Daemon.Since,
-				Text:   fmt.Sprintf("no uplink of policy %s answers yet", p.Name),
-				Remedy: "wait: DHCP clients and modems may still be at work, half a minute after the start it is an alarm"})
+			out = append(out, startingProblem(s, p))
 		default:
 			out = append(out, deadProblem(p, s.Uplinks))
 		}
@@ -55,6 +53,28 @@ func HealthProblems(s *Status) []Problem {
 	}
 	SortProblems(out)
 	return out
+}
+
+// startingProblem is for a policy without an answering uplink while the daemon is new.
+func startingProblem(s *Status, p Policy) Problem {
+	out := Problem{Code: "starting", Severity: Warning, Object: p.Name, Since: s.Daemon.Since,
+		Text:   fmt.Sprintf("no uplink of policy %s answers yet", p.Name),
+		Remedy: "wait: DHCP clients and modems may still be at work, half a minute after the start it is an alarm"}
+	if proven(s, p) {
+		out.Text = fmt.Sprintf("no uplink of policy %s answers any more", p.Name)
+		out.Remedy = "bring one of its uplinks back; traffic stays where it is meanwhile, and half a minute after the start it is an alarm"
+	}
+	return out
+}
+
+// proven reports whether an uplink that carries the policy, or any where none does, has
+// answered since the daemon's start.
+func proven(s *Status, p Policy) bool {
+	shares := slices.Concat(p.IPv4, p.IPv6)
+	return slices.ContainsFunc(s.Uplinks, func(u Uplink) bool {
+		carries := slices.ContainsFunc(shares, func(share Share) bool { return share.Uplink == u.Name })
+		return !u.LastProven.IsZero() && (carries || len(shares) == 0)
+	})
 }
 
 // From groupFrom uplinks on with the same trouble there is one problem for all, which

@@ -119,7 +119,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 
 // start opens the kernel, adopts its present state, and works until ctx ends.
 func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, held *lock) error {
-	api := &apiSocket{path: socket, group: cfg.Control.Group, problems: l.reporter.problems}
+	api := &apiSocket{path: socket, group: cfg.Control.Group, problems: l.reporter.problems, log: l.log}
 	if err := api.open(); err != nil {
 		return err
 	}
@@ -168,11 +168,9 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		optional = append(optional, task{name: "log", run: func(ctx context.Context) error { return l.logQueue.watch(ctx, l.reporter.problems, l.log) }})
 	}
 	serve := func(ctx context.Context) error {
-		listener, err := api.await(ctx)
-		if listener == nil {
-			return err
-		}
-		return control.NewServer(listener, hub, backend{l}, l.log).Serve(ctx)
+		return api.serve(ctx, func(listener *control.Listener) *control.Server {
+			return control.NewServer(listener, hub, backend{l}, l.log)
+		})
 	}
 	return l.work(ctx, tasks{
 		vital: []task{

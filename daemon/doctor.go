@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,16 +56,24 @@ type exam struct {
 	unfiltered, untracked, unruled error
 	// programs are the names of the processes in this network namespace.
 	programs []string
-	// resolvers are the name servers of resolv.conf.
+	// resolvers are the name servers of resolv.conf; link-local ones have a zone.
 	resolvers []netip.Addr
+	// unread are what could not be read, by what is not known without it.
+	unread map[string]error
+	// addressed are the interfaces that have a global IPv6 address which does not expire.
+	addressed map[string]bool
+	// standing: rules of Swerve's are in the kernel.
+	standing bool
 	// path is the configuration file's, "" if there is none; refused is what is wrong in
 	// it.
 	path    string
 	refused []config.Problem
 	// denied: whoever examines may not read the configuration file.
 	denied bool
-	// unreadable is the configuration file that the user swerve may not read.
+	// unreadable is the configuration file that the user swerve may not read, and shut
+	// are the folders above it that this user may not enter; without any it is the file.
 	unreadable string
+	shut       []string
 	now        time.Time
 	// neighbor is the daemon that runs here; taken are the interfaces of `uplinks: auto`.
 	neighbor neighbor
@@ -101,6 +111,10 @@ func (e exam) features() []Finding {
 				"use a kernel that has it (nf_tables, nf_conntrack, nf_conntrack_netlink, multiple routing tables), or load its module"})
 		}
 	}
+	for _, object := range slices.Sorted(maps.Keys(e.unread)) {
+		out = append(out, Finding{"not-examined", control.Info, object, object + " cannot be read, so what is wrong there is not found",
+			e.unread[object].Error(), "run it as root, where " + object + " is there"})
+	}
 	return out
 }
 
@@ -117,12 +131,24 @@ func (e exam) sysctlFindings() []Finding {
 		switch {
 		case strings.HasSuffix(s.Key, "ip_forward"):
 			f.Code = "forwarding-off"
-		case strings.HasSuffix(s.Key, "all/forwarding"):
+		case strings.HasSuffix(s.Key, "/all/forwarding"):
 			if f.Code = "forwarding-off"; !ipv6 {
 				continue
 			}
+		case strings.HasSuffix(s.Key, "/forwarding"):
+			if f.Code = "forwarding-off"; s.Minor {
+				f.Severity = control.Info
+				f.Remedy = "nothing, if the machines there should reach only this one; else " + f.Remedy
+			}
 		case strings.HasSuffix(s.Key, "accept_ra"):
-			if f.Code = "accept-ra"; e.withoutRAs(s.Interface) {
+			f.Code = "accept-ra"
+			switch {
+			case e.withoutIPv6(s.Interface):
+				continue
+			case e.withoutRAs(s.Interface):
+				if e.addressed[s.Interface] {
+					continue
+				}
 				f.Severity = control.Info
 				f.Remedy = "nothing, if its IPv6 is configured by hand or there is none; else " + f.Remedy
 			}
@@ -130,10 +156,29 @@ func (e exam) sysctlFindings() []Finding {
 			if f.Code = "rp-filter"; e.setup.cfg.Kernel.ManageSysctls {
 				continue
 			}
+			f.Evidence = e.reversePath(s.Interface)
 		}
 		out = append(out, f)
 	}
 	return out
+}
+
+// reversePath returns the sysctl of rp_filter that is in force on a device: the greater
+// of its own and that for all.
+func (e exam) reversePath(device string) string {
+	own, all := e.sysctl("ipv4/conf/"+device+"/rp_filter"), e.sysctl("ipv4/conf/all/rp_filter")
+	if all > own {
+		return "net/ipv4/conf/all/rp_filter = " + all
+	}
+	return "net/ipv4/conf/" + device + "/rp_filter = " + own
+}
+
+// withoutIPv6 reports whether the configuration says that an interface's IPv6 takes nothing
+// from router advertisements: it carries none, or has a gateway by hand.
+func (e exam) withoutIPv6(device string) bool {
+	return slices.ContainsFunc(e.setup.uplinks, func(u config.Uplink) bool {
+		return e.links[u.Name].Interface == device && (!u.IPv6 || u.Gateway6.Addr.IsValid() || u.Gateway6.None)
+	})
 }
 
 // withoutRAs reports whether nothing shows that an interface's IPv6 comes by router
@@ -199,7 +244,14 @@ func (e exam) clashing() []Finding {
 // decide before ours.
 func (e exam) ruleFindings() []Finding {
 	out := asFindings(e.setup.ruleProblems(e.rules, e.foreign), "ip rule")
-	out = append(out, asFindings(reversePathProblems(e.setup, e.rules, e.foreign, e.strict()), "ip rule, sysctl net.ipv4.conf")...)
+	strict := e.strict()
+	var inForce []string
+	for _, device := range strict {
+		if f := e.reversePath(device); !slices.Contains(inForce, f) {
+			inForce = append(inForce, f)
+		}
+	}
+	out = append(out, asFindings(reversePathProblems(e.setup, e.rules, e.foreign, strict), "ip rule; "+strings.Join(inForce, ", "))...)
 	out = append(out, asFindings(maskProblems(e.setup), "ip rule, nft list ruleset")...)
 	l := e.setup.layout
 	for _, r := range e.rules {
@@ -304,7 +356,7 @@ func (e exam) files() []Finding {
 	}
 	if e.unreadable != "" {
 		out = append(out, Finding{"config-unreadable", control.Warning, e.unreadable, "the user swerve, as which the unit runs, may not read the configuration",
-			"ls -l " + e.unreadable, "chgrp swerve " + e.unreadable + " && chmod 640 " + e.unreadable})
+			"ls -ld " + strings.Join(append(slices.Clone(e.shut), e.unreadable), " "), e.letIn()})
 	}
 	if e.now.Before(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)) {
 		out = append(out, Finding{"clock-not-set", control.Warning, "clock", "the clock is not set: times in status and events are wrong, and DNSSEC and TLS fail",
@@ -318,10 +370,28 @@ func (e exam) files() []Finding {
 	return out
 }
 
+// letIn returns how the user swerve may read the configuration: what keeps it out, and no
+// more, is opened.
+func (e exam) letIn() string {
+	var out []string
+	for _, path := range e.shut {
+		if path != e.unreadable {
+			out = append(out, "chmod a+x "+path)
+		}
+	}
+	if len(out) == 0 || slices.Contains(e.shut, e.unreadable) {
+		out = append(out, "chgrp swerve "+e.unreadable+" && chmod 640 "+e.unreadable)
+	}
+	return strings.Join(out, " && ")
+}
+
 // resolversOf returns the uplink in whose networks all name servers are.
 func (e exam) resolversOf() (uplink string, all bool) {
 	for _, u := range e.setup.uplinks {
 		behind := func(a netip.Addr) bool {
+			if a.Zone() != "" {
+				return a.Zone() == e.links[u.Name].Interface || a.Zone() == strconv.Itoa(e.links[u.Name].Index)
+			}
 			for _, f := range e.links[u.Name].Family {
 				if slices.ContainsFunc(f.Addresses, func(p netip.Prefix) bool { return p.Contains(a) && p.Addr() != a }) {
 					return true
@@ -368,6 +438,10 @@ func (e exam) unreported() []Finding {
 			fmt.Sprint(e.neighbor.unasked), "run it as root, or as a member of the group that control.group names"}}
 	}
 	var out []Finding
+	if e.standing {
+		out = append(out, Finding{"no-daemon", control.Warning, "daemon", "no daemon runs, although Swerve's rules are in the kernel: nothing is watched, and only an uplink that loses its carrier is left",
+			fmt.Sprintf("ip rule: rules of protocol %d", lane.Protocol), "systemctl start swerve, after journalctl -u swerve has said why it ended; or swerve teardown, if it should not run"})
+	}
 	for _, d := range e.taken.Candidates {
 		out = append(out, Finding{"not-an-uplink", control.Info, d.Interface,
 			d.Interface + " holds a default route, but no target has answered through it so far; until one does it is not taken for an uplink",

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func healthy() exam {
 	cfg := config.Default()
 	return exam{
 		setup: setup{cfg: cfg, layout: cfg.Layout(), uplinks: []config.Uplink{
-			{Name: "fiber", Interface: "wan0", Enabled: true}, {Name: "lte", Interface: "wan1", Enabled: true},
+			{Name: "fiber", Interface: "wan0", Enabled: true, IPv6: true}, {Name: "lte", Interface: "wan1", Enabled: true, IPv6: true},
 		}},
 		links: map[string]failover.Link{
 			"fiber": link(2, "wan0", "203.0.113.2/24", "2001:db8:1::2/64"), "lte": link(3, "wan1", "192.168.8.100/24", "2001:db8:2::2/64"),
@@ -68,6 +69,20 @@ func sysctl(key, value string) func(*exam) {
 // was; where IPv6 is configured by hand, or there is none, that is no more than a note. A
 // whole mark that is restored does no harm where there is the default policy alone.
 func TestFindingsThatAreNone(t *testing.T) {
+	refused := []routing.Finding{{Setting: routing.Setting{Key: "net/ipv6/conf/wan0/accept_ra", Value: "1", Want: "2", Interface: "wan0"}, Why: "why"}}
+	for name, change := range map[string]func(*exam){
+		"ipv6: false":           func(e *exam) { e.setup.uplinks[0].IPv6 = false },
+		"gateway6: an address":  func(e *exam) { e.setup.uplinks[0].Gateway6.Addr = netip.MustParseAddr("fe80::1") },
+		"gateway6: none":        func(e *exam) { e.setup.uplinks[0].Gateway6.None = true },
+		"an address that stays": func(e *exam) { e.addressed = map[string]bool{"wan0": true} },
+	} {
+		e := healthy()
+		e.settings = refused
+		change(&e)
+		if found := e.findings(); len(found) > 0 {
+			t.Errorf("router advertisements with %s: %+v", name, found)
+		}
+	}
 	severity := func(e exam) (out []control.Severity) {
 		for _, f := range e.findings() {
 			out = append(out, f.Severity)
@@ -75,7 +90,7 @@ func TestFindingsThatAreNone(t *testing.T) {
 		return out
 	}
 	e := healthy()
-	e.settings = []routing.Finding{{Setting: routing.Setting{Key: "net/ipv6/conf/wan0/accept_ra", Value: "1", Want: "2", Interface: "wan0"}, Why: "why"}}
+	e.settings = refused
 	if got := severity(e); !slices.Equal(got, []control.Severity{control.Info}) {
 		t.Errorf("without a route by an advertisement: %v", got)
 	}
@@ -101,7 +116,11 @@ var ailments = map[string]struct {
 }{
 	"no forwarding":      {sysctl("ipv4/ip_forward", "0"), "forwarding-off", "machine"},
 	"no IPv6 forwarding": {sysctl("ipv6/conf/all/forwarding", "0"), "forwarding-off", "machine"},
-	"accept_ra":          {sysctl("ipv6/conf/wan0/accept_ra", "1"), "accept-ra", "machine"},
+	"no forwarding from an uplink": {func(e *exam) {
+		e.settings = []routing.Finding{{Setting: routing.Setting{Interface: "wan1", Key: "net/ipv4/conf/wan1/forwarding", Value: "0", Want: "1"}, Why: "why"}}
+	}, "forwarding-off", "wan1"},
+	"unread sysctls": {func(e *exam) { e.unread = map[string]error{"/proc/sys/net": unix.ENOENT} }, "not-examined", "/proc/sys/net"},
+	"accept_ra":      {sysctl("ipv6/conf/wan0/accept_ra", "1"), "accept-ra", "machine"},
 	"strict rp_filter": {func(e *exam) {
 		sysctl("ipv4/conf/wan0/rp_filter", "1")(e)
 		e.setup.cfg.Kernel.ManageSysctls = false
@@ -146,8 +165,12 @@ var ailments = map[string]struct {
 		e.clashes = []firewall.Clash{{Kind: firewall.MarkRestored, Where: "ip t c"}}
 		e.setup.engine.Policies = []failover.Policy{{Name: "default"}, {Name: "guests"}}
 	}, "mark-cleared", "ip t c"},
-	"config":   {func(e *exam) { e.unreadable = "/etc/swerve/swerve.yaml" }, "config-unreadable", "/etc/swerve/swerve.yaml"},
-	"clock":    {func(e *exam) { e.now = time.Unix(60, 0) }, "clock-not-set", "clock"},
+	"config":              {func(e *exam) { e.unreadable = "/etc/swerve/swerve.yaml" }, "config-unreadable", "/etc/swerve/swerve.yaml"},
+	"clock":               {func(e *exam) { e.now = time.Unix(60, 0) }, "clock-not-set", "clock"},
+	"link-local resolver": {func(e *exam) { e.resolvers = resolvers("nameserver fe80::1%wan0\n") }, "resolver-of-one-uplink", "fiber"},
+	"resolvers of both families": {func(e *exam) {
+		e.resolvers = resolvers("nameserver 203.0.113.1\nnameserver fe80::1%2\n")
+	}, "resolver-of-one-uplink", "fiber"},
 	"resolver": {func(e *exam) { e.resolvers = []netip.Addr{netip.MustParseAddr("192.168.8.1")} }, "resolver-of-one-uplink", "lte"},
 	"daemon": {func(e *exam) {
 		e.neighbor.status.Problems = []control.Problem{{Code: "target-set-aside", Severity: control.Info, Object: "192.0.2.53"}}
@@ -182,6 +205,8 @@ func TestFindings(t *testing.T) {
 // Others' resolvers, and forwarding of a family that no uplink has, are no findings.
 func TestNoFindings(t *testing.T) {
 	for name, ail := range map[string]func(*exam){
+		"link-local resolvers of two":  func(e *exam) { e.resolvers = resolvers("nameserver fe80::1%wan0\nnameserver fe80::1%wan1\n") },
+		"link-local resolver of a LAN": func(e *exam) { e.resolvers = resolvers("nameserver fe80::1%lan0\n") },
 		"two resolvers": func(e *exam) {
 			e.resolvers = []netip.Addr{netip.MustParseAddr("192.168.8.1"), netip.MustParseAddr("203.0.113.1")}
 		},
@@ -223,8 +248,30 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("mode %o of group %d: %v", c.mode, c.gid, got)
 		}
 	}
+	folder := filepath.Dir(path)
+	for _, c := range []struct {
+		file, folder os.FileMode
+		want         []string
+		remedy       string
+	}{
+		{0o604, 0o701, nil, ""},
+		{0o600, 0o701, []string{path}, "chgrp swerve " + path + " && chmod 640 " + path},
+		{0o604, 0o700, []string{folder}, "chmod a+x " + folder},
+		{0o600, 0o700, []string{folder, path}, "chmod a+x " + folder + " && chgrp swerve " + path + " && chmod 640 " + path},
+	} {
+		if err := errors.Join(os.Chown(path, 0, 0), os.Chmod(path, c.file), os.Chmod(folder, c.folder)); err != nil {
+			t.Fatal(err)
+		}
+		shut := slices.DeleteFunc(closed(path, account), func(s string) bool { return !strings.HasPrefix(s, folder) })
+		if !slices.Equal(shut, c.want) {
+			t.Errorf("file %o in %o is shut by %q, want %q", c.file, c.folder, shut, c.want)
+		}
+		if c.remedy != "" && (exam{unreadable: path, shut: shut}).letIn() != c.remedy {
+			t.Errorf("file %o in %o: %q", c.file, c.folder, exam{unreadable: path, shut: shut}.letIn())
+		}
+	}
 	got := resolvers("# nameserver 1.2.3.4\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\nsearch x\nnameserver\n")
-	if want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1")}; !slices.Equal(got, want) {
+	if want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1%eth0")}; !slices.Equal(got, want) {
 		t.Errorf("resolvers %v, want %v", got, want)
 	}
 }
@@ -273,9 +320,18 @@ func TestDoctorOnTheKernel(t *testing.T) {
 		t.Errorf("found %q, want %q", found, want)
 	}
 	g.sh("ip -4 rule del pref 5350; ip -6 rule del pref 900; nft delete table ip loud; ip -4 route del 192.0.2.7; sysctl -qw net.ipv4.ip_forward=1")
-	g.run()
+	p := g.run()
 	if found := ours(codes()); len(found) > 0 {
 		t.Errorf("beside the daemon it found %q", found)
+	}
+	g.sh("sysctl -qw net.ipv4.conf.wan1.forwarding=0")
+	if found := ours(codes()); !slices.Equal(found, []string{"forwarding-off wan1"}) {
+		t.Errorf("with wan1 not forwarding it found %q", found)
+	}
+	g.sh("sysctl -qw net.ipv4.conf.wan1.forwarding=1")
+	g.must(p.end(syscall.SIGTERM))
+	if found := ours(codes()); !slices.Equal(found, []string{"no-daemon daemon"}) {
+		t.Errorf("after the daemon it found %q", found)
 	}
 }
 
@@ -287,9 +343,48 @@ func TestFindingsWithoutAStatus(t *testing.T) {
 	if found := e.findings(); len(found) != 1 || found[0].Code != "not-examined" || found[0].Object != "daemon" || found[0].Evidence != "permission denied" {
 		t.Errorf("beside a daemon that cannot be asked: %+v", found)
 	}
+	if found := (exam{setup: e.setup, links: e.links, sysctl: e.sysctl, now: e.now}).findings(); len(found) > 0 {
+		t.Errorf("before the first start: %+v", found)
+	}
+	e.neighbor, e.standing = neighbor{}, true
+	if found := e.findings(); len(found) != 1 || found[0].Code != "no-daemon" || found[0].Severity != control.Warning {
+		t.Errorf("with rules that nobody watches: %+v", found)
+	}
+	e.standing = false
 	e.neighbor, e.taken.Candidates = neighbor{}, []config.DefaultRoute{{Interface: "lan0"}}
 	if found := e.findings(); len(found) != 1 || found[0].Code != "not-an-uplink" || found[0].Object != "lan0" {
 		t.Errorf("without a daemon: %+v", found)
+	}
+}
+
+// What is said to be in force is what the kernel goes by.
+func TestEvidenceOfReversePath(t *testing.T) {
+	for _, c := range []struct{ all, own, want string }{
+		{"1", "0", "net/ipv4/conf/all/rp_filter = 1"}, {"0", "1", "net/ipv4/conf/wan0/rp_filter = 1"}, {"1", "1", "net/ipv4/conf/wan0/rp_filter = 1"},
+	} {
+		e := healthy()
+		e.setup.cfg.Kernel.ManageSysctls = false
+		e.settings = []routing.Finding{{Setting: routing.Setting{Interface: "wan0", Key: "net/ipv4/conf/wan0/rp_filter", Value: "1", Want: "2"}, Why: "why"}}
+		e.sysctl = func(key string) string {
+			return map[string]string{"ipv4/conf/all/rp_filter": c.all, "ipv4/conf/wan0/rp_filter": c.own}[key]
+		}
+		if found := e.findings(); len(found) != 1 || found[0].Evidence != c.want {
+			t.Errorf("all %s, own %s: %+v, want %s", c.all, c.own, found, c.want)
+		}
+	}
+}
+
+// Where no masks are free, no remedy advises any.
+func TestRemedyWithoutFreeMasks(t *testing.T) {
+	s := healthy().setup
+	for _, auto := range []bool{true, false} {
+		s.cfg.Kernel.AutoMasks = auto
+		s.usedMarks = []usedBits{{Bits: ^uint32(0), By: theChain + "ip t c"}}
+		for _, p := range append(maskProblems(s), s.ruleProblems([]routing.OtherRule{{Priority: 100, Mark: 0x02000000, Mask: 0xffffffff, Table: 7}}, nil)...) {
+			if strings.Contains(p.Remedy, "set kernel.") || p.Code == "mark-clash" && p.Object != "kernel.mark_mask" && !strings.Contains(p.Remedy, "no masks are free") {
+				t.Errorf("%s of %s: %s", p.Code, p.Object, p.Remedy)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"swerve/config"
 	"swerve/firewall"
 	"swerve/lane"
@@ -23,7 +27,7 @@ import (
 // what it found, the most severe first. It changes nothing. A configuration that is not
 // valid is a finding; the rest is then examined with the default one.
 func Doctor(ctx context.Context, o Options) ([]Finding, error) {
-	var e exam
+	e := exam{unread: unreadParts()}
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
 		cfg, e.refused = config.Default(), found
@@ -38,11 +42,26 @@ func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	}
 	e.examineKernel()
 	e.programs = programs()
-	text, _ := os.ReadFile("/etc/resolv.conf") // without it there are no resolvers
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // without it there are no resolvers
+		e.unread["/etc/resolv.conf"] = err
+	}
 	e.resolvers = resolvers(string(text))
-	e.path, e.unreadable = path, unreadable(path)
+	e.path = path
+	e.unreadable, e.shut = unreadable(path)
 	e.now = time.Now()
 	return e.findings(), nil
+}
+
+// unreadParts returns the parts of /proc that are not there, or may not be read.
+func unreadParts() map[string]error {
+	out := map[string]error{}
+	for path, sample := range map[string]string{"/proc/sys/net": "ipv4/ip_forward", "/proc": "self/comm"} {
+		if _, err := os.ReadFile(filepath.Join(path, sample)); err != nil {
+			out[path] = err
+		}
+	}
+	return out
 }
 
 // unprivileged is a packet filter of which nothing is known where it may not be
@@ -90,7 +109,26 @@ func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, 
 	}
 	e.foreign, e.narrower, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.narrower, l.enforcer.kernel.pins
 	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
+	have, err := l.enforcer.kernel.routes.Read()
+	e.standing = err == nil && !have.Empty()
+	e.addressed = map[string]bool{}
+	for _, i := range interfaces {
+		e.addressed[i.Name] = hasLasting6(i.Name)
+	}
 	return nil
+}
+
+// hasLasting6 reports whether a device has a global IPv6 address that does not expire, as
+// those by router advertisements and DHCP do.
+func hasLasting6(device string) bool {
+	link, err := netlink.LinkByName(device)
+	if err != nil {
+		return false
+	}
+	addresses, err := netlink.AddrList(link, netlink.FAMILY_V6)
+	return err == nil && slices.ContainsFunc(addresses, func(a netlink.Addr) bool {
+		return a.IP.IsGlobalUnicast() && a.Flags&unix.IFA_F_PERMANENT != 0
+	})
 }
 
 func (e *exam) examineKernel() {
@@ -129,26 +167,40 @@ func resolvers(text string) (out []netip.Addr) {
 			continue
 		}
 		if a, err := netip.ParseAddr(words[1]); err == nil {
-			out = append(out, a.WithZone("").Unmap())
+			out = append(out, a.Unmap())
 		}
 	}
 	return out
 }
 
-// unreadable returns the path if the user swerve exists and may not read that file.
-func unreadable(path string) string {
+// unreadable returns the path if the user swerve exists and may not read that file, and
+// what keeps it out: the folders above, which it may not enter, and the file itself.
+func unreadable(path string) (file string, shut []string) {
 	account, err := user.Lookup("swerve")
 	if path == "" || err != nil {
-		return ""
+		return "", nil
 	}
-	if may(path, account, 4) {
-		for folder := filepath.Dir(path); may(folder, account, 1); folder = filepath.Dir(folder) {
-			if folder == filepath.Dir(folder) {
-				return ""
-			}
+	if shut = closed(path, account); len(shut) == 0 {
+		return "", nil
+	}
+	return path, shut
+}
+
+// closed returns the folders above a file that an account may not enter, the outermost
+// first, and then the file if it may not read it.
+func closed(path string, account *user.User) (shut []string) {
+	if !may(path, account, 4) {
+		shut = append(shut, path)
+	}
+	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
+		if !may(folder, account, 1) {
+			shut = append(shut, folder)
+		}
+		if folder == filepath.Dir(folder) {
+			slices.Reverse(shut)
+			return shut
 		}
 	}
-	return path
 }
 
 // may reports whether an account has a permission, of 4 to read and 1 to enter, by

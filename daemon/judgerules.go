@@ -140,7 +140,7 @@ func markClash(s setup, r routing.OtherRule, rules []routing.OtherRule, kept []f
 	default:
 		p.Text += ", so it is not used any more: Swerve clears or replaces these bits"
 	}
-	p.Remedy = "have its owner use bits outside of kernel.mark_mask, or " + otherMasks(s, rules)
+	p.Remedy = otherMasks(s, rules, "have its owner use bits outside of kernel.mark_mask")
 	return p
 }
 
@@ -165,24 +165,23 @@ func connectionClash(s setup, r routing.OtherRule, rules []routing.OtherRule) co
 		Code: "mark-clash", Severity: control.Info, Object: ruleObject(r),
 		Text: fmt.Sprintf("the rule %q of another program selects by bits that are Swerve's in the marks of connections (kernel.ct_mask %#08x): "+
 			"if that program keeps them there (connmark, ct mark), connections that it marks are reset or lose their uplink", r, s.layout.CTMask),
-		Remedy: "if it does, " + otherMasks(s, rules),
+		Remedy: "if it does, " + otherMasks(s, rules, "have its owner use bits outside of kernel.ct_mask"),
 	}
 }
 
-// otherMasks says how to have masks that nobody else uses.
-func otherMasks(s setup, rules []routing.OtherRule) string {
+// otherMasks says how to have masks that nobody else uses, or what others have to do; the
+// latter alone where no masks are free.
+func otherMasks(s setup, rules []routing.OtherRule, others string) string {
 	free, ok := avoiding(s.cfg, noteUses(s.usedMarks, ruleUses(rules), time.Time{}))
-	switch {
-	case !ok && s.cfg.Kernel.AutoMasks:
-		return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses (no masks are free of all that others use), " + torn
-	case !ok:
-		return "set kernel.mark_mask and kernel.ct_mask to bits that nothing uses, " + torn
+	if !ok {
+		return others + "; Swerve cannot give way, since no masks are free of all that others use"
 	}
+	others += ", or "
 	text := fmt.Sprintf("kernel.mark_mask: %#08x and kernel.ct_mask: %#08x, whose bits no rule looks at", free.MarkMask, free.CTMask)
 	if s.cfg.Kernel.AutoMasks {
-		return again + text
+		return others + again + text
 	}
-	return "set " + text + ", " + torn
+	return others + "set " + text + ", " + torn
 }
 
 // torn says when masks of the file can change, again how others are chosen.
@@ -212,7 +211,7 @@ func maskProblems(s setup) []control.Problem {
 			Code: "mark-clash", Severity: control.Info, Object: "chains",
 			Text: fmt.Sprintf("rules of other programs in the packet filter use bits of marks that are Swerve's (%s): %s; "+
 				"if connections keep them (connmark, ct mark), those are reset or lose their uplink", masksOf(s.layout), users),
-			Remedy: "if they do, " + otherMasks(s, nil),
+			Remedy: "if they do, " + otherMasks(s, nil, "have their owners use other bits"),
 		})
 	}
 	for _, r := range s.cfg.Rules {

@@ -64,6 +64,8 @@ type probeCheck struct {
 	// elsewhere.
 	astray map[string][2]missed
 	kept   map[string]uint64
+	// aside has since when targets count for nothing.
+	aside map[string]failover.Instant
 	// answers judges where the answers come in.
 	answers answerCheck
 }
@@ -79,7 +81,7 @@ type missed struct{ n, of uint64 }
 
 func newProbeCheck() probeCheck {
 	return probeCheck{
-		sent: map[string][2][]failover.Instant{}, from: map[string]probeMark{}, astray: map[string][2]missed{}, kept: map[string]uint64{},
+		sent: map[string][2][]failover.Instant{}, from: map[string]probeMark{}, astray: map[string][2]missed{}, kept: map[string]uint64{}, aside: map[string]failover.Instant{},
 		answers: newAnswerCheck(),
 	}
 }
@@ -241,7 +243,29 @@ func (l *loop) checkProbes() {
 	interfaceOf := func(name string) string { return l.picture.links[name].Interface }
 	found := append(c.problems(interfaceOf), c.answers.problems(interfaceOf)...)
 	found = append(found, probeProblems(l.view(), conntrackFull, func(name string) uint64 { return c.kept[name] })...)
-	l.reporter.problems.replace("probes", found)
+	l.reporter.problems.replace("probes", c.lasting(found, l.clock.now()))
+}
+
+// asideFor is how long a target must count for nothing until that is a problem: after an
+// outage of all uplinks the targets answer again one after another.
+const asideFor = 10 * time.Second
+
+// lasting returns the problems without those of targets that count for nothing only since
+// a moment ago.
+func (c *probeCheck) lasting(found []control.Problem, now failover.Instant) []control.Problem {
+	before := c.aside
+	c.aside = map[string]failover.Instant{}
+	return slices.DeleteFunc(found, func(p control.Problem) bool {
+		if p.Code != "target-set-aside" {
+			return false
+		}
+		since, known := before[p.Object]
+		if !known {
+			since = now
+		}
+		c.aside[p.Object] = since
+		return now-since < asideFor
+	})
 }
 
 // filterCounts reads the packet filter's counters once for all callers that need a

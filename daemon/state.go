@@ -79,7 +79,7 @@ type learnt struct {
 // With an error the empty state is returned as well, and the daemon continues.
 func loadState(folder string) (state, error) {
 	path := filepath.Join(folder, stateFile)
-	file, err := os.Open(path)
+	file, err := control.OpenRegular(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state{}, nil
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/failover"
 )
 
@@ -52,7 +54,10 @@ func (c change) same(o change) bool { return c.Index == o.Index && c.Key == o.Ke
 // readRecord reads the file. If it does not exist, the record is empty.
 func readRecord(path string) (*record, error) {
 	r := &record{path: path, Version: recordVersion}
-	f, err := os.Open(path)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for its other end
+		return nil, fmt.Errorf("routing: read the old sysctls from %s: it is not a regular file", path)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}

@@ -323,6 +323,52 @@ func TestSurvey(t *testing.T) {
 	}
 }
 
+// Forwarding is a matter of each interface in IPv4, and of the machine in IPv6.
+func TestSurveyOfForwarding(t *testing.T) {
+	l, file := newLab(t), t.TempDir()+"/sysctls.json"
+	l.sh("ip link add lan0 type veth peer name lan0p; ip link set lan0 up; ip address add 192.168.1.1/24 dev lan0; " +
+		"ip link add lan1 type veth peer name lan1p; ip link set lan1 up; ip address add 192.168.2.1/24 dev lan1; ip link add spare type veth peer name sparep")
+	for _, c := range []struct{ set, want string }{
+		{"net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", ""},
+		{"net.ipv4.conf.wan1.forwarding=0", "wan1 ipv4/conf/wan1/forwarding false"},
+		{"net.ipv4.conf.wan1.forwarding=1 net.ipv4.conf.spare.forwarding=0 net.ipv4.conf.lo.forwarding=0", ""},
+		{"net.ipv4.conf.lan1.forwarding=0", "lan1 ipv4/conf/lan1/forwarding true"},
+		{"net.ipv4.conf.lan0.forwarding=0", "lan0 ipv4/conf/lan0/forwarding false lan1 ipv4/conf/lan1/forwarding false"},
+		{"net.ipv4.ip_forward=0", " ipv4/ip_forward false"},
+		{"net.ipv4.conf.lan0.forwarding=1 net.ipv4.conf.lan1.forwarding=1 net.ipv4.conf.wan0.forwarding=1 net.ipv4.conf.wan1.forwarding=1", ""},
+		{"net.ipv6.conf.wan1.forwarding=0", ""},
+		{"net.ipv6.conf.all.forwarding=0 net.ipv6.conf.wan0.forwarding=1 net.ipv6.conf.wan1.forwarding=1", " ipv6/conf/all/forwarding false"},
+	} {
+		l.sh("sysctl -qw " + c.set)
+		var got []string
+		l.sysctls(file, false, func(s *Sysctls) error {
+			for _, f := range s.Survey([]Interface{{Name: "wan0"}, {Name: "wan1"}}) {
+				got = append(got, fmt.Sprintf("%s %s %v", f.Interface, strings.TrimPrefix(f.Key, "net/"), f.Minor))
+			}
+			return nil
+		})
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("after %s: %q, want %q", c.set, got, c.want)
+		}
+	}
+	if l.sh("ls /proc/sys/net/ipv6/conf/wan0 | grep force_forwarding || true") != "" { // newer kernels
+		l.sh("sysctl -qw net.ipv6.conf.wan0.force_forwarding=1 net.ipv6.conf.wan1.force_forwarding=1")
+		l.sysctls(file, false, func(s *Sysctls) error {
+			if found := s.Survey([]Interface{{Name: "wan0"}, {Name: "wan1"}}); len(found) != 0 {
+				t.Errorf("forwarding by force: %+v", found)
+			}
+			return nil
+		})
+	}
+	l.sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.wan0.accept_ra=1 net.ipv6.conf.wan1.accept_ra=1 net.ipv6.conf.wan1.disable_ipv6=1")
+	l.sysctls(file, false, func(s *Sysctls) error {
+		if found := s.Survey([]Interface{{Name: "wan0"}, {Name: "wan1"}}); len(found) != 1 || found[0].Interface != "wan0" {
+			t.Errorf("accept_ra with IPv6 off on wan1: %+v", found)
+		}
+		return nil
+	})
+}
+
 func TestHasIPv6(t *testing.T) {
 	l := newLab(t)
 	ask := func() (has bool) {
