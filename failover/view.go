@@ -91,6 +91,9 @@ type TargetView struct {
 type PolicyView struct {
 	Name   string
 	Family [2][]Share
+	// Overflow are, by family, the uplinks to which new flows go instead while those are
+	// full; none while they are not. Overflow may be among Family where all are full.
+	Overflow [2][]Share
 }
 
 // View returns a copy of what the engine knows and has decided after the last step.
@@ -103,6 +106,7 @@ func (e *Engine) View() View {
 		pv := PolicyView{Name: pol.cfg.Name}
 		for _, f := range Families {
 			pv.Family[f] = slices.Clone(pol.family[f].first)
+			pv.Overflow[f] = slices.Clone(pol.family[f].spill.to)
 		}
 		v.Policies = append(v.Policies, pv)
 	}
