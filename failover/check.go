@@ -152,6 +152,7 @@ func (s *selector) checkSpill(c *choice) error {
 		case together && contains(c.first, share.Uplink):
 		case m.up.cfg.Metered && !c.policy.cfg.OverflowMetered:
 			return fmt.Errorf("it overflows to %s, which is metered", share.Uplink)
+		case m.up.paths[c.family].class() == Shunned && m.up.cfg.Rate != (Rate{}): // by its queue
 		case rankOf(&m.up.paths[c.family]).silent():
 			return fmt.Errorf("it overflows to %s, which is %s", share.Uplink, m.up.paths[c.family].state)
 		case s.drain(share.Uplink).set:

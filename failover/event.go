@@ -93,8 +93,8 @@ type Traffic struct {
 }
 
 // Load reports the byte counters of interfaces, all read at the step's instant. They need
-// be read only where an uplink has a rate and a policy overflows: four times a second,
-// and twenty times while one carries much of its rate.
+// be read only where an uplink has a rate and a policy overflows: four times a second, and
+// more often for a second after the output has asked for one of these to be reread.
 type Load struct{ Counts []Count }
 
 // Count is what an uplink's interface has received and sent since it exists, in bytes.

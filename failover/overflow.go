@@ -236,7 +236,7 @@ func (s *selector) measure(t *turn) {
 				}
 			}
 			// A silent line is kept only while it is busy.
-			t.reselect = t.reselect || slices.ContainsFunc(c.first, func(share Share) bool {
+			t.reselect = t.reselect || slices.ContainsFunc(slices.Concat(c.first, c.spill.to), func(share Share) bool {
 				return rankOf(s.uplinks.path(share.Uplink, f)).silent()
 			})
 		}
@@ -292,13 +292,17 @@ func (s *selector) liveIn(c *choice, tier int) []member {
 	return live
 }
 
+// isQueueing reports whether an uplink of the policy is shunned, full by a limit, and at
+// work at this moment.
+func (k *candidate) isQueueing(now Instant, limit float64) bool {
+	return k.own && k.rank == rankShunned && !k.path.gap.open && k.up.meter.busy(now, k.up.cfg.Rate, limit)
+}
+
 // isQueue reports whether the silence of shunned uplinks is the queue of their own
 // traffic: the policy can overflow, and they are full and work at this moment.
 func (s *selector) isQueue(t *turn, c *choice, bad []*candidate) bool {
 	limit := c.policy.cfg.Overflow
-	if limit == 0 || slices.ContainsFunc(bad, func(k *candidate) bool {
-		return k.rank != rankShunned || !k.own || k.path.gap.open || !k.up.meter.busy(t.now, k.up.cfg.Rate, limit)
-	}) {
+	if limit == 0 || slices.ContainsFunc(bad, func(k *candidate) bool { return !k.isQueueing(t.now, limit) }) {
 		return false
 	}
 	for _, k := range bad {
@@ -392,6 +396,9 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 	s.due = min(s.due, f.at+loadForgotten)
 	reason := and(c.first) + verb(c.first, " carries ", " carry ") + percent(f.share) + " of " +
 		verb(c.first, "its rate ", "their rates ") + direction(f.up) + ", limit " + percent(pol.cfg.Overflow)
+	if f.queued == t.now && f.share < pol.cfg.Overflow {
+		reason = and(c.first) + verb(c.first, " is", " are") + " full: the answers to probes wait in a queue"
+	}
 	all := slices.Clone(first)
 	for next := tier + 1; next < len(c.spill.fills); next++ {
 		ready, waits := s.takers(t, c, next)
@@ -449,7 +456,13 @@ func (s *selector) mayTake(now Instant, c *choice, k *candidate) bool {
 		return c.spill.queues(now, k)
 	case rankUnknown:
 		return contains(c.spill.to, k.up.cfg.Name) // it was adopted, or cannot be asked
-	case rankShunned, rankDown, rankCut:
+	case rankShunned:
+		if !contains(c.spill.to, k.up.cfg.Name) || !k.isQueueing(now, c.policy.cfg.Overflow) {
+			return false
+		}
+		s.due = min(s.due, now+busyStale)
+		return true
+	case rankDown, rankCut:
 		return false
 	}
 	panic("failover: unknown rank")
