@@ -57,6 +57,11 @@ test-loads: ## fill an uplink by uploads and downloads over queues of up to 4 s,
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 60m -v $(TESTFLAGS) ./testenv/system -run '^TestLoad(s|OnOneFamily)$$' -loads 10m
 
+.PHONY: test-block
+test-block: ## break and mend the uplinks 200 times under load, and look for packets of a policy that blocks by the wrong one (some 6 minutes)
+	@./testenv/need $(COMPILER) $(WITNESSES)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -count=1 -timeout 30m -v $(TESTFLAGS) ./testenv/system -run '^TestBlockLeaksNothing$$' -switches 200
+
 .PHONY: test-others
 test-others: ## run the tests beside Docker, firewalld, FRR and others, which are downloaded, not installed (some 10 minutes)
 	@./testenv/need $(COMPILER) $(WITNESSES)

@@ -68,20 +68,45 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
 		}
 	}
 	for i, p := range g.intent.Policies {
-		out.Policies = append(out.Policies, firewall.Policy{
+		policy := firewall.Policy{
 			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,
-			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block,
-		})
+			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: g.spread(i),
+		}
+		for _, f := range failover.Families {
+			policy.Members[f], policy.Tier[f] = g.members(i, f)
+		}
+		out.Policies = append(out.Policies, policy)
 	}
 	for _, f := range failover.Families {
-		out.Lost[f] = g.lost(f)
+		out.Lost[f], out.Refused[f] = g.lost(f), g.refused(f)
+	}
+	return out
+}
+
+// refused returns the pairs whose flows are answered at once since their policy blocks and
+// has no way: new ones, and those of an uplink by which nothing can leave. What an uplink
+// that is down still takes goes on by it, as it does where nothing blocks.
+func (g goal) refused(f failover.Family) []firewall.Pair {
+	var out []firewall.Pair
+	for i, p := range g.intent.Policies {
+		if !p.Family[f].Blocked {
+			continue
+		}
+		n := g.lanes.Policies[p.Policy]
+		out = append(out, firewall.Pair{Policy: n})
+		for _, u := range g.uplinks {
+			own := slices.Contains(g.ownUplinks(i), g.lanes.Uplinks[u.Name])
+			if link := g.links.links[u.Name]; own && u.Enabled && !(link.Carrier && link.Routable(f)) {
+				out = append(out, firewall.Pair{Uplink: g.lanes.Uplinks[u.Name], Policy: n})
+			}
+		}
 	}
 	return out
 }

@@ -36,11 +36,6 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 			"connect a second one or name the uplinks in the configuration, as for a default route in a table of your own, which auto does not take "+
 				"(ip route show table all); until then nothing is changed on this machine")
 	}
-	if n := len(s.cfg.Rules); n > 0 {
-		add("not-built", control.Warning, "rules",
-			say.Several(n, "rule is", "rules are")+" not acted on by this version: all traffic goes by the policy default",
-			"leave the rules out, or wait for a newer version")
-	}
 	for _, u := range s.cfg.Unbuilt() {
 		add("not-built", control.Info, u.Key, u.Text, "leave it out, or wait for a newer version")
 	}

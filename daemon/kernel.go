@@ -260,6 +260,7 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out := g.firewall(k.strict)
 	out.Kept = g.keptMarks(k.otherRules)
+	out = yieldToRules(out, k.foreignRules)
 	for i, u := range out.Uplinks {
 		if k.bridged(u.Interface) {
 			out.Uplinks[i] = g.exceptBridged(u)

@@ -10,6 +10,7 @@ import (
 
 	"swerve/config"
 	"swerve/failover"
+	"swerve/firewall"
 	"swerve/lane"
 	"swerve/linkmon"
 	"swerve/routing"
@@ -26,7 +27,9 @@ type setup struct {
 	candidates []config.Uplink
 	lanes      lanes
 	layout     lane.Layout
-	engine     failover.Config
+	// rules are the configuration's, as the packet filter has them.
+	rules  []firewall.Rule
+	engine failover.Config
 	// targets has the uplinks' targets by their text, by which the engine
 	// identifies them.
 	targets map[string]target.Target
@@ -70,6 +73,9 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	// Candidates have a lane reserved, so that lanes follow the order of preference
 	// and not that of the first answers.
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
+	for i, r := range cfg.Rules {
+		s.rules = append(s.rules, firewall.Rule{Match: r.Match, Policy: s.lanes.Policies[r.Use], Number: i})
+	}
 	return s, err
 }
 

@@ -195,6 +195,7 @@ func avoided(c *choice) []string {
 // what takes its overflow.
 func buildLadder(c *choice) Ladder {
 	l := Ladder{Lost: slices.Clone(c.lost), Block: c.policy.cfg.Block}
+	l.Blocked = l.Block && !slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.rank < rankDown })
 	top := slices.Clone(c.spill.to)
 	if len(top) > 0 {
 		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(top)})

@@ -59,6 +59,8 @@ type Ladder struct {
 	Avoided []string
 	// Block: where no rung can carry, traffic is blocked instead of using other routes.
 	Block bool
+	// Blocked: it is a blocking policy's, and all of its uplinks are down.
+	Blocked bool
 }
 
 // Rung is one step of a ladder: an uplink, or several that share the load.
@@ -89,7 +91,7 @@ func (in *Intent) clone() *Intent {
 	for _, p := range in.Policies {
 		q := PolicyIntent{Policy: p.Policy}
 		for f, l := range p.Family {
-			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Avoided: slices.Clone(l.Avoided), Block: l.Block}
+			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Avoided: slices.Clone(l.Avoided), Block: l.Block, Blocked: l.Blocked}
 			for _, r := range l.Rungs {
 				q.Family[f].Rungs = append(q.Family[f].Rungs, Rung{Shares: slices.Clone(r.Shares)})
 			}
@@ -100,7 +102,7 @@ func (in *Intent) clone() *Intent {
 }
 
 func (l Ladder) equal(o Ladder) bool {
-	return l.Block == o.Block && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Avoided, o.Avoided) &&
+	return l.Block == o.Block && l.Blocked == o.Blocked && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Avoided, o.Avoided) &&
 		slices.EqualFunc(l.Rungs, o.Rungs, func(a, b Rung) bool { return slices.Equal(a.Shares, b.Shares) })
 }
 

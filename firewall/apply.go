@@ -131,6 +131,7 @@ func (m verdictMap) set(t *nftables.Table) *nftables.Set {
 	set := &nftables.Set{
 		Table: t, Name: m.name, IsMap: true, KeyByteOrder: binaryutil.NativeEndian,
 		KeyType: m.keys.datatype, DataType: nftables.TypeVerdict, Concatenation: m.keys.pair,
+		Interval: m.keys.interval,
 	}
 	if m.keys.network {
 		set.KeyByteOrder = binaryutil.BigEndian
@@ -141,8 +142,9 @@ func (m verdictMap) set(t *nftables.Table) *nftables.Set {
 func setElements(entries []entry) []nftables.SetElement {
 	out := make([]nftables.SetElement, len(entries))
 	for i, e := range entries {
-		out[i] = nftables.SetElement{
-			Key: []byte(e.key), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.chain},
+		out[i] = nftables.SetElement{Key: []byte(e.key), IntervalEnd: e.end}
+		if !e.end {
+			_, out[i].VerdictData = e.verdict()
 		}
 	}
 	return out
@@ -168,7 +170,14 @@ func (tx *transaction) lookup(s *anonymousSet) expr.Any {
 		Table: tx.table, ID: tx.setID(), Name: "__set%d", Anonymous: true, Constant: true,
 		Interval: true, KeyType: s.keyType,
 	}
-	tx.try(tx.AddSet(set, s.elements))
+	tx.try(tx.AddSet(set, nil))
+	// The library refuses to add to an anonymous set; to the kernel it is one until a rule
+	// uses it.
+	filled := *set
+	filled.Anonymous, filled.Constant = false, false
+	for part := range slices.Chunk(s.elements, elementsAtOnce) {
+		tx.try(tx.SetAddElements(&filled, part))
+	}
 	return &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID, Invert: s.invert}
 }
 

@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"slices"
+
 	"github.com/google/nftables"
 
 	"swerve/failover"
@@ -86,7 +88,7 @@ func (b builder) prerouting() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, "prerouting", "mangle + 5", mangleLater),
 		rules: []rule{newRule(arrivesVmap(arrivals))},
 	}
-	c.rules = append(c.rules, b.laneOrRules()...)
+	c.rules = slices.Concat(c.rules, b.laneOrRules(), spreadDefault(b))
 	return c
 }
 
@@ -111,8 +113,8 @@ func (b builder) output() chain {
 		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
 		rules: append(b.lanesOfProbes(), newRule(anyPacketMark, returns)),
 	}
-	c.rules = append(c.rules, b.laneOfFlow()...)
-	c.rules = append(c.rules, b.newFlow()...)
+	// Before the lookup with the flow's lane, which would fail without an answer.
+	c.rules = slices.Concat(c.rules, refusals(b, "no way"), b.laneOfFlow(), b.newFlow())
 	return c
 }
 
@@ -128,12 +130,14 @@ func (b builder) laneOfFlow() []rule {
 }
 
 // newFlow sends flows without lanes through the user's rules. Answers are excluded:
-// those of a flow that came in elsewhere, such as from a VPN, would match too.
+// those of a flow that came in elsewhere, such as from a VPN, would match too. What is
+// established without lanes, such as between two networks of the LAN, has met the rules.
 func (b builder) newFlow() []rule {
 	pair := b.pairMask()
 	return []rule{
 		newRule(ctMark(pair).isNot(0), returns),
 		newRule(ctReply, returns),
-		newRule(jump("by_rules")),
+		newRule(ctStateEstablished, returns),
+		newRule(jump(rulesChain)),
 	}
 }

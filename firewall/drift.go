@@ -79,7 +79,7 @@ func (k *Kernel) compare(t Table) ([]string, error) {
 // known to be the same.
 func (k *Kernel) compareElements(t Table) (same bool, err error) {
 	r := reader{k}
-	for _, m := range t.maps[:againAt] {
+	for _, m := range t.maps[:t.moving] {
 		elements := map[string]string{}
 		if err := r.readMap(m.name, elements); err != nil {
 			return false, fmt.Errorf("read map %s: %w", m.name, err)
@@ -184,7 +184,7 @@ func (s heldSet) has(entries []entry) bool {
 		return false
 	}
 	for _, e := range entries {
-		if s.elements[e.key] != e.chain {
+		if chain, ok := s.elements[e.held()]; !ok || chain != e.chain {
 			return false
 		}
 	}

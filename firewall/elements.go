@@ -11,7 +11,7 @@ import (
 func (r reader) readElements(h *heldTable) error {
 	for _, name := range h.setNames() {
 		set := h.sets[name]
-		if set.flags&unix.NFT_SET_MAP == 0 || set.flags&unix.NFT_SET_INTERVAL != 0 {
+		if set.flags&unix.NFT_SET_MAP == 0 {
 			continue
 		}
 		if err := r.readMap(name, set.elements); err != nil {
@@ -39,6 +39,7 @@ func (r reader) readMap(name string, into map[string]string) error {
 func decodeElement(ad *netlink.AttributeDecoder, into map[string]string) error {
 	var key []byte
 	var chain string
+	var end bool
 	for ad.Next() {
 		switch ad.Type() {
 		case unix.NFTA_SET_ELEM_KEY:
@@ -50,11 +51,13 @@ func decodeElement(ad *netlink.AttributeDecoder, into map[string]string) error {
 				}
 				return k.Err()
 			})
+		case unix.NFTA_SET_ELEM_FLAGS:
+			end = ad.Uint32()&unix.NFT_SET_ELEM_INTERVAL_END != 0
 		case unix.NFTA_SET_ELEM_DATA:
 			ad.Nested(func(d *netlink.AttributeDecoder) error { return decodeVerdict(d, &chain) })
 		}
 	}
-	into[string(key)] = chain
+	into[heldKey(string(key), end)] = chain
 	return ad.Err()
 }
 

@@ -23,12 +23,12 @@ const (
 
 var (
 	addressKeys = [2]keyKind{
-		{text: "ipv4_addr", datatype: nftables.TypeIPAddr, network: true},
-		{text: "ipv6_addr", datatype: nftables.TypeIP6Addr, network: true},
+		{text: "type ipv4_addr", datatype: nftables.TypeIPAddr, network: true},
+		{text: "type ipv6_addr", datatype: nftables.TypeIP6Addr, network: true},
 	}
 	pairKeys = [2]keyKind{
-		{"ipv4_addr . ipv4_addr", nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr), true, true},
-		{"ipv6_addr . ipv6_addr", nftables.MustConcatSetType(nftables.TypeIP6Addr, nftables.TypeIP6Addr), true, true},
+		{"type ipv4_addr . ipv4_addr", nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr), true, true, false},
+		{"type ipv6_addr . ipv6_addr", nftables.MustConcatSetType(nftables.TypeIP6Addr, nftables.TypeIP6Addr), true, true, false},
 	}
 )
 
@@ -47,7 +47,7 @@ func foundMaps(uplinks []Uplink) []verdictMap {
 		if i < 0 {
 			i, out = len(out), append(out, verdictMap{name: name, keys: keys})
 		}
-		out[i].elements = append(out[i].elements, entry{string(key), strings.Join(text, " . "), "own"})
+		out[i].elements = append(out[i].elements, entry{key: string(key), text: strings.Join(text, " . "), chain: "own"})
 	}
 	for _, u := range uplinks {
 		for _, f := range failover.Families {

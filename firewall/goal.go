@@ -18,8 +18,16 @@ type Goal struct {
 	Uplinks []Uplink
 	// Policies include the default policy, which has its fixed lane.
 	Policies []Policy
+	// Rules assign flows to policies, the first that matches; what matches none is the
+	// default policy's. Their list must not be changed afterwards.
+	Rules []Rule
+	// Sets are those that rules name.
+	Sets []Set
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
 	Lost [2][]Pair
+	// Refused are, by family, the pairs of policies that block whose flows have no way: they
+	// are answered at once. With no uplink it is new flows.
+	Refused [2][]Pair
 	// Kept are marks by which rules of other programs select, with bits of ours: they
 	// stay on packets of flows that have no lane.
 	Kept []Mark
@@ -124,7 +132,37 @@ type Policy struct {
 	Uplinks []lane.Lane
 	// Block: flows of this policy never leave by an uplink that is not its own.
 	Block bool
+	// Spread says which flows stay together on one of Members. With [NoSpread] there are
+	// no members.
+	Spread Spread
+	// Members are, by family, the uplinks that share new flows by weight. Where there are
+	// fewer than two the routes decide.
+	Members [2][]Member
+	// Tier is, by family, all that the members are a part of: where one is absent, the
+	// others' flows stay as they are. It may be empty.
+	Tier [2][]Member
 }
+
+// Member is an uplink's part in what a policy's new flows are shared by.
+type Member struct {
+	Uplink lane.Lane
+	// Weight is at least 1.
+	Weight int
+}
+
+// Spread says which flows of a policy stay together on one uplink.
+type Spread uint8
+
+// The kinds of spread.
+const (
+	// NoSpread leaves it to the routes.
+	NoSpread Spread = iota
+	// Pairs keeps flows between two addresses together, Clients those from one, and
+	// Flows none.
+	Pairs
+	Clients
+	Flows
+)
 
 // Pair identifies the flows that one policy sent to one uplink.
 type Pair struct{ Uplink, Policy lane.Lane }
@@ -140,8 +178,15 @@ func (g Goal) sorted() Goal {
 	slices.SortStableFunc(g.Policies, func(a, b Policy) int { return cmp.Compare(a.Lane, b.Lane) })
 	g.Policies = slices.CompactFunc(g.Policies, func(a, b Policy) bool { return a.Lane == b.Lane })
 	g.Policies = slices.DeleteFunc(g.Policies, func(p Policy) bool { return !p.Lane.IsPolicy() })
+	for i := range g.Policies {
+		for _, f := range failover.Families {
+			g.Policies[i].Members[f] = g.sortedMembers(g.Policies[i].Members[f])
+			g.Policies[i].Tier[f] = g.sortedMembers(g.Policies[i].Tier[f])
+		}
+	}
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
+		g.Refused[f] = g.sortedRefused(g.Refused[f])
 	}
 	g.Kept = slices.Clone(g.Kept)
 	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
@@ -180,9 +225,15 @@ func (g Goal) Transition(from Goal) (Goal, bool) {
 	return g, true
 }
 
-// sameButLost reports whether two sorted goals differ at most in their lost pairs.
+// sameButLost reports whether two sorted goals differ at most in what a verdict changes:
+// pairs that are lost or refused, and members.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
+	g.Refused, other.Refused = [2][]Pair{}, [2][]Pair{}
+	g.Policies, other.Policies = withoutMembers(g.Policies), withoutMembers(other.Policies)
+	if len(g.Rules) == len(other.Rules) && (len(g.Rules) == 0 || &g.Rules[0] == &other.Rules[0]) {
+		g.Rules, other.Rules = nil, nil // the same list: there may be thousands
+	}
 	return reflect.DeepEqual(g, other)
 }
 
@@ -227,6 +278,33 @@ func (g Goal) sortedPairs(in []Pair) []Pair {
 	})
 	slices.SortFunc(out, comparePairs)
 	return slices.Compact(out)
+}
+
+func (g Goal) sortedMembers(in []Member) []Member {
+	out := slices.DeleteFunc(slices.Clone(in), func(m Member) bool {
+		return !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == m.Uplink })
+	})
+	slices.SortStableFunc(out, func(a, b Member) int { return cmp.Compare(a.Uplink, b.Uplink) })
+	return slices.CompactFunc(out, func(a, b Member) bool { return a.Uplink == b.Uplink })
+}
+
+// sortedRefused returns the pairs of policies that block, without an uplink or with one
+// that exists.
+func (g Goal) sortedRefused(in []Pair) []Pair {
+	out := slices.DeleteFunc(slices.Clone(in), func(p Pair) bool {
+		return p.Uplink != 0 && !slices.ContainsFunc(g.Uplinks, func(u Uplink) bool { return u.Lane == p.Uplink }) ||
+			!slices.ContainsFunc(g.blocking(), func(q Policy) bool { return q.Lane == p.Policy })
+	})
+	slices.SortFunc(out, comparePairs)
+	return slices.Compact(out)
+}
+
+func withoutMembers(in []Policy) []Policy {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Members, out[i].Tier = [2][]Member{}, [2][]Member{}
+	}
+	return out
 }
 
 func comparePairs(a, b Pair) int {

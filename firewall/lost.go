@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"slices"
+
 	"github.com/google/nftables"
 
 	"swerve/failover"
@@ -95,9 +97,9 @@ func (b builder) forward() chain {
 		name:  "forward",
 		about: "Only in the client's direction: a reset to a server would leave by the wrong uplink.",
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookForward, "forward", "filter - 5", filterEarlier),
-		rules: append([]rule{
+		rules: slices.Concat(answersBlocked(b), []rule{
 			newRule(append(b.onUplink(), returns)...).because("of a flow whose uplink is not lost"),
-		}, append(ending(b), b.resetOnHold())...),
+		}, ending(b), []rule{b.resetOnHold()}),
 	}
 }
 

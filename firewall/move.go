@@ -38,12 +38,16 @@ func (t Table) SameRules(o Table) bool { return t.rulesDigest == o.rulesDigest }
 
 func (tx *transaction) changeMap(from, to verdictMap) {
 	set := to.set(tx.table)
+	gone, come := without(from.elements, to.elements), without(to.elements, from.elements)
+	if to.keys.interval && len(gone)+len(come) > 0 {
+		gone, come = from.elements, to.elements // starts and ends belong together
+	}
 	for _, part := range []struct {
 		entries []entry
 		change  func(*nftables.Set, []nftables.SetElement) error
 	}{
-		{without(from.elements, to.elements), tx.SetDeleteElements},
-		{without(to.elements, from.elements), tx.SetAddElements},
+		{gone, tx.SetDeleteElements},
+		{come, tx.SetAddElements},
 	} {
 		for len(part.entries) > 0 {
 			n := min(len(part.entries), elementsAtOnce)

@@ -38,9 +38,11 @@ func of(what string, n lane.Lane) string { return fmt.Sprintf("%s_%d", what, n) 
 // goal that cannot be applied, such as a lane outside its range, are omitted.
 func Ruleset(g Goal) Table {
 	b := builder{g.sorted()}
-	t := Table{goal: b.Goal, counters: b.counters(), maps: b.maps()}
+	moving := movingMaps(b)
+	t := Table{goal: b.Goal, counters: b.counters(), maps: append(moving, b.maps()...), moving: len(moving)}
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
+	t.chains = append(t.chains, blockChains(b)...)
 	t.chains = append(t.chains, b.arriving()...)
 	t.chains = append(t.chains, b.probing()...)
 	t.chains = append(t.chains, answering(b)...)
@@ -52,18 +54,14 @@ func Ruleset(g Goal) Table {
 	return t
 }
 
-// For returns the same as Ruleset. If the goal differs from this table's only in lost
-// pairs, as at a verdict, it takes a fraction of the time.
+// For returns the same as Ruleset. If the goal differs from this table's only in what a
+// verdict changes, it takes a fraction of the time.
 func (t Table) For(g Goal) Table {
 	b := builder{g.sorted()}
 	if len(t.maps) == 0 || !t.goal.sameButLost(b.Goal) {
 		return Ruleset(g)
 	}
-	t.maps = slices.Clone(t.maps)
-	for _, f := range failover.Families {
-		t.maps[restoreAt+f] = b.restore(f)
-		t.maps[deadAt+f] = b.dead(f)
-	}
+	t.maps = slices.Concat(movingMaps(b), t.maps[t.moving:])
 	t.goal = b.Goal
 	t.sealElements()
 	return t
@@ -73,12 +71,19 @@ func (t Table) For(g Goal) Table {
 // cannot be applied.
 func (t Table) Goal() Goal { return t.goal }
 
-// Indices of the maps that a verdict changes, IPv4 first.
-const (
-	restoreAt failover.Family = 0
-	deadAt    failover.Family = 2
-	againAt                   = 4 // this map and the following ones stay
-)
+// movingMaps returns the maps whose elements a verdict changes.
+func movingMaps(b builder) []verdictMap {
+	out := []verdictMap{
+		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6),
+	}
+	if b.blocks() {
+		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
+	}
+	for _, p := range b.spreading() {
+		out = append(out, pick(p, failover.IPv4), pick(p, failover.IPv6))
+	}
+	return out
+}
 
 // builder builds the maps and chains of one sorted goal.
 type builder struct{ Goal }
@@ -95,19 +100,21 @@ func (b builder) counters() []string {
 
 func (b builder) maps() []verdictMap {
 	out := []verdictMap{
-		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6), b.again(),
+		b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
 		b.asking(), b.asked(),
 	}
 	answers, returned := answered(b)
 	out = append(out, answers, returned)
-	out[againAt+1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
+	out[1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
 	for _, u := range b.Uplinks {
 		if m := b.barred(u); len(m.elements) > 0 {
 			out = append(out, m)
 		}
 	}
+	out = append(out, defaultMaps(b)...)
+	out = append(out, blockMaps(b)...)
 	return append(out, foundMaps(b.Uplinks)...)
 }
 
@@ -192,15 +199,19 @@ func (b builder) classification() []chain {
 		if p.Lane == lane.DefaultPolicy {
 			continue
 		}
-		out = append(out, chain{name: of("new", p.Lane), rules: []rule{
+		c := chain{name: of("new", p.Lane), rules: []rule{
 			newRule(setCTMark(b.Layout.CTUplinkMask()|b.Layout.CTPolicyMask(), b.Layout.CTPair(0, p.Lane))),
-			newRule(goTo(of("lane", p.Lane))),
-		}})
+		}}
+		if p.Block {
+			c.rules = append(c.rules, refusals(b, "no way")...)
+		}
+		c.rules = append(append(c.rules, picks(p)...), newRule(goTo(of("lane", p.Lane))))
+		out = append(out, c)
 	}
 	if len(out) > 0 {
 		out[0].about = "A new flow of a policy other than the default: record its policy."
 	}
-	return append(out, chain{name: "by_rules", about: "The user's rules, first match wins."})
+	return slices.Concat(out, defaultChains(b), userRules(b))
 }
 
 // devices maps the interface of each uplink that has one to one of its chains.
@@ -223,8 +234,8 @@ func translates(u Uplink) bool { return u.SNAT || u.SNAT6 != None }
 // off it, also while no daemon runs.
 func (b builder) barred(u Uplink) verdictMap {
 	m := verdictMap{name: of("barred", u.Lane), keys: markKeys}
-	for _, p := range b.Policies {
-		if p.Block && u.Interface != "" && !slices.Contains(p.Uplinks, u.Lane) {
+	for _, p := range b.blocking() {
+		if u.Interface != "" && !p.uses(u.Lane) {
 			m.elements = append(m.elements, markEntry(b.Layout.CTPair(0, p.Lane), guardChain))
 		}
 	}

@@ -15,8 +15,10 @@ import (
 type Table struct {
 	goal     Goal // sorted
 	counters []string
-	maps     []verdictMap
-	chains   []chain
+	// maps, first those whose elements a verdict changes, of which there are moving.
+	maps   []verdictMap
+	moving int
+	chains []chain
 	// rulesDigest covers all but the maps' elements; digest covers everything.
 	rulesDigest, digest uint64
 }
@@ -37,28 +39,57 @@ type verdictMap struct {
 type keyKind struct {
 	text     string
 	datatype nftables.SetDatatype
-	// network: big-endian; pair: two values.
-	network, pair bool
+	// network: big-endian; pair: two values; interval: each element begins or ends an
+	// interval, in the order of keys.
+	network, pair, interval bool
 }
 
 var (
-	markKeys   = keyKind{text: "mark", datatype: nftables.TypeMark}
-	deviceKeys = keyKind{text: "ifname", datatype: nftables.TypeIFName}
+	markKeys   = keyKind{text: "type mark", datatype: nftables.TypeMark}
+	deviceKeys = keyKind{text: "type ifname", datatype: nftables.TypeIFName}
 )
 
 // entry maps one key to a chain.
 type entry struct {
 	key   string // its bytes
-	text  string // as nft(8) writes it
-	chain string
+	text  string // as nft(8) writes it, for an interval both of its ends
+	chain string // empty: the verdict is to return
+	// jump comes back after the chain.
+	jump bool
+	// end: the first key after an interval.
+	end bool
+	// number is one more than that of the user's rule that it is for; 0 for none.
+	number int
+}
+
+// verdict returns what the element leads to, as text and as an expression.
+func (e entry) verdict() (string, *expr.Verdict) {
+	switch {
+	case e.chain == "":
+		return "return", &expr.Verdict{Kind: expr.VerdictReturn}
+	case e.jump:
+		return "jump " + e.chain, &expr.Verdict{Kind: expr.VerdictJump, Chain: e.chain}
+	}
+	return "goto " + e.chain, &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.chain}
+}
+
+// held is how an element is known among those that were read.
+func (e entry) held() string { return heldKey(e.key, e.end) }
+
+// heldKey tells the end of an interval from the start of the next one.
+func heldKey(key string, end bool) string {
+	if end {
+		return key + " end"
+	}
+	return key
 }
 
 func markEntry(mark uint32, chain string) entry {
-	return entry{string(native32(mark)), fmt.Sprintf("0x%08x", mark), chain}
+	return entry{key: string(native32(mark)), text: fmt.Sprintf("0x%08x", mark), chain: chain}
 }
 
 func deviceEntry(device, chain string) entry {
-	return entry{string(ifname(device)), fmt.Sprintf("%q", device), chain}
+	return entry{key: string(ifname(device)), text: fmt.Sprintf("%q", device), chain: chain}
 }
 
 type chain struct {
@@ -84,6 +115,8 @@ type rule struct {
 	comment string
 	// id identifies the rule, see ruleID.
 	id uint64
+	// number is one more than that of the user's rule that it is for; 0 for none.
+	number int
 }
 
 // A piece is one match or statement in both of its forms.
@@ -108,6 +141,12 @@ func newRule(pieces ...piece) rule { return rule{pieces: pieces} }
 func (r rule) because(comment string) rule {
 	r.comment = comment
 	return r
+}
+
+// numbered returns the rule as one for the user's rule with a number, from 0.
+func (r rule) numbered(n int) rule {
+	r.number = n + 1
+	return r.because(fmt.Sprintf("rules[%d]", n))
 }
 
 func (r rule) String() string {
@@ -164,7 +203,7 @@ func (t *Table) sealElements() {
 	for _, m := range t.maps {
 		io.WriteString(h, m.name)
 		for _, e := range m.elements {
-			io.WriteString(h, e.key)
+			io.WriteString(h, e.held())
 			io.WriteString(h, e.chain)
 		}
 	}

@@ -50,15 +50,24 @@ func (t Table) Replacement() string {
 
 func (m verdictMap) write(b *strings.Builder) {
 	writeAbout(b, m.about)
-	fmt.Fprintf(b, "  map %s {\n    type %s : verdict\n", m.name, m.keys.text)
+	fmt.Fprintf(b, "  map %s {\n    %s : verdict\n", m.name, m.keys.text)
+	if m.keys.interval {
+		b.WriteString("    flags interval\n")
+	}
 	if len(m.elements) > 0 {
 		b.WriteString("    elements = {")
-		for i, e := range m.elements {
+		written := 0
+		for _, e := range m.elements {
 			const perLine = 4
-			if i%perLine == 0 {
+			if e.end {
+				continue
+			}
+			if written%perLine == 0 {
 				b.WriteString("\n     ")
 			}
-			fmt.Fprintf(b, " %s : goto %s,", e.text, e.chain)
+			written++
+			verdict, _ := e.verdict()
+			fmt.Fprintf(b, " %s : %s,", e.text, verdict)
 		}
 		b.WriteString("\n    }\n")
 	}

@@ -1,0 +1,289 @@
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+	"swerve/lane"
+	match "swerve/rule"
+)
+
+// worldOf are the values of random rules and packets: few, so that they meet.
+var worldOf = struct {
+	from, to [2][]netip.Addr
+	nets     [2][]netip.Prefix
+	devices  []string
+	ports    []uint16
+}{
+	from: [2][]netip.Addr{addresses("192.168.1.10", "192.168.1.11", "192.168.1.130"), addresses("fd00:1::10", "fd00:1::11", "fd00:1::130")},
+	to:   [2][]netip.Addr{addresses("192.0.2.2", "192.0.2.3", "192.0.2.130"), addresses("2001:db8:99::2", "2001:db8:99::3", "2001:db8:99:1::130")},
+	nets: [2][]netip.Prefix{
+		prefixes("0.0.0.0/0", "192.168.1.0/24", "192.168.1.128/25", "192.168.1.10/32", "192.168.1.11/32", "192.0.2.0/24", "192.0.2.2/32", "192.0.2.3/32", "192.0.2.128/25", "192.0.2.0/25"),
+		prefixes("::/0", "fd00:1::/64", "fd00:1::100/120", "fd00:1::10/128", "fd00:1::11/128", "2001:db8:99::/48", "2001:db8:99::2/128", "2001:db8:99::3/128", "2001:db8:99:1::/64", "2001:db8:99::/64"),
+	},
+	devices: []string{"lan0", "lan1"},
+	ports:   []uint16{53, 443, 444, 8000},
+}
+
+func randomRule(rng *rand.Rand, number int) Rule {
+	r := Rule{Number: number, Policy: lane.Lane(64 + rng.IntN(3))}
+	nets := func() (out []netip.Prefix) {
+		for range rng.IntN(4) {
+			list := worldOf.nets[rng.IntN(2)]
+			out = append(out, list[rng.IntN(len(list))])
+		}
+		return out
+	}
+	if rng.IntN(2) == 0 {
+		r.From = nets()
+	}
+	if rng.IntN(2) == 0 {
+		r.To = nets()
+	}
+	if rng.IntN(5) == 0 {
+		r.In = worldOf.devices[:1+rng.IntN(2)]
+	}
+	if rng.IntN(3) == 0 {
+		r.Proto = []uint8{unix.IPPROTO_UDP, unix.IPPROTO_TCP}[rng.IntN(2)]
+		r.Ports = [][]match.PortRange{nil, {{First: 443, Last: 443}}, {{First: 53, Last: 443}}, {{First: 53, Last: 53}, {First: 444, Last: 8000}}}[rng.IntN(4)]
+	}
+	if rng.IntN(6) == 0 {
+		r.HasDSCP, r.DSCP = true, []uint8{0, 10, 46}[rng.IntN(3)]
+	}
+	if rng.IntN(6) == 0 {
+		r.Mark = match.Mark{Value: uint32(rng.IntN(2)), Mask: 1}
+	}
+	return r
+}
+
+// randomRules are up to n rules, now and then several of the same shape in a row.
+func randomRules(rng *rand.Rand, n int) []Rule {
+	var out []Rule
+	for len(out) < n {
+		r := randomRule(rng, len(out))
+		out = append(out, r)
+		for rng.IntN(4) > 0 && len(out) < n {
+			like := r
+			like.Number, like.Policy = len(out), lane.Lane(64+rng.IntN(3))
+			other := randomRule(rng, 0)
+			switch {
+			case len(r.To) > 0:
+				like.To = other.To
+			case len(r.From) > 0:
+				like.From = other.From
+			case len(r.Ports) > 0:
+				like.Ports = other.Ports
+			}
+			if len(like.Ports) > 0 && like.Proto == 0 {
+				like.Ports = nil
+			}
+			out = append(out, like)
+		}
+	}
+	return out
+}
+
+func randomPacket(rng *rand.Rand) Packet {
+	f := failover.Families[rng.IntN(2)]
+	return Packet{
+		Family: f, From: worldOf.from[f][rng.IntN(3)], To: worldOf.to[f][rng.IntN(3)],
+		In: "lan0", Proto: unix.IPPROTO_UDP, FromPort: uint16(2000 + rng.IntN(2)), ToPort: worldOf.ports[rng.IntN(4)],
+		DSCP: []uint8{0, 10, 46}[rng.IntN(3)],
+	}
+}
+
+// firstOf is what the rules mean, said in the simplest possible way.
+func firstOf(rules []Rule, p Packet) (lane.Lane, int) {
+	in := func(list []netip.Prefix, a netip.Addr) bool {
+		return len(list) == 0 || slices.ContainsFunc(list, func(x netip.Prefix) bool { return x.Contains(a) })
+	}
+	for _, r := range rules {
+		if in(r.From, p.From) && in(r.To, p.To) && (len(r.In) == 0 || slices.Contains(r.In, p.In)) &&
+			(r.Proto == 0 || r.Proto == p.Proto) && (!r.HasDSCP || r.DSCP == p.DSCP) && p.Mark&r.Mark.Mask == r.Mark.Value &&
+			(len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, func(x match.PortRange) bool { return x.First <= p.ToPort && p.ToPort <= x.Last })) &&
+			(r.Set == "" || p.InSet != nil && p.InSet(r.Set, p.To)) {
+			return r.Policy, r.Number
+		}
+	}
+	return lane.DefaultPolicy, -1
+}
+
+func ruledGoal(rules []Rule) Goal {
+	g := threePolicies()
+	g.Policies[2].Block = false
+	g.Uplinks[0].SNATExcept, g.Uplinks[0].MarkArrivals, g.Kept = nil, false, nil
+	g.Lost = [2][]Pair{}
+	g.Rules = rules
+	return g
+}
+
+// The table classifies as the rules say: the first that matches wins.
+func TestClassifyIsTheFirstMatch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	matched := 0
+	for range 400 {
+		rules := randomRules(rng, rng.IntN(40))
+		table := Ruleset(ruledGoal(rules))
+		for range 50 {
+			p := randomPacket(rng)
+			p.Proto = []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, 50}[rng.IntN(3)]
+			p.In = []string{"lan0", "lan1", "lan2", ""}[rng.IntN(4)]
+			if p.In != "" {
+				p.Mark = uint32(rng.IntN(4))
+			}
+			policy, number := firstOf(rules, p)
+			got := table.Classify(p)
+			if got.Policy != policy || got.Rule != number || got.Member != 0 || got.Refused {
+				t.Fatalf("%+v is %+v, want policy %d by rule %d of\n%s", p, got, policy, number, table)
+			}
+			if number >= 0 {
+				matched++
+			}
+		}
+	}
+	if matched < 5000 {
+		t.Errorf("only %d packets matched a rule", matched)
+	}
+}
+
+// What comes in by an uplink is answered by it, and sockets with a mark of their own keep
+// it, whatever the rules say.
+func TestClassifyWhatRulesDoNotApplyTo(t *testing.T) {
+	table := Ruleset(ruledGoal([]Rule{{Policy: 65}}))
+	p := Packet{From: worldOf.from[0][0], To: worldOf.to[0][0], Proto: unix.IPPROTO_TCP}
+	for _, c := range []struct {
+		in   string
+		mark uint32
+		want Class
+	}{
+		{"lan0", 0, Class{Policy: 65, Rule: 0}},
+		{"", 0, Class{Policy: 65, Rule: 0}},
+		{"", 0x51820, Class{Policy: 64, Rule: -1}},
+		{"lan0", 0x51820, Class{Policy: 65, Rule: 0}},
+		{"wan1", 0, Class{Policy: lane.Nobody, Rule: -1, Member: 2}},
+	} {
+		p.In, p.Mark = c.in, c.mark
+		if got := table.Classify(p); got != c.want {
+			t.Errorf("in %q with mark %#x: %+v, want %+v", c.in, c.mark, got, c.want)
+		}
+	}
+}
+
+// send sends one UDP packet.
+func send(from, to netip.AddrPort, tos int) error {
+	dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(from), Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, tos)
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, tos)
+		})
+	}}
+	c, err := dialer.DialContext(context.Background(), "udp", to.String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte("x"))
+	return err
+}
+
+// lanesOf returns the lanes that the gateway's entries have, by their original tuple.
+func (l *lab) lanesOf(of ...string) map[string][2]lane.Lane {
+	l.t.Helper()
+	out := map[string][2]lane.Lane{}
+	for line := range strings.Lines(l.flows(of...)) {
+		var tuple []string
+		mark := uint64(0)
+		for _, word := range strings.Fields(line) {
+			key, value, _ := strings.Cut(word, "=")
+			switch key {
+			case "src", "dst", "sport", "dport":
+				if len(tuple) < 4 {
+					tuple = append(tuple, value)
+				}
+			case "mark":
+				mark, _ = strconv.ParseUint(value, 10, 32)
+			}
+		}
+		uplink, policy := l.goal.Layout.CTLanes(uint32(mark))
+		out[strings.Join(tuple, " ")] = [2]lane.Lane{uplink, policy}
+	}
+	return out
+}
+
+func tupleOf(p Packet) string {
+	return fmt.Sprintf("%s %s %d %d", p.From, p.To, p.FromPort, p.ToPort)
+}
+
+// rulesLab is a lab whose client and internet have the addresses of random packets.
+func rulesLab(t *testing.T) *lab {
+	t.Helper()
+	l := newLab(t)
+	for f, p := range plans {
+		for i := 1; i < 3; i++ {
+			l.address(l.client, "eth0", worldOf.from[f][i].String(), p.bits)
+			l.address(l.net, "lo", worldOf.to[f][i].String(), worldOf.to[f][i].BitLen())
+		}
+	}
+	return l
+}
+
+// The kernel makes of packets what Classify says, by rules of every kind, those of the
+// LAN and the gateway's own; the text for nft(8) means the same.
+func TestKernelClassifiesAlike(t *testing.T) {
+	const configs = 25
+	l := rulesLab(t)
+	rng := rand.New(rand.NewPCG(7, 8))
+	// Packets from the second port have a mark of another program's.
+	loadText(t, l.gw, "table inet theirs {\nchain c {\ntype filter hook prerouting priority mangle;\nudp sport 2001 meta mark set 1\n}\n}\n")
+	for n := range configs {
+		l.goal = ruledGoal(randomRules(rng, rng.IntN(30)))
+		table := Ruleset(l.goal)
+		if n%2 == 0 {
+			l.apply()
+		} else {
+			loadText(t, l.gw, table.Replacement())
+		}
+		run(t, l.gw, "conntrack", "-F")
+		sent := map[string]Packet{}
+		for range 60 {
+			p := randomPacket(rng)
+			ns := l.client
+			if rng.IntN(3) == 0 { // one of the gateway's own
+				p.In, p.From, ns = "", netip.MustParseAddr([2]string{"203.0.113.2", "2001:db8:1::2"}[p.Family]), l.gw
+			}
+			if _, again := sent[tupleOf(p)]; again {
+				continue
+			}
+			inside(t, ns, func() error {
+				return send(netip.AddrPortFrom(p.From, p.FromPort), netip.AddrPortFrom(p.To, p.ToPort), int(p.DSCP)<<2)
+			})
+			if p.FromPort == 2001 && p.In != "" {
+				p.Mark = 1
+			}
+			sent[tupleOf(p)] = p
+		}
+		var lanes map[string][2]lane.Lane
+		until(t, "all entries", func() bool {
+			lanes = l.lanesOf("-p", "udp")
+			return len(lanes) >= len(sent)
+		})
+		for tuple, p := range sent {
+			got := table.Classify(p)
+			if lanes[tuple][1] != got.Policy {
+				t.Fatalf("%+v has the lanes %v in the kernel, and is %+v of\n%s", p, lanes[tuple], got, table)
+			}
+		}
+	}
+}
