@@ -38,6 +38,8 @@ type Config struct {
 	State   string
 	Metrics Metrics
 	Log     Log
+	// Source is the content of the file; nil where there is none.
+	Source []byte
 }
 
 // Uplink is one uplink as the file describes it.

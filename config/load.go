@@ -59,6 +59,7 @@ func Parse(file string, data []byte) (*Config, []Problem) {
 	if len(ps.list) > 0 {
 		return nil, ps.sorted()
 	}
+	c.Source = data
 	return c, nil
 }
 

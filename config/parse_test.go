@@ -24,6 +24,7 @@ func good(t *testing.T, text string) *Config {
 	if c == nil || len(list) > 0 {
 		t.Fatalf("problems in\n%s\n%s", text, lines(list))
 	}
+	c.Source = nil // is the text
 	return c
 }
 

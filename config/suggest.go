@@ -1,5 +1,9 @@
 package config
 
+// Nearest returns the word most similar to a misspelt one, and whether it is similar
+// enough to be what the person meant.
+func Nearest(word string, words []string) (string, bool) { return nearest(word, words) }
+
 // nearest returns the word most similar to the given one, the first of several. It
 // reports whether it is similar enough to be what the person meant.
 func nearest(word string, words []string) (string, bool) {

@@ -1,9 +1,7 @@
 package control
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -71,46 +69,6 @@ func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	return c.call(ctx, action, http.MethodGet, "/v1/status", nil)
-}
-
-// Reload makes the daemon read its configuration again and apply it. If the
-// configuration is bad, nothing changes, and the error has ErrRefused in its chain
-// and carries the Problems.
-func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
-	const action = "reload the configuration through"
-	ctx, cancel := context.WithTimeout(ctx, reloadWithin)
-	defer cancel()
-	var done Reloaded
-	body, err := c.call(ctx, action, http.MethodPost, "/v1/reload", nil)
-	if err != nil {
-		return done, err
-	}
-	if err := json.Unmarshal(body, &done); err != nil {
-		return done, c.fail(action, err, "use a client and a daemon of the same version")
-	}
-	return done, nil
-}
-
-// Resume ends what the operator asked of an uplink, and its hold by damping; of all where
-// the name is empty. The error for an uplink that does not exist has ErrRefused in its
-// chain.
-func (c *Client) Resume(ctx context.Context, uplink string) (Resumed, error) {
-	const action = "resume an uplink through"
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
-	defer cancel()
-	var done Resumed
-	asked, err := json.Marshal(resumeRequest{uplink})
-	if err != nil {
-		return done, c.fail(action, err, "")
-	}
-	body, err := c.call(ctx, action, http.MethodPost, "/v1/resume", bytes.NewReader(asked))
-	if err != nil {
-		return done, err
-	}
-	if err := json.Unmarshal(body, &done); err != nil {
-		return done, c.fail(action, err, "use a client and a daemon of the same version")
-	}
-	return done, nil
 }
 
 // call makes a request and returns the whole answer.

@@ -73,11 +73,12 @@ func targetOf(v failover.TargetView) Target {
 }
 
 // PolicyOf converts the engine's view of a policy.
-func PolicyOf(v failover.PolicyView) Policy {
-	return Policy{
-		Name: v.Name,
-		IPv4: sharesOf(v.Family[failover.IPv4]),
-		IPv6: sharesOf(v.Family[failover.IPv6]),
+func PolicyOf(v failover.PolicyView, clock Clock) Policy {
+	p := Policy{
+		Name:          v.Name,
+		IPv4:          sharesOf(v.Family[failover.IPv4]),
+		IPv6:          sharesOf(v.Family[failover.IPv6]),
+		OverrideUntil: clock.unlessZero(v.Until),
 		Overflowing: ByFamily{
 			IPv4: len(v.Overflow[failover.IPv4]) > 0,
 			IPv6: len(v.Overflow[failover.IPv6]) > 0,
@@ -87,6 +88,10 @@ func PolicyOf(v failover.PolicyView) Policy {
 			IPv6: sharesOf(v.Overflow[failover.IPv6]),
 		},
 	}
+	if v.Switched != "" {
+		p.SwitchedTo = &v.Switched
+	}
+	return p
 }
 
 // RateOf converts a rate.

@@ -33,7 +33,7 @@ func TestUplinkOf(t *testing.T) {
 func TestPolicyOf(t *testing.T) {
 	v := failover.PolicyView{Name: "guests"}
 	v.Family[failover.IPv6] = []failover.Share{{Uplink: "fiber", Weight: 3}, {Uplink: "lte", Weight: 1}}
-	p := PolicyOf(v)
+	p := PolicyOf(v, nil)
 	if p.Name != "guests" || len(p.IPv4) != 0 || len(p.IPv6) != 2 || p.IPv6[0] != (Share{"fiber", 3}) {
 		t.Errorf("%+v", p)
 	}

@@ -151,9 +151,11 @@ type RepairDetail struct {
 
 // OperatorDetail is the detail of an event of type operator.
 type OperatorDetail struct {
-	// Action is what was asked for, such as "drained", and Uplink for which uplink.
+	// Action is what was asked for, "switched", "drained" or "resumed", and Uplink for
+	// which uplink; empty for all. Policy is that of a switch; empty for all.
 	Action string `json:"action,omitempty"`
 	Uplink string `json:"uplink,omitempty"`
+	Policy string `json:"policy,omitempty"`
 	Reason string `json:"reason"`
 	// Until is when it ends by itself; zero where it does not.
 	Until Time `json:"until,omitzero"`
@@ -161,7 +163,7 @@ type OperatorDetail struct {
 
 // ConfigDetail is the detail of an event of type config.
 type ConfigDetail struct {
-	// Action is "reloaded" or "refused", and Object what was.
+	// Action is "reloaded", "refused", "confirmed" or "reverted", and Object what was.
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
 	Reason string `json:"reason"`

@@ -18,10 +18,13 @@ type endpoint struct {
 // and methods get an error as JSON too.
 func (s *Server) handler(life context.Context) http.Handler {
 	endpoints := map[string]endpoint{
-		"/v1/status": {http.MethodGet, s.serveStatus},
-		"/v1/events": {http.MethodGet, s.serveEvents},
-		"/v1/resume": {http.MethodPost, s.serveResume},
-		"/v1/reload": {http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.serveReload(life, w, r) }},
+		"/v1/status":  {http.MethodGet, s.serveStatus},
+		"/v1/events":  {http.MethodGet, s.serveEvents},
+		"/v1/switch":  {http.MethodPost, s.serveSwitch},
+		"/v1/drain":   {http.MethodPost, s.serveDrain},
+		"/v1/resume":  {http.MethodPost, s.serveResume},
+		"/v1/confirm": {http.MethodPost, s.serveConfirm},
+		"/v1/reload":  {http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.serveReload(life, w, r) }},
 	}
 	return s.guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, ok := endpoints[r.URL.Path]
@@ -94,21 +97,14 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
-// Reloaded is the answer to a reload that succeeded.
-type Reloaded struct {
-	// Config is the path of the file that was applied; empty where there is none.
-	Config string `json:"config"`
-	// Generation is that of the configuration now in force.
-	Generation uint64 `json:"generation"`
-}
-
 func (s *Server) serveReload(life context.Context, w http.ResponseWriter, r *http.Request) {
-	if _, err := parseQuery(r.URL.RawQuery); err != nil {
-		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
-		return
+	var confirm time.Duration
+	body, err := asked[reloadRequest]("reload", r)
+	if err == nil {
+		confirm, err = seconds("confirm_s", body.ConfirmS, MinConfirm, MaxConfirm)
 	}
-	if _, err := parseBody[reloadRequest]("reload", r.Body); err != nil {
-		refuseRequest(w, http.StatusBadRequest, err.Error(), "send no body, or {}")
+	if err != nil {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), `send no body, {}, or {"confirm_s":120}`)
 		return
 	}
 	if !s.reloading.TryLock() {
@@ -117,45 +113,26 @@ func (s *Server) serveReload(life context.Context, w http.ResponseWriter, r *htt
 	}
 	defer s.reloading.Unlock()
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.reload + s.limits.write))
-	if err := s.reload(life, r.Context()); err != nil {
+	if err := s.reload(life, r.Context(), confirm); err != nil {
 		writeFailure(w, err)
 		return
 	}
 	var done Reloaded
 	if status := s.backend.Status(); status != nil {
-		done = Reloaded{Config: status.Daemon.Config, Generation: status.Daemon.Generation}
+		done = Reloaded{Config: status.Daemon.Config, Generation: status.Daemon.Generation, ConfirmUntil: status.Daemon.ConfirmUntil}
 	}
 	writeJSON(w, http.StatusOK, done)
 }
 
 // reload runs until life ends or the limit is over, but does not end with the
 // client's request, of which it only has the values.
-func (s *Server) reload(life, request context.Context) error {
+func (s *Server) reload(life, request context.Context, confirm time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(request), s.limits.reload)
 	defer cancel()
 	stop := context.AfterFunc(life, cancel)
 	defer stop()
 	defer s.snapshot.forget()
-	return s.backend.Reload(ctx)
-}
-
-func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
-	if _, err := parseQuery(r.URL.RawQuery); err != nil {
-		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
-		return
-	}
-	asked, err := parseBody[resumeRequest]("resume", r.Body)
-	if err != nil {
-		refuseRequest(w, http.StatusBadRequest, err.Error(), `send {"uplink":"NAME"}, or no body for all`)
-		return
-	}
-	done, err := s.backend.Resume(r.Context(), asked.Uplink)
-	s.snapshot.forget()
-	if err != nil {
-		writeFailure(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, done)
+	return s.backend.Reload(ctx, confirm)
 }
 
 // writeFailure distinguishes what cannot be carried out as it was asked, such as a bad
@@ -163,6 +140,10 @@ func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
 func writeFailure(w http.ResponseWriter, err error) {
 	code, f := http.StatusInternalServerError, failure{Error: oneLine(err.Error())}
 	var e *Error
+	if bad := new(badRequest); errors.As(err, &bad) {
+		refuseRequest(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
 	if errors.As(err, &e) && e.Cause != nil {
 		f = failure{oneLine(e.Cause.Error()), e.Action, e.Object, e.Remedy, e.Problems}
 	}

@@ -208,7 +208,7 @@ func TestFlood(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if _, err := c.Reload(context.Background()); err != nil && !strings.Contains(err.Error(), "under way") {
+				if _, err := c.Reload(context.Background(), 0); err != nil && !strings.Contains(err.Error(), "under way") {
 					t.Error(err)
 					return
 				}

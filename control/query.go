@@ -114,15 +114,6 @@ func parseSpan(s string) (time.Duration, bool) {
 	return days + d, days+d >= d // a sum out of range wraps
 }
 
-// reloadRequest is the body of POST /v1/reload. It has no fields yet.
-type reloadRequest struct{}
-
-// resumeRequest is the body of POST /v1/resume.
-type resumeRequest struct {
-	// Uplink to resume; empty for all.
-	Uplink string `json:"uplink"`
-}
-
 // parseBody reads a request's body: nothing, or one JSON object of its fields.
 func parseBody[T any](what string, body io.Reader) (r T, err error) {
 	dec := json.NewDecoder(body)

@@ -23,20 +23,21 @@ type Backend interface {
 	// returns why: an *Error with Problems when the configuration is bad. There is
 	// one call at a time. The context ends with the server, not with the client that
 	// asked, so that a client that leaves does not interrupt a reload. It carries the
-	// client for [PeerOf].
-	Reload(context.Context) error
+	// client for [PeerOf]. With confirm above 0 the configuration before it is put in force
+	// again after that time, unless Confirm is called until then.
+	Reload(ctx context.Context, confirm time.Duration) error
+	// Confirm keeps what a reload has put in force for a time; an *Error with a cause that
+	// is ErrRefused where none waits for it.
+	Confirm(context.Context) (Confirmed, error)
+	// Switch puts an uplink first while it is viable; Drain keeps new flows off one.
+	// What they name and does not exist is an *Error with ErrNoUplink or ErrNoPolicy as
+	// its cause.
+	Switch(context.Context, Order) (Ordered, error)
+	Drain(context.Context, Order) (Ordered, error)
 	// Resume ends what the operator asked of an uplink, and its hold by damping; of all
 	// where the name is empty. An uplink that does not exist is an *Error with
 	// ErrNoUplink as its cause.
 	Resume(ctx context.Context, uplink string) (Resumed, error)
-}
-
-// Resumed is the answer to a resume that succeeded.
-type Resumed struct {
-	// Uplink is the one that was asked for; empty for all.
-	Uplink string `json:"uplink"`
-	// Released are the uplinks that damping held back until then.
-	Released List[string] `json:"released"`
 }
 
 // limits are the server's bounds.

@@ -20,6 +20,8 @@ type fakeBackend struct {
 	status *Status
 	asked  int
 	reload func(context.Context) error
+	// confirm is that of the last reload.
+	confirm time.Duration
 }
 
 func (b *fakeBackend) Status() *Status {
@@ -35,7 +37,26 @@ func (b *fakeBackend) set(s *Status) {
 	b.status = s
 }
 
-func (b *fakeBackend) Reload(ctx context.Context) error { return b.reload(ctx) }
+func (b *fakeBackend) Reload(ctx context.Context, confirm time.Duration) error {
+	b.confirm = confirm
+	return b.reload(ctx)
+}
+
+func (b *fakeBackend) Confirm(context.Context) (Confirmed, error) {
+	if b.confirm == 0 {
+		return Confirmed{}, &Error{Action: "confirm", Object: "the configuration", Cause: Refuse("none waits"), Remedy: "reload with confirm"}
+	}
+	return Confirmed{Config: "a.yaml", Generation: 3}, nil
+}
+
+func (b *fakeBackend) Switch(_ context.Context, o Order) (Ordered, error) {
+	if o.Uplink != "fiber" {
+		return Ordered{}, &Error{Action: "switch to", Object: "uplink " + o.Uplink, Cause: ErrNoUplink, Remedy: "the uplinks are fiber"}
+	}
+	return Ordered{Uplink: o.Uplink, Policies: List[string]{o.Policy}, Text: o.For.String()}, nil
+}
+
+func (b *fakeBackend) Drain(ctx context.Context, o Order) (Ordered, error) { return b.Switch(ctx, o) }
 
 func (b *fakeBackend) Resume(_ context.Context, uplink string) (Resumed, error) {
 	switch uplink {
@@ -193,8 +214,8 @@ func TestReload(t *testing.T) {
 	if s, err := r.client.Status(t.Context()); err != nil || s.Daemon.Generation != 7 {
 		t.Errorf("before: %+v, %v", s, err)
 	}
-	done, err := r.client.Reload(t.Context())
-	if err != nil || done != (Reloaded{"/etc/swerve/swerve.yaml", 8}) {
+	done, err := r.client.Reload(t.Context(), 0)
+	if err != nil || done != (Reloaded{Config: "/etc/swerve/swerve.yaml", Generation: 8}) {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if s, err := r.client.Status(t.Context()); err != nil || s.Daemon.Generation != 8 {
@@ -207,7 +228,7 @@ func TestReload(t *testing.T) {
 		return &Error{Action: "reload", Object: "a.yaml", Cause: errors.New("2 problems"), Remedy: "mend them",
 			Problems: []string{"a.yaml:1: x", "a.yaml:2: y"}}
 	}
-	_, err = r.client.Reload(t.Context())
+	_, err = r.client.Reload(t.Context(), 0)
 	var e *Error
 	if !errors.Is(err, ErrRefused) || !errors.As(err, &e) || len(e.Problems) != 2 || e.Problems[1] != "a.yaml:2: y" {
 		t.Errorf("%v", err)
@@ -216,7 +237,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	r.backend.reload = func(context.Context) error { return errors.New("routing: no\nroom") }
-	_, err = r.client.Reload(t.Context())
+	_, err = r.client.Reload(t.Context(), 0)
 	if err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "routing: no, room") {
 		t.Errorf("%v", err)
 	}
@@ -237,9 +258,9 @@ func TestReloadIsNotCutShort(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan error)
-	go func() { _, err := r.client.Reload(ctx); asked <- err }()
+	go func() { _, err := r.client.Reload(ctx, 0); asked <- err }()
 	<-begun
-	if _, err := r.client.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "another reload is under way") {
+	if _, err := r.client.Reload(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "another reload is under way") {
 		t.Errorf("a second reload: %v", err)
 	}
 	cancel()
@@ -267,7 +288,7 @@ func TestReloadEndsWithTheServer(t *testing.T) {
 		return ctx.Err()
 	}
 	asked := make(chan error)
-	go func() { _, err := r.client.Reload(context.Background()); asked <- err }()
+	go func() { _, err := r.client.Reload(context.Background(), 0); asked <- err }()
 	<-begun
 	r.stop()
 	if err := <-asked; err == nil {

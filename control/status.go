@@ -43,6 +43,8 @@ type Daemon struct {
 	Generation uint64 `json:"generation"`
 	// ConfigPending: a reload waits for its confirmation, else it is undone.
 	ConfigPending bool `json:"config_pending"`
+	// ConfirmUntil is when that is; zero without one.
+	ConfirmUntil Time `json:"confirm_until"`
 }
 
 // Severity grades a problem, and the whole.
@@ -210,6 +212,10 @@ type Policy struct {
 	// ForeignDefault names the default routes of other programs that stay in force for
 	// the policy: its new flows leave by them, and not by its uplinks.
 	ForeignDefault ForeignDefaults `json:"foreign_default"`
+	// SwitchedTo is the uplink that the operator has switched the policy to, which is first
+	// while it answers, and OverrideUntil when that ends by itself.
+	SwitchedTo    *string `json:"switched_to"`
+	OverrideUntil Time    `json:"override_until"`
 }
 
 // ByFamily is something that is so or not in each family.

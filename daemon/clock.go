@@ -20,6 +20,8 @@ type clock struct {
 	epoch time.Time
 	// base is the same, as [clock.setBy] last saw it.
 	base time.Time
+	// boot is the present one.
+	boot boot
 }
 
 // clockSlack is how far the wall clock may drift before past instants are converted
@@ -62,14 +64,16 @@ func (c *clock) setBy() time.Duration {
 func dated(l *loop) time.Time {
 	by, today := l.clock.setBy(), l.clock.today()
 	if by != 0 {
-		l.state = l.state.moved(by, today)
+		l.state = l.state.moved(by, today, l.clock.boot.name)
+		clockSet(l)
 	}
 	return today
 }
 
 // moved returns the state after the clock was set: its dates are moved as well, but not
-// beyond the present one. Those of holds follow from their ages.
-func (s state) moved(by time.Duration, today time.Time) state {
+// beyond the present one. Those of holds follow from their ages. The ends of overrides are
+// moved where they were commanded in this boot.
+func (s state) moved(by time.Duration, today time.Time, boot string) state {
 	date := func(t time.Time) time.Time {
 		if t = storedTime(t.Add(by)); t.After(today) {
 			return storedTime(today)
@@ -96,5 +100,11 @@ func (s state) moved(by time.Duration, today time.Time) state {
 		return out
 	}
 	s.Patience, s.Lapses = learned(s.Patience), learned(s.Lapses)
+	s.Overrides = slices.Clone(s.Overrides)
+	for i, o := range s.Overrides {
+		if o.End != nil && o.End.Boot == boot {
+			s.Overrides[i].End = o.End.moved(by)
+		}
+	}
 	return s
 }

@@ -109,14 +109,14 @@ func TestDatesMoveWithTheClock(t *testing.T) {
 		Lapses:    patiences{"lte": {"ipv6": {MS: 1000, Since: today}}},
 	}
 	const year = 365 * 24 * time.Hour
-	back := s.moved(-year, today.Add(-year))
+	back := s.moved(-year, today.Add(-year), "")
 	if got, want := back.Auto[0].Last, today.Add(-year-time.Hour); !got.Equal(want) {
 		t.Errorf("a year back: seen %v, want %v", got, want)
 	}
-	if again := back.moved(year, today); !reflect.DeepEqual(again, s) {
+	if again := back.moved(year, today, ""); !reflect.DeepEqual(again, s) {
 		t.Errorf("there and back: %+v, want %+v", again, s)
 	}
-	if far := s.moved(3*year, today.Add(year)); !far.Lapses["lte"]["ipv6"].Since.Equal(today.Add(year)) {
+	if far := s.moved(3*year, today.Add(year), ""); !far.Lapses["lte"]["ipv6"].Since.Equal(today.Add(year)) {
 		t.Errorf("beyond the present: %+v", far)
 	}
 	if s.Patience["lte"]["ipv4"].Since != today.Add(-3*time.Hour) {

@@ -84,17 +84,19 @@ func sysctlFile(socket string) string { return filepath.Join(filepath.Dir(socket
 // that traffic continues. If it cannot start, it returns a *ConfigError or a
 // *HeldError with the reason.
 func Run(ctx context.Context, o Options) error {
-	cfg, path, found := o.Load()
-	if len(found) > 0 {
-		return &ConfigError{Problems: found}
+	b := begin(o.Load, &clock{today: time.Now, boot: thisBoot()})
+	if len(b.found) > 0 {
+		return &ConfigError{Problems: b.found}
 	}
-	socket := o.SocketOf(cfg)
-	held, err := hold(socket, path)
+	socket := o.SocketOf(b.cfg)
+	held, err := hold(socket, b.path)
 	if err != nil {
 		return err
 	}
 	defer held.release()
-	return newLoop(o, cfg, path).start(ctx, cfg, socket, held)
+	l := newLoop(o, b.cfg, b.path)
+	l.found = b
+	return l.start(ctx, b.cfg, socket, held)
 }
 
 // newLoop returns a loop that has no network, kernel or listeners yet.
@@ -102,7 +104,7 @@ func newLoop(o Options, cfg *config.Config, path string) *loop {
 	folding := newFolding(o.Log.Handler())
 	log := slog.New(folding)
 	l := &loop{
-		clock: clock{start: time.Now(), today: time.Now}, log: log, folds: folding.folds, logQueue: o.LogQueue,
+		clock: clock{start: time.Now(), today: time.Now, boot: thisBoot()}, log: log, folds: folding.folds, logQueue: o.LogQueue,
 		load: o.Load, begun: cfg, hangup: o.Hangup, picture: newPicture(), probing: newProbeCheck(),
 		requests: make(chan request), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -166,7 +168,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		if listener == nil {
 			return err
 		}
-		return control.NewServer(listener, hub, l, l.log).Serve(ctx)
+		return control.NewServer(listener, hub, backend{l}, l.log).Serve(ctx)
 	}
 	return l.work(ctx, tasks{
 		vital: []task{
@@ -235,6 +237,8 @@ func (l *loop) open(cfg *config.Config) error {
 		l.state.Overflows.adopt(&adopted)
 	}
 	l.step(l.clock.now(), adopted)
+	recall(l)
+	resumePending(l, l.found)
 	l.net.SetUplinks(l.setup.watchedFirst(have))
 	return nil
 }

@@ -39,7 +39,7 @@ func TestWithdrawnGateway(t *testing.T) {
 		}
 		r.after(6 * time.Second)
 		p := r.problem("gateway-withdrawn")
-		if p == nil || p.Object != "fiber" || p.Severity != control.Warning || !strings.Contains(p.Remedy, "enabled: false on fiber") {
+		if p == nil || p.Object != "fiber" || p.Severity != control.Warning || !strings.Contains(p.Remedy, "swerve drain fiber") {
 			t.Fatalf("after a minute: %+v", r.status().Problems)
 		}
 		r.wantLadder(1, 2)

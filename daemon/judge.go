@@ -159,7 +159,7 @@ func withdrawnProblems(view failover.View, now failover.Instant, clock control.C
 			Code: "gateway-withdrawn", Severity: control.Warning, Object: u.Name, Since: control.At(clock(since)),
 			Text: fmt.Sprintf("the default route of %s in %s is gone from table main, but its gateway still answers: it stays in use",
 				u.Link.Interface, strings.Join(families, " and ")),
-			Remedy: fmt.Sprintf("see what took the route away; if it should not be used, set enabled: false on %s and run swerve reload", u.Name),
+			Remedy: fmt.Sprintf("see what took the route away; if it should not be used, run swerve drain %s", u.Name),
 		})
 	}
 	return out

@@ -39,7 +39,7 @@ func TestManualFailbackIsTold(t *testing.T) {
 			t.Fatalf("it waits: %+v", r.status().Problems)
 		}
 		r.wantLadder(2, 1)
-		if _, err := r.loop.Resume(t.Context(), "fiber"); err != nil {
+		if _, err := r.api().Resume(t.Context(), "fiber"); err != nil {
 			t.Fatal(err)
 		}
 		r.until("traffic is back", 5*time.Second, func() bool { return r.problem("failback-manual") == nil && r.status().LastSwitch.Kind == "failback" })
@@ -98,13 +98,13 @@ func TestResumeReleasesAHeldUplink(t *testing.T) {
 			t.Fatalf("it is held: %+v", r.status().Problems)
 		}
 		r.take()
-		if _, err := r.loop.Resume(t.Context(), "fibre"); !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "the uplinks are fiber, lte") {
+		if _, err := r.api().Resume(t.Context(), "fibre"); !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "the uplinks are fiber, lte") {
 			t.Errorf("one that does not exist: %v", err)
 		}
-		if done, err := r.loop.Resume(t.Context(), "lte"); err != nil || len(done.Released) != 0 || r.problem("uplink-held") == nil {
+		if done, err := r.api().Resume(t.Context(), "lte"); err != nil || len(done.Released) != 0 || r.problem("uplink-held") == nil {
 			t.Errorf("another one: %+v, %v", done, err)
 		}
-		done, err := r.loop.Resume(t.Context(), "fiber")
+		done, err := r.api().Resume(t.Context(), "fiber")
 		if err != nil || !slices.Equal(done.Released, []string{"fiber"}) {
 			t.Fatalf("%+v, %v", done, err)
 		}

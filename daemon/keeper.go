@@ -31,11 +31,23 @@ type keeper struct {
 	mu sync.Mutex
 	// wanted is what the file should hold.
 	wanted state
+	// asked counts what was requested, done is the count that the last save had, and failed
+	// its error; saved is closed after each save.
+	asked, done uint64
+	failed      error
+	saved       chan struct{}
 	// changed yields a token when wanted has changed.
 	changed chan struct{}
 
-	// written is what the file holds, if that is known.
-	written *state
+	// pending is what the file of a reload with a confirmation should hold; nil for no file.
+	// It is left alone until it is first set.
+	pending      *pendingRecord
+	pendingAsked bool
+
+	// written is what the file holds, if that is known; pendingWritten is the same of the
+	// other one.
+	written        *state
+	pendingWritten **pendingRecord
 }
 
 // saveAgain is the pause before a failed write is retried.
@@ -44,7 +56,7 @@ const saveAgain = 10 * time.Second
 // openKeeper reads the state of a folder, and returns it with the keeper of its
 // file. If it cannot be read, the state is empty.
 func openKeeper(folder string, log *slog.Logger, problems *problems) (*keeper, state) {
-	k := &keeper{folder: folder, log: log, problems: problems, changed: make(chan struct{}, 1)}
+	k := &keeper{folder: folder, log: log, problems: problems, changed: make(chan struct{}, 1), saved: make(chan struct{})}
 	s, err := loadState(folder)
 	k.wanted = s
 	if err != nil {
@@ -63,10 +75,24 @@ func openKeeper(folder string, log *slog.Logger, problems *problems) (*keeper, s
 func (k *keeper) keep(s state) {
 	k.mu.Lock()
 	k.wanted = s
+	k.asked++
 	k.mu.Unlock()
 	select {
 	case k.changed <- struct{}{}:
 	default: // the pending token covers this one too
+	}
+}
+
+// keepPending requests that the record of a reload with a confirmation be written, which
+// must not be changed afterwards, or with nil be removed.
+func (k *keeper) keepPending(r *pendingRecord) {
+	k.mu.Lock()
+	k.pending, k.pendingAsked = r, true
+	k.asked++
+	k.mu.Unlock()
+	select {
+	case k.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -98,10 +124,58 @@ func (k *keeper) run(ctx context.Context) error {
 // file holds it afterwards. It must not be called concurrently.
 func (k *keeper) save() bool {
 	k.mu.Lock()
-	wanted := k.wanted
+	wanted, asked, record, any := k.wanted, k.asked, k.pending, k.pendingAsked
 	k.mu.Unlock()
+	err := k.write(wanted)
+	if any && err == nil {
+		err = k.writePending(record)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.done, k.failed = asked, err
+	close(k.saved)
+	k.saved = make(chan struct{})
+	return err == nil
+}
+
+// flush waits until what was requested last is in the file, or until that fails. It
+// returns the error of an attempt that failed before, too: the next one waits.
+func (k *keeper) flush(ctx context.Context) error {
+	k.mu.Lock()
+	asked := k.asked
+	k.mu.Unlock()
+	for {
+		k.mu.Lock()
+		done, err, saved := k.done >= asked, k.failed, k.saved
+		k.mu.Unlock()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-saved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// writePending writes the record of a reload unless its file already holds it.
+func (k *keeper) writePending(r *pendingRecord) error {
+	if k.pendingWritten != nil && *k.pendingWritten == r {
+		return nil
+	}
+	err := writePending(k.folder, r)
+	k.pendingWritten = &r
+	if err != nil {
+		k.pendingWritten = nil
+	}
+	return err
+}
+
+// write writes a state unless the file already holds it.
+func (k *keeper) write(wanted state) error {
 	if k.written != nil && reflect.DeepEqual(wanted, *k.written) && !k.removed() {
-		return true
+		return nil
 	}
 	err := wanted.save(k.folder, k.keepBad)
 	k.problems.set(k.folder, "state-unwritable", control.Warning, named(err),
@@ -109,10 +183,10 @@ func (k *keeper) save() bool {
 			"but not learnt patience and holds; the next boot forgets all of it")
 	if err != nil {
 		k.written = nil // a partial write leaves unknown content
-		return false
+		return err
 	}
 	k.written, k.keepBad = &wanted, false
-	return true
+	return nil
 }
 
 // removed reports whether somebody removed the file since it was written.

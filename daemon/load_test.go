@@ -106,7 +106,7 @@ func TestOverflow(t *testing.T) {
 		r.wantOverflow(true, 2, 1)
 		r.wantQuiet("after a restart")
 		r.file = strings.Replace(r.file, "{name: lte,", "{name: mobile,", 1)
-		if err := r.loop.Reload(t.Context()); err != nil {
+		if err := r.api().Reload(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		r.after(20 * time.Second)
@@ -164,7 +164,7 @@ func TestLoadsAreReadWhereTheyMatter(t *testing.T) {
 			t.Errorf("%d readings in a minute without overflow", n)
 		}
 		r.file = strings.Replace(r.file, "never", "85%", 1)
-		if err := r.loop.Reload(t.Context()); err != nil {
+		if err := r.api().Reload(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		l.reads = map[int]int{}

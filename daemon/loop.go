@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"swerve/config"
-	"swerve/control"
 	"swerve/failover"
 	"swerve/linkmon"
 	"swerve/target"
@@ -59,6 +58,8 @@ type loop struct {
 	// begun is the first configuration, some parts of which stay in force until the
 	// end.
 	begun *config.Config
+	// found is what the start found of a reload with a confirmation.
+	found beginning
 	setup setup
 	// defaults are the default routes for which the setup was made.
 	defaults defaults
@@ -81,6 +82,10 @@ type loop struct {
 	// the state file or systemd's status line.
 	changed bool
 	isReady bool
+	// pending is a reload that waits for its confirmation; nil for none. reverted is the
+	// last one that was undone, while its file is not reloaded.
+	pending  *pending
+	reverted *pendingRecord
 	// unmarked: when this run began nothing in the kernel had marks of ours, so that
 	// masks can be chosen until something has.
 	unmarked bool
@@ -132,8 +137,14 @@ func (l *loop) pass() {
 	for _, o := range l.net.Take() {
 		l.observe(o)
 	}
+	keepTime(l)
 	if now := l.clock.now(); now >= l.wake {
 		l.step(now, failover.Tick{})
+		// The end of an override need not change what carries.
+		l.changed = l.changed || len(l.state.Overrides) > 0 && len(l.engineView().Commands) != len(l.state.Overrides)
+	}
+	if l.pending != nil && l.clock.now() >= l.pending.due {
+		revert(l)
 	}
 	if l.changed {
 		l.findModems()
@@ -163,6 +174,9 @@ func (l *loop) nextWake() failover.Instant {
 	wake := min(l.wake, l.enforcer.nextWake())
 	if l.enforcer.stale && l.enforcer.kernel.standing && l.intent != nil {
 		wake = min(wake, l.enforcer.rested)
+	}
+	if l.pending != nil {
+		wake = min(wake, l.pending.due)
 	}
 	if !l.isReady {
 		wake = min(wake, readyWithin)
@@ -397,6 +411,7 @@ func (l *loop) conclude() {
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, today)
 	l.state.Foreign = l.setup.foreign
+	noteOverrides(l, view)
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)
 	l.reporter.notify.status(summary(view, l.setup.mayAct()))
@@ -459,5 +474,3 @@ func (l *loop) ownChanged() {
 	}
 	l.reconfigure("apply a change of the machine's own addresses")
 }
-
-var _ control.Backend = (*loop)(nil)

@@ -116,13 +116,14 @@ type Publisher interface{ Publish(control.Event) }
 // opening the kernel. If it cannot start because of the configuration, it returns a
 // *ConfigError with the reason.
 func Work(ctx context.Context, o Options, machine func(clock func() failover.Instant) Machine) error {
-	cfg, path, found := o.Load()
-	if len(found) > 0 {
-		return &ConfigError{Problems: found}
+	b := begin(o.Load, &clock{today: time.Now, boot: thisBoot()})
+	if len(b.found) > 0 {
+		return &ConfigError{Problems: b.found}
 	}
-	l := newLoop(o, cfg, path)
+	l := newLoop(o, b.cfg, b.path)
+	l.found = b
 	l.mount(machine(l.clock.now))
-	if err := l.open(cfg); err != nil {
+	if err := l.open(b.cfg); err != nil {
 		return err
 	}
 	return l.work(ctx, tasks{})

@@ -19,7 +19,7 @@ import (
 func (r *rig) reload(file string) error {
 	state, _, _ := strings.Cut(r.file, "\n")
 	r.file = state + "\n" + file
-	return r.loop.Reload(r.t.Context())
+	return r.api().Reload(r.t.Context(), 0)
 }
 
 func TestReload(t *testing.T) {
@@ -226,7 +226,7 @@ func TestReloadAfterTheEnd(t *testing.T) {
 		r.stop()
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
-		if err := r.loop.Reload(ctx); !errors.Is(err, errEnded) {
+		if err := r.api().Reload(ctx, 0); !errors.Is(err, errEnded) {
 			t.Errorf("error: %v", err)
 		}
 	})

@@ -55,6 +55,8 @@ type reporter struct {
 	// kept is the last switch for the state file, with the wall time at which it
 	// was recorded; at first it is that of an earlier run.
 	kept *control.Switch
+	// confirmUntil is when a reload is undone unless it is confirmed; 0 for never.
+	confirmUntil failover.Instant
 }
 
 // doneSwitch is a switch with the time that the kernel took for it; nil if the
@@ -292,11 +294,21 @@ func (r *reporter) resumed(done control.Resumed) {
 	if done.Uplink != "" {
 		reason = "it is as it would be by itself"
 	}
+	if len(done.Ended) > 0 && done.Uplink == "" {
+		reason = "no longer drained or switched to: " + strings.Join(done.Ended, ", ")
+	} else if len(done.Ended) > 0 {
+		reason = "no longer drained or switched to"
+	}
 	if len(done.Released) > 0 {
 		reason = "no longer held back for repeated downs: " + strings.Join(done.Released, ", ")
 	}
-	r.log.Info("resumed", "event", "operator", "uplink", done.Uplink, "reason", reason)
-	r.events.Publish(control.Event{Detail: control.OperatorDetail{Action: "resumed", Uplink: done.Uplink, Reason: reason}})
+	r.ordered("resumed", done.Uplink, "", reason, control.Time{})
+}
+
+// ordered reports what an operator asked for, or that it is over.
+func (r *reporter) ordered(action, uplink, policy, reason string, until control.Time) {
+	r.log.Info(action, "event", "operator", "uplink", uplink, "policy", policy, "reason", reason, "until", until)
+	r.events.Publish(control.Event{Detail: control.OperatorDetail{Action: action, Uplink: uplink, Policy: policy, Reason: reason, Until: until}})
 }
 
 // refused keeps the problem of a refused file until a valid one is applied: a
@@ -331,7 +343,7 @@ func (r *reporter) started(view failover.View, s setup) {
 func (r *reporter) status(view failover.View, s setup, links picture) func() *control.Status {
 	links.last = maps.Clone(links.last)
 	clock, path, total, last, kept, foreign := r.clock.fixed(), r.path, r.total, r.last, r.kept, r.foreign
-	now, at := control.At(r.clock.today()), r.clock.now()
+	now, at, confirmUntil := control.At(r.clock.today()), r.clock.now(), r.confirmUntil
 	contested := r.contests.problems(at, clock)
 	return func() *control.Status {
 		out := &control.Status{
@@ -341,6 +353,9 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			},
 			SwitchesTotal: total,
 			LastSwitch:    kept,
+		}
+		if confirmUntil > 0 {
+			out.Daemon.ConfigPending, out.Daemon.ConfirmUntil = true, control.At(clock(confirmUntil))
 		}
 		if last != nil {
 			change := control.SwitchOf(last.record, last.took, clock)
@@ -358,7 +373,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			if !s.mayAct() {
 				break // no policy is in force
 			}
-			policy := control.PolicyOf(p)
+			policy := control.PolicyOf(p, clock)
 			if p.Name == config.DefaultPolicy {
 				policy.ForeignDefault = foreign
 			}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"swerve/config"
 	"swerve/control"
@@ -44,8 +44,14 @@ func (l *loop) ask(ctx context.Context, carryOut func()) error {
 	}
 }
 
+// backend answers the clients.
+type backend struct{ loop *loop }
+
+var _ control.Backend = backend{}
+
 // Status implements control.Backend; it returns nil once the daemon is stopping.
-func (l *loop) Status() *control.Status {
+func (b backend) Status() *control.Status {
+	l := b.loop
 	var convert func() *control.Status
 	err := l.ask(context.Background(), func() { convert = l.reporter.status(l.view(), l.setup, l.picture) })
 	if err != nil {
@@ -57,43 +63,68 @@ func (l *loop) Status() *control.Status {
 // Reload implements control.Backend: it reads the configuration again and has the
 // loop apply it. The file is read outside of the loop, which has links to watch:
 // reading a large file takes seconds.
-func (l *loop) Reload(ctx context.Context) error {
+func (b backend) Reload(ctx context.Context, confirm time.Duration) error {
+	l := b.loop
 	l.reloading.Lock()
 	defer l.reloading.Unlock()
 	cfg, path, found := l.load()
+	var waiting *pending
+	if confirm > 0 && len(found) == 0 {
+		var err error
+		if waiting, err = b.prepareConfirm(ctx, cfg, path, confirm); err != nil {
+			return err
+		}
+	}
 	var err error
 	asked := l.ask(ctx, func() {
-		err = l.reload(cfg, path, found)
+		if err = l.reload(cfg, path, found, confirm); err == nil {
+			reloaded(l, waiting, cfg)
+		}
 		l.pass() // so that the status that follows the answer includes it
 	})
-	if asked != nil {
-		return asked
+	if err := cmp.Or(asked, err); err != nil {
+		if waiting != nil {
+			b.dropPrepared()
+		}
+		return err
 	}
-	return err
+	_ = l.keeper.flush(ctx) // a problem tells where that fails
+	return nil
 }
 
 // Resume implements control.Backend.
-func (l *loop) Resume(ctx context.Context, uplink string) (control.Resumed, error) {
-	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}}
+func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, error) {
+	l := b.loop
+	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}, Ended: control.List[string]{}}
 	var refused error
 	asked := l.ask(ctx, func() {
-		var names []string
-		for _, u := range l.view().Uplinks {
-			names = append(names, u.Name)
-			if (uplink == "" || u.Name == uplink) && (isHeld(u.Family[failover.IPv4]) || isHeld(u.Family[failover.IPv6])) {
-				done.Released = append(done.Released, u.Name)
+		if uplink != "" {
+			if _, refused = configuredUplink(l.setup, "resume", uplink); refused != nil {
+				return
 			}
 		}
-		if uplink != "" && !slices.Contains(names, uplink) {
-			refused = &control.Error{Action: "resume", Object: "uplink " + uplink, Cause: control.ErrNoUplink,
-				Remedy: "the uplinks are " + cmp.Or(strings.Join(names, ", "), "none yet")}
-			return
+		for _, u := range l.view().Uplinks {
+			if uplink != "" && u.Name != uplink {
+				continue
+			}
+			if isHeld(u.Family[failover.IPv4]) || isHeld(u.Family[failover.IPv6]) {
+				done.Released = append(done.Released, u.Name)
+			}
+			if slices.ContainsFunc(l.state.Overrides, func(o override) bool { return o.Uplink == u.Name }) {
+				done.Ended = append(done.Ended, u.Name)
+			}
 		}
 		l.reporter.resumed(done)
 		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
+		l.state.Overrides, _ = l.state.Overrides.after(l.engineView().Commands, nil)
+		l.changed = true
 		l.pass() // so that the status that follows the answer includes it
 	})
-	return done, cmp.Or(asked, refused)
+	if err := cmp.Or(asked, refused); err != nil {
+		return done, err
+	}
+	_ = l.keeper.flush(ctx) // what is forgotten is so in the state file too; a problem tells where it is not
+	return done, nil
 }
 
 // isHeld reports whether damping holds a path back now.
@@ -106,13 +137,13 @@ func (l *loop) followHangups(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-l.hangup:
-			_ = l.Reload(ctx) // an error is reported as an event
+			_ = backend{l}.Reload(ctx, 0) // an error is reported as an event
 		}
 	}
 }
 
 // reload applies the configuration of a file, or returns the reason why it cannot be used.
-func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) error {
+func (l *loop) reload(cfg *config.Config, path string, found []config.Problem, confirm time.Duration) error {
 	l.reporter.notify.reloading()
 	defer func() { l.reporter.notify.ready(summary(l.view(), l.setup.mayAct())) }()
 	if path == "" && l.reporter.path != "" && len(found) == 0 {
@@ -133,7 +164,11 @@ func (l *loop) reload(cfg *config.Config, path string, found []config.Problem) e
 	}
 	l.reporter.path = path
 	l.reporter.refused(nil)
-	l.reporter.configured("reloaded", "configuration", fmt.Sprintf("generation %d", l.setup.generation), nil, l.setup.generation)
+	reason := fmt.Sprintf("generation %d", l.setup.generation)
+	if confirm > 0 {
+		reason += ", undone after " + config.FormatDuration(confirm) + " unless it is confirmed"
+	}
+	l.reporter.configured("reloaded", "configuration", reason, nil, l.setup.generation)
 	return nil
 }
 

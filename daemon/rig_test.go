@@ -32,6 +32,8 @@ type rig struct {
 	hangup chan os.Signal
 	// set is the offset of the wall clock, in nanoseconds.
 	set atomic.Int64
+	// boot is the machine's present one; see reboot.
+	boot boot
 	// file is the text of the configuration file, path where a reload finds it.
 	file, path string
 
@@ -62,6 +64,7 @@ func newRig(t testing.TB, file string) *rig {
 		t: t, net: newFakeNet(), path: "swerve.yaml", hangup: make(chan os.Signal, 1),
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
+	r.reboot("first")
 	r.Kernel = fake.NewKernel(func() { fake.Poke(r.net.repair) })
 	r.net.bound = func(device string) bool { return r.Routes.Keeps(device) > 0 }
 	for i, name := range []string{"eth0", "eth1", "eth2"} {
@@ -115,17 +118,19 @@ func (r *rig) start() {
 // prepare creates the daemon, and has it read what an earlier one left.
 func (r *rig) prepare() {
 	r.t.Helper()
-	cfg, found := r.load()
-	if len(found) > 0 {
-		r.t.Fatalf("the test's configuration: %v", found)
-	}
+	var cfg *config.Config
 	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, r.path)
-	l.load = func() (*config.Config, string, []config.Problem) {
+	load := func() (*config.Config, string, []config.Problem) {
 		cfg, found := r.load()
 		return cfg, r.path, found
 	}
-	l.clock.today = func() time.Time { return time.Now().Add(time.Duration(r.set.Load())) }
+	today := func() time.Time { return time.Now().Add(time.Duration(r.set.Load())) }
+	began := begin(load, &clock{today: today, boot: r.boot})
+	if cfg = began.cfg; len(began.found) > 0 {
+		r.t.Fatalf("the start's configuration: %v", began.found)
+	}
+	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, began.path)
+	l.load, l.found, l.clock.today, l.clock.boot = load, began, today, r.boot
 	l.mount(Machine{
 		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows,
 		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
@@ -139,6 +144,15 @@ func (r *rig) prepare() {
 	}
 	r.loop = l
 }
+
+// reboot begins another boot, for the next start. The kernel keeps what it has.
+func (r *rig) reboot(name string) {
+	begin := time.Now()
+	r.boot = boot{name: name, uptime: func() time.Duration { return time.Since(begin) + time.Second }}
+}
+
+// api is what clients ask.
+func (r *rig) api() backend { return backend{r.loop} }
 
 // restart ends the daemon and starts another one on the state that it left.
 func (r *rig) restart() {
@@ -213,7 +227,7 @@ func (r *rig) flowsByLane() (map[lane.Lane]uint64, error) {
 }
 
 // status returns the status that clients get now.
-func (r *rig) status() *control.Status { return r.loop.Status() }
+func (r *rig) status() *control.Status { return r.api().Status() }
 
 // uplink returns one uplink's part of the status.
 func (r *rig) uplink(name string) control.Uplink {

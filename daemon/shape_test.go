@@ -93,7 +93,7 @@ func TestShapeComesAlong(t *testing.T) {
 // reload has the daemon read its configuration again.
 func (p *process) reload() {
 	p.g.t.Helper()
-	_, err := p.client.Reload(p.g.t.Context())
+	_, err := p.client.Reload(p.g.t.Context(), 0)
 	p.g.must(err)
 }
 

@@ -58,6 +58,8 @@ type state struct {
 	// stood at the first start (true), and those that were uplinks (false); nil before
 	// the first start.
 	Foreign map[string]bool `json:"foreign"`
+	// Overrides are what the operator has commanded.
+	Overrides overrides `json:"overrides,omitempty"`
 	// LastSwitch is the last switch of all runs; nil until there was one.
 	LastSwitch *control.Switch `json:"last_switch,omitempty"`
 }
@@ -134,7 +136,7 @@ func decodeState(data []byte) (state, error) {
 	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
-	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check()); err != nil {
+	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check(), s.Overrides.check()); err != nil {
 		return state{}, err
 	}
 	return s, nil
@@ -155,31 +157,38 @@ func (all patiences) check() error {
 // kept beside it, with the suffix ".bad".
 func (s state) save(folder string, keepBad bool) error {
 	path := filepath.Join(folder, stateFile)
-	if err := s.write(folder, path, keepBad); err != nil {
+	if err := s.write(folder, keepBad); err != nil {
 		return fmt.Errorf("daemon: write state %s: %w", path, err)
 	}
 	return nil
 }
 
-func (s state) write(folder, path string, keepBad bool) error {
+func (s state) write(folder string, keepBad bool) error {
 	s.Version = stateVersion
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
+	return replaceFile(folder, stateFile, append(data, '\n'), keepBad)
+}
+
+// replaceFile writes a file of a folder atomically. With keepBad the present one is kept
+// beside it, with the suffix ".bad".
+func replaceFile(folder, name string, data []byte, keepBad bool) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	temporary, err := os.CreateTemp(folder, stateFile+".*")
+	temporary, err := os.CreateTemp(folder, name+".*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temporary.Name()) // fails once the file has its final name
-	_, err = temporary.Write(append(data, '\n'))
+	_, err = temporary.Write(data)
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(folder, name)
 	if keepBad {
 		if err := os.Rename(path, path+".bad"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -215,7 +215,7 @@ func TestStatusIsSafeForAll(t *testing.T) {
 		for range 4 {
 			clients.Go(func() {
 				for range 500 {
-					if _, err := json.Marshal(r.loop.Status()); err != nil {
+					if _, err := json.Marshal(r.api().Status()); err != nil {
 						t.Error(err)
 					}
 					time.Sleep(3 * time.Millisecond)

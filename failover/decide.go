@@ -223,7 +223,7 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 			worst = k
 		}
 	}
-	if kind, reason := byOperator(t.now, c.policy, ideal, worst); kind != stayed {
+	if kind, reason := byOperator(t.now, c.policy, ideal, present); kind != stayed {
 		d.kind, d.reason, d.asked = kind, reason, true
 		return s.whenDue(t, c, ideal, d, c.voluntary+s.failback.MinInterval)
 	}
@@ -279,16 +279,23 @@ func keep(better []*candidate, why standing) decision {
 	return stay
 }
 
-// byOperator is what the operator's overrides want of a first rung: to leave a
-// drained uplink, to go to the one that was switched to, and back; stayed for
-// nothing.
-func byOperator(now Instant, pol *policy, rung []*candidate, worst *candidate) (decisionKind, string) {
+// byOperator is what the operator's overrides want of a first rung: to leave drained
+// uplinks, to go to the one that was switched to, and back; stayed for nothing.
+func byOperator(now Instant, pol *policy, rung, present []*candidate) (decisionKind, string) {
+	var drained []string
+	for _, k := range present {
+		if k.group == drainedLive {
+			drained = append(drained, k.up.cfg.Name)
+		}
+	}
 	switch ideal := rung[0]; {
 	case !ideal.rank.answers():
 	case ideal.group == pinned:
 		return switchedOver, "switched to " + ideal.up.cfg.Name + " by the operator"
-	case worst.group == drainedLive && ideal.group < drainedLive:
-		return switchedOver, worst.up.cfg.Name + " is drained"
+	case len(drained) == 1 && ideal.group < drainedLive:
+		return switchedOver, drained[0] + " is drained"
+	case len(drained) > 1 && ideal.group < drainedLive:
+		return switchedOver, strings.Join(drained, " and ") + " are drained"
 	case pol.isResumed(now, rung) && ideal.rank == rankUp:
 		return failedBack, "resumed by the operator"
 	}

@@ -134,6 +134,8 @@ func (e *Engine) handle(t *turn, ev Event) {
 			e.uplinks.forgive(ev.Uplink)
 		}
 		e.selector.operator(t, ev)
+	case Recall:
+		e.selector.recall(t, ev)
 	default:
 		panic(fmt.Sprintf("failover: unknown event %T", ev))
 	}

@@ -121,6 +121,22 @@ type Operator struct {
 	Until Instant
 }
 
+// Recall replaces what the operator has commanded by what a daemon remembers of it: at
+// a start, and when it learns that its clock was wrong.
+type Recall struct{ Commands []Command }
+
+// Command is a command of the operator that stands.
+type Command struct {
+	// Verb is Switch or Drain.
+	Verb   OperatorVerb
+	Uplink string
+	// Policy of a Switch; All: it was commanded for all of them.
+	Policy string
+	All    bool
+	// Until is the instant at which it ends by itself; 0 for never.
+	Until Instant
+}
+
 // OperatorVerb is what the operator commands.
 type OperatorVerb uint8
 
@@ -146,3 +162,4 @@ func (Traffic) event()        {}
 func (Load) event()           {}
 func (NeighborFailed) event() {}
 func (Operator) event()       {}
+func (Recall) event()         {}

@@ -6,6 +6,8 @@ import "slices"
 type override struct {
 	set    bool
 	uplink string
+	// all: a switch of all policies, those that a reload will bring included.
+	all bool
 	// until ends it; 0 for never.
 	until Instant
 }
@@ -30,7 +32,7 @@ func (s *selector) operator(t *turn, ev Operator) {
 		s.undrain(ev.Uplink)
 		for _, pol := range s.policies {
 			if ev.Policy == "" || ev.Policy == pol.cfg.Name {
-				pol.pin = override{set: true, uplink: ev.Uplink, until: ev.Until}
+				pol.pin = override{set: true, uplink: ev.Uplink, all: ev.Policy == "", until: ev.Until}
 			}
 		}
 	case Drain:
@@ -138,16 +140,64 @@ func (s *selector) drain(name string) override {
 	return override{}
 }
 
+// recall replaces all overrides by those that are given, of uplinks and policies that
+// are configured.
+func (s *selector) recall(t *turn, ev Recall) {
+	s.unpin("")
+	s.drains = nil
+	for _, o := range ev.Commands {
+		if s.uplinks.find(o.Uplink) == nil {
+			continue
+		}
+		standing := override{set: true, uplink: o.Uplink, all: o.All, until: o.Until}
+		switch o.Verb {
+		case Switch:
+			for _, pol := range s.policies {
+				if pol.cfg.Name == o.Policy {
+					pol.pin = standing
+				}
+			}
+		case Drain:
+			s.undrain(o.Uplink)
+			s.drains = append(s.drains, standing)
+		case Resume: // nothing stands after it
+		}
+	}
+	for _, pol := range s.policies {
+		pol.commanded = t.now
+	}
+	t.reselect = true
+	s.scheduleOverrideEnd()
+}
+
+// commands lists those that stand: the switch of each policy, then the drains.
+func (s *selector) commands() []Command {
+	var all []Command
+	for _, pol := range s.policies {
+		if o := pol.pin; o.set {
+			all = append(all, Command{Verb: Switch, Uplink: o.uplink, Policy: pol.cfg.Name, All: o.all, Until: o.until})
+		}
+	}
+	for _, o := range s.drains {
+		all = append(all, Command{Verb: Drain, Uplink: o.uplink, Until: o.until})
+	}
+	return all
+}
+
 // admin is what the operator has commanded for an uplink, as status names it, and
-// when that ends.
+// when the last of that ends.
 func (s *selector) admin(name string) (string, Instant) {
 	if o := s.drain(name); o.set {
 		return "drained", o.until
 	}
+	admin, until := "auto", Instant(0)
 	for _, pol := range s.policies {
-		if pol.pin.set && pol.pin.uplink == name {
-			return "switched", pol.pin.until
+		switch {
+		case !pol.pin.set || pol.pin.uplink != name || !pol.has(name):
+		case admin == "switched" && (until == 0 || pol.pin.until != 0 && pol.pin.until < until):
+		default:
+			admin, until = "switched", pol.pin.until
 		}
 	}
-	return "auto", 0
+	return admin, until
 }

@@ -109,6 +109,9 @@ func (s *selector) configure(now Instant, cfg Config, us uplinks) {
 			}
 		}
 		pol.cfg = c
+		if len(s.policies) > 0 && !pol.pin.set && s.policies[0].pin.all {
+			pol.pin = s.policies[0].pin // of all policies; this one is new
+		}
 		if us.find(pol.pin.uplink) == nil {
 			pol.pin = override{}
 		}

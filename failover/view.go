@@ -9,6 +9,9 @@ import (
 type View struct {
 	Uplinks  []UplinkView
 	Policies []PolicyView
+	// Commands are the operator's commands that stand: the switch of each policy in
+	// their order, then the drains.
+	Commands []Command
 }
 
 // UplinkView is one uplink, in configuration order.
@@ -94,6 +97,10 @@ type PolicyView struct {
 	// Overflow are, by family, the uplinks to which new flows go instead while those are
 	// full; none while they are not. Overflow may be among Family where all are full.
 	Overflow [2][]Share
+	// Switched is the uplink of its own that the operator has switched it to, and Until
+	// when that ends, 0 for never; empty for none.
+	Switched string
+	Until    Instant
 }
 
 // View returns a copy of what the engine knows and has decided after the last step.
@@ -104,12 +111,16 @@ func (e *Engine) View() View {
 	}
 	for _, pol := range e.selector.policies {
 		pv := PolicyView{Name: pol.cfg.Name}
+		if pol.pin.set && pol.has(pol.pin.uplink) {
+			pv.Switched, pv.Until = pol.pin.uplink, pol.pin.until
+		}
 		for _, f := range Families {
 			pv.Family[f] = slices.Clone(pol.family[f].first)
 			pv.Overflow[f] = slices.Clone(pol.family[f].spill.to)
 		}
 		v.Policies = append(v.Policies, pv)
 	}
+	v.Commands = e.selector.commands()
 	return v
 }
 

@@ -106,7 +106,19 @@ func newFake(t *testing.T) *fakeDaemon {
 	return f
 }
 
-func (f *fakeDaemon) Reload(context.Context) error { return nil }
+func (f *fakeDaemon) Reload(context.Context, time.Duration) error { return nil }
+
+func (f *fakeDaemon) Confirm(context.Context) (control.Confirmed, error) {
+	return control.Confirmed{}, nil
+}
+
+func (f *fakeDaemon) Switch(context.Context, control.Order) (control.Ordered, error) {
+	return control.Ordered{}, nil
+}
+
+func (f *fakeDaemon) Drain(context.Context, control.Order) (control.Ordered, error) {
+	return control.Ordered{}, nil
+}
 
 func (f *fakeDaemon) Resume(context.Context, string) (control.Resumed, error) {
 	return control.Resumed{}, nil

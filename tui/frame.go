@@ -119,7 +119,7 @@ func (f *frame) notices() (lines []line) {
 		notice(alarm, fmt.Sprintf("NO ANSWER for %s: the daemon is there but does not answer", human.Age(snap.age(f.now))))
 	}
 	if snap.Status.Daemon.ConfigPending {
-		notice(warn, human.Unconfirmed)
+		notice(warn, human.Unconfirmed(snap.Status))
 	}
 	return lines
 }

@@ -191,7 +191,7 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 	if u.Admin != control.Auto && u.Admin != "" {
 		text := string(u.Admin)
 		if !u.OverrideUntil.IsZero() {
-			text += " until " + human.Moment(now, u.OverrideUntil)
+			text += ", " + human.AgeAt(u.OverrideUntil, now) + " left"
 		}
 		notes = append(notes, say(warn, text))
 	}

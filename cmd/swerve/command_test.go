@@ -49,11 +49,43 @@ type fakeDaemon struct {
 	socket string
 	status *control.Status
 	reload error
-	stop   func()
+	// confirm and order are what was asked for last.
+	confirm time.Duration
+	order   control.Order
+	stop    func()
 }
 
-func (d *fakeDaemon) Status() *control.Status      { return d.status }
-func (d *fakeDaemon) Reload(context.Context) error { return d.reload }
+func (d *fakeDaemon) Status() *control.Status { return d.status }
+func (d *fakeDaemon) Reload(_ context.Context, confirm time.Duration) error {
+	d.confirm = confirm
+	return d.reload
+}
+
+func (d *fakeDaemon) Confirm(context.Context) (control.Confirmed, error) {
+	if d.confirm == 0 {
+		return control.Confirmed{}, &control.Error{Action: "confirm", Object: "the configuration", Cause: control.Refuse("no reload waits for a confirmation"),
+			Remedy: "swerve reload --confirm 2m begins one"}
+	}
+	return control.Confirmed{Config: "/etc/swerve/swerve.yaml", Generation: 8}, nil
+}
+
+func (d *fakeDaemon) Switch(_ context.Context, o control.Order) (control.Ordered, error) {
+	d.order = o
+	return control.Ordered{Uplink: o.Uplink, Text: "new flows go by it in IPv4"}, d.refuse(o.Uplink)
+}
+
+func (d *fakeDaemon) Drain(_ context.Context, o control.Order) (control.Ordered, error) {
+	d.order = o
+	return control.Ordered{Uplink: o.Uplink, Text: "it gets no new flows; those that it has stay", Unkept: "no room"}, d.refuse(o.Uplink)
+}
+
+func (d *fakeDaemon) refuse(uplink string) error {
+	if uplink == "fiber" {
+		return nil
+	}
+	return &control.Error{Action: "switch to", Object: "uplink " + uplink, Cause: control.ErrNoUplink, Remedy: "the uplinks are fiber"}
+}
+
 func (d *fakeDaemon) Resume(_ context.Context, uplink string) (control.Resumed, error) {
 	if uplink != "" && uplink != "fiber" {
 		return control.Resumed{}, &control.Error{Action: "resume", Object: "uplink " + uplink, Cause: control.ErrNoUplink, Remedy: "the uplinks are fiber"}
@@ -229,7 +261,7 @@ func TestResume(t *testing.T) {
 			t.Errorf("swerve %q: %+v", c.args, got)
 		}
 	}
-	if got := resumedText(control.Resumed{Uplink: "lte"}); got != "resumed lte; damping held nothing back\n" {
+	if got := resumedText(control.Resumed{Uplink: "lte"}); got != "resumed lte; nothing was asked of it, and damping held nothing back\n" {
 		t.Errorf("%q", got)
 	}
 }

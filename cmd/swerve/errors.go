@@ -23,6 +23,9 @@ const (
 // errNoName refuses an empty name, which would mean all.
 var errNoName = errors.New("the name of the uplink is empty")
 
+// errNoPolicy refuses an empty name of a policy, which would mean all.
+var errNoPolicy = errors.New("the name of the policy is empty")
+
 // exitError gives an error its exit code, where report would choose another.
 type exitError struct {
 	code int

@@ -13,11 +13,11 @@ func resumeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume [UPLINK]",
 		Short: "Give an uplink back its place",
-		Long: `Resume ends what the operator asked of an uplink, and the hold of one that is
-held back for repeated downs (health.damping), whose penalty is forgotten. If it
-has been good for failback.after, it is used again in its place at once,
-whatever failback.min_interval and failback.mode say. Without UPLINK it does so
-for all.
+		Long: `Resume ends what the operator asked of an uplink (switch, drain), and the hold
+of one that is held back for repeated downs (health.damping), whose penalty is
+forgotten. If it has been good for failback.after, it is used again in its place
+at once, whatever failback.min_interval and failback.mode say. Without UPLINK it
+does so for all. With failback.mode: manual it is the way back.
 
 Mend first what took the uplink down, which "swerve events" tells: each further
 down counts anew.`,
@@ -50,10 +50,20 @@ func resumedText(done control.Resumed) string {
 	if done.Uplink != "" {
 		text = "resumed " + say.OneLine(done.Uplink)
 	}
-	if len(done.Released) == 0 {
-		return text + "; damping held nothing back\n"
+	var parts []string
+	if len(done.Ended) > 0 {
+		parts = append(parts, "no longer drained or switched to: "+say.OneLine(strings.Join(done.Ended, ", ")))
 	}
-	return text + "; no longer held back: " + say.OneLine(strings.Join(done.Released, ", ")) + "\n"
+	if len(done.Released) > 0 {
+		parts = append(parts, "no longer held back: "+say.OneLine(strings.Join(done.Released, ", ")))
+	}
+	if parts == nil {
+		parts = []string{"nothing was asked of it, and damping held nothing back"}
+		if done.Uplink == "" {
+			parts[0] = "nothing was asked of any, and damping held nothing back"
+		}
+	}
+	return text + "; " + strings.Join(parts, "; ") + "\n"
 }
 
 // completeUplink completes the names of the running daemon's uplinks.

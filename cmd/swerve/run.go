@@ -42,7 +42,7 @@ target answers through it, in the order of their metrics.`,
 			signal.Ignore(syscall.SIGPIPE)
 			options := daemonOptions(cmd)
 			options.Hangup = hangups
-			cfg, _, found := options.Load()
+			cfg, found := options.Begin()
 			if len(found) > 0 {
 				return refuseConfig(cmd, found)
 			}

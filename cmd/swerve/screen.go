@@ -51,7 +51,7 @@ func (b *screen) head() {
 		b.line(wrap("", file, 2))
 	}
 	if s.Daemon.ConfigPending {
-		b.line(say.Unconfirmed)
+		b.line(wrap("", say.Unconfirmed(s), 2))
 	}
 }
 
@@ -133,7 +133,7 @@ func (b *screen) describe(u control.Uplink) string {
 	if u.Admin != control.Auto {
 		text := string(u.Admin) + " by the operator"
 		if !u.OverrideUntil.IsZero() {
-			text += " until " + say.Moment(b.status.Now, u.OverrideUntil)
+			text += " until " + say.Until(b.status.Now, u.OverrideUntil)
 		}
 		parts = append(parts, text)
 	}
@@ -180,6 +180,12 @@ func (b *screen) policies() {
 			}
 		}
 		text := cmp.Or(strings.Join(parts, ", "), say.Carriers(nil))
+		if p.SwitchedTo != nil {
+			text += ", switched to " + *p.SwitchedTo + " by the operator"
+			if !p.OverrideUntil.IsZero() {
+				text += " until " + say.Until(b.status.Now, p.OverrideUntil)
+			}
+		}
 		b.line(wrap("  "+say.Clean(p.Name)+": ", say.Clean(text), 4))
 	}
 }

@@ -41,7 +41,11 @@ func (p Phrases) Event(e control.Event) string {
 		if !d.Until.IsZero() {
 			until = "until " + Moment(p.Now, d.Until)
 		}
-		return phrase(Join(" ", d.Uplink, d.Action), d.Reason, until)
+		what := Join(" ", d.Uplink, d.Action)
+		if d.Action == string(control.Switched) {
+			what = Join(" ", d.Policy, d.Action, "to", d.Uplink)
+		}
+		return phrase(what, d.Reason, until)
 	case control.ConfigDetail:
 		why := d.Reason
 		if len(d.Problems) > 0 { // the line that is to be corrected first
@@ -112,7 +116,16 @@ func Several(n int, one, many string) string {
 }
 
 // Unconfirmed warns of a configuration that is [control.Daemon.ConfigPending].
-const Unconfirmed = "this configuration is undone unless `swerve confirm` comes in time"
+func Unconfirmed(s *control.Status) string {
+	when := "in time"
+	if until := s.Daemon.ConfirmUntil; !until.IsZero() {
+		when = "until " + Until(s.Now, until)
+	}
+	return "this configuration is undone unless `swerve confirm` comes " + when
+}
+
+// Until is when something ends, and how much time that leaves.
+func Until(now, end control.Time) string { return Moment(now, end) + " (" + AgeAt(end, now) + " left)" }
 
 // Carriers names the uplinks that carry traffic, with weights where several share it.
 func Carriers(shares []control.Share) string {

@@ -98,7 +98,7 @@ func reloads(ctx context.Context, g lab.Gateway, _ *rand.Rand) error {
 		if err := g.Configure(text); err != nil {
 			return err
 		}
-		if _, err := g.API().Reload(ctx); err != nil {
+		if _, err := g.API().Reload(ctx, 0); err != nil {
 			return err
 		}
 		if err := wait.Sleep(ctx, 100*time.Millisecond); err != nil {

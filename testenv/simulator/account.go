@@ -65,6 +65,7 @@ type ladder struct {
 type override struct {
 	set   bool
 	line  int
+	all   bool             // of all policies, those that come later included
 	until failover.Instant // 0 for no end
 }
 
@@ -117,7 +118,11 @@ func (a *account) configure(n *network) {
 		}
 		for _, f := range failover.Families {
 			l := &a.ladders[p][f]
-			if l.members = n.membersOf(p); l.members == nil {
+			isNew := l.members == nil
+			if l.members = n.membersOf(p); isNew && l.members != nil && a.pins[0].all {
+				a.pins[p] = a.pins[0]
+			}
+			if l.members == nil {
 				*l = noLadder
 				a.pins[p], a.requestedAt[p] = override{}, never
 			}
@@ -176,6 +181,31 @@ func (a *account) observe(ev failover.Event, now failover.Instant) {
 		}
 	case failover.Operator:
 		a.operate(ev, now)
+	case failover.Recall:
+		a.recall(ev, now)
+	}
+}
+
+// recall replaces the overrides by those that a daemon remembers.
+func (a *account) recall(ev failover.Recall, now failover.Instant) {
+	clear(a.pins)
+	clear(a.drains)
+	for _, c := range ev.Commands {
+		i := a.lineOf(c.Uplink)
+		if a.uplink(i) == nil {
+			continue
+		}
+		if c.Verb == failover.Drain {
+			a.drains[i] = override{set: true, line: i, until: c.Until}
+		}
+		for p, name := range a.policies {
+			if c.Verb == failover.Switch && name == c.Policy {
+				a.pins[p] = override{set: true, line: i, all: c.All, until: c.Until}
+			}
+		}
+	}
+	for p := range a.policies {
+		a.request(p, true, now)
 	}
 }
 
@@ -194,7 +224,7 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 			a.request(p, i < 0 || a.isMember(p, i) || a.pins[p].set && a.pins[p].line == i, now)
 		}
 	}
-	o := override{set: true, line: i, until: ev.Until}
+	o := override{set: true, line: i, all: ev.Policy == "", until: ev.Until}
 	if ev.Verb != failover.Switch {
 		for p := range a.pins {
 			if i < 0 || a.pins[p].line == i {

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"swerve/control"
+)
+
+// Each order is passed on as it was typed, and answered in a line.
+func TestOrders(t *testing.T) {
+	d := startDaemon(t, quietStatus())
+	for _, c := range []struct {
+		args string
+		want control.Order
+		out  string
+	}{
+		{"switch fiber", control.Order{Uplink: "fiber"}, "switched to fiber: new flows go by it in IPv4\n"},
+		{"switch fiber --policy guests --for 1h30m", control.Order{Uplink: "fiber", Policy: "guests", For: 90 * time.Minute},
+			"switched policy guests to fiber: new flows go by it in IPv4\n"},
+		{"drain fiber --for=2d", control.Order{Uplink: "fiber", For: 48 * time.Hour},
+			"drained fiber: it gets no new flows; those that it has stay\n  a restart of the daemon forgets it: no room\n"},
+	} {
+		got := d.command(t, strings.Fields(c.args)...)
+		if got.code != 0 || got.stdout != c.out || got.stderr != "" || d.order != c.want {
+			t.Errorf("%s: %+v, asked %+v", c.args, got, d.order)
+		}
+	}
+	for args, want := range map[string]string{
+		"switch":                             "accepts 1 arg(s), received 0",
+		"drain":                              "accepts 1 arg(s), received 0",
+		"switch a b":                         "accepts 1 arg(s), received 2",
+		"switch fiber --for 0s":              `--for: "0s" is too short; at least 1s`,
+		"switch fiber --for 366d":            `--for: "366d" is too long; at most 365d`,
+		"switch fiber --for 99999999999999h": "is too long",
+		"drain fiber --for soon":             `--for: "soon" is no time such as 30s, 2m, 1h30m or 2d`,
+		"drain fiber --for -1h":              "is no time",
+		"drain fiber --policy guests":        "unknown flag: --policy",
+		"switch fibre":                       "there is no such uplink; the uplinks are fiber",
+		"reload --confirm 0s":                "--confirm",
+		"reload --confirm 8d":                "at most 7d",
+		"confirm":                            "no reload waits for a confirmation; swerve reload --confirm 2m begins one",
+		"confirm now":                        "unknown command",
+	} {
+		got := d.command(t, strings.Fields(args)...)
+		if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, want) || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("%s: %+v, want %s", args, got, want)
+		}
+	}
+	for _, args := range [][]string{{"switch", ""}, {"drain", ""}, {"switch", "fiber", "--policy", ""}} {
+		if got := d.command(t, args...); got.code != 2 || !strings.Contains(got.stderr, "is empty") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+}
+
+// A reload with a confirmation says until when, and confirm what stays.
+func TestConfirm(t *testing.T) {
+	s := quietStatus()
+	s.Daemon.ConfigPending, s.Daemon.ConfirmUntil = true, control.At(time.Now().Add(2*time.Minute))
+	d := startDaemon(t, s)
+	got := d.command(t, "reload", "--confirm", "2m")
+	if got.code != 0 || d.confirm != 2*time.Minute || !strings.Contains(got.stdout, "\n  it is undone at ") || !strings.Contains(got.stdout, " unless `swerve confirm` is typed until then\n") {
+		t.Errorf("%+v, asked %v", got, d.confirm)
+	}
+	if got := d.command(t, "confirm"); got.code != 0 || got.stdout != "confirmed /etc/swerve/swerve.yaml, generation 8\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := d.command(t, "status"); !strings.Contains(got.stdout, "this configuration is undone unless `swerve confirm` comes until") || !strings.Contains(got.stdout, "left)") {
+		t.Errorf("%+v", got)
+	}
+}
