@@ -32,6 +32,8 @@ const (
 	// signOfLife is the share of what is sent that must be received at least while a
 	// line works: acknowledgements are a fiftieth, broadcasts of a dead network nothing.
 	signOfLife = 1.0 / 200
+	// aliveShare is the share of its rate from which on a line that works is heard.
+	aliveShare = 0.7
 	// leastReading is the time between two readings of which the second counts.
 	leastReading = 10 * time.Millisecond
 )
@@ -214,10 +216,18 @@ func (sp *spill) reconfigure(before, after []member, tiers int, overflows bool) 
 	}
 }
 
-// count takes the counters of an interface.
+// count takes the counters of an interface. While they show that the line is nearly full
+// and works, the silence of its probes ends no session, within the bounds of what is
+// heard of flows: their answers wait in the queue, or have no room there.
 func (u *uplink) count(now Instant, c Count) {
-	if u.cfg.Rate != (Rate{}) {
-		u.meter.add(reading{now, c.Rx, c.Tx})
+	if u.cfg.Rate == (Rate{}) {
+		return
+	}
+	u.meter.add(reading{now, c.Rx, c.Tx})
+	if u.meter.busy(now, u.cfg.Rate, aliveShare) {
+		for _, f := range Families {
+			u.paths[f].heard = max(u.paths[f].heard, now)
+		}
 	}
 }
 
