@@ -20,6 +20,7 @@ func (s *Server) handler(life context.Context) http.Handler {
 	endpoints := map[string]endpoint{
 		"/v1/status":  {http.MethodGet, s.serveStatus},
 		"/v1/events":  {http.MethodGet, s.serveEvents},
+		"/v1/explain": {http.MethodGet, s.serveExplain},
 		"/v1/switch":  {http.MethodPost, s.serveSwitch},
 		"/v1/drain":   {http.MethodPost, s.serveDrain},
 		"/v1/resume":  {http.MethodPost, s.serveResume},

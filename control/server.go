@@ -26,6 +26,9 @@ type Backend interface {
 	// client for [PeerOf]. With confirm above 0 the configuration before it is put in force
 	// again after that time, unless Confirm is called until then.
 	Reload(ctx context.Context, confirm time.Duration) error
+	// Explain tells the way of a packet. What makes no sense here, such as an interface
+	// that does not exist, is an *Error with a cause that is ErrRefused.
+	Explain(context.Context, Question) (Explanation, error)
 	// Confirm keeps what a reload has put in force for a time; an *Error with a cause that
 	// is ErrRefused where none waits for it.
 	Confirm(context.Context) (Confirmed, error)

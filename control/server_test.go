@@ -49,6 +49,13 @@ func (b *fakeBackend) Confirm(context.Context) (Confirmed, error) {
 	return Confirmed{Config: "a.yaml", Generation: 3}, nil
 }
 
+func (b *fakeBackend) Explain(_ context.Context, q Question) (Explanation, error) {
+	if q.In == "nowhere" {
+		return Explanation{}, &Error{Action: "explain", Object: "a packet", Cause: Refuse("there is no interface nowhere"), Remedy: "name one"}
+	}
+	return Explanation{Dst: q.Dst, Proto: q.Proto, Port: q.Port, In: q.In, Why: q.Src.String()}, nil
+}
+
 func (b *fakeBackend) Switch(_ context.Context, o Order) (Ordered, error) {
 	if o.Uplink != "fiber" {
 		return Ordered{}, &Error{Action: "switch to", Object: "uplink " + o.Uplink, Cause: ErrNoUplink, Remedy: "the uplinks are fiber"}

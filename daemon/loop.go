@@ -31,6 +31,7 @@ type loop struct {
 	load func() (cfg *config.Config, path string, found []config.Problem)
 
 	net      Network
+	finder   Finder
 	enforcer *enforcer
 	reporter *reporter
 	keeper   *keeper

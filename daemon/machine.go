@@ -23,6 +23,8 @@ type Machine struct {
 	Packets Packets
 	Sysctls Sysctls
 	Flows   Flows
+	// Finder tells where the kernel sends packets; nil if it cannot be asked.
+	Finder Finder
 	// HasIPv6 reports whether the kernel has IPv6 at all.
 	HasIPv6 func() bool
 	// Bytes reads the byte counters of an interface, NewFlows the number of flows
@@ -131,6 +133,7 @@ func Work(ctx context.Context, o Options, machine func(clock func() failover.Ins
 
 // mount gives the loop its machine.
 func (l *loop) mount(m Machine) {
+	l.finder = m.Finder
 	l.net, l.filterChanged, l.filterGone, l.isModem = m.Network, m.FilterChanged, m.FilterGone, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute

@@ -100,7 +100,7 @@ func formerTiers(tiers [][]failover.Share, former map[string]string) [][]failove
 }
 
 // valueIn returns the key of a value.
-func valueIn(m map[string]string, value string) (string, bool) {
+func valueIn[V comparable](m map[string]V, value V) (string, bool) {
 	for k, v := range m {
 		if v == value {
 			return k, true

@@ -44,6 +44,9 @@ type Class struct {
 	Member lane.Lane
 	// Refused: its policy blocks, and has no uplink now.
 	Refused bool
+	// Mark is the packet's mark afterwards, by which it is routed.
+	Mark   uint32
+	ctMark uint32
 }
 
 // Classify returns what becomes of a flow that begins with a packet. It interprets the
@@ -58,7 +61,7 @@ func (t Table) Classify(p Packet) Class {
 	m.run(first)
 	l := t.goal.Layout
 	uplink, policy := l.CTLanes(m.ct)
-	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused}
+	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused, Mark: m.mark, ctMark: m.ct}
 	if policy == 0 {
 		out.Policy = lane.DefaultPolicy
 	}
@@ -80,6 +83,11 @@ type machine struct {
 	registers [80]byte
 	rule      int
 	refused   bool
+	// out is the device by which the packet leaves; empty while it is not routed.
+	// masquerade and source are what source NAT makes of it.
+	out        string
+	masquerade bool
+	source     netip.Addr
 }
 
 // headers returns the parts of a packet's headers that rules load: RFC 791, RFC 8200,
@@ -185,6 +193,14 @@ func (m *machine) execute(e expr.Any, number int) (matches bool, how ended) {
 		return m.lookup(e)
 	case *expr.Verdict:
 		return true, m.verdict(e, number)
+	case *expr.Rt: // no IPsec transformation
+		m.store(e.Register, native32(0))
+	case *expr.Masq:
+		m.masquerade = true
+		return true, decided
+	case *expr.NAT:
+		m.source, _ = netip.AddrFromSlice(m.load(e.RegAddrMin, [2]int{4, 16}[m.packet.Family]))
+		return true, decided
 	case *expr.Reject:
 		m.refused = true
 		return true, decided
@@ -237,6 +253,10 @@ func (m *machine) meta(e *expr.Meta) bool {
 // uplink stores the device of an uplink: what is not for a network that main knows
 // leaves by one of them.
 func (m *machine) uplink(register uint32) bool {
+	if m.out != "" {
+		m.store(register, ifname(m.out))
+		return true
+	}
 	for _, u := range m.table.goal.Uplinks {
 		if u.Interface != "" {
 			m.store(register, ifname(u.Interface))

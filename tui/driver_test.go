@@ -112,6 +112,10 @@ func (f *fakeDaemon) Confirm(context.Context) (control.Confirmed, error) {
 	return control.Confirmed{}, nil
 }
 
+func (f *fakeDaemon) Explain(context.Context, control.Question) (control.Explanation, error) {
+	return control.Explanation{}, nil
+}
+
 func (f *fakeDaemon) Switch(context.Context, control.Order) (control.Ordered, error) {
 	return control.Ordered{}, nil
 }

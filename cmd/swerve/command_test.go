@@ -52,6 +52,9 @@ type fakeDaemon struct {
 	// confirm and order are what was asked for last.
 	confirm time.Duration
 	order   control.Order
+	// question is what was asked to be explained, and explained the answer.
+	question  control.Question
+	explained control.Explanation
 	stop    func()
 }
 
@@ -67,6 +70,11 @@ func (d *fakeDaemon) Confirm(context.Context) (control.Confirmed, error) {
 			Remedy: "swerve reload --confirm 2m begins one"}
 	}
 	return control.Confirmed{Config: "/etc/swerve/swerve.yaml", Generation: 8}, nil
+}
+
+func (d *fakeDaemon) Explain(_ context.Context, q control.Question) (control.Explanation, error) {
+	d.question = q
+	return d.explained, nil
 }
 
 func (d *fakeDaemon) Switch(_ context.Context, o control.Order) (control.Ordered, error) {

@@ -40,6 +40,7 @@ func commands() []*cobra.Command {
 		switchCmd(),
 		drainCmd(),
 		resumeCmd(),
+		explainCmd(),
 		reloadCmd(),
 		confirmCmd(),
 		doctorCmd(),

@@ -1,0 +1,377 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/config"
+	"swerve/control"
+	"swerve/control/say"
+	"swerve/failover"
+	"swerve/firewall"
+	"swerve/lane"
+	"swerve/routing"
+)
+
+// Finder tells where the kernel sends packets, or is a test's.
+type Finder interface {
+	// Way is as [routing.Lookup].
+	Way(routing.Question) (routing.Way, error)
+	// Index returns the index of a device, 0 where there is none, and Name its name.
+	Index(name string) int
+	Name(index int) string
+}
+
+// Explain implements control.Backend.
+func (b backend) Explain(ctx context.Context, q control.Question) (control.Explanation, error) {
+	l := b.loop
+	var e explainer
+	if err := l.ask(ctx, func() {
+		e = explainer{
+			setup: l.setup, links: l.picture, view: l.view(), table: l.enforcer.kernel.table, finder: l.finder,
+			acts: l.setup.mayAct() && l.enforcer.kernel.standing, clock: l.clock.fixed(), now: control.At(l.clock.today()),
+			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign,
+		}
+		// Within the loop, so that all of it is of one moment.
+		e.answer()
+	}); err != nil {
+		return control.Explanation{}, err
+	}
+	return e.out, e.refused
+}
+
+// explainer answers one question.
+type explainer struct {
+	setup
+	links   picture
+	view    failover.View
+	table   firewall.Table
+	finder  Finder
+	places  func(policy string, f failover.Family) []failover.Place
+	acts    bool
+	clock   control.Clock
+	now     control.Time
+	own     []netip.Addr
+	foreign control.ForeignDefaults
+
+	question control.Question
+	family   failover.Family
+	// local: it is one of this machine's own packets.
+	local  bool
+	in     int
+	packet firewall.Packet
+	class  firewall.Class
+	way    routing.Way
+
+	out     control.Explanation
+	refused error
+}
+
+func (e *explainer) refuse(remedy, format string, args ...any) {
+	e.refused = &control.Error{Action: "explain", Object: "the way to " + e.question.Dst.String(), Cause: control.Refuse(format, args...), Remedy: remedy}
+}
+
+func (e *explainer) note(format string, args ...any) {
+	e.out.Notes = append(e.out.Notes, fmt.Sprintf(format, args...))
+}
+
+// answer makes the explanation.
+func (e *explainer) answer() {
+	q := e.question
+	e.family = failover.FamilyOf(q.Dst)
+	e.out = control.Explanation{Dst: q.Dst, Proto: q.Proto, Port: q.Port, Others: control.List[control.ExplainedUplink]{}, Notes: control.List[string]{}}
+	if e.finder == nil {
+		e.refuse("ask a daemon that runs on its machine", "this daemon cannot ask the kernel")
+		return
+	}
+	if e.comesIn(); e.refused != nil {
+		return
+	}
+	if e.acts {
+		e.class = e.table.Classify(e.packet)
+	} else {
+		e.note("this daemon only watches: nothing of Swerve's concerns it")
+	}
+	var err error
+	e.way, err = e.finder.Way(e.asked(e.class.Mark))
+	if err != nil {
+		e.refuse("is its source one that may come in there? See rp_filter, and name the interface with --in", "the kernel does not route it: %v", err)
+		return
+	}
+	e.leaves()
+	e.notes()
+}
+
+// asked is the question to the kernel about the packet with a mark.
+func (e *explainer) asked(mark uint32) routing.Question {
+	return routing.Question{To: e.question.Dst, From: e.question.Src, In: e.in, Mark: mark,
+		Protocol: e.question.Proto, Ports: [2]uint16{0, e.question.Port}}
+}
+
+// comesIn finds where the packet comes from.
+func (e *explainer) comesIn() {
+	q := e.question
+	e.local = q.In == "" && (!q.Src.IsValid() || slices.Contains(e.own, q.Src))
+	switch {
+	case e.local:
+	case !q.Src.IsValid():
+		e.refuse("name its source as well", "a packet that comes in has a source")
+		return
+	case q.In != "":
+		e.named(q.In)
+	default:
+		e.reached()
+	}
+	if e.refused != nil {
+		return
+	}
+	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port}
+	if e.local && !q.Src.IsValid() {
+		way, err := e.finder.Way(e.asked(0))
+		if err != nil || !way.Source.IsValid() {
+			e.refuse("see ip route", "no route leads to it, so the kernel has no source for it")
+			return
+		}
+		e.packet.From = way.Source
+	}
+	e.out.Src = &e.packet.From
+}
+
+// named takes the interface or the uplink that the question names.
+func (e *explainer) named(name string) {
+	if link, ok := e.links.links[name]; ok && link.Present && e.finder.Index(name) == 0 {
+		name = link.Interface
+	}
+	if e.in = e.finder.Index(name); e.in == 0 {
+		names := []string{}
+		for _, u := range e.uplinks {
+			names = append(names, u.Name)
+		}
+		e.refuse("name one of this machine's, or an uplink: "+strings.Join(names, ", "), "there is no interface %s", name)
+		return
+	}
+	e.out.In = name
+}
+
+// reached takes the interface by which this machine reaches the source.
+func (e *explainer) reached() {
+	back, err := e.finder.Way(routing.Question{To: e.question.Src})
+	if err != nil || back.Device == 0 || back.To.Bits() == 0 {
+		e.refuse("name it with --in", "no network here has %s, so it is not known by which interface it comes in", e.question.Src)
+		return
+	}
+	e.in, e.out.In = back.Device, e.finder.Name(back.Device)
+	e.note("it is taken to come in by %s, by which this machine reaches %s; --in names another interface", e.out.In, e.question.Src)
+}
+
+// leaves says where it goes, and why.
+func (e *explainer) leaves() {
+	w := e.way
+	if e.out.Table = w.Table; w.To.IsValid() {
+		e.out.Route = &w.To
+	}
+	uplink := e.uplinkBy(w.Device)
+	e.out.Interface = e.finder.Name(w.Device)
+	if w.Gateway.IsValid() {
+		e.out.Gateway = &w.Gateway
+	}
+	if uplink != "" {
+		e.out.Uplink = &uplink
+	}
+	switch {
+	case e.class.Refused:
+		e.out.Uplink, e.out.Interface, e.out.Gateway = nil, "", nil
+		e.byPolicy("")
+		e.out.Why += "; it blocks (last_resort: block), so the sender gets an error at once"
+		return
+	case w.Local:
+		e.out.Interface = ""
+		e.out.Why = "it is for this machine itself"
+		e.passedOver(e.out.Why)
+		return
+	case w.Refused != nil && e.class.Policy.IsPolicy() && e.acts:
+		e.byPolicy("")
+		e.out.Why += "; the kernel has no route for it, so the sender gets an error: " + w.Refused.Error()
+		return
+	case w.Device == 0:
+		e.out.Why = "no route leads there, so the sender gets an error"
+		e.passedOver(e.out.Why)
+		return
+	}
+	e.out.Source = e.source()
+	switch {
+	case uplink == "":
+		e.out.Why = e.byAnother()
+		e.passedOver(e.out.Why)
+	case w.To.Bits() > 0:
+		e.out.Why = fmt.Sprintf("the route to %s in table %s leads to it by %s; such routes come before the policies", w.To, tableName(w.Table), uplink)
+		e.passedOver(e.out.Why)
+	case !e.acts:
+		e.out.Why = fmt.Sprintf("the default route in table %s leads to it by %s", tableName(w.Table), uplink)
+		e.passedOver(e.out.Why)
+	case e.class.Policy == lane.Nobody:
+		came, _ := e.uplinkOf(e.class.Member)
+		e.out.Why = fmt.Sprintf("it came in by uplink %s, and goes on by %s; its answers leave by %s, whatever happens", came, uplink, came)
+		e.passedOver(e.out.Why)
+	default:
+		e.byPolicy(uplink)
+	}
+}
+
+// byAnother says why it leaves by no uplink.
+func (e *explainer) byAnother() string {
+	w := e.way
+	if w.To.Bits() > 0 {
+		return fmt.Sprintf("the route to %s in table %s leads to it by %s; such routes come before the policies", w.To, tableName(w.Table), e.out.Interface)
+	}
+	kept := [2]*control.ForeignDefault{e.foreign.IPv4, e.foreign.IPv6}[e.family]
+	if kept != nil && kept.Interface == e.out.Interface {
+		return fmt.Sprintf("the default route of another program by %s (metric %d) is better than those of all uplinks, and stays in force (kernel.foreign_defaults: keep)",
+			kept.Interface, kept.Metric)
+	}
+	return fmt.Sprintf("the default route in table %s of another program leads to it by %s", tableName(w.Table), e.out.Interface)
+}
+
+// byPolicy says by which rule and policy it goes, and what the uplinks are to that.
+func (e *explainer) byPolicy(uplink string) {
+	policy, ok := e.policyOf(e.class.Policy)
+	if !ok {
+		policy = config.DefaultPolicy
+	}
+	e.out.Policy = &policy
+	which := "no rule matches it, so it goes by policy " + policy
+	if e.class.Rule >= 0 && e.class.Rule < len(e.cfg.Rules) {
+		r := e.cfg.Rules[e.class.Rule]
+		e.out.Rule = &control.ExplainedRule{Number: e.class.Rule + 1, Line: r.Line, Policy: policy}
+		which = fmt.Sprintf("rule %d (line %d) sends it by policy %s", e.class.Rule+1, r.Line, policy)
+	}
+	places := e.places(policy, e.family)
+	var shares []string
+	var tier *int
+	for _, p := range places {
+		switch {
+		case e.isCandidate(p.Uplink):
+		case p.Uplink == uplink && uplink != "":
+			if tier = new(p.Tier); p.Tier > 0 {
+				e.out.Tier = tier
+			}
+			if p.Carries {
+				shares = append(shares, fmt.Sprintf("%s (%d)", p.Uplink, p.Weight))
+			}
+		case p.Carries:
+			shares = append(shares, fmt.Sprintf("%s (%d)", p.Uplink, p.Weight))
+			e.other(p.Uplink, fmt.Sprintf("shares tier %d with weight %d, and this flow falls on %s", p.Tier, p.Weight, cmp.Or(uplink, "none")))
+		default:
+			e.other(p.Uplink, p.Why+e.until(p.Uplink))
+		}
+	}
+	e.out.Why = which + e.choice(uplink, places, shares)
+}
+
+// choice says why an uplink of a policy was chosen.
+func (e *explainer) choice(uplink string, places []failover.Place, shares []string) string {
+	i := slices.IndexFunc(places, func(p failover.Place) bool { return p.Uplink == uplink })
+	switch {
+	case uplink == "":
+		return ", of which no uplink can take it"
+	case i < 0 || !places[i].Carries:
+		return fmt.Sprintf(", and by %s: the kernel has gone down the ladder, since what came before it has no carrier or no route", uplink)
+	case len(shares) > 1:
+		return fmt.Sprintf(", whose tier %d is shared by %s: it falls on %s", places[i].Tier, and(shares), uplink)
+	}
+	return fmt.Sprintf(", whose new flows %s carries (tier %d)", uplink, places[i].Tier)
+}
+
+// until says when a drain ends by itself.
+func (e *explainer) until(uplink string) string {
+	for _, u := range e.view.Uplinks {
+		if u.Name == uplink && u.Admin == string(control.Drained) && u.Until > 0 {
+			return " until " + say.Moment(e.now, control.At(e.clock(u.Until)))
+		}
+	}
+	return ""
+}
+
+func (e *explainer) other(uplink, reason string) {
+	e.out.Others = append(e.out.Others, control.ExplainedUplink{Uplink: uplink, Reason: reason})
+}
+
+// passedOver says of all other uplinks that no policy is asked.
+func (e *explainer) passedOver(why string) {
+	for _, u := range e.uplinks {
+		if e.out.Uplink == nil || u.Name != *e.out.Uplink {
+			e.other(u.Name, "is not asked: "+why)
+		}
+	}
+}
+
+// source returns the source with which it leaves.
+func (e *explainer) source() *netip.Addr {
+	from := e.packet.From
+	if !e.acts {
+		return &from
+	}
+	t := e.table.Translate(e.packet, e.class, e.out.Interface)
+	switch {
+	case t.To.IsValid():
+		from = t.To
+	case t.Masquerade:
+		// As masquerading does: the address that the kernel would use there itself.
+		to := e.question.Dst
+		if e.family == failover.IPv4 && e.way.Gateway.Is4() {
+			to = e.way.Gateway
+		}
+		w, err := e.finder.Way(routing.Question{To: to, Out: e.way.Device})
+		if err != nil || !w.Source.IsValid() {
+			e.note("it is masqueraded on %s; which address that gives is not known", e.out.Interface)
+			return nil
+		}
+		from = w.Source
+	}
+	return &from
+}
+
+// notes says what else matters.
+func (e *explainer) notes() {
+	if e.out.Policy != nil {
+		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
+	}
+	if e.class.Rule >= 0 || e.out.Policy == nil {
+		return
+	}
+	var passed []string
+	for i, r := range e.cfg.Rules {
+		if r.HasDSCP || r.Mark.Mask != 0 {
+			passed = append(passed, fmt.Sprint(i+1))
+		}
+	}
+	if len(passed) > 0 {
+		e.note("it is taken to have DSCP 0 and no mark: %s may match others (%s)", say.Several(len(passed), "a rule", "rules"), strings.Join(passed, ", "))
+	}
+}
+
+// uplinkBy returns the uplink with a device; empty for none.
+func (e *explainer) uplinkBy(index int) string {
+	for _, u := range e.uplinks {
+		if link := e.links.links[u.Name]; index != 0 && link.Present && link.Index == index {
+			return u.Name
+		}
+	}
+	return ""
+}
+
+// policyOf returns the name of the policy with a lane.
+func (e *explainer) policyOf(n lane.Lane) (string, bool) { return valueIn(e.lanes.Policies, n) }
+
+func tableName(table int) string {
+	if table == unix.RT_TABLE_MAIN {
+		return "main"
+	}
+	return fmt.Sprint(table)
+}

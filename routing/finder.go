@@ -1,0 +1,30 @@
+package routing
+
+import "github.com/vishvananda/netlink"
+
+// Finder asks the kernel of the calling thread's namespace for ways and devices.
+type Finder struct{}
+
+// Way is [Lookup].
+func (Finder) Way(q Question) (Way, error) { return Lookup(q) }
+
+// Index returns the index of a device by its name or an altname; 0 where there is none.
+func (Finder) Index(name string) int {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0
+	}
+	return link.Attrs().Index
+}
+
+// Name returns the name of a device; empty where there is none.
+func (Finder) Name(index int) string {
+	if index == 0 {
+		return ""
+	}
+	link, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return ""
+	}
+	return link.Attrs().Name
+}
