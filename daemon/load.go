@@ -15,7 +15,7 @@ const (
 	loadEvery = 250 * time.Millisecond
 	// loadSoon is how often while an uplink was suspected within the last hurryFor: the
 	// engine has to know whether the line is full by when the suspicion is confirmed.
-	loadSoon = 40 * time.Millisecond
+	loadSoon = 30 * time.Millisecond
 	hurryFor = time.Second
 )
 

@@ -26,8 +26,10 @@ const (
 	loadStale     = 2 * time.Second
 	loadForgotten = 30 * time.Second
 	// busySpan is the least time over which a load shows that a line is at work at this
-	// moment, busyStale its greatest age.
-	busySpan  = 100 * time.Millisecond
+	// moment, and busyBits the least that a line carries in it, a few full frames.
+	// busyStale is the greatest age of a load for that.
+	busySpan  = 60 * time.Millisecond
+	busyBits  = 8 * 1500 * 8
 	busyStale = 600 * time.Millisecond
 	// signOfLife is the share of what is sent that must be received at least while a
 	// line works: acknowledgements are a fiftieth, broadcasts of a dead network nothing.
@@ -98,8 +100,9 @@ func (m *meter) busy(now Instant, rate Rate, share float64) bool {
 	if n < 2 || now > m.readings[n-1].at+busyStale {
 		return false
 	}
+	span := max(busySpan, min(loadSpan, time.Duration(busyBits*float64(time.Second)/float64(max(rate.Down, rate.Up)))))
 	i := n - 2
-	for i > 0 && m.readings[i].at > m.readings[n-1].at-busySpan {
+	for i > 0 && m.readings[i].at > m.readings[n-1].at-span {
 		i--
 	}
 	l := m.since(i)
@@ -129,7 +132,7 @@ var noFill = fill{at: never, crossed: never, queued: never}
 // more.
 func (f *fill) note(now Instant, share float64, up bool, limit float64) bool {
 	f.share, f.up, f.at = share, up, now
-	if share >= limit-overflowMargin && f.full {
+	if share >= limit || share >= limit-overflowMargin && f.full {
 		f.queued = now
 	}
 	against, wait := share >= limit, fullAfter
@@ -169,8 +172,9 @@ type spill struct {
 	fills []fill
 	// to is where new flows go instead of the first rung; empty for nowhere.
 	to []Share
-	// from is what was full when it last changed.
-	from []string
+	// from is what was full when it last changed, reason why new flows go there.
+	from   []string
+	reason string
 }
 
 // fill returns how full an own tier is; nil for none.
@@ -184,11 +188,15 @@ func (sp *spill) fill(tier int) *fill {
 // isFull reports whether an own tier is full.
 func (sp *spill) isFull(tier int) bool { f := sp.fill(tier); return f != nil && f.full }
 
-// queues reports whether what is slow or lost on a candidate's line is, or was within its
-// window, the queue of its own traffic.
+// queues reports whether what is slow or lost on a candidate's line may be the queue of its
+// own traffic: its tier was full within the time that its window covers.
 func (sp *spill) queues(now Instant, k *candidate) bool {
 	f := sp.fill(k.tier)
-	return k.own && f != nil && f.queued != never && now < f.queued+k.up.cfg.Health.Window
+	if !k.own || f == nil || f.queued == never {
+		return false
+	}
+	covered := max(k.up.cfg.Health.Window, k.path.window.reach(now))
+	return now < f.queued+k.up.cfg.Probe.LostAfter+covered+k.up.cfg.Probe.Interval
 }
 
 // reconfigure follows the policy's tiers. Those that have the same uplinks stay as full as
@@ -328,7 +336,7 @@ func (s *selector) isQueue(t *turn, c *choice, bad []*candidate) bool {
 func (s *selector) overflow(t *turn, c *choice) {
 	to, reason := s.overflowTo(t, c)
 	before := c.spill.to
-	c.spill.to = to
+	c.spill.to, c.spill.reason = to, reason
 	for _, k := range c.candidates {
 		switch name := k.up.cfg.Name; {
 		case contains(to, name):
@@ -404,11 +412,7 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 			verb(c.first, "its rate", "their rates") + ", under " + percent(pol.cfg.Overflow-overflowMargin)
 	}
 	s.due = min(s.due, f.at+loadForgotten)
-	reason := and(c.first) + verb(c.first, " carries ", " carry ") + percent(f.share) + " of " +
-		verb(c.first, "its rate ", "their rates ") + direction(f.up) + ", limit " + percent(pol.cfg.Overflow)
-	if f.queued == t.now && f.share < pol.cfg.Overflow {
-		reason = and(c.first) + verb(c.first, " is", " are") + " full: the answers to probes wait in a queue"
-	}
+	reason := s.whyFull(t.now, c, f)
 	all := slices.Clone(first)
 	for next := tier + 1; next < len(c.spill.fills); next++ {
 		ready, waits := s.takers(t, c, next)
@@ -425,7 +429,21 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 	if len(all) == len(first) {
 		return nil, "no other tier can take more"
 	}
-	return byRate(all), reason + ", and so do the others"
+	return byRate(all), reason + "; the others are full as well"
+}
+
+// whyFull is why the first rung is full.
+func (s *selector) whyFull(now Instant, c *choice, f *fill) string {
+	limit := c.policy.cfg.Overflow
+	if f.queued == now && f.share < limit {
+		return and(c.first) + verb(c.first, " is", " are") + " full: the answers to probes wait in a queue"
+	}
+	text := and(c.first) + verb(c.first, " carries ", " carry ") + percent(f.share) + " of " +
+		verb(c.first, "its rate ", "their rates ") + direction(f.up)
+	if f.share < limit {
+		return text + " after more than " + percent(limit)
+	}
+	return text + ", limit " + percent(limit)
 }
 
 // takers returns the uplinks of an own tier that can take what overflows. waits: one of

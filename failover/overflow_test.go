@@ -211,3 +211,25 @@ func TestOverflowProbesAMeteredUplink(t *testing.T) {
 		t.Errorf("%d probes of a standby in a minute after that", n)
 	}
 }
+
+// What is said of the uplinks while a policy overflows: new flows go by what takes it.
+func TestExplainOverflow(t *testing.T) {
+	w := newWorld(t, overflowing(t), 1)
+	w.do("all report=0s")
+	w.until(30 * time.Second)
+	rx := 0.0
+	carry := func(share float64, length time.Duration) {
+		for end := w.Now() + length; w.Now() < end; w.after(250 * ms) {
+			rx += share * 100e6 / 8 / 4
+			w.step(Load{Counts: []Count{{Uplink: "fiber", Rx: uint64(rx)}}})
+		}
+	}
+	carry(0.95, 5*time.Second)
+	w.wantWhy("full", "default", "is full, so that new flows go on to cable: fiber carries 95% of its rate down, limit 85%", "",
+		"is in tier 3 of policy default, after fiber in tier 1")
+	w.step(Operator{Verb: Drain, Uplink: "cable"})
+	carry(0.95, time.Second)
+	w.wantWhy("cable is drained", "default", "is full, so that new flows go on to lte: fiber carries 95% of its rate down, limit 85%", "is drained by the operator", "")
+	carry(0.1, 12*time.Second)
+	w.wantWhy("space again", "default", "", "is drained by the operator", "is in tier 3 of policy default, after fiber in tier 1")
+}

@@ -16,6 +16,7 @@ type Census struct {
 	servers []net.PacketConn
 	flows   []*net.UDPConn
 	tasks   sync.WaitGroup
+	asked   byte // counts the questions
 }
 
 // OpenCensus opens n flows from addresses of a client's namespace, in turn, to addresses
@@ -45,16 +46,19 @@ func OpenCensus(client, server *netns.NS, from, to []netip.Addr, n int) (*Census
 	return c, nil
 }
 
-// tellSources answers each packet with the address that it came from.
+// tellSources answers each packet with its one byte, which says which question it is, and
+// the address that it came from.
 func tellSources(pc net.PacketConn) {
 	b := make([]byte, 64)
 	for {
-		_, from, err := pc.ReadFrom(b)
-		if err != nil {
+		n, from, err := pc.ReadFrom(b)
+		switch {
+		case err != nil:
 			return
+		case n > 0:
+			text, _ := from.(*net.UDPAddr).AddrPort().Addr().Unmap().MarshalText()
+			_, _ = pc.WriteTo(append(b[:1], text...), from) // a lost answer is asked for again
 		}
-		text, _ := from.(*net.UDPAddr).AddrPort().Addr().Unmap().MarshalText()
-		_, _ = pc.WriteTo(text, from) // a lost answer is asked for again
 	}
 }
 
@@ -63,6 +67,7 @@ func tellSources(pc net.PacketConn) {
 func (c *Census) Ask() []netip.Addr {
 	out := make([]netip.Addr, len(c.flows))
 	b := make([]byte, 64)
+	c.asked++
 	for range 3 {
 		missing := false
 		for i, conn := range c.flows {
@@ -70,7 +75,7 @@ func (c *Census) Ask() []netip.Addr {
 				continue
 			}
 			missing = true
-			_, _ = conn.Write([]byte("?")) // no answer tells
+			_, _ = conn.Write([]byte{c.asked}) // no answer tells
 			if i%100 == 99 {
 				time.Sleep(time.Millisecond) // not more at once than queues hold
 			}
@@ -84,8 +89,14 @@ func (c *Census) Ask() []netip.Addr {
 				continue
 			}
 			_ = conn.SetReadDeadline(deadline)
-			if n, err := conn.Read(b); err == nil {
-				_ = out[i].UnmarshalText(b[:n])
+			for !out[i].IsValid() {
+				n, err := conn.Read(b)
+				if err != nil {
+					break // none in time
+				}
+				if n > 1 && b[0] == c.asked { // else it is to an earlier question
+					_ = out[i].UnmarshalText(b[1:n])
+				}
 			}
 		}
 	}
