@@ -50,3 +50,20 @@ func Received(lab *Lab, uplink int) (uint64, error) {
 	}
 	return link.Attrs().Statistics.RxBytes, nil
 }
+
+// MoreServers gives the internet further addresses beside the server's, 198.18.0.100 on,
+// and returns them.
+func MoreServers(lab *Lab, n int) ([]netip.Addr, error) {
+	if n > 150 {
+		return nil, fmt.Errorf("lab: %d more servers; want 150 at most", n)
+	}
+	var all []netip.Addr
+	for i := range n {
+		addr := host(alone(Server4), byte(100+i))
+		if err := lab.Internet.AddAddr("lo", alone(addr)); err != nil {
+			return nil, err
+		}
+		all = append(all, addr)
+	}
+	return all, nil
+}
