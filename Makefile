@@ -18,7 +18,7 @@ EPOCH   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # Debian's packages of the tools that the tests use as witnesses, and of the
 # compiler that the race detector needs. PEERS are what the bench compares with.
-WITNESSES = iproute2 nftables conntrack iputils-ping fping iperf3 tshark tmux
+WITNESSES = iproute2 nftables conntrack curl dnsmasq-base iputils-ping fping iperf3 tshark tmux
 PEERS     = iproute2 nftables fping iperf3
 COMPILER  = gcc libc6-dev
 
@@ -158,6 +158,7 @@ MAINTAINER ?= The Swerve authors <swerve@localhost>
 packages: export CGO_ENABLED = 0
 packages: generated ## build the deb and rpm packages into dist/ (of one machine: ARCHES=amd64)
 	@for arch in $(ARCHES); do \
+		case $$arch in amd64|arm64|armv7|riscv64) ;; *) echo "packages: there is none for $$arch: amd64, arm64, armv7 or riscv64" >&2; exit 1 ;; esac; \
 		mkdir -p $(DIST)/$$arch && \
 		case $$arch in armv7) goarch=arm name=arm7 ;; *) goarch=$$arch name=$$arch ;; esac && \
 		GOARCH=$$goarch GOARM=7 $(GOBUILD) -o $(DIST)/$$arch/swerve ./cmd/swerve || exit 1; \
@@ -193,7 +194,7 @@ install: generated ## install what the packages hold, under DESTDIR; a configura
 	@for page in $(DIST)/host/man/*.gz; do \
 		section=$${page%.gz} && install -D -m 644 "$$page" "$(DESTDIR)/usr/share/man/man$${section##*.}/$${page##*/}" || exit 1; done
 	@test -e "$(DESTDIR)/etc/swerve/swerve.yaml" || install -D -m 644 packaging/swerve.yaml "$(DESTDIR)/etc/swerve/swerve.yaml"
-	@test -n "$(DESTDIR)" || echo 'next: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl enable --now swerve'
+	@echo 'next$(if $(DESTDIR), where $(DESTDIR) becomes the root): systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl enable --now swerve'
 
 uninstall: ## remove what install put under DESTDIR; a configuration that was changed stays
 	@test -n "$(DESTDIR)" || sh packaging/preremove.sh 0

@@ -24,6 +24,7 @@ func (d *decoder) checkRules(c *Config) {
 			}
 			d.wrongAt(keyPath(path, "use"), what, right)
 		}
+		d.checkSet(c, path, *r)
 		if d.badRules[i] || d.limitMark(path, r, c.Kernel.MarkMask) || d.contradicts(c, path, r) {
 			continue
 		}
@@ -32,6 +33,9 @@ func (d *decoder) checkRules(c *Config) {
 			d.wrongAt(path, fmt.Sprintf("can never match: the rule on line %d matches all of it", lines[n]),
 				"the narrower rule first, or only one of the two")
 			continue
+		}
+		if r.Set != "" {
+			continue // what is in the set is not known
 		}
 		before.Add(m)
 		lines = append(lines, r.Line)

@@ -29,6 +29,8 @@ type Config struct {
 	Failback failover.Failback
 	// Policies, the default policy first, then in the file's order; at most 63.
 	Policies []Policy
+	// Sets that rules may name, in the file's order; at most 64.
+	Sets []Set
 	// Rules in the file's order; the first that matches wins.
 	Rules    []Rule
 	Sessions Sessions
@@ -188,6 +190,8 @@ const (
 // Rule assigns the traffic that it matches to a policy.
 type Rule struct {
 	rule.Match
+	// Set, if not empty, names a set that the destination is in; To is then empty.
+	Set string
 	// Use names the policy.
 	Use string
 	// Line of the file on which the rule begins.

@@ -97,7 +97,7 @@ var policyFields = fields[Policy]{
 
 var ruleFields = fields[Rule]{
 	set("from", func(r *Rule) *[]netip.Prefix { return &r.From }, anyPrefixes),
-	set("to", func(r *Rule) *[]netip.Prefix { return &r.To }, anyPrefixes),
+	{key: "to", keys: []string{"set"}, read: destinations},
 	set("in", func(r *Rule) *[]string { return &r.In }, oneOrMany(maxList, entryInterface)),
 	set("proto", func(r *Rule) *uint8 { return &r.Proto }, protocol),
 	set("ports", func(r *Rule) *[]rule.PortRange { return &r.Ports }, portSet),
@@ -148,6 +148,7 @@ var fileFields = fields[Config]{
 	must(field[Config]{key: "uplinks", keys: uplinkFields.keys(), read: readUplinks}, wantUplinks),
 	section("failback", func(c *Config) *failover.Failback { return &c.Failback }, failbackFields),
 	{key: "policies", keys: policyFields.keys(), read: readPolicies},
+	{key: "sets", read: readSets},
 	{key: "rules", keys: ruleFields.keys(), read: readRules},
 	section("sessions", func(c *Config) *Sessions { return &c.Sessions }, sessionFields),
 	section("kernel", func(c *Config) *Kernel { return &c.Kernel }, kernelFields),

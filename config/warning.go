@@ -187,7 +187,7 @@ func (c *Config) idleRules() []string {
 	var list []string
 	for i, r := range c.Rules {
 		m := r.Match
-		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
+		all := len(m.From)+len(m.To)+len(m.In)+len(m.Ports) == 0 && r.Set == "" && m.Proto == 0 && !m.HasDSCP && m.Mark.Mask == 0
 		if all && r.Use == DefaultPolicy {
 			list = append(list, fmt.Sprintf("rules[%d] matches all traffic, and what no rule matches goes by %s as well: it has no effect", i, DefaultPolicy))
 		}
@@ -280,9 +280,12 @@ const (
 // targetWarnings returns the warnings about an uplink's targets in one family.
 func targetWarnings(u Uplink, f failover.Family) []string {
 	n := len(u.TargetsIn(f))
+	probed := slices.ContainsFunc(u.TargetsIn(f), func(t target.Target) bool { return t.Method.Built() })
 	switch {
 	case n == 0:
 		return []string{fmt.Sprintf("no %s target: only carrier and gateway are checked there", familyName(f))}
+	case !probed:
+		return []string{fmt.Sprintf("no %s target that this version probes: only carrier and gateway are checked there", familyName(f))}
 	case slices.ContainsFunc(u.TargetsIn(f), func(t target.Target) bool { return reserved.Contains(t.Addr) }):
 		return []string{"a target is in 240.0.0.0/4, which is reserved: no host of the internet has such an address"}
 	case n == 1 && u.TargetsIn(f)[0].Method == target.Gateway:

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/user"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -42,6 +44,24 @@ func (r *refusal) Is(target error) bool { return target == ErrRefused }
 
 const startRemedy = "start it with `systemctl start swerve` (if it does not stay, swerve check says why), or name its socket with --socket"
 
+// group returns how to become a member of the socket's group, as far as the socket tells
+// which that is.
+func (c *Client) group() string {
+	info, err := os.Stat(c.socket)
+	if err != nil {
+		return ""
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || s.Gid == 0 || info.Mode()&0o060 == 0 {
+		return ""
+	}
+	g, err := user.LookupGroupId(strconv.Itoa(int(s.Gid)))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (adduser YOU %s, then log in again)", g.Name)
+}
+
 // unreachable returns the error of a request that got no answer.
 func (c *Client) unreachable(action string, err error) error {
 	err = bare(err)
@@ -49,7 +69,7 @@ func (c *Client) unreachable(action string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return c.fail(action, err, "")
 	case errors.Is(err, fs.ErrPermission):
-		return c.fail(action, err, "run it as root, or as a member of the socket's group")
+		return c.fail(action, err, "run it as root, or as a member of the socket's group"+c.group())
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return c.fail(action, fmt.Errorf("%w in time", ErrNoDaemon), "check with `systemctl status swerve` whether it hangs")
 	case errors.Is(err, fs.ErrNotExist):

@@ -22,7 +22,7 @@ func TestDocumentation(t *testing.T) {
 	}
 	for _, v := range []any{Status{}, Daemon{}, Problem{}, Uplink{}, Counters{}, FamilyStatus{}, Target{}, Policy{},
 		Share{}, Switch{}, SwitchDetail{}, HealthDetail{}, SessionsDetail{}, OverflowDetail{}, TierLoad{}, Rate{}, RepairDetail{},
-		OperatorDetail{}, ConfigDetail{}, DaemonDetail{}, OtherDetail{}, eventHead{}, failure{}} {
+		Explanation{}, ExplainedRule{}, ExplainedUplink{}, Ordered{}, Resumed{}, Reloaded{}, Confirmed{}, switchRequest{}, reloadRequest{}, OperatorDetail{}, ConfigDetail{}, DaemonDetail{}, OtherDetail{}, eventHead{}, failure{}} {
 		words = append(words, fieldsOf(reflect.TypeOf(v))...)
 	}
 	for _, w := range words {

@@ -58,6 +58,8 @@ type exam struct {
 	// it.
 	path    string
 	refused []config.Problem
+	// denied: whoever examines may not read the configuration file.
+	denied bool
 	// unreadable is the configuration file that the user swerve may not read.
 	unreadable string
 	now        time.Time
@@ -118,7 +120,10 @@ func (e exam) sysctlFindings() []Finding {
 				continue
 			}
 		case strings.HasSuffix(s.Key, "accept_ra"):
-			f.Code = "accept-ra"
+			if f.Code = "accept-ra"; e.withoutRAs(s.Interface) {
+				f.Severity = control.Info
+				f.Remedy = "nothing, if its IPv6 is configured by hand or there is none; else " + f.Remedy
+			}
 		case strings.HasSuffix(s.Key, "rp_filter"):
 			if f.Code = "rp-filter"; e.setup.cfg.Kernel.ManageSysctls {
 				continue
@@ -127,6 +132,15 @@ func (e exam) sysctlFindings() []Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// withoutRAs reports whether nothing shows that an interface's IPv6 comes by router
+// advertisements: no default route by it does.
+func (e exam) withoutRAs(device string) bool {
+	return !slices.ContainsFunc(e.foreign, func(r routing.Route) bool {
+		return r.Family == failover.IPv6 && r.Protocol == unix.RTPROT_RA &&
+			slices.ContainsFunc(r.Hops, func(h routing.Hop) bool { return h.Device == device })
+	})
 }
 
 // conntrackRoom is the part of the table of flows, in percent, from which it is nearly
@@ -160,6 +174,12 @@ func (e exam) clashing() []Finding {
 		case firewall.MarkCleared:
 			f.Code, f.Text = "mark-cleared", fmt.Sprintf("a rule clears Swerve's bits in the mark of %s: they lose their uplink", what)
 			f.Remedy = fmt.Sprintf("have it keep them (mark & 0x%08x), or have its chain come before priority mangle", mask)
+		case firewall.MarkRestored:
+			if len(e.setup.engine.Policies) < 2 {
+				continue // without a lane a packet goes by the default policy
+			}
+			f.Code, f.Text = "mark-cleared", "a rule replaces the marks of packets by those of their flows: the first packet of a flow loses its policy"
+			f.Remedy = "have it skip ct state new, or keep the packet's bits in " + fmt.Sprintf("0x%08x", mask)
 		case firewall.MarkMatched:
 			f.Code, f.Severity = "mark-clash", control.Info
 			f.Text = fmt.Sprintf("a rule compares bits of Swerve's in the mark of %s (0x%08x): it does not match them as before, mostly from a flow's second packet on", what, mask)
@@ -177,12 +197,25 @@ func (e exam) clashing() []Finding {
 // decide before ours.
 func (e exam) ruleFindings() []Finding {
 	out := asFindings(e.setup.ruleProblems(e.rules, e.foreign), "ip rule")
+	out = append(out, asFindings(reversePathProblems(e.setup, e.rules, e.foreign, e.strict()), "ip rule, sysctl net.ipv4.conf")...)
 	out = append(out, asFindings(maskProblems(e.setup), "ip rule, nft list ruleset")...)
 	l := e.setup.layout
 	for _, r := range e.rules {
 		if priority := int(r.Priority); priority >= l.FirstPriority && priority <= l.OIFUnreachablePriority(lane.LastPolicy) {
 			out = append(out, Finding{"priority-clash", control.Warning, ruleObject(r), "a rule of another program is between those of Swerve's", "ip rule: " + r.String(),
 				fmt.Sprintf("give it a priority below %d, or set kernel.first_priority", l.FirstPriority)})
+		}
+	}
+	return out
+}
+
+// strict are the uplinks' interfaces on which the kernel filters reverse paths strictly.
+func (e exam) strict() []string {
+	var out []string
+	for _, u := range e.setup.uplinks {
+		link := e.links[u.Name]
+		if u.Enabled && link.Present && max(e.sysctl("ipv4/conf/all/rp_filter"), e.sysctl("ipv4/conf/"+link.Interface+"/rp_filter")) == "1" {
+			out = append(out, link.Interface)
 		}
 	}
 	return out
@@ -258,6 +291,10 @@ func (e exam) otherPrograms() []Finding {
 // files are findings about the configuration, the resolver and the clock.
 func (e exam) files() []Finding {
 	var out []Finding
+	if e.denied {
+		out = append(out, Finding{"not-examined", control.Info, e.path, "the configuration cannot be read without privilege, so the rest here is examined with the default one",
+			"ls -l " + e.path, "run it as root, or as a member of the file's group"})
+	}
 	if len(e.refused) > 0 {
 		out = append(out, Finding{"config-refused", control.Critical, e.path,
 			"the configuration is not valid: no daemon starts with it, and one that runs keeps the one before; the rest here is examined with the default one",

@@ -64,63 +64,105 @@ func sysctl(key, value string) func(*exam) {
 	}
 }
 
+// Router advertisements are missed where they are refused and a route by them is there, or
+// was; where IPv6 is configured by hand, or there is none, that is no more than a note. A
+// whole mark that is restored does no harm where there is the default policy alone.
+func TestFindingsThatAreNone(t *testing.T) {
+	severity := func(e exam) (out []control.Severity) {
+		for _, f := range e.findings() {
+			out = append(out, f.Severity)
+		}
+		return out
+	}
+	e := healthy()
+	e.settings = []routing.Finding{{Setting: routing.Setting{Key: "net/ipv6/conf/wan0/accept_ra", Value: "1", Want: "2", Interface: "wan0"}, Why: "why"}}
+	if got := severity(e); !slices.Equal(got, []control.Severity{control.Info}) {
+		t.Errorf("without a route by an advertisement: %v", got)
+	}
+	e.foreign = []routing.Route{{
+		Slot: routing.Slot{Family: failover.IPv6, Table: routing.MainTable, Dst: netip.MustParsePrefix("::/0")}, Protocol: unix.RTPROT_RA,
+		Hops: []routing.Hop{{Device: "wan0"}},
+	}}
+	if got := severity(e); !slices.Equal(got, []control.Severity{control.Warning}) {
+		t.Errorf("with a route by an advertisement: %v", got)
+	}
+	e = healthy()
+	e.clashes = []firewall.Clash{{Kind: firewall.MarkRestored, Where: "ip t c"}}
+	if got := e.findings(); len(got) > 0 {
+		t.Errorf("a restored mark: %+v", got)
+	}
+}
+
+// ailments are what can be wrong with a machine, each with its finding.
+var ailments = map[string]struct {
+	ail    func(*exam)
+	code   string
+	object string
+}{
+	"no forwarding":      {sysctl("ipv4/ip_forward", "0"), "forwarding-off", "machine"},
+	"no IPv6 forwarding": {sysctl("ipv6/conf/all/forwarding", "0"), "forwarding-off", "machine"},
+	"accept_ra":          {sysctl("ipv6/conf/wan0/accept_ra", "1"), "accept-ra", "machine"},
+	"strict rp_filter": {func(e *exam) {
+		sysctl("ipv4/conf/wan0/rp_filter", "1")(e)
+		e.setup.cfg.Kernel.ManageSysctls = false
+	}, "rp-filter", "machine"},
+	"conntrack nearly full": {func(e *exam) {
+		e.sysctl = func(key string) string {
+			return map[string]string{"netfilter/nf_conntrack_max": "1000", "netfilter/nf_conntrack_count": "900"}[key]
+		}
+	}, "conntrack-full", "conntrack"},
+	"no nftables":  {func(e *exam) { e.unfiltered = unix.EPROTONOSUPPORT }, "no-nftables", "nftables"},
+	"no conntrack": {func(e *exam) { e.untracked = fmt.Errorf("ask: %w", unix.EINVAL) }, "no-conntrack", "conntrack"},
+	"no rules":     {func(e *exam) { e.unruled = unix.EOPNOTSUPP }, "no-rules", "rules"},
+	"unprivileged": {func(e *exam) { e.unfiltered = fmt.Errorf("list: %w", unix.EPERM) }, "not-examined", "nftables"},
+	"set mark":     {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkSet, Where: "ip t c"}} }, "mark-clash", "ip t c"},
+	"cleared mark": {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkCleared, Where: "ip t c", Flow: true}} }, "mark-cleared", "ip t c"},
+	"offload":      {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.HardwareOffload, Where: "ip t f"}} }, "flow-offload", "ip t f"},
+	"rule's mark": {func(e *exam) {
+		e.rules = []routing.OtherRule{{Priority: 100, Mark: 0x02000000, Mask: 0xffffffff, Table: 7}}
+	}, "mark-clash", "rule 100"},
+	"a VPN's rule and strict rp_filter": {func(e *exam) {
+		e.rules = []routing.OtherRule{{Priority: 100, Table: 7, Suppress: -1, All: true}}
+		e.foreign = []routing.Route{{Slot: routing.Slot{Table: 7, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+		e.sysctl = func(key string) string { return map[string]string{"ipv4/conf/all/rp_filter": "1"}[key] }
+	}, "rp-filter", "wan0, wan1"},
+	"rule's table":    {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 100, Table: 5310}} }, "table-clash", "rule 100"},
+	"rule's priority": {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 5400, Table: 7}} }, "priority-clash", "rule 5400"},
+	"route in our table": {func(e *exam) {
+		e.foreign = []routing.Route{{Slot: routing.Slot{Table: 5301, Dst: netip.MustParsePrefix("0.0.0.0/0")}, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_BLACKHOLE}}
+	}, "foreign-route", "table 5301 ipv4 metric 0"},
+	"pinned VPN": {func(e *exam) {
+		e.pins = []routing.Route{hostRoute("192.0.2.7", "203.0.113.1", 2)}
+	}, "pinned-route", "192.0.2.7"},
+	"one network": {func(e *exam) {
+		l := e.links["lte"]
+		l.Family[failover.IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix("203.0.113.9/24")}
+		e.links["lte"] = l
+	}, "arp-flux", "lte"},
+	"mwan3":             {func(e *exam) { e.programs = append(e.programs, "mwan3track") }, "other-failover", "mwan3track"},
+	"FRR":               {func(e *exam) { e.programs = append(e.programs, "zebra") }, "redistributed-default", "zebra"},
+	"config of another": {func(e *exam) { e.path, e.denied = "/etc/swerve/swerve.yaml", true }, "not-examined", "/etc/swerve/swerve.yaml"},
+	"restored mark": {func(e *exam) {
+		e.clashes = []firewall.Clash{{Kind: firewall.MarkRestored, Where: "ip t c"}}
+		e.setup.engine.Policies = []failover.Policy{{Name: "default"}, {Name: "guests"}}
+	}, "mark-cleared", "ip t c"},
+	"config":   {func(e *exam) { e.unreadable = "/etc/swerve/swerve.yaml" }, "config-unreadable", "/etc/swerve/swerve.yaml"},
+	"clock":    {func(e *exam) { e.now = time.Unix(60, 0) }, "clock-not-set", "clock"},
+	"resolver": {func(e *exam) { e.resolvers = []netip.Addr{netip.MustParseAddr("192.168.8.1")} }, "resolver-of-one-uplink", "lte"},
+	"daemon": {func(e *exam) {
+		e.neighbor.status.Problems = []control.Problem{{Code: "target-set-aside", Severity: control.Info, Object: "192.0.2.53"}}
+	}, "target-set-aside", "192.0.2.53"},
+	"unproven": {func(e *exam) {
+		e.neighbor.status.Uplinks = append(e.neighbor.status.Uplinks, control.Uplink{Name: "lte"})
+	}, "never-proven", "lte"},
+}
+
 // Each ailment has its finding, and a healthy machine has none.
 func TestFindings(t *testing.T) {
 	if found := healthy().findings(); len(found) > 0 {
 		t.Errorf("a healthy machine has %v", found)
 	}
-	for name, c := range map[string]struct {
-		ail    func(*exam)
-		code   string
-		object string
-	}{
-		"no forwarding":      {sysctl("ipv4/ip_forward", "0"), "forwarding-off", "machine"},
-		"no IPv6 forwarding": {sysctl("ipv6/conf/all/forwarding", "0"), "forwarding-off", "machine"},
-		"accept_ra":          {sysctl("ipv6/conf/wan0/accept_ra", "1"), "accept-ra", "machine"},
-		"strict rp_filter": {func(e *exam) {
-			sysctl("ipv4/conf/wan0/rp_filter", "1")(e)
-			e.setup.cfg.Kernel.ManageSysctls = false
-		}, "rp-filter", "machine"},
-		"conntrack nearly full": {func(e *exam) {
-			e.sysctl = func(key string) string {
-				return map[string]string{"netfilter/nf_conntrack_max": "1000", "netfilter/nf_conntrack_count": "900"}[key]
-			}
-		}, "conntrack-full", "conntrack"},
-		"no nftables":  {func(e *exam) { e.unfiltered = unix.EPROTONOSUPPORT }, "no-nftables", "nftables"},
-		"no conntrack": {func(e *exam) { e.untracked = fmt.Errorf("ask: %w", unix.EINVAL) }, "no-conntrack", "conntrack"},
-		"no rules":     {func(e *exam) { e.unruled = unix.EOPNOTSUPP }, "no-rules", "rules"},
-		"unprivileged": {func(e *exam) { e.unfiltered = fmt.Errorf("list: %w", unix.EPERM) }, "not-examined", "nftables"},
-		"set mark":     {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkSet, Where: "ip t c"}} }, "mark-clash", "ip t c"},
-		"cleared mark": {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.MarkCleared, Where: "ip t c", Flow: true}} }, "mark-cleared", "ip t c"},
-		"offload":      {func(e *exam) { e.clashes = []firewall.Clash{{Kind: firewall.HardwareOffload, Where: "ip t f"}} }, "flow-offload", "ip t f"},
-		"rule's mark": {func(e *exam) {
-			e.rules = []routing.OtherRule{{Priority: 100, Mark: 0x02000000, Mask: 0xffffffff, Table: 7}}
-		}, "mark-clash", "rule 100"},
-		"rule's table":    {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 100, Table: 5310}} }, "table-clash", "rule 100"},
-		"rule's priority": {func(e *exam) { e.rules = []routing.OtherRule{{Priority: 5400, Table: 7}} }, "priority-clash", "rule 5400"},
-		"route in our table": {func(e *exam) {
-			e.foreign = []routing.Route{{Slot: routing.Slot{Table: 5301, Dst: netip.MustParsePrefix("0.0.0.0/0")}, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_BLACKHOLE}}
-		}, "foreign-route", "table 5301 ipv4 metric 0"},
-		"pinned VPN": {func(e *exam) {
-			e.pins = []routing.Route{hostRoute("192.0.2.7", "203.0.113.1", 2)}
-		}, "pinned-route", "192.0.2.7"},
-		"one network": {func(e *exam) {
-			l := e.links["lte"]
-			l.Family[failover.IPv4].Addresses = []netip.Prefix{netip.MustParsePrefix("203.0.113.9/24")}
-			e.links["lte"] = l
-		}, "arp-flux", "lte"},
-		"mwan3":    {func(e *exam) { e.programs = append(e.programs, "mwan3track") }, "other-failover", "mwan3track"},
-		"FRR":      {func(e *exam) { e.programs = append(e.programs, "zebra") }, "redistributed-default", "zebra"},
-		"config":   {func(e *exam) { e.unreadable = "/etc/swerve/swerve.yaml" }, "config-unreadable", "/etc/swerve/swerve.yaml"},
-		"clock":    {func(e *exam) { e.now = time.Unix(60, 0) }, "clock-not-set", "clock"},
-		"resolver": {func(e *exam) { e.resolvers = []netip.Addr{netip.MustParseAddr("192.168.8.1")} }, "resolver-of-one-uplink", "lte"},
-		"daemon": {func(e *exam) {
-			e.neighbor.status.Problems = []control.Problem{{Code: "target-set-aside", Severity: control.Info, Object: "192.0.2.53"}}
-		}, "target-set-aside", "192.0.2.53"},
-		"unproven": {func(e *exam) {
-			e.neighbor.status.Uplinks = append(e.neighbor.status.Uplinks, control.Uplink{Name: "lte"})
-		}, "never-proven", "lte"},
-	} {
+	for name, c := range ailments {
 		t.Run(name, func(t *testing.T) {
 			e := healthy()
 			c.ail(&e)

@@ -27,6 +27,11 @@ func Doctor(ctx context.Context, o Options) ([]Finding, error) {
 	cfg, path, found := o.Load()
 	if len(found) > 0 {
 		cfg, e.refused = config.Default(), found
+		if file, err := os.Open(path); err == nil {
+			_ = file.Close()
+		} else if isDenied(err) {
+			e.denied, e.refused = true, nil
+		}
 	}
 	if err := e.examineSetup(ctx, o, cfg, path); err != nil {
 		return nil, err

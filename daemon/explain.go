@@ -26,17 +26,28 @@ type Finder interface {
 	// Index returns the index of a device, 0 where there is none, and Name its name.
 	Index(name string) int
 	Name(index int) string
+	// InSet is as [firewall.SetHas].
+	InSet(name string, a netip.Addr) (bool, error)
 }
+
+// finder is this machine.
+type finder struct{ routing.Finder }
+
+func (finder) InSet(name string, a netip.Addr) (bool, error) { return firewall.SetHas(name, a) }
 
 // Explain implements control.Backend.
 func (b backend) Explain(ctx context.Context, q control.Question) (control.Explanation, error) {
 	l := b.loop
 	var e explainer
+	sets, err := b.setsOf(ctx, q.Dst)
+	if err != nil {
+		return control.Explanation{}, err
+	}
 	if err := l.ask(ctx, func() {
 		e = explainer{
 			setup: l.setup, links: l.picture, view: l.view(), table: l.enforcer.kernel.table, finder: l.finder,
 			acts: l.setup.mayAct() && l.enforcer.kernel.standing, clock: l.clock.fixed(), now: control.At(l.clock.today()),
-			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign,
+			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign, sets: sets,
 		}
 		// Within the loop, so that all of it is of one moment.
 		e.answer()
@@ -44,6 +55,38 @@ func (b backend) Explain(ctx context.Context, q control.Question) (control.Expla
 		return control.Explanation{}, err
 	}
 	return e.out, e.refused
+}
+
+// membership is what is known of an address and the sets that rules name.
+type membership struct {
+	in map[string]bool
+	// unread are the sets that cannot be read, with the reason.
+	unread []string
+}
+
+// setsOf looks an address up in the sets that rules name. A large one takes long to read,
+// so that is not for the loop.
+func (b backend) setsOf(ctx context.Context, a netip.Addr) (membership, error) {
+	m := membership{in: map[string]bool{}}
+	var names []string
+	err := b.loop.ask(ctx, func() {
+		for _, r := range b.loop.setup.cfg.Rules {
+			if r.Set != "" && !slices.Contains(names, r.Set) {
+				names = append(names, r.Set)
+			}
+		}
+	})
+	if err != nil || b.loop.finder == nil {
+		return m, err
+	}
+	for _, name := range names {
+		in, err := b.loop.finder.InSet(name, a)
+		if err != nil {
+			m.unread = append(m.unread, err.Error())
+		}
+		m.in[name] = in
+	}
+	return m, nil
 }
 
 // explainer answers one question.
@@ -60,13 +103,14 @@ type explainer struct {
 	own     []netip.Addr
 	foreign control.ForeignDefaults
 
+	sets     membership
 	question control.Question
 	family   failover.Family
 	// local: it is one of this machine's own packets.
 	local  bool
 	in     int
 	packet firewall.Packet
-	class  firewall.Class
+	class  firewall.Course
 	way    routing.Way
 
 	out     control.Explanation
@@ -94,7 +138,7 @@ func (e *explainer) answer() {
 		return
 	}
 	if e.acts {
-		e.class = e.table.Classify(e.packet)
+		e.class = e.table.Follow(e.packet)
 	} else {
 		e.note("this daemon only watches: nothing of Swerve's concerns it")
 	}
@@ -131,7 +175,8 @@ func (e *explainer) comesIn() {
 	if e.refused != nil {
 		return
 	}
-	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port}
+	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port,
+		InSet: func(name string, a netip.Addr) bool { return a == q.Dst && e.sets.in[name] }}
 	if e.local && !q.Src.IsValid() {
 		way, err := e.finder.Way(e.asked(0))
 		if err != nil || !way.Source.IsValid() {
@@ -193,7 +238,7 @@ func (e *explainer) leaves() {
 	case w.Local:
 		e.out.Interface = ""
 		e.out.Why = "it is for this machine itself"
-		e.passedOver(e.out.Why)
+		e.passedOver()
 		return
 	case w.Refused != nil && e.class.Policy.IsPolicy() && e.acts:
 		e.byPolicy("")
@@ -201,24 +246,23 @@ func (e *explainer) leaves() {
 		return
 	case w.Device == 0:
 		e.out.Why = "no route leads there, so the sender gets an error"
-		e.passedOver(e.out.Why)
+		e.passedOver()
 		return
 	}
 	e.out.Source = e.source()
 	switch {
 	case uplink == "":
 		e.out.Why = e.byAnother()
-		e.passedOver(e.out.Why)
+		e.passedOver()
 	case w.To.Bits() > 0:
 		e.out.Why = fmt.Sprintf("the route to %s in table %s leads to it by %s; such routes come before the policies", w.To, tableName(w.Table), uplink)
-		e.passedOver(e.out.Why)
+		e.passedOver()
 	case !e.acts:
 		e.out.Why = fmt.Sprintf("the default route in table %s leads to it by %s", tableName(w.Table), uplink)
-		e.passedOver(e.out.Why)
+		e.passedOver()
 	case e.class.Policy == lane.Nobody:
-		came, _ := e.uplinkOf(e.class.Member)
-		e.out.Why = fmt.Sprintf("it came in by uplink %s, and goes on by %s; its answers leave by %s, whatever happens", came, uplink, came)
-		e.passedOver(e.out.Why)
+		e.out.Why = fmt.Sprintf("the default route in table %s leads to it by %s: what comes in by an uplink goes by no policy", tableName(w.Table), uplink)
+		e.passedOver()
 	default:
 		e.byPolicy(uplink)
 	}
@@ -303,10 +347,10 @@ func (e *explainer) other(uplink, reason string) {
 }
 
 // passedOver says of all other uplinks that no policy is asked.
-func (e *explainer) passedOver(why string) {
+func (e *explainer) passedOver() {
 	for _, u := range e.uplinks {
 		if e.out.Uplink == nil || u.Name != *e.out.Uplink {
-			e.other(u.Name, "is not asked: "+why)
+			e.other(u.Name, "is not asked, since no policy decides here")
 		}
 	}
 }
@@ -317,7 +361,7 @@ func (e *explainer) source() *netip.Addr {
 	if !e.acts {
 		return &from
 	}
-	t := e.table.Translate(e.packet, e.class, e.out.Interface)
+	t := e.class.Translate(e.out.Interface)
 	switch {
 	case t.To.IsValid():
 		from = t.To
@@ -339,8 +383,14 @@ func (e *explainer) source() *netip.Addr {
 
 // notes says what else matters.
 func (e *explainer) notes() {
+	if came, ok := e.uplinkOf(e.class.Member); ok && e.class.Policy == lane.Nobody {
+		e.note("it came in by uplink %s: its answers leave by %s, whichever uplink carries", came, came)
+	}
 	if e.out.Policy != nil {
 		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
+	}
+	for _, why := range e.sets.unread {
+		e.note("a set is taken as empty, since it cannot be read: %s", why)
 	}
 	if e.class.Rule >= 0 || e.out.Policy == nil {
 		return

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -154,29 +155,38 @@ func (f *folds) end(due []fold, id uint64) []fold {
 }
 
 // due returns the folded lines that are to be written now, and when the next will be;
-// zero if none waits. With all it returns every one.
+// zero if none waits. As soon as one is to be written, or with all, it returns every one,
+// in the order of their latest lines: whoever reads the log's last lines has to find there
+// what came last.
 func (f *folds) due(now time.Time, all bool) (due []fold, next time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, k := range f.kinds {
-		calm, full := k.last.Add(foldCalm), k.since.Add(k.every)
+		calm, at := k.last.Add(foldCalm), k.since.Add(k.every)
+		if calm.Before(at) {
+			at = calm
+		}
 		switch {
-		case all || !now.Before(calm):
+		case k.folded > 0 && (next.IsZero() || at.Before(next)):
+			next = at
+		case k.folded == 0 && !now.Before(calm):
 			due = f.end(due, id)
-		case k.folded == 0:
-		case !now.Before(full):
-			due = append(due, *k)
-			k.folded, k.every = 0, min(2*k.every, foldMost)
-		default:
-			if full.Before(calm) {
-				calm = full
-			}
-			if next.IsZero() || calm.Before(next) {
-				next = calm
-			}
 		}
 	}
-	return due, next
+	if !all && (next.IsZero() || now.Before(next)) {
+		return due, next
+	}
+	for id, k := range f.kinds {
+		switch {
+		case all || !now.Before(k.last.Add(foldCalm)):
+			due = f.end(due, id)
+		case k.folded > 0:
+			due = append(due, *k)
+			k.folded, k.every = 0, min(2*k.every, foldMost)
+		}
+	}
+	slices.SortFunc(due, func(a, b fold) int { return a.last.Compare(b.last) })
+	return due, time.Time{}
 }
 
 // run writes folded lines when they are due, until ctx ends.
@@ -210,7 +220,8 @@ func (f *folds) flush() {
 
 // write writes the line that stands for the folded ones.
 func (k fold) write(ctx context.Context) {
-	r := slog.NewRecord(time.Now(), k.record.Level, k.record.Message, k.record.PC)
+	message := fmt.Sprintf("%s, %d times until %s", k.record.Message, k.folded, k.last.Format(time.TimeOnly))
+	r := slog.NewRecord(time.Now(), k.record.Level, message, k.record.PC)
 	k.record.Attrs(func(a slog.Attr) bool { r.AddAttrs(a); return true })
 	r.AddAttrs(slog.Int("repeated", k.folded), slog.Time("since", k.since), slog.Time("last", k.last))
 	_ = k.to.Handle(ctx, r)

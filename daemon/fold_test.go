@@ -191,3 +191,28 @@ func TestAnHourOfStalls(t *testing.T) {
 		}
 	})
 }
+
+// Two kinds take turns until they end. Their folded lines come together, in the order in
+// which the last of each came, and say in their text that they are not of that moment.
+func TestFoldedLinesKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out lockedBuffer
+		f := newFolding(slog.NewTextHandler(&out, nil))
+		log := slog.New(f)
+		go f.run(t.Context())
+		for range foldAfter + 3 {
+			log.Warn("to fiber")
+			time.Sleep(3 * time.Second)
+			log.Warn("to lte")
+			time.Sleep(time.Second)
+		}
+		last := time.Now().Add(-time.Second)
+		time.Sleep(2 * foldCalm)
+		synctest.Wait()
+		lines, _ := foldedLines(t, out.String())
+		want := []string{`msg="to fiber, 3 times until ` + last.Add(-3*time.Second).Format(time.TimeOnly), `msg="to lte, 3 times until ` + last.Format(time.TimeOnly)}
+		if n := len(lines); n != 2*foldAfter+2 || !strings.Contains(lines[n-2], want[0]) || !strings.Contains(lines[n-1], want[1]) {
+			t.Errorf("want %q at the end:\n%s", want, strings.Join(lines, "\n"))
+		}
+	})
+}

@@ -74,6 +74,9 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
 		}
 	}
+	for _, s := range g.cfg.Sets {
+		out.Sets = append(out.Sets, firewall.Set{Name: s.Name, Timeout: s.Timeout, Size: uint32(s.Size), Comment: s.Comment})
+	}
 	for i, p := range g.intent.Policies {
 		policy := firewall.Policy{
 			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,

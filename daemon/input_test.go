@@ -53,6 +53,22 @@ func TestWithdrawnGateway(t *testing.T) {
 	})
 }
 
+// With one uplink nothing goes by what the daemon decides, so a route that is gone is told
+// at once, and not said to be in use.
+func TestWithdrawnGatewayOfAWatchedUplink(t *testing.T) {
+	inBubble(t, auto, func(t *testing.T, r *rig) {
+		r.net.setDefaults(leads("eth0", 1, 100))
+		r.start()
+		r.after(time.Minute)
+		r.change("eth0", withdraw(true))
+		r.after(8 * time.Second)
+		p := r.problem("gateway-withdrawn")
+		if p == nil || !strings.Contains(p.Text, "only watches") || strings.Contains(p.Remedy, "enabled: false") || control.Overall(*r.status()) != control.Warning {
+			t.Errorf("after 8 s: %+v", r.status().Problems)
+		}
+	})
+}
+
 // An uplink that never answers is not an outage, but a problem after half a minute.
 // A policy without any other uplink is critical from then on.
 func TestSilentSinceTheStart(t *testing.T) {

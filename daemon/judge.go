@@ -33,8 +33,8 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	if n := len(s.uplinks); s.cfg.AutoUplinks && n < 2 {
 		add("one-uplink", control.Info, "uplinks",
 			say.Several(n, "interface leads", "interfaces lead")+" to the internet so far, and failover needs two",
-			"connect a second one or name the uplinks in the configuration, as for a default route in a table of your own, which auto does not take "+
-				"(ip route show table all); until then nothing is changed on this machine")
+			"connect a second one, with a default route of a greater metric in table main (ip route; auto takes no others, such as one in a table of your own), "+
+				"or name the uplinks in the configuration; until then nothing is changed on this machine")
 	}
 	for _, u := range s.cfg.Unbuilt() {
 		add("not-built", control.Info, u.Key, u.Text, "leave it out, or wait for a newer version")
@@ -138,16 +138,24 @@ func (s setup) unproven(links map[string]failover.Link) []control.Problem {
 // answers, before that is reported as a problem.
 const withdrawnFor = time.Minute
 
+// unusedFor is the same where nothing else leads to that gateway.
+const unusedFor = 5 * time.Second
+
 // withdrawnProblems returns the problems of uplinks that answer although the route
-// to their gateway was withdrawn and has not come back.
-func withdrawnProblems(view failover.View, now failover.Instant, clock control.Clock) []control.Problem {
+// to their gateway was withdrawn and has not come back. acts is whether any traffic goes
+// by what the daemon decides: if none does, none goes by them.
+func withdrawnProblems(view failover.View, acts bool, now failover.Instant, clock control.Clock) []control.Problem {
+	patience := withdrawnFor
+	if !acts {
+		patience = unusedFor
+	}
 	var out []control.Problem
 	for _, u := range view.Uplinks {
 		var families []string
 		since := now
 		for _, f := range failover.Families {
 			v := u.Family[f]
-			if u.Enabled && u.Admin != "drained" && v.Withdrawn >= 0 && now-v.Withdrawn > withdrawnFor && v.State.Answering() {
+			if u.Enabled && u.Admin != "drained" && v.Withdrawn >= 0 && now-v.Withdrawn > patience && v.State.Answering() {
 				families = append(families, f.String())
 				since = min(since, v.Withdrawn)
 			}
@@ -155,12 +163,18 @@ func withdrawnProblems(view failover.View, now failover.Instant, clock control.C
 		if families == nil {
 			continue
 		}
-		out = append(out, control.Problem{
+		p := control.Problem{
 			Code: "gateway-withdrawn", Severity: control.Warning, Object: u.Name, Since: control.At(clock(since)),
 			Text: fmt.Sprintf("the default route of %s in %s is gone from table main, but its gateway still answers: it stays in use",
 				u.Link.Interface, strings.Join(families, " and ")),
 			Remedy: fmt.Sprintf("see what took the route away; if it should not be used, run swerve drain %s", u.Name),
-		})
+		}
+		if !acts {
+			p.Text = fmt.Sprintf("the default route of %s in %s is gone from table main; its gateway still answers, but Swerve only watches, so nothing goes by it",
+				u.Link.Interface, strings.Join(families, " and "))
+			p.Remedy = "see what took the route away, and have its DHCP client or network manager set it again"
+		}
+		out = append(out, p)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"swerve/control"
 	"swerve/control/say"
+	"swerve/failover"
 	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
@@ -41,6 +42,19 @@ func (s setup) keptMarks(rules []routing.OtherRule) []firewall.Mark {
 	return out
 }
 
+// exemptMarks returns the marks of others that what comes in keeps as they are, with no
+// lane beside them.
+func exemptMarks(s setup, rules []routing.OtherRule) []firewall.Mark {
+	var out []firewall.Mark
+	for _, r := range rules {
+		mark, mask, ok := r.ExemptMark(s.layout)
+		if m := (firewall.Mark{Value: mark, Mask: mask}); ok && len(out) < mostKept && !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 func markOf(r routing.OtherRule) firewall.Mark {
 	return firewall.Mark{Value: r.Mark & r.Mask, Mask: r.Mask}
 }
@@ -66,9 +80,9 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 	kept, more := s.keptMarks(rules), 0
 	for _, r := range rules {
 		marks, before, table := r.MeetsMarks(s.layout), r.Preempts(s.layout, foreign), r.UsesTable(s.layout)
-		connections := r.MeetsConnectionMarks(s.layout)
+		connections, outranks := r.MeetsConnectionMarks(s.layout), r.Outranks(s.layout, foreign)
 		if len(out) >= mostIntruders { // of thousands of rules those are enough
-			if marks || connections || before || table {
+			if marks || connections || before || outranks || table {
 				more++
 			}
 			continue
@@ -81,6 +95,9 @@ func (s setup) ruleProblems(rules []routing.OtherRule, foreign []routing.Route) 
 		}
 		if before {
 			add(preempted(s, r))
+		}
+		if outranks {
+			add(outranked(r))
 		}
 		if table {
 			add(control.Problem{
@@ -231,4 +248,53 @@ func preempted(s setup, r routing.OtherRule) control.Problem {
 		p.Remedy = "nothing, if that is a VPN's that should carry all; else " + p.Remedy
 	}
 	return p
+}
+
+// outranked returns the problem of a rule that leads what would go by the default policy.
+func outranked(r routing.OtherRule) control.Problem {
+	but := ""
+	if r.Inverted {
+		but = " but those with that mark"
+	}
+	return control.Problem{
+		Code: "foreign-rule", Severity: control.Info, Object: ruleObject(r),
+		Text: fmt.Sprintf("the rule %q of another program leads all packets%s by a default route of its own before the policy default has its turn: "+
+			"new sessions go there, not by an uplink of that policy", r, but),
+		Remedy: fmt.Sprintf("nothing, if that is a VPN's that should carry all; else have its owner give it a priority above %d, or delete it", lane.LastResortPriority),
+	}
+}
+
+// strictOnes are the interfaces of the uplinks on which the kernel filters reverse paths
+// strictly.
+func strictOnes(g routing.Goal, strict func(string) bool) []string {
+	var out []string
+	for _, u := range g.Uplinks {
+		if u.Index != 0 && strict(u.Interface) {
+			out = append(out, u.Interface)
+		}
+	}
+	return out
+}
+
+// reversePathProblems returns the problem of rules of others that lead away what the
+// kernel looks up for strict reverse path filtering, before ours for the uplinks' marks are
+// met: whatever comes in by these interfaces is dropped, answers to probes as well.
+func reversePathProblems(s setup, rules []routing.OtherRule, foreign []routing.Route, strict []string) []control.Problem {
+	i := slices.IndexFunc(rules, func(r routing.OtherRule) bool {
+		return r.Family == failover.IPv4 && r.Priority <= uint32(s.layout.MarkPriority(lane.FirstUplink)) && r.Preempts(s.layout, foreign)
+	})
+	if i < 0 || len(strict) == 0 {
+		return nil
+	}
+	names := strings.Join(strict, ", ")
+	var values []string
+	for _, name := range append([]string{"all"}, strict...) {
+		values = append(values, fmt.Sprintf("net.ipv4.conf.%s.rp_filter=2", name))
+	}
+	return []control.Problem{{
+		Code: "rp-filter", Severity: control.Warning, Object: names,
+		Text: fmt.Sprintf("rp_filter is strict on %s, and the rule %q of another program leads the way back elsewhere before Swerve's rules: "+
+			"the kernel drops what comes in by these interfaces, also the answers to probes, so that well uplinks seem down", names, rules[i]),
+		Remedy: "sysctl -w " + strings.Join(values, " ") + ", " + routing.Lasting(values...),
+	}}
 }

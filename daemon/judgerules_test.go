@@ -94,6 +94,63 @@ func TestRuleProblems(t *testing.T) {
 	}
 }
 
+// A VPN that was there before us has its rule after ours for marks, and before our last one:
+// what has no lane goes by it, which is told.
+func TestRuleOfAVPNFromBefore(t *testing.T) {
+	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 52, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+	for name, c := range map[string]struct {
+		priority uint32
+		table    int
+		told     int
+	}{
+		"before our last rule": {32765, 52, 1},
+		"after it":             {32766, 52, 0},
+		"without a default":    {32765, 99, 0},
+	} {
+		found := ruleSetup().ruleProblems([]routing.OtherRule{{Priority: c.priority, Table: c.table, Suppress: -1, All: true}}, vpn)
+		if len(found) != c.told || c.told > 0 && (found[0].Code != "foreign-rule" || found[0].Severity != control.Info || !strings.Contains(found[0].Remedy, "if that is a VPN's")) {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
+// A VPN's rule for all but its own packets comes before ours, and the kernel filters reverse
+// paths strictly: the VPN's own mark stays whole, and what else comes in is said to be
+// dropped.
+func TestStrictFilterBesideAVPN(t *testing.T) {
+	vpn := []routing.Route{{Slot: routing.Slot{Family: failover.IPv4, Table: 51820, Dst: netip.MustParsePrefix("0.0.0.0/0")}}}
+	rule := routing.OtherRule{Priority: 5298, Mark: 0xca6c, Mask: 0xffffffff, Inverted: true, All: true, Table: 51820, Suppress: -1}
+	s := ruleSetup()
+	if got, want := exemptMarks(s, []routing.OtherRule{rule, rule}), []firewall.Mark{{Value: 0xca6c, Mask: 0xffffffff}}; !slices.Equal(got, want) {
+		t.Errorf("exempt marks %+v, want %+v", got, want)
+	}
+	for name, change := range map[string]func(*routing.OtherRule){
+		"after ours":            func(r *routing.OtherRule) { r.Priority = 32765 },
+		"for its own mark":      func(r *routing.OtherRule) { r.Inverted = false },
+		"without a bit of ours": func(r *routing.OtherRule) { r.Mask = 0xffff },
+		"with a bit of ours":    func(r *routing.OtherRule) { r.Mark = 0x6d6f6c65 },
+	} {
+		other := rule
+		change(&other)
+		if got := exemptMarks(s, []routing.OtherRule{other}); len(got) > 0 {
+			t.Errorf("%s: exempt marks %+v", name, got)
+		}
+	}
+	found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, []string{"wan0", "wan1"})
+	if len(found) != 1 || found[0].Code != "rp-filter" || found[0].Severity != control.Warning ||
+		!strings.Contains(found[0].Remedy, "sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.wan0.rp_filter=2 net.ipv4.conf.wan1.rp_filter=2") {
+		t.Errorf("problems: %+v", found)
+	}
+	late := rule
+	late.Priority = 32765
+	if found := reversePathProblems(s, []routing.OtherRule{late}, vpn, []string{"wan0"}); len(found) > 0 {
+		t.Errorf("after our lanes: %+v", found)
+	}
+	if found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, nil); len(found) > 0 {
+		t.Errorf("not strict: %+v", found)
+	}
+}
+
 // Their number is bounded, and the last one counts the rest. Marks that are not kept
 // for their number are not said to be.
 func TestManyRuleProblems(t *testing.T) {

@@ -259,7 +259,7 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 // other programs' rules.
 func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out := g.firewall(k.strict)
-	out.Kept = g.keptMarks(k.otherRules)
+	out.Kept, out.Exempt = g.keptMarks(k.otherRules), exemptMarks(g.setup, k.otherRules)
 	out = yieldToRules(out, k.foreignRules)
 	for i, u := range out.Uplinks {
 		if k.bridged(u.Interface) {

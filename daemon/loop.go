@@ -406,7 +406,8 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("names", nameProblems(l.setup, l.picture.misnamed, l.defaults.best))
 	l.state.UsedMarks = noteUses(l.state.UsedMarks, ruleUses(l.enforcer.kernel.otherRules), today)
 	l.setup.usedMarks = l.state.UsedMarks
-	l.reporter.problems.replace("rules", l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign))
+	l.reporter.problems.replace("rules", slices.Concat(l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign),
+		reversePathProblems(l.setup, l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign, strictOnes(goal, l.enforcer.kernel.strict))))
 	l.reporter.problems.replace("masks", maskProblems(l.setup))
 	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)

@@ -398,3 +398,19 @@ func TestOrderOfAMoveToAnotherInterface(t *testing.T) {
 		})
 	}
 }
+
+// A reload leads an uplink to an interface that is not there: that one is missing, not the
+// former one, and nothing of the packet filter is for the former one any more.
+func TestReloadToAMissingInterface(t *testing.T) {
+	g := newGateway(t)
+	g.configure("")
+	p := g.start()
+	p.await("lte is up", func(s *control.Status) bool { return s.Uplinks[1].IPv4.State == control.Up })
+	g.uplinks("- {name: fiber, interface: wan0}\n  - {name: lte, interface: wan7}")
+	_, err := p.client.Reload(t.Context(), 0)
+	g.must(err)
+	p.await("wan7 is missing", func(s *control.Status) bool {
+		return s.Uplinks[1].IPv4.State == control.Down && s.Uplinks[1].IPv4.Reason == "interface wan7 is missing"
+	})
+	g.eventually("the packet filter to be without wan1", func() bool { return !strings.Contains(g.sh("nft list table inet swerve"), `"wan1"`) })
+}

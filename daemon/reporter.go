@@ -369,7 +369,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
-		for _, p := range view.Policies[:min(1, len(view.Policies))] { // the others are not in force: see config.Unbuilt
+		for _, p := range view.Policies {
 			if !s.mayAct() {
 				break // no policy is in force
 			}
@@ -381,7 +381,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 		}
 		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
 		s.blameGateways(out.Problems, view, r.mute)
-		out.Problems = append(out.Problems, withdrawnProblems(view, at, clock)...)
+		out.Problems = append(out.Problems, withdrawnProblems(view, s.mayAct(), at, clock)...)
 		out.Problems = append(out.Problems, heldProblems(view, clock)...)
 		out.Problems = append(out.Problems, contested...)
 		out.Problems = append(out.Problems, waitingProblems(s, view, clock)...)

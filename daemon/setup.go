@@ -74,7 +74,7 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	// and not that of the first answers.
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
 	for i, r := range cfg.Rules {
-		s.rules = append(s.rules, firewall.Rule{Match: r.Match, Policy: s.lanes.Policies[r.Use], Number: i})
+		s.rules = append(s.rules, firewall.Rule{Match: r.Match, Set: r.Set, Policy: s.lanes.Policies[r.Use], Number: i})
 	}
 	return s, err
 }

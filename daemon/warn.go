@@ -24,6 +24,7 @@ func MachineWarnings(cfg *config.Config, uplinks []config.Uplink) []string {
 			list = append(list, fmt.Sprintf("control.group: %v: the socket is open to its owner alone then (groupadd --system %s)", err, group))
 		}
 	}
+	own, _ := OwnAddresses() // such a gateway is not used at all
 	for _, u := range uplinks {
 		link := linkOf(u)
 		if !u.Enabled || link == nil {
@@ -45,7 +46,7 @@ func MachineWarnings(cfg *config.Config, uplinks []config.Uplink) []string {
 					text += fmt.Sprintf("; main's default route there is by %s", main[0])
 				}
 				list = append(list, text)
-			case f.gateway.Addr.IsValid() && len(main) > 0 && !slices.Contains(main, f.gateway.Addr):
+			case f.gateway.Addr.IsValid() && len(main) > 0 && !slices.Contains(main, f.gateway.Addr) && !slices.Contains(own, f.gateway.Addr):
 				list = append(list, fmt.Sprintf("uplink %s: %s %s differs from that of main's default route by %s (%s): the one of the file is used",
 					u.Name, f.key, f.gateway.Addr, link.Attrs().Name, main[0]))
 			}

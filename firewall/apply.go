@@ -30,10 +30,15 @@ func (k *Kernel) Apply(t Table) error {
 	if err != nil {
 		return fmt.Errorf("firewall: apply the ruleset: %w", err)
 	}
+	if !held.setsFit(t) {
+		// What is in them now comes along. If it cannot be read, what was known does.
+		_, _ = k.ReadSets(t.goal.Sets)
+	}
 	err = k.transact(func(tx *transaction) {
 		tx.AddTable(tx.table)
 		tx.FlushTable(tx.table)
 		tx.removeStale(held, t)
+		tx.addSets(k, held, t)
 		tx.add(t)
 	})
 	if err != nil && !k.holds(t) { // a lost acknowledgement is not a failure
@@ -58,6 +63,7 @@ func (k *Kernel) replace(t Table) error {
 		tx.AddTable(tx.table) // so that there is one to delete
 		tx.DelTable(tx.table)
 		tx.AddTable(tx.table)
+		tx.addSets(k, heldTable{}, t)
 		tx.add(t)
 	})
 }
@@ -67,8 +73,9 @@ func (k *Kernel) replace(t Table) error {
 func (tx *transaction) removeStale(held heldTable, t Table) {
 	for _, name := range held.setNames() {
 		set := &nftables.Set{Table: tx.table, Name: name}
+		user, isUsers := t.userSet(name)
 		switch {
-		case isTimed(name):
+		case isTimed(name), isUsers && held.sets[name].attributes == user.attributes():
 		case t.hasMap(name):
 			tx.FlushSet(set)
 		default:

@@ -32,7 +32,11 @@ func (b builder) arriving() []chain {
 func (b builder) in(u Uplink) chain {
 	c := chain{name: of("in", u.Lane)}
 	if u.MarkArrivals {
-		c.rules = append(c.rules, newRule(nfproto(failover.IPv4), setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane))).
+		match := []piece{nfproto(failover.IPv4)}
+		for _, m := range b.Exempt {
+			match = append(match, packetMark(m.Mask).isNot(m.Value))
+		}
+		c.rules = append(c.rules, newRule(append(match, setPacketMark(b.Layout.MarkMask, b.Layout.Mark(u.Lane)))...).
 			because("for strict reverse path filtering"))
 	}
 	c.rules = append(c.rules,

@@ -22,6 +22,9 @@ const (
 	MarkSet ClashKind = "mark-set"
 	// MarkCleared: a rule clears bits of ours after our chains have set them.
 	MarkCleared ClashKind = "mark-cleared"
+	// MarkRestored: a rule replaces a packet's mark by its flow's, after our chains have
+	// set it. A flow's mark has the lane of its uplink, but of a new flow it has none yet.
+	MarkRestored ClashKind = "mark-restored"
 	// MarkMatched: a rule compares bits of ours, such as those of a whole mark, where they
 	// are set: it takes a packet or a flow for another one than it was without us.
 	MarkMatched ClashKind = "mark-matched"
@@ -237,6 +240,9 @@ func clashesIn(exprs []expr.Any, l lane.Layout, late bool) (out []Clash) {
 func written(r register, same bool, bits uint32, late, flow bool) []Clash {
 	if r.set&bits != 0 {
 		return []Clash{{Kind: MarkSet, Flow: flow}}
+	}
+	if late && !flow && r.flow && r.keep&bits == bits {
+		return []Clash{{Kind: MarkRestored}}
 	}
 	if late && (!same || r.keep&bits != bits) {
 		return []Clash{{Kind: MarkCleared, Flow: flow}}

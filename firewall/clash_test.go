@@ -26,6 +26,8 @@ func TestClashes(t *testing.T) {
 		"unused chain":  {`table ip t { chain never { meta mark set 0x01000000; }; }`, nil},
 		"cleared":       {`table inet theirs { chain pre { type filter hook prerouting priority filter; tcp dport 80 meta mark set 0x1; }; }`, []string{"mark-cleared inet theirs pre"}},
 		"cleared by restoring": {`table ip t { chain out { type route hook output priority filter; meta mark set ct mark; }; }`,
+			[]string{"mark-restored ip t out"}},
+		"restored in part": {`table ip t { chain out { type route hook output priority filter; meta mark set ct mark & 0xff; }; }`,
 			[]string{"mark-cleared ip t out"}},
 		"cleared behind a jump": {`table ip6 t { chain low { meta mark set 0x1; }; chain pre { type filter hook prerouting priority filter; jump low; }; }`,
 			[]string{"mark-cleared ip6 t low"}},

@@ -44,14 +44,17 @@ type Class struct {
 	Member lane.Lane
 	// Refused: its policy blocks, and has no uplink now.
 	Refused bool
-	// Mark is the packet's mark afterwards, by which it is routed.
-	Mark   uint32
-	ctMark uint32
 }
 
 // Classify returns what becomes of a flow that begins with a packet. It interprets the
 // expressions that are sent to the kernel, from the hook at which the packet arrives on.
 func (t Table) Classify(p Packet) Class {
+	m := t.enter(p)
+	return m.class()
+}
+
+// enter executes the chains that a packet meets before it is routed.
+func (t Table) enter(p Packet) machine {
 	m := machine{table: t, packet: p, mark: p.Mark, rule: -1}
 	m.header, m.transport = headers(p)
 	first := "prerouting"
@@ -59,9 +62,14 @@ func (t Table) Classify(p Packet) Class {
 		first = "output"
 	}
 	m.run(first)
-	l := t.goal.Layout
+	return m
+}
+
+// class is what the table has made of the packet's flow.
+func (m *machine) class() Class {
+	l := m.table.goal.Layout
 	uplink, policy := l.CTLanes(m.ct)
-	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused, Mark: m.mark, ctMark: m.ct}
+	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused}
 	if policy == 0 {
 		out.Policy = lane.DefaultPolicy
 	}

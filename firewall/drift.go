@@ -171,8 +171,16 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "set "+name+" is missing")
 		}
 	}
+	for _, s := range t.goal.userSets() {
+		switch held, ok := h.sets[s.name]; {
+		case !ok:
+			out = append(out, "set "+s.name+" is missing")
+		case held.attributes != s.attributes():
+			out = append(out, "set "+s.name+" has another size or timeout")
+		}
+	}
 	for _, name := range h.setNames() {
-		if !isTimed(name) && !t.hasMap(name) {
+		if _, ok := t.userSet(name); !ok && !isTimed(name) && !t.hasMap(name) {
 			out = append(out, "set "+name+" is not ours")
 		}
 	}

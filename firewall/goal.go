@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"swerve/failover"
 	"swerve/lane"
@@ -31,6 +32,9 @@ type Goal struct {
 	// Kept are marks by which rules of other programs select, with bits of ours: they
 	// stay on packets of flows that have no lane.
 	Kept []Mark
+	// Exempt are marks, looked at with bits of ours, without which rules of other programs
+	// lead packets elsewhere, as those of a VPN do: what comes in with one keeps it as it is.
+	Exempt []Mark
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr
@@ -188,10 +192,20 @@ func (g Goal) sorted() Goal {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 		g.Refused[f] = g.sortedRefused(g.Refused[f])
 	}
-	g.Kept = slices.Clone(g.Kept)
-	slices.SortFunc(g.Kept, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
-	g.Kept = slices.Compact(g.Kept)
+	g.Sets = slices.Clone(g.Sets)
+	slices.SortStableFunc(g.Sets, func(a, b Set) int { return cmp.Compare(a.Name, b.Name) })
+	g.Sets = slices.CompactFunc(g.Sets, func(a, b Set) bool { return a.Name == b.Name })
+	for i := range g.Sets {
+		g.Sets[i].Timeout = g.Sets[i].Timeout.Truncate(time.Second) // the kernel rounds what is shorter
+	}
+	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
 	return g
+}
+
+func sortedMarks(in []Mark) []Mark {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value)) })
+	return slices.Compact(out)
 }
 
 // Transition returns the goal for the time in which routes move from the interfaces of

@@ -9,6 +9,9 @@ import (
 // call. Its zero value is ready for use. It may be used by one goroutine at a
 // time, and must be closed.
 type Kernel struct {
+	// Contents are what the user's sets hold; nil where that is not remembered.
+	Contents *SetContents
+
 	known  knowledge
 	buffer int // buffer size to request, in bytes; 0 for bufferSize
 

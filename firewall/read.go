@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
@@ -34,8 +35,9 @@ type heldChain struct {
 }
 
 type heldSet struct {
-	flags    uint32
-	elements map[string]string // key -> chain
+	flags      uint32
+	attributes setAttributes
+	elements   map[string]string // key -> chain
 }
 
 type heldObject struct {
@@ -206,6 +208,10 @@ func (r reader) readSets(h *heldTable) error {
 			name = ad.String()
 		case unix.NFTA_SET_FLAGS:
 			set.flags = ad.Uint32()
+		case unix.NFTA_SET_TIMEOUT:
+			set.attributes.timeout = time.Duration(ad.Uint64()) * time.Millisecond
+		case unix.NFTA_SET_DESC:
+			ad.Nested(set.attributes.decode)
 		}
 	}, func() {
 		if set.flags&unix.NFT_SET_ANONYMOUS == 0 {

@@ -182,6 +182,9 @@ func (t *Table) sealRules() {
 	for _, m := range t.maps {
 		fmt.Fprintf(rules, "map %s\n", m.name)
 	}
+	for _, s := range t.goal.Sets {
+		fmt.Fprintf(rules, "set %+v\n", s)
+	}
 	for i, c := range t.chains {
 		fmt.Fprintf(rules, "chain %s\n", c.name)
 		if c.base != nil {

@@ -32,6 +32,12 @@ func (t Table) String() string {
 		writeAbout(&b, set.about)
 		fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", set.name, nftDuration(set.timeout))
 	}
+	for i, s := range t.goal.userSets() {
+		if i == 0 {
+			writeAbout(&b, "Addresses that others fill in.")
+		}
+		s.write(&b)
+	}
 	for _, m := range t.maps {
 		m.write(&b)
 	}

@@ -19,8 +19,8 @@ import (
 func TestUplinkComesAndGoes(t *testing.T) {
 	ns := netns.New(t)
 	o := observe(t, ns, uplink("a", "w0"))
-	if l, reported := o.links["a"]; !reported || l.Present || l.Index != 0 || l.Interface != "" {
-		t.Fatalf("at the start: %+v, reported %v; want it reported as missing", l, reported)
+	if l, reported := o.links["a"]; !reported || l.Present || l.Index != 0 || l.Interface != "w0" {
+		t.Fatalf("at the start: %+v, reported %v; want w0 reported as missing", l, reported)
 	}
 	runIP(t, ns, "link add w0 type veth peer p0")
 	first := o.untilLink("a", "present", func(l failover.Link) bool { return l.Present && l.Interface == "w0" && !l.AdminUp })

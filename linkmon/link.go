@@ -2,6 +2,7 @@ package linkmon
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -15,6 +16,8 @@ type follower struct {
 	uplink Uplink
 	// device as of the last reading; index 0 while there is none.
 	device device
+	// found: there was a device at some time.
+	found bool
 	// memory of the gateways that are learnt.
 	memory [2]memory
 	// former are the uplinks that were followed before this one was.
@@ -33,8 +36,18 @@ func (f *follower) locate(s state) bool {
 			f.memory = f.recall(s, d)
 		}
 	}
-	f.device, f.former = d, nil
+	f.device, f.former, f.found = d, nil, f.found || ok
 	return ok
+}
+
+// missing returns the link of an uplink without a device. Until there was one, it is
+// named as the configuration has it: an earlier one by which this uplink went is not
+// the one that is missing.
+func (f *follower) missing() failover.Link {
+	if _, err := net.ParseMAC(f.uplink.Interface); f.found || err == nil {
+		return failover.Link{}
+	}
+	return failover.Link{Interface: f.uplink.Interface}
 }
 
 // linkIn returns the link of the device that was located. isUplink says of a
@@ -42,7 +55,7 @@ func (f *follower) locate(s state) bool {
 func (f *follower) linkIn(s state, isUplink func(index int) bool) failover.Link {
 	d := f.device
 	if d.index == 0 {
-		return failover.Link{}
+		return f.missing()
 	}
 	link := failover.Link{
 		Interface: d.name,

@@ -163,6 +163,27 @@ func (r OtherRule) Preempts(l lane.Layout, foreign []Route) bool {
 	case r.Table == MainTable:
 		return true
 	}
+	return r.leads(foreign)
+}
+
+// Outranks reports whether the rule is for all packets, or for all but those with its
+// mark, and leads them by a default route in a table of its own after our rules for marks
+// and before our last one: what has no mark of ours goes by it.
+func (r OtherRule) Outranks(l lane.Layout, foreign []Route) bool {
+	return r.All && r.Priority > uint32(l.FirstPriority+lane.PrioritySpan) && r.Priority <= lane.LastResortPriority &&
+		r.Table != MainTable && r.Suppress < 0 && r.leads(foreign)
+}
+
+// ExemptMark returns the mark, compared as a whole, without which packets are led
+// elsewhere before our rules for marks: with a lane beside it a packet would have it no
+// more.
+func (r OtherRule) ExemptMark(l lane.Layout) (mark, mask uint32, ok bool) {
+	ok = r.Inverted && r.Priority <= uint32(l.MarkPriority(lane.LastPolicy)) && r.Mask&l.MarkMask != 0 && r.Mark&l.MarkMask == 0 && r.Mark&r.Mask != 0
+	return r.Mark & r.Mask, r.Mask, ok
+}
+
+// leads reports whether the table that the rule looks up has a default route.
+func (r OtherRule) leads(foreign []Route) bool {
 	for _, d := range foreign {
 		if d.Family == r.Family && d.Table == r.Table && d.Dst == anywhere(r.Family) && d.Type != throw {
 			return true

@@ -111,7 +111,11 @@ func parse(s string) (Target, *Error) {
 	if err != nil || u.Scheme == "" || u.Opaque != "" {
 		host, port, _ := net.SplitHostPort(s)
 		if _, ok := ParsePort(port); ok && IsHost(host) {
-			return Target{}, &Error{Wrong: "has a port but no method", Right: "such as tcp://" + s}
+			right := "such as tcp://" + s
+			if !TCP.Built() {
+				right = "the address alone, which is asked by ICMP"
+			}
+			return Target{}, &Error{Wrong: "has a port but no method", Right: right}
 		}
 		if isName(s) {
 			return Target{}, &Error{Wrong: "is a name without a method", Right: Forms}

@@ -39,7 +39,7 @@ func TestParseTargetErrors(t *testing.T) {
 	for s, want := range map[string]string{
 		"":                         "is not a target",
 		"example.org":              "is a name without a method",
-		"192.0.2.1:443":            "has a port but no method; such as tcp://192.0.2.1:443",
+		"192.0.2.1:443":            "has a port but no method; the address alone, which is asked by ICMP",
 		"192.0.2.0/24":             "is not a target",
 		"Gateway":                  "is a name without a method",
 		"fe80::1":                  "is valid only on a link",

@@ -55,7 +55,7 @@ type fakeDaemon struct {
 	// question is what was asked to be explained, and explained the answer.
 	question  control.Question
 	explained control.Explanation
-	stop    func()
+	stop      func()
 }
 
 func (d *fakeDaemon) Status() *control.Status { return d.status }

@@ -56,6 +56,9 @@ func usageError(cmd *cobra.Command, err error) error {
 	if ok {
 		cause += fmt.Sprintf(" (did you mean %s?)", strings.Join(strings.Fields(guess), " or "))
 	}
+	if before, _, ok := strings.Cut(cause, ": strconv."); ok { // Go's words for what is no number
+		cause = before + ": not a number"
+	}
 	return &exitError{exitUsage, failure("run", cmd.CommandPath(), errors.New(cause),
 		fmt.Sprintf("see `%s --help`", cmd.CommandPath()))}
 }

@@ -134,8 +134,9 @@ func configPage(date string) string {
 }
 
 func heading(b *strings.Builder, name, section, date, short string) {
+	released, _, _ := strings.Cut(version, "~") // a snapshot's whole name would run into the date
 	fmt.Fprintf(b, ".TH %s %s %s \"swerve %s\"\n.SH NAME\n%s \\- %s\n",
-		roff(strings.ToUpper(name)), section, date, roff(version), roff(name), roff(short))
+		roff(strings.ToUpper(name)), section, date, roff(released), roff(name), roff(short))
 }
 
 func paragraphs(text string) string { return roff(strings.ReplaceAll(text, "\n\n", "\n.PP\n")) + "\n" }

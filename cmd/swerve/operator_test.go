@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -69,5 +70,44 @@ func TestConfirm(t *testing.T) {
 	}
 	if got := d.command(t, "status"); !strings.Contains(got.stdout, "this configuration is undone unless `swerve confirm` comes until") || !strings.Contains(got.stdout, "left)") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// An explanation is one screen, in the daemon's words; with --json it is the daemon's.
+func TestExplain(t *testing.T) {
+	d := startDaemon(t, quietStatus())
+	src, source, via := netip.MustParseAddr("192.168.1.20"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.1")
+	d.explained = control.Explanation{Src: &src, Dst: netip.MustParseAddr("198.51.100.7"), Proto: 6, Port: 443, In: "lan0",
+		Rule: &control.ExplainedRule{Number: 3, Line: 41, Policy: "guests"}, Policy: new("guests"), Tier: new(2), Uplink: new("fiber"),
+		Interface: "wan0", Gateway: &via, Source: &source, Table: 5301, Why: "rule 3 (line 41) sends it by policy guests",
+		Others: control.List[control.ExplainedUplink]{{Uplink: "lte", Reason: "is down: no carrier"}}, Notes: control.List[string]{"this is of a new flow"}}
+	want := strings.TrimLeft(`
+packet   192.168.1.20 to 198.51.100.7, tcp port 443, in by lan0
+rule     3, line 41 of the configuration: use guests
+policy   guests, tier 2
+uplink   fiber (wan0), via 203.0.113.1
+source   203.0.113.2, by our NAT
+why      rule 3 (line 41) sends it by policy guests
+others   lte is down: no carrier
+notes    this is of a new flow
+`, "\n")
+	got := d.command(t, "explain", "192.168.1.20", "198.51.100.7", "tcp", "443", "--in", "lan0")
+	if got.code != 0 || got.stdout != want || got.stderr != "" {
+		t.Errorf("%+v\nwant\n%s", got, want)
+	}
+	if q := (control.Question{Src: src, Dst: d.explained.Dst, Proto: 6, Port: 443, In: "lan0"}); d.question != q {
+		t.Errorf("asked %+v", d.question)
+	}
+	if got := d.command(t, "explain", "192.168.1.20", "198.51.100.7", "--json"); got.code != 0 || !strings.Contains(got.stdout, "\n  \"rule\": {\n    \"number\": 3,") {
+		t.Errorf("%+v", got)
+	}
+	d.explained = control.Explanation{Dst: netip.MustParseAddr("198.51.100.7"), Why: "no route leads there"}
+	if got := d.command(t, "explain", "192.168.1.20", "198.51.100.7"); got.stdout != "packet   198.51.100.7, this machine's own\nuplink   none\nwhy      no route leads there\n" {
+		t.Errorf("%+v", got)
+	}
+	for args, want := range map[string]string{"explain 192.0.2.1": "want SRC DST", "explain a b": "no IPv4 or IPv6 address", "explain 192.0.2.1 192.0.2.2 tcp x": "not 1 to 65535"} {
+		if got := d.command(t, strings.Fields(args)...); got.code != 2 || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: %+v", args, got)
+		}
 	}
 }

@@ -171,6 +171,9 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 }
 
 func (b *screen) policies() {
+	if len(b.status.Policies) == 0 { // none is in force while it only watches
+		return
+	}
 	b.title("POLICIES")
 	for _, p := range b.status.Policies {
 		var parts []string

@@ -32,7 +32,7 @@ NO_COLOR turns colours off; nothing is shown by colour alone. The exit code is 3
 when no daemon ever answered.`,
 		Example: `  swerve tui
   swerve tui --socket /run/swerve/other.sock
-  ssh router swerve tui --ascii     for a terminal without line drawing`,
+  ssh -t router swerve tui --ascii  for a terminal without line drawing`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

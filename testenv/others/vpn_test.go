@@ -14,58 +14,75 @@ import (
 
 // wg-quick takes all traffic, with WireGuard in user space where the kernel has none: it
 // starts and ends beside us, a failover of the uplinks beneath it keeps the tunnel, and its
-// end, which deletes a rule of ours with its own, leaves all as it was.
+// end, which deletes a rule of ours with its own, leaves all as it was. Where the kernel
+// filters reverse paths strictly the tunnel carries as well, and the status says what its
+// rule does to the uplinks.
 func TestWGQuick(t *testing.T) {
-	needsPrograms(t, "a full tunnel", func(t *testing.T) {
-		h := newHouse(t, masqueraded, quick)
-		h.at(h.Internet, "ip addr add 198.18.0.20/32 dev lo")
-		far, v := newView(t, h.Internet), newView(t, h.Gateway)
-		v.sh("mkdir -p /etc/wireguard; wg genkey >/etc/wireguard/key; wg pubkey </etc/wireguard/key >/etc/wireguard/pub")
-		far.sh("mkdir -p /etc/wireguard; wg genkey >/etc/wireguard/key; wg pubkey </etc/wireguard/key >/etc/wireguard/pub")
-		read := func(v *view, file string) string { return strings.TrimSpace(v.sh("cat /etc/wireguard/" + file)) }
-		far.start("wireguard", "wireguard-go --foreground wg0")
-		wait.For(t, "the far end", func() bool { _, err := far.try("wg show wg0"); return err == nil })
-		far.sh("wg set wg0 listen-port 51820 private-key /etc/wireguard/key peer " + read(v, "pub") + " allowed-ips 10.9.0.2/32,fd09::2/128; ip addr add 10.9.0.1/24 dev wg0; ip -6 addr add fd09::1/64 dev wg0; ip link set wg0 mtu 1380 up")
-		v.write("/etc/wireguard/wg0.conf", "[Interface]\nPrivateKey = "+read(v, "key")+"\nAddress = 10.9.0.2/24, fd09::2/64\nMTU = 1380\n"+
-			"PostUp = nft 'table inet vpn { chain post { type nat hook postrouting priority srcnat; oifname \"wg0\" masquerade; }; }'\nPostDown = nft delete table inet vpn\n"+
-			"[Peer]\nPublicKey = "+read(far, "pub")+"\nEndpoint = 198.18.0.20:51820\nAllowedIPs = 0.0.0.0/0, ::/0\nPersistentKeepalive = 1\n")
-		h.Start()
-		h.Await("fiber to carry, and all to be up", lab.Settled)
-		p := h.clients()
-		h.goBy(fiber, p.all()...)
-		inside := [2]netip.Addr{netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("fd09::2")}
-		byVPN := func() {
-			t.Helper()
-			for _, f := range failover.Families {
-				h.goFrom(inside[f], p.fresh[f])
-			}
+	for name, filter := range map[string]int{"a full tunnel": 0, "strict rp_filter": 1} {
+		needsPrograms(t, name, func(t *testing.T) { playWGQuick(t, filter) })
+	}
+}
+
+func playWGQuick(t *testing.T, filter int) {
+	opts := masqueraded
+	opts.RPFilter = filter
+	h := newHouse(t, opts, quick)
+	h.at(h.Internet, "ip addr add 198.18.0.20/32 dev lo")
+	far, v := newView(t, h.Internet), newView(t, h.Gateway)
+	v.sh("mkdir -p /etc/wireguard; wg genkey >/etc/wireguard/key; wg pubkey </etc/wireguard/key >/etc/wireguard/pub")
+	far.sh("mkdir -p /etc/wireguard; wg genkey >/etc/wireguard/key; wg pubkey </etc/wireguard/key >/etc/wireguard/pub")
+	read := func(v *view, file string) string { return strings.TrimSpace(v.sh("cat /etc/wireguard/" + file)) }
+	far.start("wireguard", "wireguard-go --foreground wg0")
+	wait.For(t, "the far end", func() bool { _, err := far.try("wg show wg0"); return err == nil })
+	far.sh("wg set wg0 listen-port 51820 private-key /etc/wireguard/key peer " + read(v, "pub") + " allowed-ips 10.9.0.2/32,fd09::2/128; ip addr add 10.9.0.1/24 dev wg0; ip -6 addr add fd09::1/64 dev wg0; ip link set wg0 mtu 1380 up")
+	v.write("/etc/wireguard/wg0.conf", "[Interface]\nPrivateKey = "+read(v, "key")+"\nAddress = 10.9.0.2/24, fd09::2/64\nMTU = 1380\n"+
+		"PostUp = nft 'table inet vpn { chain post { type nat hook postrouting priority srcnat; oifname \"wg0\" masquerade; }; }'\nPostDown = nft delete table inet vpn\n"+
+		"[Peer]\nPublicKey = "+read(far, "pub")+"\nEndpoint = 198.18.0.20:51820\nAllowedIPs = 0.0.0.0/0, ::/0\nPersistentKeepalive = 1\n")
+	h.Start()
+	h.Await("fiber to carry, and all to be up", lab.Settled)
+	p := h.clients()
+	h.goBy(fiber, p.all()...)
+	inside := [2]netip.Addr{netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("fd09::2")}
+	byVPN := func() {
+		t.Helper()
+		for _, f := range failover.Families {
+			h.goFrom(inside[f], p.fresh[f])
 		}
-		const quickly = "export WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go; wg-quick "
-		t.Log(v.sh(quickly + "up wg0"))
-		byVPN()
-		h.Await("both uplinks to stay up beside it", lab.AllUp)
-		h.calm("wg-quick", 5*time.Second)
-		f := h.Break(fiber, "black-hole")
-		h.Await("lte to carry", lab.CarriedBy("lte"))
-		byVPN()
-		h.Mend(f)
-		h.Await("fiber to carry again", lab.Settled)
-		byVPN()
-		h.Stop()
-		byVPN()
-		h.Start()
-		h.Await("fiber to carry after our start", lab.Settled)
-		byVPN()
-		before := len(h.repairs())
-		v.sh(quickly + "down wg0")
-		h.goBy(fiber, p.fresh[:]...)
-		h.inPlace("after its end")
-		t.Logf("%d repairs by its end", len(h.repairs())-before)
-		if n := len(h.repairs()) - before; n > 2 {
-			t.Errorf("%d repairs by its end", n)
+	}
+	const quickly = "export WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go; wg-quick "
+	t.Log(v.sh(quickly + "up wg0"))
+	byVPN()
+	if filter == 1 {
+		var told *control.Problem
+		h.Until("strict filtering to be told", func() bool { told = h.problem("rp-filter", "wan0, wan1"); return told != nil })
+		for range 5 {
+			byVPN() // its own packets pass, whatever becomes of the probes
 		}
-		h.calm("wg-quick, ended", 3*time.Second)
-	})
+		remedy, _, _ := strings.Cut(told.Remedy, ",")
+		h.sh(remedy)
+	}
+	h.Await("both uplinks to be up beside it", lab.AllUp)
+	h.calm("wg-quick", 5*time.Second)
+	f := h.Break(fiber, "black-hole")
+	h.Await("lte to carry", lab.CarriedBy("lte"))
+	byVPN()
+	h.Mend(f)
+	h.Await("fiber to carry again", lab.Settled)
+	byVPN()
+	h.Stop()
+	byVPN()
+	h.Start()
+	h.Await("fiber to carry after our start", lab.Settled)
+	byVPN()
+	before := len(h.repairs())
+	v.sh(quickly + "down wg0")
+	h.goBy(fiber, p.fresh[:]...)
+	h.inPlace("after its end")
+	t.Logf("%d repairs by its end", len(h.repairs())-before)
+	if n := len(h.repairs()) - before; n > 2 {
+		t.Errorf("%d repairs by its end", n)
+	}
+	h.calm("wg-quick, ended", 3*time.Second)
 }
 
 // OpenVPN with redirect-gateway, with def1 and in place of the default route: the LAN goes

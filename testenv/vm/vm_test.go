@@ -114,7 +114,7 @@ func newSite(t *testing.T, release string, with setting) *site {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("console:\n%s", tail(s.guest.Console()))
-			for _, c := range []string{"ip -br addr; ip route; ip -6 route; ip rule; networkctl; nmcli device; systemctl --failed", "journalctl -u swerve -n 60 --no-pager", "swerve status",
+			for _, c := range []string{"ip -br addr; ip route; ip -6 route; ip rule; networkctl; nmcli device; systemctl --failed", "journalctl -u swerve --no-pager | grep -E 'msg=|systemd|SIG|panic' | tail -n 60", "journalctl -u swerve --no-pager | grep -A 120 -E 'SIG|panic:' | head -n 150", "swerve status",
 				"journalctl -n 100 --no-pager | grep -v swerve | tail -n 40"} {
 				t.Logf("%s:\n%s", c, s.try(c))
 			}
