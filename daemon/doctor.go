@@ -44,9 +44,11 @@ type exam struct {
 	// foreign are default routes of others, by the goal for ours.
 	goal    routing.Goal
 	foreign []routing.Route
-	pins    []routing.Route // as of routing.Netlink.Pins
-	rules   []routing.OtherRule
-	clashes []firewall.Clash
+	// narrower are other routes of theirs in our tables.
+	narrower []routing.Route
+	pins     []routing.Route // as of routing.Netlink.Pins
+	rules    []routing.OtherRule
+	clashes  []firewall.Clash
 	// unfiltered, untracked and unruled are the reasons why the packet filter,
 	// conntrack and rules cannot be used; nil where they can.
 	unfiltered, untracked, unruled error
@@ -225,7 +227,7 @@ func (e exam) strict() []string {
 // that pin something to one uplink.
 func (e exam) routeFindings() []Finding {
 	out := asFindings(foreignProblems(e.goal), "ip route show table main")
-	out = append(out, asFindings(e.setup.intruders(e.foreign), "ip route show table all")...)
+	out = append(out, asFindings(e.setup.intruders(slices.Concat(e.foreign, e.narrower)), "ip route show table all")...)
 	for _, r := range e.pins {
 		if !r.OfPerson() { // those of clients are overruled
 			continue

@@ -88,7 +88,7 @@ func (e *exam) examineSetup(ctx context.Context, o Options, cfg *config.Config, 
 	if g, ok := l.goal(); ok {
 		e.goal = l.enforcer.kernel.routingGoal(g)
 	}
-	e.foreign, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.pins
+	e.foreign, e.narrower, e.pins = l.enforcer.kernel.foreign, l.enforcer.kernel.narrower, l.enforcer.kernel.pins
 	e.rules, e.unruled = l.enforcer.kernel.routes.OtherRules()
 	return nil
 }

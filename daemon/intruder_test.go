@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,27 @@ func TestIntruderIsTold(t *testing.T) {
 			r.until("it is gone", 2*time.Minute, func() bool { return r.problem("foreign-route") == nil })
 		})
 	}
+}
+
+// So is a narrower one, which takes what goes there.
+func TestNarrowerIntruderIsTold(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.Routes.Lock()
+		r.Routes.Narrower = []routing.Route{{
+			Slot:     routing.Slot{Family: failover.IPv4, Table: 5364, Dst: netip.MustParsePrefix("198.18.0.0/15")},
+			Protocol: unix.RTPROT_STATIC, Type: unix.RTN_BLACKHOLE,
+		}}
+		r.Routes.Unlock()
+		r.Routes.Changed()
+		r.until("it is told", 2*time.Minute, func() bool { return r.problem("foreign-route") != nil })
+		p := r.problem("foreign-route")
+		if p.Severity != control.Warning || p.Object != "table 5364 198.18.0.0/15" || !strings.Contains(p.Text, "what goes there meets it before ours") ||
+			!strings.Contains(p.Remedy, "ip -4 route del blackhole 198.18.0.0/15 table 5364") {
+			t.Errorf("%+v", p)
+		}
+	})
 }
 
 // However many routes others put into our tables, there are few problems: the worst

@@ -197,12 +197,18 @@ func (s setup) intruders(foreign []routing.Route) []control.Problem {
 			Text:   fmt.Sprintf("another program has a route in a table of Swerve's: %s", r),
 			Remedy: "delete it: " + routing.Op{Action: routing.DeleteRoute, Route: r}.String() + "; and have its owner use another table",
 		}
+		if to := r.Dst; to.Bits() > 0 {
+			p.Object = fmt.Sprintf("table %d %s", r.Table, to)
+			p.Text += "; what goes there meets it before ours"
+		}
 		if !first {
 			behind = append(behind, p)
 			continue
 		}
 		p.Severity = control.Critical
-		p.Text += "; it is met before ours, so traffic goes by it"
+		if r.Dst.Bits() == 0 {
+			p.Text += "; it is met before ours, so traffic goes by it"
+		}
 		before = append(before, p)
 	}
 	out := append(before, behind...)

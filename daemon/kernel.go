@@ -25,6 +25,8 @@ type kernel struct {
 	hasIPv6 func() bool
 	// foreign are the default routes of others, as last read.
 	foreign []routing.Route
+	// narrower are other routes of theirs in our tables.
+	narrower []routing.Route
 	// media are the kinds of the devices that these use, read by mediumOf, which is nil
 	// if they cannot be read.
 	media    map[int]Medium
@@ -434,12 +436,13 @@ func (k *kernel) readForeign(layout lane.Layout, lost [2][]string) (changed bool
 			return false, fmt.Errorf("daemon: read the host routes of others: %w", err)
 		}
 	}
-	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.pins, pins) ||
+	changed = !reflect.DeepEqual(k.foreign, foreign) || !reflect.DeepEqual(k.narrower, of.Narrower) || !reflect.DeepEqual(k.pins, pins) ||
 		!slices.Equal(k.foreignRules, rules) || !slices.Equal(k.otherRules, others) || k.proxied != proxied || k.reversed != reversed
 	if k.proxied != proxied {
 		k.proxied, k.tuned = proxied, nil
 	}
 	k.foreignRules, k.otherRules, k.reversed = rules, others, reversed
+	k.narrower = of.Narrower
 	k.foreign, k.pins, k.morePins, k.pinsFor = foreign, pins, more, lost
 	k.readMedia(foreign)
 	return changed, nil

@@ -409,7 +409,7 @@ func (l *loop) conclude() {
 	l.reporter.problems.replace("rules", slices.Concat(l.setup.ruleProblems(l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign),
 		reversePathProblems(l.setup, l.enforcer.kernel.otherRules, l.enforcer.kernel.foreign, strictOnes(goal, l.enforcer.kernel.strict))))
 	l.reporter.problems.replace("masks", maskProblems(l.setup))
-	l.reporter.problems.replace("intruders", l.setup.intruders(l.enforcer.kernel.foreign))
+	l.reporter.problems.replace("intruders", l.setup.intruders(slices.Concat(l.enforcer.kernel.foreign, l.enforcer.kernel.narrower)))
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, today)
 	l.state.Foreign = l.setup.foreign

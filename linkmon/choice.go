@@ -1,6 +1,7 @@
 package linkmon
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -51,6 +52,37 @@ func (c *chooser) fits(r request) bool {
 	return err == nil && slices.ContainsFunc(r.sources, func(p netip.Prefix) bool { return p.Addr() == source })
 }
 
+// unrouted returns an error for a request by IPv4 that has no route by its gateway, as
+// where another program has removed it, if the request asks for certainty. For a packet
+// that is bound to a device the kernel then takes any destination for one of the device's
+// own network, whatever a rule says: it asks the link for it, and says that it was sent.
+func (c *chooser) unrouted(r request) error {
+	if c == nil || !r.certain || r.index == 0 || !r.to.Is4() || !r.via.IsValid() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	routed := true
+	err := c.kernel.request(unix.RTM_GETROUTE, 0, choiceRequest(r.to, r.index, r.mark), func(b []byte) { routed = hasGateway(b) })
+	if err != nil || routed {
+		return nil // what cannot be looked up is found out by sending
+	}
+	return fmt.Errorf("send to %s: the route by %s is missing: %w", r.to, r.via, unix.ENETUNREACH)
+}
+
+// hasGateway reports whether a route has a next hop of either family.
+func hasGateway(b []byte) bool {
+	if _, ok := decodeRouteHead(b); !ok {
+		return false
+	}
+	for kind := range attributes(b[unix.SizeofRtMsg:]) {
+		if kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA {
+			return true
+		}
+	}
+	return false
+}
+
 // choice returns the source of a packet that is bound to a device and has a mark;
 // invalid if the kernel would not send it by that device.
 func (k *kernel) choice(to netip.Addr, index int, mark uint32) (source netip.Addr, err error) {
@@ -58,10 +90,13 @@ func (k *kernel) choice(to netip.Addr, index int, mark uint32) (source netip.Add
 	return source, err
 }
 
-// choiceRequest is the body of RTM_GETROUTE for one IPv6 destination.
+// choiceRequest is the body of RTM_GETROUTE for one destination.
 func choiceRequest(to netip.Addr, index int, mark uint32) []byte {
 	b := make([]byte, unix.SizeofRtMsg)
-	b[0], b[1] = unix.AF_INET6, 128
+	b[0], b[1] = unix.AF_INET6, byte(to.BitLen())
+	if to.Is4() {
+		b[0] = unix.AF_INET
+	}
 	b = appendAttribute(b, unix.RTA_DST, to.AsSlice())
 	b = appendNumber(b, unix.RTA_OIF, uint32(index))
 	return appendNumber(b, unix.RTA_MARK, mark)

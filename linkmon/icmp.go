@@ -59,6 +59,10 @@ func atLeast(release string, major, minor int) bool {
 // permitted, it tries the other one, and remembers when that worked.
 func (m *icmp) probe(ctx context.Context, r request, report func(outcome)) {
 	first := &m.raw[failover.FamilyOf(r.to)]
+	if err := m.chooser.unrouted(r); err != nil {
+		report(outcome{kind: probeRefused, at: m.clock(), cause: err})
+		return
+	}
 	r.unbound = m.chooser.fits(r)
 	// Unprivileged IPv6 sockets do not tell that a packet filter dropped what they sent.
 	raw := first.Load() || r.certain && r.to.Is6()

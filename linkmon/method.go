@@ -41,8 +41,10 @@ type request struct {
 	// packets sent: the device alone is only a hint to the kernel. For IPv6 a socket
 	// that is not bound to the device must leave the source to the kernel where that
 	// is unbound.
-	source  netip.Addr
-	device  string
+	source netip.Addr
+	device string
+	// via is the gateway by which it should go; invalid where it needs none.
+	via     netip.Addr
 	mark    uint32
 	unbound bool
 	// index is the number of the device, 0 if unknown; sources are all addresses of

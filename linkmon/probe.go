@@ -262,9 +262,14 @@ func newRequest(f failover.Family, path Path) (request, error) {
 	if len(sources) == 0 {
 		return request{}, fmt.Errorf("the interface has no %s address", f)
 	}
+	via := family.Gateway
+	if via == to || slices.ContainsFunc(sources, func(p netip.Prefix) bool { return p.Contains(to) }) {
+		via = netip.Addr{} // its own network has it
+	}
 	return request{
 		target:  path.Target,
 		to:      to,
+		via:     via,
 		source:  sources[0].Addr(),
 		device:  path.Link.Interface,
 		mark:    path.Mark,

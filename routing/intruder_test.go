@@ -2,6 +2,8 @@ package routing
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,10 +54,17 @@ func TestIntruder(t *testing.T) {
 			Slot: Slot{Family: f, Table: table, Dst: anywhere(f), Metric: metric}, Protocol: protocol, Type: unix.RTN_BLACKHOLE,
 		}
 	}
+	to := func(dst string) Route {
+		r := at(failover.IPv4, 5364, unix.RTPROT_STATIC, 0)
+		r.Dst = netip.MustParsePrefix(dst)
+		return r
+	}
 	for _, c := range []struct {
 		route        Route
 		found, first bool
 	}{
+		{to("128.0.0.0/1"), true, true},
+		{to("198.18.0.0/15"), true, false},
 		{at(failover.IPv4, 5364, unix.RTPROT_STATIC, 0), true, true},
 		{at(failover.IPv4, 5364, unix.RTPROT_STATIC, 1), true, false},
 		{at(failover.IPv6, 5301, unix.RTPROT_STATIC, 1), true, true},
@@ -67,5 +76,28 @@ func TestIntruder(t *testing.T) {
 		if found, first := Intruder(c.route, lane.DefaultLayout); found != c.found || first != c.first {
 			t.Errorf("%s: %v, %v", c.route, found, first)
 		}
+	}
+}
+
+// Narrower routes of others in our tables are found, in both families, and no others are.
+func TestNarrowerRoutesInOurTables(t *testing.T) {
+	l := newLab(t)
+	l.sh(`ip -4 route add 0.0.0.0/1 via 203.0.113.1 dev wan0 table 5364; ip -4 route add blackhole 198.18.0.0/15 table 5301
+ip -6 route add 2001:db8:99::/48 via 2001:db8:1::1 dev wan0 table 5364
+ip -4 route add 198.18.0.0/15 via 203.0.113.1 dev wan0; ip -4 route add 198.18.0.0/15 via 203.0.113.1 dev wan0 table 77`)
+	others, err := l.kernel.ReadOthers(l.goal.Layout)
+	l.must(err)
+	var got []string
+	for _, r := range others.Narrower {
+		got = append(got, r.String())
+	}
+	want := []string{"0.0.0.0/1 table 5364", "blackhole 198.18.0.0/15 table 5301", "2001:db8:99::/48 table 5364"}
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, w) }) {
+			t.Errorf("no %q among %q", w, got)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("found %q", got)
 	}
 }

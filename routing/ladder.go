@@ -95,8 +95,9 @@ func ahead(f failover.Family, table int, taken map[Slot]bool) uint64 {
 	return 1
 }
 
-// Intruder reports whether a default route of another program is in one of our tables,
-// and whether packets meet it before ours. Those of its source do, if it is for one.
+// Intruder reports whether a route of another program is in one of our tables, and whether
+// packets meet it before ours. Those of its source do, if it is for one, and those to the
+// half of all addresses that it may be for.
 func Intruder(r Route, l lane.Layout) (found, first bool) {
 	if r.Protocol == lane.Protocol || l.LaneOf(r.Table) == 0 || r.TOS != 0 {
 		return false, false
@@ -105,7 +106,7 @@ func Intruder(r Route, l lane.Layout) (found, first bool) {
 	if r.Family == failover.IPv6 {
 		least = 1
 	}
-	return true, r.Metric <= least || r.Src.IsValid()
+	return true, r.Dst.Bits() == 0 && r.Metric <= least || r.Src.IsValid() || r.Dst.Bits() == 1
 }
 
 // unreachable returns the route that ends a ladder that blocks.

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -118,6 +119,8 @@ type Others struct {
 	// Heeded and in those that rules look up for all packets, and the routes of length 1
 	// in main, sorted. The devices of those in main have their names.
 	Defaults []Route
+	// Narrower are other routes in our tables, sorted, as many as MaxNarrower.
+	Narrower []Route
 	// Heeded are the rules that ours have to heed, Rules all but the kernel's own, both
 	// in the kernel's order.
 	Heeded []ForeignRule
@@ -152,34 +155,56 @@ func (k *Netlink) ReadOthers(l lane.Layout) (o Others, err error) {
 			o.Rules = append(o.Rules, r.other)
 		}
 	}
-	o.Defaults, err = k.defaults(l, o.Heeded, o.Rules)
+	o.Defaults, o.Narrower, err = k.defaults(l, o.Heeded, o.Rules)
 	return o, err
 }
 
-// defaults returns the default routes of others, as in [Others].
-func (k *Netlink) defaults(l lane.Layout, looked []ForeignRule, others []OtherRule) ([]Route, error) {
-	var s State
+// MaxNarrower bounds the routes of others in our tables that are remembered: somebody may
+// have copied the internet's there.
+const MaxNarrower = 64
+
+// defaults returns the default routes of others, and the narrower ones, as in [Others].
+func (k *Netlink) defaults(l lane.Layout, looked []ForeignRule, others []OtherRule) (all, narrower []Route, err error) {
+	var s, inside State
 	ours := func(table int) bool {
 		return table == MainTable || l.LaneOf(table) != 0 ||
 			slices.ContainsFunc(looked, func(r ForeignRule) bool { return r.Table == table }) ||
 			slices.ContainsFunc(others, func(r OtherRule) bool { return r.All && r.Table == table })
 	}
 	for _, f := range failover.Families {
-		routes, err := k.routes(f, unix.RTPROT_UNSPEC, func(r Route) bool {
-			return r.Protocol != lane.Protocol && ours(r.Table) &&
-				(r.Dst.Bits() == 0 || r.Table == MainTable && slices.Contains(halves[f][:], r.Dst))
+		left := MaxNarrower // a dump that begins again counts some twice
+		isNarrower := func(r Route) bool { return r.Dst.Bits() > 0 && l.LaneOf(r.Table) != 0 }
+		// Others have destinations, so they are no default routes, nor halves of them.
+		worth := func(b []byte) bool { return b[1] <= 1 || l.LaneOf(tableOf(b)) != 0 }
+		routes, err := k.peekedRoutes(f, &nl.RtMsg{RtMsg: unix.RtMsg{Family: afOf(f)}}, worth, func(r Route) bool {
+			if r.Protocol == lane.Protocol || !ours(r.Table) {
+				return false
+			}
+			if isNarrower(r) {
+				left--
+				return left >= 0
+			}
+			return r.Dst.Bits() == 0 || r.Table == MainTable && slices.Contains(halves[f][:], r.Dst)
 		})
 		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
-			return nil, fmt.Errorf("routing: read the %s default routes of others: %w", f, err)
+			return nil, nil, fmt.Errorf("routing: read the %s default routes of others: %w", f, err)
 		}
-		s.Routes = append(s.Routes, routes...)
+		for _, r := range routes {
+			to := &s
+			if isNarrower(r) {
+				to = &inside
+			}
+			to.Routes = append(to.Routes, r)
+		}
 	}
-	if err := k.resolve(s.Routes); err != nil {
-		return nil, err
+	for _, some := range []*State{&s, &inside} {
+		if err := k.resolve(some.Routes); err != nil {
+			return nil, nil, err
+		}
+		some.sort()
+		k.nameDevices(some.Routes)
 	}
-	s.sort()
-	k.nameDevices(s.Routes)
-	return s.Routes, nil
+	return s.Routes, inside.Routes, nil
 }
 
 // pinning are the protocols of pins: of clients, which are overruled, and of persons and
@@ -264,11 +289,27 @@ func (k *Netlink) routes(f failover.Family, protocol uint8, keep func(Route) boo
 	return k.someRoutes(f, req, keep)
 }
 
+// tableOf returns the table of an RTM_NEWROUTE, which the kernel's first attribute has if
+// its number is over 255.
+func tableOf(b []byte) int {
+	const attribute = unix.SizeofRtMsg
+	if len(b) >= attribute+8 && binary.NativeEndian.Uint16(b[attribute+2:]) == unix.RTA_TABLE {
+		return int(binary.NativeEndian.Uint32(b[attribute+4:]))
+	}
+	return int(b[4])
+}
+
 // someRoutes returns the routes that a request selects for which keep returns true.
 func (k *Netlink) someRoutes(f failover.Family, req *nl.RtMsg, keep func(Route) bool) (out []Route, err error) {
+	return k.peekedRoutes(f, req, func([]byte) bool { return true }, keep)
+}
+
+// peekedRoutes is someRoutes of those messages alone for which peek returns true, before
+// they are decoded: there may be a million.
+func (k *Netlink) peekedRoutes(f failover.Family, req *nl.RtMsg, peek func([]byte) bool, keep func(Route) bool) (out []Route, err error) {
 	err = k.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, req, func() { out = nil }, func(b []byte) error {
-		if req.Protocol == 0 && req.Type == 0 && len(b) > 1 && b[1] > 1 {
-			return nil // has a destination, so it is not a default route, nor half of one
+		if len(b) > 4 && !peek(b) {
+			return nil
 		}
 		r, ok, err := decodeRoute(b)
 		if ok && r.Family == f && keep(r) {

@@ -20,11 +20,12 @@ type Routes struct {
 	Changed func()
 
 	sync.Mutex
-	routes []routing.Route     // ours
-	Others []routing.Route     // default routes of other programs
-	Pinned []routing.Route     // host routes of other programs
-	Ruled  []routing.OtherRule // rules of other programs
-	rules  []routing.Rule
+	routes   []routing.Route     // ours
+	Others   []routing.Route     // default routes of other programs
+	Narrower []routing.Route     // their other routes in our tables
+	Pinned   []routing.Route     // host routes of other programs
+	Ruled    []routing.OtherRule // rules of other programs
+	rules    []routing.Rule
 	// On are the devices, by index, that exist and are up.
 	On map[int]bool
 	// Refuse, if set, may fail an op; Unread, if set, is the error of a read.
@@ -63,7 +64,7 @@ func (k *Routes) Read() (routing.State, error) {
 func (k *Routes) ReadOthers(lane.Layout) (routing.Others, error) {
 	k.Lock()
 	defer k.Unlock()
-	return routing.Others{Defaults: slices.Clone(k.Others), Rules: slices.Clone(k.Ruled)}, nil
+	return routing.Others{Defaults: slices.Clone(k.Others), Narrower: slices.Clone(k.Narrower), Rules: slices.Clone(k.Ruled)}, nil
 }
 
 // OtherRules lists the rules of other programs.
