@@ -127,7 +127,7 @@ func (s *selector) check(c *choice) error {
 			return fmt.Errorf("the ladder begins with %v, not with %v", c.ladder.Rungs[0], top)
 		}
 	}
-	if err := s.checkSpill(c); err != nil {
+	if err := checkSpill(s, c); err != nil {
 		return err
 	}
 	for _, name := range c.lost {
@@ -139,7 +139,7 @@ func (s *selector) check(c *choice) error {
 }
 
 // checkSpill checks what overflows against the policy and the uplinks' states.
-func (s *selector) checkSpill(c *choice) error {
+func checkSpill(s *selector, c *choice) error {
 	together := c.spill.together(c.first)
 	for _, share := range c.spill.to {
 		i := slices.IndexFunc(c.policy.members[c.family], func(m member) bool { return m.up.cfg.Name == share.Uplink })

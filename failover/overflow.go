@@ -412,7 +412,7 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 			verb(c.first, "its rate", "their rates") + ", under " + percent(pol.cfg.Overflow-overflowMargin)
 	}
 	s.due = min(s.due, f.at+loadForgotten)
-	reason := s.whyFull(t.now, c, f)
+	reason := whyFull(t.now, c, f)
 	all := slices.Clone(first)
 	for next := tier + 1; next < len(c.spill.fills); next++ {
 		ready, waits := s.takers(t, c, next)
@@ -433,7 +433,7 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 }
 
 // whyFull is why the first rung is full.
-func (s *selector) whyFull(now Instant, c *choice, f *fill) string {
+func whyFull(now Instant, c *choice, f *fill) string {
 	limit := c.policy.cfg.Overflow
 	if f.queued == now && f.share < limit {
 		return and(c.first) + verb(c.first, " is", " are") + " full: the answers to probes wait in a queue"
@@ -568,10 +568,10 @@ func (sp *spill) together(first []Share) bool {
 	return slices.ContainsFunc(first, func(share Share) bool { return contains(sp.to, share.Uplink) })
 }
 
-// postpone moves what is measured by a pause of this machine. The counters went on in it,
+// postponeLoads moves what is measured by a pause of this machine. The counters went on in it,
 // and a load is taken over the time that passed between two readings.
-func (s *selector) postpone(by time.Duration) {
-	for _, pol := range s.policies {
+func postponeLoads(policies []*policy, by time.Duration) {
+	for _, pol := range policies {
 		for _, f := range Families {
 			for tier := range pol.family[f].spill.fills {
 				pol.family[f].spill.fills[tier].postpone(by)

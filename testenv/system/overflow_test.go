@@ -66,13 +66,15 @@ func TestOverflowUsesBothLines(t *testing.T) {
 		t.Cleanup(shorts.Stop)
 		g.Await("an overflow", func(s *control.Status) bool { return s.Policies[0].Overflowing.IPv4 })
 		g.Await("both lines to be full", func(s *control.Status) bool { return len(s.Policies[0].OverflowTo.IPv4) == 2 })
+		// On a busy machine the onset may be faster than the first reading that shows it.
+		switches := g.Status().SwitchesTotal
 		share := g.carried(*overflows)
 		t.Logf("%d flows, %d broken, %d connected too late; both lines carry %.1f %% of the sum of their rates", shorts.Begun(), shorts.Broken(), shorts.Late(), 100*share)
 		if share < 0.9 {
 			t.Errorf("both lines carry %.1f %% of the sum of their rates, want 90 %%", 100*share)
 		}
-		if s := g.Status(); s.SwitchesTotal > 0 {
-			t.Errorf("%d switches, the last: %s", s.SwitchesTotal, s.LastSwitch.Reason)
+		if s := g.Status(); s.SwitchesTotal > switches {
+			t.Errorf("%d switches while both lines are full, the last: %s", s.SwitchesTotal-switches, s.LastSwitch.Reason)
 		}
 		if n := shorts.Broken(); n > 0 {
 			t.Errorf("%d of %d flows broke", n, shorts.Begun())

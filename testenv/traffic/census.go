@@ -63,12 +63,12 @@ func tellSources(pc net.PacketConn) {
 }
 
 // Ask asks from which address each flow's packets come now; the zero address where no
-// answer came, to three questions half a second apart.
+// answer came, to five questions half a second apart.
 func (c *Census) Ask() []netip.Addr {
 	out := make([]netip.Addr, len(c.flows))
 	b := make([]byte, 64)
 	c.asked++
-	for range 3 {
+	for range 5 {
 		missing := false
 		for i, conn := range c.flows {
 			if out[i].IsValid() {
@@ -76,8 +76,8 @@ func (c *Census) Ask() []netip.Addr {
 			}
 			missing = true
 			_, _ = conn.Write([]byte{c.asked}) // no answer tells
-			if i%100 == 99 {
-				time.Sleep(time.Millisecond) // not more at once than queues hold
+			if i%4 == 3 {
+				time.Sleep(time.Millisecond) // not more at once than the queue of a slow line holds
 			}
 		}
 		if !missing {
