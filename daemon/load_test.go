@@ -142,8 +142,8 @@ func TestOverflowThenFailover(t *testing.T) {
 		l.set(0, 0)
 		r.blackHole("eth0", true, both...)
 		r.until("shunned", 5*time.Second, r.isIn("fiber", control.Shunned))
-		// Until the next reading it seemed to be a queue.
-		r.until("a switch", 300*time.Millisecond, func() bool { return r.status().SwitchesTotal > 0 })
+		// For a moment after the line was full it seemed to be a queue.
+		r.until("a switch", 700*time.Millisecond, func() bool { return r.status().SwitchesTotal > 0 })
 		if s := r.status(); s.SwitchesTotal != 2 || s.LastSwitch == nil || s.LastSwitch.SwitchMS == nil {
 			t.Errorf("%d switches, the last %+v", s.SwitchesTotal, s.LastSwitch)
 		}

@@ -27,14 +27,15 @@ const (
 	loadForgotten = 30 * time.Second
 	// busySpan is the least time over which a load shows that a line is at work at this
 	// moment, and busyBits the least that a line carries in it, a few full frames.
-	// busyStale is the greatest age of a load for that.
-	busySpan  = 60 * time.Millisecond
-	busyBits  = 8 * 1500 * 8
-	busyStale = 600 * time.Millisecond
+	// busyFor is how long after that its queue still explains a silence: flows that have
+	// filled it all at once wait before they send again what it had no room for.
+	busySpan = 60 * time.Millisecond
+	busyBits = 8 * 1500 * 8
+	busyFor  = 300 * time.Millisecond
 	// signOfLife is the share of what is sent that must be received at least while a
 	// line works: acknowledgements are a fiftieth, broadcasts of a dead network nothing.
 	signOfLife = 1.0 / 200
-	// aliveShare is the share of its rate from which on a line that works is heard.
+	// aliveShare is the share of its rate from which on a line is nearly full.
 	aliveShare = 0.7
 	// leastReading is the time between two readings of which the second counts.
 	leastReading = 10 * time.Millisecond
@@ -50,6 +51,8 @@ type reading struct {
 type meter struct {
 	// readings, oldest first: the last one that is older than loadSpan, and those after it.
 	readings []reading
+	// busyAt is when the line was last nearly full and at work; 0 for never.
+	busyAt Instant
 }
 
 // add adds a reading. Counters that go back are those of another interface.
@@ -93,11 +96,11 @@ func (m *meter) load(now Instant) load {
 	return m.since(0)
 }
 
-// busy reports whether the line carries at least a share of its rate at this moment, and
-// something comes back by it: it is full, and it works.
-func (m *meter) busy(now Instant, rate Rate, share float64) bool {
+// busy reports whether the line carries nearly its rate by the last readings, and
+// something comes back by it: it works.
+func (m *meter) busy(rate Rate) bool {
 	n := len(m.readings)
-	if n < 2 || now > m.readings[n-1].at+busyStale {
+	if n < 2 {
 		return false
 	}
 	span := max(busySpan, min(loadSpan, time.Duration(busyBits*float64(time.Second)/float64(max(rate.Down, rate.Up)))))
@@ -106,7 +109,7 @@ func (m *meter) busy(now Instant, rate Rate, share float64) bool {
 		i--
 	}
 	l := m.since(i)
-	full := rate.Down > 0 && l.down >= share*float64(rate.Down) || rate.Up > 0 && l.up >= share*float64(rate.Up)
+	full := rate.Down > 0 && l.down >= aliveShare*float64(rate.Down) || rate.Up > 0 && l.up >= aliveShare*float64(rate.Up)
 	return full && l.down > 0 && l.down >= signOfLife*l.up
 }
 
@@ -232,7 +235,8 @@ func (u *uplink) count(now Instant, c Count) {
 		return
 	}
 	u.meter.add(reading{now, c.Rx, c.Tx})
-	if u.meter.busy(now, u.cfg.Rate, aliveShare) {
+	if u.meter.busy(u.cfg.Rate) {
+		u.meter.busyAt = now
 		for _, f := range Families {
 			u.paths[f].heard = max(u.paths[f].heard, now)
 		}
@@ -310,17 +314,17 @@ func (s *selector) liveIn(c *choice, tier int) []member {
 	return live
 }
 
-// isQueueing reports whether an uplink of the policy is shunned, full by a limit, and at
-// work at this moment.
-func (k *candidate) isQueueing(now Instant, limit float64) bool {
-	return k.own && k.rank == rankShunned && !k.path.gap.open && k.up.meter.busy(now, k.up.cfg.Rate, limit)
+// isQueueing reports whether an uplink of the policy is shunned, and was nearly full and at
+// work a moment ago.
+func (k *candidate) isQueueing(now Instant) bool {
+	busyAt := k.up.meter.busyAt
+	return k.own && k.rank == rankShunned && !k.path.gap.open && busyAt > 0 && now < busyAt+busyFor
 }
 
 // isQueue reports whether the silence of shunned uplinks is the queue of their own
 // traffic: the policy can overflow, and they are full and work at this moment.
 func (s *selector) isQueue(t *turn, c *choice, bad []*candidate) bool {
-	limit := c.policy.cfg.Overflow
-	if limit == 0 || slices.ContainsFunc(bad, func(k *candidate) bool { return !k.isQueueing(t.now, limit) }) {
+	if c.policy.cfg.Overflow == 0 || slices.ContainsFunc(bad, func(k *candidate) bool { return !k.isQueueing(t.now) }) {
 		return false
 	}
 	for _, k := range bad {
@@ -328,7 +332,7 @@ func (s *selector) isQueue(t *turn, c *choice, bad []*candidate) bool {
 			f.fillNow(t.now)
 		}
 	}
-	s.due = min(s.due, t.now+busyStale)
+	s.due = min(s.due, t.now+busyFor)
 	return true
 }
 
@@ -485,10 +489,10 @@ func (s *selector) mayTake(now Instant, c *choice, k *candidate) bool {
 	case rankUnknown:
 		return contains(c.spill.to, k.up.cfg.Name) // it was adopted, or cannot be asked
 	case rankShunned:
-		if !contains(c.spill.to, k.up.cfg.Name) || !k.isQueueing(now, c.policy.cfg.Overflow) {
+		if !contains(c.spill.to, k.up.cfg.Name) || !k.isQueueing(now) {
 			return false
 		}
-		s.due = min(s.due, now+busyStale)
+		s.due = min(s.due, now+busyFor)
 		return true
 	case rankDown, rankCut:
 		return false
