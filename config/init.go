@@ -121,7 +121,7 @@ const initTail = `
 #   patience: 500ms               # silence before sessions are moved
 #   loss: {degraded: 20%, clear: 5%}
 # failback:
-#   mode: auto                    # or manual: you decide when to return
+#   mode: auto                    # or manual: you return, by swerve resume
 #   after: 30s                    # good for this long, or for ten times the outage if that is shorter
 `
 

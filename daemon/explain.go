@@ -402,7 +402,7 @@ func (e *explainer) notes() {
 		}
 	}
 	if len(passed) > 0 {
-		e.note("it is taken to have DSCP 0 and no mark: %s may match others (%s)", say.Several(len(passed), "a rule", "rules"), strings.Join(passed, ", "))
+		e.note("it is taken to have DSCP 0 and no mark: %s may match it (%s)", say.Several(len(passed), "rule", "rules"), strings.Join(passed, ", "))
 	}
 }
 

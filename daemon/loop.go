@@ -83,6 +83,8 @@ type loop struct {
 	// the state file or systemd's status line.
 	changed bool
 	isReady bool
+	// overrideEnds is when the next override ends by itself; 0 for never.
+	overrideEnds failover.Instant
 	// pending is a reload that waits for its confirmation; nil for none. reverted is the
 	// last one that was undone, while its file is not reloaded.
 	pending  *pending
@@ -142,7 +144,7 @@ func (l *loop) pass() {
 	if now := l.clock.now(); now >= l.wake {
 		l.step(now, failover.Tick{})
 		// The end of an override need not change what carries.
-		l.changed = l.changed || len(l.state.Overrides) > 0 && len(l.engineView().Commands) != len(l.state.Overrides)
+		l.changed = l.changed || l.overrideEnds != 0 && now >= l.overrideEnds
 	}
 	if l.pending != nil && l.clock.now() >= l.pending.due {
 		revert(l)

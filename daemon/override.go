@@ -166,7 +166,12 @@ func noteOverrides(l *loop, view failover.View) {
 			l.reporter.ordered("resumed", o.Uplink, "", "the time of its "+o.Verb+" is over", control.Time{})
 		}
 	}
-	l.state.Overrides = now
+	l.state.Overrides, l.overrideEnds = now, 0
+	for _, c := range view.Commands {
+		if c.Until > 0 && (l.overrideEnds == 0 || c.Until < l.overrideEnds) {
+			l.overrideEnds = c.Until
+		}
+	}
 }
 
 // Switch implements control.Backend.

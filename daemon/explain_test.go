@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swerve/control"
+	"swerve/routing"
+)
+
+// oracle answers questions about ways as the test says.
+type oracle struct {
+	way map[string]routing.Way // by the destination
+	err error
+	in  map[string]bool // the sets that have what is asked for
+}
+
+func (o oracle) Way(q routing.Question) (routing.Way, error) { return o.way[q.To.String()], o.err }
+func (o oracle) Index(name string) int {
+	return map[string]int{"eth0": 1, "eth1": 2, "lan0": 9}[name]
+}
+func (o oracle) Name(index int) string {
+	return map[int]string{1: "eth0", 2: "eth1", 9: "lan0"}[index]
+}
+func (o oracle) InSet(name string, _ netip.Addr) (bool, error) {
+	if name == "broken" {
+		return false, errors.New("no room")
+	}
+	return o.in[name], nil
+}
+
+// What the kernel answers is put into words, also where it is not what the engine wants.
+func TestExplainWords(t *testing.T) {
+	const file = twoUplinks + `
+policies:
+  - {name: default, tiers: [fiber, lte]}
+  - {name: strict, tiers: [lte], last_resort: block}
+rules:
+  - {to: {set: video}, use: strict}
+  - {to: {set: broken}, use: strict}
+  - {proto: udp, dscp: ef, use: strict}
+sets: {video: {}, broken: {}}
+`
+	everywhere := netip.MustParsePrefix("0.0.0.0/0")
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		for name, c := range map[string]struct {
+			way  routing.Way
+			err  error
+			in   map[string]bool
+			want string // of the sentence, or of the refusal
+			note string
+		}{
+			"the ladder": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, want: "no rule matches it, so it goes by policy default, whose new flows fiber carries (tier 1)",
+				note: "a set is taken as empty, since it cannot be read: no room"},
+			"dscp": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, want: "no rule matches", note: "it is taken to have DSCP 0 and no mark: 1 rule may match it (3)"},
+			"down the ladder": {way: routing.Way{Device: 2, To: everywhere, Table: 5364},
+				want: "goes by policy default, and by lte: the kernel has gone down the ladder"},
+			"a set":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, in: map[string]bool{"video": true}, want: "rule 1 (line 11) sends it by policy strict, whose new flows lte carries (tier 1)"},
+			"no route":  {way: routing.Way{Refused: unix.ENETUNREACH}, want: "of which no uplink can take it; the kernel has no route for it, so the sender gets an error: network is unreachable"},
+			"a martian": {err: unix.EINVAL, want: "the kernel does not route it: invalid argument; is its source one that may come in there?"},
+			"another's": {way: routing.Way{Device: 9, To: everywhere, Table: unix.RT_TABLE_MAIN}, want: "the default route in table main of another program leads to it by lan0"},
+		} {
+			r.loop.finder = oracle{way: map[string]routing.Way{"198.51.100.7": c.way}, err: c.err, in: c.in}
+			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr("198.51.100.7"), Proto: 17, Port: 443, In: "lan0"})
+			got := e.Why
+			if err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, c.want) || !strings.Contains(strings.Join(e.Notes, "\n"), c.note) {
+				t.Errorf("%s: %s, notes %q", name, got, e.Notes)
+			}
+		}
+		r.loop.finder = nil
+		if _, err := r.api().Explain(t.Context(), control.Question{Dst: netip.MustParseAddr("198.51.100.7")}); !errors.Is(err, control.ErrRefused) {
+			t.Errorf("without a kernel: %v", err)
+		}
+	})
+}
