@@ -150,6 +150,7 @@ func TestStatusOverTheSocket(t *testing.T) {
 	want := fullStatus()
 	want.Uplinks[0].IPv6 = FamilyStatus{State: Absent}
 	want.Policies[0].IPv6 = List[Share]{}
+	want.Sets = List[Set]{}
 	for i := range want.Uplinks {
 		for _, f := range []*FamilyStatus{&want.Uplinks[i].IPv4, &want.Uplinks[i].IPv6} {
 			if f.State != Absent && f.Targets == nil {

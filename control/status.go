@@ -27,10 +27,22 @@ type Status struct {
 	Uplinks List[Uplink] `json:"uplinks"`
 	// Policies in the configuration's order, the default policy first.
 	Policies List[Policy] `json:"policies"`
+	// Sets of addresses that others fill, in the configuration's order.
+	Sets List[Set] `json:"sets"`
 	// SwitchesTotal counts the switches since the daemon's start.
 	SwitchesTotal uint64 `json:"switches_total"`
 	// LastSwitch is nil until there was one.
 	LastSwitch *Switch `json:"last_switch"`
+}
+
+// Set is a set of addresses in nftables that others fill.
+type Set struct {
+	Name string `json:"name"`
+	// IPv4 and IPv6 are how many elements it has; nil while that is not known.
+	IPv4 *int `json:"ipv4"`
+	IPv6 *int `json:"ipv6"`
+	// Size is how many it may have in each family.
+	Size int `json:"size"`
 }
 
 // Daemon describes the process that answers.

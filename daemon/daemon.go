@@ -141,8 +141,11 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		return err
 	}
 	// Each goroutine has its own packet filter, because each keeps a connection.
-	var filter, moving, counting firewall.Kernel
+	contents := new(firewall.SetContents)
+	filter, reading := firewall.Kernel{Contents: contents}, firewall.Kernel{Contents: contents}
+	var moving, counting firewall.Kernel
 	defer filter.Close()
+	defer reading.Close()
 	defer moving.Close()
 	defer counting.Close()
 	counts := &filterCounts{filter: &counting, clock: l.clock.now}
@@ -152,6 +155,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		Finder: finder{}, HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
 		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
+		ReadSets: reading.ReadSets,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -255,6 +259,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	all.optional = append(all.optional,
 		task{name: "counters", run: l.reporter.counters.run},
 		task{name: "loads", run: l.reporter.counters.weighs},
+		task{name: "sets of addresses", run: l.reporter.sets.run},
 		task{name: "state keeper", run: l.keeper.run},
 		task{name: "folding of the log", run: l.folds.run},
 	)

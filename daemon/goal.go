@@ -68,19 +68,16 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout, Rules: g.rules}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets)}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
 		}
 	}
-	for _, s := range g.cfg.Sets {
-		out.Sets = append(out.Sets, firewall.Set{Name: s.Name, Timeout: s.Timeout, Size: uint32(s.Size), Comment: s.Comment})
-	}
 	for i, p := range g.intent.Policies {
 		policy := firewall.Policy{
 			Lane: g.lanes.Policies[p.Policy], Name: p.Policy,
-			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: g.spread(i),
+			Uplinks: g.ownUplinks(i), Block: g.engine.Policies[i].Block, Spread: spread(g.setup, i),
 		}
 		for _, f := range failover.Families {
 			policy.Members[f], policy.Tier[f] = g.members(i, f)

@@ -31,6 +31,9 @@ type Machine struct {
 	// that began, by lane.
 	Bytes    func(index int) (rx, tx uint64, err error)
 	NewFlows func() (map[lane.Lane]uint64, error)
+	// ReadSets reads the sets that others fill, and returns how many elements each has by
+	// family, -1 where there is none; nil if they are not read.
+	ReadSets func([]firewall.Set) (map[string][2]int, error)
 	// Probes returns the packet filter's counts of probes at the last call of
 	// NewFlows; nil if they are not counted.
 	Probes func() ProbeCounts
@@ -136,6 +139,7 @@ func (l *loop) mount(m Machine) {
 	l.finder = m.Finder
 	l.net, l.filterChanged, l.filterGone, l.isModem = m.Network, m.FilterChanged, m.FilterGone, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
+	l.reporter.sets = newSetReader(m.ReadSets, l.reporter.problems)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.reporter.counters.now = l.clock.now
 	l.enforcer = &enforcer{

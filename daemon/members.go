@@ -17,7 +17,7 @@ var spreads = map[config.Spread]firewall.Spread{
 
 // spread returns how the new flows of a policy are shared: not at all where no tier that
 // it may use has several uplinks.
-func (s setup) spread(policy int) firewall.Spread {
+func spread(s setup, policy int) firewall.Spread {
 	shared := func(p failover.Policy) bool {
 		return slices.ContainsFunc(slices.Concat(p.Tiers, p.Tiers6), func(tier []failover.Share) bool { return len(tier) > 1 })
 	}
@@ -46,13 +46,13 @@ func (g goal) members(policy int, f failover.Family) (members, tier []firewall.M
 			return slices.ContainsFunc(t, func(o failover.Share) bool { return o.Uplink == s.Uplink })
 		}
 		if !slices.ContainsFunc(first.Shares, func(s failover.Share) bool { return !holds(s) }) {
-			return g.membersOf(first.Shares), g.membersOf(t)
+			return sharing(g.setup, first.Shares), sharing(g.setup, t)
 		}
 	}
-	return g.membersOf(first.Shares), nil
+	return sharing(g.setup, first.Shares), nil
 }
 
-func (s setup) membersOf(shares []failover.Share) []firewall.Member {
+func sharing(s setup, shares []failover.Share) []firewall.Member {
 	var out []firewall.Member
 	for _, share := range shares {
 		out = append(out, firewall.Member{Uplink: s.lanes.Uplinks[share.Uplink], Weight: max(1, share.Weight)})

@@ -33,6 +33,7 @@ type reporter struct {
 	notify         *notifier
 	problems       *problems
 	counters       *counters
+	sets           *setReader
 	outages        outages
 	// told is nil before the event of the start.
 	told placements
@@ -369,6 +370,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)
 		}
+		out.Sets = r.sets.status()
 		for _, p := range view.Policies {
 			if !s.mayAct() {
 				break // no policy is in force

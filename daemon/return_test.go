@@ -19,8 +19,8 @@ func TestStatusWhileThingsReturn(t *testing.T) {
 		if u := r.uplink("fiber"); u.IPv4.RTTMS == nil || u.IPv4.Loss == nil || u.IPv4.Reason != "" {
 			t.Errorf("before: %+v", u.IPv4)
 		}
-		if list := r.status().Policies; len(list) != 1 || list[0].Name != "default" {
-			t.Errorf("policies that are not in force are listed: %+v", list)
+		if list := r.status().Policies; len(list) != 2 || list[0].Name != "default" || list[1].Name != "guests" {
+			t.Errorf("policies: %+v", list)
 		}
 		r.blackHole("eth0", true, both...)
 		r.until("fiber is down", 5*time.Second, r.isIn("fiber", control.Down))

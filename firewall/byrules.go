@@ -30,20 +30,23 @@ type Rule struct {
 // rulesChain has the user's rules.
 const rulesChain = "by_rules"
 
-// userRules returns the chain with the user's rules, of which the first that matches
-// wins. Rules of policies that do not exist are omitted.
-func userRules(b builder) []chain {
+// userRules returns the chains with the user's rules, of which the first that matches
+// wins, and the maps of many. Rules of policies that do not exist are omitted.
+func userRules(b builder) ([]chain, []verdictMap) {
+	if len(b.Rules) >= mappedFrom {
+		return mappedRules(b)
+	}
 	c := chain{name: rulesChain, about: "The user's rules, first match wins."}
 	for _, r := range b.Rules {
 		end, ok := b.leadTo(r.Policy)
 		if !ok {
 			continue
 		}
-		for _, match := range r.alternatives(b.Goal) {
+		for _, match := range r.alternatives(b.Goal, failover.Families[:]...) {
 			c.rules = append(c.rules, newRule(append(match, end)...).numbered(r.Number))
 		}
 	}
-	return []chain{c}
+	return []chain{c}, nil
 }
 
 // leadTo returns the verdict for new flows of a policy. Those of the default policy have
@@ -57,7 +60,7 @@ func (g Goal) leadTo(p lane.Lane) (end piece, ok bool) {
 
 // alternatives returns what the rule matches, as matches of which one has to apply: for
 // each family and interface its own.
-func (r Rule) alternatives(g Goal) [][]piece {
+func (r Rule) alternatives(g Goal, families ...failover.Family) [][]piece {
 	devices := []piece{{}}
 	if len(r.In) > 0 {
 		devices = nil
@@ -69,7 +72,7 @@ func (r Rule) alternatives(g Goal) [][]piece {
 	}
 	var out [][]piece
 	for _, device := range devices {
-		for _, addresses := range r.addresses(g) {
+		for _, addresses := range r.addresses(g, families) {
 			out = append(out, slices.Concat([]piece{device}, r.fields(), addresses))
 		}
 	}
@@ -93,9 +96,12 @@ func (r Rule) fields() []piece {
 
 // addresses returns the matches of each family to which the rule applies; one for both
 // if it does not depend on the family.
-func (r Rule) addresses(g Goal) [][]piece {
+func (r Rule) addresses(g Goal, of []failover.Family) [][]piece {
 	families := r.Families()
 	if len(r.From) == 0 && len(r.To) == 0 && r.Set == "" && !r.HasDSCP {
+		if len(of) == 1 {
+			return [][]piece{nil} // which one it is is known
+		}
 		p, ok := whereFamilies(families)
 		if !ok {
 			return nil
@@ -103,7 +109,7 @@ func (r Rule) addresses(g Goal) [][]piece {
 		return [][]piece{{p}}
 	}
 	var out [][]piece
-	for _, f := range failover.Families {
+	for _, f := range of {
 		if !families[f] {
 			continue
 		}

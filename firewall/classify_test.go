@@ -128,11 +128,19 @@ func ruledGoal(rules []Rule) Goal {
 	return g
 }
 
+// mapFrom makes maps of so many rules in a row, until the test ends.
+func mapFrom(t *testing.T, n int) {
+	t.Helper()
+	mappedFrom = n
+	t.Cleanup(func() { mappedFrom = leastMapped })
+}
+
 // The table classifies as the rules say: the first that matches wins.
 func TestClassifyIsTheFirstMatch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	matched := 0
-	for range 400 {
+	for n := range 800 {
+		mapFrom(t, []int{leastMapped, 2}[n%2])
 		rules := randomRules(rng, rng.IntN(40))
 		table := Ruleset(ruledGoal(rules))
 		for range 50 {
@@ -248,6 +256,7 @@ func TestKernelClassifiesAlike(t *testing.T) {
 	// Packets from the second port have a mark of another program's.
 	loadText(t, l.gw, "table inet theirs {\nchain c {\ntype filter hook prerouting priority mangle;\nudp sport 2001 meta mark set 1\n}\n}\n")
 	for n := range configs {
+		mapFrom(t, []int{leastMapped, 2, 2}[n%3])
 		l.goal = ruledGoal(randomRules(rng, rng.IntN(30)))
 		table := Ruleset(l.goal)
 		if n%2 == 0 {

@@ -26,6 +26,8 @@
 //   - goal.go: the input
 //   - ruleset.go, arriving.go, leaving.go, lost.go: the chains, in the order in
 //     which packets traverse them, with the reason for each rule
+//   - block.go, pick.go: what policies that block answer, and how members are picked
+//   - decide.go: many rules as maps
 //   - byrules.go, set.go: the user's rules and the sets that they name; classify.go: what
 //     the table makes of a packet, by interpreting what is sent to the kernel
 //   - table.go, text.go, match.go, statement.go, prefixes.go: the description

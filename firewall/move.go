@@ -18,6 +18,9 @@ func (k *Kernel) Move(from, to Table) error {
 	}
 	err := k.transactElements(func(tx *transaction) {
 		for i := range to.maps {
+			if sameEntries(from.maps[i].elements, to.maps[i].elements) {
+				continue
+			}
 			tx.changeMap(from.maps[i], to.maps[i])
 		}
 	})
@@ -55,6 +58,12 @@ func (tx *transaction) changeMap(from, to verdictMap) {
 			part.entries = part.entries[n:]
 		}
 	}
+}
+
+// sameEntries reports whether two lists are the same in memory, which saves comparing
+// those that no verdict changes.
+func sameEntries(a, b []entry) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // without returns the entries that are not in others.

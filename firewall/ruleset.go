@@ -39,9 +39,11 @@ func of(what string, n lane.Lane) string { return fmt.Sprintf("%s_%d", what, n) 
 func Ruleset(g Goal) Table {
 	b := builder{g.sorted()}
 	moving := movingMaps(b)
-	t := Table{goal: b.Goal, counters: b.counters(), maps: append(moving, b.maps()...), moving: len(moving)}
+	byRules, ruleMaps := userRules(b)
+	t := Table{goal: b.Goal, counters: b.counters(), maps: slices.Concat(moving, b.maps(), ruleMaps), moving: len(moving)}
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
+	t.chains = append(t.chains, byRules...)
 	t.chains = append(t.chains, blockChains(b)...)
 	t.chains = append(t.chains, b.arriving()...)
 	t.chains = append(t.chains, b.probing()...)
@@ -211,7 +213,7 @@ func (b builder) classification() []chain {
 	if len(out) > 0 {
 		out[0].about = "A new flow of a policy other than the default: record its policy."
 	}
-	return slices.Concat(out, defaultChains(b), userRules(b))
+	return append(out, defaultChains(b)...)
 }
 
 // devices maps the interface of each uplink that has one to one of its chains.

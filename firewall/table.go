@@ -19,8 +19,9 @@ type Table struct {
 	maps   []verdictMap
 	moving int
 	chains []chain
-	// rulesDigest covers all but the maps' elements; digest covers everything.
-	rulesDigest, digest uint64
+	// rulesDigest covers all but the maps' elements, stillDigest those of the maps that no
+	// verdict changes, digest everything.
+	rulesDigest, stillDigest, digest uint64
 }
 
 // A verdictMap is a named map to chains, from masked conntrack marks, from names of
@@ -199,16 +200,27 @@ func (t *Table) sealRules() {
 	t.rulesDigest = rules.Sum64()
 }
 
-// sealElements computes the digest of everything.
+// sealElements computes the digest of everything, of which that of the maps that no
+// verdict changes is known if it is not 0.
 func (t *Table) sealElements() {
+	if t.stillDigest == 0 {
+		t.stillDigest = digestOf(t.maps[t.moving:])
+	}
 	h := fnv.New64a()
-	h.Write(idBytes(t.rulesDigest))
-	for _, m := range t.maps {
+	for _, d := range []uint64{t.rulesDigest, t.stillDigest, digestOf(t.maps[:t.moving])} {
+		h.Write(idBytes(d))
+	}
+	t.digest = h.Sum64()
+}
+
+func digestOf(maps []verdictMap) uint64 {
+	h := fnv.New64a()
+	for _, m := range maps {
 		io.WriteString(h, m.name)
 		for _, e := range m.elements {
 			io.WriteString(h, e.held())
 			io.WriteString(h, e.chain)
 		}
 	}
-	t.digest = h.Sum64()
+	return h.Sum64()
 }
