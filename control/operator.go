@@ -50,6 +50,9 @@ type Resumed struct {
 	Ended List[string] `json:"ended"`
 	// Released are the uplinks that damping held back until then.
 	Released List[string] `json:"released"`
+	// Waiting are uplinks that do not answer, or have yet to prove themselves, under
+	// failback.mode manual: they are to be resumed again once they are up.
+	Waiting List[string] `json:"waiting"`
 }
 
 // Reloaded is the answer to a reload that succeeded.

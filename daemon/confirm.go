@@ -306,6 +306,11 @@ func revert(l *loop) {
 	p := l.pending
 	setPending(l, nil)
 	unconfirmed := l.setup.cfg.Source
+	if string(unconfirmed) == p.record.Earlier && l.reporter.path == p.record.EarlierPath {
+		l.keeper.keepPending(nil)
+		l.reporter.configured("confirmed", "configuration", "no confirmation came in time, but it is the same as before", nil, l.setup.generation)
+		return
+	}
 	if err := l.configure(p.earlier); err != nil {
 		l.log.Error("go back to the configuration before", "err", err)
 		l.reporter.configured("refused", "configuration", "the configuration before cannot be gone back to: "+err.Error(), nil, l.setup.generation)

@@ -250,6 +250,25 @@ func TestConfirmWithoutAStateFolder(t *testing.T) {
 	})
 }
 
+// What is the same as before needs no way back.
+func TestConfirmOfTheSame(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		if err := r.reloadFor(twoUplinks, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		r.Journal.Take()
+		r.after(2 * time.Minute)
+		r.wantQuiet("by going back to the same")
+		r.wantSettled("at the end")
+		if p := r.problem("config-reverted"); p != nil || r.record() || r.configs() != "reloaded confirmed" {
+			t.Errorf("problem %+v, record %t", p, r.record())
+		}
+	})
+}
+
 // A record of another hand, or of a configuration that is no longer valid, is not believed.
 func TestPendingIsChecked(t *testing.T) {
 	folder := t.TempDir()

@@ -121,6 +121,28 @@ func TestSwitchToADeadUplink(t *testing.T) {
 	})
 }
 
+// Under manual failback a resume of what is not up yet says that it has to be repeated.
+func TestResumeTooEarly(t *testing.T) {
+	inBubble(t, twoUplinks+"failback: {mode: manual}\n", func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.change("eth0", func(l *line) { l.black = [2]bool{true, true} })
+		r.after(5 * time.Minute)
+		r.change("eth0", func(l *line) { l.black = [2]bool{} })
+		r.after(5 * time.Second)
+		if done, err := r.api().Resume(t.Context(), "fiber"); err != nil || len(done.Waiting) != 1 || done.Waiting[0] != "fiber" {
+			t.Errorf("%+v, %v", done, err)
+		}
+		r.after(5 * time.Minute)
+		r.wantLadder(2, 1)
+		if done, err := r.api().Resume(t.Context(), "fiber"); err != nil || len(done.Waiting) != 0 {
+			t.Errorf("%+v, %v", done, err)
+		}
+		r.after(time.Second)
+		r.wantLadder(1, 2)
+	})
+}
+
 // What cannot be carried out is refused, with the names that there are, and changes nothing.
 func TestOrdersAreRefused(t *testing.T) {
 	inBubble(t, threePolicies, func(t *testing.T, r *rig) {

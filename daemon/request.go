@@ -95,7 +95,7 @@ func (b backend) Reload(ctx context.Context, confirm time.Duration) error {
 // Resume implements control.Backend.
 func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, error) {
 	l := b.loop
-	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}, Ended: control.List[string]{}}
+	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}, Ended: control.List[string]{}, Waiting: control.List[string]{}}
 	var refused error
 	asked := l.ask(ctx, func() {
 		if uplink != "" {
@@ -113,6 +113,9 @@ func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, er
 			if slices.ContainsFunc(l.state.Overrides, func(o override) bool { return o.Uplink == u.Name }) {
 				done.Ended = append(done.Ended, u.Name)
 			}
+			if l.setup.engine.Failback.Manual && u.Enabled && (isComing(u.Family[failover.IPv4]) || isComing(u.Family[failover.IPv6])) {
+				done.Waiting = append(done.Waiting, u.Name)
+			}
 		}
 		l.reporter.resumed(done)
 		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
@@ -125,6 +128,11 @@ func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, er
 	}
 	_ = l.keeper.flush(ctx) // what is forgotten is so in the state file too; a problem tells where it is not
 	return done, nil
+}
+
+// isComing reports whether a path may be up later, and is not now.
+func isComing(v failover.FamilyView) bool {
+	return v.State == failover.Recovering || v.State == failover.Down || v.State == failover.Shunned
 }
 
 // isHeld reports whether damping holds a path back now.

@@ -63,7 +63,11 @@ func resumedText(done control.Resumed) string {
 			parts[0] = "nothing was asked of any, and damping held nothing back"
 		}
 	}
-	return text + "; " + strings.Join(parts, "; ") + "\n"
+	text += "; " + strings.Join(parts, "; ") + "\n"
+	if len(done.Waiting) > 0 {
+		text += "  not up yet: " + say.OneLine(strings.Join(done.Waiting, ", ")) + "; resume again then, since failback.mode is manual\n"
+	}
+	return text
 }
 
 // completeUplink completes the names of the running daemon's uplinks.
