@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +25,8 @@ policies: [{name: default, overflow: 85%}]
 // lineLoad is what eth0 carries, changed in virtual time, and how often it was read.
 type lineLoad struct {
 	r        *rig
-	down, up float64 // bits a second
+	mu       sync.Mutex // several tasks of the daemon read
+	down, up float64    // bits a second
 	rx, tx   float64
 	since    time.Time
 	reads    map[int]int
@@ -37,6 +40,8 @@ func newLineLoad(r *rig) *lineLoad {
 }
 
 func (l *lineLoad) set(down, up float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.count()
 	l.down, l.up = down, up
 }
@@ -47,12 +52,31 @@ func (l *lineLoad) count() {
 }
 
 func (l *lineLoad) read(index int) (rx, tx uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.reads[index]++
 	if index != 1 {
 		return 7, 7, nil
 	}
 	l.count()
 	return uint64(l.rx), uint64(l.tx), l.err
+}
+
+func (l *lineLoad) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+// readsIn returns how often each interface is read within a minute.
+func readsIn(r *rig, l *lineLoad) map[int]int {
+	l.mu.Lock()
+	l.reads = map[int]int{}
+	l.mu.Unlock()
+	r.after(time.Minute)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.reads)
 }
 
 // wantOverflow fails unless new flows go by these devices in both families, and the
@@ -158,24 +182,20 @@ func TestLoadsAreReadWhereTheyMatter(t *testing.T) {
 		l := newLineLoad(r)
 		r.start()
 		r.after(10 * time.Second)
-		l.reads = map[int]int{}
-		r.after(60 * time.Second)
-		if n := l.reads[1] + l.reads[2]; n > 62 {
-			t.Errorf("%d readings in a minute without overflow", n)
+		if n := readsIn(r, l); n[1]+n[2] > 62 {
+			t.Errorf("%v readings in a minute without overflow", n)
 		}
 		r.file = strings.Replace(r.file, "never", "85%", 1)
 		if err := r.api().Reload(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		l.reads = map[int]int{}
-		r.after(60 * time.Second)
-		if l.reads[1] < 200 || l.reads[1] > 280 || l.reads[2] > 31 {
-			t.Errorf("readings in a minute: %v", l.reads)
+		if n := readsIn(r, l); n[1] < 200 || n[1] > 280 || n[2] > 31 {
+			t.Errorf("readings in a minute: %v", n)
 		}
 		l.set(75e6, 0)
 		r.after(10 * time.Second)
 		r.wantOverflow(true, 2, 1)
-		l.err = fmt.Errorf("gone")
+		l.fail(fmt.Errorf("gone"))
 		r.after(40 * time.Second)
 		r.wantOverflow(false, 1, 2)
 	})
