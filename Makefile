@@ -38,6 +38,10 @@ demo: bin/swerve ## play a live failover in a lab of network namespaces (about a
 	@$(GO) build -trimpath -o bin/demo ./testenv/demo
 	@./testenv/as-root ./bin/demo -swerve ./bin/swerve $(DEMOFLAGS)
 
+.PHONY: demo-shared
+demo-shared: ## the same of uplinks that share the load: overflow, a loss, switch, drain, explain
+	@$(MAKE) --no-print-directory demo DEMOFLAGS="-shared $(DEMOFLAGS)"
+
 demo-defaults: ## the same with nothing but the defaults
 	@$(MAKE) --no-print-directory demo DEMOFLAGS="-defaults $(DEMOFLAGS)"
 

@@ -20,6 +20,7 @@ func (d *decoder) checkPolicies(c *Config) {
 			d.wrongAt(keyPath(path, "tiers"), "is missing", "a list of tiers, each "+wantTier)
 		}
 		d.checkTiers(c, i, used)
+		d.checkOverflow(c, i)
 	}
 	d.checkUnused(c, used)
 	if n := len(c.Policies); n == maxPolicies && !slices.ContainsFunc(c.Policies, func(p Policy) bool { return p.Name == DefaultPolicy }) {

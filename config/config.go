@@ -71,6 +71,8 @@ type Uplink struct {
 	// Modem: the machine says that the interface is a modem's. It is not from the
 	// file; the caller sets it.
 	Modem bool
+	// Rate is what the line can carry, in either direction that is known.
+	Rate failover.Rate
 	// DNS are this uplink's own resolvers, always queried through it.
 	DNS []netip.Addr
 	// Route is what the learnt default routes do not tell, or tell wrongly, by family.
@@ -165,6 +167,11 @@ type Policy struct {
 	Block bool
 	// Spread says which flows stay together on one uplink of a shared tier.
 	Spread Spread
+	// Overflow is the share of the first tier's rates, 0.2 to 1, from which on new flows
+	// go to the next tier; 0 for never.
+	Overflow float64
+	// OverflowMetered lets them go to metered uplinks as well.
+	OverflowMetered bool
 	// Line of the file on which the policy begins; 0 if it is in no file.
 	Line int
 }

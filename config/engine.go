@@ -26,7 +26,9 @@ func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 	}
 	for _, p := range c.Policies {
 		tiers, tiers6 := p.tiersOf(uplinks)
-		e.Policies = append(e.Policies, failover.Policy{Name: p.Name, Tiers: tiers, Tiers6: tiers6, Block: p.Block})
+		e.Policies = append(e.Policies, failover.Policy{
+			Name: p.Name, Tiers: tiers, Tiers6: tiers6, Block: p.Block, Overflow: p.Overflow, OverflowMetered: p.OverflowMetered,
+		})
 	}
 	return e
 }
@@ -58,6 +60,7 @@ func (u Uplink) engine(seen Seen) failover.Uplink {
 		Name:    u.Name,
 		Enabled: u.Enabled,
 		Metered: u.IsMetered(),
+		Rate:    u.Rate,
 		Probe: failover.ProbeConfig{
 			Interval:        u.Probe.Interval,
 			StandbyInterval: u.Probe.StandbyInterval,

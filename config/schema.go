@@ -37,6 +37,7 @@ var uplinkFields = fields[Uplink]{
 	set("prefix6", func(u *Uplink) *Prefix6 { return &u.Prefix6 }, prefix6),
 	set("metered", func(u *Uplink) *Metered { return &u.Metered }, metered),
 	set("dns", func(u *Uplink) *[]netip.Addr { return &u.DNS }, oneOrMany(maxSmallList, resolver)),
+	section("rate", func(u *Uplink) *failover.Rate { return &u.Rate }, rateFields),
 	section("route", func(u *Uplink) *failover.Override { return &u.Route[failover.IPv4] }, routeFields(failover.IPv4)),
 	section("route6", func(u *Uplink) *failover.Override { return &u.Route[failover.IPv6] }, routeFields(failover.IPv6)),
 	section("probe", func(u *Uplink) *Probe { return &u.Probe }, probeFields),
@@ -91,6 +92,8 @@ var policyFields = fields[Policy]{
 		words(choice[bool]{word: "default"}, choice[bool]{word: "block", value: true})),
 	set("spread", func(p *Policy) *Spread { return &p.Spread },
 		words(same(SpreadPairs, SpreadClients, SpreadFlows)...)),
+	set("overflow", func(p *Policy) *float64 { return &p.Overflow }, overflow),
+	set("overflow_metered", func(p *Policy) *bool { return &p.OverflowMetered }, boolean),
 }
 
 var ruleFields = fields[Rule]{

@@ -53,6 +53,9 @@ func (c *Config) writeOrder(b *strings.Builder, uplinks []Uplink) {
 		if len(tiers) > 0 {
 			fmt.Fprintf(b, "%s: %s%s\n", what, orderText(tiers), p.lastText())
 		}
+		if text := c.overflowText(p, uplinks); text != "" {
+			fmt.Fprintf(b, "overflow of policy %s: %s\n", p.Name, text)
+		}
 	}
 }
 

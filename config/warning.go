@@ -26,6 +26,7 @@ func (c *Config) Warnings(uplinks []Uplink, own []netip.Addr) []string {
 	list = append(list, sameGateways(enabled)...)
 	list = append(list, grouped(enabled, uplinkWarnings)...)
 	list = append(list, grouped(enabled, func(u Uplink) []string { return ownWarnings(u, own) })...)
+	list = append(list, c.overflowWarnings(enabled)...)
 	list = append(list, c.unbuiltWarnings()...)
 	list = append(list, c.idleRules()...)
 	for _, p := range c.Policies[1:] {

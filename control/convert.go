@@ -79,11 +79,30 @@ func PolicyOf(v failover.PolicyView, clock Clock) Policy {
 		IPv4:          sharesOf(v.Family[failover.IPv4]),
 		IPv6:          sharesOf(v.Family[failover.IPv6]),
 		OverrideUntil: clock.unlessZero(v.Until),
+		Overflowing: ByFamily{
+			IPv4: len(v.Overflow[failover.IPv4]) > 0,
+			IPv6: len(v.Overflow[failover.IPv6]) > 0,
+		},
+		OverflowTo: Overflowing{
+			IPv4: sharesOf(v.Overflow[failover.IPv4]),
+			IPv6: sharesOf(v.Overflow[failover.IPv6]),
+		},
 	}
 	if v.Switched != "" {
 		p.SwitchedTo = &v.Switched
 	}
 	return p
+}
+
+// RateOf converts a rate.
+func RateOf(r failover.Rate) *Rate {
+	known := func(v uint64) *uint64 {
+		if v == 0 {
+			return nil
+		}
+		return &v
+	}
+	return &Rate{DownBPS: known(r.Down), UpBPS: known(r.Up)}
 }
 
 func sharesOf(shares []failover.Share) List[Share] {
@@ -116,6 +135,23 @@ func SwitchOf(r failover.Record, took *time.Duration, clock Clock) Switch {
 // SwitchEvent is the event of a switch.
 func SwitchEvent(s Switch) Event {
 	return Event{Time: s.Time, Detail: s.SwitchDetail}
+}
+
+// OverflowEvent is the event of a record that holds an overflow.
+func OverflowEvent(r failover.Record, clock Clock) Event {
+	c := r.Overflow
+	d := OverflowDetail{
+		Action: c.Phase.String(), Policy: c.Policy, Family: c.Family.String(), From: c.From, To: c.To, Reason: c.Reason,
+		Limit: *ratioOf(&c.Limit),
+	}
+	for _, l := range c.Loads {
+		load := TierLoad{Uplinks: l.Uplinks, Share: ratioOf(&l.Share), Direction: "down", Full: l.Full}
+		if l.Up {
+			load.Direction = "up"
+		}
+		d.Loads = append(d.Loads, load)
+	}
+	return Event{Time: At(clock(r.At)), Detail: d}
 }
 
 // HealthEvent is the event of a record that holds a change of health.

@@ -17,11 +17,11 @@ func TestDocumentation(t *testing.T) {
 	for _, s := range []State{Unknown, Absent, Up, Degraded, Suspect, Shunned, Down, Recovering} {
 		words = append(words, string(s))
 	}
-	for _, e := range []EventType{EventHealth, EventSwitch, EventSessions, EventRepair, EventOperator, EventConfig, EventDaemon} {
+	for _, e := range []EventType{EventHealth, EventSwitch, EventOverflow, EventSessions, EventRepair, EventOperator, EventConfig, EventDaemon} {
 		words = append(words, string(e))
 	}
 	for _, v := range []any{Status{}, Daemon{}, Problem{}, Uplink{}, Counters{}, FamilyStatus{}, Target{}, Policy{},
-		Share{}, Switch{}, SwitchDetail{}, HealthDetail{}, SessionsDetail{}, RepairDetail{},
+		Share{}, Switch{}, SwitchDetail{}, HealthDetail{}, SessionsDetail{}, OverflowDetail{}, TierLoad{}, Rate{}, RepairDetail{},
 		Explanation{}, ExplainedRule{}, ExplainedUplink{}, Ordered{}, Resumed{}, Reloaded{}, Confirmed{}, switchRequest{}, reloadRequest{}, OperatorDetail{}, ConfigDetail{}, DaemonDetail{}, OtherDetail{}, eventHead{}, failure{}} {
 		words = append(words, fieldsOf(reflect.TypeOf(v))...)
 	}

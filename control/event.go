@@ -18,6 +18,9 @@ const (
 	EventSwitch EventType = "switch"
 	// EventSessions: sessions were moved, reset or closed.
 	EventSessions EventType = "sessions"
+	// EventOverflow: new flows go to other uplinks since those that carry their policy
+	// are full, or they do so no more. It is no switch.
+	EventOverflow EventType = "overflow"
 	// EventRepair: something of Swerve's that another program removed from the
 	// kernel was restored.
 	EventRepair EventType = "repair"
@@ -51,7 +54,7 @@ func (e Event) Type() EventType {
 
 // Detail is what an event says about what happened. It is one of a closed set, one
 // for each type of event: [HealthDetail], [SwitchDetail], [SessionsDetail],
-// [RepairDetail], [OperatorDetail], [ConfigDetail], [DaemonDetail], and for a client
+// [OverflowDetail], [RepairDetail], [OperatorDetail], [ConfigDetail], [DaemonDetail], and for a client
 // that is older than the daemon [OtherDetail]. They are used as values, not as
 // pointers.
 type Detail interface {
@@ -104,6 +107,34 @@ type SessionsDetail struct {
 	Count *int64 `json:"count,omitempty"`
 	// TookMS is how long it took, in milliseconds.
 	TookMS *float64 `json:"took_ms,omitempty"`
+}
+
+// OverflowDetail is the detail of an event of type overflow.
+type OverflowDetail struct {
+	// Action is "begin", "change" (new flows go to other uplinks than before) or "end".
+	Action string `json:"action"`
+	Policy string `json:"policy"`
+	Family string `json:"family"`
+	// From are the uplinks that carry and are full, or were; To those to which new flows
+	// go instead, none at the end.
+	From   List[string] `json:"from"`
+	To     List[string] `json:"to"`
+	Reason string       `json:"reason"`
+	// Limit is the share of their rates, from 0 to 1, from which on tiers are full.
+	Limit float64 `json:"limit"`
+	// Loads are those of the policy's tiers that are measured.
+	Loads List[TierLoad] `json:"loads"`
+}
+
+// TierLoad is what the live uplinks of a tier carry.
+type TierLoad struct {
+	Uplinks List[string] `json:"uplinks"`
+	// Share of their rates over the last second, in Direction, which is "down" or "up".
+	Share     *float64 `json:"share"`
+	Direction string   `json:"direction"`
+	// Full: the share was over the limit for 2 s, and has not been 15 points under it for
+	// 10 s since.
+	Full bool `json:"full"`
 }
 
 // RepairDetail is the detail of an event of type repair.
@@ -175,6 +206,7 @@ type OtherDetail struct {
 func (HealthDetail) eventType() EventType   { return EventHealth }
 func (SwitchDetail) eventType() EventType   { return EventSwitch }
 func (SessionsDetail) eventType() EventType { return EventSessions }
+func (OverflowDetail) eventType() EventType { return EventOverflow }
 func (RepairDetail) eventType() EventType   { return EventRepair }
 func (OperatorDetail) eventType() EventType { return EventOperator }
 func (ConfigDetail) eventType() EventType   { return EventConfig }
@@ -188,6 +220,11 @@ func (d HealthDetail) bounded() Detail {
 
 func (d SwitchDetail) bounded() Detail {
 	d.Reason, d.From, d.To = cut(d.Reason), slices.Clone(d.From), slices.Clone(d.To)
+	return d
+}
+
+func (d OverflowDetail) bounded() Detail {
+	d.Reason, d.From, d.To, d.Loads = cut(d.Reason), slices.Clone(d.From), slices.Clone(d.To), slices.Clone(d.Loads)
 	return d
 }
 
@@ -244,6 +281,7 @@ var decoders = map[EventType]func([]byte) (Detail, error){
 	EventHealth:   decodeDetail[HealthDetail],
 	EventSwitch:   decodeDetail[SwitchDetail],
 	EventSessions: decodeDetail[SessionsDetail],
+	EventOverflow: decodeDetail[OverflowDetail],
 	EventRepair:   decodeDetail[RepairDetail],
 	EventOperator: decodeDetail[OperatorDetail],
 	EventConfig:   decodeDetail[ConfigDetail],

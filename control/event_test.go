@@ -25,6 +25,9 @@ func someEvents() []Event {
 		{Time: at(6), Detail: ConfigDetail{Action: "refused", Object: "swerve.yaml", Reason: "1 problem", Generation: 7,
 			Problems: []string{"swerve.yaml:3: uplinks[0].name: missing; a name"}}},
 		{Time: at(7), Detail: HealthDetail{Uplink: "lte", Family: "ipv6", From: Unknown, To: Up}},
+		{Time: at(9), Detail: OverflowDetail{Action: "begin", Policy: "default", Family: "ipv4", From: []string{"fiber"}, To: []string{"lte"},
+			Reason: "fiber carries 92% of its rate down, limit 85%", Limit: 0.85,
+			Loads: []TierLoad{{Uplinks: []string{"fiber"}, Share: new(0.923), Direction: "down", Full: true}}}},
 		{Time: at(8), Detail: SwitchDetail{Policy: "default", Family: "ipv6", Kind: "switchover"}},
 	}
 }
@@ -71,7 +74,7 @@ func TestEventOfUnknownTypeIsRead(t *testing.T) {
 
 // The event of each type has a detail of its own, and reads it back.
 func TestEveryTypeHasItsDetail(t *testing.T) {
-	for _, kind := range []EventType{EventHealth, EventSwitch, EventSessions, EventRepair, EventOperator, EventConfig, EventDaemon} {
+	for _, kind := range []EventType{EventHealth, EventSwitch, EventOverflow, EventSessions, EventRepair, EventOperator, EventConfig, EventDaemon} {
 		decode := decoders[kind]
 		if decode == nil {
 			t.Errorf("nothing reads events of type %s", kind)
@@ -81,7 +84,7 @@ func TestEveryTypeHasItsDetail(t *testing.T) {
 			t.Errorf("an event of type %s is read as %T, %v", kind, d, err)
 		}
 	}
-	if len(decoders) != 7 {
+	if len(decoders) != 8 {
 		t.Errorf("%d types are read", len(decoders))
 	}
 }

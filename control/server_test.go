@@ -317,7 +317,7 @@ func TestEventsOverTheSocket(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	if len(got) != len(want)-2 || got[0].Type() != EventSwitch || got[0].Seq != 3 || got[len(got)-1].Seq != 9 {
+	if len(got) != len(want)-2 || got[0].Type() != EventSwitch || got[0].Seq != 3 || got[len(got)-1].Seq != 10 {
 		t.Errorf("since the third: %+v", got)
 	}
 	for _, err := range r.client.Events(t.Context(), noon.Add(time.Hour), false) {

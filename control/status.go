@@ -105,6 +105,9 @@ type Uplink struct {
 	IPv4 FamilyStatus `json:"ipv4"`
 	IPv6 FamilyStatus `json:"ipv6"`
 
+	// Rate is what the line can carry by the configuration; nil where it has none.
+	Rate *Rate `json:"rate"`
+
 	// Native are the networks that were found native on the uplink, whose sources are
 	// not masqueraded there; never nil.
 	Native []netip.Prefix `json:"native"`
@@ -112,10 +115,20 @@ type Uplink struct {
 	Counters
 }
 
-// Carries reports whether an uplink carries new flows of some policy in some family.
+// Carries reports whether an uplink carries new flows of some policy in some family, or
+// takes what overflows there.
 func (s *Status) Carries(uplink string) bool {
 	is := func(share Share) bool { return share.Uplink == uplink }
-	return slices.ContainsFunc(s.Policies, func(p Policy) bool { return slices.ContainsFunc(p.IPv4, is) || slices.ContainsFunc(p.IPv6, is) })
+	return slices.ContainsFunc(s.Policies, func(p Policy) bool {
+		return slices.ContainsFunc([]List[Share]{p.IPv4, p.IPv6, p.OverflowTo.IPv4, p.OverflowTo.IPv6},
+			func(shares List[Share]) bool { return slices.ContainsFunc(shares, is) })
+	})
+}
+
+// Rate is what a line can carry, in bits a second; nil where that is not configured.
+type Rate struct {
+	DownBPS *uint64 `json:"down_bps"`
+	UpBPS   *uint64 `json:"up_bps"`
 }
 
 // Admin is what the operator asked of an uplink.
@@ -204,6 +217,10 @@ type Policy struct {
 	Name string      `json:"name"`
 	IPv4 List[Share] `json:"ipv4"`
 	IPv6 List[Share] `json:"ipv6"`
+	// Overflowing: the uplinks above are full, and new flows go to those of OverflowTo,
+	// which else is empty. Some may be in both, where all are full.
+	Overflowing ByFamily    `json:"overflowing"`
+	OverflowTo  Overflowing `json:"overflow_to"`
 	// ForeignDefault names the default routes of other programs that stay in force for
 	// the policy: its new flows leave by them, and not by its uplinks.
 	ForeignDefault ForeignDefaults `json:"foreign_default"`
@@ -211,6 +228,18 @@ type Policy struct {
 	// while it answers, and OverrideUntil when that ends by itself.
 	SwitchedTo    *string `json:"switched_to"`
 	OverrideUntil Time    `json:"override_until"`
+}
+
+// ByFamily is something that is so or not in each family.
+type ByFamily struct {
+	IPv4 bool `json:"ipv4"`
+	IPv6 bool `json:"ipv6"`
+}
+
+// Overflowing are the uplinks that take what overflows, by family.
+type Overflowing struct {
+	IPv4 List[Share] `json:"ipv4"`
+	IPv6 List[Share] `json:"ipv6"`
 }
 
 // ForeignDefaults are the defaults of others by family; nil where there is none.
@@ -249,6 +278,12 @@ func (u Uplink) Family(f failover.Family) FamilyStatus {
 // Family returns the shares that carry the policy in family f.
 func (p Policy) Family(f failover.Family) List[Share] {
 	return [...]List[Share]{failover.IPv4: p.IPv4, failover.IPv6: p.IPv6}[f]
+}
+
+// OverflowIn returns the shares that take what overflows of the policy in family f; none
+// while it does not overflow.
+func (p Policy) OverflowIn(f failover.Family) List[Share] {
+	return [...]List[Share]{failover.IPv4: p.OverflowTo.IPv4, failover.IPv6: p.OverflowTo.IPv6}[f]
 }
 
 // ParseStatus reads a status as the server writes it.

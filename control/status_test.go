@@ -32,6 +32,10 @@ func fullStatus() *Status {
 			Family: "ipv4", Kind: "failover", From: []string{"lte"}, To: []string{"fiber"},
 			Reason: "0 of 3 targets answer", EvidenceMS: new(120.2), SwitchMS: new(0.9)}},
 	}
+	for i := range s.Policies {
+		s.Policies[i].OverflowTo = Overflowing{IPv4: []Share{}, IPv6: []Share{}}
+	}
+	s.Policies[0].Overflowing.IPv4, s.Policies[0].OverflowTo.IPv4 = true, []Share{{Uplink: "lte", Weight: 1}}
 	s.Version, s.Overall = Version, Overall(*s)
 	return s
 }
@@ -49,6 +53,7 @@ func fullUplink() Uplink {
 				{Target: "9.9.9.9"},
 			}},
 		IPv6:   FamilyStatus{State: Absent, Reason: "left out", PatienceMS: 500},
+		Rate:   &Rate{DownBPS: new(uint64(100_000_000))},
 		Native: []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")},
 		Counters: Counters{RxBytes: new(uint64(1 << 40)), TxBytes: new(uint64(2)), RxBPS: new(uint64(3)),
 			TxBPS: new(uint64(0)), NewFlows: new(uint64(5)), ProbeBytes: new(uint64(6))},

@@ -24,7 +24,15 @@ type counters struct {
 	// probed is Machine.Probes.
 	probed func() ProbeCounts
 
+	// now is the loop's clock, loads what weighs reads for the engine, reweigh a token
+	// when what it has to read has changed.
+	now     func() failover.Instant
+	loads   chan loadReading
+	reweigh chan struct{}
+
 	mu      sync.Mutex
+	weighed []string
+	hurried failover.Instant
 	index   map[string]int
 	lanes   map[string]lane.Lane
 	figures map[string]control.Counters
@@ -42,6 +50,7 @@ func newCounters(read func(int) (uint64, uint64, error), flows func() (map[lane.
 	return &counters{
 		read: read, flows: flows, index: map[string]int{}, figures: map[string]control.Counters{},
 		samples: map[string]sample{}, probes: map[string]uint64{},
+		loads: make(chan loadReading), reweigh: make(chan struct{}, 1),
 	}
 }
 

@@ -236,6 +236,7 @@ func (l *loop) open(cfg *config.Config) error {
 	adopted := l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today))
 	if !have.Empty() { // at a boot nothing of an earlier run goes on
 		adopted.Holds = l.state.Holds.after(today)
+		l.state.Overflows.adopt(&adopted)
 	}
 	l.step(l.clock.now(), adopted)
 	recall(l)
@@ -255,6 +256,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	)
 	all.optional = append(all.optional,
 		task{name: "counters", run: l.reporter.counters.run},
+		task{name: "loads", run: l.reporter.counters.weighs},
 		task{name: "sets of addresses", run: l.reporter.sets.run},
 		task{name: "state keeper", run: l.keeper.run},
 		task{name: "folding of the log", run: l.folds.run},

@@ -17,7 +17,8 @@
 //     events, status, systemd's status line (notify.go), standing problems
 //     (problems.go; judge.go has those that follow from a setup and its links
 //     alone, judgereturn.go who waits or is held, mute.go whose gateway is silent),
-//     when a policy is offline (outage.go), and the counters (counters.go).
+//     when a policy is offline (outage.go), and the counters (counters.go; load.go reads those
+//     that the engine needs to know who is full).
 //
 // The other files:
 //

@@ -123,6 +123,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.defaultsChanged()
 		case <-l.net.OwnChanged():
 			l.ownChanged()
+		case r := <-l.reporter.counters.loads:
+			l.step(r.at, r.load)
 		case r := <-l.requests:
 			r.carryOut()
 			close(r.done)
@@ -291,6 +293,7 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	l.asked = append(l.asked, out.Probes...)
 	for _, uplink := range out.Reread {
 		l.net.Reread(uplink)
+		l.reporter.counters.hurry(uplink)
 	}
 	l.reporter.decided(l.ofUplinks(out.Records), decided)
 	l.changed = l.changed || len(out.Records) > 0 || out.Intent != nil
@@ -300,6 +303,10 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 		if before != nil && (out.Intent.Moves(before) || l.enforcer.ripe()) {
 			l.enforce()
 		}
+	} else if len(l.reporter.switches) > 0 && !l.enforcer.stale && l.intent != nil {
+		// New flows went there before, as what overflows: the kernel only has to be read.
+		l.enforcer.stale = true
+		l.enforce()
 	}
 	l.reporter.reportHealth()
 }

@@ -143,6 +143,7 @@ func (l *loop) mount(m Machine) {
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.reporter.sets = newSetReader(m.ReadSets, l.reporter.problems)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
+	l.reporter.counters.now = l.clock.now
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
 		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,

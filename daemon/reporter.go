@@ -40,9 +40,9 @@ type reporter struct {
 
 	// contests are the latest repairs.
 	contests contests
-	// changes are changes of health, and switches changes of carrying uplinks, that
-	// were decided and not reported yet; switches wait until the kernel was read
-	// back.
+	// changes are changes of health, and switches changes of carrying uplinks and
+	// overflows, that were decided and not reported yet; switches wait until the kernel
+	// was read back.
 	changes, switches []failover.Record
 	// total counts the reported switches; last is the newest of them.
 	total uint64
@@ -72,7 +72,7 @@ type doneSwitch struct {
 func (r *reporter) decided(records []failover.Record, at failover.Instant) {
 	for _, record := range records {
 		record = decidedAt(record, at)
-		if record.Switch != nil {
+		if record.Switch != nil || record.Overflow != nil {
 			r.switches = append(r.switches, record)
 		} else {
 			r.changes = append(r.changes, record)
@@ -153,6 +153,10 @@ func (r *reporter) enforced(o outcome, s setup) {
 	r.problems.replace("refusals", s.refused(o.refusals))
 	r.settings(o.settings)
 	for _, record := range r.switches {
+		if record.Overflow != nil {
+			r.overflowed(record)
+			continue
+		}
 		r.switched(record, o.applied.refused(record.Switch.Family, s.lanesOf(record.Switch.To)), o.at)
 	}
 	r.switches = r.switches[:0]
@@ -182,6 +186,14 @@ func (r *reporter) switched(record failover.Record, refused error, now failover.
 	s := record.Switch
 	r.log.Warn(s.Kind.String(), "event", "switch", "policy", s.Policy, "family", s.Family, "from", s.From, "to", s.To,
 		"reason", s.Reason, evidence(s.Evidence), "took", now-record.At)
+}
+
+// overflowed reports that new flows go to other uplinks since those that carry are full,
+// or that they do so no more.
+func (r *reporter) overflowed(record failover.Record) {
+	o := record.Overflow
+	r.log.Info("overflow "+o.Phase.String(), "event", "overflow", "policy", o.Policy, "family", o.Family, "from", o.From, "to", o.To, "reason", o.Reason)
+	r.events.Publish(control.OverflowEvent(record, r.clock.wall))
 }
 
 // repairLines bounds the lines in a repair's event.
@@ -354,6 +366,7 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			uplink := control.UplinkOf(u, clock)
 			uplink.Interface = cmp.Or(uplink.Interface, s.configuredInterface(u.Name))
 			uplink.Counters = r.counters.of(u.Name)
+			uplink.Rate = rateOf(s, u.Name)
 			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)
 		}

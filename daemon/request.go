@@ -222,6 +222,7 @@ func (l *loop) configure(cfg *config.Config) error {
 	l.state.Lanes = next.lanes.remember(l.state.Lanes)
 	l.picture.retain(slices.Concat(next.uplinks, next.candidates))
 	l.reporter.counters.follow(l.picture.links, next.lanes.Uplinks)
+	l.reporter.counters.weigh(weighed(next))
 	l.changed = true
 	if l.engine == nil {
 		return nil // the start continues by itself

@@ -54,6 +54,8 @@ type state struct {
 	Lapses   patiences `json:"lapses,omitempty"`
 	// Holds is what uplinks owe.
 	Holds debts `json:"holds,omitempty"`
+	// Overflows are those that go on.
+	Overflows overflows `json:"overflows,omitempty"`
 	// Foreign has the interfaces of default routes in main that are no uplinks' and
 	// stood at the first start (true), and those that were uplinks (false); nil before
 	// the first start.
@@ -220,6 +222,7 @@ func (s state) withView(view failover.View, now setup, today time.Time) state {
 	s.Patience = s.Patience.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Patience })
 	s.Lapses = s.Lapses.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Lapses })
 	s.Holds = s.Holds.updated(view, today)
+	s.Overflows = overflowsOf(view)
 	return s
 }
 

@@ -119,12 +119,44 @@ func (s *selector) check(c *choice) error {
 	if len(seen) != len(cs) {
 		return fmt.Errorf("the ladder has %d of %d uplinks", len(seen), len(cs))
 	}
-	if len(c.first) > 0 && !slices.Equal(c.ladder.Rungs[0].Shares, c.first) {
-		return fmt.Errorf("the ladder begins with %v, not with %v", c.ladder.Rungs[0], c.first)
+	if top := c.spill.to; len(top) > 0 || len(c.first) > 0 {
+		if len(top) == 0 {
+			top = c.first
+		}
+		if !slices.Equal(c.ladder.Rungs[0].Shares, top) {
+			return fmt.Errorf("the ladder begins with %v, not with %v", c.ladder.Rungs[0], top)
+		}
+	}
+	if err := checkSpill(s, c); err != nil {
+		return err
 	}
 	for _, name := range c.lost {
 		if p := s.uplinks.path(name, c.family); p == nil || p.state != Down && p.class() != Degraded {
 			return fmt.Errorf("%s is lost and not down", name)
+		}
+	}
+	return nil
+}
+
+// checkSpill checks what overflows against the policy and the uplinks' states.
+func checkSpill(s *selector, c *choice) error {
+	together := c.spill.together(c.first)
+	for _, share := range c.spill.to {
+		i := slices.IndexFunc(c.policy.members[c.family], func(m member) bool { return m.up.cfg.Name == share.Uplink })
+		if i < 0 {
+			return fmt.Errorf("it overflows to %s, which is no member", share.Uplink)
+		}
+		switch m := c.policy.members[c.family][i]; {
+		case c.policy.cfg.Overflow == 0 || !m.own:
+			return fmt.Errorf("it overflows to %s and must not", share.Uplink)
+		case together && contains(c.first, share.Uplink):
+		case m.up.cfg.Metered && !c.policy.cfg.OverflowMetered:
+			return fmt.Errorf("it overflows to %s, which is metered", share.Uplink)
+		case m.up.paths[c.family].class() == Shunned && m.up.cfg.Rate != (Rate{}): // by its queue
+		case rankOf(&m.up.paths[c.family]).silent():
+			return fmt.Errorf("it overflows to %s, which is %s", share.Uplink, m.up.paths[c.family].state)
+		case s.drain(share.Uplink).set:
+			return fmt.Errorf("it overflows to %s, which is drained", share.Uplink)
 		}
 	}
 	return nil

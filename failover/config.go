@@ -19,11 +19,17 @@ type Uplink struct {
 	Enabled bool
 	// Metered uplinks are probed each StandbyInterval while they carry nothing.
 	Metered bool
+	// Rate is what its line can carry.
+	Rate Rate
 	// Family holds what differs by family.
 	Family [2]FamilyConfig
 	Probe  ProbeConfig
 	Health Health
 }
+
+// Rate is what a line can carry in each direction, in bits a second, 64,000 to
+// 400,000,000,000; 0 where that is not known.
+type Rate struct{ Down, Up uint64 }
 
 // FamilyConfig says how one family of an uplink is probed.
 type FamilyConfig struct {
@@ -121,6 +127,11 @@ type Policy struct {
 	// Block blocks the policy's traffic when its own uplinks are gone; otherwise it
 	// may use those of the default policy.
 	Block bool
+	// Overflow is the share of the rates of the uplinks that carry, 0.2 to 1, from which
+	// on new flows go to the next tier; 0 for never.
+	Overflow float64
+	// OverflowMetered lets them go to metered uplinks as well.
+	OverflowMetered bool
 }
 
 // TiersOf returns the tiers of a family, best first.

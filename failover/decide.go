@@ -70,14 +70,7 @@ func (s *selector) decide(t *turn, c *choice) decision {
 		reason, evidence := s.causeOf(t.now, c.first, c.family)
 		return decision{kind: emptied, reason: reason, evidence: evidence}
 	}
-	var present []*candidate
-	for _, share := range c.first {
-		for _, k := range c.candidates {
-			if k.up.cfg.Name == share.Uplink {
-				present = append(present, k)
-			}
-		}
-	}
+	present := c.presentOf(c.first)
 	switch {
 	case !c.begun:
 		return decision{kind: placed, to: shares(rs[0])}
@@ -122,6 +115,9 @@ func (s *selector) causeOf(now Instant, from []Share, f Family) (string, time.Du
 // except where the kernel itself says that nothing can pass.
 func (s *selector) flee(t *turn, c *choice, present []*candidate, rs [][]*candidate) decision {
 	bad := slices.DeleteFunc(slices.Clone(present), func(k *candidate) bool { return !k.rank.silent() })
+	if len(present) == len(c.first) && s.isQueue(t, c, bad) {
+		return stay
+	}
 	to := s.refuge(t, c, present, bad, rs)
 	if to == nil {
 		return stay
@@ -253,6 +249,8 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 	case c.starting(t.now) && preferred(ideal, present):
 		d.kind = placed
 		return d
+	case worst.rank == rankDegraded && c.spill.queues(t.now, worst) && !preferred(ideal, present):
+		return stay // it is full, which is a reason to overflow
 	case worst.rank == rankDegraded:
 		d.kind, d.reason = switchedOver, degradedBy(worst.path, worst.path.reason, t.now)
 	case !preferred(ideal, present):

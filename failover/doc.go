@@ -34,7 +34,7 @@
 //
 // A path owns its transitions, the flights own the probes that are under way, a
 // selector owns choosing, and the engine routes events between them. One verdict,
-// from the late probe to the intent, is read in eight files from top to bottom:
+// from the late probe to the intent, is read in nine files from top to bottom:
 //
 //   - engine.go: a step, and what follows what in it
 //   - flight.go: a probe is late
@@ -44,6 +44,7 @@
 //   - select.go: a new choice for each ladder, the lost uplinks, the intent
 //   - ladder.go: the candidates and their ranks
 //   - decide.go: which of them carry, and why
+//   - overflow.go: where new flows go while those are full
 //
 // Around these, config.go, event.go, family.go, link.go, output.go and view.go are
 // the vocabulary that the caller shares. configure.go, policy.go, operator.go,

@@ -55,6 +55,8 @@ type turn struct {
 	reselect bool
 	// probed: a probe was answered or late, which a selection may be waiting for.
 	probed bool
+	// measured: byte counters were read.
+	measured bool
 }
 
 func (t *turn) record(r Record) {
@@ -116,6 +118,13 @@ func (e *Engine) handle(t *turn, ev Event) {
 		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
 			p.traffic(t, ev)
 		}
+	case Load:
+		for _, c := range ev.Counts {
+			if u := e.uplinks.find(c.Uplink); u != nil {
+				u.count(t.now, c)
+			}
+		}
+		t.measured = true
 	case NeighborFailed:
 		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
 			p.neighborFailed(t)

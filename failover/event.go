@@ -24,6 +24,9 @@ type Configure struct {
 type Adopt struct {
 	// Carrying names, by policy, the uplinks of the first rung in each family.
 	Carrying map[string][2][]string
+	// Overflow names, by policy, the uplinks to which new flows went instead of those in
+	// Carrying, because these were full. It may be nil.
+	Overflow map[string][2][]string
 	// Lost names the uplinks whose sessions had been moved, by policy and family.
 	Lost map[string][2][]string
 	// Patience is what was learnt, by uplink and family, as the last view of the
@@ -89,6 +92,17 @@ type Traffic struct {
 	Heard Instant
 }
 
+// Load reports the byte counters of interfaces, all read at the step's instant. They need
+// be read only where an uplink has a rate and a policy overflows: four times a second, and
+// more often for a second after the output has asked for one of these to be reread.
+type Load struct{ Counts []Count }
+
+// Count is what an uplink's interface has received and sent since it exists, in bytes.
+type Count struct {
+	Uplink string
+	Rx, Tx uint64
+}
+
 // NeighborFailed reports that the kernel could not resolve the gateway.
 type NeighborFailed struct {
 	Uplink string
@@ -145,6 +159,7 @@ func (ProbeSent) event()      {}
 func (ProbeAnswered) event()  {}
 func (ProbeNotSent) event()   {}
 func (Traffic) event()        {}
+func (Load) event()           {}
 func (NeighborFailed) event() {}
 func (Operator) event()       {}
 func (Recall) event()         {}

@@ -40,6 +40,16 @@ func (e *Engine) Explain(policy string, f Family) []Place {
 	return nil
 }
 
+// weightIn is the weight of an uplink among shares.
+func weightIn(shares []Share, uplink string) int {
+	for _, s := range shares {
+		if s.Uplink == uplink {
+			return s.Weight
+		}
+	}
+	return 0
+}
+
 func (s *selector) standing(now Instant, c *choice, u *uplink) Place {
 	st := Place{Uplink: u.cfg.Name}
 	for _, m := range c.policy.members[c.family] {
@@ -54,6 +64,12 @@ func (s *selector) standing(now Instant, c *choice, u *uplink) Place {
 		return st
 	case !u.cfg.Enabled:
 		st.Why = "is disabled"
+		return st
+	case contains(c.spill.to, u.cfg.Name):
+		st.Carries, st.Weight = true, weightIn(c.spill.to, u.cfg.Name)
+		return st
+	case len(c.spill.to) > 0 && contains(c.first, u.cfg.Name):
+		st.Why = "is full, so that new flows go on to " + and(c.spill.to) + ": " + c.spill.reason
 		return st
 	case contains(c.first, u.cfg.Name):
 		st.Carries = true
@@ -85,7 +101,7 @@ func (s *selector) whyNot(now Instant, c *choice, k *candidate, state string) st
 		return state
 	}
 	switch k.standing {
-	case behind, carrying:
+	case behind, carrying, overflowing:
 	case unproven:
 		return "is better, but has not answered a probe sent since the others fell silent, or lately"
 	case awaitsLastCall:

@@ -96,6 +96,8 @@ const (
 	tooSoon
 	// onlyByOperator: failback is manual.
 	onlyByOperator
+	// overflowing: it is in the first rung, and full, so that new flows go elsewhere.
+	overflowing
 )
 
 // rankCandidates lists the routable members of a policy in a family, best first.
@@ -189,15 +191,21 @@ func avoided(c *choice) []string {
 	return all
 }
 
-// buildLadder puts the first rung, which is sticky, above the others.
+// buildLadder puts the first rung, which is sticky, above the others, and above that
+// what takes its overflow.
 func buildLadder(c *choice) Ladder {
 	l := Ladder{Lost: slices.Clone(c.lost), Block: c.policy.cfg.Block}
 	l.Blocked = l.Block && !slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.rank < rankDown })
-	if len(c.first) > 0 {
-		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(c.first)})
+	top := slices.Clone(c.spill.to)
+	if len(top) > 0 {
+		l.Rungs = append(l.Rungs, Rung{Shares: slices.Clone(top)})
+	}
+	if first := slices.DeleteFunc(slices.Clone(c.first), func(share Share) bool { return contains(top, share.Uplink) }); len(first) > 0 {
+		l.Rungs = append(l.Rungs, Rung{Shares: first})
+		top = append(top, first...)
 	}
 	l.Avoided = avoided(c)
-	rest := slices.DeleteFunc(slices.Clone(c.candidates), func(k *candidate) bool { return contains(c.first, k.up.cfg.Name) })
+	rest := slices.DeleteFunc(slices.Clone(c.candidates), func(k *candidate) bool { return contains(top, k.up.cfg.Name) })
 	for _, r := range rungs(rest) {
 		l.Rungs = append(l.Rungs, Rung{Shares: shares(r)})
 	}

@@ -132,9 +132,10 @@ const (
 // Record is one decision, with its evidence.
 type Record struct {
 	At Instant
-	// Exactly one of Health and Switch is set.
-	Health *HealthChange
-	Switch *SwitchChange
+	// Exactly one of these is set.
+	Health   *HealthChange
+	Switch   *SwitchChange
+	Overflow *OverflowChange
 }
 
 // HealthChange is a transition of one uplink in one family.
@@ -163,6 +164,49 @@ type SwitchChange struct {
 	// Generation of the intent that carries it out.
 	Generation uint64
 }
+
+// OverflowChange says that a policy's new flows go to other uplinks since those that
+// carry it are full, or that they do so no more. It is no switch.
+type OverflowChange struct {
+	Policy string
+	Family Family
+	Phase  OverflowPhase
+	// From are the uplinks that carry, To those to which new flows go now; none at the end.
+	From, To []string
+	// Limit is the policy's.
+	Limit float64
+	// Loads are those of the policy's tiers that are measured, in their order.
+	Loads  []TierLoad
+	Reason string
+	// Generation of the intent that carries it out.
+	Generation uint64
+}
+
+// TierLoad is what the live uplinks of a tier carry.
+type TierLoad struct {
+	Uplinks []string
+	// Share of their rates, over 1 s; Up, where that is what they send.
+	Share float64
+	Up    bool
+	// Full: the share was over the limit, and has not been well under it for long enough.
+	Full bool
+}
+
+// OverflowPhase is what an overflow does.
+type OverflowPhase uint8
+
+// The phases of an overflow. It changes when new flows go to other uplinks than before,
+// since these are full or silent.
+const (
+	OverflowBegins OverflowPhase = iota
+	OverflowChanges
+	OverflowEnds
+)
+
+var phaseNames = [...]string{"begin", "change", "end"}
+
+// String returns "begin", "change" or "end", as in events.
+func (p OverflowPhase) String() string { return phaseNames[p] }
 
 var kindNames = [...]string{"failover", "failback", "switchover"}
 

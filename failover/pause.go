@@ -20,6 +20,7 @@ func (e *Engine) compensatePause(t *turn, late time.Duration) {
 		e.flights.postpone(p, t.now, late)
 		p.postpone(t, late)
 	}
+	postponeLoads(e.selector.policies, late)
 }
 
 // postpone moves a path's silences and holds by the length of a pause. After a

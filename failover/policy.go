@@ -70,6 +70,8 @@ type choice struct {
 	restless bool
 	// lost are the uplinks whose sessions were moved.
 	lost []string
+	// spill is where new flows go while the first rung is full.
+	spill spill
 }
 
 // lose marks an uplink's sessions as moved.
@@ -125,6 +127,7 @@ func (s *selector) configure(now Instant, cfg Config, us uplinks) {
 			if len(before) > 0 && !slices.EqualFunc(before, pol.members[f], sameMember) {
 				pol.family[f].ordered = now
 			}
+			pol.family[f].spill.reconfigure(before, pol.members[f], len(pol.cfg.TiersOf(f)), pol.cfg.Overflow > 0)
 		}
 	}
 	s.scheduleOverrideEnd()
@@ -169,6 +172,7 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 				c.begun = c.adopted
 				c.notBefore = t.now + s.failback.After
 				c.firstAnswer = t.now - quickStart - 1
+				c.adoptOverflow(t.now, ev.Overflow[pol.cfg.Name][f])
 			}
 			for _, name := range ev.Lost[pol.cfg.Name][f] {
 				if p := s.uplinks.path(name, f); p != nil {

@@ -53,9 +53,11 @@ func (s *selector) rename(uplink func(string) string) {
 }
 
 func (c *choice) rename(uplink func(string) string) {
-	c.first = slices.Clone(c.first)
-	for i := range c.first {
-		c.first[i].Uplink = uplink(c.first[i].Uplink)
+	for _, list := range []*[]Share{&c.first, &c.spill.to} {
+		*list = slices.Clone(*list)
+		for i := range *list {
+			(*list)[i].Uplink = uplink((*list)[i].Uplink)
+		}
 	}
 	all := func(names []string) (out []string) {
 		for _, name := range names {
@@ -65,5 +67,5 @@ func (c *choice) rename(uplink func(string) string) {
 		}
 		return out
 	}
-	c.leftShunned, c.lost = all(c.leftShunned), all(c.lost)
+	c.leftShunned, c.lost, c.spill.from = all(c.leftShunned), all(c.lost), all(c.spill.from)
 }

@@ -69,6 +69,7 @@ type player struct {
 	cfg     Config
 	out     strings.Builder
 	ladders map[string]string
+	loads   loads
 }
 
 func play(t *testing.T, input string) string {
@@ -97,6 +98,10 @@ func (p *player) line(words []string) error {
 	if p.World == nil {
 		p.World = simulator.NewWorld(p.cfg, 1, simulator.Options{Witness: p.print})
 	}
+	for p.loads.next > 0 && p.loads.next <= at {
+		p.until(p.loads.next)
+		p.step(p.loads.read(p.Now()))
+	}
 	p.until(at)
 	return p.do(words[1:])
 }
@@ -124,6 +129,13 @@ func (p *player) print(_ *Engine, at Instant, _ Event, out Output) {
 func recordText(r Record) string {
 	if h := r.Health; h != nil {
 		return fmt.Sprintf("health  %s %s %s > %s: %s%s", h.Uplink, h.Family, h.From, h.To, h.Reason, evidenceText(h.Evidence))
+	}
+	if o := r.Overflow; o != nil {
+		text := fmt.Sprintf("over    %s %s %s %s", o.Policy, o.Family, o.Phase, strings.Join(o.From, "+"))
+		if len(o.To) > 0 {
+			text += " > " + strings.Join(o.To, "+")
+		}
+		return text + ": " + o.Reason
 	}
 	s := r.Switch
 	return fmt.Sprintf("switch  %s %s %s %s > %s: %s%s", s.Policy, s.Family, s.Kind,

@@ -27,6 +27,9 @@ func (s *selector) choose(t *turn) bool {
 	if t.now >= s.overrideEnd {
 		s.endOverrides(t)
 	}
+	if t.measured {
+		s.measure(t)
+	}
 	if !t.reselect && !(t.probed && s.awaitsProof) && t.now < s.due {
 		return false
 	}
@@ -60,6 +63,7 @@ func (s *selector) chooseFirst(t *turn, c *choice) {
 			k.standing = carrying
 		}
 	}
+	s.overflow(t, c)
 	s.updateLost(t, c)
 	c.ladder = buildLadder(c)
 }
@@ -189,11 +193,12 @@ func (s *selector) intentChanged() bool {
 	return false
 }
 
-// carries reports whether an uplink is in the first rung of any ladder.
+// carries reports whether an uplink is in the first rung of any ladder, or takes what
+// overflows there.
 func (s *selector) carries(name string) bool {
 	for _, pol := range s.policies {
 		for _, f := range Families {
-			if contains(pol.family[f].first, name) {
+			if contains(pol.family[f].first, name) || contains(pol.family[f].spill.to, name) {
 				return true
 			}
 		}
@@ -208,8 +213,9 @@ const successors = 2
 // one, in each ladder that it carries.
 func (s *selector) probeSuccessors(t *turn, suspect *path) {
 	for _, pol := range s.policies {
-		rungs := pol.family[suspect.family].ladder.Rungs
-		if len(rungs) == 0 || !rungs[0].has(suspect.up.cfg.Name) {
+		c := &pol.family[suspect.family]
+		rungs, name := c.ladder.Rungs, suspect.up.cfg.Name
+		if !contains(c.first, name) && !contains(c.spill.to, name) {
 			continue
 		}
 		left := successors

@@ -17,6 +17,7 @@ type uplink struct {
 	// ifname is the interface's last known name, for the reason when it is gone.
 	ifname string
 	paths  [2]path
+	meter  meter
 	bucket bucket
 	// carries: it is in the first rung of some ladder.
 	carries bool
@@ -31,6 +32,9 @@ func (u *uplink) linkChanged(t *turn, l Link) {
 		return
 	}
 	before := u.link
+	if before.Index != l.Index {
+		u.meter = meter{}
+	}
 	u.known, u.link = true, l
 	if l.Interface != "" {
 		u.ifname = l.Interface

@@ -55,6 +55,15 @@ func configure(c *Config, words []string) error {
 		c.Failback.Manual = true
 	case "keep":
 		c.Sessions.MoveOnDown = false
+	case "overflow":
+		v, err := strconv.ParseFloat(args[1], 64)
+		for i := range c.Policies {
+			if c.Policies[i].Name == args[0] {
+				c.Policies[i].Overflow = v / 100
+				c.Policies[i].OverflowMetered = len(args) > 2
+			}
+		}
+		return err
 	case "move-degraded":
 		c.Sessions.MoveOnDegraded = true
 	case "failback":
@@ -76,6 +85,14 @@ func configureUplinks(c *Config, verb string, args []string) error {
 			u.Family[IPv6].Targets = nil
 		case "metered":
 			u.Metered = u.Metered || u.Name == args[0]
+		case "rate":
+			down, up, err := rates(args[1:])
+			if u.Name == args[0] {
+				u.Rate = Rate{Down: down, Up: up}
+			}
+			if err != nil {
+				return err
+			}
 		case "disabled":
 			u.Enabled = u.Enabled && u.Name != args[0]
 		case "targets":
@@ -119,6 +136,10 @@ func (p *player) do(words []string) error {
 		return p.Do(strings.Join(words, " "))
 	case "neighbor-failed":
 		return p.Do(strings.Join(append(args, "unresolved"), " "))
+	case "load":
+		down, up, err := rates(args[1:])
+		p.loads.set(p.Now(), args[0], down, up)
+		return err
 	case "tick":
 		p.step(Tick{})
 	case "adopt":
@@ -144,16 +165,73 @@ func (p *player) do(words []string) error {
 	return nil
 }
 
+// rates parses "100" or "100 20" as megabits a second down and up.
+func rates(args []string) (down, up uint64, err error) {
+	v := [2]float64{}
+	for i, a := range args {
+		if v[i], err = strconv.ParseFloat(a, 64); err != nil {
+			return 0, 0, err
+		}
+	}
+	return uint64(v[0] * 1e6), uint64(v[1] * 1e6), nil
+}
+
+// loads are what the lines carry, and the counters of their interfaces.
+type loads struct {
+	// next reading of them; 0 for none.
+	next Instant
+	of   []*line
+}
+
+type line struct {
+	uplink   string
+	down, up uint64 // bits a second
+	since    Instant
+	rx, tx   float64
+}
+
+// count brings a line's counters to an instant.
+func (l *line) count(now Instant) {
+	s := (now - l.since).Seconds()
+	l.rx, l.tx, l.since = l.rx+s*float64(l.down)/8, l.tx+s*float64(l.up)/8, now
+}
+
+func (ls *loads) set(now Instant, uplink string, down, up uint64) {
+	i := slices.IndexFunc(ls.of, func(l *line) bool { return l.uplink == uplink })
+	if i < 0 {
+		i = len(ls.of)
+		ls.of = append(ls.of, &line{uplink: uplink, since: now})
+	}
+	ls.of[i].count(now)
+	ls.of[i].down, ls.of[i].up = down, up
+	if ls.next == 0 {
+		ls.next = now
+	}
+}
+
+// read reads all counters now.
+func (ls *loads) read(now Instant) (ev Load) {
+	for _, l := range ls.of {
+		l.count(now)
+		ev.Counts = append(ev.Counts, Count{Uplink: l.uplink, Rx: uint64(l.rx), Tx: uint64(l.tx)})
+	}
+	ls.next = now + 250*time.Millisecond
+	return ev
+}
+
 // parseAdopt parses "carrying default ipv4 lte lost default ipv4 fiber", and "held fiber
 // ipv4 5/1m/20m" for five points of a minute ago that hold it for twenty, or "held fiber
 // ipv4 owes".
 func parseAdopt(args []string) Adopt {
-	a := Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}}
+	a := Adopt{Carrying: map[string][2][]string{}, Overflow: map[string][2][]string{}, Lost: map[string][2][]string{}}
 	for ; len(args) >= 4; args = args[4:] {
 		m := a.Carrying
 		if args[0] == "held" {
 			a.Holds = parseHold(a.Holds, args[1], familyOf(args[2]), args[3])
 			continue
+		}
+		if args[0] == "over" {
+			m = a.Overflow
 		}
 		if args[0] == "lost" {
 			m = a.Lost

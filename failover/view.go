@@ -94,6 +94,9 @@ type TargetView struct {
 type PolicyView struct {
 	Name   string
 	Family [2][]Share
+	// Overflow are, by family, the uplinks to which new flows go instead while those are
+	// full; none while they are not. Overflow may be among Family where all are full.
+	Overflow [2][]Share
 	// Switched is the uplink of its own that the operator has switched it to, and Until
 	// when that ends, 0 for never; empty for none.
 	Switched string
@@ -113,6 +116,7 @@ func (e *Engine) View() View {
 		}
 		for _, f := range Families {
 			pv.Family[f] = slices.Clone(pol.family[f].first)
+			pv.Overflow[f] = slices.Clone(pol.family[f].spill.to)
 		}
 		v.Policies = append(v.Policies, pv)
 	}

@@ -16,7 +16,7 @@ func (p *picture) policies() section {
 	for _, policy := range status.Policies {
 		cells := []cell{textCell(plain, policy.Name)}
 		for _, f := range failover.Families {
-			cells = append(cells, textCell(faint, human.Family(f.String())), textCell(strong, human.Carriers(policy.Family(f))))
+			cells = append(cells, textCell(faint, human.Family(f.String())), textCell(strong, human.Carried(policy, f)))
 		}
 		body = append(body, line{blank(2)}.and(t.row(cells...)...))
 	}
@@ -32,8 +32,8 @@ func (p *picture) policyColumns(policies []control.Policy) table {
 	var name, v4, v6 int
 	for _, policy := range policies {
 		name = max(name, columns(human.Clean(policy.Name)))
-		v4 = max(v4, columns(human.Clean(human.Carriers(policy.IPv4))))
-		v6 = max(v6, columns(human.Clean(human.Carriers(policy.IPv6))))
+		v4 = max(v4, columns(human.Clean(human.Carried(policy, failover.IPv4))))
+		v6 = max(v6, columns(human.Clean(human.Carried(policy, failover.IPv6))))
 	}
 	name = min(name, p.width/3)
 	room := p.width - 2 - name - 2*(gap+label+1)

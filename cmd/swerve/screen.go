@@ -179,7 +179,7 @@ func (b *screen) policies() {
 		var parts []string
 		for _, f := range failover.Families {
 			if b.offered(f) {
-				parts = append(parts, say.Family(f.String())+" by "+say.Carriers(p.Family(f)))
+				parts = append(parts, say.Family(f.String())+" by "+say.Carried(p, f))
 			}
 		}
 		text := cmp.Or(strings.Join(parts, ", "), say.Carriers(nil))

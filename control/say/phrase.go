@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"swerve/control"
+	"swerve/failover"
 )
 
 // Phrases are sentences about what happened.
@@ -28,6 +29,8 @@ func (p Phrases) Event(e control.Event) string {
 			d.Reason, Timing(d.EvidenceMS, nil))
 	case control.SwitchDetail:
 		return p.Switch(d)
+	case control.OverflowDetail:
+		return phrase(p.overflow(d), d.Reason, "")
 	case control.SessionsDetail:
 		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Action, count(d.Count)),
 			d.Reason, Timing(nil, d.TookMS))
@@ -61,6 +64,15 @@ func (p Phrases) Event(e control.Event) string {
 func (p Phrases) Switch(d control.SwitchDetail) string {
 	return phrase(Join(" ", d.Policy, Family(d.Family), d.Kind, p.Route(d.From, d.To)),
 		d.Reason, Timing(d.EvidenceMS, d.SwitchMS))
+}
+
+// overflow says where new flows go of what overflows, or that it does so no more.
+func (p Phrases) overflow(d control.OverflowDetail) string {
+	if len(d.To) == 0 {
+		return Join(" ", d.Policy, Family(d.Family), "overflow ends, new flows by", uplinks(d.From))
+	}
+	word := map[string]string{"begin": "overflows", "change": "overflows now"}[d.Action]
+	return Join(" ", d.Policy, Family(d.Family), word, p.Route(d.From, d.To))
 }
 
 // Route says from which uplinks to which others traffic went.
@@ -128,6 +140,16 @@ func Carriers(shares []control.Share) string {
 		}
 	}
 	return strings.Join(names, " + ")
+}
+
+// Carried names the uplinks that carry a policy in a family, and those that take what
+// overflows.
+func Carried(p control.Policy, f failover.Family) string {
+	text := Carriers(p.Family(f))
+	if over := p.OverflowIn(f); len(over) > 0 {
+		text += ", full: new flows by " + Carriers(over)
+	}
+	return text
 }
 
 // Timing says how long it took from the first sign to the decision, and from there

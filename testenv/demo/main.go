@@ -6,6 +6,7 @@
 //
 //   - main.go: the stage: lab, daemon and clients
 //   - script.go: the acts, in their order
+//   - shared.go: those of the other demo, of a shared load
 //   - clients.go: the sessions of the LAN's client
 //   - story.go: the timeline
 //   - table.go: the results
@@ -41,6 +42,7 @@ failback: {after: 3s, min_interval: 2s}
 type options struct {
 	binary    string
 	defaults  bool
+	shared    bool
 	dashboard string
 }
 
@@ -48,6 +50,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "swerve", "./bin/swerve", "the daemon's `BINARY`")
 	flag.BoolVar(&o.defaults, "defaults", false, "configure nothing but the uplinks (takes a minute or two more)")
+	flag.BoolVar(&o.shared, "shared", false, "play uplinks that share the load, and the operator's hand, in place of failover")
 	flag.StringVar(&o.dashboard, "dashboard", "ask", "show swerve tui beside the timeline, with tmux: `WHETHER` is ask, yes or no")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -95,6 +98,9 @@ func run(ctx context.Context, o options) error {
 // perform sets up the stage and plays the acts. It opens the dashboard, if any, as soon
 // as the daemon has a socket.
 func perform(ctx context.Context, o options, out io.Writer, openDashboard func(socket string) error) error {
+	if o.shared {
+		return performShared(ctx, o, out, openDashboard)
+	}
 	fmt.Fprint(out, intro)
 	l, err := lab.New(lab.Options{})
 	if err != nil {

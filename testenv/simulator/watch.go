@@ -50,6 +50,9 @@ func (wa *watch) adopt(ev failover.Adopt) {
 			l := &wa.ladders[p][f]
 			if l.members != nil {
 				l.first, l.lost = wa.maskOf(ev.Carrying[name][f]), wa.maskOf(ev.Lost[name][f])
+				if over := wa.maskOf(ev.Overflow[name][f]); over != 0 {
+					l.first = over
+				}
 			}
 		}
 	}
@@ -102,6 +105,8 @@ func (wa *watch) record(r failover.Record) error {
 		return wa.health(r.Health)
 	case r.Switch != nil:
 		return wa.switched(r.Switch)
+	case r.Overflow != nil:
+		return nil // Engine.Check holds it against the states
 	}
 	return broken("an empty record")
 }

@@ -200,8 +200,9 @@ func (w *World) restart(r restart) {
 	}
 	a := failover.Adopt{
 		Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: map[string][2]time.Duration{},
-		Lapses: map[string][2]time.Duration{},
-		Holds:  map[string][2]failover.Hold{},
+		Lapses:   map[string][2]time.Duration{},
+		Overflow: map[string][2][]string{},
+		Holds:    map[string][2]failover.Hold{},
 	}
 	if in := w.watch.intent; in != nil {
 		for _, p := range in.Policies {
@@ -217,6 +218,15 @@ func (w *World) restart(r restart) {
 			a.Carrying[p.Policy], a.Lost[p.Policy] = carrying, lost
 		}
 	}
+	for _, p := range w.Engine.View().Policies {
+		both, overflow := a.Carrying[p.Name], [2][]string{}
+		for f := range p.Overflow {
+			if len(p.Overflow[f]) > 0 {
+				both[f], overflow[f] = namesOf(p.Family[f]), namesOf(p.Overflow[f])
+			}
+		}
+		a.Carrying[p.Name], a.Overflow[p.Name] = both, overflow
+	}
 	for _, u := range w.Engine.View().Uplinks {
 		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Patience, u.Family[failover.IPv6].Patience}
 		a.Lapses[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Lapses, u.Family[failover.IPv6].Lapses}
@@ -230,6 +240,14 @@ func (w *World) restart(r restart) {
 	w.turn++
 	w.sendings = w.sendings[:0]
 	w.queue.push(occurrence{at: w.now + r.after, kind: starts})
+}
+
+// namesOf lists the uplinks of some shares.
+func namesOf(shares []failover.Share) (list []string) {
+	for _, s := range shares {
+		list = append(list, s.Uplink)
+	}
+	return list
 }
 
 // start starts another engine.
