@@ -43,7 +43,7 @@ type request struct {
 	// is unbound.
 	source netip.Addr
 	device string
-	// via is the gateway by which it should go; invalid where it needs none.
+	// via is the gateway by which a request by IPv4 should go; invalid where it needs none.
 	via     netip.Addr
 	mark    uint32
 	unbound bool

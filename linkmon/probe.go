@@ -263,9 +263,9 @@ func newRequest(f failover.Family, path Path) (request, error) {
 	if len(sources) == 0 {
 		return request{}, fmt.Errorf("the interface has no %s address", f)
 	}
-	via := family.Gateway
-	if via == to || slices.ContainsFunc(sources, func(p netip.Prefix) bool { return p.Contains(to) }) {
-		via = netip.Addr{} // its own network has it
+	var via netip.Addr // a host of the uplink's own network needs none
+	if f == failover.IPv4 && family.Gateway != to && !slices.ContainsFunc(sources, func(p netip.Prefix) bool { return p.Contains(to) }) {
+		via = family.Gateway
 	}
 	return request{
 		target:  path.Target,

@@ -300,6 +300,9 @@ func TestRequest(t *testing.T) {
 			if tc.to != "" {
 				want.to = addr(tc.to)
 			}
+			if tc.name == "address" {
+				want.via = addr("10.0.0.1")
+			}
 			if err != nil || !reflect.DeepEqual(r, want) {
 				t.Errorf("got %+v, %v; want %+v", r, err, want)
 			}
