@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"swerve/config"
 	"swerve/failover"
 	"swerve/linkmon"
 	"swerve/target"
@@ -124,13 +125,15 @@ func provingWays(l *loop, prefix netip.Prefix, source netip.Addr) (out []proving
 		if slices.ContainsFunc(fixed, func(p netip.Prefix) bool { return p.Contains(source) }) {
 			return nil, false
 		}
+		// Where nothing or everything is translated, it does not matter what is native.
+		learns := learns(u, failover.IPv6) && u.SNAT6 == config.Foreign
 		way := provingWay{uplink: u.Name, index: link.Index, source: source}
-		if learns(u, failover.IPv6) && slices.ContainsFunc(l.setup.native[u.Name], func(p netip.Prefix) bool { return p.Contains(source) }) {
+		if learns && slices.ContainsFunc(l.setup.native[u.Name], func(p netip.Prefix) bool { return p.Contains(source) }) {
 			way.holds = true
 			return []provingWay{way}, false
 		}
 		_, adopted := l.setup.native[u.Name]
-		asks := adopted && learns(u, failover.IPv6) && len(provingTargetsOf(l, u.Name)) > 0 && link.Routable(failover.IPv6)
+		asks := adopted && learns && len(provingTargetsOf(l, u.Name)) > 0 && link.Routable(failover.IPv6)
 		state := state6(l, u.Name)
 		pending = pending || asks && state == failover.Unknown
 		if asks && state.Answering() {

@@ -136,8 +136,9 @@ func (r *rig) prepare() {
 		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
 		FilterChanged: r.Packets.Changed, Events: r, IsModem: r.modem,
 	})
-	r.net.clock = l.clock.now
-	r.net.watched = nil
+	r.net.mu.Lock() // answers of the run before may still come
+	r.net.clock, r.net.watched = l.clock.now, nil
+	r.net.mu.Unlock()
 	r.net.Take()
 	if err := l.open(cfg); err != nil {
 		r.t.Fatalf("start: %v", err)

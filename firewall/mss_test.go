@@ -130,7 +130,7 @@ func TestPacketTooBig(t *testing.T) {
 			upload := func(what string, c [2]*net.TCPConn) {
 				t.Helper()
 				data := make([]byte, 100_000)
-				go c[0].Write(data)
+				go c[0].Write(make([]byte, len(data)))
 				c[1].SetReadDeadline(time.Now().Add(20 * time.Second))
 				if n, err := io.ReadFull(c[1], data); err != nil {
 					t.Errorf("%s: %d bytes arrived: %v", what, n, err)
@@ -173,10 +173,10 @@ func TestMoveToANarrowerUplink(t *testing.T) {
 			both := func(what string) {
 				t.Helper()
 				for i := range ends {
-					data := make([]byte, 100_000)
-					go ends[i].Write(data)
+					const size = 100_000
+					go ends[i].Write(make([]byte, size))
 					ends[1-i].SetReadDeadline(time.Now().Add(20 * time.Second))
-					if n, err := io.ReadFull(ends[1-i], data); err != nil {
+					if n, err := io.ReadFull(ends[1-i], make([]byte, size)); err != nil {
 						t.Errorf("%s: %d bytes arrived from end %d: %v", what, n, i, err)
 					}
 				}

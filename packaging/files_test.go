@@ -47,7 +47,7 @@ var only = map[string][]string{
 }
 
 // pages are the subcommands that have a manual page of their own.
-var pages = []string{"check", "completion", "doctor", "events", "init", "plan", "reload", "resume", "run", "status", "teardown", "tui", "version"}
+var pages = []string{"check", "completion", "confirm", "doctor", "drain", "events", "explain", "init", "plan", "reload", "resume", "run", "status", "switch", "teardown", "tui", "version"}
 
 // contentOf returns the content of a package format.
 func contentOf(format string) map[string]file {
