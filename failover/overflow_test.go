@@ -64,7 +64,7 @@ func (d *fullByDefinition) read(at Instant, bytes float64, rate, limit float64) 
 // overflow exactly while it is full by the definition, and nothing is switched.
 func TestOverflowIsByDefinition(t *testing.T) {
 	begun := 0
-	for seed := range uint64(30) {
+	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 8))
 		w := &world{t: t, World: simulator.NewWorld(overflowing(t), seed, simulator.Options{
 			Witness: func(_ *Engine, at Instant, _ Event, out Output) {
