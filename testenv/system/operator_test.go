@@ -94,7 +94,6 @@ func TestNothingIsLostByHand(t *testing.T) {
 // What the operator commanded survives a kill, and so does a reload that waits for its
 // confirmation, which is undone although no daemon ran at its time.
 func TestOrdersSurviveAKill(t *testing.T) {
-	t.Parallel()
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, quickRecovery)
 		g.byHand("drain", "fiber", "--for", "1h")

@@ -35,7 +35,6 @@ func (g *gateway) in(ns *netns.NS, script string) {
 // a probe, though lte's provider would send such packets too. After a restart it is known
 // at once. A daily reconnect gives the LAN another prefix: hosts keep their own addresses.
 func TestPrefixIsProven(t *testing.T) {
-	t.Parallel()
 	scenario(t, func(t *trial) {
 		g := newGateway(t, lab.Options{Delegate: true}, quickRecovery)
 		g.shell("nft add table ip6 mine; nft add chain ip6 mine input '{ type filter hook input priority 0; }'; nft add rule ip6 mine input ct state invalid drop")
@@ -97,7 +96,6 @@ func TestAnswerByAnotherUplinkIsNoProof(t *testing.T) {
 // of the provider's: on fiber the third /64 of what is delegated, which changes; on lte a
 // fixed one. Hosts are reached by both, whichever carries.
 func TestPrefixTranslation(t *testing.T) {
-	t.Parallel()
 	scenario(t, func(t *trial) {
 		config := strings.Replace(quickRecovery, "interface: wan0", `interface: wan0, snat6: npt, npt: {"fd00:10::/64": auto/3}`, 1)
 		config = strings.Replace(config, "interface: wan1", `interface: wan1, snat6: npt, npt: {"fd00:10::/64": "2001:db8:2:60::/64"}`, 1)

@@ -69,7 +69,6 @@ func (p paced) Write(b []byte) (n int, err error) {
 // three to one: each carries parts, and when the first one dies its parts are fetched
 // again by the other, whose own go on without a break.
 func TestDownloadOverASharedTier(t *testing.T) {
-	t.Parallel()
 	scenario(t, func(t *trial) {
 		g := newGateway(t, usual, sharing)
 		g.Start()
