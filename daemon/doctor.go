@@ -247,7 +247,7 @@ func (e exam) ruleFindings() []Finding {
 	strict := e.strict()
 	var inForce []string
 	for _, device := range strict {
-		if f := e.reversePath(device); !slices.Contains(inForce, f) {
+		if f := e.reversePath(device.Name); !slices.Contains(inForce, f) {
 			inForce = append(inForce, f)
 		}
 	}
@@ -264,12 +264,12 @@ func (e exam) ruleFindings() []Finding {
 }
 
 // strict are the uplinks' interfaces on which the kernel filters reverse paths strictly.
-func (e exam) strict() []string {
-	var out []string
+func (e exam) strict() []routing.Interface {
+	var out []routing.Interface
 	for _, u := range e.setup.uplinks {
 		link := e.links[u.Name]
 		if u.Enabled && link.Present && max(e.sysctl("ipv4/conf/all/rp_filter"), e.sysctl("ipv4/conf/"+link.Interface+"/rp_filter")) == "1" {
-			out = append(out, link.Interface)
+			out = append(out, routing.Interface{Name: link.Interface, Index: link.Index})
 		}
 	}
 	return out

@@ -265,11 +265,11 @@ func outranked(r routing.OtherRule) control.Problem {
 
 // strictOnes are the interfaces of the uplinks on which the kernel filters reverse paths
 // strictly.
-func strictOnes(g routing.Goal, strict func(string) bool) []string {
-	var out []string
+func strictOnes(g routing.Goal, strict func(string) bool) []routing.Interface {
+	var out []routing.Interface
 	for _, u := range g.Uplinks {
 		if u.Index != 0 && strict(u.Interface) {
-			out = append(out, u.Interface)
+			out = append(out, routing.Interface{Name: u.Interface, Index: u.Index})
 		}
 	}
 	return out
@@ -277,19 +277,33 @@ func strictOnes(g routing.Goal, strict func(string) bool) []string {
 
 // reversePathProblems returns the problem of rules of others that lead away what the
 // kernel looks up for strict reverse path filtering, before ours for the uplinks' marks are
-// met: whatever comes in by these interfaces is dropped, answers to probes as well.
-func reversePathProblems(s setup, rules []routing.OtherRule, foreign []routing.Route, strict []string) []control.Problem {
+// met: whatever comes in by another interface than it leads to is dropped, answers to
+// probes as well.
+func reversePathProblems(s setup, rules []routing.OtherRule, foreign []routing.Route, strict []routing.Interface) []control.Problem {
 	i := slices.IndexFunc(rules, func(r routing.OtherRule) bool {
 		return r.Family == failover.IPv4 && r.Priority <= uint32(s.layout.MarkPriority(lane.FirstUplink)) && r.Preempts(s.layout, foreign)
 	})
-	if i < 0 || len(strict) == 0 {
+	if i < 0 {
 		return nil
 	}
-	names := strings.Join(strict, ", ")
-	var values []string
-	for _, name := range append([]string{"all"}, strict...) {
-		values = append(values, fmt.Sprintf("net.ipv4.conf.%s.rp_filter=2", name))
+	leadsTo := func(device routing.Interface) bool {
+		return slices.ContainsFunc(foreign, func(r routing.Route) bool {
+			return r.Family == failover.IPv4 && r.Table == rules[i].Table &&
+				slices.ContainsFunc(r.Hops, func(h routing.Hop) bool { return h.Index == device.Index })
+		})
 	}
+	var dropping []string
+	values := []string{"net.ipv4.conf.all.rp_filter=2"}
+	for _, device := range strict {
+		if !leadsTo(device) {
+			dropping = append(dropping, device.Name)
+			values = append(values, fmt.Sprintf("net.ipv4.conf.%s.rp_filter=2", device.Name))
+		}
+	}
+	if len(dropping) == 0 {
+		return nil
+	}
+	names := strings.Join(dropping, ", ")
 	return []control.Problem{{
 		Code: "rp-filter", Severity: control.Warning, Object: names,
 		Text: fmt.Sprintf("rp_filter is strict on %s, and the rule %q of another program leads the way back elsewhere before Swerve's rules: "+

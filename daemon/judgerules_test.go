@@ -136,15 +136,27 @@ func TestStrictFilterBesideAVPN(t *testing.T) {
 			t.Errorf("%s: exempt marks %+v", name, got)
 		}
 	}
-	found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, []string{"wan0", "wan1"})
+	both := []routing.Interface{{Name: "wan0", Index: 2}, {Name: "wan1", Index: 3}}
+	found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, both)
 	if len(found) != 1 || found[0].Code != "rp-filter" || found[0].Severity != control.Warning ||
 		!strings.Contains(found[0].Remedy, "sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.wan0.rp_filter=2 net.ipv4.conf.wan1.rp_filter=2") {
 		t.Errorf("problems: %+v", found)
 	}
 	late := rule
 	late.Priority = 32765
-	if found := reversePathProblems(s, []routing.OtherRule{late}, vpn, []string{"wan0"}); len(found) > 0 {
+	if found := reversePathProblems(s, []routing.OtherRule{late}, vpn, both); len(found) > 0 {
 		t.Errorf("after our lanes: %+v", found)
+	}
+	by := func(index int) []routing.Route {
+		r := vpn[0]
+		r.Hops = []routing.Hop{{Index: index}}
+		return []routing.Route{r}
+	}
+	if found := reversePathProblems(s, []routing.OtherRule{rule}, by(2), both); len(found) != 1 || found[0].Object != "wan1" {
+		t.Errorf("what it leads to itself: %+v", found)
+	}
+	if found := reversePathProblems(s, []routing.OtherRule{rule}, by(2), both[:1]); len(found) > 0 {
+		t.Errorf("where nothing is dropped: %+v", found)
 	}
 	if found := reversePathProblems(s, []routing.OtherRule{rule}, vpn, nil); len(found) > 0 {
 		t.Errorf("not strict: %+v", found)
