@@ -36,6 +36,10 @@ func TestRouteRenewals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, quickRecovery)
+				// Between the deletions of the rule for the machine's networks and of
+				// those for marks, an answer to the LAN goes back where it came from.
+				flushed := strings.HasSuffix(name, "flushed")
+				g.leaks = flushed
 				p := g.clients(fiber)
 				began := time.Now()
 				g.shell("del='ip route del default dev wan0 proto dhcp'\n" +
@@ -43,7 +47,7 @@ func TestRouteRenewals(t *testing.T) {
 				g.goBy(fiber, p.all()...)
 				awaitResults()
 				for _, s := range p.all() {
-					if strings.HasSuffix(name, "flushed") && s.Kind != traffic.TCPStream {
+					if flushed && s.Kind != traffic.TCPStream {
 						continue // there was no route at all for a moment
 					}
 					s.undisturbed(name, began)
