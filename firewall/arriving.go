@@ -145,5 +145,5 @@ func (b builder) newFlow() []rule {
 		newRule(ctMark(pair).isNot(0), returns),
 		newRule(ctReply, returns),
 		newRule(ctStateEstablished, returns),
-	}, append(asksResolvers(b), newRule(jump(rulesChain)))...)
+	}, slices.Concat(asksResolvers(b), []rule{newRule(jump(rulesChain))}, leaveRules(b))...)
 }

@@ -77,10 +77,10 @@ func randomRules(rng *rand.Rand, n int) []Rule {
 			like := r
 			like.Number, like.Policy = len(out), lane.Lane(64+rng.IntN(3))
 			other := randomRule(rng, 0)
-			switch {
-			case len(r.To) > 0:
+			switch what := rng.IntN(3); {
+			case len(r.To) > 0 && what > 0:
 				like.To = other.To
-			case len(r.From) > 0:
+			case len(r.From) > 0 && what > 0:
 				like.From = other.From
 			case len(r.Ports) > 0:
 				like.Ports = other.Ports
@@ -162,6 +162,35 @@ func TestClassifyIsTheFirstMatch(t *testing.T) {
 	}
 	if matched < 5000 {
 		t.Errorf("only %d packets matched a rule", matched)
+	}
+}
+
+// A rule that names the default policy decides also where many are nested in a map, and its
+// flows are distributed like the others of that policy.
+func TestNestedDefaultPolicy(t *testing.T) {
+	mapFrom(t, 2)
+	var rules []Rule
+	for i := range uint16(4) {
+		r := Rule{Number: int(i), Policy: lane.DefaultPolicy, Match: match.Match{To: prefixes("192.0.2.0/24", "2001:db8:99::/48"), Proto: unix.IPPROTO_UDP}}
+		r.Ports = []match.PortRange{{First: 50 + i, Last: 50 + i}}
+		rules = append(rules, r)
+	}
+	g := ruledGoal(append(rules, Rule{Number: 4, Policy: 65}))
+	g.Policies[0].Spread = Pairs
+	for _, f := range failover.Families {
+		g.Policies[0].Members[f] = []Member{{Uplink: 1, Weight: 1}, {Uplink: 2, Weight: 1}}
+	}
+	table := Ruleset(g)
+	for _, f := range failover.Families {
+		for port, want := range map[uint16]Class{52: {Policy: lane.DefaultPolicy, Rule: 2}, 80: {Policy: 65, Rule: 4}} {
+			for _, in := range []string{"lan0", ""} {
+				got := table.Classify(Packet{Family: f, In: in, From: worldOf.from[f][0], To: worldOf.to[f][0], Proto: unix.IPPROTO_UDP, ToPort: port})
+				picked := got.Member != 0
+				if got.Member = 0; got != want || picked != (in != "" && want.Policy == lane.DefaultPolicy) {
+					t.Errorf("%s, in %q, port %d: %+v, picked %v; want %+v", f, in, port, got, picked, want)
+				}
+			}
+		}
 	}
 }
 

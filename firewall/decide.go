@@ -121,6 +121,9 @@ func mappedRules(b builder) (chains []chain, maps []verdictMap) {
 		first.rules = append(first.rules, newRule(nfproto(f), goTo(c.name)))
 		chains, maps = append(append(chains, t.chains...), c), append(maps, t.maps...)
 	}
+	if hasDecided(b) {
+		chains = append([]chain{decidedByDefault(b)}, chains...)
+	}
 	return append(chains, first), maps
 }
 
@@ -132,7 +135,7 @@ func (t *tree) build(list []single, nested bool) []rule {
 	for len(list) > 0 {
 		what, n := alike(list)
 		if n >= mappedFrom {
-			if m, ok := t.mapped(list[:n], what); ok {
+			if m, ok := t.mapped(list[:n], what, nested); ok {
 				out = append(out, m,
 					newRule(ctMark(t.Layout.CTPolicyMask()).isNot(0), returns),
 					newRule(packetMark(t.Layout.MarkMask).isNot(0), returns))
@@ -177,18 +180,40 @@ func (s single) restricts(what by) bool {
 	return len(list) > 0 && !slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Bits() == 0 })
 }
 
-// plain returns the rules of nftables for one rule. What is the default policy's ends
-// all chains where a return would only end the nested one.
+// plain returns the rules of nftables for one rule.
 func (t *tree) plain(s single, nested bool) []rule {
 	var out []rule
 	end, _ := t.leadTo(s.Policy)
 	if nested && s.Policy == lane.DefaultPolicy {
-		end = accept
+		end = goTo(decidedChain)
 	}
 	for _, match := range s.alternatives(t.Goal, s.family) {
 		out = append(out, newRule(append(match, end)...).numbered(s.Number))
 	}
 	return out
+}
+
+// decidedChain is where flows of the default policy go for which a rule of a nested chain
+// decides: a return would only end that. Their mark lasts until the rules are left.
+const decidedChain = "decided"
+
+// hasDecided reports whether there may be such a chain.
+func hasDecided(b builder) bool {
+	return len(b.Rules) >= mappedFrom && slices.ContainsFunc(b.Rules, func(r Rule) bool { return r.Policy == lane.DefaultPolicy })
+}
+
+func decidedByDefault(b builder) chain {
+	return chain{name: decidedChain, about: "The default policy's by a rule: no other one is asked.", rules: []rule{
+		newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(lane.DefaultPolicy))),
+	}}
+}
+
+// leaveRules returns the rules that follow the user's.
+func leaveRules(b builder) []rule {
+	if !hasDecided(b) {
+		return nil
+	}
+	return []rule{newRule(packetMark(b.Layout.MarkMask).is(b.Layout.Mark(lane.DefaultPolicy)), setPacketMark(b.Layout.MarkMask, 0))}
 }
 
 // interval is where the same rules apply: from a value up to before the next interval.
@@ -198,7 +223,7 @@ type interval struct {
 }
 
 // mapped returns one rule in place of many, unless it would cost too much.
-func (t *tree) mapped(list []single, what by) (rule, bool) {
+func (t *tree) mapped(list []single, what by, nested bool) (rule, bool) {
 	cut := intervalsOf(list, what)
 	copies := 0
 	for i, v := range cut {
@@ -224,7 +249,7 @@ func (t *tree) mapped(list []single, what by) (rule, bool) {
 			open = false
 			continue
 		}
-		e := t.leads(list, v.rules, what, known)
+		e := t.leads(list, v.rules, what, nested, known)
 		e.key = key
 		var next []byte
 		if i+1 < len(cut) {
@@ -313,13 +338,17 @@ func (s single) justProtocol() bool {
 }
 
 // leads returns the element for an interval in which rules apply.
-func (t *tree) leads(list []single, numbers []int, what by, known map[string]string) entry {
+func (t *tree) leads(list []single, numbers []int, what by, nested bool, known map[string]string) entry {
 	first := list[numbers[0]].without(what)
 	if len(numbers) == 1 && (first.decides() || what == byPort && first.justProtocol()) {
+		e := entry{chain: of("new", first.Policy), number: first.Number + 1}
 		if first.Policy == lane.DefaultPolicy {
-			return entry{number: first.Number + 1}
+			e.chain = ""
+			if nested {
+				e.chain = decidedChain
+			}
 		}
-		return entry{chain: of("new", first.Policy), number: first.Number + 1}
+		return e
 	}
 	key := fmt.Sprint(numbers)
 	name, ok := known[key]
