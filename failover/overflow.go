@@ -314,6 +314,14 @@ func (s *selector) liveIn(c *choice, tier int) []member {
 	return live
 }
 
+// answersIn reports whether an uplink of an own tier answers, or carries all the same.
+func (c *choice) answersIn(tier int) bool {
+	return slices.ContainsFunc(c.policy.members[c.family], func(m member) bool {
+		p := &m.up.paths[c.family]
+		return m.own && m.tier == tier && (contains(c.first, m.up.cfg.Name) || p.routable() && rankOf(p).answers())
+	})
+}
+
 // isQueueing reports whether an uplink of the policy is shunned, and was nearly full and at
 // work a moment ago.
 func (k *candidate) isQueueing(now Instant) bool {
@@ -338,6 +346,11 @@ func (s *selector) isQueue(t *turn, c *choice, bad []*candidate) bool {
 
 // overflow selects where new flows go instead of a full first rung, and records a change.
 func (s *selector) overflow(t *turn, c *choice) {
+	for tier := range c.spill.fills {
+		if !c.answersIn(tier) {
+			c.spill.fills[tier] = noFill // what it carried is gone when it is back
+		}
+	}
 	to, reason := s.overflowTo(t, c)
 	before := c.spill.to
 	c.spill.to, c.spill.reason = to, reason
