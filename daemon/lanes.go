@@ -90,6 +90,18 @@ func (l lanes) remember(past lanes) lanes {
 	}
 }
 
+// formerPolicies returns the lanes of policies that were remembered and are no more.
+func (l lanes) formerPolicies(past lanes) []lane.Lane {
+	var out []lane.Lane
+	for name, n := range l.remember(past).Policies {
+		if _, ok := l.Policies[name]; !ok {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func mergeLanes(present, past map[string]lane.Lane) map[string]lane.Lane {
 	all := map[string]lane.Lane{}
 	var taken []lane.Lane

@@ -28,8 +28,10 @@ type setup struct {
 	lanes      lanes
 	layout     lane.Layout
 	// rules are the configuration's, as the packet filter has them.
-	rules  []firewall.Rule
-	engine failover.Config
+	rules []firewall.Rule
+	// formerPolicies are the lanes of policies of earlier configurations.
+	formerPolicies []lane.Lane
+	engine         failover.Config
 	// targets has the uplinks' targets by their text, by which the engine
 	// identifies them.
 	targets map[string]target.Target
@@ -73,6 +75,7 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	// Candidates have a lane reserved, so that lanes follow the order of preference
 	// and not that of the first answers.
 	s.lanes, err = assignLanes(s.engine, past.Lanes)
+	s.formerPolicies = s.lanes.formerPolicies(past.Lanes)
 	for i, r := range cfg.Rules {
 		s.rules = append(s.rules, firewall.Rule{Match: r.Match, Set: r.Set, Policy: s.lanes.Policies[r.Use], Number: i})
 	}

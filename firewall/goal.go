@@ -19,6 +19,9 @@ type Goal struct {
 	Uplinks []Uplink
 	// Policies include the default policy, which has its fixed lane.
 	Policies []Policy
+	// FormerPolicies are lanes of policies that are no more. Their flows stay on their
+	// uplink until it is lost.
+	FormerPolicies []lane.Lane
 	// Rules assign flows to policies, the first that matches; what matches none is the
 	// default policy's. Their list must not be changed afterwards.
 	Rules []Rule
@@ -185,6 +188,19 @@ const (
 // Pair identifies the flows that one policy sent to one uplink.
 type Pair struct{ Uplink, Policy lane.Lane }
 
+// Barred returns the pairs of policies that block and uplinks that are not theirs.
+func (g Goal) Barred() []Pair {
+	var out []Pair
+	for _, p := range g.blocking() {
+		for _, u := range g.Uplinks {
+			if !p.uses(u.Lane) {
+				out = append(out, Pair{u.Lane, p.Lane})
+			}
+		}
+	}
+	return out
+}
+
 // sorted returns a copy in the order of lanes, without the parts that cannot be
 // applied: uplinks and policies with a lane of another kind, further ones with the
 // same lane, pairs of unknown lanes; of further uplinks on the same interface the
@@ -202,6 +218,11 @@ func (g Goal) sorted() Goal {
 			g.Policies[i].Tier[f] = g.sortedMembers(g.Policies[i].Tier[f])
 		}
 	}
+	g.FormerPolicies = slices.DeleteFunc(slices.Clone(g.FormerPolicies), func(n lane.Lane) bool {
+		return !n.IsPolicy() || slices.ContainsFunc(g.Policies, func(p Policy) bool { return p.Lane == n })
+	})
+	slices.Sort(g.FormerPolicies)
+	g.FormerPolicies = slices.Compact(g.FormerPolicies)
 	for _, f := range failover.Families {
 		g.Lost[f] = g.sortedPairs(g.Lost[f])
 		g.Refused[f] = g.sortedRefused(g.Refused[f])

@@ -142,7 +142,25 @@ func (b builder) deadFlows() []rule {
 	for _, f := range failover.Families {
 		out = append(out, newRule(ctOriginal, nfproto(f), ctMark(b.Layout.CTMask).vmap(deadMap(f))))
 	}
+	if len(b.Barred()) > 0 {
+		out = append(out, newRule(ctOriginal, ctMark(b.Layout.CTMask).vmap(barredMap)))
+	}
 	return out
+}
+
+// barredMap has what the dead have, of policies that block and have the uplink no more. No
+// verdict of an uplink does that, so that a later run must not take it for one.
+const barredMap = "barred"
+
+func barred(b builder) []verdictMap {
+	m := verdictMap{name: barredMap, keys: markKeys, about: "The same of policies that block, and uplinks that are not theirs."}
+	for _, p := range b.Barred() {
+		m.elements = append(m.elements, markEntry(b.Layout.CTPair(p.Uplink, p.Policy)|b.Layout.CTEstablished(), of("dead", p.Uplink)))
+	}
+	if len(m.elements) == 0 {
+		return nil
+	}
+	return []verdictMap{m}
 }
 
 func (b builder) rawOut() chain {

@@ -120,6 +120,7 @@ func (b builder) maps() []verdictMap {
 	}
 	out = append(out, defaultMaps(b)...)
 	out = append(out, blockMaps(b)...)
+	out = append(out, barred(b)...)
 	return append(out, foundMaps(b.Uplinks)...)
 }
 
@@ -132,19 +133,41 @@ func (b builder) restore(f failover.Family) verdictMap {
 			"A verdict moves a pair from restore to dead."
 	}
 	lost := map[Pair]bool{}
-	for _, p := range b.Lost[f] {
+	for _, p := range slices.Concat(b.leaves(f), b.Barred()) {
 		lost[p] = true
 	}
 	for _, u := range b.Uplinks {
-		for _, p := range b.Policies {
-			if !lost[Pair{u.Lane, p.Lane}] {
-				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p.Lane), of("lane", u.Lane)))
+		for _, p := range b.policyLanes() {
+			if !lost[Pair{u.Lane, p}] {
+				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p), of("lane", u.Lane)))
 			}
 		}
 		// Flows that came in by an uplink are always answered by it.
 		m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, lane.Nobody), of("lane", u.Lane)), b.markOfProbes(u))
 	}
 	return m
+}
+
+// policyLanes returns the lanes of the policies, also of former ones.
+func (g Goal) policyLanes() []lane.Lane {
+	var out []lane.Lane
+	for _, p := range g.Policies {
+		out = append(out, p.Lane)
+	}
+	return append(out, g.FormerPolicies...)
+}
+
+// leaves returns the pairs that are lost, and those of former policies with uplinks that
+// another one has lost.
+func (g Goal) leaves(f failover.Family) []Pair {
+	out := slices.Clone(g.Lost[f])
+	for _, p := range g.Lost[f] {
+		for _, n := range g.FormerPolicies {
+			out = append(out, Pair{p.Uplink, n})
+		}
+	}
+	slices.SortFunc(out, comparePairs)
+	return slices.Compact(out)
 }
 
 // again leads flows whose uplink is not restored to their policy's ladder. That of
@@ -165,7 +188,7 @@ func (b builder) dead(f failover.Family) verdictMap {
 	if f == failover.IPv4 {
 		m.about = "(policy, uplink, established TCP) of flows to be reset."
 	}
-	for _, p := range b.Lost[f] {
+	for _, p := range b.leaves(f) {
 		mark := b.Layout.CTPair(p.Uplink, p.Policy) | b.Layout.CTEstablished()
 		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)))
 	}
