@@ -20,10 +20,10 @@ import (
 	"swerve/lane"
 )
 
-// Pokes is what Poke did.
+// Pokes is what Poke did, by family.
 type Pokes struct {
 	// Sent is how many connections' clients were poked; Left is how many more were active.
-	Sent, Left int
+	Sent, Left [2]int
 }
 
 const (
@@ -59,7 +59,7 @@ func (k *Kernel) Poke(l lane.Layout, pair Pair, families ...failover.Family) (Po
 	}
 	found, left, err := activeClients(l, pair, families)
 	if err != nil {
-		return Pokes{Left: left + len(found)}, fail(err)
+		return Pokes{}, fail(err)
 	}
 	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
 	defer p.close()
@@ -67,7 +67,7 @@ func (k *Kernel) Poke(l lane.Layout, pair Pair, families ...failover.Family) (Po
 	if err != nil {
 		err = fail(err)
 	}
-	return Pokes{Sent: sent, Left: left}, err
+	return Pokes{sent, left}, err
 }
 
 // listsQuickly reports whether the kernel lists a few entries of many quickly. Before
@@ -88,22 +88,26 @@ type client struct {
 	idle           time.Duration
 }
 
+func (c client) family() failover.Family { return failover.FamilyOf(c.client.Addr()) }
+
 // activeClients lists the clients of a pair's established TCP connections, the latest
 // active first, and tells how many more there are than may be poked.
-func activeClients(l lane.Layout, pair Pair, families []failover.Family) (found []client, left int, err error) {
+func activeClients(l lane.Layout, pair Pair, families []failover.Family) (found []client, left [2]int, err error) {
 	selection, err := selectMark(l.CTPair(pair.Uplink, pair.Policy)|l.CTEstablished(), l.CTMask)
 	if err != nil {
-		return nil, 0, err
+		return nil, left, err
 	}
 	own, err := ownSources()
 	if err != nil {
-		return nil, 0, err
+		return nil, left, err
 	}
 	times := readTCPTimes()
 	limit := func(n int) {
 		if len(found) > n {
 			slices.SortFunc(found, func(a, b client) int { return cmp.Compare(a.idle, b.idle) })
-			left += max(0, len(found)-mostPokes)
+			for _, c := range found[min(len(found), mostPokes):] {
+				left[c.family()]++
+			}
 			found = found[:min(len(found), mostPokes)]
 		}
 	}
@@ -181,12 +185,12 @@ func (p *poker) close() {
 	}
 }
 
-func (p *poker) poke(all []client) (sent int, err error) {
+func (p *poker) poke(all []client) (sent [2]int, err error) {
 	for i, c := range all {
 		if i > 0 && i%pokesAtOnce == 0 {
 			time.Sleep(pokeRest)
 		}
-		f := failover.FamilyOf(c.client.Addr())
+		f := c.family()
 		if p.fds[f] < 0 {
 			if p.fds[f], err = openPokes(f, p.mark); err != nil {
 				return sent, err
@@ -194,7 +198,7 @@ func (p *poker) poke(all []client) (sent int, err error) {
 		}
 		switch e := unix.Sendto(p.fds[f], c.poke(rand.Uint32(), rand.Uint32()), 0, sockaddr(c.client.Addr())); {
 		case e == nil:
-			sent++
+			sent[f]++
 		case !errors.Is(e, unix.EPERM) && !errors.Is(e, unix.ENETUNREACH) && !errors.Is(e, unix.EHOSTUNREACH):
 			err = e // those: a packet filter, or no way but an uplink
 		}
