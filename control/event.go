@@ -105,6 +105,10 @@ type SessionsDetail struct {
 	// Count is how many conntrack entries or sockets; nil where they were not
 	// counted.
 	Count *int64 `json:"count,omitempty"`
+	// Poked is how many clients of established TCP connections were made to speak, so
+	// that they meet their reset; LeftOut is how many more there were.
+	Poked   *int64 `json:"poked,omitempty"`
+	LeftOut *int64 `json:"left_out,omitempty"`
 	// TookMS is how long it took, in milliseconds.
 	TookMS *float64 `json:"took_ms,omitempty"`
 }

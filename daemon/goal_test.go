@@ -189,6 +189,10 @@ func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, er
 	return 0, errRefused
 }
 
+func (flowsThatFail) Poke(lane.Layout, firewall.Pair, ...failover.Family) (firewall.Pokes, error) {
+	return firewall.Pokes{}, errRefused
+}
+
 type routesThatFail struct{ routing.Kernel }
 
 func (routesThatFail) Do(routing.Op) error { return errRefused }

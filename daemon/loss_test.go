@@ -15,7 +15,7 @@ import (
 // moving returns the lines about sessions, sorted.
 func moving(lines []string) []string {
 	var out []string
-	for _, text := range []string{"grace", "delete ", "destroy"} {
+	for _, text := range []string{"grace", "delete ", "destroy", "poke "} {
 		out = append(out, slices.DeleteFunc(fake.With(lines, text), func(l string) bool { return !strings.HasPrefix(l, text) })...)
 	}
 	slices.Sort(out)
@@ -31,6 +31,8 @@ var fiberMoved = []string{
 	"destroy sockets on 2001:db8:1::2",
 	"grace eth1",
 	"grace eth1",
+	"poke ipv4 clients of 1 by 64",
+	"poke ipv6 clients of 1 by 64",
 }
 
 // fiberCut is the same when both families are lost at once.
@@ -39,6 +41,7 @@ var fiberCut = []string{
 	"destroy sockets on 192.0.2.1",
 	"destroy sockets on 2001:db8:1::2",
 	"grace eth1 eth1",
+	"poke ipv4 ipv6 clients of 1 by 64",
 }
 
 func TestBlackHole(t *testing.T) {
@@ -124,10 +127,10 @@ func TestOrderOfAMove(t *testing.T) {
 			firstOf(did, "nft move"), firstOf(did, "grace"),
 			firstOf(did, "route add throw 192.0.0.8"), firstOf(did, "route del throw 192.0.0.8"),
 			firstOf(did, "route add throw 100::8"), firstOf(did, "route del throw 100::8"),
-			firstOf(did, "destroy"), firstOf(did, "delete"),
+			firstOf(did, "destroy"), firstOf(did, "poke"), firstOf(did, "delete"),
 		}
 		if !slices.IsSorted(order) || order[0] != 0 || len(fake.With(did, "nft")) != 1 || lastOf(did, "route replace") > order[2] {
-			t.Errorf("not in the order routes, packet filter, grace, touch, sockets, flows:\n%s", strings.Join(did, "\n"))
+			t.Errorf("not in the order routes, packet filter, grace, touch, sockets, pokes, flows:\n%s", strings.Join(did, "\n"))
 		}
 		for _, line := range fake.With(did, "throw") {
 			if !strings.Contains(line, "table 5301 ") {
@@ -146,7 +149,7 @@ func TestBlackHoleOfOneFamily(t *testing.T) {
 		r.blackHole("eth0", true, failover.IPv6)
 		r.until("fiber is down", 3*time.Second, func() bool { return r.uplink("fiber").IPv6.State == control.Down })
 		r.after(10 * time.Second)
-		want := []string{"delete ipv6 flows of 1 by 64", "destroy sockets on 2001:db8:1::2", "grace eth1"}
+		want := []string{"delete ipv6 flows of 1 by 64", "destroy sockets on 2001:db8:1::2", "grace eth1", "poke ipv6 clients of 1 by 64"}
 		if did := moving(r.Journal.Take()); !slices.Equal(did, want) {
 			t.Errorf("sessions were moved thus: %v", did)
 		}

@@ -113,6 +113,7 @@ type Flows interface {
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) error
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
+	Poke(l lane.Layout, pair firewall.Pair, families ...failover.Family) (firewall.Pokes, error)
 }
 
 // Publisher receives the events: *control.Hub, or a test's.

@@ -112,13 +112,13 @@ func TestSessionsWaitForTheRoutes(t *testing.T) {
 		r.blackHole("eth0", true, both...)
 		r.until("fiber is down", 3*time.Second, r.isIn("fiber", control.Down))
 		r.after(10 * time.Second)
-		want := []string{"delete ipv6 flows of 1 by 64", "destroy sockets on 2001:db8:1::2", "grace eth1"}
+		want := []string{"delete ipv6 flows of 1 by 64", "destroy sockets on 2001:db8:1::2", "grace eth1", "poke ipv6 clients of 1 by 64"}
 		if did := moving(r.Journal.Take()); !slices.Equal(did, want) {
 			t.Errorf("while IPv4 has no way: %v", did)
 		}
 		r.refuseNothing()
 		r.after(repairMost + time.Second)
-		want = []string{"delete ipv4 flows of 1 by 64", "destroy sockets on 192.0.2.1", "grace eth1"}
+		want = []string{"delete ipv4 flows of 1 by 64", "destroy sockets on 192.0.2.1", "grace eth1", "poke ipv4 clients of 1 by 64"}
 		if did := moving(r.Journal.Take()); !slices.Equal(did, want) {
 			t.Errorf("when it has one: %v", did)
 		}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -82,8 +83,9 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
-// carryOut first ends the flows that need a reset, and deletes entries last: that
-// takes long if there are many, and nothing waits for it.
+// carryOut first ends the flows that need a reset, then has the clients of the others
+// speak, and deletes entries last: that takes long if there are many, and nothing waits
+// for it.
 func (v move) carryOut(w *worker) {
 	begin := time.Now()
 	var families []failover.Family
@@ -104,12 +106,16 @@ func (v move) carryOut(w *worker) {
 			open[p.family] = errors.Join(open[p.family], err)
 		}
 	}
+	pokes, unpoked := w.flows.Poke(v.layout, v.pair, families...)
 	failed = errors.Join(failed, w.flows.DeleteFlows(v.layout, v.pair, families...))
 	for _, p := range v.parts {
 		if v.vain && failed == nil && open[p.family] == nil {
 			continue // nothing was moved
 		}
-		w.events.Publish(v.event(p.family, time.Since(begin), closed[p.family], errors.Join(failed, open[p.family])))
+		e := v.event(closed[p.family], errors.Join(failed, open[p.family]))
+		e.Family, e.TookMS = p.family.String(), control.Millis(time.Since(begin))
+		e = poked(e, pokes.Sent[p.family], pokes.Left[p.family], unpoked)
+		w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: e})
 	}
 }
 
@@ -156,11 +162,11 @@ func (h heal) carryOut(w *worker) {
 	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: detail})
 }
 
-func (v move) event(f failover.Family, took time.Duration, closed int, err error) control.Event {
+// event is what is told of a move in a family, without whose clients were poked.
+func (v move) event(closed int, err error) control.SessionsDetail {
 	detail := control.SessionsDetail{
-		Action: "moved", Uplink: v.uplink, Policy: v.policy, Family: f.String(),
+		Action: "moved", Uplink: v.uplink, Policy: v.policy,
 		Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet",
-		TookMS: control.Millis(took),
 	}
 	if closed > 0 {
 		count := int64(closed)
@@ -170,7 +176,24 @@ func (v move) event(f failover.Family, took time.Duration, closed int, err error
 	if err != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions were moved: "+err.Error()
 	}
-	return control.Event{Time: control.At(time.Now()), Detail: detail}
+	return detail
+}
+
+// poked adds to an event how many clients were poked, and why not all of them. It is no
+// failure: their TCP is reset when they speak.
+func poked(e control.SessionsDetail, sent, left int, err error) control.SessionsDetail {
+	if n := int64(sent); n > 0 {
+		e.Poked = &n
+		e.Reason += fmt.Sprintf(", %d clients made to speak", n)
+	}
+	if n := int64(left); n > 0 {
+		e.LeftOut = &n
+		e.Reason += fmt.Sprintf(", %d more were too many", n)
+	}
+	if err != nil {
+		e.Reason += "; clients that only listen wait: " + err.Error()
+	}
+	return e
 }
 
 // together adds a move, merging it with that of the other family if the same pair

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -24,6 +25,7 @@ const (
 	ctaTupleReply = 2
 	ctaStatus     = 3
 	ctaProtoinfo  = 4
+	ctaTimeout    = 7
 	ctaMark       = 8
 	ctaZone       = 18
 	ctaMarkMask   = 21
@@ -165,14 +167,18 @@ type flow struct {
 	ports     [2]uint16 // source and destination of the original direction; 0 without ports
 	status    uint32
 	mark      uint32
-	tcpState  byte // TCP only
+	tcpState  byte          // TCP only
+	left      time.Duration // until the entry ends, if no packet comes
 	hasStatus bool
 }
+
+// tcpEstablished is ESTABLISHED of enum tcp_conntrack.
+const tcpEstablished = 3
 
 // established reports whether TCP's handshake is complete and neither end has
 // forgotten the connection: ESTABLISHED to LAST_ACK of enum tcp_conntrack.
 func (f flow) established() bool {
-	return f.protocol == unix.IPPROTO_TCP && f.tcpState >= 3 && f.tcpState <= 6
+	return f.protocol == unix.IPPROTO_TCP && f.tcpState >= tcpEstablished && f.tcpState <= 6
 }
 
 // translated reports whether an address of the flow was rewritten, or may have been
@@ -230,6 +236,8 @@ func (f *flow) decode(ad *netlink.AttributeDecoder) {
 		f.status, f.hasStatus = ad.Uint32(), true
 	case ctaProtoinfo:
 		ad.Nested(f.decodeProtoinfo)
+	case ctaTimeout:
+		f.left = time.Duration(ad.Uint32()) * time.Second
 	case ctaMark:
 		f.mark = ad.Uint32()
 	case ctaZone:

@@ -33,7 +33,7 @@ func (b builder) lost() []chain {
 		}
 		out = append(out, c)
 	}
-	return append(append(out, unsettled(b)...), b.forward(), b.local(), b.rawOut())
+	return slices.Concat(out, unsettled(b), []chain{b.forward(), b.local()}, b.rawOut())
 }
 
 // deadFlow answers the packets of a lost uplink's flows with a reset: translated ones,
@@ -163,12 +163,17 @@ func barred(b builder) []verdictMap {
 	return []verdictMap{m}
 }
 
-func (b builder) rawOut() chain {
-	poke := b.Layout.Mark(lane.Nobody)
-	return chain{
-		name:  "raw_out",
-		about: "Pokes (lane 127) are not flows.",
-		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "raw", -300),
-		rules: []rule{newRule(packetMark(b.Layout.MarkMask).is(poke), notrack)},
+func (b builder) rawOut() []chain {
+	pokes := chain{name: "pokes", about: "Pokes (lane 127) are not flows, and for the LAN alone."}
+	for _, u := range b.Uplinks {
+		if u.Interface != "" {
+			pokes.rules = append(pokes.rules, newRule(leavesBy(u.Interface), drop))
+		}
 	}
+	pokes.rules = append(pokes.rules, newRule(notrack))
+	return []chain{pokes, {
+		name:  "raw_out",
+		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookOutput, "output", "raw", -300),
+		rules: []rule{newRule(packetMark(b.Layout.MarkMask).is(b.Layout.Mark(lane.Nobody)), goTo(pokes.name))},
+	}}
 }

@@ -43,3 +43,11 @@ func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane, families ...failover.
 func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr) (int, error) {
 	return 1, f.Journal.Note("destroy sockets on %s", lost)
 }
+
+// Poke records whose clients are poked, and reports two in each family.
+func (f *Flows) Poke(_ lane.Layout, pair firewall.Pair, families ...failover.Family) (p firewall.Pokes, err error) {
+	for _, family := range families {
+		p.Sent[family] = 2
+	}
+	return p, f.Journal.Note("poke %s clients of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
+}
