@@ -152,6 +152,9 @@ func (e *enforcer) apply(g goal) outcome {
 			e.worker.add(sweep{g.layout, firewall.Pair{Uplink: n, Policy: p.Lane}, []failover.Family{failover.IPv6}})
 		}
 	}
+	for _, m := range g.barredNow(before, e.kernel.table.Goal()) {
+		e.worker.add(m)
+	}
 	if o.unhealed != nil {
 		e.worker.add(heal{*o.unhealed})
 	}

@@ -282,17 +282,45 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 			todo.addresses = append(todo.addresses, a.Addr())
 		}
 	}
-	for _, rung := range p.Family[f].Rungs {
+	todo.ways = g.ways(p.Family[f], uplink)
+	return move{
+		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
+		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: "the uplink is lost and the policy has another",
+	}
+}
+
+// ways are the interfaces of a ladder, except for that of one uplink.
+func (g goal) ways(l failover.Ladder, without string) []string {
+	var out []string
+	for _, rung := range l.Rungs {
 		for _, share := range rung.Shares {
-			if share.Uplink != uplink {
-				todo.ways = append(todo.ways, g.links.links[share.Uplink].Interface)
+			if share.Uplink != without {
+				out = append(out, g.links.links[share.Uplink].Interface)
 			}
 		}
 	}
-	return move{
-		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
-		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink),
+	return out
+}
+
+// barredNow returns the work for flows of policies that block and, by the goal before
+// this one, had an uplink that they have no more.
+func (g goal) barredNow(before, now firewall.Goal) []move {
+	var out []move
+	for _, pair := range now.Barred() {
+		had := slices.ContainsFunc(before.Policies, func(p firewall.Policy) bool { return p.Lane == pair.Policy })
+		i := slices.IndexFunc(g.intent.Policies, func(p failover.PolicyIntent) bool { return g.lanes.Policies[p.Policy] == pair.Policy })
+		uplink, ok := g.uplinkOf(pair.Uplink)
+		if !had || i < 0 || !ok || slices.Contains(before.Barred(), pair) {
+			continue
+		}
+		p := g.intent.Policies[i]
+		m := move{layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, why: "the policy blocks and has the uplink no more"}
+		for _, f := range failover.Families {
+			m.parts = append(m.parts, part{family: f, ways: g.ways(p.Family[f], uplink)})
+		}
+		out = append(out, m)
 	}
+	return out
 }
 
 // wasOffered reports whether the uplink was offered in any family in an earlier run, or

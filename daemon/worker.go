@@ -15,13 +15,14 @@ import (
 	"swerve/routing"
 )
 
-// move is a pair of lanes that was lost in a switch, with the work to be done for
-// it.
+// move is a pair of lanes whose flows have to leave, with the work to be done for it.
 type move struct {
 	layout lane.Layout
 	pair   firewall.Pair
 	// uplink and policy are the names for the event.
 	uplink, policy string
+	// why is the reason for people.
+	why string
 	// vain: the uplink never had an address with a gateway, so no sessions that could move.
 	vain bool
 	// parts are the families in which it was lost.
@@ -166,7 +167,7 @@ func (h heal) carryOut(w *worker) {
 func (v move) event(closed int, err error) control.SessionsDetail {
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: v.uplink, Policy: v.policy,
-		Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet",
+		Reason: v.why + ": entries deleted, TCP is reset at its next packet",
 	}
 	if closed > 0 {
 		count := int64(closed)
