@@ -79,10 +79,11 @@ func (k *Kernel) Heal(g Goal) (int, error) {
 		if change == keepFlow {
 			change, mark = a.adoptForwarded(f)
 		}
-		if change != keepFlow || !a.laneless(f) || f.translated() || a.own(f.src) {
+		policy, homeless := a.homeless(f)
+		if change != keepFlow || !homeless || f.translated() || a.own(f.src) {
 			return change, mark
 		}
-		if u, ok := a.uplink(ways.plain(f.dst)); ok && u.masqueradesFlow(f) {
+		if u, ok := a.uplink(ways.ask(question{to: f.dst, mark: policy})); ok && u.masqueradesFlow(f) {
 			return dropFlow, 0
 		}
 		return keepFlow, 0
@@ -162,6 +163,19 @@ func (a *adopter) own(addr netip.Addr) bool {
 }
 
 func (a *adopter) laneless(f flow) bool { return f.mark&a.layout.CTMask == 0 }
+
+// homeless reports whether the flow has no uplink's lane. It may have been given a policy
+// since the table is back; policy is the packet mark for that.
+func (a *adopter) homeless(f flow) (policy uint32, ok bool) {
+	_, n := a.layout.CTLanes(f.mark)
+	switch {
+	case a.laneless(f):
+		return 0, true
+	case f.mark&a.layout.CTMask == a.layout.CTPair(0, n) && n.IsPolicy():
+		return a.layout.Mark(n), true
+	}
+	return 0, false
+}
 
 func (a *adopter) adopt(f flow) (flowChange, uint32) {
 	if !a.laneless(f) || a.own(f.src) && a.own(f.dst) { // the latter never leave this machine

@@ -286,6 +286,38 @@ func TestHeal(t *testing.T) {
 	}
 }
 
+// A flow that began without the table may have met it again before it is healed, and been
+// given a policy with another uplink.
+func TestHealOfAPolicy(t *testing.T) {
+	l := blockLab(t)
+	for _, f := range failover.Families {
+		inside(t, l.gw, l.kernel.DeleteTable)
+		loadText(t, l.gw, `table inet other { chain f { type filter hook forward priority 0; ct state new accept;
+}
+}`)
+		c := dialUDP(t, l.client, at(plans[f].host, 7000))
+		for range 3 {
+			c.Write([]byte("?"))
+		}
+		l.apply()
+		c.Write([]byte("?"))
+		until(t, "a flow with a policy alone", func() bool { return strings.Contains(l.flows("-p", "udp"), fmt.Sprintf("mark=%d ", 0x420000)) })
+		inside(t, l.gw, func() error {
+			n, err := l.kernel.Heal(l.goal)
+			if n != 1 {
+				t.Errorf("%s: healed %d flows, want 1", f, n)
+			}
+			return err
+		})
+		if got := askUDP(t, c); got != plans[f].b {
+			t.Errorf("%s: the server saw %s", f, got)
+		}
+		c.Close()
+		run(t, l.gw, "conntrack", "-F")
+		run(t, l.gw, "nft", "delete", "table", "inet", "other")
+	}
+}
+
 // A block of addresses that the provider routes here is on no interface; a port forward
 // or one-to-one NAT of the user's leads to hosts inside. Sessions of before the start go
 // on, whether they were adopted or began too late for that, and keep their uplink.
