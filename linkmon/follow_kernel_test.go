@@ -390,3 +390,17 @@ func setCarrier(t *testing.T, tap *netlink.Tuntap, on bool) {
 		t.Fatal(errno)
 	}
 }
+
+// Whoever turns reverse path filtering on, on one interface or on all, has our rules
+// compared at once: strict filters need some of their own.
+func TestReversePathFilterIsAHint(t *testing.T) {
+	ns, _ := wan(t)
+	o := observe(t, ns, uplink("a", "w0"))
+	for _, name := range []string{"w0", "all"} {
+		drainAfter(o.m.Repair(), 100*time.Millisecond)
+		if err := ns.SetSysctl("net/ipv4/conf/"+name+"/rp_filter", "1"); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "a hint after rp_filter of "+name, o.m.Repair())
+	}
+}

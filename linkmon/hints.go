@@ -88,6 +88,8 @@ func (h *hints) add(kind uint16, body []byte, at failover.Instant) {
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 		h.requestRead(at)
 		h.defaults = true
+	case unix.RTM_NEWNETCONF:
+		h.repair = true
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		h.repair = true // others' rules may come before ours, or use our numbers
 	case unix.RTM_NEWNEIGH:

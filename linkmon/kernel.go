@@ -234,7 +234,8 @@ var watched = [...]uint{
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
-	unix.RTNLGRP_NEXTHOP, // routes vanish silently with the nexthop that they use
+	unix.RTNLGRP_IPV4_NETCONF, // reverse paths may be filtered from now on
+	unix.RTNLGRP_NEXTHOP,      // routes vanish silently with the nexthop that they use
 }
 
 // subscribe opens a socket for messages with a receive buffer of bufferSize, or as
