@@ -84,6 +84,15 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		}
 		out.Policies = append(out.Policies, policy)
 	}
+	for _, l := range g.links.last {
+		for _, f := range failover.Families {
+			for _, a := range l.addresses[f] {
+				if !a.IsSingleIP() {
+					out.Near = append(out.Near, a.Masked())
+				}
+			}
+		}
+	}
 	for _, f := range failover.Families {
 		out.Lost[f], out.Refused[f], out.Deaf[f] = g.lost(f), g.refused(f), g.deaf(f)
 	}

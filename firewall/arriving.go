@@ -1,12 +1,16 @@
 package firewall
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 
 	"swerve/failover"
 	"swerve/lane"
+	match "swerve/rule"
 )
 
 // mangleLater is directly after other programs' mangle rules: we see their marks,
@@ -108,7 +112,7 @@ func (b builder) laneOrRules() []rule {
 	// Bits that no lane's chain has replaced came with the packet, or from another
 	// program that uses our bits. They must not select a table.
 	rules = append(rules, newRule(packetMark(b.Layout.MarkMask).isNot(0), setPacketMark(b.Layout.MarkMask, 0)))
-	return append(rules, b.newFlow()...)
+	return append(rules, b.newFlow(nil)...)
 }
 
 // output gives this machine's own packets their lane. Its type, route, makes the
@@ -121,7 +125,7 @@ func (b builder) output() chain {
 		rules: append(b.lanesOfProbes(), newRule(anyPacketMark, returns)),
 	}
 	// Before the lookup with the flow's lane, which would fail without an answer.
-	c.rules = slices.Concat(c.rules, refusals(b, "no way"), b.laneOfFlow(), b.newFlow())
+	c.rules = slices.Concat(c.rules, refusals(b, "no way"), b.laneOfFlow(), b.newFlow(renewsAddress(b)))
 	return c
 }
 
@@ -136,14 +140,54 @@ func (b builder) laneOfFlow() []rule {
 	return append(out, newRule(ctMark(b.Layout.CTPolicyMask()).vmap(againMap)))
 }
 
-// newFlow sends flows without lanes through the user's rules. Answers are excluded:
-// those of a flow that came in elsewhere, such as from a VPN, would match too. What is
-// established without lanes, such as between two networks of the LAN, has met the rules.
-func (b builder) newFlow() []rule {
-	pair := b.pairMask()
-	return append([]rule{
-		newRule(ctMark(pair).isNot(0), returns),
+// newFlow sends flows without lanes through the user's rules, except for these. Answers
+// are excluded: those of a flow that came in elsewhere, such as from a VPN, would match
+// too. What is established without lanes, such as between two networks of the LAN, has met
+// the rules.
+func (b builder) newFlow(except []rule) []rule {
+	return slices.Concat([]rule{
+		newRule(ctMark(b.pairMask()).isNot(0), returns),
 		newRule(ctReply, returns),
 		newRule(ctStateEstablished, returns),
-	}, slices.Concat(asksResolvers(b), []rule{newRule(jump(rulesChain))}, leaveRules(b))...)
+	}, except, staysOnLink(b), asksResolvers(b), []rule{newRule(jump(rulesChain))}, leaveRules(b))
+}
+
+// renewsAddress returns the rules for the gateway's own DHCP clients: what keeps an
+// uplink's address is for that uplink, whatever the user's rules say of its protocol.
+func renewsAddress(b builder) []rule {
+	if len(b.Rules) == 0 {
+		return nil
+	}
+	ports := func(f failover.Family, client, server uint16) rule {
+		return newRule(nfproto(f), udp, fromPort(client), toPorts([]match.PortRange{{First: server, Last: server}}), returns)
+	}
+	return []rule{ports(failover.IPv4, 68, 67).because("DHCP, RFC 2131"), ports(failover.IPv6, 546, 547).because("DHCPv6, RFC 8415")}
+}
+
+// fromPort matches a source port; the protocol must have been matched before.
+func fromPort(n uint16) piece {
+	return piece{text: fmt.Sprint("th sport ", n), exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: portBytes(n)},
+	}}
+}
+
+// linkLocal are the addresses that never are behind a router.
+var linkLocal = []netip.Prefix{
+	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"),
+	netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+}
+
+// staysOnLink returns the rules for what takes no default route where a policy blocks: it
+// would be kept off the links of uplinks that are not the policy's.
+func staysOnLink(b builder) []rule {
+	if len(b.Rules) == 0 || !b.blocks() {
+		return nil
+	}
+	var out []rule
+	for _, f := range failover.Families {
+		near := distinct(ofFamily(slices.Concat(linkLocal, b.Near), f))
+		out = append(out, newRule([2]address{ipDaddr, ip6Daddr}[f].in(near), returns).because("on a link"))
+	}
+	return out
 }

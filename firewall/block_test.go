@@ -181,3 +181,38 @@ func TestBlockByVerdict(t *testing.T) {
 	}
 	l.noneLeaked()
 }
+
+// What stays on the link of an uplink that a policy never uses is not kept off it, nor
+// refused, whatever the rules say: a modem's page, and the gateway's own DHCP, also of a
+// server beyond the link.
+func TestBlockKeepsNothingOffLinks(t *testing.T) {
+	l := blockLab(t)
+	l.goal.Rules = []Rule{{Policy: 66}}
+	l.goal.Rules[0].Proto = unix.IPPROTO_UDP
+	ports := [2][2]int{{68, 67}, {546, 547}}
+	for f, p := range plans {
+		near := netip.PrefixFrom(netip.MustParseAddr(p.a), p.bits).Masked()
+		l.goal.Near = append(l.goal.Near, near)
+		serveUDP(t, l.net, at(p.nextA, 7001))
+		serveUDP(t, l.net, at(p.host, ports[f][1]))
+	}
+	for _, refused := range []bool{false, true} {
+		if refused {
+			l.goal.Refused = [2][]Pair{{{Policy: 66}}, {{Policy: 66}}}
+		}
+		l.apply()
+		run(t, l.gw, "conntrack", "-F")
+		for f, p := range plans {
+			for what, c := range map[string]net.Conn{
+				"the LAN asks the modem":        dialUDP(t, l.client, at(p.nextA, 7001)),
+				"the gateway asks the modem":    dialUDP(t, l.gw, at(p.nextA, 7001)),
+				"the gateway renews an address": dialFromPort(t, l.gw, p.a, ports[f][0], at(p.host, ports[f][1])),
+			} {
+				if got := askUDP(t, c); got != p.a {
+					t.Errorf("refused %t: %s from %q, want %s", refused, what, got, p.a)
+				}
+				c.Close()
+			}
+		}
+	}
+}

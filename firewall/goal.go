@@ -25,6 +25,9 @@ type Goal struct {
 	// Rules assign flows to policies, the first that matches; what matches none is the
 	// default policy's. Their list must not be changed afterwards.
 	Rules []Rule
+	// Near are the networks on the uplinks' own links. What goes there takes no default
+	// route, and is kept off no uplink by a policy that blocks.
+	Near []netip.Prefix
 	// Sets are those that rules name.
 	Sets []Set
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
@@ -233,6 +236,7 @@ func (g Goal) sorted() Goal {
 	for i := range g.Sets {
 		g.Sets[i].Timeout = g.Sets[i].Timeout.Truncate(time.Second) // the kernel rounds what is shorter
 	}
+	g.Near = slices.Concat(distinct(ofFamily(g.Near, failover.IPv4)), distinct(ofFamily(g.Near, failover.IPv6)))
 	g.Trials = sortedAddresses(slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() }))
 	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
 	return g

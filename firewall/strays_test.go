@@ -200,7 +200,12 @@ func TestRulesSeeNoMarkedSockets(t *testing.T) {
 // dialFromUDP opens a connected UDP socket that is bound to an address.
 func dialFromUDP(t *testing.T, ns *netns.NS, from, to string) (c net.Conn) {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	return dialFromPort(t, ns, from, 0, to)
+}
+
+func dialFromPort(t *testing.T, ns *netns.NS, from string, port int, to string) (c net.Conn) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from), Port: port}, Timeout: 10 * time.Second}
 	inside(t, ns, func() (err error) {
 		c, err = d.DialContext(t.Context(), "udp", to)
 		return err
