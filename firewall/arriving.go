@@ -30,7 +30,7 @@ func (b builder) arriving() []chain {
 			"Packets to an address that is no longer ours would be forwarded: they are dropped."
 		out = append(out, b.inner())
 	}
-	return append(out, b.prerouting(), b.output())
+	return append(append(out, b.prerouting()), b.output()...)
 }
 
 func (b builder) in(u Uplink) chain {
@@ -115,18 +115,40 @@ func (b builder) laneOrRules() []rule {
 	return append(rules, b.newFlow(nil)...)
 }
 
-// output gives this machine's own packets their lane. Its type, route, makes the
-// kernel look up the route again.
-func (b builder) output() chain {
+// output returns the chains that give this machine's own packets their lane. Their type,
+// route, makes the kernel look up the route again.
+func (b builder) output() []chain {
 	c := chain{
 		name:  "output",
 		about: "The gateway's own packets. Those of a socket with a mark (WireGuard, tailscale, our probes) keep it.",
 		base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "mangle + 5", mangleLater),
-		rules: append(b.lanesOfProbes(), newRule(anyPacketMark, returns)),
+		rules: b.lanesOfProbes(),
 	}
 	// Before the lookup with the flow's lane, which would fail without an answer.
-	c.rules = slices.Concat(c.rules, refusals(b, "no way"), b.laneOfFlow(), b.newFlow(renewsAddress(b)))
-	return c
+	rules := slices.Concat(refusals(b, "no way"), b.laneOfFlow(), b.newFlow(renewsAddress(b)))
+	marks := ruledMarks(b)
+	if len(marks) == 0 {
+		c.rules = append(append(c.rules, newRule(anyPacketMark, returns)), rules...)
+		return []chain{c}
+	}
+	for _, m := range marks {
+		c.rules = append(c.rules, newRule(packetMark(m.Mask).is(m.Value), goTo(ownFlowChain)))
+	}
+	c.rules = append(c.rules, newRule(anyPacketMark, returns), newRule(goTo(ownFlowChain)))
+	return []chain{{name: ownFlowChain, about: "What has no mark, or one that the user's rules ask for.", rules: rules}, c}
+}
+
+const ownFlowChain = "own_flow"
+
+// ruledMarks returns the marks that the user's rules ask for, sorted, except for none.
+func ruledMarks(b builder) []Mark {
+	var out []Mark
+	for _, r := range b.Rules {
+		if m := Mark(r.Mark); m.Value != 0 {
+			out = append(out, m)
+		}
+	}
+	return sortedMarks(out)
 }
 
 // laneOfFlow leads to the lane of the flow's uplink or, if that is lost, to that of

@@ -217,6 +217,56 @@ func TestClassifyWhatRulesDoNotApplyTo(t *testing.T) {
 	}
 }
 
+// What another program has marked on its way out is ruled as soon as a rule asks for that
+// mark, and by the first one that matches; with any other mark it is left alone.
+func TestRulesOfOwnMarks(t *testing.T) {
+	l := blockLab(t)
+	l.goal.Rules = []Rule{{Policy: 64, Number: 0}, {Policy: 66, Number: 1}}
+	l.goal.Rules[0].Proto, l.goal.Rules[0].Ports = unix.IPPROTO_UDP, []match.PortRange{{First: 7002, Last: 7002}}
+	l.goal.Rules[1].Mark = match.Mark{Value: 0x10, Mask: 0xff}
+	loadText(t, l.gw, `table inet theirs { chain c {
+		type route hook output priority mangle - 10;
+		udp dport 7001-7002 meta mark set 0x110
+		udp dport 7003 meta mark set 0x20
+		tcp dport 7001 meta mark set 0x10
+	}
+}
+`)
+	l.apply()
+	table := Ruleset(l.goal)
+	for f, p := range plans {
+		serveTCP(t, l.net, at(p.host, 7001))
+		for port, want := range map[int]struct {
+			mark uint32
+			from string
+			Class
+		}{
+			7001: {0x110, p.b, Class{Policy: 66, Rule: 1}},
+			7002: {0x110, p.a, Class{Policy: 64, Rule: 0}},
+			7003: {0x20, p.a, Class{Policy: 64, Rule: -1}},
+			7004: {0, p.a, Class{Policy: 64, Rule: -1}},
+		} {
+			serveUDP(t, l.net, at(p.host, port))
+			c := dialUDP(t, l.gw, at(p.host, port))
+			for range 2 {
+				if from := askUDP(t, c); from != want.from {
+					t.Errorf("port %d: from %s, want %s", port, from, want.from)
+				}
+			}
+			got := table.Classify(Packet{
+				Family: failover.Family(f), From: netip.MustParseAddr(p.a), To: netip.MustParseAddr(p.host),
+				Proto: unix.IPPROTO_UDP, ToPort: uint16(port), Mark: want.mark,
+			})
+			if got != want.Class {
+				t.Errorf("port %d is %+v, want %+v", port, got, want.Class)
+			}
+		}
+		if from, err := askTCP(dialTCP(t, l.gw, at(p.host, 7001))); from != p.b {
+			t.Errorf("TCP from %s, %v; want %s", from, err, p.b)
+		}
+	}
+}
+
 // send sends one UDP packet.
 func send(from, to netip.AddrPort, tos int) error {
 	dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(from), Control: func(_, _ string, c syscall.RawConn) error {

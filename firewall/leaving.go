@@ -115,9 +115,14 @@ func (b builder) strays(u Uplink) []rule {
 	var out []rule
 	out = append(out, unknown(b, u)...)
 	// Packets of sockets with another program's mark go where that program sends
-	// them, and are masqueraded on every uplink.
+	// them, and are masqueraded on every uplink; but where a rule of the user's asked for
+	// the mark, the flow has a policy.
 	if p, ok := whereFamilies(u.masqueradesAll()); ok {
-		out = append(out, newRule(ownPacket, packetMark(^b.Layout.MarkMask).isNot(0), p, accept))
+		match := []piece{ownPacket, packetMark(^b.Layout.MarkMask).isNot(0), p}
+		if len(ruledMarks(b)) > 0 {
+			match = append(match, ctMark(b.Layout.CTPolicyMask()).is(0))
+		}
+		out = append(out, newRule(append(match, accept)...))
 	}
 	for _, a := range []address{ipSaddr, ip6Saddr} {
 		if others := b.othersAddresses(u, a.family); len(others) > 0 {
