@@ -58,6 +58,9 @@ type kernel struct {
 	tables int
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
+	// adopted: flows were adopted at the last apply. One that was ended, to begin anew,
+	// may have done so before the packet filter was there.
+	adopted bool
 	// standing: the first apply has been tried.
 	standing bool
 	// firstStart: no earlier run has left a table, so existing flows have no lanes
@@ -166,8 +169,8 @@ type applied struct {
 	readable bool
 	// refusals are the uplinks whose routes the kernel does not accept.
 	refusals []routing.Refusal
-	// unhealed is set if the packet filter that this run had made was rebuilt, so
-	// that flows may have begun without it.
+	// unhealed is set if flows were adopted, or the packet filter that this run had made
+	// was rebuilt, so that flows may have begun without it.
 	unhealed *firewall.Goal
 	// native and plain are what is known of flows without NAT after an adoption; nil if
 	// there was none.
@@ -208,7 +211,7 @@ func (a applied) refused(f failover.Family, to []lane.Lane) error {
 // ahead, and stays at the former one until the routes have moved.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
-	k.rebuilt = false
+	k.rebuilt, k.adopted = false, false
 	out := applied{layout: g.layout}
 	var unrouted, unadopted error
 	if !k.standing {
@@ -296,7 +299,7 @@ func (k *kernel) aim(filter firewall.Goal, routed *applied) firewall.Goal {
 
 func (k *kernel) summarize(out applied, filter firewall.Goal, unrouted, other error) applied {
 	out.unfiltered, out.err = other, errors.Join(unrouted, other)
-	if k.rebuilt && other == nil {
+	if (k.rebuilt || k.adopted) && other == nil {
 		out.unhealed = &filter
 	}
 	return out
@@ -334,6 +337,7 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	if len(names) == 0 {
 		return nil
 	}
+	k.adopted = true
 	filter := k.filterGoal(*g)
 	filter.Candidates = g.candidateAddresses()
 	adoption, err := k.packets.AdoptFlows(filter, lanes...)

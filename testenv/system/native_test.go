@@ -266,3 +266,19 @@ func TestHalfTrackedServers(t *testing.T) {
 		}
 	})
 }
+
+// Clients that send without a pause before the very first start, when nobody translates
+// what they send, are answered soon after it.
+func TestUnansweredBeforeTheFirstStart(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, quickRecovery)
+		g.leaks = true // while nothing masquerades
+		var all []*session
+		for range 4 {
+			all = append(all, g.session(g.Client, traffic.UDPStream, lab.Server4, 300))
+		}
+		time.Sleep(300 * time.Millisecond) // of what nobody answers
+		g.Start()
+		g.goBy(fiber, all...)
+	})
+}
