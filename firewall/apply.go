@@ -99,7 +99,11 @@ func (tx *transaction) add(t Table) {
 	for _, name := range t.counters {
 		tx.AddObj(&nftables.CounterObj{Table: tx.table, Name: name})
 	}
-	for _, set := range timedSets(tx.table) {
+	timed := timedSets(tx.table)
+	if t.goal.steps() {
+		timed = append(timed, fallenSetOf(tx.table))
+	}
+	for _, set := range timed {
 		set.ID = tx.setID()
 		tx.try(tx.AddSet(set, nil))
 	}

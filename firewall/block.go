@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"slices"
+
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
@@ -104,7 +106,7 @@ func blockChains(b builder) []chain {
 	}
 	out := []chain{
 		answer(refusedChain, "Of a policy that blocks and has no uplink: an answer at once.", adminProhibited),
-		answer(keptChain, "The kernel would send it by an uplink that its policy never uses, as its own has no carrier.", noRoute),
+		keptOff(b, answer(keptChain, "The kernel would send it by an uplink that its policy never uses, as its own has no carrier.", noRoute)),
 		{name: "refusing", about: "Only what leaves by an uplink. Before routing that is not known: the flow is left without its\n" +
 			"policy's lane, since the route there would answer for the kernel, which answers but a few.", rules: []rule{newRule(leavesVmap(refusalsMap))}},
 	}
@@ -112,6 +114,18 @@ func blockChains(b builder) []chain {
 		out = append(out, chain{name: of("blocked", p.Lane), rules: append(refusals(b, "no way"), newRule(leavesVmap(of("foreign", p.Lane))))})
 	}
 	return out
+}
+
+// keptOff has the lane remembered of what is kept off an uplink. The policy may have another
+// way: so only what could not go on there has an answer at once.
+func keptOff(b builder, c chain) chain {
+	waits := append(b.onUplink(), count(guardCounter), drop)
+	c.rules = slices.Concat([]rule{
+		newRule(falls(b)...),
+		newRule(tcp, midFlow, count(guardCounter), resetTCP),
+		newRule(waits...),
+	}, c.rules)
+	return c
 }
 
 // refusals returns the rules that refuse what has no way.

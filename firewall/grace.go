@@ -45,7 +45,9 @@ func timedSets(t *nftables.Table) []*nftables.Set {
 }
 
 // isTimed reports whether a set of ours has elements that are added for a while.
-func isTimed(name string) bool { return name == graceSet || name == holdSet || name == lapsedSet }
+func isTimed(name string) bool {
+	return name == graceSet || name == holdSet || name == lapsedSet || name == fallenSet
+}
 
 func timedSet(t *nftables.Table, name string, timeout time.Duration) *nftables.Set {
 	return &nftables.Set{

@@ -13,11 +13,12 @@ import (
 // leaving returns the chains after all source NAT. A flow's final address is known
 // only there: they drop what must not leave, and give the flow its lane.
 func (b builder) leaving() []chain {
-	out := append(own(b), chain{
-		name:  guardChain,
-		about: "Flows of a policy that may never use this uplink.",
-		rules: []rule{newRule(count(guardCounter), drop)},
-	})
+	guard := chain{name: guardChain, about: "Flows of a policy that may never use this uplink."}
+	if b.steps() {
+		guard.rules = append(guard.rules, newRule(falls(b)...))
+	}
+	guard.rules = append(guard.rules, newRule(count(guardCounter), drop))
+	out := append(own(b), guard)
 	for _, u := range b.Uplinks {
 		if u.Interface == "" {
 			continue
@@ -74,6 +75,9 @@ func (b builder) out(u Uplink) chain {
 		newRule(ctMark(uplink|established).is(mark|established), accept),
 		newRule(ctMark(uplink).is(mark), goTo("own")),
 	)
+	if b.steps() {
+		c.rules = append(c.rules, newRule(append([]piece{packetMark(b.Layout.MarkMask).isNot(mark)}, falls(b)...)...))
+	}
 	c.rules = append(c.rules, b.probes(u)...)
 	c.rules = append(c.rules, b.strays(u)...)
 	c.rules = append(c.rules,

@@ -40,13 +40,15 @@ func Ruleset(g Goal) Table {
 	b := builder{g.sorted()}
 	moving := movingMaps(b)
 	byRules, ruleMaps := userRules(b)
-	t := Table{goal: b.Goal, counters: b.counters(), maps: slices.Concat(moving, b.maps(), ruleMaps), moving: len(moving)}
+	stepMaps, steps := stepping(b)
+	t := Table{goal: b.Goal, counters: b.counters(), maps: slices.Concat(moving, b.maps(), ruleMaps, stepMaps), moving: len(moving)}
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
 	t.chains = append(t.chains, byRules...)
 	t.chains = append(t.chains, resolverChains(b)...)
 	t.chains = append(t.chains, blockChains(b)...)
 	t.chains = append(t.chains, b.arriving()...)
+	t.chains = append(t.chains, steps...)
 	t.chains = append(t.chains, b.probing()...)
 	t.chains = append(t.chains, answering(b)...)
 	t.chains = append(t.chains, b.leaving()...)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"swerve/lane"
 )
 
 // tableName is the name of our only table, in family inet.
@@ -37,6 +39,10 @@ func (t Table) String() string {
 	} {
 		writeAbout(&b, set.about)
 		fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", set.name, nftDuration(set.timeout))
+	}
+	if t.goal.steps() {
+		writeAbout(&b, "Lanes of uplinks that something had to leave by another one, as they have no carrier.")
+		fmt.Fprintf(&b, "  set %s {\n    type mark\n    size %d\n    flags dynamic,timeout\n    timeout %s\n  }\n", fallenSet, lane.LastUplink+1, nftDuration(fallenTime))
 	}
 	for _, m := range t.maps {
 		m.write(&b)
