@@ -149,6 +149,7 @@ func (p *preview) open(o Options, cfg *config.Config, path string, routes Routes
 	for _, observation := range l.net.Take() {
 		l.observe(observation)
 	}
+	lanChanged(l) // it was read before the uplinks were known
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
 	return nil
 }
@@ -179,8 +180,9 @@ func (l *loop) changes() (Changes, error) {
 // frozenNetwork is the network at one moment: links are read once, and no probes
 // are sent.
 type frozenNetwork struct {
-	seen []linkmon.Observation
-	err  error
+	uplinks []linkmon.Uplink
+	seen    []linkmon.Observation
+	err     error
 }
 
 func (*frozenNetwork) Ready() <-chan struct{}            { return nil }
@@ -192,6 +194,7 @@ func (*frozenNetwork) Send(failover.Probe, linkmon.Path) {}
 func (n *frozenNetwork) Take() []linkmon.Observation     { return n.seen }
 
 func (n *frozenNetwork) SetUplinks(uplinks []linkmon.Uplink) {
+	n.uplinks = uplinks
 	n.readOnce(uplinks, func(m *linkmon.Monitor) { n.seen = m.Take() })
 }
 
@@ -201,7 +204,7 @@ func (n *frozenNetwork) Defaults() (found []linkmon.Default) {
 }
 
 func (n *frozenNetwork) LAN() (found linkmon.LAN) {
-	n.readOnce(nil, func(m *linkmon.Monitor) { found = m.LAN() })
+	n.readOnce(n.uplinks, func(m *linkmon.Monitor) { found = m.LAN() })
 	return found
 }
 

@@ -2,12 +2,14 @@ package system
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/traffic"
 )
 
 const sharing = quickRecovery + `policies: [{name: default, tiers: [{fiber: 3, lte: 1}], spread: flows}]
@@ -24,6 +27,103 @@ const sharing = quickRecovery + `policies: [{name: default, tiers: [{fiber: 3, l
 // shares reports whether both uplinks carry, in both families.
 func shares(s *control.Status) bool {
 	return lab.AllUp(s) && len(s.Policies[0].IPv4) == 2 && len(s.Policies[0].IPv6) == 2
+}
+
+// sharingLong is sharing with a patience so long that a silent member stays shunned.
+const sharingLong = twoUplinks + `health: {window: 5s, patience: 1m, loss: {degraded: 10%, clear: 5%}, damping: {half_life: 2s, suppress: 12, reuse: 6}}
+failback: {after: 2s, min_interval: 1s}
+probe: {interval: 400ms}
+policies: [{name: default, tiers: [{fiber: 3, lte: 1}], spread: flows}]
+`
+
+// crowd are clients and servers between which flows are opened.
+type crowd struct {
+	*gateway
+	clients, servers []netip.Addr
+}
+
+// open opens flows, all of them new, and returns by which addresses the server saw them.
+func (c crowd) open(flows int) (*traffic.Census, []netip.Addr) {
+	c.Helper()
+	census, err := traffic.OpenCensus(c.Client, c.Internet, c.clients, c.servers, flows)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(census.Close)
+	return census, census.Ask()
+}
+
+// wantBy checks that new flows go by these uplinks, and by no other.
+func (c crowd) wantBy(when string, uplinks ...int) {
+	c.Helper()
+	_, seen := c.open(60)
+	by := map[netip.Addr]int{}
+	for _, a := range seen {
+		by[a]++
+	}
+	for uplink := range uplinkNames[:2] {
+		if n := by[c.Uplinks[uplink].Public4]; n > 0 != slices.Contains(uplinks, uplink) {
+			c.Errorf("%s: %d of %d new flows go by %s", when, n, len(seen), uplinkNames[uplink])
+		}
+	}
+}
+
+// A member of a shared tier that degrades or is shunned gets no new flows, and keeps its
+// own; one that is lost moves its own alone, and one that is back takes new ones alone.
+func TestMembersOfASharedTier(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, usual, sharingLong)
+		g.Start()
+		g.Await("both uplinks to carry", shares)
+		c := crowd{gateway: g}
+		var errs [2]error
+		c.clients, errs[0] = lab.MoreClients(g.Client, 20)
+		c.servers, errs[1] = lab.MoreServers(g.Lab, 10)
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Fatal(err)
+		}
+		old, before := c.open(200)
+		c.wantBy("at first", fiber, lte)
+		// unmoved checks that the old flows come as they did, as far as they are answered:
+		// all but those by a member that is silent.
+		unmoved := func(when string, silent ...netip.Addr) {
+			for i, a := range old.Ask() {
+				if a != before[i] && (a.IsValid() || !slices.Contains(silent, before[i])) {
+					t.Errorf("%s: an old flow that came from %v comes from %v", when, before[i], a)
+				}
+			}
+		}
+		alone := func(state control.State) func(*control.Status) bool {
+			return func(s *control.Status) bool {
+				return s.Uplinks[lte].IPv4.State == state && lab.CarriesFamily(s, "fiber", failover.IPv4)
+			}
+		}
+		for _, fault := range []struct {
+			spec  string
+			state control.State
+		}{{"loss-out=30%", control.Degraded}, {"black-hole", control.Shunned}} {
+			f := g.Break(lte, fault.spec)
+			g.Await("lte to be "+string(fault.state)+" and fiber alone to carry", alone(fault.state))
+			c.wantBy(string(fault.state), fiber)
+			unmoved(string(fault.state), g.Uplinks[lte].Public4)
+			g.Mend(f)
+			g.Await("both uplinks to carry again", shares)
+			unmoved("after it was " + string(fault.state))
+			c.wantBy("after it was "+string(fault.state), fiber, lte)
+		}
+		f := g.Break(lte, "carrier")
+		g.Await("lte to be down and fiber alone to carry", alone(control.Down))
+		for i, a := range old.Ask() {
+			if fibers := g.Uplinks[fiber].Public4; a != fibers {
+				t.Errorf("lte is lost: a flow that came from %v comes from %v", before[i], a)
+			}
+			before[i] = a
+		}
+		g.Mend(f)
+		g.Await("both uplinks to carry again", shares)
+		unmoved("after it was lost")
+		c.wantBy("after it was lost", fiber, lte)
+	})
 }
 
 // slowFile serves a file over HTTP, each connection at a pace, and counts the connections
