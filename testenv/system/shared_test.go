@@ -126,6 +126,63 @@ func TestMembersOfASharedTier(t *testing.T) {
 	})
 }
 
+// Under `uplinks: auto` a default route over two interfaces becomes one tier with its
+// weights: flows of before the start stay where they are, new ones are divided by weight,
+// and there is nothing left to do. Its loss of one interface is a failover to the other.
+func TestMultipathDefaultUnderAuto(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := newGateway(t, masqueraded, "uplinks: auto\n")
+		for family, next := range map[string][2]netip.Addr{
+			"-4": {g.Uplinks[fiber].Router4, g.Uplinks[lte].Router4}, "-6": {g.Uplinks[fiber].Router6, g.Uplinks[lte].Router6},
+		} {
+			g.shell(fmt.Sprintf("ip %[1]s route flush default; ip %[1]s route add default proto static metric 100 "+
+				"nexthop via %[2]s dev wan0 weight 3 nexthop via %[3]s dev wan1 weight 1", family, next[0], next[1]))
+		}
+		c := crowd{gateway: g}
+		var errs [2]error
+		c.clients, errs[0] = lab.MoreClients(g.Client, 100)
+		c.servers, errs[1] = lab.MoreServers(g.Lab, 20)
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Fatal(err)
+		}
+		old, before := c.open(200)
+		g.Start()
+		g.Await("both uplinks to share the load", func(s *control.Status) bool {
+			return s.Overall == control.OK && len(s.Policies) == 1 && weights(s.Policies[0].IPv4) == "wan0 3, wan1 1" && weights(s.Policies[0].IPv6) == "wan0 3, wan1 1"
+		})
+		if after := old.Ask(); !slices.Equal(after, before) {
+			t.Errorf("flows moved at the start: before it they came from\n%v\nand come from\n%v", before, after)
+		}
+		_, seen := c.open(1000)
+		byFiber := 0
+		for _, a := range seen {
+			if a == g.Uplinks[fiber].Public4 {
+				byFiber++
+			}
+		}
+		if share := float64(byFiber) / float64(len(seen)); share < 0.68 || share > 0.82 {
+			t.Errorf("%.2f of new flows go by the uplink with three quarters of the weight", share)
+		}
+		if rest := g.plan(); rest != "" {
+			t.Errorf("there is still to do:\n%s", rest)
+		}
+		g.Break(lte, "black-hole")
+		g.Await("wan0 alone to carry", func(s *control.Status) bool {
+			return weights(s.Policies[0].IPv4) == "wan0 3" && weights(s.Policies[0].IPv6) == "wan0 3"
+		})
+		c.wantBy("after a loss", fiber)
+	})
+}
+
+// weights lists who carries, with their weights.
+func weights(carries []control.Share) string {
+	var list []string
+	for _, s := range carries {
+		list = append(list, fmt.Sprint(s.Uplink, " ", s.Weight))
+	}
+	return strings.Join(list, ", ")
+}
+
 // slowFile serves a file over HTTP, each connection at a pace, and counts the connections
 // that asked for each part, by their source.
 type slowFile struct {
