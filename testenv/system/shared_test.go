@@ -66,6 +66,9 @@ func (c crowd) wantBy(when string, uplinks ...int) {
 			c.Errorf("%s: %d of %d new flows go by %s", when, n, len(seen), uplinkNames[uplink])
 		}
 	}
+	if n := by[netip.Addr{}]; n > 0 {
+		c.Errorf("%s: %d of %d new flows are not answered", when, n, len(seen))
+	}
 }
 
 // A member of a shared tier that degrades or is shunned gets no new flows, and keeps its
