@@ -14,6 +14,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/linkmon"
@@ -32,7 +33,8 @@ type Changes struct {
 	Filter      string
 	FilterLacks []string
 	// Notes say, under `uplinks: auto`, through which interfaces with a default route no
-	// target has answered. There are none beside a running daemon, whose status says so.
+	// target has answered; not beside a running daemon, whose status says so. Of one that
+	// has refused this file, or gone back from it, they say that.
 	Notes []string
 }
 
@@ -93,10 +95,25 @@ func Plan(o Options) (Changes, error) {
 	}
 	defer p.close()
 	c, err := p.loop.changes()
+	c.Notes = p.neighbor.notes()
 	if !p.neighbor.runs {
 		c.Notes = p.taken.Notes()
 	}
 	return c, err
+}
+
+// notes says where the daemon that runs has another configuration than its file.
+func (n neighbor) notes() []string {
+	if n.status == nil {
+		return nil
+	}
+	var out []string
+	for _, p := range n.status.Problems {
+		if p.Code == "config-reverted" || p.Code == "reload-refused" {
+			out = append(out, "the daemon that runs goes by an earlier configuration: "+say.OneLine(p.Text))
+		}
+	}
+	return out
 }
 
 // preview is what a start on this machine would come to, without anything changed and
