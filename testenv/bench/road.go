@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -153,7 +152,8 @@ func (r *road) byRule() error {
 	return nil
 }
 
-// bySwerve starts the daemon in the gateway and waits until its uplinks are up. more is
+// bySwerve starts the daemon in the gateway and waits until the first two uplinks, which
+// carry, are up. more is
 // added to its configuration.
 func (r *road) bySwerve(ctx context.Context, binary, more string) error {
 	folder, err := os.MkdirTemp("", "swerve-bench-")
@@ -178,8 +178,7 @@ func (r *road) bySwerve(ctx context.Context, binary, more string) error {
 	defer api.Close()
 	return wait.Until(ctx, "the uplinks to be up", func() bool {
 		s, err := api.Status(ctx)
-		return err == nil && s.Overall == control.OK && len(s.Uplinks) == r.uplinks &&
-			!slices.ContainsFunc(s.Uplinks, func(u control.Uplink) bool { return u.IPv4.State != control.Up })
+		return err == nil && len(s.Uplinks) == r.uplinks && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
 	})
 }
 
