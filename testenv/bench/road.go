@@ -153,8 +153,7 @@ func (r *road) byRule() error {
 }
 
 // bySwerve starts the daemon in the gateway and waits until the first two uplinks, which
-// carry, are up. more is
-// added to its configuration.
+// carry, are up. more is added to its configuration.
 func (r *road) bySwerve(ctx context.Context, binary, more string) error {
 	folder, err := os.MkdirTemp("", "swerve-bench-")
 	if err != nil {
