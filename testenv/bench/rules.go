@@ -92,6 +92,7 @@ func (m *measurer) rulesOf(ctx context.Context, uplinks int, name string, match 
 	}
 	bulk := figure("bulk TCP", "×", medianAtLeast(0.97))
 	small := figure("64-byte packets", "×", medianAtLeast(0.97))
+	old := figure("a packet of an established flow and its answer", "×", medianAtMost(1.1))
 	fresh := figure("a new flow's first packet and its answer", "ms", worstAtMost(0.5))
 	freshFew := figure("the same with 10 rules", "ms", Floor{})
 	order := rand.New(rand.NewPCG(m.report.Seed, uint64(uplinks)))
@@ -102,6 +103,7 @@ func (m *measurer) rulesOf(ctx context.Context, uplinks int, name string, match 
 		}{
 			{bulkRateOf, func(many, few float64) { bulk.add(many / few) }},
 			{floodRateOf, func(many, few float64) { small.add(many / few) }},
+			{oldFlowOf, func(many, few float64) { old.add(many / few) }},
 			{newFlowOf, func(many, few float64) { fresh.add(many); freshFew.add(few) }},
 		} {
 			ofMany, ofFew, err := pair(ctx, kind.measure, many, few, order.IntN(2) == 1)
@@ -112,7 +114,7 @@ func (m *measurer) rulesOf(ctx context.Context, uplinks int, name string, match 
 		}
 		m.progress("%s, %s, %d uplinks: %d", rulesGroup, name, uplinks, i+1)
 	}
-	m.report.add(bulk, small, fresh, freshFew)
+	m.report.add(bulk, small, old, fresh, freshFew)
 	return nil
 }
 
@@ -131,7 +133,12 @@ func (m *measurer) ruledRoad(ctx context.Context, uplinks int, config string) (*
 
 // newFlowOf returns the median time, in milliseconds, in which the first packet of a new
 // flow and its answer have passed the gateway.
-func newFlowOf(_ context.Context, r *road) (float64, error) {
+func newFlowOf(ctx context.Context, r *road) (float64, error) { return roundTrips(ctx, r, false) }
+
+// oldFlowOf returns the same of an established flow.
+func oldFlowOf(ctx context.Context, r *road) (float64, error) { return roundTrips(ctx, r, true) }
+
+func roundTrips(_ context.Context, r *road, established bool) (float64, error) {
 	to := netip.AddrPortFrom(lab.Server4, floodPort)
 	sink, err := r.server.ListenPacket("udp4", to.String())
 	if err != nil {
@@ -139,16 +146,18 @@ func newFlowOf(_ context.Context, r *road) (float64, error) {
 	}
 	defer sink.Close()
 	go echo(sink)
+	var conn net.Conn
 	took := make([]float64, newFlows)
 	for i := range took {
-		conn, err := r.client.DialUDP(to)
-		if err != nil {
-			return 0, err
+		if conn == nil || !established {
+			if conn, err = r.client.DialUDP(to); err != nil {
+				return 0, err
+			}
+			defer conn.Close()
 		}
 		d, err := roundTrip(conn)
-		conn.Close()
 		if err != nil {
-			return 0, fmt.Errorf("the first packet of a new flow: %w", err)
+			return 0, fmt.Errorf("packet %d and its answer: %w", i, err)
 		}
 		took[i] = millis(d)
 	}
