@@ -86,6 +86,9 @@ func (d *decoder) spend(n node) bool {
 // merge adds the entries of a mapping's merge keys (<<) that the mapping does not
 // have itself.
 func (d *decoder) merge(n node, list []entry, values []*ast.MappingValueNode) []entry {
+	if !slices.ContainsFunc(values, func(v *ast.MappingValueNode) bool { return v.Key.IsMergeKey() }) {
+		return list
+	}
 	has := map[string]bool{}
 	for _, e := range list {
 		has[e.key] = true

@@ -40,18 +40,18 @@ func (d *decoder) checkTiers(c *Config, policy int, used map[string]bool) {
 	seen := map[string]bool{}
 	for i, tier := range c.Policies[policy].Tiers {
 		for _, share := range tier {
-			path := d.sharePath(policy, i, share.Uplink)
+			wrong := func(wrong, right string) { d.wrongAt(d.sharePath(policy, i, share.Uplink), wrong, right) }
 			switch {
 			case share.Uplink == "":
 			case seen[share.Uplink]:
-				d.wrongAt(path, show(share.Uplink)+" appears twice in this policy", "each uplink once in a policy")
+				wrong(show(share.Uplink)+" appears twice in this policy", "each uplink once in a policy")
 			case c.AutoUplinks:
-				d.wrongAt(path, show(share.Uplink)+" names an uplink, but uplinks is auto", "uplinks as a list")
+				wrong(show(share.Uplink)+" names an uplink, but uplinks is auto", "uplinks as a list")
 			case slices.Contains(names, share.Uplink) || d.unsure["uplinks"]:
 			case len(names) == 0:
-				d.wrongAt(path, "there is no uplink "+show(share.Uplink), "a defined uplink")
+				wrong("there is no uplink "+show(share.Uplink), "a defined uplink")
 			default:
-				d.wrongAt(path, "there is no uplink "+show(share.Uplink), orMeant(share.Uplink, names))
+				wrong("there is no uplink "+show(share.Uplink), orMeant(share.Uplink, names))
 			}
 			seen[share.Uplink], used[share.Uplink] = true, true
 		}

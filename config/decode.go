@@ -71,24 +71,29 @@ func checked[T any](f field[T], rule func(d *decoder, n node, into *T)) field[T]
 // read reads the mapping n into a value that already has its defaults, in the
 // order of the schema.
 func (fs fields[T]) read(d *decoder, n node, into *T) {
-	list, ok := d.entries(n, "a mapping of "+or(fs.keys()))
+	want := ""
+	if !isMapping(n.ast) {
+		want = "a mapping of " + or(fs.keys())
+	}
+	list, ok := d.entries(n, want)
 	if !ok {
 		return
 	}
-	keys, byKey := fs.keys(), map[string]node{}
-	for _, e := range list {
-		byKey[e.key] = e.node
-		if !slices.Contains(keys, e.key) {
+	given := make([]*entry, len(fs))
+	for i := range list {
+		e := &list[i]
+		if k := slices.IndexFunc(fs, func(f field[T]) bool { return f.key == e.key }); k >= 0 {
+			given[k] = e
+		} else {
 			d.add(e.at, e.path, "unknown key "+show(e.key), fs.meant(e.key))
 		}
 	}
-	for _, f := range fs {
-		below, ok := byKey[f.key]
-		switch path := keyPath(n.path, f.key); {
-		case ok:
-			f.read(d, below, into)
-		case f.required && !d.given(path):
-			d.add(n.at, path, "is missing", f.want)
+	for k, f := range fs {
+		switch {
+		case given[k] != nil:
+			f.read(d, given[k].node, into)
+		case f.required && !d.given(keyPath(n.path, f.key)):
+			d.add(n.at, keyPath(n.path, f.key), "is missing", f.want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -82,7 +81,8 @@ func keyText(k ast.MapKeyNode) string {
 // keyPath is the path of a key below a path. Keys that do not look like the
 // schema's are quoted, so that a path is always one word.
 func keyPath(path, key string) string {
-	if show(key) != key || strings.ContainsAny(key, ".[]:") {
+	usual := key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz_0123456789") == ""
+	if !usual && (show(key) != key || strings.ContainsAny(key, ".[]:")) {
 		key = strconv.Quote(key)
 	}
 	if path == "" || path == wholeFile {
@@ -91,4 +91,4 @@ func keyPath(path, key string) string {
 	return path + "." + key
 }
 
-func indexPath(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+func indexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

@@ -59,22 +59,7 @@ func portSet(d *decoder, n node) ([]rule.PortRange, bool) {
 }
 
 // dscp reads a DSCP code point, by name or number.
-func dscp(d *decoder, n node) (uint8, bool) {
-	const want = "ef, af11 to af43, cs0 to cs7, be, le, va or a number from 0 to 63"
-	s, ok := d.text(n, want)
-	if !ok {
-		return 0, false
-	}
-	if v, ok := rule.DSCPByName(s); ok {
-		return v, true
-	}
-	v, err := parseInt(s)
-	if err != nil || v < 0 || v > rule.MaxDSCP {
-		d.wrong(n, show(s)+" is not a DSCP code point", want)
-		return 0, false
-	}
-	return uint8(v), true
-}
+var dscp = parsed(rule.WantDSCP, "is not a DSCP code point", rule.ParseDSCP)
 
 // mark reads value or value/mask.
 func mark(d *decoder, n node) (rule.Mark, bool) {

@@ -15,8 +15,7 @@ const wantUplinks = "a list of uplinks, or auto"
 // value.
 func (d *decoder) config() *Config {
 	c := defaults()
-	root := node{ast: d.doc.body, path: wholeFile, at: positionOf(startOf(d.doc.body))}
-	fileFields.read(d, d.resolve(root), c)
+	fileFields.read(d, d.root(), c)
 	d.check(c)
 	c.addDefaultPolicy()
 	return c
@@ -84,11 +83,14 @@ func readPolicies(d *decoder, n node, c *Config) {
 
 func readRules(d *decoder, n node, c *Config) {
 	list, _ := d.itemsOrNone(n, "a list of rules")
-	for _, item := range list {
+	c.Rules = slices.Grow(c.Rules, len(list))
+	for i, item := range list {
 		r := Rule{Line: item.at.line}
 		before := d.count()
 		ruleFields.read(d, item, &r)
-		d.badRules[len(c.Rules)] = d.count() > before
+		if d.count() > before {
+			d.badRules[i] = true
+		}
 		c.Rules = append(c.Rules, r)
 	}
 }

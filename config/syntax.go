@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -23,6 +24,8 @@ type document struct {
 	// damaged are the top-level keys whose sections had a syntax error and are
 	// missing from body.
 	damaged map[string]bool
+	// unusual: the text has anchors, aliases, tags or keys after question marks.
+	unusual bool
 }
 
 // parseSyntax parses the text. The library stops at the first syntax error. So that
@@ -36,6 +39,7 @@ func parseSyntax(ps *problems, text string) (document, bool) {
 		if !checkBounds(ps, tokens) {
 			return doc, false
 		}
+		doc.unusual = slices.ContainsFunc(tokens, isUnusual)
 		file, err := parseTokens(tokens)
 		if err == nil {
 			return doc, doc.setBody(ps, file)
@@ -48,6 +52,14 @@ func parseSyntax(ps *problems, text string) (document, bool) {
 		doc.damaged[section] = true
 	}
 	return doc, false
+}
+
+func isUnusual(tk *token.Token) bool {
+	switch tk.Type {
+	case token.AnchorType, token.AliasType, token.TagType, token.MappingKeyType:
+		return true
+	}
+	return false
 }
 
 // syntaxError is a syntax error of the YAML library.

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,9 +38,6 @@ type decoder struct {
 	// aliases stand for. An alias that is missing has been reported as a problem.
 	anchors map[string]ast.Node
 	aliases map[*ast.AliasNode]ast.Node
-	// places are the positions of all paths, for the rules that are checked once the
-	// whole file is read.
-	places map[string]position
 	// aliased counts down from maxAliased.
 	aliased int
 	// unsure are the top-level keys whose values could not be read completely, so
@@ -51,14 +50,21 @@ type decoder struct {
 func newDecoder(ps *problems, doc document) *decoder {
 	d := &decoder{
 		problems: ps, doc: doc, aliased: maxAliased,
-		anchors: map[string]ast.Node{}, aliases: map[*ast.AliasNode]ast.Node{}, places: map[string]position{},
+		anchors: map[string]ast.Node{}, aliases: map[*ast.AliasNode]ast.Node{},
 		unsure: map[string]bool{}, badRules: map[int]bool{},
 	}
 	for key := range doc.damaged {
-		d.unsure[key], d.places[key] = true, position{1, 1}
+		d.unsure[key] = true
 	}
-	d.scan(doc.body, wholeFile, nil)
+	if doc.unusual {
+		d.scan(doc.body, wholeFile, nil)
+	}
 	return d
+}
+
+// root returns the node of the whole file.
+func (d *decoder) root() node {
+	return d.resolve(node{ast: d.doc.body, path: wholeFile, at: positionOf(startOf(d.doc.body))})
 }
 
 // wrong reports a problem with a node.
@@ -71,25 +77,61 @@ func (d *decoder) wrongAt(path, wrong, right string) {
 }
 
 func (d *decoder) place(path string) position {
-	for p := path; p != ""; {
-		if at, ok := d.places[p]; ok {
-			return at
-		}
-		p = p[:max(strings.LastIndexAny(p, ".["), 0)]
-	}
-	return positionOf(d.doc.body.GetToken())
+	n, _ := d.find(path)
+	return n.at
 }
 
 // given reports whether the file has a value at the path.
 func (d *decoder) given(path string) bool {
-	_, ok := d.places[path]
+	_, ok := d.find(path)
 	return ok
+}
+
+// find walks down to the value at a path, as the rules need it that are checked once the
+// whole file is read. It returns the nearest enclosing value, and false, if the file does
+// not have the path.
+func (d *decoder) find(path string) (node, bool) {
+	if d.doc.damaged[path] {
+		return node{path: path, at: position{1, 1}}, true
+	}
+	// Whatever is wrong on the way has been reported when it was read.
+	walker := &decoder{problems: &problems{}, doc: d.doc, aliases: d.aliases, aliased: maxAliased}
+	n := d.root()
+	for n.path != path {
+		below, ok := walker.towards(n, path)
+		if !ok {
+			return n, false
+		}
+		n = below
+	}
+	return n, true
+}
+
+// towards returns the value below n whose path is path, or encloses it.
+func (d *decoder) towards(n node, path string) (node, bool) {
+	if seq, ok := n.ast.(*ast.SequenceNode); ok {
+		index, _, _ := strings.Cut(strings.TrimPrefix(path, n.path+"["), "]")
+		i, err := strconv.Atoi(index)
+		if err != nil || i < 0 || i >= len(seq.Values) {
+			return node{}, false
+		}
+		return d.item(n, seq, i), true
+	}
+	if !isMapping(n.ast) {
+		return node{}, false
+	}
+	list, _ := d.entries(n, "")
+	for _, e := range list {
+		if rest, ok := strings.CutPrefix(path, e.path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return e.node, true
+		}
+	}
+	return node{}, false
 }
 
 // child returns the node of a value below n.
 func (d *decoder) child(n node, value ast.Node, path string, at position) node {
 	c := d.resolve(node{ast: value, path: path, at: at, aliased: n.aliased})
-	d.places[path] = at
 	if c.aliased && !d.spend(n) {
 		c.broken = true
 	}
@@ -107,19 +149,17 @@ func (d *decoder) entries(n node, want string) ([]entry, bool) {
 		d.wrong(n, "is "+kind(n.ast), want)
 		return nil, false
 	}
-	var list []entry
-	first := map[string]position{}
+	list := make([]entry, 0, len(values))
 	for _, v := range values {
 		if v.Key.IsMergeKey() {
 			continue
 		}
 		key, at := keyText(v.Key), positionOf(v.Key.GetToken())
 		path := keyPath(n.path, key)
-		if before, ok := first[key]; ok {
-			d.add(at, path, fmt.Sprintf("is given again after line %d", before.line), "one of the two")
+		if i := slices.IndexFunc(list, func(e entry) bool { return e.key == key }); i >= 0 {
+			d.add(at, path, fmt.Sprintf("is given again after line %d", list[i].at.line), "one of the two")
 			continue
 		}
-		first[key] = at
 		list = append(list, entry{key, at, d.child(n, v.Value, path, at)})
 	}
 	return d.merge(n, list, values), true
@@ -136,15 +176,20 @@ func (d *decoder) items(n node, want string) ([]node, bool) {
 		return nil, false
 	}
 	list := make([]node, 0, len(seq.Values))
-	for i, v := range seq.Values {
-		at := positionOf(startOf(v))
-		if i < len(seq.Entries) && seq.Entries[i] != nil && seq.Entries[i].Start != nil &&
-			seq.Entries[i].Start.Type == token.SequenceEntryType {
-			at = positionOf(seq.Entries[i].Start)
-		}
-		list = append(list, d.child(n, v, indexPath(n.path, i), at))
+	for i := range seq.Values {
+		list = append(list, d.item(n, seq, i))
 	}
 	return list, true
+}
+
+// item returns an item of the list n.
+func (d *decoder) item(n node, seq *ast.SequenceNode, i int) node {
+	at := positionOf(startOf(seq.Values[i]))
+	if i < len(seq.Entries) && seq.Entries[i] != nil && seq.Entries[i].Start != nil &&
+		seq.Entries[i].Start.Type == token.SequenceEntryType {
+		at = positionOf(seq.Entries[i].Start)
+	}
+	return d.child(n, seq.Values[i], indexPath(n.path, i), at)
 }
 
 // text returns a single value as the file has it, without quotes. What YAML types

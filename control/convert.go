@@ -20,6 +20,7 @@ func UplinkOf(v failover.UplinkView, clock Clock) Uplink {
 		Enabled:       v.Enabled,
 		Metered:       v.Metered,
 		Admin:         Admin(v.Admin),
+		ResumePending: v.Awaited,
 		OverrideUntil: clock.unlessZero(v.Until),
 		HeldUntil:     clock.unlessZero(v.HeldUntil),
 		IPv4:          familyOf(v.Family[failover.IPv4], v.Link.Family[failover.IPv4], clock),

@@ -23,6 +23,9 @@ type Question struct {
 	// port, 0 where it has none.
 	Proto uint8
 	Port  uint16
+	// DSCP is its code point, 0 to 63, and Mark the packet mark that other programs give it.
+	DSCP uint8
+	Mark uint32
 	// In is the interface, or the uplink, by which it comes in; empty for the one by which
 	// this machine reaches Src, or for none where Src is its own.
 	In string
@@ -34,6 +37,8 @@ type Explanation struct {
 	Dst   netip.Addr  `json:"dst"`
 	Proto uint8       `json:"proto"`
 	Port  uint16      `json:"port"`
+	DSCP  uint8       `json:"dscp"`
+	Mark  uint32      `json:"mark"`
 	// In is the interface by which it comes in; empty for one of this machine's own.
 	In string `json:"in"`
 	// Rule is the one that decided; nil where none did.
@@ -73,32 +78,48 @@ type ExplainedUplink struct {
 	Reason string `json:"reason"`
 }
 
-// ParseQuestion reads a packet from words: src may be empty, proto is a name or a number,
-// port needs a protocol that has ports.
-func ParseQuestion(src, dst, proto, port, in string) (Question, error) {
-	q := Question{In: in}
+// QuestionWords is a packet in words, each of which but Dst may be empty. Proto is a name
+// or a number, Port needs a protocol that has ports, DSCP is a name or a number, Mark a
+// number, decimal or 0x….
+type QuestionWords struct{ Src, Dst, Proto, Port, DSCP, Mark, In string }
+
+// Parse reads the words.
+func (w QuestionWords) Parse() (Question, error) {
+	q := Question{In: w.In}
 	var err error
-	if q.Dst, err = parseAddress("dst", dst); err != nil {
+	if q.Dst, err = parseAddress("dst", w.Dst); err != nil {
 		return q, err
 	}
-	if src != "" {
-		if q.Src, err = parseAddress("src", src); err != nil {
+	if w.Src != "" {
+		if q.Src, err = parseAddress("src", w.Src); err != nil {
 			return q, err
 		}
 		if failover.FamilyOf(q.Src) != failover.FamilyOf(q.Dst) {
 			return q, fmt.Errorf("src %s and dst %s are of different families", q.Src, q.Dst)
 		}
 	}
-	if proto != "" {
-		var ok bool
-		if q.Proto, ok = rule.ParseProtocol(proto); !ok {
-			return q, fmt.Errorf("proto %s is no IP protocol: a name such as tcp or udp, or a number from 1 to 255", quote(proto))
+	var ok bool
+	if w.Proto != "" {
+		if q.Proto, ok = rule.ParseProtocol(w.Proto); !ok {
+			return q, fmt.Errorf("proto %s is no IP protocol: a name such as tcp or udp, or a number from 1 to 255", quote(w.Proto))
 		}
 	}
-	if port != "" {
-		n, err := strconv.ParseUint(port, 10, 16)
+	if w.DSCP != "" {
+		if q.DSCP, ok = rule.ParseDSCP(w.DSCP); !ok {
+			return q, fmt.Errorf("dscp %s is no code point: %s", quote(w.DSCP), rule.WantDSCP)
+		}
+	}
+	if w.Mark != "" {
+		n, err := strconv.ParseUint(w.Mark, 0, 32)
+		if err != nil {
+			return q, fmt.Errorf("mark %s is no packet mark: a number of 32 bits such as 0x10", quote(w.Mark))
+		}
+		q.Mark = uint32(n)
+	}
+	if w.Port != "" {
+		n, err := strconv.ParseUint(w.Port, 10, 16)
 		if err != nil || n == 0 {
-			return q, fmt.Errorf("port %s is not 1 to 65535", quote(port))
+			return q, fmt.Errorf("port %s is not 1 to 65535", quote(w.Port))
 		}
 		if !rule.HasPorts(q.Proto) {
 			return q, errors.New("a port needs a protocol that has ports, such as tcp or udp")
@@ -120,13 +141,16 @@ func parseAddress(name, s string) (netip.Addr, error) {
 }
 
 func (s *Server) serveExplain(w http.ResponseWriter, r *http.Request) {
-	values, err := parseQuery(r.URL.RawQuery, "src", "dst", "proto", "port", "in")
+	values, err := parseQuery(r.URL.RawQuery, "src", "dst", "proto", "port", "dscp", "mark", "in")
 	var q Question
 	if err == nil {
-		q, err = ParseQuestion(values.Get("src"), values.Get("dst"), values.Get("proto"), values.Get("port"), values.Get("in"))
+		q, err = QuestionWords{
+			Src: values.Get("src"), Dst: values.Get("dst"), Proto: values.Get("proto"), Port: values.Get("port"),
+			DSCP: values.Get("dscp"), Mark: values.Get("mark"), In: values.Get("in"),
+		}.Parse()
 	}
 	if err != nil {
-		refuseRequest(w, http.StatusBadRequest, err.Error(), "ask for src=ADDRESS&dst=ADDRESS, with proto, port and in where they matter")
+		refuseRequest(w, http.StatusBadRequest, err.Error(), "ask for src=ADDRESS&dst=ADDRESS, with proto, port, dscp, mark and in where they matter")
 		return
 	}
 	answer, err := s.backend.Explain(r.Context(), q)
@@ -151,6 +175,12 @@ func (c *Client) ExplainJSON(ctx context.Context, q Question) ([]byte, error) {
 	}
 	if q.Port != 0 {
 		values.Set("port", strconv.Itoa(int(q.Port)))
+	}
+	if q.DSCP != 0 {
+		values.Set("dscp", strconv.Itoa(int(q.DSCP)))
+	}
+	if q.Mark != 0 {
+		values.Set("mark", fmt.Sprintf("%#x", q.Mark))
 	}
 	if q.In != "" {
 		values.Set("in", q.In)

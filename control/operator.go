@@ -51,7 +51,7 @@ type Resumed struct {
 	// Released are the uplinks that damping held back until then.
 	Released List[string] `json:"released"`
 	// Waiting are uplinks that do not answer, or have yet to prove themselves, under
-	// failback.mode manual: they are to be resumed again once they are up.
+	// failback.mode manual: they are returned to once they are up.
 	Waiting List[string] `json:"waiting"`
 }
 

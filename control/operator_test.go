@@ -102,8 +102,10 @@ func TestOrdersByTheClient(t *testing.T) {
 func TestExplainOnTheWire(t *testing.T) {
 	r := newRig(t, defaultLimits)
 	for path, want := range map[string]string{
-		"/v1/explain?src=192.0.2.1&dst=198.51.100.1&proto=tcp&port=443&in=lan0": `"dst":"198.51.100.1","proto":6,"port":443,"in":"lan0"`,
-		"/v1/explain?dst=2001:db8::1&proto=58":                                  `"dst":"2001:db8::1","proto":58,"port":0,"in":""`,
+		"/v1/explain?src=192.0.2.1&dst=198.51.100.1&proto=tcp&port=443&in=lan0": `"dst":"198.51.100.1","proto":6,"port":443,"dscp":0,"mark":0,"in":"lan0"`,
+		"/v1/explain?dst=198.51.100.1&dscp=af11&mark=0x10":                      `"dst":"198.51.100.1","proto":0,"port":0,"dscp":10,"mark":16,"in":""`,
+		"/v1/explain?dst=198.51.100.1&dscp=0x2e&mark=4294967295":                `"dscp":46,"mark":4294967295,"in":""`,
+		"/v1/explain?dst=2001:db8::1&proto=58":                                  `"dst":"2001:db8::1","proto":58,"port":0,"dscp":0,"mark":0,"in":""`,
 	} {
 		if code, got := r.send(t, http.MethodGet, path, ""); code != 200 || !strings.Contains(got, want) {
 			t.Errorf("%s: %d %s", path, code, got)
@@ -113,17 +115,18 @@ func TestExplainOnTheWire(t *testing.T) {
 		"/v1/explain": "dst is missing", "/v1/explain?dst=x": "no IPv4 or IPv6 address", "/v1/explain?dst=fe80::1%25eth0": "no IPv4 or IPv6",
 		"/v1/explain?dst=192.0.2.1&src=::1": "different families", "/v1/explain?dst=192.0.2.1&proto=0": "no IP protocol",
 		"/v1/explain?dst=192.0.2.1&port=80": "needs a protocol", "/v1/explain?dst=192.0.2.1&proto=udp&port=0": "not 1 to 65535",
+		"/v1/explain?dst=192.0.2.1&dscp=64": "no code point: ef,", "/v1/explain?dst=192.0.2.1&mark=0x100000000": "no packet mark",
 		"/v1/explain?dst=192.0.2.1&dport=1": "unknown parameter", "/v1/explain?dst=192.0.2.1&dst=192.0.2.2": "given twice",
 	} {
 		if code, got := r.send(t, http.MethodGet, path, ""); code != 400 || !strings.Contains(got, want) {
 			t.Errorf("%s: %d %s", path, code, got)
 		}
 	}
-	q, err := ParseQuestion("192.0.2.1", "198.51.100.1", "udp", "53", "lan0")
+	q, err := QuestionWords{Src: "192.0.2.1", Dst: "198.51.100.1", Proto: "udp", Port: "53", DSCP: "EF", Mark: "0x10", In: "lan0"}.Parse()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := r.client.Explain(t.Context(), q); err != nil || e.Port != 53 || e.Proto != 17 || e.In != "lan0" || e.Why != "192.0.2.1" {
+	if e, err := r.client.Explain(t.Context(), q); err != nil || e.Port != 53 || e.Proto != 17 || e.DSCP != 46 || e.Mark != 0x10 || e.In != "lan0" || e.Why != "192.0.2.1" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	q.In = "nowhere"

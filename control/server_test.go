@@ -53,7 +53,7 @@ func (b *fakeBackend) Explain(_ context.Context, q Question) (Explanation, error
 	if q.In == "nowhere" {
 		return Explanation{}, &Error{Action: "explain", Object: "a packet", Cause: Refuse("there is no interface nowhere"), Remedy: "name one"}
 	}
-	return Explanation{Dst: q.Dst, Proto: q.Proto, Port: q.Port, In: q.In, Why: q.Src.String()}, nil
+	return Explanation{Dst: q.Dst, Proto: q.Proto, Port: q.Port, DSCP: q.DSCP, Mark: q.Mark, In: q.In, Why: q.Src.String()}, nil
 }
 
 func (b *fakeBackend) Switch(_ context.Context, o Order) (Ordered, error) {

@@ -96,6 +96,9 @@ type Uplink struct {
 	Carrier *bool `json:"carrier"`
 	Metered bool  `json:"metered"`
 	Admin   Admin `json:"admin"`
+	// ResumePending: the operator has resumed it before it was up, under failback.mode
+	// manual, so it is returned to once it is.
+	ResumePending bool `json:"resume_pending"`
 	// OverrideUntil ends Admin by itself; HeldUntil is when the uplink is
 	// expected to count as up again; LastProven is the last answer in any family.
 	OverrideUntil Time `json:"override_until"`

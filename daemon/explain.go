@@ -129,15 +129,19 @@ func (e *explainer) note(format string, args ...any) {
 func (e *explainer) answer() {
 	q := e.question
 	e.family = failover.FamilyOf(q.Dst)
-	e.out = control.Explanation{Dst: q.Dst, Proto: q.Proto, Port: q.Port, Others: control.List[control.ExplainedUplink]{}, Notes: control.List[string]{}}
+	e.out = control.Explanation{Dst: q.Dst, Proto: q.Proto, Port: q.Port, DSCP: q.DSCP, Mark: q.Mark, Others: control.List[control.ExplainedUplink]{}, Notes: control.List[string]{}}
 	if e.finder == nil {
 		e.refuse("ask a daemon that runs on its machine", "this daemon cannot ask the kernel")
+		return
+	}
+	if ours := q.Mark & e.layout.MarkMask; ours != 0 {
+		e.refuse("leave out the bits "+fmt.Sprintf("%#x", e.layout.MarkMask), "the bits %#x of the mark are Swerve's own, which a new flow has none of", ours)
 		return
 	}
 	if e.comesIn(); e.refused != nil {
 		return
 	}
-	if e.acts {
+	if e.class.Mark = q.Mark; e.acts {
 		e.class = e.table.Follow(e.packet)
 	} else {
 		e.note("this daemon only watches: nothing of Swerve's concerns it")
@@ -155,7 +159,7 @@ func (e *explainer) answer() {
 // asked is the question to the kernel about the packet with a mark.
 func (e *explainer) asked(mark uint32) routing.Question {
 	return routing.Question{To: e.question.Dst, From: e.question.Src, In: e.in, Mark: mark,
-		Protocol: e.question.Proto, Ports: [2]uint16{0, e.question.Port}}
+		Protocol: e.question.Proto, Ports: [2]uint16{0, e.question.Port}, DSCP: e.question.DSCP}
 }
 
 // comesIn finds where the packet comes from.
@@ -175,10 +179,10 @@ func (e *explainer) comesIn() {
 	if e.refused != nil {
 		return
 	}
-	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port,
+	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port, DSCP: q.DSCP, Mark: q.Mark,
 		InSet: func(name string, a netip.Addr) bool { return a == q.Dst && e.sets.in[name] }}
 	if e.local && !q.Src.IsValid() {
-		way, err := e.finder.Way(e.asked(0))
+		way, err := e.finder.Way(e.asked(q.Mark))
 		if err != nil || !way.Source.IsValid() {
 			e.refuse("see ip route", "no route leads to it, so the kernel has no source for it")
 			return
@@ -316,6 +320,10 @@ func (e *explainer) byPolicy(uplink string) {
 		}
 	}
 	e.out.Why = which + e.choice(uplink, places, shares)
+	i := slices.IndexFunc(e.cfg.Policies, func(p config.Policy) bool { return p.Name == policy })
+	if len(shares) > 1 && i >= 0 && e.cfg.Policies[i].Spread == config.SpreadFlows {
+		e.note("the source port decides as well (spread: flows) and is taken as 0: other flows between the two addresses go by others of %s", and(shares))
+	}
 }
 
 // choice says why an uplink of a policy was chosen.
@@ -395,16 +403,29 @@ func (e *explainer) notes() {
 	if e.class.Rule >= 0 || e.out.Policy == nil {
 		return
 	}
+	e.noteRules("DSCP 0 (--dscp names another)", func(r config.Rule) bool { return r.HasDSCP && e.question.DSCP == 0 })
+	e.noteRules("no mark (--mark names one)", func(r config.Rule) bool { return r.Mark.Mask != 0 && e.question.Mark == 0 })
+}
+
+// noteRules notes which rules ask for what the question did not say.
+func (e *explainer) noteRules(taken string, asks func(config.Rule) bool) {
 	var passed []string
 	for i, r := range e.cfg.Rules {
-		if r.HasDSCP || r.Mark.Mask != 0 {
+		if asks(r) {
 			passed = append(passed, fmt.Sprint(i+1))
 		}
 	}
-	if len(passed) > 0 {
-		e.note("it is taken to have DSCP 0 and no mark: %s may match it (%s)", say.Several(len(passed), "rule", "rules"), strings.Join(passed, ", "))
+	n := len(passed)
+	if n > mostPassed {
+		passed = append(passed[:mostPassed], "…")
+	}
+	if n > 0 {
+		e.note("it is taken to have %s: %s may match it (%s)", taken, say.Several(n, "rule", "rules"), strings.Join(passed, ", "))
 	}
 }
+
+// mostPassed bounds how many rules a note names.
+const mostPassed = 20
 
 // uplinkBy returns the uplink with a device; empty for none.
 func (e *explainer) uplinkBy(index int) string {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ rules:
   - {to: {set: video}, use: strict}
   - {to: {set: broken}, use: strict}
   - {proto: udp, dscp: ef, use: strict}
+  - {mark: 0x10/0xf0, use: strict}
 sets: {video: {}, broken: {}}
 `
 	everywhere := netip.MustParsePrefix("0.0.0.0/0")
@@ -56,10 +58,16 @@ sets: {video: {}, broken: {}}
 			in   map[string]bool
 			want string // of the sentence, or of the refusal
 			note string
+			dscp uint8
+			mark uint32
 		}{
 			"the ladder": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, want: "no rule matches it, so it goes by policy default, whose new flows fiber carries (tier 1)",
 				note: "a set is taken as empty, since it cannot be read: no room"},
-			"dscp": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, want: "no rule matches", note: "it is taken to have DSCP 0 and no mark: 1 rule may match it (3)"},
+			"dscp":         {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, want: "no rule matches", note: "it is taken to have DSCP 0 (--dscp names another): 1 rule may match it (3)\nit is taken to have no mark (--mark names one): 1 rule may match it (4)"},
+			"its dscp":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, dscp: 46, want: "rule 3 (line 13) sends it by policy strict, whose new flows lte carries (tier 1)"},
+			"another dscp": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, dscp: 8, want: "no rule matches", note: "as long as that is not lost\na set is taken as empty, since it cannot be read: no room\nit is taken to have no mark"},
+			"its mark":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, mark: 0xc31f, want: "rule 4 (line 14) sends it by policy strict, whose new flows lte carries (tier 1)"},
+			"our bits":     {mark: 0x1000010, want: "the bits 0x1000000 of the mark are Swerve's own, which a new flow has none of; leave out the bits 0x7f000000"},
 			"down the ladder": {way: routing.Way{Device: 2, To: everywhere, Table: 5364},
 				want: "goes by policy default, and by lte: the kernel has gone down the ladder"},
 			"a set":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, in: map[string]bool{"video": true}, want: "rule 1 (line 11) sends it by policy strict, whose new flows lte carries (tier 1)"},
@@ -68,7 +76,7 @@ sets: {video: {}, broken: {}}
 			"another's": {way: routing.Way{Device: 9, To: everywhere, Table: unix.RT_TABLE_MAIN}, want: "the default route in table main of another program leads to it by lan0"},
 		} {
 			r.loop.finder = oracle{way: map[string]routing.Way{"198.51.100.7": c.way}, err: c.err, in: c.in}
-			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr("198.51.100.7"), Proto: 17, Port: 443, In: "lan0"})
+			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr("198.51.100.7"), Proto: 17, Port: 443, DSCP: c.dscp, Mark: c.mark, In: "lan0"})
 			got := e.Why
 			if err != nil {
 				got = err.Error()
@@ -82,4 +90,24 @@ sets: {video: {}, broken: {}}
 			t.Errorf("without a kernel: %v", err)
 		}
 	})
+}
+
+// Where each flow is spread by itself, what is said of one is not said of others.
+func TestExplainSpreadFlows(t *testing.T) {
+	for spread, want := range map[string]bool{"flows": true, "pairs": false} {
+		inBubble(t, twoUplinks+"policies: [{name: default, tiers: [{fiber: 3, lte: 1}], spread: "+spread+"}]\n", func(t *testing.T, r *rig) {
+			r.start()
+			r.after(3 * time.Second)
+			to := netip.MustParseAddr("198.51.100.7")
+			r.loop.finder = oracle{way: map[string]routing.Way{to.String(): {Device: 1, To: netip.MustParsePrefix("0.0.0.0/0"), Table: 5364}}}
+			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: to, Proto: 17, Port: 443, In: "lan0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			const note = "the source port decides as well (spread: flows) and is taken as 0: other flows between the two addresses go by others of fiber (3) and lte (1)"
+			if got := slices.Contains(e.Notes, note); got != want || !strings.Contains(e.Why, "is shared by fiber (3) and lte (1)") {
+				t.Errorf("spread %s: %s, notes %q", spread, e.Why, e.Notes)
+			}
+		})
+	}
 }

@@ -3,6 +3,8 @@ package daemon
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -222,4 +224,47 @@ func TestOverflowIsAdopted(t *testing.T) {
 	if want := (overflows{"main": {"ipv4": {From: []string{"lte"}, To: []string{"modem", "cable"}}}}); !reflect.DeepEqual(now, want) {
 		t.Errorf("renamed %v, want %v", now, want)
 	}
+}
+
+// A restart in the middle of an overflow whose state file is lost moves nothing: new flows
+// go on where they went, as by a failover that nothing is known of, and no flow is ended.
+// Where the return from that is due, the overflow is known again.
+func TestOverflowWithoutAStateFile(t *testing.T) {
+	inBubble(t, overflowing, func(t *testing.T, r *rig) {
+		l := newLineLoad(r)
+		r.start()
+		r.after(time.Minute)
+		l.set(75e6, 1e6)
+		r.until("an overflow", 10*time.Second, func() bool { return r.status().Policies[0].Overflowing.IPv4 })
+		r.stop()
+		if err := os.Remove(filepath.Join(r.folder(), stateFile)); err != nil {
+			t.Fatal(err)
+		}
+		r.Journal.Take()
+		r.take()
+		r.start()
+		r.after(20 * time.Second)
+		r.wantLadder(2, 1)
+		// Flows without lanes may be of before the first start, for all that is known.
+		if got := r.Journal.Take(); !slices.Equal(got, []string{"adopt flows"}) {
+			t.Errorf("after a restart the kernel was changed: %q", got)
+		}
+		if p := r.status().Policies[0]; p.Overflowing.IPv4 || p.IPv4[0].Uplink != "lte" {
+			t.Errorf("status %+v", p)
+		}
+		r.until("the overflow to be known", 20*time.Second, func() bool { return r.status().Policies[0].Overflowing.IPv4 })
+		r.after(time.Minute)
+		r.wantOverflow(true, 2, 1)
+		r.wantQuiet("when it is known again")
+		told := r.take()
+		if n := len(ofType(told, control.EventSessions)); n > 0 {
+			t.Errorf("%d events of sessions: %+v", n, told)
+		}
+		if n := len(ofType(told, control.EventSwitch)); n != 2 {
+			t.Errorf("%d switches, want the return in each family: %+v", n, told)
+		}
+		l.set(1e6, 1e6)
+		r.until("the end", 20*time.Second, func() bool { return !r.status().Policies[0].Overflowing.IPv4 })
+		r.wantOverflow(false, 1, 2)
+	})
 }

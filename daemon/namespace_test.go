@@ -275,6 +275,28 @@ func (p *process) await(what string, so func(*control.Status) bool) {
 	p.g.t.Fatalf("not within a minute: %s: %v, %+v\n%s", what, err, last, p.stderr)
 }
 
+// Beside a daemon that goes by an earlier configuration, a plan by the file says so.
+func TestPlanBesideAnEarlierConfiguration(t *testing.T) {
+	g := newGateway(t)
+	p := g.run()
+	g.configure("rules: 3\n")
+	if _, err := p.client.Reload(t.Context(), 0); err == nil {
+		t.Fatal("a bad file was taken")
+	}
+	if out := g.do("plan", func(code int, _ string) bool { return code != 0 }); out != "" {
+		t.Errorf("a plan by a bad file:\n%s", out)
+	}
+	g.configure("policies: [{name: default, tiers: [lte, fiber]}]\n")
+	const note = "# the daemon that runs goes by an earlier configuration: "
+	if out := g.do("plan", nil); !strings.HasPrefix(out, note) || !strings.Contains(out, "\nip -4 route replace ") {
+		t.Errorf("a plan by another file:\n%s", out)
+	}
+	p.reload()
+	if out := g.do("plan", nil); out != "" {
+		t.Errorf("after the reload there is still to do:\n%s", out)
+	}
+}
+
 var tableText = regexp.MustCompile(`(?s)(table inet swerve \{\n).*(\n\}\n)`)
 
 // The plan lists what a start would do, as lines that other programs can run, and

@@ -15,7 +15,7 @@ import (
 
 // override is a command of the operator as it is kept in the state file.
 type override struct {
-	// Verb is "switch" or "drain".
+	// Verb is "switch" or "drain"; "resume" of what is to be resumed once it is up.
 	Verb   string `json:"verb"`
 	Uplink string `json:"uplink"`
 	// Policy of a switch; All: it was commanded for all of them.
@@ -29,9 +29,11 @@ type override struct {
 const (
 	switchVerb = "switch"
 	drainVerb  = "drain"
+	resumeVerb = "resume"
 )
 
-// mostOverrides bounds the overrides: a switch of each policy, a drain of each uplink.
+// mostOverrides bounds the overrides: a switch of each policy, a drain or a resume of each
+// uplink.
 const mostOverrides = 256
 
 // overrides are those that stand.
@@ -43,7 +45,7 @@ func (all overrides) check() error {
 		return fmt.Errorf("%d overrides, more than %d", len(all), mostOverrides)
 	}
 	for _, o := range all {
-		if o.Verb != switchVerb && o.Verb != drainVerb || o.Uplink == "" || (o.Verb == switchVerb) == (o.Policy == "") {
+		if o.Verb != switchVerb && o.Verb != drainVerb && o.Verb != resumeVerb || o.Uplink == "" || (o.Verb == switchVerb) == (o.Policy == "") {
 			return fmt.Errorf("override %+v is none", o)
 		}
 		if o.End != nil {
@@ -57,8 +59,11 @@ func (all overrides) check() error {
 
 // of returns the override that a command of the engine is; its End is not filled in.
 func overrideOf(c failover.Command) override {
-	if c.Verb == failover.Drain {
+	switch c.Verb {
+	case failover.Drain:
 		return override{Verb: drainVerb, Uplink: c.Uplink}
+	case failover.Resume:
+		return override{Verb: resumeVerb, Uplink: c.Uplink}
 	}
 	return override{Verb: switchVerb, Uplink: c.Uplink, Policy: c.Policy, All: c.All}
 }
@@ -118,8 +123,11 @@ func recall(l *loop) {
 	var all []failover.Command
 	for _, o := range l.state.Overrides {
 		c := failover.Command{Verb: failover.Drain, Uplink: o.Uplink, Policy: o.Policy, All: o.All}
-		if o.Verb == switchVerb {
+		switch o.Verb {
+		case switchVerb:
 			c.Verb = failover.Switch
+		case resumeVerb:
+			c.Verb = failover.Resume
 		}
 		if o.End != nil {
 			c.Until = max(now+l.clock.left(o.End), endedWhileAway)
@@ -158,6 +166,7 @@ func noteOverrides(l *loop, view failover.View) {
 			continue // the same, of another policy
 		}
 		switch {
+		case o.Verb == resumeVerb: // the switch that follows says it
 		case !slices.ContainsFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == o.Uplink }):
 			l.reporter.ordered("resumed", o.Uplink, "", "it is not configured any more", control.Time{})
 		case o.Policy != "" && !slices.ContainsFunc(view.Policies, func(p failover.PolicyView) bool { return p.Name == o.Policy }):

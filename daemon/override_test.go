@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +122,8 @@ func TestSwitchToADeadUplink(t *testing.T) {
 	})
 }
 
-// Under manual failback a resume of what is not up yet says that it has to be repeated.
+// Under manual failback an uplink that is resumed before it is up is returned to once it
+// is, also after a restart; the status says so meanwhile. A switch ends it.
 func TestResumeTooEarly(t *testing.T) {
 	inBubble(t, twoUplinks+"failback: {mode: manual}\n", func(t *testing.T, r *rig) {
 		r.start()
@@ -130,16 +132,39 @@ func TestResumeTooEarly(t *testing.T) {
 		r.after(5 * time.Minute)
 		r.change("eth0", func(l *line) { l.black = [2]bool{} })
 		r.after(5 * time.Second)
-		if done, err := r.api().Resume(t.Context(), "fiber"); err != nil || len(done.Waiting) != 1 || done.Waiting[0] != "fiber" {
+		resume := func() {
+			t.Helper()
+			if done, err := r.api().Resume(t.Context(), "fiber"); err != nil || len(done.Waiting) != 1 || done.Waiting[0] != "fiber" || len(done.Ended) != 0 {
+				t.Errorf("%+v, %v", done, err)
+			}
+			if !r.uplink("fiber").ResumePending || r.uplink("lte").ResumePending {
+				t.Error("the status does not say it")
+			}
+		}
+		resume()
+		r.switchTo(control.Order{Uplink: "lte"})
+		if r.uplink("fiber").ResumePending {
+			t.Error("a switch does not end it")
+		}
+		if done, err := r.api().Resume(t.Context(), ""); err != nil || !slices.Equal(done.Waiting, control.List[string]{"fiber"}) || !slices.Equal(done.Ended, control.List[string]{"lte"}) {
 			t.Errorf("%+v, %v", done, err)
 		}
-		r.after(5 * time.Minute)
+		resume() // again
 		r.wantLadder(2, 1)
+		r.restart()
+		if !r.uplink("fiber").ResumePending {
+			t.Error("a restart has forgotten it")
+		}
+		took := r.until("it to be returned to", 5*time.Minute, func() bool { return r.uplink("fiber").IPv4.State == control.Up && !r.uplink("fiber").ResumePending })
+		r.after(2 * time.Second)
+		r.wantLadder(1, 2)
+		t.Logf("it was back after %v", took)
+		if s := r.status().LastSwitch; s == nil || s.Reason != "resumed by the operator" {
+			t.Errorf("the last switch: %+v", s)
+		}
 		if done, err := r.api().Resume(t.Context(), "fiber"); err != nil || len(done.Waiting) != 0 {
 			t.Errorf("%+v, %v", done, err)
 		}
-		r.after(time.Second)
-		r.wantLadder(1, 2)
 	})
 }
 
@@ -335,7 +360,8 @@ func TestOverridesAreChecked(t *testing.T) {
 		`{"version":1,"overrides":[{"verb":"drain"}]}`,
 		`{"version":1,"overrides":[{"verb":"drain","uplink":"a","policy":"b"}]}`,
 		`{"version":1,"overrides":[{"verb":"switch","uplink":"a"}]}`,
-		`{"version":1,"overrides":[{"verb":"resume","uplink":"a"}]}`,
+		`{"version":1,"overrides":[{"verb":"hold","uplink":"a"}]}`,
+		`{"version":1,"overrides":[{"verb":"resume","uplink":"a","policy":"b"}]}`,
 		`{"version":1,"overrides":[{"verb":"drain","uplink":"a","end":{"set":"2026-01-01T00:00:00Z","until":"2025-01-01T00:00:00Z"}}]}`,
 		`{"version":1,"overrides":[{"verb":"drain","uplink":"a","end":{"set":"2026-01-01T00:00:00Z","until":"2030-01-01T00:00:00Z"}}]}`,
 		`{"version":1,"overrides":[` + strings.Repeat(`{"verb":"drain","uplink":"a"},`, mostOverrides) + `{"verb":"drain","uplink":"a"}]}`,

@@ -14,6 +14,7 @@ import (
 
 	"swerve/config"
 	"swerve/control"
+	"swerve/control/say"
 	"swerve/failover"
 	"swerve/firewall"
 	"swerve/linkmon"
@@ -32,7 +33,8 @@ type Changes struct {
 	Filter      string
 	FilterLacks []string
 	// Notes say, under `uplinks: auto`, through which interfaces with a default route no
-	// target has answered. There are none beside a running daemon, whose status says so.
+	// target has answered; not beside a running daemon, whose status says so. Of one that
+	// has refused this file, or gone back from it, they say that.
 	Notes []string
 }
 
@@ -93,10 +95,25 @@ func Plan(o Options) (Changes, error) {
 	}
 	defer p.close()
 	c, err := p.loop.changes()
+	c.Notes = p.neighbor.notes()
 	if !p.neighbor.runs {
 		c.Notes = p.taken.Notes()
 	}
 	return c, err
+}
+
+// notes says where the daemon that runs has another configuration than its file.
+func (n neighbor) notes() []string {
+	if n.status == nil {
+		return nil
+	}
+	var out []string
+	for _, p := range n.status.Problems {
+		if p.Code == "config-reverted" || p.Code == "reload-refused" {
+			out = append(out, "the daemon that runs goes by an earlier configuration: "+say.OneLine(p.Text))
+		}
+	}
+	return out
 }
 
 // preview is what a start on this machine would come to, without anything changed and
@@ -149,6 +166,7 @@ func (p *preview) open(o Options, cfg *config.Config, path string, routes Routes
 	for _, observation := range l.net.Take() {
 		l.observe(observation)
 	}
+	lanChanged(l) // it was read before the uplinks were known
 	l.step(l.clock.now()+readyWithin, failover.Tick{})
 	return nil
 }
@@ -179,8 +197,9 @@ func (l *loop) changes() (Changes, error) {
 // frozenNetwork is the network at one moment: links are read once, and no probes
 // are sent.
 type frozenNetwork struct {
-	seen []linkmon.Observation
-	err  error
+	uplinks []linkmon.Uplink
+	seen    []linkmon.Observation
+	err     error
 }
 
 func (*frozenNetwork) Ready() <-chan struct{}            { return nil }
@@ -192,6 +211,7 @@ func (*frozenNetwork) Send(failover.Probe, linkmon.Path) {}
 func (n *frozenNetwork) Take() []linkmon.Observation     { return n.seen }
 
 func (n *frozenNetwork) SetUplinks(uplinks []linkmon.Uplink) {
+	n.uplinks = uplinks
 	n.readOnce(uplinks, func(m *linkmon.Monitor) { n.seen = m.Take() })
 }
 
@@ -201,7 +221,7 @@ func (n *frozenNetwork) Defaults() (found []linkmon.Default) {
 }
 
 func (n *frozenNetwork) LAN() (found linkmon.LAN) {
-	n.readOnce(nil, func(m *linkmon.Monitor) { found = m.LAN() })
+	n.readOnce(n.uplinks, func(m *linkmon.Monitor) { found = m.LAN() })
 	return found
 }
 

@@ -5,26 +5,73 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"swerve/control"
 )
 
 var configs = flag.Int("configs", 4, "how many random configurations TestRandomConfigurations applies")
 
+// choice returns one of the words.
+func choice(rng *rand.Rand, words ...string) string { return words[rng.IntN(len(words))] }
+
+// randomUplinks is a part of a configuration: what is done to traffic of each uplink.
+func randomUplinks(rng *rand.Rand) string {
+	var list []string
+	for i, u := range []string{"name: fiber, interface: wan0", "name: lte, interface: wan1"} {
+		keys := []string{u, "rate: {down: 40mbit, up: 20mbit}"}
+		sometimes := func(in int, values ...string) {
+			if rng.IntN(in) == 0 {
+				keys = append(keys, choice(rng, values...))
+			}
+		}
+		sometimes(2, "snat: masquerade", "snat: none", "snat_except: 192.168.7.0/24", "snat_except: [10.0.0.0/8, 192.0.2.77], snat: masquerade")
+		sometimes(2, "snat6: masquerade", "snat6: none",
+			fmt.Sprintf("snat6: npt, npt: {\"fd00:1::/64\": \"2001:db8:%d:50::/64\", \"fd00:2::/56\": \"2001:db8:%d:5100::/56\"}", i+1, i+1),
+			"snat6: npt, npt: {\"fd00:1::/64\": auto/7}")
+		sometimes(3, fmt.Sprintf("prefix6: \"2001:db8:%d:60::/60\"", i+1), "prefix6: [\"2001:db8:70::/48\", \"2001:db8:80::/48\"]")
+		sometimes(3, fmt.Sprintf("dns: 9.9.9.1%d", i), fmt.Sprintf("dns: [9.9.9.1%d, \"2620:fe::1%d\"]", i, i))
+		sometimes(3, "route: {mtu: 1400}, route6: {mtu: 1300}", "route: {mtu: 1480, advmss: 1300, initcwnd: 20, quickack: 1}",
+			"route: {window: 30000, rto_min: 80ms}, route6: {hoplimit: 60, initrwnd: 30}", "route: {congctl: reno}")
+		sometimes(4, []string{"gateway: 203.0.113.1", "gateway: 198.51.100.1"}[i], fmt.Sprintf("gateway6: \"2001:db8:%d::1\"", i+1))
+		sometimes(6, "metered: true")
+		sometimes(6, "ipv6: false")
+		list = append(list, "- {"+strings.Join(keys, ", ")+"}")
+	}
+	return strings.Join(list, "\n  ")
+}
+
+// randomSettings are parts of a configuration that concern all uplinks.
+func randomSettings(rng *rand.Rand) string {
+	return fmt.Sprintf("sessions: {on_down: %s, on_degraded: %s}\nkernel: {main_default: %s, foreign_defaults: %s, first_priority: %s, first_table: %s%s}\n",
+		choice(rng, "move", "keep"), choice(rng, "keep", "move"), choice(rng, "mirror", "leave"), choice(rng, "keep", "overrule"),
+		choice(rng, "5300", "2000"), choice(rng, "5300", "700"), choice(rng, "", "", ", mark_mask: 0x3f800, ct_mask: 0x3fff8"))
+}
+
 // randomPolicies is a part of a configuration, by which traffic is divided.
 func randomPolicies(rng *rand.Rand) string {
-	pick := func(words ...string) string { return words[rng.IntN(len(words))] }
+	pick := func(words ...string) string { return choice(rng, words...) }
 	tier := func() string {
 		return pick("[fiber]", "[lte]", "[fiber, lte]", "[lte, fiber]", "[{fiber: 3, lte: 1}]", "[{fiber: 1, lte: 255}]")
 	}
 	var b strings.Builder
 	names := []string{"default"}
-	fmt.Fprintf(&b, "policies:\n  - {name: default, tiers: %s, spread: %s}\n", pick("[fiber, lte]", "[{fiber: 3, lte: 1}]"), pick("pairs", "clients", "flows"))
+	overflow := func(tiers string) string {
+		if !strings.Contains(tiers, "e, f") && !strings.Contains(tiers, "r, l") { // a single tier
+			return ""
+		}
+		return pick("", ", overflow: 85%", ", overflow: 20%, overflow_metered: true")
+	}
+	first := pick("[fiber, lte]", "[{fiber: 3, lte: 1}]")
+	fmt.Fprintf(&b, "policies:\n  - {name: default, tiers: %s, spread: %s%s}\n", first, pick("pairs", "clients", "flows"), overflow(first))
 	for i := range rng.IntN(5) {
 		names = append(names, fmt.Sprint("p", i))
-		fmt.Fprintf(&b, "  - {name: p%d, tiers: %s, last_resort: %s, spread: %s}\n", i, tier(), pick("default", "block"), pick("pairs", "clients", "flows"))
+		tiers := tier()
+		fmt.Fprintf(&b, "  - {name: p%d, tiers: %s, last_resort: %s, spread: %s%s}\n", i, tiers, pick("default", "block"), pick("pairs", "clients", "flows"), overflow(tiers))
 	}
 	var sets []string
 	b.WriteString("sets:\n")
@@ -100,17 +147,20 @@ func TestRandomConfigurations(t *testing.T) {
 	g := newGateway(t)
 	before := "" // with the sysctls of the first plan, which no teardown knows
 	for n := range *configs {
-		more := randomPolicies(rand.New(rand.NewPCG(uint64(n), 11)))
-		g.configure(more)
+		rng := rand.New(rand.NewPCG(uint64(n), 11))
+		more := randomPolicies(rng) + randomSettings(rng)
+		uplinks := randomUplinks(rng)
+		g.write(uplinks, more)
 		g.sh(g.do("plan", nil))
 		byPrograms := sameWords(g.picture())
 		g.do("teardown", nil)
 		if before == "" {
 			before = g.picture()
 		}
-		p := g.run()
+		p := g.start()
+		p.await("each family to be up that its uplink carries", allTaken)
 		if got := sameWords(g.picture()); got != byPrograms {
-			t.Errorf("configuration %d\n%s\nonly the daemon makes\n%s\nand only the plan's script\n%s", n, more, linesWithout(got, byPrograms), linesWithout(byPrograms, got))
+			t.Errorf("configuration %d\n%s\n%s\nonly the daemon makes\n%s\nand only the plan's script\n%s", n, uplinks, more, linesWithout(got, byPrograms), linesWithout(byPrograms, got))
 		}
 		if got := g.do("plan", nil); got != "" {
 			t.Errorf("configuration %d: there is still to do:\n%s", n, got)
@@ -123,6 +173,14 @@ func TestRandomConfigurations(t *testing.T) {
 			t.Fatalf("configuration %d: a teardown left\n%s\nwant\n%s", n, got, before)
 		}
 	}
+}
+
+// allTaken reports whether each family that an uplink carries is up, with no problem but
+// that nothing is delegated here.
+func allTaken(s *control.Status) bool {
+	return len(s.Uplinks) == 2 && !slices.ContainsFunc(s.Uplinks, func(u control.Uplink) bool {
+		return u.IPv4.State != control.Up || u.IPv6.State != control.Up && u.IPv6.State != control.Absent
+	}) && !slices.ContainsFunc(s.Problems, func(p control.Problem) bool { return p.Severity != control.Info && p.Code != "npt" })
 }
 
 // linesWithout returns the lines that another text does not have.

@@ -303,6 +303,9 @@ func (r *reporter) resumed(done control.Resumed) {
 	if len(done.Released) > 0 {
 		reason = "no longer held back for repeated downs: " + strings.Join(done.Released, ", ")
 	}
+	if len(done.Waiting) > 0 {
+		reason += "; returned to once up: " + strings.Join(done.Waiting, ", ")
+	}
 	r.ordered("resumed", done.Uplink, "", reason, control.Time{})
 }
 

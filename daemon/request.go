@@ -110,15 +110,17 @@ func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, er
 			if isHeld(u.Family[failover.IPv4]) || isHeld(u.Family[failover.IPv6]) {
 				done.Released = append(done.Released, u.Name)
 			}
-			if slices.ContainsFunc(l.state.Overrides, func(o override) bool { return o.Uplink == u.Name }) {
+			if slices.ContainsFunc(l.state.Overrides, func(o override) bool { return o.Uplink == u.Name && o.Verb != resumeVerb }) {
 				done.Ended = append(done.Ended, u.Name)
 			}
-			if l.setup.engine.Failback.Manual && u.Enabled && (isComing(u.Family[failover.IPv4]) || isComing(u.Family[failover.IPv6])) {
-				done.Waiting = append(done.Waiting, u.Name)
+		}
+		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
+		for _, c := range l.engineView().Commands {
+			if c.Verb == failover.Resume && (uplink == "" || c.Uplink == uplink) {
+				done.Waiting = append(done.Waiting, c.Uplink)
 			}
 		}
 		l.reporter.resumed(done)
-		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
 		l.state.Overrides, _ = l.state.Overrides.after(l.engineView().Commands, nil)
 		l.changed = true
 		l.pass() // so that the status that follows the answer includes it
@@ -128,11 +130,6 @@ func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, er
 	}
 	_ = l.keeper.flush(ctx) // what is forgotten is so in the state file too; a problem tells where it is not
 	return done, nil
-}
-
-// isComing reports whether a path may be up later, and is not now.
-func isComing(v failover.FamilyView) bool {
-	return v.State == failover.Recovering || v.State == failover.Down || v.State == failover.Shunned
 }
 
 // isHeld reports whether damping holds a path back now.

@@ -127,7 +127,7 @@ type Recall struct{ Commands []Command }
 
 // Command is a command of the operator that stands.
 type Command struct {
-	// Verb is Switch or Drain.
+	// Verb is Switch or Drain; Resume of an uplink that is to be resumed once it is up.
 	Verb   OperatorVerb
 	Uplink string
 	// Policy of a Switch; All: it was commanded for all of them.

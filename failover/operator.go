@@ -29,6 +29,7 @@ func (s *selector) operator(t *turn, ev Operator) {
 	}
 	switch ev.Verb {
 	case Switch:
+		s.awaited = nil
 		s.undrain(ev.Uplink)
 		for _, pol := range s.policies {
 			if ev.Policy == "" || ev.Policy == pol.cfg.Name {
@@ -36,6 +37,7 @@ func (s *selector) operator(t *turn, ev Operator) {
 			}
 		}
 	case Drain:
+		s.awaited = s.awaited.without(ev.Uplink)
 		s.unpin(ev.Uplink)
 		s.undrain(ev.Uplink)
 		s.drains = append(s.drains, override{set: true, uplink: ev.Uplink, until: ev.Until})
@@ -49,6 +51,7 @@ func (s *selector) operator(t *turn, ev Operator) {
 		}
 		s.unpin(ev.Uplink)
 		s.undrain(ev.Uplink)
+		s.awaited = append(s.awaited.without(ev.Uplink), toAwait(s, ev.Uplink)...)
 	}
 	s.scheduleOverrideEnd()
 }
@@ -144,6 +147,7 @@ func (s *selector) drain(name string) override {
 // are configured.
 func (s *selector) recall(t *turn, ev Recall) {
 	s.unpin("")
+	s.awaited = nil
 	s.drains = nil
 	for _, o := range ev.Commands {
 		if s.uplinks.find(o.Uplink) == nil {
@@ -160,7 +164,10 @@ func (s *selector) recall(t *turn, ev Recall) {
 		case Drain:
 			s.undrain(o.Uplink)
 			s.drains = append(s.drains, standing)
-		case Resume: // nothing stands after it
+		case Resume:
+			if s.failback.Manual {
+				s.awaited = append(s.awaited, awaitedUplink{o.Uplink, [2]bool{true, true}})
+			}
 		}
 	}
 	for _, pol := range s.policies {
@@ -170,7 +177,8 @@ func (s *selector) recall(t *turn, ev Recall) {
 	s.scheduleOverrideEnd()
 }
 
-// commands lists those that stand: the switch of each policy, then the drains.
+// commands lists those that stand: the switch of each policy, then the drains and what is
+// awaited.
 func (s *selector) commands() []Command {
 	var all []Command
 	for _, pol := range s.policies {
@@ -180,6 +188,9 @@ func (s *selector) commands() []Command {
 	}
 	for _, o := range s.drains {
 		all = append(all, Command{Verb: Drain, Uplink: o.uplink, Until: o.until})
+	}
+	for _, a := range s.awaited {
+		all = append(all, Command{Verb: Resume, Uplink: a.name})
 	}
 	return all
 }

@@ -97,6 +97,10 @@ func (c *choice) reordered(rung []*candidate) bool {
 func (s *selector) configure(now Instant, cfg Config, us uplinks) {
 	s.failback, s.sessions, s.uplinks = cfg.Failback, cfg.Sessions, us
 	s.drains = slices.DeleteFunc(s.drains, func(o override) bool { return us.find(o.uplink) == nil })
+	s.awaited = slices.DeleteFunc(s.awaited, func(a awaitedUplink) bool {
+		u := us.find(a.name)
+		return u == nil || !u.cfg.Enabled || !cfg.Failback.Manual
+	})
 	old := s.policies
 	s.policies = make([]*policy, 0, len(cfg.Policies))
 	for _, c := range cfg.Policies {

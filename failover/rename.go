@@ -44,6 +44,9 @@ func (s *selector) rename(uplink func(string) string) {
 	for i := range s.drains {
 		s.drains[i].uplink = uplink(s.drains[i].uplink)
 	}
+	for i := range s.awaited {
+		s.awaited[i].name = uplink(s.awaited[i].name)
+	}
 	for _, pol := range s.policies {
 		pol.pin.uplink, pol.backTo = uplink(pol.pin.uplink), uplink(pol.backTo)
 		for _, f := range Families {

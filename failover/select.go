@@ -11,7 +11,8 @@ type selector struct {
 	uplinks  uplinks
 	policies []*policy
 	// drains are the drained uplinks.
-	drains []override
+	drains  []override
+	awaited awaited
 	// overrideEnd is when the next override ends by itself.
 	overrideEnd Instant
 	// awaitsProof: a choice waits for a probe of some path to be answered or late.
@@ -34,6 +35,7 @@ func (s *selector) choose(t *turn) bool {
 		return false
 	}
 	s.awaitsProof, s.due = false, forever
+	returnAwaited(s, t)
 	for _, pol := range s.policies {
 		for _, f := range Families {
 			s.chooseFirst(t, &pol.family[f])

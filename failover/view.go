@@ -10,7 +10,7 @@ type View struct {
 	Uplinks  []UplinkView
 	Policies []PolicyView
 	// Commands are the operator's commands that stand: the switch of each policy in
-	// their order, then the drains.
+	// their order, then the drains, then what is to be resumed once it is up.
 	Commands []Command
 }
 
@@ -23,6 +23,9 @@ type UplinkView struct {
 	// Admin is "auto", "drained" or "switched"; Until ends it, 0 for never.
 	Admin string
 	Until Instant
+	// Awaited: the operator has resumed it before it was up, under manual failback, so it
+	// is returned to once it is.
+	Awaited bool
 	// HeldUntil is when a recovering uplink is expected to count as up again, and when
 	// damping is expected to end; 0 when the uplink is not held.
 	HeldUntil Instant
@@ -127,6 +130,7 @@ func (e *Engine) View() View {
 func (e *Engine) viewUplink(u *uplink) UplinkView {
 	v := UplinkView{Name: u.cfg.Name, Enabled: u.cfg.Enabled, Metered: u.cfg.Metered, Link: u.link, Proven: -1}
 	v.Admin, v.Until = e.selector.admin(u.cfg.Name)
+	v.Awaited = e.selector.awaited.has(u.cfg.Name)
 	for _, f := range Families {
 		p := &u.paths[f]
 		v.Link.Family[f].Addresses = slices.Clone(u.link.Family[f].Addresses)

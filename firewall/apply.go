@@ -83,8 +83,9 @@ func (tx *transaction) removeStale(held heldTable, t Table) {
 			tx.DelSet(set)
 		}
 	}
+	ours := t.chainNames()
 	for _, name := range held.chainNames() {
-		if !t.hasChain(name) {
+		if !ours[name] {
 			tx.DelChain(&nftables.Chain{Table: tx.table, Name: name})
 		}
 	}

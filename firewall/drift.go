@@ -127,8 +127,9 @@ func (h heldTable) chainDifferences(t Table) []string {
 				c.name, held.ours(c), len(c.rules), len(held.rules)-held.ours(c)))
 		}
 	}
+	ours := t.chainNames()
 	for _, name := range h.chainNames() {
-		if !t.hasChain(name) {
+		if !ours[name] {
 			out = append(out, "chain "+name+" is not ours")
 		}
 	}
@@ -207,6 +208,11 @@ func (t Table) hasMap(name string) bool {
 	return slices.ContainsFunc(t.maps, func(m verdictMap) bool { return m.name == name })
 }
 
-func (t Table) hasChain(name string) bool {
-	return slices.ContainsFunc(t.chains, func(c chain) bool { return c.name == name })
+// chainNames returns the names of the chains, of which many rules may have thousands.
+func (t Table) chainNames() map[string]bool {
+	names := make(map[string]bool, len(t.chains))
+	for _, c := range t.chains {
+		names[c.name] = true
+	}
+	return names
 }

@@ -26,6 +26,8 @@ type Question struct {
 	// where unknown.
 	Protocol uint8
 	Ports    [2]uint16
+	// DSCP is the packet's code point, RFC 2474.
+	DSCP uint8
 }
 
 // Way is where the kernel sends a packet.
@@ -83,7 +85,7 @@ func Lookup(q Question) (Way, error) {
 // ask sends one question.
 func ask(q Question, flags uint32) ([]byte, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
-	head := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: uint8(q.To.BitLen()), Flags: flags | unix.RTM_F_LOOKUP_TABLE}}
+	head := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: uint8(q.To.BitLen()), Tos: q.DSCP << 2, Flags: flags | unix.RTM_F_LOOKUP_TABLE}}
 	if failover.FamilyOf(q.To) == failover.IPv4 {
 		head.Family = unix.AF_INET
 	}

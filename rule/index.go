@@ -63,15 +63,16 @@ func (x *Index) Add(c Cover) {
 	n := len(x.covers)
 	x.covers = append(x.covers, c)
 	for _, f := range filings(c.match) {
-		if x.shapes[f.shape] == nil {
-			if len(x.shapes) >= maxShapes {
-				f = filing{shape: coarsest}
-			}
-			if x.shapes[f.shape] == nil {
-				x.shapes[f.shape] = map[key][]int{}
-			}
+		filed := x.shapes[f.shape]
+		if filed == nil && len(x.shapes) >= maxShapes {
+			f = filing{shape: coarsest}
+			filed = x.shapes[f.shape]
 		}
-		x.shapes[f.shape][f.key] = append(x.shapes[f.shape][f.key], n)
+		if filed == nil {
+			filed = map[key][]int{}
+			x.shapes[f.shape] = filed
+		}
+		filed[f.key] = append(filed[f.key], n)
 	}
 }
 
@@ -181,6 +182,12 @@ func filings(m Match) []filing {
 		if l.items == 0 || len(all)*l.items > maxKeys {
 			continue
 		}
+		if l.items == 1 {
+			for i := range all {
+				l.set(&all[i], 0)
+			}
+			continue
+		}
 		var next []filing
 		for _, f := range all {
 			for i := range l.items {
@@ -195,6 +202,9 @@ func filings(m Match) []filing {
 
 // distinct removes repetitions, which lists may have.
 func distinct(all []filing) []filing {
+	if len(all) == 1 {
+		return all
+	}
 	seen := map[filing]bool{}
 	return slices.DeleteFunc(all, func(f filing) bool {
 		before := seen[f]

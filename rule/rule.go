@@ -4,6 +4,7 @@
 package rule
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -102,8 +103,23 @@ var dscps = map[string]uint8{
 	"af31": 26, "af32": 28, "af33": 30, "af41": 34, "af42": 36, "af43": 38,
 }
 
-// DSCPByName returns the code point of a name such as ef or af11, in any case.
-func DSCPByName(s string) (uint8, bool) {
-	v, ok := dscps[strings.ToLower(s)]
-	return v, ok
+// WantDSCP says what ParseDSCP takes.
+const WantDSCP = "ef, af11 to af43, cs0 to cs7, be, le, va or a number from 0 to 63"
+
+// ParseDSCP parses a code point: a name such as ef or af11, in any case, or a number,
+// decimal or 0x….
+func ParseDSCP(s string) (uint8, bool) {
+	s = strings.ToLower(s)
+	if v, ok := dscps[s]; ok {
+		return v, true
+	}
+	digits, base := s, 10
+	if hex, ok := strings.CutPrefix(s, "0x"); ok {
+		digits, base = hex, 16
+	}
+	v, err := strconv.ParseUint(digits, base, 8)
+	return uint8(v), err == nil && v <= MaxDSCP
 }
+
+// DSCPNames are the names of code points, sorted.
+func DSCPNames() []string { return slices.Sorted(maps.Keys(dscps)) }

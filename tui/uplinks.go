@@ -195,6 +195,9 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 		}
 		notes = append(notes, say(warn, text))
 	}
+	if u.ResumePending {
+		notes = append(notes, say(plain, "resumed once up"))
+	}
 	if !u.HeldUntil.IsZero() && !p.snap.Status.Carries(u.Name) {
 		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}

@@ -269,7 +269,7 @@ func TestResume(t *testing.T) {
 			t.Errorf("swerve %q: %+v", c.args, got)
 		}
 	}
-	if got := resumedText(control.Resumed{Uplink: "lte", Waiting: control.List[string]{"lte"}}); !strings.HasSuffix(got, "\n  not up yet: lte; resume again then, since failback.mode is manual\n") {
+	if got := resumedText(control.Resumed{Uplink: "lte", Waiting: control.List[string]{"lte"}}); !strings.HasSuffix(got, "\n  not up yet: lte; returned to once it is (failback.mode: manual), unless you switch or drain before\n") {
 		t.Errorf("%q", got)
 	}
 	if got := resumedText(control.Resumed{Uplink: "lte"}); got != "resumed lte; nothing was asked of it, and damping held nothing back\n" {

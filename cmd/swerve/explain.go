@@ -12,11 +12,12 @@ import (
 	"swerve/control"
 	"swerve/control/say"
 	"swerve/failover"
+	"swerve/rule"
 )
 
 func explainCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain SRC DST [PROTO PORT] [--in IF] [--json]",
+		Use:   "explain SRC DST [PROTO PORT] [--in IF] [--dscp DSCP] [--mark MARK] [--json]",
 		Short: "Tell by which uplink a packet would go, and why",
 		Long: `Explain tells what becomes of the first packet of a flow from SRC to DST: which
 rule and policy it goes by, which uplink carries it, with which source address,
@@ -26,24 +27,32 @@ kernel, and asks the kernel for the route.
 PROTO is a name such as tcp or udp, or a number; PORT is the destination's.
 Where SRC is an address of this machine, the packet is one of its own; else it
 comes in by the interface by which this machine reaches SRC, or by --in, an
-interface or an uplink.`,
+interface or an uplink. Rules may ask for a DSCP code point or the mark that
+another program gives: it has none but those of --dscp and --mark.`,
 		Example: `  swerve explain 192.168.1.20 198.51.100.7 tcp 443
-  swerve explain 198.51.100.7 203.0.113.2 tcp 22 --in fiber`,
+  swerve explain 198.51.100.7 203.0.113.2 tcp 22 --in fiber
+  swerve explain 192.168.1.20 198.51.100.7 udp 5060 --dscp ef --mark 0x10`,
 		Args: explainArgs,
 
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 	}
 	in := cmd.Flags().String("in", "", "the interface, or the uplink, that it comes in by, a `NAME`")
+	dscp := cmd.Flags().String("dscp", "", "the packet's `DSCP` code point, a name such as ef or a number")
+	mark := cmd.Flags().String("mark", "", "the `MARK` that another program gives it, such as 0x10")
+	_ = cmd.RegisterFlagCompletionFunc("dscp", cobra.FixedCompletions(rule.DSCPNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("mark", cobra.NoFileCompletions)
 	asJSON := cmd.Flags().Bool("json", false, "print the daemon's answer")
 	_ = cmd.RegisterFlagCompletionFunc("in", func(cmd *cobra.Command, _ []string, last string) ([]string, cobra.ShellCompDirective) {
 		return completeUplink(cmd, nil, last)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		args = append(args, "", "")
-		q, err := control.ParseQuestion(args[0], args[1], args[2], args[3], *in)
-		if err == nil && cmd.Flags().Changed("in") && *in == "" {
-			err = errors.New("the name of the interface is empty")
+		q, err := control.QuestionWords{Src: args[0], Dst: args[1], Proto: args[2], Port: args[3], DSCP: *dscp, Mark: *mark, In: *in}.Parse()
+		for _, flag := range []string{"in", "dscp", "mark"} {
+			if f := cmd.Flags().Lookup(flag); err == nil && f.Changed && f.Value.String() == "" {
+				err = fmt.Errorf("--%s is empty", flag)
+			}
 		}
 		if err == nil && args[0] == "" {
 			err = errors.New("src is missing")
@@ -140,6 +149,12 @@ func packetText(e *control.Explanation) string {
 	if e.Port != 0 {
 		text += fmt.Sprintf(" port %d", e.Port)
 	}
+	if e.DSCP != 0 {
+		text += fmt.Sprintf(", DSCP %d", e.DSCP)
+	}
+	if e.Mark != 0 {
+		text += fmt.Sprintf(", mark %#x", e.Mark)
+	}
 	if e.In == "" {
 		return text + ", this machine's own"
 	}
@@ -148,7 +163,7 @@ func packetText(e *control.Explanation) string {
 
 func protocolName(n uint8) string {
 	for _, name := range []string{"tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp"} {
-		if q, err := control.ParseQuestion("", "192.0.2.1", name, "", ""); err == nil && q.Proto == n {
+		if q, err := (control.QuestionWords{Dst: "192.0.2.1", Proto: name}).Parse(); err == nil && q.Proto == n {
 			return name
 		}
 	}

@@ -101,11 +101,16 @@ notes    this is of a new flow
 	if got := d.command(t, "explain", "192.168.1.20", "198.51.100.7", "--json"); got.code != 0 || !strings.Contains(got.stdout, "\n  \"rule\": {\n    \"number\": 3,") {
 		t.Errorf("%+v", got)
 	}
+	d.explained = control.Explanation{Dst: netip.MustParseAddr("198.51.100.7"), DSCP: 46, Mark: 0x10, Why: "no route leads there"}
+	if got := d.command(t, "explain", "192.168.1.20", "198.51.100.7", "--dscp", "ef", "--mark", "16"); !strings.HasPrefix(got.stdout, "packet   198.51.100.7, DSCP 46, mark 0x10, this machine's own\n") || d.question.DSCP != 46 || d.question.Mark != 0x10 {
+		t.Errorf("%+v, asked %+v", got, d.question)
+	}
 	d.explained = control.Explanation{Dst: netip.MustParseAddr("198.51.100.7"), Why: "no route leads there"}
 	if got := d.command(t, "explain", "192.168.1.20", "198.51.100.7"); got.stdout != "packet   198.51.100.7, this machine's own\nuplink   none\nwhy      no route leads there\n" {
 		t.Errorf("%+v", got)
 	}
-	for args, want := range map[string]string{"explain 192.0.2.1": "want SRC DST", "explain a b": "no IPv4 or IPv6 address", "explain 192.0.2.1 192.0.2.2 tcp x": "not 1 to 65535"} {
+	for args, want := range map[string]string{"explain 192.0.2.1": "want SRC DST", "explain a b": "no IPv4 or IPv6 address", "explain 192.0.2.1 192.0.2.2 tcp x": "not 1 to 65535",
+		"explain 192.0.2.1 192.0.2.2 --dscp gold": "no code point", "explain 192.0.2.1 192.0.2.2 --mark 0x": "no packet mark", "explain 192.0.2.1 192.0.2.2 --mark=": "--mark is empty"} {
 		if got := d.command(t, strings.Fields(args)...); got.code != 2 || !strings.Contains(got.stderr, want) {
 			t.Errorf("%s: %+v", args, got)
 		}

@@ -18,7 +18,9 @@ moment, and prints the difference as a shell script of sysctl(8), ip(8) and
 nft(8) lines. It changes nothing. Where there is nothing to change, it prints
 nothing. Under "uplinks: auto" it goes by what a running daemon has taken for
 uplinks, or an earlier one, and names other interfaces with a default route in
-comments; where nothing is known it assumes that a target answers through each.`,
+comments; where nothing is known it assumes that a target answers through each.
+Beside a daemon that has refused the file, or gone back from it unconfirmed, a
+comment says so.`,
 		Example: `  swerve plan
   swerve plan -c ./new.yaml --json`,
 		Args: cobra.NoArgs,

@@ -17,7 +17,9 @@ func resumeCmd() *cobra.Command {
 of one that is held back for repeated downs (health.damping), whose penalty is
 forgotten. If it has been good for failback.after, it is used again in its place
 at once, whatever failback.min_interval and failback.mode say. Without UPLINK it
-does so for all. With failback.mode: manual it is the way back.
+does so for all. With failback.mode: manual it is the way back, also of one that
+is not up yet: that is returned to once it is, unless a switch or a drain of it
+comes before.
 
 Mend first what took the uplink down, which "swerve events" tells: each further
 down counts anew.`,
@@ -65,7 +67,7 @@ func resumedText(done control.Resumed) string {
 	}
 	text += "; " + strings.Join(parts, "; ") + "\n"
 	if len(done.Waiting) > 0 {
-		text += "  not up yet: " + say.OneLine(strings.Join(done.Waiting, ", ")) + "; resume again then, since failback.mode is manual\n"
+		text += "  not up yet: " + say.OneLine(strings.Join(done.Waiting, ", ")) + "; returned to once it is (failback.mode: manual), unless you switch or drain before\n"
 	}
 	return text
 }

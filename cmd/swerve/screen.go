@@ -137,6 +137,9 @@ func (b *screen) describe(u control.Uplink) string {
 		}
 		parts = append(parts, text)
 	}
+	if u.ResumePending {
+		parts = append(parts, "resumed once it is up")
+	}
 	if !u.HeldUntil.IsZero() && !b.status.Carries(u.Name) { // what carries is not held back
 		parts = append(parts, "held back until "+say.Moment(b.status.Now, u.HeldUntil))
 	}

@@ -128,6 +128,15 @@ func TestWrap(t *testing.T) {
 	}
 }
 
+// An uplink that was resumed before it was up says what it waits for.
+func TestStatusScreenOfAResumedUplink(t *testing.T) {
+	s := quietStatus()
+	s.Uplinks[0].ResumePending = true
+	if text := statusScreen(s, false); strings.Count(text, ", resumed once it is up") != 1 {
+		t.Errorf("the screen is\n%s", text)
+	}
+}
+
 // An uplink is said to be held back while another one carries in its place, and not once
 // it carries itself.
 func TestStatusScreenOfAHeldUplink(t *testing.T) {

@@ -22,6 +22,8 @@
 //   - faults.go, raw.go: the effect of faults on clients, and the clients' own timestamps
 //   - unused.go: the same for a line that nobody uses
 //   - crowd.go, flows.go: a verdict among many flows
+//   - shared.go: uplinks that share the load, and overflow
+//   - scale.go, rules.go: many policies and rules, and what they cost packets
 //   - lives.go: what reloads, restarts and kills lose
 //   - rest.go, bare.go: processor and memory at rest, beside bare pro-bing and fping
 //   - forward.go, road.go: forwarding beside one masquerade rule

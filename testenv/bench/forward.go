@@ -60,11 +60,11 @@ func (m *measurer) forward(ctx context.Context) error {
 }
 
 func (m *measurer) roads(ctx context.Context) (swerve, peer *road, err error) {
-	if swerve, err = newRoad(); err != nil {
+	if swerve, err = newRoad(2); err != nil {
 		return nil, nil, err
 	}
-	if err = swerve.bySwerve(ctx, m.binary); err == nil {
-		peer, err = newRoad()
+	if err = swerve.bySwerve(ctx, m.binary, ""); err == nil {
+		peer, err = newRoad(2)
 	}
 	if err != nil {
 		swerve.close()
@@ -214,9 +214,9 @@ func bindTo(cpu int) (release func()) {
 	return func() { _ = unix.SchedSetaffinity(0, &before) } // cannot fail: it was the affinity before
 }
 
-// arrived returns how many packets the server has received from both uplinks.
+// arrived returns how many packets the server has received from all uplinks.
 func arrived(r *road) (n uint64, err error) {
-	for i := range roadISP {
+	for i := range r.uplinks {
 		link, err := r.server.Netlink().LinkByName(fmt.Sprintf("isp%d", i))
 		if err != nil {
 			return 0, err

@@ -90,7 +90,7 @@ func (m *measurer) parts() []part {
 		all = append(all, part{p.group, func(ctx context.Context) error { return m.faults(ctx, p) }})
 	}
 	return append(all,
-		part{unusedGroup, m.unused}, part{"shared", m.shared}, part{"overflow", m.overflow}, part{"scale", m.scale}, part{"crowd", m.crowd}, part{"lives", m.lives}, part{"simulated", m.simulated}, part{"rest", m.rest}, part{"forwarding", m.forward},
+		part{unusedGroup, m.unused}, part{"shared", m.shared}, part{"overflow", m.overflow}, part{"scale", m.scale}, part{"crowd", m.crowd}, part{"lives", m.lives}, part{"simulated", m.simulated}, part{"rest", m.rest}, part{"forwarding", m.forward}, part{"rules", m.rules},
 		part{"size", m.sizes}, part{"micro", m.micro})
 }
 

@@ -115,6 +115,32 @@ func TestRoadsForward(t *testing.T) {
 	}
 }
 
+// Of many rules the last one decides about the flows that are measured, in any shape.
+func TestManyRulesCanBePlayed(t *testing.T) {
+	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
+	for _, shape := range ruleShapes {
+		r, err := m.ruledRoad(t.Context(), 3, rulesConfig(200, shape.match))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.close()
+		byOther := func() uint64 {
+			link, err := r.server.Netlink().LinkByName("isp1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return link.Attrs().Statistics.RxPackets
+		}
+		before := byOther()
+		if ms, err := newFlowOf(t.Context(), r); err != nil || ms <= 0 {
+			t.Errorf("rules %s: %v ms for a new flow, %v", shape.name, ms, err)
+		}
+		if n := byOther() - before; n < newFlows {
+			t.Errorf("rules %s: %d packets came by the uplink of the last rule, want those of %d flows", shape.name, n, newFlows)
+		}
+	}
+}
+
 // The arguments of the bare peer can be parsed.
 func TestBarePinger(t *testing.T) {
 	p, err := barePinger([]string{"wan0", "203.0.113.2", "16777216", "1.1.1.1"})

@@ -17,10 +17,11 @@ import (
 	"swerve/testenv/wait"
 )
 
-// road is a client, a gateway with two uplinks, and a server, connected by veths: the
+// road is a client, a gateway with its uplinks, and a server, connected by veths: the
 // labs' wires run in user space, and a measurement over them would measure only them.
 type road struct {
 	client, gateway, server *netns.NS
+	uplinks                 int
 	stop                    func()
 }
 
@@ -28,13 +29,19 @@ type road struct {
 var (
 	roadClient = netip.MustParsePrefix("192.168.10.10/24")
 	roadLAN    = netip.MustParsePrefix("192.168.10.1/24")
-	roadWAN    = [2]netip.Prefix{netip.MustParsePrefix("203.0.113.2/24"), netip.MustParsePrefix("198.51.100.2/24")}
-	roadISP    = [2]netip.Prefix{netip.MustParsePrefix("203.0.113.1/24"), netip.MustParsePrefix("198.51.100.1/24")}
 )
 
+// roadWAN and roadISP are the ends of an uplink.
+func roadWAN(uplink int) netip.Prefix { return roadNetwork(uplink, 2) }
+func roadISP(uplink int) netip.Prefix { return roadNetwork(uplink, 1) }
+
+func roadNetwork(uplink int, host byte) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(uplink), host}), 24)
+}
+
 // newRoad builds a road whose gateway only forwards.
-func newRoad() (*road, error) {
-	r := &road{stop: func() {}}
+func newRoad(uplinks int) (*road, error) {
+	r := &road{uplinks: uplinks, stop: func() {}}
 	for _, ns := range []**netns.NS{&r.client, &r.gateway, &r.server} {
 		var err error
 		if *ns, err = netns.Open(); err != nil {
@@ -68,12 +75,12 @@ func (r *road) build() error {
 	if err := defaultVia(r.client, "eth0", roadLAN.Addr(), 0); err != nil {
 		return err
 	}
-	for i := range roadWAN {
+	for i := range r.uplinks {
 		link := fmt.Sprintf("wan%d", i)
-		if err := cable(r.gateway, link, roadWAN[i], r.server, fmt.Sprintf("isp%d", i), roadISP[i]); err != nil {
+		if err := cable(r.gateway, link, roadWAN(i), r.server, fmt.Sprintf("isp%d", i), roadISP(i)); err != nil {
 			return err
 		}
-		if err := defaultVia(r.gateway, link, roadISP[i].Addr(), 100*(i+1)); err != nil {
+		if err := defaultVia(r.gateway, link, roadISP(i).Addr(), 100*(i+1)); err != nil {
 			return err
 		}
 	}
@@ -145,17 +152,20 @@ func (r *road) byRule() error {
 	return nil
 }
 
-// bySwerve starts the daemon in the gateway and waits until its uplinks are up.
-func (r *road) bySwerve(ctx context.Context, binary string) error {
+// bySwerve starts the daemon in the gateway and waits until the first two uplinks, which
+// carry, are up. more is added to its configuration.
+func (r *road) bySwerve(ctx context.Context, binary, more string) error {
 	folder, err := os.MkdirTemp("", "swerve-bench-")
 	if err != nil {
 		return err
 	}
 	r.stop = func() { os.RemoveAll(folder) }
-	config := fmt.Sprintf("uplinks:\n  - {name: fiber, interface: wan0, ipv6: false}\n  - {name: lte, interface: wan1, ipv6: false}\n"+
-		"state: %s/state\ncontrol: {group: \"\"}\n", folder)
+	config := fmt.Sprintf("state: %s/state\ncontrol: {group: \"\"}\nuplinks:\n", folder)
+	for i := range r.uplinks {
+		config += fmt.Sprintf("  - {name: wan%d, interface: wan%d, ipv6: false}\n", i, i)
+	}
 	file, socket := filepath.Join(folder, "swerve.yaml"), filepath.Join(folder, "swerve.sock")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(config+more), 0o644); err != nil {
 		return err
 	}
 	cmd := r.gateway.Command(binary, "run", "-c", file, "--socket", socket)
@@ -167,7 +177,7 @@ func (r *road) bySwerve(ctx context.Context, binary string) error {
 	defer api.Close()
 	return wait.Until(ctx, "the uplinks to be up", func() bool {
 		s, err := api.Status(ctx)
-		return err == nil && s.Overall == control.OK && len(s.Uplinks) == 2 && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
+		return err == nil && len(s.Uplinks) == r.uplinks && s.Uplinks[0].IPv4.State == control.Up && s.Uplinks[1].IPv4.State == control.Up
 	})
 }
 

@@ -122,7 +122,7 @@ func perform(ctx context.Context, o options, out io.Writer, openDashboard func(s
 	if err := openDashboard(swerve.Socket()); err != nil {
 		return err
 	}
-	s := &stage{out: out, lab: l, gateway: swerve, clients: new(clients), story: newStory(out), patience: patience}
+	s := &stage{lab: l, gateway: swerve, clients: new(clients), story: newStory(out), patience: patience}
 	defer func() { s.clients.stop() }() // those that run by then
 	return s.play(ctx)
 }
@@ -143,7 +143,6 @@ machine with all else: a busy one shows in the figures.
 
 // stage is what the acts work with.
 type stage struct {
-	out     io.Writer
 	lab     *lab.Lab
 	gateway lab.Gateway
 	clients *clients

@@ -30,8 +30,7 @@ func (s *stage) play(ctx context.Context) error {
 			return fmt.Errorf("%w\nthe daemon's log:\n%s", err, s.gateway.Log())
 		}
 	}
-	s.table.print(s.out)
-	fmt.Fprint(s.out, "\nThe lab is gone with everything in it; this machine is as it was before.\n")
+	s.story.close(s.table.print)
 	return nil
 }
 

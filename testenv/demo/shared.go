@@ -89,7 +89,7 @@ func performShared(ctx context.Context, o options, out io.Writer, openDashboard 
 		return err
 	}
 	s := &sharing{
-		stage:   &stage{out: out, lab: l, gateway: swerve, clients: new(clients), story: newStory(out), patience: time.Minute},
+		stage:   &stage{lab: l, gateway: swerve, clients: new(clients), story: newStory(out), patience: time.Minute},
 		swerve:  swerve,
 		binary:  o.binary,
 		clients: all[:sharedClients],
@@ -99,7 +99,7 @@ func performShared(ctx context.Context, o options, out io.Writer, openDashboard 
 			return fmt.Errorf("%w\nthe daemon's log:\n%s", err, swerve.Log())
 		}
 	}
-	fmt.Fprint(out, "\nThe lab is gone with everything in it; this machine is as it was before.\n")
+	s.story.close(nil)
 	return nil
 }
 
@@ -118,17 +118,18 @@ func bothCarry(s *control.Status) bool {
 
 // run runs a command of swerve in the gateway, and shows it with its output.
 func (s *sharing) run(ctx context.Context, args ...string) error {
-	shown := strings.Join(args, " ")
+	called := strings.Join(args, " ")
+	shown := called
 	result, err := s.swerve.Exec(ctx, s.binary, append(slices.Clone(args), "--socket", s.swerve.Socket())...)
 	if err != nil {
 		return err
 	}
-	s.story.print(time.Now(), "do", "swerve %s", shown)
 	if text := strings.TrimRight(result.Stdout+result.Stderr, "\n"); text != "" {
-		fmt.Fprint(s.out, "                    "+strings.ReplaceAll(text, "\n", "\n                    ")+"\n")
+		shown += strings.ReplaceAll("\n"+text, "\n", "\n                    ")
 	}
+	s.story.print(time.Now(), "do", "swerve %s", shown)
 	if result.Code != 0 {
-		return fmt.Errorf("swerve %s: exit %d", shown, result.Code)
+		return fmt.Errorf("swerve %s: exit %d", called, result.Code)
 	}
 	return nil
 }

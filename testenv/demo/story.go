@@ -38,6 +38,17 @@ func (s *story) print(at time.Time, who, format string, args ...any) {
 	fmt.Fprintf(s.w, "%9.3fs  %-7s %s\n", at.Sub(s.begin).Seconds(), who, fmt.Sprintf(format, args...))
 }
 
+// close prints what is left to say, and the last line. No event is printed after it.
+func (s *story) close(rest func(io.Writer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rest != nil {
+		rest(s.w)
+	}
+	fmt.Fprint(s.w, "\nThe lab is gone with everything in it; this machine is as it was before.\n")
+	s.w = io.Discard
+}
+
 // follow prints the daemon's events until ctx ends or the daemon does. A daemon that
 // started anew serves those of before its start as well: what was followed already is
 // not printed again.

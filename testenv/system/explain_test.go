@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 
 	"swerve/control"
 	"swerve/failover"
@@ -31,6 +35,7 @@ policies:
   - {name: strict, tiers: [lte], last_resort: block}
 rules:
   - {proto: udp, ports: [20000-20999], use: guests}
+  - {dscp: ef, use: guests}
   - {from: [192.168.10.64/26, "fd00:10::40/122"], proto: udp, ports: [21000-22999], use: shared}
   - {in: lan0, proto: udp, ports: 23000-23999, use: strict}
   - {to: [198.18.0.10, "2001:db8:ffff::10"], proto: udp, ports: [24000-24999], use: shared}
@@ -44,6 +49,7 @@ type explainedCase struct {
 	local bool
 	from  netip.Addr
 	to    netip.AddrPort
+	dscp  uint8
 	said  *control.Explanation
 }
 
@@ -154,7 +160,10 @@ func (g *gateway) explainRandom(rng *rand.Rand, port uint16) *explainedCase {
 	if rng.IntN(3) == 0 {
 		e.to = netip.AddrPortFrom(lab.Targets[3*int(f)+rng.IntN(3)], port)
 	}
-	q := control.Question{Dst: e.to.Addr(), Proto: 17, Port: port}
+	if rng.IntN(3) == 0 {
+		e.dscp = [...]uint8{46, 46, 10}[rng.IntN(3)]
+	}
+	q := control.Question{Dst: e.to.Addr(), Proto: 17, Port: port, DSCP: e.dscp}
 	if !e.local {
 		e.from = [2]netip.Addr{
 			netip.AddrFrom4([4]byte{192, 168, 10, byte(50 + rng.IntN(48))}), netip.MustParseAddr(fmt.Sprintf("fd00:10::%x", 0x30+rng.IntN(48))),
@@ -186,8 +195,19 @@ func (g *gateway) send(e *explainedCase) error {
 		return err
 	}
 	defer conn.Close()
+	if err := mark(conn, e); err != nil {
+		return err
+	}
 	_, err = conn.Write([]byte("x"))
 	return err
+}
+
+// mark gives the packets of a socket the DSCP code point of a case.
+func mark(conn *net.UDPConn, e *explainedCase) error {
+	if e.to.Addr().Is4() {
+		return ipv4.NewConn(conn).SetTOS(int(e.dscp) << 2)
+	}
+	return ipv6.NewConn(conn).SetTrafficClass(int(e.dscp) << 2)
 }
 
 // disagreement says where what was said of a packet is not what became of it; empty for
@@ -388,7 +408,8 @@ func (g *gateway) explainsWays() {
 		{"192.168.10.10 198.18.0.10 udp 20001", "rule 1 (line ", "lte", []string{"sends it by policy guests, whose new flows lte carries (tier 1)"}},
 		{"192.168.10.11 198.18.0.10 udp 80", "no rule matches it, so it goes by policy default, whose new flows fiber carries (tier 1)", "fiber", nil},
 		{"192.168.10.11 198.18.0.10", "no rule matches it", "fiber", nil},
-		{client + " 198.18.0.10 tcp 443", "rule 5 (line ", "lte", nil},
+		{client + " 198.18.0.10 tcp 443", "rule 6 (line ", "lte", nil},
+		{"192.168.10.11 198.18.0.10 udp 80 --dscp ef --mark 0x1", "rule 2 (line ", "lte", []string{"port 80, DSCP 46, mark 0x1, in by"}},
 		{client + " 10.8.1.1 tcp 22", "the route to 10.8.0.0/16 in table main leads to it by vpn0; such routes come before the policies", "", []string{"fiber is not asked, since no policy decides here"}},
 		{client + " 192.168.10.1 tcp 22", "it is for this machine itself", "", nil},
 		{"198.18.0.10 192.168.10.10 tcp 22 --in fiber", "the route to 192.168.10.0/24 in table main leads to it by lan0", "", []string{"it came in by uplink fiber: its answers leave by fiber"}},

@@ -88,7 +88,8 @@ func (c *Census) Ask() []netip.Addr {
 			if out[i].IsValid() {
 				continue
 			}
-			_ = conn.SetReadDeadline(deadline)
+			// What has come already is read also after the time that others have waited.
+			_ = conn.SetReadDeadline(later(deadline, time.Now().Add(time.Millisecond)))
 			for !out[i].IsValid() {
 				n, err := conn.Read(b)
 				if err != nil {
@@ -101,6 +102,13 @@ func (c *Census) Ask() []netip.Addr {
 		}
 	}
 	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Close ends all flows.
