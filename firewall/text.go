@@ -38,6 +38,13 @@ func (t Table) String() string {
 		writeAbout(&b, set.about)
 		fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", set.name, nftDuration(set.timeout))
 	}
+	for i, s := range t.calls {
+		if i == 0 {
+			writeAbout(&b, "Who asked a UDP socket of the gateway that is bound to no address, by the address that was asked: its\n"+
+				"own address and port, and the socket's port.")
+		}
+		s.write(&b)
+	}
 	for _, m := range t.maps {
 		m.write(&b)
 	}
