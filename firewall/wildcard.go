@@ -44,22 +44,31 @@ const (
 	replyChain   = "reply"
 )
 
-// callSet is the set of those who asked at an address of an uplink. It is named by the
-// address, so that it is never taken for another one's.
+// callSet is the set of those who asked at an address of an uplink, or at any of a family.
 type callSet struct {
-	name  string
-	asked netip.Addr
+	name   string
+	family failover.Family
+	asked  netip.Addr // invalid: any
 }
 
+// callSetOf returns that of an address, by which it is named, so that it is never taken
+// for another one's.
 func callSetOf(asked netip.Addr) callSet {
-	return callSet{"callers_" + strings.ReplaceAll(asked.String(), ":", "-"), asked}
+	return callSet{"callers_" + strings.ReplaceAll(asked.String(), ":", "-"), failover.FamilyOf(asked), asked}
 }
+
+// callSetAny returns that of a family. It spares what the gateway sends to others a look at
+// each address.
+func callSetAny(f failover.Family) callSet { return callSet{name: "callers_" + f.String(), family: f} }
 
 // callSets returns those of a goal.
 func callSets(g Goal) []callSet {
 	var out []callSet
 	if !g.Wildcards {
 		return nil
+	}
+	for _, f := range failover.Families {
+		out = append(out, callSetAny(f))
 	}
 	for _, u := range g.Uplinks {
 		var n [2]int
@@ -81,13 +90,12 @@ func (t Table) isCallSet(name string) bool {
 // ends are the packet's addresses: of the asker, and the one that is asked, in a packet of
 // the asker and in the answer.
 func (s callSet) ends() (source, destination address) {
-	f := failover.FamilyOf(s.asked)
-	return [2]address{ipSaddr, ip6Saddr}[f], [2]address{ipDaddr, ip6Daddr}[f]
+	return [2]address{ipSaddr, ip6Saddr}[s.family], [2]address{ipDaddr, ip6Daddr}[s.family]
 }
 
 func (s callSet) write(b *strings.Builder) {
 	fmt.Fprintf(b, "  set %s {\n    type %s . inet_service . inet_service\n    size %d\n    flags dynamic, timeout\n    timeout %s\n  }\n",
-		s.name, [2]string{"ipv4_addr", "ipv6_addr"}[failover.FamilyOf(s.asked)], mostCalls, nftDuration(callTime))
+		s.name, [2]string{"ipv4_addr", "ipv6_addr"}[s.family], mostCalls, nftDuration(callTime))
 }
 
 func (tx *transaction) addCallSet(s callSet) {
@@ -107,29 +115,38 @@ func wildcardChains(b builder, sets []callSet) []chain {
 		return nil
 	}
 	call := chain{name: callChain, about: "Asks a socket that is bound to no address, by an uplink."}
-	var known, corrected []rule
+	reply := chain{name: replyChain, about: "From a socket that is bound to no address."}
+	var known, corrected [2][]rule
 	for _, s := range sets {
+		if !s.asked.IsValid() {
+			reply.rules = append(reply.rules, newRule(s.answers(), goTo(replyChain+"_"+s.family.String())))
+			continue
+		}
 		source, destination := s.ends()
-		call.rules = append(call.rules, newRule(destination.is(s.asked), s.records()))
-		known = append(known, newRule(source.is(s.asked), s.answers(), returns))
-		corrected = append(corrected, newRule(s.answers(), source.becomes(s.asked), returns))
+		call.rules = append(call.rules, newRule(destination.is(s.asked), s.records(), callSetAny(s.family).records(), returns))
+		known[s.family] = append(known[s.family], newRule(source.is(s.asked), s.answers(), returns))
+		corrected[s.family] = append(corrected[s.family], newRule(s.answers(), source.becomes(s.asked), returns))
 	}
-	return []chain{
+	var out []chain
+	for _, f := range failover.Families {
+		out = append(out, chain{name: replyChain + "_" + f.String(), rules: append(known[f], corrected[f]...)})
+	}
+	out[0].about = "To one who asked: as it is, if it comes from where it was asked, or else from there."
+	return append(out,
 		call,
-		{
+		chain{
 			name:  callsChain,
 			about: "Where packets for the gateway's own sockets come in.",
 			base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookInput, "input", "-199", tracked),
 			rules: []rule{newRule(udp, ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), boundToNone, goTo(callChain))},
 		},
-		{name: replyChain, about: "From a socket that is bound to no address: as it is, if it was asked there, or from where it was.", rules: append(known, corrected...)},
-		{
+		reply,
+		chain{
 			name:  repliesChain,
 			about: "Before connection tracking. A socket's own mark stays what it is, and so does its source.",
 			base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "raw", -300),
 			rules: []rule{newRule(udp, packetMark(1<<32-1).is(0), ofASocket, boundToNone, goTo(replyChain))},
-		},
-	}
+		})
 }
 
 var (

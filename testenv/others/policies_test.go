@@ -258,4 +258,3 @@ func (h *house) foreign() string {
 		ip nexthop; grep . /proc/sys/net/ipv4/conf/*/rp_filter | grep -v veth
 		nft list tables | grep -v 'inet swerve' | while read -r _ family name; do nft -s list table $family $name; done`)
 }
-
