@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -17,6 +19,8 @@ import (
 
 	"swerve/failover"
 	"swerve/testenv/netns"
+	"swerve/testenv/packet"
+	"swerve/testenv/wait"
 )
 
 // anyAddress is what a socket listens at that is bound to no address; one of IPv6 serves
@@ -297,4 +301,75 @@ func answerAsAsked(t *testing.T, c udpSocket, f failover.Family) {
 		}
 	})
 	t.Cleanup(func() { c.Close(); done.Wait() })
+}
+
+// The answers' checksums of UDP are right, whether the kernel has computed them before the
+// source was replaced, as it does for what has to be fragmented, or leaves that to the
+// device, which then only finds the sum of the pseudo-header (RFC 768, RFC 8200).
+func TestWildcardChecksums(t *testing.T) {
+	for _, f := range failover.Families {
+		for name, size := range map[string]int{"left to the device": 8, "fragmented": 3000} {
+			t.Run(f.String()+", "+name, func(t *testing.T) {
+				l := newLab(t)
+				l.apply()
+				p := plans[f]
+				server, asker := listenShared(t, l.gw, anyAddress[f]), listenShared(t, l.net, at(p.host, 6000))
+				wire, err := packet.Open(l.net, packet.Options{Link: "ispB", Cooked: true, Incoming: true})
+				l.must(err)
+				defer unix.Close(wire)
+				asker.send(t, at(p.b, 5000))
+				server.receive(t)
+				if _, err := server.WriteToUDPAddrPort(make([]byte, size), netip.MustParseAddrPort(at(p.host, 6000))); err != nil {
+					t.Fatal(err)
+				}
+				whole := datagram(t, wire, f, netip.MustParseAddr(p.b))
+				pseudo := checksum(append(netip.MustParseAddr(p.b).AsSlice(), netip.MustParseAddr(p.host).AsSlice()...)) + uint32(len(whole)) + unix.IPPROTO_UDP
+				found := uint32(binary.BigEndian.Uint16(whole[6:]))
+				if all := fold(pseudo + checksum(whole)); all != 0xffff && found != fold(pseudo) {
+					t.Errorf("the sum is %#x, and %#x of the pseudo-header", all, fold(pseudo))
+				}
+			})
+		}
+	}
+}
+
+// datagram returns the first one of UDP that comes by a wire from an address, put together.
+func datagram(t *testing.T, wire int, f failover.Family, from netip.Addr) (whole []byte) {
+	t.Helper()
+	buf := make([]byte, 2000)
+	wait.For(t, "the datagram", func() bool {
+		n, err := unix.Read(wire, buf)
+		source := [2]int{12, 8}[f]
+		if err != nil || n < 28 || buf[0]>>4 != [2]byte{4, 6}[f] || !bytes.HasPrefix(buf[source:], from.AsSlice()) {
+			return false
+		}
+		length, protocol, more := 20, buf[9], buf[6]&0x20 != 0
+		if f == failover.IPv6 {
+			length, protocol, more = 40, buf[6], false
+			if protocol == unix.IPPROTO_FRAGMENT {
+				length, protocol, more = 48, buf[40], buf[43]&1 != 0
+			}
+		}
+		if protocol != unix.IPPROTO_UDP {
+			return false
+		}
+		whole = append(whole, buf[length:n]...)
+		return !more
+	})
+	return whole
+}
+
+// checksum is the sum of 16-bit words (RFC 1071), not folded.
+func checksum(b []byte) (sum uint32) {
+	for i, v := range b {
+		sum += uint32(v) << (8 * (1 - i%2))
+	}
+	return sum
+}
+
+func fold(sum uint32) uint32 {
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return sum
 }
