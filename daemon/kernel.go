@@ -265,6 +265,7 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out := g.firewall(k.strict)
 	out.Kept, out.Exempt = g.keptMarks(k.otherRules), exemptMarks(g.setup, k.otherRules)
+	out.Wildcards = k.packets.TellsWildcards()
 	out = yieldToRules(out, k.foreignRules)
 	for i, u := range out.Uplinks {
 		if k.bridged(u.Interface) {

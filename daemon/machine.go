@@ -93,6 +93,7 @@ type Packets interface {
 	MarkUses() (firewall.MarkUses, error)
 	FlowMarks() ([]uint32, error)
 	Blind() (bool, error)
+	TellsWildcards() bool
 	FiltersReversePaths() (bool, error)
 	Watch() error
 	Teardown(lane.Layout) error

@@ -235,16 +235,23 @@ func TestAbsentAltnameKeepsNothingBack(t *testing.T) {
 }
 
 // Under `uplinks: auto` a default route that two interfaces share becomes one tier,
-// with its weights.
+// with its weights, whether it has its next hops itself or a group of nexthop objects.
 func TestAutoSharesATier(t *testing.T) {
-	g := newGateway(t)
-	g.sh(`ip -4 route del default; ip -4 route del default; ip -6 route flush default
-		ip -4 route add default proto dhcp metric 100 mtu 1400 nexthop via 203.0.113.1 dev wan0 weight 3 nexthop via 198.51.100.1 dev wan1 weight 1`)
-	g.must(os.WriteFile(g.config(), []byte(fmt.Sprintf("uplinks: auto\nstate: %s/state\n", g.folder)), 0o600))
-	script := g.do("plan", nil)
-	const want = "ip -4 route replace default table 5364 proto 83 metric 1 mtu 1400 " +
-		"nexthop via 203.0.113.1 dev wan0 onlink weight 3 nexthop via 198.51.100.1 dev wan1 onlink weight 1\n"
-	if !strings.Contains(script, want) {
-		t.Errorf("the plan lacks\n%s\nit is\n%s", want, script)
+	for name, add := range map[string]string{
+		"multipath": "ip -4 route add default proto dhcp metric 100 mtu 1400 nexthop via 203.0.113.1 dev wan0 weight 3 nexthop via 198.51.100.1 dev wan1 weight 1",
+		"group of nexthop objects": `ip nexthop add id 1 via 203.0.113.1 dev wan0; ip nexthop add id 2 via 198.51.100.1 dev wan1; ip nexthop add id 3 group 1,3/2,1
+			ip -4 route add default proto dhcp metric 100 mtu 1400 nhid 3`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.sh("ip -4 route del default; ip -4 route del default; ip -6 route flush default\n" + add)
+			g.must(os.WriteFile(g.config(), []byte(fmt.Sprintf("uplinks: auto\nstate: %s/state\n", g.folder)), 0o600))
+			script := g.do("plan", nil)
+			const want = "ip -4 route replace default table 5364 proto 83 metric 1 mtu 1400 " +
+				"nexthop via 203.0.113.1 dev wan0 onlink weight 3 nexthop via 198.51.100.1 dev wan1 onlink weight 1\n"
+			if !strings.Contains(script, want) {
+				t.Errorf("the plan lacks\n%s\nit is\n%s", want, script)
+			}
+		})
 	}
 }

@@ -75,7 +75,7 @@ func (tx *transaction) removeStale(held heldTable, t Table) {
 		set := &nftables.Set{Table: tx.table, Name: name}
 		user, isUsers := t.userSet(name)
 		switch {
-		case isTimed(name), isUsers && held.sets[name].attributes == user.attributes():
+		case isTimed(name), t.isCallSet(name), isUsers && held.sets[name].attributes == user.attributes():
 		case t.hasMap(name):
 			tx.FlushSet(set)
 		default:
@@ -107,6 +107,9 @@ func (tx *transaction) add(t Table) {
 	for _, set := range timed {
 		set.ID = tx.setID()
 		tx.try(tx.AddSet(set, nil))
+	}
+	for _, s := range t.calls {
+		tx.addCallSet(s)
 	}
 	for _, c := range t.chains {
 		tx.addChain(c)

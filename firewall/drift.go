@@ -176,6 +176,11 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "set "+name+" is missing")
 		}
 	}
+	for _, s := range t.calls {
+		if _, ok := h.sets[s.name]; !ok {
+			out = append(out, "set "+s.name+" is missing")
+		}
+	}
 	for _, s := range t.goal.userSets() {
 		switch held, ok := h.sets[s.name]; {
 		case !ok:
@@ -185,7 +190,7 @@ func (h heldTable) setDifferences(t Table) []string {
 		}
 	}
 	for _, name := range h.setNames() {
-		if _, ok := t.userSet(name); !ok && !isTimed(name) && !t.hasMap(name) {
+		if _, ok := t.userSet(name); !ok && !isTimed(name) && !t.isCallSet(name) && !t.hasMap(name) {
 			out = append(out, "set "+name+" is not ours")
 		}
 	}

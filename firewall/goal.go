@@ -47,6 +47,9 @@ type Goal struct {
 	// an uplink's mark show whether the uplink carries them: they are never translated,
 	// and do not count as its probes.
 	Trials []netip.Addr
+	// Wildcards: the kernel tells which sockets are bound to no address, so that what UDP
+	// sockets answer comes from the address that was asked. See [Kernel.TellsWildcards].
+	Wildcards bool
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr

@@ -32,7 +32,8 @@ func twoUplinks() Goal {
 			{Lane: 1, Name: "fiber", Interface: "wan0", SNAT: true, Addresses: addresses("203.0.113.2", "2001:db8:1::2")},
 			{Lane: 2, Name: "lte", Interface: "wan1", SNAT: true, Addresses: addresses("198.51.100.2", "2001:db8:2::2")},
 		},
-		Policies: []Policy{{Lane: 64, Name: "default", Uplinks: []lane.Lane{1, 2}}},
+		Policies:  []Policy{{Lane: 64, Name: "default", Uplinks: []lane.Lane{1, 2}}},
+		Wildcards: true,
 	}
 }
 

@@ -12,8 +12,10 @@ type Kernel struct {
 	// Contents are what the user's sets hold; nil where that is not remembered.
 	Contents *SetContents
 
-	known  knowledge
-	buffer int // buffer size to request, in bytes; 0 for bufferSize
+	known knowledge
+	// wildcards is what TellsWildcards returns; nil if that is not known yet.
+	wildcards *bool
+	buffer    int // buffer size to request, in bytes; 0 for bufferSize
 
 	// Connections are kept open, because closing a netfilter socket waits until the
 	// kernel has freed what transactions have deleted: 5 to 25 ms, at the time when

@@ -41,7 +41,10 @@ func Ruleset(g Goal) Table {
 	moving := movingMaps(b)
 	byRules, ruleMaps := userRules(b)
 	stepMaps, steps := stepping(b)
-	t := Table{goal: b.Goal, counters: b.counters(), maps: slices.Concat(moving, b.maps(), ruleMaps, stepMaps), moving: len(moving)}
+	t := Table{
+		goal: b.Goal, counters: b.counters(), maps: slices.Concat(moving, b.maps(), ruleMaps, stepMaps), moving: len(moving),
+		calls: callSets(b.Goal),
+	}
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
 	t.chains = append(t.chains, byRules...)
@@ -51,6 +54,7 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, steps...)
 	t.chains = append(t.chains, b.probing()...)
 	t.chains = append(t.chains, answering(b)...)
+	t.chains = append(t.chains, wildcardChains(b, t.calls)...)
 	t.chains = append(t.chains, b.leaving()...)
 	t.chains = append(t.chains, b.srcnat()...)
 	t.chains = append(t.chains, inward(b)...)

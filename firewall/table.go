@@ -19,6 +19,8 @@ type Table struct {
 	maps   []verdictMap
 	moving int
 	chains []chain
+	// calls are the sets that packets fill.
+	calls []callSet
 	// rulesDigest covers all but the maps' elements, stillDigest those of the maps that no
 	// verdict changes, digest everything.
 	rulesDigest, stillDigest, digest uint64

@@ -87,6 +87,9 @@ func (p *Packets) FiltersReversePaths() (bool, error) { return false, nil }
 // Blind reports what is set.
 func (p *Packets) Blind() (bool, error) { return p.Untracked, nil }
 
+// TellsWildcards reports that it does.
+func (p *Packets) TellsWildcards() bool { return true }
+
 // MarkUses reports what is set, and what is held.
 func (p *Packets) MarkUses() (firewall.MarkUses, error) {
 	p.Lock()

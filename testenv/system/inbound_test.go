@@ -3,9 +3,11 @@ package system
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"swerve/control"
 	"swerve/testenv/lab"
 	"swerve/testenv/netns"
 	"swerve/testenv/traffic"
@@ -99,6 +101,59 @@ func TestInboundToTheGateway(t *testing.T) {
 		t.Cleanup(own.Close)
 		g.answersCallers()
 	})
+}
+
+// A program that listens on the gateway at no address in particular, and knows nothing of
+// the addresses that it is asked at, is reached at all of them: UDP's answers come from the
+// one that was asked, in the middle of the sessions too, while the other uplink is lost, and
+// when their own is back.
+func TestInboundToAWildcard(t *testing.T) {
+	for name, config := range map[string]string{"by default": quickRecovery, "with rules": quickRecovery + ownTrafficByLTE} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, func(t *trial) {
+				g := startGateway(t, usual, config)
+				own, err := traffic.Serve(g.Gateway, netip.IPv6Unspecified())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(own.Close)
+				var callers [2][]*session
+				for i, u := range g.Uplinks {
+					for _, to := range []netip.Addr{u.Address4, u.Address6} {
+						for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPSessions} {
+							callers[i] = append(callers[i], g.session(g.Internet, kind, to, 50))
+						}
+					}
+				}
+				g.goOn(slices.Concat(callers[fiber], callers[lte])...)
+				for _, lost := range []int{fiber, lte} {
+					began := time.Now()
+					f := g.Break(lost, "black-hole")
+					g.Await("an uplink to be lost", func(s *control.Status) bool { return !lab.AllUp(s) })
+					g.goOn(callers[1-lost]...)
+					g.Mend(f)
+					g.Await("fiber to carry, and all to be up", lab.Settled)
+					g.goOn(callers[lost]...)
+					for _, c := range callers[1-lost] {
+						c.answeredSince(began)
+					}
+				}
+			})
+		})
+	}
+}
+
+// ownTrafficByLTE leads what the gateway itself begins to a policy of lte.
+const ownTrafficByLTE = `policies: [{name: own, tiers: [lte]}]
+rules: [{from: [203.0.113.2, 198.51.100.2, "2001:db8:1::2", "2001:db8:2::2"], use: own}]
+`
+
+// answeredSince checks that every request of a session since an instant was answered.
+func (s *session) answeredSince(since time.Time) {
+	s.g.Helper()
+	if o := s.Measure(since, time.Now()); o.Unanswered > 0 || !o.Over {
+		s.g.Errorf("%s: %v", s, o)
+	}
 }
 
 // Rules lead all that the servers and the gateway begin themselves to a policy of fiber
