@@ -58,8 +58,8 @@ type kernel struct {
 	tables int
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
-	// adopted: flows were adopted at the last apply. One that was ended, to begin anew,
-	// may have done so before the packet filter was there.
+	// adopted: flows were adopted, and none healed since. One that was ended, to begin
+	// anew, may have done so before the packet filter was there.
 	adopted bool
 	// standing: the first apply has been tried.
 	standing bool
@@ -211,7 +211,7 @@ func (a applied) refused(f failover.Family, to []lane.Lane) error {
 // ahead, and stays at the former one until the routes have moved.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
-	k.rebuilt, k.adopted = false, false
+	k.rebuilt = false
 	out := applied{layout: g.layout}
 	var unrouted, unadopted error
 	if !k.standing {
@@ -301,7 +301,7 @@ func (k *kernel) aim(filter firewall.Goal, routed *applied) firewall.Goal {
 func (k *kernel) summarize(out applied, filter firewall.Goal, unrouted, other error) applied {
 	out.unfiltered, out.err = other, errors.Join(unrouted, other)
 	if (k.rebuilt || k.adopted) && other == nil {
-		out.unhealed = &filter
+		out.unhealed, k.adopted = &filter, false
 	}
 	return out
 }

@@ -32,9 +32,9 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 		r.start()
 		did := r.Journal.Take()
 		order := []int{lastOf(did, "sysctl"), firstOf(did, "route replace"), lastOf(did, " route "), firstOf(did, "adopt flows"),
-			firstOf(did, "nft apply"), firstOf(did, "rule add"), lastOf(did, "rule add")}
-		if !slices.IsSorted(order) || order[0] < 0 || order[6] != len(did)-1 {
-			t.Errorf("not in the order sysctls, routes, flows, packet filter, rules, and nothing after them:\n%s", strings.Join(did, "\n"))
+			firstOf(did, "nft apply"), firstOf(did, "rule add"), lastOf(did, "rule add"), firstOf(did, "heal flows")}
+		if !slices.IsSorted(order) || order[0] < 0 || order[7] != len(did)-1 {
+			t.Errorf("not in the order sysctls, routes, flows, packet filter, rules, flows again, and nothing after them:\n%s", strings.Join(did, "\n"))
 		}
 		if n := len(fake.With(did, "nft")); n != 1 {
 			t.Errorf("the packet filter was made %d times", n)
