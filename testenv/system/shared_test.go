@@ -264,10 +264,9 @@ func (g *gateway) download(f failover.Family) {
 	var running sync.WaitGroup
 	failed := make(chan string, parts)
 	for i := range parts {
-		// With fixed ports each run has the same flows on the same uplinks. A client that only
-		// listens hears of its reset when it next sends a segment: keepalives are such.
+		// With fixed ports each run has the same flows on the same uplinks.
 		local := 21000 + 20*i
-		cmd := g.Client.Command("curl", "-sS", "-g", "--http1.1", "--keepalive-time", "1", "--retry", "20", "--retry-all-errors", "--retry-delay", "1",
+		cmd := g.Client.Command("curl", "-sS", "-g", "--http1.1", "--retry", "20", "--retry-all-errors", "--retry-delay", "1",
 			"--local-port", fmt.Sprintf("%d-%d", local, local+19), "-r", rangeOf(i), "-o", filepath.Join(folder, fmt.Sprint(i)), url)
 		var said bytes.Buffer
 		cmd.Stderr = &said
