@@ -184,7 +184,9 @@ func (flowsThatFail) EndMisled(lane.Layout, lane.Lane, []netip.Addr, ...lane.Lan
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
-func (flowsThatFail) DropFlows(lane.Layout, lane.Lane, ...failover.Family) error { return errRefused }
+func (flowsThatFail) DropFlows(lane.Layout, lane.Lane, ...failover.Family) (firewall.Pokes, error) {
+	return firewall.Pokes{}, errRefused
+}
 func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, error) {
 	return 0, errRefused
 }

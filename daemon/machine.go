@@ -112,7 +112,7 @@ type Flows interface {
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
-	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) error
+	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 	Poke(l lane.Layout, pair firewall.Pair, families ...failover.Family) (firewall.Pokes, error)
 }

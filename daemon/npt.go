@@ -134,11 +134,14 @@ type renumbering struct {
 // carryOut deletes the entries; TCP that goes on is answered with a reset.
 func (r renumbering) carryOut(w *worker) {
 	begin := time.Now()
-	failed := errors.Join(w.flows.Grace([]string{r.uplink.Interface}), w.flows.DropFlows(r.layout, r.uplink.Lane, failover.IPv6))
+	failed := w.flows.Grace([]string{r.uplink.Interface})
+	pokes, undropped := w.flows.DropFlows(r.layout, r.uplink.Lane, failover.IPv6)
+	failed = errors.Join(failed, undropped)
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: r.uplink.Name, Family: failover.IPv6.String(), TookMS: control.Millis(time.Since(begin)),
 		Reason: "another prefix is translated to: entries deleted, TCP is reset at its next packet",
 	}
+	detail = poked(detail, pokes.Sent[failover.IPv6], pokes.Left[failover.IPv6], nil)
 	if failed != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions with the former prefix were ended: "+failed.Error()
 	}

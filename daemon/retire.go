@@ -152,7 +152,8 @@ func (r retirement) carryOut(w *worker) {
 	for _, f := range failover.Families {
 		failed = errors.Join(failed, routing.Touch(w.routes, r.layout, r.lane, f))
 	}
-	failed = errors.Join(failed, w.flows.DropFlows(r.layout, r.lane, failover.Families[:]...))
+	pokes, undropped := w.flows.DropFlows(r.layout, r.lane, failover.Families[:]...)
+	failed = errors.Join(failed, undropped)
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: r.uplink, TookMS: control.Millis(time.Since(begin)),
 		Reason: "the configuration does not use the uplink, or its interface, any more: entries deleted, TCP is reset at its next packet",
@@ -161,6 +162,7 @@ func (r retirement) carryOut(w *worker) {
 		detail.Count = &closed
 		detail.Reason += ", own sockets closed"
 	}
+	detail = poked(detail, pokes.Sent[0]+pokes.Sent[1], pokes.Left[0]+pokes.Left[1], nil)
 	if failed != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions of a removed uplink were ended: "+failed.Error()
 	}

@@ -40,20 +40,29 @@ func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Fami
 // DropFlows deletes all conntrack entries with an uplink's lane, whatever their
 // policy: those of established TCP and those that came in by the uplink too. It is
 // for an uplink that is used no more, or by another interface or with other addresses in
-// these families, as a single command like DeleteFlows.
-func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) error {
-	fail := func(err error) error { return fmt.Errorf("firewall: drop flows of lane %d: %w", uplink, err) }
+// these families, as a single command like DeleteFlows. Then it has the clients of TCP
+// connections that were in use speak, as Poke does: what they say meets the reset that
+// Grace has for it, which has to be called before.
+func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (Pokes, error) {
+	fail := func(p Pokes, err error) (Pokes, error) {
+		if err != nil {
+			err = fmt.Errorf("firewall: drop flows of lane %d: %w", uplink, err)
+		}
+		return p, err
+	}
 	if !uplink.IsUplink() {
-		return fail(errors.New("not the lane of an uplink"))
+		return fail(Pokes{}, errors.New("not the lane of an uplink"))
 	}
 	m, err := deleteByMark(families, l.CTPair(uplink, 0), l.CTUplinkMask())
 	if err != nil {
-		return fail(err)
+		return fail(Pokes{}, err)
 	}
+	all, unlisted := activeClients(l, l.CTPair(uplink, 0), l.CTUplinkMask(), families)
 	if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fail(err)
+		return fail(Pokes{}, err)
 	}
-	return nil
+	p, err := all.poke(l)
+	return fail(p, errors.Join(unlisted, err))
 }
 
 // flowChange is what to do with an entry.

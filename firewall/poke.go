@@ -48,26 +48,20 @@ const (
 // get none: DestroySockets ends them. The routes and the table have to be those of after
 // the loss.
 func (k *Kernel) Poke(l lane.Layout, pair Pair, families ...failover.Family) (Pokes, error) {
-	fail := func(err error) error {
-		return fmt.Errorf("firewall: poke the clients of lane %d: %w", pair.Uplink, err)
+	fail := func(p Pokes, err error) (Pokes, error) {
+		if err != nil {
+			err = fmt.Errorf("firewall: poke the clients of lane %d: %w", pair.Uplink, err)
+		}
+		return p, err
 	}
 	if !pair.Uplink.IsUplink() || !pair.Policy.IsPolicy() {
-		return Pokes{}, fail(fmt.Errorf("%+v is no pair of an uplink and a policy", pair))
+		return fail(Pokes{}, fmt.Errorf("%+v is no pair of an uplink and a policy", pair))
 	}
-	if n, err := flowCount(); err != nil || n > mostListed && !listsQuickly() {
-		return Pokes{}, fail(cmp.Or(err, fmt.Errorf("there are %d entries, which kernels before Linux 6.3 take long to list", n)))
-	}
-	found, left, err := activeClients(l, pair, families)
+	all, err := activeClients(l, l.CTPair(pair.Uplink, pair.Policy), l.CTMask, families)
 	if err != nil {
-		return Pokes{}, fail(err)
+		return fail(Pokes{}, err)
 	}
-	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
-	defer p.close()
-	sent, err := p.poke(found)
-	if err != nil {
-		err = fail(err)
-	}
-	return Pokes{sent, left}, err
+	return fail(all.poke(l))
 }
 
 // listsQuickly reports whether the kernel lists a few entries of many quickly. Before
@@ -90,38 +84,58 @@ type client struct {
 
 func (c client) family() failover.Family { return failover.FamilyOf(c.client.Addr()) }
 
-// activeClients lists the clients of a pair's established TCP connections, the latest
-// active first, and tells how many more there are than may be poked.
-func activeClients(l lane.Layout, pair Pair, families []failover.Family) (found []client, left [2]int, err error) {
-	selection, err := selectMark(l.CTPair(pair.Uplink, pair.Policy)|l.CTEstablished(), l.CTMask)
+// clients are those of some connections, the latest active first.
+type clients struct {
+	found []client
+	left  [2]int // how many more there are than may be poked
+}
+
+// activeClients lists the clients of established TCP connections whose mark has a value
+// under a mask, without those that came in by an uplink.
+func activeClients(l lane.Layout, mark, mask uint32, families []failover.Family) (all clients, err error) {
+	if n, err := flowCount(); err != nil || n > mostListed && !listsQuickly() {
+		return all, cmp.Or(err, fmt.Errorf("there are %d entries, which kernels before Linux 6.3 take long to list", n))
+	}
+	mark, mask = mark|l.CTEstablished(), mask|l.CTEstablished()
+	selection, err := selectMark(mark, mask)
 	if err != nil {
-		return nil, left, err
+		return all, err
 	}
 	own, err := ownSources()
 	if err != nil {
-		return nil, left, err
+		return all, err
 	}
 	times := readTCPTimes()
-	limit := func(n int) {
-		if len(found) > n {
-			slices.SortFunc(found, func(a, b client) int { return cmp.Compare(a.idle, b.idle) })
-			for _, c := range found[min(len(found), mostPokes):] {
-				left[c.family()]++
-			}
-			found = found[:min(len(found), mostPokes)]
-		}
-	}
 	_, err = eachFlowIn(selection, 0, func(f flow) (flowChange, uint32) {
+		_, policy := l.CTLanes(f.mark)
 		idle := times.idle(f)
-		if f.mark&l.CTMask == l.CTPair(pair.Uplink, pair.Policy)|l.CTEstablished() && f.established() &&
-			slices.Contains(families, f.family) && idle <= activeFor && !own[f.src] {
-			found = append(found, client{netip.AddrPortFrom(f.src, f.ports[0]), netip.AddrPortFrom(f.dst, f.ports[1]), idle})
-			limit(2 * mostPokes)
+		if f.mark&mask == mark && policy.IsPolicy() && f.established() && slices.Contains(families, f.family) && idle <= activeFor && !own[f.src] {
+			all.found = append(all.found, client{netip.AddrPortFrom(f.src, f.ports[0]), netip.AddrPortFrom(f.dst, f.ports[1]), idle})
+			if len(all.found) >= 2*mostPokes {
+				all.limit()
+			}
 		}
 		return keepFlow, 0
 	})
-	limit(0)
-	return found, left, err
+	all.limit()
+	return all, err
+}
+
+// limit sorts the clients, and leaves out those beyond mostPokes.
+func (all *clients) limit() {
+	slices.SortFunc(all.found, func(a, b client) int { return cmp.Compare(a.idle, b.idle) })
+	for _, c := range all.found[min(len(all.found), mostPokes):] {
+		all.left[c.family()]++
+	}
+	all.found = all.found[:min(len(all.found), mostPokes)]
+}
+
+// poke pokes them.
+func (all clients) poke(l lane.Layout) (Pokes, error) {
+	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
+	defer p.close()
+	sent, err := p.poke(all.found)
+	return Pokes{sent, all.left}, err
 }
 
 // ownSources returns this machine's addresses.

@@ -84,6 +84,39 @@ func TestPokesEndListeners(t *testing.T) {
 	}
 }
 
+// So do those of an uplink that is used no more.
+func TestDroppedListenersAreTold(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	var conns []net.Conn
+	for _, p := range plans {
+		serveTCP(t, l.net, at(p.host, 5000))
+		c := dialTCP(t, l.client, at(p.host, 5000))
+		if _, err := askTCP(c); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	l.prefer("wan1", "wan0")
+	l.goal.Uplinks = l.goal.Uplinks[1:]
+	l.apply()
+	inside(t, l.gw, func() error {
+		if err := l.kernel.Grace([]string{"wan1"}); err != nil {
+			return err
+		}
+		p, err := l.kernel.DropFlows(l.goal.Layout, 1, failover.Families[:]...)
+		if p.Sent != [2]int{1, 1} {
+			t.Errorf("%+v", p)
+		}
+		return err
+	})
+	for _, c := range conns {
+		if line, err := heard(c); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("heard %q, %v", line, err)
+		}
+	}
+}
+
 // track adds conntrack entries, by one line of conntrack(8) each, without the command and
 // what is the same for all.
 func (l *lab) track(lines ...string) {

@@ -36,11 +36,11 @@ func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failo
 }
 
 // DropFlows records whose flows are deleted.
-func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane, families ...failover.Family) error {
+func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane, families ...failover.Family) (p firewall.Pokes, err error) {
 	if len(families) == 1 {
-		return f.Journal.Note("drop %s flows of %d", families[0], uplink)
+		return p, f.Journal.Note("drop %s flows of %d", families[0], uplink)
 	}
-	return f.Journal.Note("drop flows of %d", uplink)
+	return p, f.Journal.Note("drop flows of %d", uplink)
 }
 
 // DestroySockets records the address and reports one socket.

@@ -85,6 +85,45 @@ func (g *gateway) listens(to netip.AddrPort) *listener {
 	return l
 }
 
+// listeners are one in each family.
+type listeners struct {
+	all     [2]*listener
+	servers [2]*talker
+}
+
+func (g *gateway) listeners() *listeners {
+	g.Helper()
+	l := &listeners{}
+	for _, f := range failover.Families {
+		at := netip.AddrPortFrom(lab.Servers[f], 8090)
+		l.servers[f] = g.talks(at)
+		l.all[f] = g.listens(at)
+	}
+	g.Cleanup(func() {
+		for f := range l.all {
+			l.all[f].conn.Close()
+			l.servers[f].close()
+		}
+	})
+	return l
+}
+
+// wereReset waits until both have had their reset.
+func (l *listeners) wereReset(g *gateway, what string, onset time.Time) {
+	g.Helper()
+	for f, one := range l.all {
+		select {
+		case err := <-one.ended:
+			if !errors.Is(err, unix.ECONNRESET) {
+				g.Errorf("%s: %s listener ended with %v", what, failover.Family(f), err)
+			}
+			g.Logf("%s: %s listener: reset after %v", what, failover.Family(f), one.at.Sub(onset).Round(time.Millisecond))
+		case <-time.After(20 * time.Second):
+			g.Errorf("%s: %s listener is still waiting", what, failover.Family(f))
+		}
+	}
+}
+
 // A client that only listens, to a download or to a log, has its reset soon after the
 // verdict, and not when it speaks some day.
 func TestListenersAreTold(t *testing.T) {
@@ -92,26 +131,9 @@ func TestListenersAreTold(t *testing.T) {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, quickRecovery)
-				var all [2]*listener
-				for _, f := range failover.Families {
-					at := netip.AddrPortFrom(lab.Servers[f], 8090)
-					s := g.talks(at)
-					defer s.close()
-					all[f] = g.listens(at)
-					defer all[f].conn.Close()
-				}
+				l := g.listeners()
 				fault := g.Break(fiber, spec)
-				for f, l := range all {
-					select {
-					case err := <-l.ended:
-						if !errors.Is(err, unix.ECONNRESET) {
-							t.Errorf("%s: ended with %v", failover.Family(f), err)
-						}
-						t.Logf("%s: reset %v after the onset", failover.Family(f), l.at.Sub(fault.Onset).Round(time.Millisecond))
-					case <-time.After(20 * time.Second):
-						t.Errorf("%s: still waiting", failover.Family(f))
-					}
-				}
+				l.wereReset(g, spec, fault.Onset)
 				g.tellsPokes()
 			})
 		})

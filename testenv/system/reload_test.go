@@ -1,12 +1,8 @@
 package system
 
 import (
-	"errors"
-	"net/netip"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"swerve/control"
 	"swerve/failover"
@@ -54,14 +50,7 @@ func TestBlockingPolicyHasOtherUplinks(t *testing.T) {
 		g.Start()
 		g.Await("all to be up", lab.AllUp)
 		p := g.clients(lte)
-		var listeners [2]*listener
-		for _, f := range failover.Families {
-			at := netip.AddrPortFrom(lab.Servers[f], 8090)
-			s := g.talks(at)
-			defer s.close()
-			listeners[f] = g.listens(at)
-			defer listeners[f].conn.Close()
-		}
+		l := g.listeners()
 		began := time.Now()
 		g.put(ruled("[fiber], last_resort: block"))
 		g.goBy(fiber, p.all()...)
@@ -69,15 +58,8 @@ func TestBlockingPolicyHasOtherUplinks(t *testing.T) {
 		for _, f := range failover.Families {
 			p.udp[f].moved("the uplink is barred", g.addressOf(lte, f), g.addressOf(fiber, f))
 			p.tcp[f].wasReset("the uplink is barred", began)
-			select {
-			case err := <-listeners[f].ended:
-				if !errors.Is(err, unix.ECONNRESET) {
-					t.Errorf("%s: a listener ended with %v", f, err)
-				}
-			case <-time.After(20 * time.Second):
-				t.Errorf("%s: a listener is still waiting", f)
-			}
 		}
+		l.wereReset(g, "the uplink is barred", began)
 		told := map[string]bool{}
 		for _, e := range g.Events() {
 			if d, ok := e.Detail.(control.SessionsDetail); ok && d.Uplink == "lte" && d.Policy == "guests" && d.Action == "moved" {
