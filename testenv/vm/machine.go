@@ -71,6 +71,11 @@ func Boot(ctx context.Context, image Image, ns *netns.NS, cards []Card, files []
 	for n := range attempts {
 		kvm := n == 0 && kvm()
 		m, err := start(image, ns, cards, files, kvm)
+		if err != nil && kvm {
+			kvmFails = true // QEMU does not get along with this one
+			errs = append(errs, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +104,7 @@ func (m *Machine) unpack(ctx context.Context) error {
 	return nil
 }
 
-// kvmFails is set where a guest was silent with KVM: later ones do not try it.
+// kvmFails is set where QEMU ended, or a guest was silent, with KVM: later ones do not try it.
 var kvmFails bool
 
 func kvm() bool {
@@ -175,7 +180,8 @@ func start(image Image, ns *netns.NS, cards []Card, files []string, kvm bool) (m
 func (m *Machine) args(image Image, kvm bool) []string {
 	accel, cpu := "tcg", "max"
 	if kvm {
-		accel, cpu = "kvm", "host"
+		// Where this machine is a guest itself, its own host may refuse what QEMU sets there.
+		accel, cpu = "kvm", "host,arch-capabilities=off"
 	}
 	in := func(name string) string { return filepath.Join(m.folder, name) }
 	args := []string{
