@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -300,44 +299,60 @@ func (e *explainer) byPolicy(uplink string) {
 		which = fmt.Sprintf("rule %d (line %d) sends it by policy %s", e.class.Rule+1, r.Line, policy)
 	}
 	places := e.places(policy, e.family)
-	var shares []string
-	var tier *int
-	for _, p := range places {
-		switch {
-		case e.isCandidate(p.Uplink):
-		case p.Uplink == uplink && uplink != "":
-			if tier = new(p.Tier); p.Tier > 0 {
-				e.out.Tier = tier
-			}
-			if p.Carries {
-				shares = append(shares, fmt.Sprintf("%s (%d)", p.Uplink, p.Weight))
-			}
-		case p.Carries:
-			shares = append(shares, fmt.Sprintf("%s (%d)", p.Uplink, p.Weight))
-			e.other(p.Uplink, fmt.Sprintf("shares tier %d with weight %d, and this flow falls on %s", p.Tier, p.Weight, cmp.Or(uplink, "none")))
-		default:
-			e.other(p.Uplink, p.Why+e.until(p.Uplink))
+	chosen := failover.Place{}
+	if i := slices.IndexFunc(places, func(p failover.Place) bool { return p.Uplink == uplink }); i >= 0 {
+		if chosen = places[i]; chosen.Tier > 0 {
+			e.out.Tier = &chosen.Tier
 		}
 	}
-	e.out.Why = which + e.choice(uplink, places, shares)
-	i := slices.IndexFunc(e.cfg.Policies, func(p config.Policy) bool { return p.Name == policy })
-	if len(shares) > 1 && i >= 0 && e.cfg.Policies[i].Spread == config.SpreadFlows {
-		e.note("the source port decides as well (spread: flows) and is taken as 0: other flows between the two addresses go by others of %s", and(shares))
+	var shares []control.Share
+	for _, p := range places {
+		if e.isCandidate(p.Uplink) {
+			continue
+		}
+		if p.Carries {
+			shares = append(shares, control.Share{Uplink: p.Uplink, Weight: p.Weight})
+		}
+		if p.Uplink != uplink {
+			e.other(p.Uplink, e.whyAnother(p, chosen))
+		}
 	}
+	e.out.Why = which + choice(uplink, chosen, shares)
 }
 
-// choice says why an uplink of a policy was chosen.
-func (e *explainer) choice(uplink string, places []failover.Place, shares []string) string {
-	i := slices.IndexFunc(places, func(p failover.Place) bool { return p.Uplink == uplink })
+// whyAnother says why a packet does not go by an uplink of the policy, as a clause; chosen is
+// the one that it goes by, which is none where nothing takes it.
+func (e *explainer) whyAnother(p, chosen failover.Place) string {
+	switch {
+	case !p.Carries && strings.Contains(p.Why, "is drained"):
+		return p.Why + e.until(p.Uplink)
+	case !p.Carries:
+		return p.Why
+	case !chosen.Carries:
+		return p.State + ", and the kernel has no way by it"
+	case p.Overflow != "":
+		return fmt.Sprintf("takes new flows as well while the policy overflows (tier %d), and this one falls on %s", p.Tier, chosen.Uplink)
+	}
+	return fmt.Sprintf("shares tier %d with weight %d, and this flow falls on %s", p.Tier, p.Weight, chosen.Uplink)
+}
+
+// choice says why an uplink of a policy was chosen, of those that share its new flows.
+func choice(uplink string, chosen failover.Place, shares []control.Share) string {
 	switch {
 	case uplink == "":
 		return ", of which no uplink can take it"
-	case i < 0 || !places[i].Carries:
+	case !chosen.Carries:
 		return fmt.Sprintf(", and by %s: the kernel has gone down the ladder, since what came before it has no carrier or no route", uplink)
+	case chosen.Overflow != "":
+		text := fmt.Sprintf(", which overflows (%s), so that new flows go by %s", chosen.Overflow, say.Divided(shares))
+		if len(shares) > 1 {
+			text += ": it falls on " + uplink
+		}
+		return text
 	case len(shares) > 1:
-		return fmt.Sprintf(", whose tier %d is shared by %s: it falls on %s", places[i].Tier, and(shares), uplink)
+		return fmt.Sprintf(", whose tier %d is shared by %s: it falls on %s", chosen.Tier, say.Carriers(shares), uplink)
 	}
-	return fmt.Sprintf(", whose new flows %s carries (tier %d)", uplink, places[i].Tier)
+	return fmt.Sprintf(", whose new flows %s carries (tier %d)", uplink, chosen.Tier)
 }
 
 // until says when a drain ends by itself.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/control"
+	"swerve/failover"
 	"swerve/routing"
 )
 
@@ -33,6 +34,57 @@ func (o oracle) InSet(name string, _ netip.Addr) (bool, error) {
 		return false, errors.New("no room")
 	}
 	return o.in[name], nil
+}
+
+// Of a policy whose uplinks are all down each says why, also the one that carried last: the
+// status calls it blocked, and its problem says what becomes of new flows.
+func TestExplainBlocked(t *testing.T) {
+	const file = twoUplinks + `
+policies:
+  - {name: default, tiers: [fiber]}
+  - {name: strict, tiers: [lte], last_resort: block}
+rules:
+  - {from: 192.168.1.0/24, use: strict}
+`
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.change("eth1", func(l *line) { l.link.Carrier = false })
+		r.after(time.Second)
+		r.loop.finder = oracle{way: map[string]routing.Way{"198.51.100.7": {Refused: unix.ENETUNREACH}}}
+		e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr("198.51.100.7"), Proto: 17, Port: 443, In: "lan0"})
+		if err != nil || len(e.Others) != 2 || e.Others[1].Reason != "is down: no carrier, and the kernel has no way by it" || !strings.Contains(e.Why, "last_resort: block") {
+			t.Errorf("%+v, %v", e, err)
+		}
+		if p := r.problem("starting"); p == nil || !strings.Contains(p.Text, "answers any more, so its new flows are refused in ipv4 and ipv6") {
+			t.Errorf("soon after the start: %+v", p)
+		}
+		r.after(time.Minute)
+		s := r.status()
+		if p := s.Policies[1]; !p.Blocked.IPv4 || !p.Blocked.IPv6 || s.Policies[0].Blocked.IPv4 {
+			t.Errorf("policies: %+v", s.Policies)
+		}
+		if p := r.problem("policy-dead"); p == nil || p.Text != "no uplink of policy strict answers, so its new flows are refused in ipv4 and ipv6 (last_resort: block)" {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// While a policy overflows, the tiers are those of the file, and the overflow is named.
+func TestExplainOverflow(t *testing.T) {
+	const why = "fiber carries 96% of its rate down, limit 85%; cable is full"
+	fiber := failover.Place{Uplink: "fiber", Carries: true, Tier: 1, Weight: 255, Overflow: why}
+	cable := failover.Place{Uplink: "cable", Carries: true, Tier: 2, Weight: 153, Overflow: why}
+	shares := []control.Share{{Uplink: "fiber", Weight: 255}, {Uplink: "cable", Weight: 153}}
+	if got := choice("fiber", fiber, shares); got != ", which overflows ("+why+"), so that new flows go by fiber (62%) + cable (38%): it falls on fiber" {
+		t.Errorf("both: %s", got)
+	}
+	if got := choice("cable", cable, shares[1:]); got != ", which overflows ("+why+"), so that new flows go by cable" {
+		t.Errorf("one: %s", got)
+	}
+	if got := new(explainer).whyAnother(cable, fiber); got != "takes new flows as well while the policy overflows (tier 2), and this one falls on fiber" {
+		t.Errorf("the other one: %s", got)
+	}
 }
 
 // What the kernel answers is put into words, also where it is not what the engine wants.

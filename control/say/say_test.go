@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 )
 
 // noon is 13:00 on the clock of the tests.
@@ -81,6 +82,20 @@ func TestCarriers(t *testing.T) {
 		if got := Carriers(shares); got != want {
 			t.Errorf("%v: %s, want %s", shares, got, want)
 		}
+	}
+}
+
+// What carries a policy, what takes its overflow in which parts, and that it is blocked.
+func TestCarried(t *testing.T) {
+	p := control.Policy{IPv4: []control.Share{{Uplink: "fiber", Weight: 1}}, IPv6: []control.Share{{Uplink: "lte", Weight: 1}}}
+	p.OverflowTo.IPv4 = []control.Share{{Uplink: "fiber", Weight: 255}, {Uplink: "cable", Weight: 153}}
+	p.OverflowTo.IPv6 = []control.Share{{Uplink: "cable", Weight: 1}}
+	if a, b := Carried(p, failover.IPv4), Carried(p, failover.IPv6); a != "fiber, full: new flows by fiber (62%) + cable (38%)" || b != "lte, full: new flows by cable" {
+		t.Errorf("%q, %q", a, b)
+	}
+	p.Blocked.IPv6 = true
+	if got := Carried(p, failover.IPv6); got != "blocked" {
+		t.Errorf("blocked: %q", got)
 	}
 }
 
