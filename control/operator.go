@@ -53,6 +53,8 @@ type Resumed struct {
 	// Waiting are uplinks that do not answer, or have yet to prove themselves, under
 	// failback.mode manual: they are returned to once they are up.
 	Waiting List[string] `json:"waiting"`
+	// Returned are the policies whose new flows go by other uplinks from now on.
+	Returned List[string] `json:"returned"`
 }
 
 // Reloaded is the answer to a reload that succeeded.
