@@ -25,14 +25,21 @@ type Finder interface {
 	// Index returns the index of a device, 0 where there is none, and Name its name.
 	Index(name string) int
 	Name(index int) string
-	// InSet is as [firewall.SetHas].
+	// Bridge returns the index of the bridge of which a device is a port, 0 for none.
+	Bridge(index int) int
+	// InSet is as [firewall.SetHas], and Translators as [firewall.Translators].
 	InSet(name string, a netip.Addr) (bool, error)
+	Translators() (destinations, sources []string, err error)
 }
 
 // finder is this machine.
 type finder struct{ routing.Finder }
 
 func (finder) InSet(name string, a netip.Addr) (bool, error) { return firewall.SetHas(name, a) }
+
+func (finder) Translators() (destinations, sources []string, err error) {
+	return firewall.Translators()
+}
 
 // Explain implements control.Backend.
 func (b backend) Explain(ctx context.Context, q control.Question) (control.Explanation, error) {
@@ -42,8 +49,12 @@ func (b backend) Explain(ctx context.Context, q control.Question) (control.Expla
 	if err != nil {
 		return control.Explanation{}, err
 	}
+	var others translators
+	if l.finder != nil {
+		others.destinations, others.sources, _ = l.finder.Translators() // the answer does without
+	}
 	if err := l.ask(ctx, func() {
-		e = explainer{
+		e = explainer{others: others,
 			setup: l.setup, links: l.picture, view: l.view(), table: l.enforcer.kernel.table, finder: l.finder,
 			acts: l.setup.mayAct() && l.enforcer.kernel.standing, clock: l.clock.fixed(), now: control.At(l.clock.today()),
 			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign, sets: sets,
@@ -62,6 +73,10 @@ type membership struct {
 	// unread are the sets that cannot be read, with the reason.
 	unread []string
 }
+
+// translators are the chains of other programs that translate addresses. What they would make
+// of the packet is not looked at.
+type translators struct{ destinations, sources []string }
 
 // setsOf looks an address up in the sets that rules name. A large one takes long to read,
 // so that is not for the loop.
@@ -102,11 +117,14 @@ type explainer struct {
 	own     []netip.Addr
 	foreign control.ForeignDefaults
 
+	others   translators
 	sets     membership
 	question control.Question
 	family   failover.Family
 	// local: it is one of this machine's own packets.
-	local  bool
+	local bool
+	// anyOf are the uplinks of which the flow's source port picks one.
+	anyOf  []string
 	in     int
 	packet firewall.Packet
 	class  firewall.Course
@@ -204,6 +222,11 @@ func (e *explainer) named(name string) {
 		e.refuse("name one of this machine's, or an uplink: "+strings.Join(names, ", "), "there is no interface %s", name)
 		return
 	}
+	if bridge := e.finder.Bridge(e.in); bridge != 0 {
+		e.in = bridge
+		e.note("%s is a port of the bridge %s, by which the packet comes in for all rules", name, e.finder.Name(bridge))
+		name = e.finder.Name(bridge)
+	}
 	e.out.In = name
 }
 
@@ -241,6 +264,9 @@ func (e *explainer) leaves() {
 	case w.Local:
 		e.out.Interface = ""
 		e.out.Why = "it is for this machine itself"
+		if len(e.others.destinations) > 0 {
+			e.out.Why += ", unless a port forward of another program sends it on"
+		}
 		e.passedOver()
 		return
 	case w.Refused != nil && e.class.Policy.IsPolicy() && e.acts:
@@ -307,17 +333,28 @@ func (e *explainer) byPolicy(uplink string) {
 	}
 	var shares []control.Share
 	for _, p := range places {
-		if e.isCandidate(p.Uplink) {
-			continue
-		}
-		if p.Carries {
+		if p.Carries && !e.isCandidate(p.Uplink) {
 			shares = append(shares, control.Share{Uplink: p.Uplink, Weight: p.Weight})
 		}
-		if p.Uplink != uplink {
+	}
+	if len(shares) > 1 && chosen.Carries && e.byPort(policy) {
+		for _, share := range shares {
+			e.anyOf = append(e.anyOf, share.Uplink)
+		}
+	}
+	for _, p := range places {
+		if p.Uplink != uplink && !e.isCandidate(p.Uplink) {
 			e.other(p.Uplink, e.whyAnother(p, chosen))
 		}
 	}
-	e.out.Why = which + choice(uplink, chosen, shares)
+	e.out.Why = which + e.choice(uplink, chosen, shares)
+}
+
+// byPort reports whether which of several uplinks takes a flow of a policy depends on its
+// source port.
+func (e *explainer) byPort(policy string) bool {
+	i := slices.IndexFunc(e.engine.Policies, func(p failover.Policy) bool { return p.Name == policy })
+	return i >= 0 && spread(e.setup, i) == firewall.Flows && !e.local
 }
 
 // whyAnother says why a packet does not go by an uplink of the policy, as a clause; chosen is
@@ -330,27 +367,34 @@ func (e *explainer) whyAnother(p, chosen failover.Place) string {
 		return p.Why
 	case !chosen.Carries:
 		return p.State + ", and the kernel has no way by it"
-	case p.Overflow != "":
-		return fmt.Sprintf("takes new flows as well while the policy overflows (tier %d), and this one falls on %s", p.Tier, chosen.Uplink)
 	}
-	return fmt.Sprintf("shares tier %d with weight %d, and this flow falls on %s", p.Tier, p.Weight, chosen.Uplink)
+	falls := "this flow falls on " + chosen.Uplink
+	if e.anyOf != nil {
+		falls = "takes its part of such connections"
+	}
+	if p.Overflow != "" {
+		return fmt.Sprintf("gets new flows as well while the policy overflows (tier %d), and %s", p.Tier, falls)
+	}
+	return fmt.Sprintf("shares tier %d with weight %d, and %s", p.Tier, p.Weight, falls)
 }
 
 // choice says why an uplink of a policy was chosen, of those that share its new flows.
-func choice(uplink string, chosen failover.Place, shares []control.Share) string {
+func (e *explainer) choice(uplink string, chosen failover.Place, shares []control.Share) string {
+	falls := "it falls on " + uplink
+	if e.anyOf != nil {
+		falls = "such a connection may fall on any of them, such as " + uplink
+	}
 	switch {
 	case uplink == "":
 		return ", of which no uplink can take it"
 	case !chosen.Carries:
 		return fmt.Sprintf(", and by %s: the kernel has gone down the ladder, since what came before it has no carrier or no route", uplink)
+	case chosen.Overflow != "" && len(shares) > 1:
+		return fmt.Sprintf(", which overflows (%s), so that new flows go by %s: %s", chosen.Overflow, say.Divided(shares), falls)
 	case chosen.Overflow != "":
-		text := fmt.Sprintf(", which overflows (%s), so that new flows go by %s", chosen.Overflow, say.Divided(shares))
-		if len(shares) > 1 {
-			text += ": it falls on " + uplink
-		}
-		return text
+		return fmt.Sprintf(", which overflows (%s), so that new flows go by %s", chosen.Overflow, uplink)
 	case len(shares) > 1:
-		return fmt.Sprintf(", whose tier %d is shared by %s: it falls on %s", chosen.Tier, say.Carriers(shares), uplink)
+		return fmt.Sprintf(", whose tier %d is shared by %s: %s", chosen.Tier, say.Carriers(shares), falls)
 	}
 	return fmt.Sprintf(", whose new flows %s carries (tier %d)", uplink, chosen.Tier)
 }
@@ -411,6 +455,15 @@ func (e *explainer) notes() {
 	}
 	if e.out.Policy != nil {
 		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
+	}
+	if found := e.others.destinations; len(found) > 0 {
+		e.note("other programs translate destinations (%s): that is not looked at", strings.Join(found, ", "))
+	}
+	if found := e.others.sources; len(found) > 0 && e.out.Uplink != nil {
+		e.note("other programs translate sources (%s): that is not looked at, and theirs may be another one", strings.Join(found, ", "))
+	}
+	if e.anyOf != nil {
+		e.note("which of %s takes a connection is by its source port too (spread: flows), which is not known here", and(e.anyOf))
 	}
 	for _, why := range e.sets.unread {
 		e.note("a set is taken as empty, since it cannot be read: %s", why)

@@ -20,15 +20,19 @@ type oracle struct {
 	way map[string]routing.Way // by the destination
 	err error
 	in  map[string]bool // the sets that have what is asked for
+	// dnat and snat are chains of others that translate addresses.
+	dnat, snat []string
 }
 
 func (o oracle) Way(q routing.Question) (routing.Way, error) { return o.way[q.To.String()], o.err }
 func (o oracle) Index(name string) int {
-	return map[string]int{"eth0": 1, "eth1": 2, "lan0": 9}[name]
+	return map[string]int{"eth0": 1, "eth1": 2, "port0": 5, "lan0": 9}[name]
 }
 func (o oracle) Name(index int) string {
 	return map[int]string{1: "eth0", 2: "eth1", 9: "lan0"}[index]
 }
+func (o oracle) Bridge(index int) int                                     { return map[int]int{5: 9}[index] }
+func (o oracle) Translators() (destinations, sources []string, err error) { return o.dnat, o.snat, nil }
 func (o oracle) InSet(name string, _ netip.Addr) (bool, error) {
 	if name == "broken" {
 		return false, errors.New("no room")
@@ -70,19 +74,57 @@ rules:
 	})
 }
 
+// What is not known is not claimed: which uplink a connection gets by its source port, and
+// what other programs' NAT makes of it. A port of a bridge is the bridge for all rules.
+func TestExplainClaimsNoMore(t *testing.T) {
+	const file = twoUplinks + `
+policies:
+  - {name: default, tiers: [{fiber: 3, lte: 1}], spread: flows}
+`
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		everywhere := netip.MustParsePrefix("0.0.0.0/0")
+		r.loop.finder = oracle{dnat: []string{"ip nat PREROUTING"}, snat: []string{"ip nat POSTROUTING"}, way: map[string]routing.Way{
+			"198.51.100.7": {Device: 1, To: everywhere, Table: 5364}, "203.0.113.2": {Local: true}}}
+		ask := func(dst, in string) control.Explanation {
+			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr(dst), Proto: 6, Port: 443, In: in})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		e := ask("198.51.100.7", "port0")
+		if !strings.Contains(e.Why, "shared by fiber (3) + lte (1): such a connection may fall on any of them, such as fiber") ||
+			e.Others[0].Reason != "shares tier 1 with weight 1, and takes its part of such connections" || e.In != "lan0" {
+			t.Errorf("%+v", e)
+		}
+		for _, want := range []string{"port0 is a port of the bridge lan0", "which of fiber and lte takes a connection is by its source port too",
+			"other programs translate destinations (ip nat PREROUTING)", "other programs translate sources (ip nat POSTROUTING)"} {
+			if !strings.Contains(strings.Join(e.Notes, "\n"), want) {
+				t.Errorf("%q is not among the notes %q", want, e.Notes)
+			}
+		}
+		if e := ask("203.0.113.2", "fiber"); e.Why != "it is for this machine itself, unless a port forward of another program sends it on" {
+			t.Errorf("a port forward: %+v", e)
+		}
+	})
+}
+
 // While a policy overflows, the tiers are those of the file, and the overflow is named.
 func TestExplainOverflow(t *testing.T) {
 	const why = "fiber carries 96% of its rate down, limit 85%; cable is full"
 	fiber := failover.Place{Uplink: "fiber", Carries: true, Tier: 1, Weight: 255, Overflow: why}
 	cable := failover.Place{Uplink: "cable", Carries: true, Tier: 2, Weight: 153, Overflow: why}
 	shares := []control.Share{{Uplink: "fiber", Weight: 255}, {Uplink: "cable", Weight: 153}}
-	if got := choice("fiber", fiber, shares); got != ", which overflows ("+why+"), so that new flows go by fiber (62%) + cable (38%): it falls on fiber" {
+	e := new(explainer)
+	if got := e.choice("fiber", fiber, shares); got != ", which overflows ("+why+"), so that new flows go by fiber (62%) + cable (38%): it falls on fiber" {
 		t.Errorf("both: %s", got)
 	}
-	if got := choice("cable", cable, shares[1:]); got != ", which overflows ("+why+"), so that new flows go by cable" {
+	if got := e.choice("cable", cable, shares[1:]); got != ", which overflows ("+why+"), so that new flows go by cable" {
 		t.Errorf("one: %s", got)
 	}
-	if got := new(explainer).whyAnother(cable, fiber); got != "takes new flows as well while the policy overflows (tier 2), and this one falls on fiber" {
+	if got := e.whyAnother(cable, fiber); got != "gets new flows as well while the policy overflows (tier 2), and this flow falls on fiber" {
 		t.Errorf("the other one: %s", got)
 	}
 }
