@@ -10,16 +10,15 @@ import (
 
 // A port of a bridge has that; a device by itself and the bridge have none.
 func TestBridgeOfAPort(t *testing.T) {
-	ns := netns.New(t)
+	ns, other := netns.New(t), netns.New(t)
+	for _, name := range []string{"port0", "lan0"} {
+		if err := netns.Veth(ns, name, other, name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	err := ns.Do(func() error {
-		for _, l := range []netlink.Link{
-			&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}},
-			&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "port0"}},
-			&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}},
-		} {
-			if err := netlink.LinkAdd(l); err != nil {
-				return err
-			}
+		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}); err != nil {
+			return err
 		}
 		port, err := netlink.LinkByName("port0")
 		if err != nil {
