@@ -195,10 +195,10 @@ func generation(n uint64) string {
 	return fmt.Sprintf("generation %d", n)
 }
 
-// generationBeside is generation, but empty where the reason says the same.
+// generationBeside is generation, but empty where the reason begins with the same.
 func generationBeside(reason string, n uint64) string {
-	if g := generation(n); g != reason {
-		return g
+	if first, _, _ := strings.Cut(reason, ","); first != generation(n) {
+		return generation(n)
 	}
 	return ""
 }
