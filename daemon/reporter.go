@@ -34,6 +34,7 @@ type reporter struct {
 	problems       *problems
 	counters       *counters
 	sets           *setReader
+	ruleInterfaces *ruleInterfaces
 	outages        outages
 	// told is nil before the event of the start.
 	told placements
