@@ -178,6 +178,18 @@ func blocked(s Status) Status {
 	return s
 }
 
+// What blocks is carried by nothing, in the family in which it does.
+func TestBlockedIsNotCarried(t *testing.T) {
+	s := Status{Policies: []Policy{{Name: "guests", IPv4: []Share{{"lte", 1}}, IPv6: []Share{{"lte", 1}}, Blocked: ByFamily{IPv4: true}}}}
+	if !s.Carries("lte") {
+		t.Error("in IPv6 it carries")
+	}
+	s.Policies[0].Blocked.IPv6 = true
+	if s.Carries("lte") {
+		t.Error("it carries what is refused")
+	}
+}
+
 // A family in which nothing answers is told although the other one works, and only then;
 // one that was never offered, or has not answered yet, is no outage.
 func TestDeadFamily(t *testing.T) {

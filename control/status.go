@@ -119,12 +119,13 @@ type Uplink struct {
 }
 
 // Carries reports whether an uplink carries new flows of some policy in some family, or
-// takes what overflows there.
+// takes what overflows there. Where a policy blocks now, nothing carries it.
 func (s *Status) Carries(uplink string) bool {
 	is := func(share Share) bool { return share.Uplink == uplink }
 	return slices.ContainsFunc(s.Policies, func(p Policy) bool {
-		return slices.ContainsFunc([]List[Share]{p.IPv4, p.IPv6, p.OverflowTo.IPv4, p.OverflowTo.IPv6},
-			func(shares List[Share]) bool { return slices.ContainsFunc(shares, is) })
+		return slices.ContainsFunc(failover.Families[:], func(f failover.Family) bool {
+			return !p.BlockedIn(f) && slices.ContainsFunc(slices.Concat(p.Family(f), p.OverflowIn(f)), is)
+		})
 	})
 }
 
