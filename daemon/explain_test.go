@@ -198,8 +198,8 @@ func TestExplainSpreadFlows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const note = "the source port decides as well (spread: flows) and is taken as 0: other flows between the two addresses go by others of fiber (3) and lte (1)"
-			if got := slices.Contains(e.Notes, note); got != want || !strings.Contains(e.Why, "is shared by fiber (3) and lte (1)") {
+			const note = "which of fiber and lte takes a connection is by its source port too (spread: flows), which is not known here"
+			if got := slices.Contains(e.Notes, note); got != want || !strings.Contains(e.Why, "is shared by fiber (3) + lte (1)") {
 				t.Errorf("spread %s: %s, notes %q", spread, e.Why, e.Notes)
 			}
 		})
