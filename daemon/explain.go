@@ -123,6 +123,8 @@ type explainer struct {
 	family   failover.Family
 	// local: it is one of this machine's own packets.
 	local bool
+	// elsewhere: a route leads to an uplink off which the policy keeps it.
+	elsewhere bool
 	// anyOf are the uplinks of which the flow's source port picks one.
 	anyOf  []string
 	in     int
@@ -278,6 +280,13 @@ func (e *explainer) leaves() {
 		e.passedOver()
 		return
 	}
+	if e.keptOff(uplink) {
+		e.out.Uplink, e.out.Interface, e.out.Gateway, e.elsewhere = nil, "", nil, true
+		e.byPolicy("")
+		e.out.Why = fmt.Sprintf("%s; the route to %s in table %s leads by %s, which the policy never uses: it blocks (last_resort: block), so this goes nowhere",
+			strings.TrimSuffix(e.out.Why, nothingTakes), w.To, tableName(w.Table), uplink)
+		return
+	}
 	e.out.Source = e.source()
 	switch {
 	case uplink == "":
@@ -365,6 +374,8 @@ func (e *explainer) whyAnother(p, chosen failover.Place) string {
 		return p.Why + e.until(p.Uplink)
 	case !p.Carries:
 		return p.Why
+	case e.elsewhere:
+		return p.State + ", but the route there leads elsewhere"
 	case !chosen.Carries:
 		return p.State + ", and the kernel has no way by it"
 	}
@@ -378,6 +389,20 @@ func (e *explainer) whyAnother(p, chosen failover.Place) string {
 	return fmt.Sprintf("shares tier %d with weight %d, and %s", p.Tier, p.Weight, falls)
 }
 
+// nothingTakes ends a sentence about a policy.
+const nothingTakes = ", of which no uplink can take it"
+
+// keptOff reports whether the policy of the packet blocks, and so keeps it off an uplink to
+// which another route than a policy's leads.
+func (e *explainer) keptOff(uplink string) bool {
+	name, _ := e.policyOf(e.class.Policy)
+	i := slices.IndexFunc(e.engine.Policies, func(p failover.Policy) bool { return p.Name == name })
+	if uplink == "" || !e.acts || i < 0 || !e.engine.Policies[i].Block {
+		return false
+	}
+	return !isIn(slices.Concat(e.engine.Policies[i].Tiers, e.engine.Policies[i].Tiers6), uplink)
+}
+
 // choice says why an uplink of a policy was chosen, of those that share its new flows.
 func (e *explainer) choice(uplink string, chosen failover.Place, shares []control.Share) string {
 	falls := "it falls on " + uplink
@@ -386,7 +411,7 @@ func (e *explainer) choice(uplink string, chosen failover.Place, shares []contro
 	}
 	switch {
 	case uplink == "":
-		return ", of which no uplink can take it"
+		return nothingTakes
 	case !chosen.Carries:
 		return fmt.Sprintf(", and by %s: the kernel has gone down the ladder, since what came before it has no carrier or no route", uplink)
 	case chosen.Overflow != "" && len(shares) > 1:

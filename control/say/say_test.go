@@ -99,6 +99,21 @@ func TestCarried(t *testing.T) {
 	}
 }
 
+// The generation is told once.
+func TestReloadedPhrase(t *testing.T) {
+	d := control.ConfigDetail{Action: "reloaded", Object: "configuration", Generation: 6}
+	for reason, want := range map[string]string{
+		"generation 6": "configuration reloaded: generation 6",
+		"generation 6, undone after 6s unless it is confirmed": "configuration reloaded: generation 6, undone after 6s unless it is confirmed",
+		"it stays in force": "configuration reloaded: it stays in force (generation 6)",
+	} {
+		d.Reason = reason
+		if got := (Phrases{Arrow: "->"}).Event(control.Event{Detail: d}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                 "",
