@@ -53,8 +53,12 @@ rules:
 	inBubble(t, file, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
+		r.take()
 		r.change("eth1", func(l *line) { l.link.Carrier = false })
 		r.after(time.Second)
+		if told := ofType(r.take(), control.EventDaemon); len(told) != 2 || told[0].Detail.(control.DaemonDetail).Reason != "no uplink answers, so new flows are refused: lte: no carrier" {
+			t.Errorf("events: %+v", told)
+		}
 		r.loop.finder = oracle{way: map[string]routing.Way{"198.51.100.7": {Refused: unix.ENETUNREACH}}}
 		e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr("198.51.100.7"), Proto: 17, Port: 443, In: "lan0"})
 		if err != nil || len(e.Others) != 2 || e.Others[1].Reason != "is down: no carrier, and the kernel has no way by it" || !strings.Contains(e.Why, "last_resort: block") {
