@@ -173,15 +173,24 @@ func TestKeptAgainAtOnce(t *testing.T) {
 	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
 		r.start()
 		r.after(3 * time.Second)
-		folder := r.loop.keeper.folder
-		r.loop.keeper.folder = "/proc/none"
+		away := func(from, to string) {
+			t.Helper()
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		away(r.folder(), r.folder()+".away")
+		if err := os.WriteFile(r.folder(), nil, 0o600); err != nil { // in its place
+			t.Fatal(err)
+		}
 		if done, err := r.api().Drain(t.Context(), control.Order{Uplink: "fiber"}); err != nil || done.Unkept == "" {
 			t.Errorf("%+v, %v", done, err)
 		}
 		if err := r.api().Reload(t.Context(), time.Hour); err == nil {
 			t.Error("the confirmation is kept nowhere")
 		}
-		r.loop.keeper.folder = folder
+		away(r.folder(), r.folder()+".file")
+		away(r.folder()+".away", r.folder())
 		begin := time.Now()
 		if err := r.api().Reload(t.Context(), time.Hour); err != nil {
 			t.Errorf("writable again: %v", err)
