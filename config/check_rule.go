@@ -12,8 +12,8 @@ import (
 // do. A rule that only several earlier rules cover together is not reported.
 func (d *decoder) checkRules(c *Config) {
 	policies := policyNames(c)
-	var before rule.Index
-	var lines []int // those of before
+	var before covers
+	bySet := map[string]*covers{} // of what is in a set nothing is known but that it is the same
 	for i := range c.Rules {
 		r, path := &c.Rules[i], indexPath("rules", i)
 		if r.Use != "" && !slices.Contains(policies, r.Use) && !d.unsure["policies"] {
@@ -29,17 +29,43 @@ func (d *decoder) checkRules(c *Config) {
 			continue
 		}
 		m := rule.NewCover(r.Match)
-		if n, covered := before.First(m); covered {
-			d.wrongAt(path, fmt.Sprintf("can never match: the rule on line %d matches all of it", lines[n]),
+		line, covered := before.first(m)
+		if same := bySet[r.Set]; !covered && same != nil {
+			line, covered = same.first(m)
+		}
+		switch {
+		case covered:
+			d.wrongAt(path, fmt.Sprintf("can never match: the rule on line %d matches all of it", line),
 				"the narrower rule first, or only one of the two")
-			continue
+		case r.Set == "":
+			before.add(m, r.Line)
+		default:
+			if bySet[r.Set] == nil {
+				bySet[r.Set] = new(covers)
+			}
+			bySet[r.Set].add(m, r.Line)
 		}
-		if r.Set != "" {
-			continue // what is in the set is not known
-		}
-		before.Add(m)
-		lines = append(lines, r.Line)
 	}
+}
+
+// covers are earlier rules, with their lines.
+type covers struct {
+	index rule.Index
+	lines []int
+}
+
+func (c *covers) add(m rule.Cover, line int) {
+	c.index.Add(m)
+	c.lines = append(c.lines, line)
+}
+
+// first returns the line of the first that matches all that another one does.
+func (c *covers) first(m rule.Cover) (line int, covered bool) {
+	n, covered := c.index.First(m)
+	if covered {
+		line = c.lines[n]
+	}
+	return line, covered
 }
 
 func policyNames(c *Config) []string {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -177,7 +178,27 @@ func (c *Config) overflowText(p Policy, uplinks []Uplink) string {
 			rates = append(rates, fmt.Sprintf("%s (%s)", share.Uplink, rateText(uplinks[i].Rate)))
 		}
 	}
-	return fmt.Sprintf("new flows go on to %s from %s of %s", orderText(p.Tiers[1:]), ratios.show(p.Overflow), and(rates))
+	var tiers [][]failover.Share
+	var metered []string
+	for _, tier := range p.Tiers[1:] {
+		var takes []failover.Share
+		for _, share := range tier {
+			i := slices.IndexFunc(uplinks, func(u Uplink) bool { return u.Name == share.Uplink })
+			if i >= 0 && uplinks[i].IsMetered() && !p.OverflowMetered {
+				metered = append(metered, share.Uplink)
+			} else {
+				takes = append(takes, share)
+			}
+		}
+		if len(takes) > 0 {
+			tiers = append(tiers, takes)
+		}
+	}
+	text := fmt.Sprintf("new flows go on to %s from %s of %s", cmp.Or(orderText(tiers), "nothing"), ratios.show(p.Overflow), and(rates))
+	if len(metered) > 0 {
+		text += "; not to " + and(metered) + ", metered (overflow_metered: true allows it)"
+	}
+	return text
 }
 
 // overflowWarnings warns about policies that overflow to metered uplinks alone, and may not.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Set is a set of addresses in nftables that others fill, and that rules name as a
@@ -70,6 +72,10 @@ func setComment(d *decoder, n node) (string, bool) {
 // destinations reads where a rule's traffic goes: networks, or a set's name, which
 // stands alone.
 func destinations(d *decoder, n node, r *Rule) {
+	if list, ok := n.ast.(*ast.SequenceNode); ok && slices.ContainsFunc(list.Values, isMapping) {
+		d.wrong(n, "has a set in a list", "a set by itself, such as to: {set: video}, and rules of their own for networks and other sets")
+		return
+	}
 	if n.broken || !isMapping(n.ast) {
 		if to, ok := anyPrefixes(d, n); ok {
 			r.To = to

@@ -84,6 +84,7 @@ func PolicyOf(v failover.PolicyView, clock Clock) Policy {
 			IPv4: len(v.Overflow[failover.IPv4]) > 0,
 			IPv6: len(v.Overflow[failover.IPv6]) > 0,
 		},
+		Blocked: ByFamily{IPv4: v.Blocked[failover.IPv4], IPv6: v.Blocked[failover.IPv6]},
 		OverflowTo: Overflowing{
 			IPv4: sharesOf(v.Overflow[failover.IPv4]),
 			IPv6: sharesOf(v.Overflow[failover.IPv6]),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -53,6 +54,8 @@ type Resumed struct {
 	// Waiting are uplinks that do not answer, or have yet to prove themselves, under
 	// failback.mode manual: they are returned to once they are up.
 	Waiting List[string] `json:"waiting"`
+	// Returned are the policies whose new flows go by other uplinks from now on.
+	Returned List[string] `json:"returned"`
 }
 
 // Reloaded is the answer to a reload that succeeded.
@@ -106,17 +109,25 @@ func seconds(field string, s *float64, least, most time.Duration) (time.Duration
 		return 0, nil
 	}
 	if math.IsNaN(*s) || *s < least.Seconds() || *s > most.Seconds() {
-		return 0, fmt.Errorf("%s is %v, not %v to %v seconds", field, *s, least.Seconds(), most.Seconds())
+		return 0, fmt.Errorf("%s is %s, not %.0f to %.0f seconds", field, plain(*s), least.Seconds(), most.Seconds())
 	}
 	return time.Duration(*s * float64(time.Second)), nil
+}
+
+// plain writes a number without an exponent, unless it is very long.
+func plain(v float64) string {
+	if math.Abs(v) < 1e15 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
 // switchRequest is the body of POST /v1/switch, drainRequest that of POST /v1/drain,
 // resumeRequest that of POST /v1/resume, and reloadRequest that of POST /v1/reload.
 type switchRequest struct {
 	Uplink string `json:"uplink"`
-	// Policy is empty for all.
-	Policy string `json:"policy,omitempty"`
+	// Policy is nil for all that have the uplink.
+	Policy *string `json:"policy,omitempty"`
 	// ForS is after how many seconds it ends by itself; nil for never.
 	ForS *float64 `json:"for_s,omitempty"`
 }
@@ -127,8 +138,8 @@ type drainRequest struct {
 }
 
 type resumeRequest struct {
-	// Uplink to resume; empty for all.
-	Uplink string `json:"uplink"`
+	// Uplink to resume; nil for all.
+	Uplink *string `json:"uplink,omitempty"`
 }
 
 type reloadRequest struct {
@@ -172,10 +183,11 @@ func (b *badRequest) Error() string { return b.err.Error() }
 func (s *Server) serveSwitch(w http.ResponseWriter, r *http.Request) {
 	act(s, w, r, "switch", `send {"uplink":"NAME"}, with "policy" and "for_s" where wanted`, func(ctx context.Context, b switchRequest) (Ordered, error) {
 		length, err := seconds("for_s", b.ForS, MinFor, MaxFor)
-		if err = firstError(nameMissing(b.Uplink), err); err != nil {
+		policy, wrong := nameOrAll("policy", b.Policy)
+		if err = firstError(nameMissing(b.Uplink), wrong, err); err != nil {
 			return Ordered{}, &badRequest{err}
 		}
-		return s.backend.Switch(ctx, Order{Uplink: b.Uplink, Policy: b.Policy, For: length})
+		return s.backend.Switch(ctx, Order{Uplink: b.Uplink, Policy: policy, For: length})
 	})
 }
 
@@ -191,7 +203,11 @@ func (s *Server) serveDrain(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
 	act(s, w, r, "resume", `send {"uplink":"NAME"}, or no body for all`, func(ctx context.Context, b resumeRequest) (Resumed, error) {
-		return s.backend.Resume(ctx, b.Uplink)
+		uplink, err := nameOrAll("uplink", b.Uplink)
+		if err != nil {
+			return Resumed{}, &badRequest{err}
+		}
+		return s.backend.Resume(ctx, uplink)
 	})
 }
 
@@ -208,6 +224,18 @@ func nameMissing(uplink string) error {
 	return nil
 }
 
+// nameOrAll reads a name that may be left out, which is empty then: an empty one is more
+// likely a variable that was never set.
+func nameOrAll(field string, name *string) (string, error) {
+	switch {
+	case name == nil:
+		return "", nil
+	case *name == "":
+		return "", fmt.Errorf("%s is empty; leave it out for all", field)
+	}
+	return *name, nil
+}
+
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -220,7 +248,7 @@ func firstError(errs ...error) error {
 // Switch puts an uplink first while it is viable. The error for an uplink or a policy that
 // does not exist, or that do not belong together, has ErrRefused in its chain.
 func (c *Client) Switch(ctx context.Context, o Order) (Ordered, error) {
-	return post[Ordered](ctx, c, "switch to an uplink through", "/v1/switch", switchRequest{o.Uplink, o.Policy, inSeconds(o.For)})
+	return post[Ordered](ctx, c, "switch to an uplink through", "/v1/switch", switchRequest{o.Uplink, ifGiven(o.Policy), inSeconds(o.For)})
 }
 
 // Drain keeps new flows off an uplink, and moves none. Its errors are as those of Switch.
@@ -232,7 +260,7 @@ func (c *Client) Drain(ctx context.Context, o Order) (Ordered, error) {
 // the name is empty. The error for an uplink that does not exist has ErrRefused in its
 // chain.
 func (c *Client) Resume(ctx context.Context, uplink string) (Resumed, error) {
-	return post[Resumed](ctx, c, "resume an uplink through", "/v1/resume", resumeRequest{uplink})
+	return post[Resumed](ctx, c, "resume an uplink through", "/v1/resume", resumeRequest{ifGiven(uplink)})
 }
 
 // Confirm keeps the configuration that a reload has put in force for a time. Where none
@@ -248,6 +276,14 @@ func (c *Client) Reload(ctx context.Context, confirm time.Duration) (Reloaded, e
 	patient := *c
 	patient.patience = reloadWithin
 	return post[Reloaded](ctx, &patient, "reload the configuration through", "/v1/reload", reloadRequest{inSeconds(confirm)})
+}
+
+// ifGiven is nil for an empty name.
+func ifGiven(name string) *string {
+	if name == "" {
+		return nil
+	}
+	return &name
 }
 
 func inSeconds(d time.Duration) *float64 {

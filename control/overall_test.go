@@ -116,7 +116,8 @@ func TestHealthProblems(t *testing.T) {
 	bad := fullUplink()
 	bad.Name, bad.IPv4.State, bad.IPv4.Reason = "dsl", Degraded, "loss 31 %, over 20 %"
 	s.Uplinks = append(s.Uplinks, down, drained, bad)
-	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"})
+	s.Policies = append(s.Policies, Policy{Name: "voice", IPv4: []Share{{"cable", 1}}}, Policy{Name: "empty"},
+		Policy{Name: "guests", IPv4: []Share{{"cable", 1}}, Blocked: ByFamily{IPv4: true, IPv6: true}})
 	golden(t, "problems.json", indented(t, HealthProblems(s)))
 }
 
@@ -171,6 +172,24 @@ func TestProblemsOfManyAreGrouped(t *testing.T) {
 	}
 }
 
+// blocked is a status whose policy refuses new IPv4 flows.
+func blocked(s Status) Status {
+	s.Policies[0].Blocked.IPv4 = true
+	return s
+}
+
+// What blocks is carried by nothing, in the family in which it does.
+func TestBlockedIsNotCarried(t *testing.T) {
+	s := Status{Policies: []Policy{{Name: "guests", IPv4: []Share{{"lte", 1}}, IPv6: []Share{{"lte", 1}}, Blocked: ByFamily{IPv4: true}}}}
+	if !s.Carries("lte") {
+		t.Error("in IPv6 it carries")
+	}
+	s.Policies[0].Blocked.IPv6 = true
+	if s.Carries("lte") {
+		t.Error("it carries what is refused")
+	}
+}
+
 // A family in which nothing answers is told although the other one works, and only then;
 // one that was never offered, or has not answered yet, is no outage.
 func TestDeadFamily(t *testing.T) {
@@ -185,6 +204,7 @@ func TestDeadFamily(t *testing.T) {
 		{"the spare is down", carried(sketch(Up, Up, Down, Down), "fiber", "fiber"), ""},
 		{"IPv6 is absent", carried(sketch(Up, Absent, Up, Absent), "fiber", ""), ""},
 		{"IPv6 has not answered yet", carried(sketch(Up, Unknown, Up, Unknown), "fiber", "fiber"), ""},
+		{"IPv4 is blocked", blocked(carried(sketch(Down, Up, Down, Up), "fiber", "fiber")), "no uplink of policy default answers, so its new flows are refused in ipv4 (last_resort: block)"},
 		{"all is dead", carried(sketch(Down, Down, Down, Down), "fiber", "fiber"), ""},
 	} {
 		var got string

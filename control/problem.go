@@ -64,7 +64,7 @@ func startingProblem(s *Status, p Policy) Problem {
 		out.Text = fmt.Sprintf("no uplink of policy %s answers any more", p.Name)
 		out.Remedy = "bring one of its uplinks back; traffic stays where it is meanwhile, and half a minute after the start it is an alarm"
 	}
-	return out
+	return p.blocking(out)
 }
 
 // proven reports whether an uplink that carries the policy, or any where none does, has
@@ -258,13 +258,15 @@ func lacks(u Uplink, s State, reason string) bool {
 // familyDeadProblem is for a family in which no uplink answers, while the other family
 // works: whoever has only this one is offline.
 func familyDeadProblem(p Policy, f failover.Family, uplinks []Uplink) Problem {
-	one := Policy{Name: p.Name, IPv4: p.IPv4}
+	one := Policy{Name: p.Name, IPv4: p.IPv4, Blocked: ByFamily{IPv4: p.Blocked.IPv4}}
 	if f == failover.IPv6 {
-		one = Policy{Name: p.Name, IPv6: p.IPv6}
+		one = Policy{Name: p.Name, IPv6: p.IPv6, Blocked: ByFamily{IPv6: p.Blocked.IPv6}}
 	}
 	dead := deadProblem(one, uplinks)
 	dead.Code, dead.Severity = "family-dead", Warning
-	dead.Text += fmt.Sprintf(" in %s, so whoever has only %s is offline", f, f)
+	if !p.BlockedIn(f) {
+		dead.Text += fmt.Sprintf(" in %s, so whoever has only %s is offline", f, f)
+	}
 	return dead
 }
 
@@ -286,7 +288,23 @@ func deadProblem(p Policy, uplinks []Uplink) Problem {
 	if len(p.IPv4)+len(p.IPv6) == 0 {
 		remedy = "see the problem of each uplink for what it lacks, and ip route show table all for default routes in other tables than main"
 	}
-	return Problem{Code: "policy-dead", Severity: Critical, Object: p.Name, Since: since, Text: text, Remedy: remedy}
+	return p.blocking(Problem{Code: "policy-dead", Severity: Critical, Object: p.Name, Since: since, Text: text, Remedy: remedy})
+}
+
+// blocking adds to a problem of a policy without an answering uplink that its new flows are
+// refused, where they are.
+func (p Policy) blocking(dead Problem) Problem {
+	var families []string
+	for _, f := range failover.Families {
+		if p.BlockedIn(f) {
+			families = append(families, f.String())
+		}
+	}
+	if families != nil {
+		dead.Text += fmt.Sprintf(", so its new flows are refused in %s (last_resort: block)", strings.Join(families, " and "))
+		dead.Remedy = strings.Replace(dead.Remedy, "traffic stays where it is meanwhile", "established flows stay where they are, as far as their uplink takes them", 1)
+	}
+	return dead
 }
 
 func earlier(a, b Time) Time {

@@ -1,12 +1,14 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -114,18 +116,68 @@ func parseSpan(s string) (time.Duration, bool) {
 	return days + d, days+d >= d // a sum out of range wraps
 }
 
-// parseBody reads a request's body: nothing, or one JSON object of its fields.
+// parseBody reads a request's body: nothing, or one JSON object of its fields, each once.
 func parseBody[T any](what string, body io.Reader) (r T, err error) {
-	dec := json.NewDecoder(body)
-	dec.DisallowUnknownFields()
-	switch err := dec.Decode(&r); {
-	case errors.Is(err, io.EOF):
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return r, fmt.Errorf("the body cannot be read: %w", err)
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
 		return r, nil
-	case err != nil:
-		return r, fmt.Errorf("the body is not a %s request: %w", what, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil {
+		return r, fmt.Errorf("the body is not a %s request: %s", what, wrongBody(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return r, errors.New("the body continues after its object")
 	}
+	if name := twiceIn(text); name != "" {
+		return r, fmt.Errorf("the body has the field %s twice", quote(name))
+	}
 	return r, nil
+}
+
+// wrongBody says in words why a body is none.
+func wrongBody(err error) string {
+	var kind *json.UnmarshalTypeError
+	if !errors.As(err, &kind) {
+		if text, ok := strings.CutPrefix(err.Error(), "json: "); ok {
+			return text // an unknown field
+		}
+		return "it is not well-formed JSON"
+	}
+	if kind.Field == "" {
+		return "it is not an object"
+	}
+	if strings.HasPrefix(kind.Value, "number ") {
+		return kind.Field + " is out of range"
+	}
+	wanted := "a text"
+	if kind.Type.Kind() == reflect.Float64 {
+		wanted = "a number"
+	}
+	return fmt.Sprintf("%s is not %s", kind.Field, wanted)
+}
+
+// twiceIn returns a name that a JSON object has twice, in whatever case; empty for none.
+// The object holds no others.
+func twiceIn(object []byte) string {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	var seen []string
+	for isName := false; ; isName = !isName {
+		token, err := dec.Token()
+		if err != nil {
+			return ""
+		}
+		name, ok := token.(string)
+		if !isName || !ok {
+			continue
+		}
+		if name = strings.ToLower(name); slices.Contains(seen, name) {
+			return name
+		}
+		seen = append(seen, name)
+	}
 }

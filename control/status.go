@@ -119,12 +119,13 @@ type Uplink struct {
 }
 
 // Carries reports whether an uplink carries new flows of some policy in some family, or
-// takes what overflows there.
+// takes what overflows there. Where a policy blocks now, nothing carries it.
 func (s *Status) Carries(uplink string) bool {
 	is := func(share Share) bool { return share.Uplink == uplink }
 	return slices.ContainsFunc(s.Policies, func(p Policy) bool {
-		return slices.ContainsFunc([]List[Share]{p.IPv4, p.IPv6, p.OverflowTo.IPv4, p.OverflowTo.IPv6},
-			func(shares List[Share]) bool { return slices.ContainsFunc(shares, is) })
+		return slices.ContainsFunc(failover.Families[:], func(f failover.Family) bool {
+			return !p.BlockedIn(f) && slices.ContainsFunc(slices.Concat(p.Family(f), p.OverflowIn(f)), is)
+		})
 	})
 }
 
@@ -224,6 +225,9 @@ type Policy struct {
 	// which else is empty. Some may be in both, where all are full.
 	Overflowing ByFamily    `json:"overflowing"`
 	OverflowTo  Overflowing `json:"overflow_to"`
+	// Blocked: the policy blocks (last_resort: block), and all of its uplinks are down, so
+	// that new flows are refused. What carried last is above.
+	Blocked ByFamily `json:"blocked"`
 	// ForeignDefault names the default routes of other programs that stay in force for
 	// the policy: its new flows leave by them, and not by its uplinks.
 	ForeignDefault ForeignDefaults `json:"foreign_default"`
@@ -287,6 +291,11 @@ func (p Policy) Family(f failover.Family) List[Share] {
 // while it does not overflow.
 func (p Policy) OverflowIn(f failover.Family) List[Share] {
 	return [...]List[Share]{failover.IPv4: p.OverflowTo.IPv4, failover.IPv6: p.OverflowTo.IPv6}[f]
+}
+
+// BlockedIn reports whether new flows of the policy are refused in family f.
+func (p Policy) BlockedIn(f failover.Family) bool {
+	return [...]bool{failover.IPv4: p.Blocked.IPv4, failover.IPv6: p.Blocked.IPv6}[f]
 }
 
 // ParseStatus reads a status as the server writes it.

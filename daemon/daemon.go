@@ -155,7 +155,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
 		Finder: finder{}, HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
 		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
-		ReadSets: reading.ReadSets,
+		ReadSets: reading.ReadSets, Interfaces: interfaceNames,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -258,6 +258,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 		task{name: "counters", run: l.reporter.counters.run},
 		task{name: "loads", run: l.reporter.counters.weighs},
 		task{name: "sets of addresses", run: l.reporter.sets.run},
+		task{name: "interfaces of rules", run: l.reporter.ruleInterfaces.run},
 		task{name: "state keeper", run: l.keeper.run},
 		task{name: "folding of the log", run: l.folds.run},
 	)

@@ -27,6 +27,7 @@
 //   - logqueue.go, fold.go: the log's way out, which never blocks, and what is folded in it
 //   - machine.go: what the daemon watches, changes and reports to, which tests and
 //     the simulator replace
+//   - ruleinterfaces.go: the interfaces that rules name.
 //   - keeper.go, state.go, history.go: the data that outlives the daemon, written in
 //     the background
 //   - prover.go, npt.go: which IPv6 prefixes are native, and which are translated

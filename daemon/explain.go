@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -26,14 +25,21 @@ type Finder interface {
 	// Index returns the index of a device, 0 where there is none, and Name its name.
 	Index(name string) int
 	Name(index int) string
-	// InSet is as [firewall.SetHas].
+	// Bridge returns the index of the bridge of which a device is a port, 0 for none.
+	Bridge(index int) int
+	// InSet is as [firewall.SetHas], and Translators as [firewall.Translators].
 	InSet(name string, a netip.Addr) (bool, error)
+	Translators() (destinations, sources []string, err error)
 }
 
 // finder is this machine.
 type finder struct{ routing.Finder }
 
 func (finder) InSet(name string, a netip.Addr) (bool, error) { return firewall.SetHas(name, a) }
+
+func (finder) Translators() (destinations, sources []string, err error) {
+	return firewall.Translators()
+}
 
 // Explain implements control.Backend.
 func (b backend) Explain(ctx context.Context, q control.Question) (control.Explanation, error) {
@@ -43,8 +49,12 @@ func (b backend) Explain(ctx context.Context, q control.Question) (control.Expla
 	if err != nil {
 		return control.Explanation{}, err
 	}
+	var others translators
+	if l.finder != nil {
+		others.destinations, others.sources, _ = l.finder.Translators() // the answer does without
+	}
 	if err := l.ask(ctx, func() {
-		e = explainer{
+		e = explainer{others: others,
 			setup: l.setup, links: l.picture, view: l.view(), table: l.enforcer.kernel.table, finder: l.finder,
 			acts: l.setup.mayAct() && l.enforcer.kernel.standing, clock: l.clock.fixed(), now: control.At(l.clock.today()),
 			own: l.net.Own(), places: l.engine.Explain, question: q, foreign: l.reporter.foreign, sets: sets,
@@ -63,6 +73,10 @@ type membership struct {
 	// unread are the sets that cannot be read, with the reason.
 	unread []string
 }
+
+// translators are the chains of other programs that translate addresses. What they would make
+// of the packet is not looked at.
+type translators struct{ destinations, sources []string }
 
 // setsOf looks an address up in the sets that rules name. A large one takes long to read,
 // so that is not for the loop.
@@ -103,11 +117,16 @@ type explainer struct {
 	own     []netip.Addr
 	foreign control.ForeignDefaults
 
+	others   translators
 	sets     membership
 	question control.Question
 	family   failover.Family
 	// local: it is one of this machine's own packets.
-	local  bool
+	local bool
+	// elsewhere: a route leads to an uplink off which the policy keeps it.
+	elsewhere bool
+	// anyOf are the uplinks of which the flow's source port picks one.
+	anyOf  []string
 	in     int
 	packet firewall.Packet
 	class  firewall.Course
@@ -205,6 +224,11 @@ func (e *explainer) named(name string) {
 		e.refuse("name one of this machine's, or an uplink: "+strings.Join(names, ", "), "there is no interface %s", name)
 		return
 	}
+	if bridge := e.finder.Bridge(e.in); bridge != 0 {
+		e.in = bridge
+		e.note("%s is a port of the bridge %s, by which the packet comes in for all rules", name, e.finder.Name(bridge))
+		name = e.finder.Name(bridge)
+	}
 	e.out.In = name
 }
 
@@ -242,6 +266,9 @@ func (e *explainer) leaves() {
 	case w.Local:
 		e.out.Interface = ""
 		e.out.Why = "it is for this machine itself"
+		if len(e.others.destinations) > 0 {
+			e.out.Why += ", unless a port forward of another program sends it on"
+		}
 		e.passedOver()
 		return
 	case w.Refused != nil && e.class.Policy.IsPolicy() && e.acts:
@@ -251,6 +278,13 @@ func (e *explainer) leaves() {
 	case w.Device == 0:
 		e.out.Why = "no route leads there, so the sender gets an error"
 		e.passedOver()
+		return
+	}
+	if e.keptOff(uplink) {
+		e.out.Uplink, e.out.Interface, e.out.Gateway, e.elsewhere = nil, "", nil, true
+		e.byPolicy("")
+		e.out.Why = fmt.Sprintf("%s; the route to %s in table %s leads by %s, which the policy never uses: it blocks (last_resort: block), so this goes nowhere",
+			strings.TrimSuffix(e.out.Why, nothingTakes), w.To, tableName(w.Table), uplink)
 		return
 	}
 	e.out.Source = e.source()
@@ -300,44 +334,94 @@ func (e *explainer) byPolicy(uplink string) {
 		which = fmt.Sprintf("rule %d (line %d) sends it by policy %s", e.class.Rule+1, r.Line, policy)
 	}
 	places := e.places(policy, e.family)
-	var shares []string
-	var tier *int
-	for _, p := range places {
-		switch {
-		case e.isCandidate(p.Uplink):
-		case p.Uplink == uplink && uplink != "":
-			if tier = new(p.Tier); p.Tier > 0 {
-				e.out.Tier = tier
-			}
-			if p.Carries {
-				shares = append(shares, fmt.Sprintf("%s (%d)", p.Uplink, p.Weight))
-			}
-		case p.Carries:
-			shares = append(shares, fmt.Sprintf("%s (%d)", p.Uplink, p.Weight))
-			e.other(p.Uplink, fmt.Sprintf("shares tier %d with weight %d, and this flow falls on %s", p.Tier, p.Weight, cmp.Or(uplink, "none")))
-		default:
-			e.other(p.Uplink, p.Why+e.until(p.Uplink))
+	chosen := failover.Place{}
+	if i := slices.IndexFunc(places, func(p failover.Place) bool { return p.Uplink == uplink }); i >= 0 {
+		if chosen = places[i]; chosen.Tier > 0 {
+			e.out.Tier = &chosen.Tier
 		}
 	}
-	e.out.Why = which + e.choice(uplink, places, shares)
-	i := slices.IndexFunc(e.cfg.Policies, func(p config.Policy) bool { return p.Name == policy })
-	if len(shares) > 1 && i >= 0 && e.cfg.Policies[i].Spread == config.SpreadFlows {
-		e.note("the source port decides as well (spread: flows) and is taken as 0: other flows between the two addresses go by others of %s", and(shares))
+	var shares []control.Share
+	for _, p := range places {
+		if p.Carries && !e.isCandidate(p.Uplink) {
+			shares = append(shares, control.Share{Uplink: p.Uplink, Weight: p.Weight})
+		}
 	}
+	if len(shares) > 1 && chosen.Carries && e.byPort(policy) {
+		for _, share := range shares {
+			e.anyOf = append(e.anyOf, share.Uplink)
+		}
+	}
+	for _, p := range places {
+		if p.Uplink != uplink && !e.isCandidate(p.Uplink) {
+			e.other(p.Uplink, e.whyAnother(p, chosen))
+		}
+	}
+	e.out.Why = which + e.choice(uplink, chosen, shares)
 }
 
-// choice says why an uplink of a policy was chosen.
-func (e *explainer) choice(uplink string, places []failover.Place, shares []string) string {
-	i := slices.IndexFunc(places, func(p failover.Place) bool { return p.Uplink == uplink })
+// byPort reports whether which of several uplinks takes a flow of a policy depends on its
+// source port.
+func (e *explainer) byPort(policy string) bool {
+	i := slices.IndexFunc(e.engine.Policies, func(p failover.Policy) bool { return p.Name == policy })
+	return i >= 0 && spread(e.setup, i) == firewall.Flows && !e.local
+}
+
+// whyAnother says why a packet does not go by an uplink of the policy, as a clause; chosen is
+// the one that it goes by, which is none where nothing takes it.
+func (e *explainer) whyAnother(p, chosen failover.Place) string {
+	switch {
+	case !p.Carries && strings.Contains(p.Why, "is drained"):
+		return p.Why + e.until(p.Uplink)
+	case !p.Carries:
+		return p.Why
+	case e.elsewhere:
+		return p.State + ", but the route there leads elsewhere"
+	case !chosen.Carries:
+		return p.State + ", and the kernel has no way by it"
+	}
+	falls := "this flow falls on " + chosen.Uplink
+	if e.anyOf != nil {
+		falls = "takes its part of such connections"
+	}
+	if p.Overflow != "" {
+		return fmt.Sprintf("gets new flows as well while the policy overflows (tier %d), and %s", p.Tier, falls)
+	}
+	return fmt.Sprintf("shares tier %d with weight %d, and %s", p.Tier, p.Weight, falls)
+}
+
+// nothingTakes ends a sentence about a policy.
+const nothingTakes = ", of which no uplink can take it"
+
+// keptOff reports whether the policy of the packet blocks, and so keeps it off an uplink to
+// which another route than a policy's leads.
+func (e *explainer) keptOff(uplink string) bool {
+	name, _ := e.policyOf(e.class.Policy)
+	i := slices.IndexFunc(e.engine.Policies, func(p failover.Policy) bool { return p.Name == name })
+	if uplink == "" || !e.acts || i < 0 || !e.engine.Policies[i].Block {
+		return false
+	}
+	return !isIn(slices.Concat(e.engine.Policies[i].Tiers, e.engine.Policies[i].Tiers6), uplink)
+}
+
+// choice says why an uplink of a policy was chosen, of those that share its new flows.
+func (e *explainer) choice(uplink string, chosen failover.Place, shares []control.Share) string {
+	falls := "it falls on " + uplink
+	if e.anyOf != nil {
+		falls = "such a connection may fall on any of them, such as " + uplink
+	}
 	switch {
 	case uplink == "":
-		return ", of which no uplink can take it"
-	case i < 0 || !places[i].Carries:
+		return nothingTakes
+	case !chosen.Carries:
 		return fmt.Sprintf(", and by %s: the kernel has gone down the ladder, since what came before it has no carrier or no route", uplink)
+	case chosen.Overflow != "" && len(shares) > 1:
+		return fmt.Sprintf(", which overflows (%s), so that new flows go by %s: %s", chosen.Overflow, say.Divided(shares), falls)
+	case chosen.Overflow != "":
+		return fmt.Sprintf(", which overflows (%s), so that new flows go by %s", chosen.Overflow, uplink)
 	case len(shares) > 1:
-		return fmt.Sprintf(", whose tier %d is shared by %s: it falls on %s", places[i].Tier, and(shares), uplink)
+		return fmt.Sprintf(", whose tier %d is shared by %s: %s", chosen.Tier, say.Carriers(shares), falls)
 	}
-	return fmt.Sprintf(", whose new flows %s carries (tier %d)", uplink, places[i].Tier)
+	return fmt.Sprintf(", whose new flows %s carries (tier %d)", uplink, chosen.Tier)
 }
 
 // until says when a drain ends by itself.
@@ -396,6 +480,15 @@ func (e *explainer) notes() {
 	}
 	if e.out.Policy != nil {
 		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
+	}
+	if found := e.others.destinations; len(found) > 0 {
+		e.note("other programs translate destinations (%s): that is not looked at", strings.Join(found, ", "))
+	}
+	if found := e.others.sources; len(found) > 0 && e.out.Uplink != nil {
+		e.note("other programs translate sources (%s): that is not looked at, and theirs may be another one", strings.Join(found, ", "))
+	}
+	if e.anyOf != nil {
+		e.note("which of %s takes a connection is by its source port too (spread: flows), which is not known here", and(e.anyOf))
 	}
 	for _, why := range e.sets.unread {
 		e.note("a set is taken as empty, since it cannot be read: %s", why)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/control"
+	"swerve/failover"
 	"swerve/routing"
 )
 
@@ -19,20 +20,117 @@ type oracle struct {
 	way map[string]routing.Way // by the destination
 	err error
 	in  map[string]bool // the sets that have what is asked for
+	// dnat and snat are chains of others that translate addresses.
+	dnat, snat []string
 }
 
 func (o oracle) Way(q routing.Question) (routing.Way, error) { return o.way[q.To.String()], o.err }
 func (o oracle) Index(name string) int {
-	return map[string]int{"eth0": 1, "eth1": 2, "lan0": 9}[name]
+	return map[string]int{"eth0": 1, "eth1": 2, "port0": 5, "lan0": 9}[name]
 }
 func (o oracle) Name(index int) string {
 	return map[int]string{1: "eth0", 2: "eth1", 9: "lan0"}[index]
 }
+func (o oracle) Bridge(index int) int                                     { return map[int]int{5: 9}[index] }
+func (o oracle) Translators() (destinations, sources []string, err error) { return o.dnat, o.snat, nil }
 func (o oracle) InSet(name string, _ netip.Addr) (bool, error) {
 	if name == "broken" {
 		return false, errors.New("no room")
 	}
 	return o.in[name], nil
+}
+
+// Of a policy whose uplinks are all down each says why, also the one that carried last: the
+// status calls it blocked, and its problem says what becomes of new flows.
+func TestExplainBlocked(t *testing.T) {
+	const file = twoUplinks + `
+policies:
+  - {name: default, tiers: [fiber]}
+  - {name: strict, tiers: [lte], last_resort: block}
+rules:
+  - {from: 192.168.1.0/24, use: strict}
+`
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		r.change("eth1", func(l *line) { l.link.Carrier = false })
+		r.after(time.Second)
+		if told := ofType(r.take(), control.EventDaemon); len(told) != 2 || told[0].Detail.(control.DaemonDetail).Reason != "no uplink answers, so new flows are refused: lte: no carrier" {
+			t.Errorf("events: %+v", told)
+		}
+		r.loop.finder = oracle{way: map[string]routing.Way{"198.51.100.7": {Refused: unix.ENETUNREACH}}}
+		e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr("198.51.100.7"), Proto: 17, Port: 443, In: "lan0"})
+		if err != nil || len(e.Others) != 2 || e.Others[1].Reason != "is down: no carrier, and the kernel has no way by it" || !strings.Contains(e.Why, "last_resort: block") {
+			t.Errorf("%+v, %v", e, err)
+		}
+		if p := r.problem("starting"); p == nil || !strings.Contains(p.Text, "answers any more, so its new flows are refused in ipv4 and ipv6") {
+			t.Errorf("soon after the start: %+v", p)
+		}
+		r.after(time.Minute)
+		s := r.status()
+		if p := s.Policies[1]; !p.Blocked.IPv4 || !p.Blocked.IPv6 || s.Policies[0].Blocked.IPv4 {
+			t.Errorf("policies: %+v", s.Policies)
+		}
+		if p := r.problem("policy-dead"); p == nil || p.Text != "no uplink of policy strict answers, so its new flows are refused in ipv4 and ipv6 (last_resort: block)" {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// What is not known is not claimed: which uplink a connection gets by its source port, and
+// what other programs' NAT makes of it. A port of a bridge is the bridge for all rules.
+func TestExplainClaimsNoMore(t *testing.T) {
+	const file = twoUplinks + `
+policies:
+  - {name: default, tiers: [{fiber: 3, lte: 1}], spread: flows}
+`
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		everywhere := netip.MustParsePrefix("0.0.0.0/0")
+		r.loop.finder = oracle{dnat: []string{"ip nat PREROUTING"}, snat: []string{"ip nat POSTROUTING"}, way: map[string]routing.Way{
+			"198.51.100.7": {Device: 1, To: everywhere, Table: 5364}, "203.0.113.2": {Local: true}}}
+		ask := func(dst, in string) control.Explanation {
+			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: netip.MustParseAddr(dst), Proto: 6, Port: 443, In: in})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		e := ask("198.51.100.7", "port0")
+		if !strings.Contains(e.Why, "shared by fiber (3) + lte (1): such a connection may fall on any of them, such as fiber") ||
+			e.Others[0].Reason != "shares tier 1 with weight 1, and takes its part of such connections" || e.In != "lan0" {
+			t.Errorf("%+v", e)
+		}
+		for _, want := range []string{"port0 is a port of the bridge lan0", "which of fiber and lte takes a connection is by its source port too",
+			"other programs translate destinations (ip nat PREROUTING)", "other programs translate sources (ip nat POSTROUTING)"} {
+			if !strings.Contains(strings.Join(e.Notes, "\n"), want) {
+				t.Errorf("%q is not among the notes %q", want, e.Notes)
+			}
+		}
+		if e := ask("203.0.113.2", "fiber"); e.Why != "it is for this machine itself, unless a port forward of another program sends it on" {
+			t.Errorf("a port forward: %+v", e)
+		}
+	})
+}
+
+// While a policy overflows, the tiers are those of the file, and the overflow is named.
+func TestExplainOverflow(t *testing.T) {
+	const why = "fiber carries 96% of its rate down, limit 85%; cable is full"
+	fiber := failover.Place{Uplink: "fiber", Carries: true, Tier: 1, Weight: 255, Overflow: why}
+	cable := failover.Place{Uplink: "cable", Carries: true, Tier: 2, Weight: 153, Overflow: why}
+	shares := []control.Share{{Uplink: "fiber", Weight: 255}, {Uplink: "cable", Weight: 153}}
+	e := new(explainer)
+	if got := e.choice("fiber", fiber, shares); got != ", which overflows ("+why+"), so that new flows go by fiber (62%) + cable (38%): it falls on fiber" {
+		t.Errorf("both: %s", got)
+	}
+	if got := e.choice("cable", cable, shares[1:]); got != ", which overflows ("+why+"), so that new flows go by cable" {
+		t.Errorf("one: %s", got)
+	}
+	if got := e.whyAnother(cable, fiber); got != "gets new flows as well while the policy overflows (tier 2), and this flow falls on fiber" {
+		t.Errorf("the other one: %s", got)
+	}
 }
 
 // What the kernel answers is put into words, also where it is not what the engine wants.
@@ -70,7 +168,9 @@ sets: {video: {}, broken: {}}
 			"our bits":     {mark: 0x1000010, want: "the bits 0x1000000 of the mark are Swerve's own, which a new flow has none of; leave out the bits 0x7f000000"},
 			"down the ladder": {way: routing.Way{Device: 2, To: everywhere, Table: 5364},
 				want: "goes by policy default, and by lte: the kernel has gone down the ladder"},
-			"a set":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, in: map[string]bool{"video": true}, want: "rule 1 (line 11) sends it by policy strict, whose new flows lte carries (tier 1)"},
+			"a set": {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, in: map[string]bool{"video": true}, want: "rule 1 (line 11) sends it by policy strict, whose new flows lte carries (tier 1)"},
+			"kept off": {way: routing.Way{Device: 1, To: netip.MustParsePrefix("198.51.100.0/25"), Table: unix.RT_TABLE_MAIN}, in: map[string]bool{"video": true},
+				want: "sends it by policy strict; the route to 198.51.100.0/25 in table main leads by fiber, which the policy never uses: it blocks (last_resort: block), so this goes nowhere"},
 			"no route":  {way: routing.Way{Refused: unix.ENETUNREACH}, want: "of which no uplink can take it; the kernel has no route for it, so the sender gets an error: network is unreachable"},
 			"a martian": {err: unix.EINVAL, want: "the kernel does not route it: invalid argument; is its source one that may come in there?"},
 			"another's": {way: routing.Way{Device: 9, To: everywhere, Table: unix.RT_TABLE_MAIN}, want: "the default route in table main of another program leads to it by lan0"},
@@ -104,8 +204,8 @@ func TestExplainSpreadFlows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const note = "the source port decides as well (spread: flows) and is taken as 0: other flows between the two addresses go by others of fiber (3) and lte (1)"
-			if got := slices.Contains(e.Notes, note); got != want || !strings.Contains(e.Why, "is shared by fiber (3) and lte (1)") {
+			const note = "which of fiber and lte takes a connection is by its source port too (spread: flows), which is not known here"
+			if got := slices.Contains(e.Notes, note); got != want || !strings.Contains(e.Why, "is shared by fiber (3) + lte (1)") {
 				t.Errorf("spread %s: %s, notes %q", spread, e.Why, e.Notes)
 			}
 		})

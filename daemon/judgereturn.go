@@ -35,48 +35,59 @@ func heldProblems(view failover.View, clock control.Clock) []control.Problem {
 	return out
 }
 
-// waitingProblems returns the problem of a policy that stays where it is although
-// preferred uplinks are up, because failback is manual.
+// waitingProblems returns the problems of policies that stay where they are although
+// preferred uplinks are up, because failback is manual: one for all that wait for the same.
 func waitingProblems(s setup, view failover.View, clock control.Clock) []control.Problem {
-	if !s.engine.Failback.Manual || !s.mayAct() || len(s.engine.Policies) == 0 || len(view.Policies) == 0 {
+	if !s.mayAct() {
 		return nil
 	}
-	var waiting, families []string
-	var since control.Time
-	for _, f := range failover.Families {
-		names := waitingIn(s.engine.Policies[0].TiersOf(f), view.Policies[0].Family[f], func(name string) bool {
-			i := slices.IndexFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == name })
-			return i >= 0 && view.Uplinks[i].Enabled && view.Uplinks[i].Admin != "drained" &&
-				view.Uplinks[i].Family[f].State == failover.Up
-		})
-		if len(names) == 0 {
+	type wait struct{ uplinks, families string }
+	var order []wait
+	policies, preferred := map[wait][]string{}, map[wait][]string{}
+	for _, p := range view.Policies {
+		var names, families []string
+		for _, f := range failover.Families {
+			if len(p.Waiting[f]) > 0 {
+				names, families = append(names, p.Waiting[f]...), append(families, f.String())
+			}
+		}
+		if names == nil {
 			continue
 		}
-		families = append(families, f.String())
-		for _, name := range names {
-			if !slices.Contains(waiting, name) {
-				waiting = append(waiting, name)
-			}
-			for _, u := range view.Uplinks {
-				if at := earliest(u, failover.Up, clock); u.Name == name && (since.IsZero() || at.Before(since.Time)) {
-					since = at
-				}
-			}
+		slices.Sort(names)
+		names = slices.Compact(names)
+		w := wait{strings.Join(names, " and "), strings.Join(families, " and ")}
+		if policies[w] == nil {
+			order, preferred[w] = append(order, w), names
+		}
+		policies[w] = append(policies[w], p.Name)
+	}
+	var out []control.Problem
+	for _, w := range order {
+		is, stay := "is", "policy "+policies[w][0]+" stays where it is"
+		if len(preferred[w]) > 1 {
+			is = "are"
+		}
+		if len(policies[w]) > 1 {
+			stay = "policies " + and(policies[w]) + " stay where they are"
+		}
+		out = append(out, control.Problem{
+			Code: "failback-manual", Severity: control.Info, Object: policies[w][0], Since: upSince(view, preferred[w], clock),
+			Text:   fmt.Sprintf("%s %s up and preferred in %s, and failback is manual: %s", w.uplinks, is, w.families, stay),
+			Remedy: fmt.Sprintf("`swerve resume %s` returns to it; it also returns by itself when what carries now fails", preferred[w][0]),
+		})
+	}
+	return out
+}
+
+// upSince returns since when the first of some uplinks is up.
+func upSince(view failover.View, names []string, clock control.Clock) (since control.Time) {
+	for _, u := range view.Uplinks {
+		if at := earliest(u, failover.Up, clock); slices.Contains(names, u.Name) && (since.IsZero() || at.Before(since.Time)) {
+			since = at
 		}
 	}
-	if len(waiting) == 0 {
-		return nil
-	}
-	is := "is"
-	if len(waiting) > 1 {
-		is = "are"
-	}
-	return []control.Problem{{
-		Code: "failback-manual", Severity: control.Info, Object: view.Policies[0].Name, Since: since,
-		Text: fmt.Sprintf("%s %s up and preferred in %s, and failback is manual: policy %s stays where it is",
-			strings.Join(waiting, " and "), is, strings.Join(families, " and "), view.Policies[0].Name),
-		Remedy: fmt.Sprintf("`swerve resume %s` returns to it; it also returns by itself when what carries now fails", waiting[0]),
-	}}
+	return since
 }
 
 // earliest returns since when an uplink is in a state in the family that entered it
@@ -88,27 +99,4 @@ func earliest(u failover.UplinkView, s failover.State, clock control.Clock) (sin
 		}
 	}
 	return since
-}
-
-// waitingIn returns the uplinks that are up in the first tier that has any, if it
-// comes before the tiers of what carries.
-func waitingIn(tiers [][]failover.Share, carrying []failover.Share, up func(string) bool) []string {
-	if len(carrying) == 0 {
-		return nil
-	}
-	for _, tier := range tiers {
-		var names []string
-		for _, share := range tier {
-			if slices.ContainsFunc(carrying, func(c failover.Share) bool { return c.Uplink == share.Uplink }) {
-				return nil
-			}
-			if up(share.Uplink) {
-				names = append(names, share.Uplink)
-			}
-		}
-		if len(names) > 0 {
-			return names
-		}
-	}
-	return nil
 }

@@ -48,6 +48,45 @@ func TestManualFailbackIsTold(t *testing.T) {
 	})
 }
 
+// A shared first tier waits as well, and each policy for itself; the answer to the resume
+// says who returns.
+func TestManualFailbackOfEachPolicy(t *testing.T) {
+	const file = `
+uplinks:
+  - {name: fiber, interface: eth0}
+  - {name: cable, interface: eth1}
+  - {name: lte, interface: eth2}
+policies:
+  - {name: default, tiers: [{fiber: 3, cable: 1}, lte]}
+  - {name: voice, tiers: [fiber, cable]}
+  - {name: video, tiers: [cable, lte]}
+rules:
+  - {from: 192.0.2.0/24, use: voice}
+  - {from: 198.51.100.0/24, use: video}
+failback: {mode: manual, after: 5s}
+`
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(time.Minute)
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", 5*time.Second, r.isIn("fiber", control.Down))
+		r.blackHole("eth0", false, both...)
+		r.until("fiber is up", time.Minute, r.isIn("fiber", control.Up))
+		r.after(time.Minute)
+		p := r.problem("failback-manual")
+		if p == nil || p.Text != "fiber is up and preferred in ipv4 and ipv6, and failback is manual: policies default and voice stay where they are" {
+			t.Fatalf("%+v", r.status().Problems)
+		}
+		done, err := r.api().Resume(t.Context(), "fiber")
+		if err != nil || strings.Join(done.Returned, " ") != "default voice" {
+			t.Errorf("%+v, %v", done, err)
+		}
+		if p := r.problem("failback-manual"); p != nil {
+			t.Errorf("afterwards: %+v", p)
+		}
+	})
+}
+
 // An uplink that damping holds is a note with the cause, in the reason too. One that
 // only has to be good for failback.after is none.
 func TestHeldUplinkIsTold(t *testing.T) {
@@ -126,33 +165,6 @@ func TestResumeReleasesAHeldUplink(t *testing.T) {
 		r.blackHole("eth0", false, both...)
 		r.until("fiber is up, as after a first down", time.Minute, r.isIn("fiber", control.Up))
 	})
-}
-
-// In a shared tier the one that carries speaks for all of it.
-func TestWaitingIn(t *testing.T) {
-	share := func(names ...string) (out []failover.Share) {
-		for _, n := range names {
-			out = append(out, failover.Share{Uplink: n, Weight: 1})
-		}
-		return out
-	}
-	tiers := [][]failover.Share{share("a", "b"), share("c"), share("d")}
-	for _, c := range []struct {
-		carrying []failover.Share
-		up, want string
-	}{
-		{share("c"), "a c", "a"},
-		{share("c"), "a b c", "a b"},
-		{share("c"), "c d", ""},
-		{share("a"), "a b c", ""},
-		{share("d"), "c d", "c"},
-		{nil, "a", ""},
-	} {
-		got := strings.Join(waitingIn(tiers, c.carrying, func(n string) bool { return strings.Contains(c.up, n) }), " ")
-		if got != c.want {
-			t.Errorf("%v carries, %s are up: %q wait, want %q", c.carrying, c.up, got, c.want)
-		}
-	}
 }
 
 // A gateway that does not answer ARP is named, with the key if the file names it.

@@ -36,8 +36,9 @@ type keeper struct {
 	asked, done uint64
 	failed      error
 	saved       chan struct{}
-	// changed yields a token when wanted has changed.
-	changed chan struct{}
+	// changed yields a token when wanted has changed, urgent one when somebody waits for it to
+	// be in the file.
+	changed, urgent chan struct{}
 
 	// pending is what the file of a reload with a confirmation should hold; nil for no file.
 	// It is left alone until it is first set.
@@ -56,7 +57,7 @@ const saveAgain = 10 * time.Second
 // openKeeper reads the state of a folder, and returns it with the keeper of its
 // file. If it cannot be read, the state is empty.
 func openKeeper(folder string, log *slog.Logger, problems *problems) (*keeper, state) {
-	k := &keeper{folder: folder, log: log, problems: problems, changed: make(chan struct{}, 1), saved: make(chan struct{})}
+	k := &keeper{folder: folder, log: log, problems: problems, changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1), saved: make(chan struct{})}
 	s, err := loadState(folder)
 	k.wanted = s
 	if err != nil {
@@ -112,9 +113,11 @@ func (k *keeper) run(ctx context.Context) error {
 				select {
 				case <-ctx.Done():
 					return nil
+				case <-k.urgent:
 				case <-again:
 				}
 			}
+		case <-k.urgent:
 		case <-again:
 		}
 	}
@@ -138,17 +141,22 @@ func (k *keeper) save() bool {
 	return err == nil
 }
 
-// flush waits until what was requested last is in the file, or until that fails. It
-// returns the error of an attempt that failed before, too: the next one waits.
+// flush waits until what was requested last is in the file, or until that fails, for which
+// it is tried at once: what failed before may be possible now.
 func (k *keeper) flush(ctx context.Context) error {
 	k.mu.Lock()
+	k.asked++
 	asked := k.asked
 	k.mu.Unlock()
+	select {
+	case k.urgent <- struct{}{}:
+	default:
+	}
 	for {
 		k.mu.Lock()
 		done, err, saved := k.done >= asked, k.failed, k.saved
 		k.mu.Unlock()
-		if done || err != nil {
+		if done {
 			return err
 		}
 		select {

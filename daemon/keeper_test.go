@@ -166,3 +166,40 @@ func TestLearntPatienceSurvivesARestart(t *testing.T) {
 		}
 	})
 }
+
+// What is asked to be kept is tried at once, also soon after an attempt that failed: once
+// the folder can be written again, an order says so.
+func TestKeptAgainAtOnce(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		away := func(from, to string) {
+			t.Helper()
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		away(r.folder(), r.folder()+".away")
+		if err := os.WriteFile(r.folder(), nil, 0o600); err != nil { // in its place
+			t.Fatal(err)
+		}
+		if done, err := r.api().Drain(t.Context(), control.Order{Uplink: "fiber"}); err != nil || done.Unkept == "" {
+			t.Errorf("%+v, %v", done, err)
+		}
+		if err := r.api().Reload(t.Context(), time.Hour); err == nil {
+			t.Error("the confirmation is kept nowhere")
+		}
+		away(r.folder(), r.folder()+".file")
+		away(r.folder()+".away", r.folder())
+		begin := time.Now()
+		if err := r.api().Reload(t.Context(), time.Hour); err != nil {
+			t.Errorf("writable again: %v", err)
+		}
+		if done, err := r.api().Drain(t.Context(), control.Order{Uplink: "lte"}); err != nil || done.Unkept != "" {
+			t.Errorf("%+v, %v", done, err)
+		}
+		if wait := time.Since(begin); wait > time.Second {
+			t.Errorf("it took %v", wait)
+		}
+	})
+}

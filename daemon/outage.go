@@ -50,7 +50,11 @@ func (o outages) observe(view failover.View, policies []failover.Policy, now fai
 				o.worked[key] = true
 			case len(silent) > 0 && o.worked[key] && !offline:
 				o.began[key] = now
-				out = append(out, key.detail("offline", "no uplink answers: "+strings.Join(silent, "; ")))
+				what := "no uplink answers: "
+				if p.Block {
+					what = "no uplink answers, so new flows are refused: "
+				}
+				out = append(out, key.detail("offline", what+strings.Join(silent, "; ")))
 			}
 		}
 	}

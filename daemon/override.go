@@ -79,7 +79,7 @@ func (all overrides) after(standing []failover.Command, end *deadline) (now, gon
 	for _, c := range standing {
 		o := overrideOf(c)
 		o.End = end
-		if of := slices.IndexFunc(all, func(p override) bool { return o.All && p.All }); of >= 0 {
+		if of := slices.IndexFunc(all, func(p override) bool { return o.All && p.All && p.Uplink == o.Uplink }); of >= 0 {
 			o.End = all[of].End // of all policies, and this one is new
 		}
 		if i := slices.IndexFunc(all, o.same); i >= 0 {
@@ -130,7 +130,9 @@ func recall(l *loop) {
 			c.Verb = failover.Resume
 		}
 		if o.End != nil {
-			c.Until = max(now+l.clock.left(o.End), endedWhileAway)
+			if c.Until = now + l.clock.left(o.End); c.Until <= now {
+				c.Until = max(now, endedWhileAway)
+			}
 		}
 		all = append(all, c)
 	}
@@ -168,11 +170,11 @@ func noteOverrides(l *loop, view failover.View) {
 		switch {
 		case o.Verb == resumeVerb: // the switch that follows says it
 		case !slices.ContainsFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == o.Uplink }):
-			l.reporter.ordered("resumed", o.Uplink, "", "it is not configured any more", control.Time{})
+			l.reporter.ordered(l.clock.now(), "resumed", o.Uplink, "", "it is not configured any more", control.Time{})
 		case o.Policy != "" && !slices.ContainsFunc(view.Policies, func(p failover.PolicyView) bool { return p.Name == o.Policy }):
-			l.reporter.ordered("resumed", o.Uplink, o.Policy, "the policy is not configured any more", control.Time{})
+			l.reporter.ordered(l.clock.now(), "resumed", o.Uplink, o.Policy, "the policy is not configured any more", control.Time{})
 		default:
-			l.reporter.ordered("resumed", o.Uplink, "", "the time of its "+o.Verb+" is over", control.Time{})
+			l.reporter.ordered(l.clock.now(), "resumed", o.Uplink, "", "the time of its "+o.Verb+" is over", control.Time{})
 		}
 	}
 	l.state.Overrides, l.overrideEnds = now, 0
@@ -209,17 +211,19 @@ func (b backend) order(ctx context.Context, verb failover.OperatorVerb, o contro
 			end, event.Until = l.clock.deadline(o.For), now+o.For
 			done.Until = control.At(l.clock.wall(event.Until))
 		}
+		drained := slices.ContainsFunc(l.state.Overrides, func(p override) bool { return p.Verb == drainVerb && p.Uplink == o.Uplink })
 		l.step(now, event)
-		kept := l.state.Overrides.without(verb, o)
+		kept := l.state.Overrides.without(verb, o, done.Policies)
 		l.state.Overrides, _ = kept.after(l.engineView().Commands, end)
 		l.changed = true
 		l.pass() // so that the status that follows the answer includes it
-		done.Text = effect(verb, o.Uplink, done.Policies, l.view())
 		action := string(control.Switched)
 		if verb == failover.Drain {
-			action = string(control.Drained)
+			action, done.Text = string(control.Drained), drainEffect(l.setup, o.Uplink, l.view())
+		} else {
+			done.Text = effect(o.Uplink, done.Policies, l.view()) + aside(drained, l.setup, done.Policies, o.Policy)
 		}
-		l.reporter.ordered(action, o.Uplink, o.Policy, done.Text, done.Until)
+		l.reporter.ordered(now, action, o.Uplink, o.Policy, done.Text, done.Until)
 	})
 	if err := cmp.Or(asked, refused); err != nil {
 		return done, err
@@ -233,13 +237,31 @@ func (b backend) order(ctx context.Context, verb failover.OperatorVerb, o contro
 
 // without returns the overrides without those that an order replaces, whose ends are no
 // longer theirs.
-func (all overrides) without(verb failover.OperatorVerb, o control.Order) overrides {
+func (all overrides) without(verb failover.OperatorVerb, o control.Order, policies []string) overrides {
 	return slices.DeleteFunc(slices.Clone(all), func(p override) bool {
 		if verb == failover.Drain {
 			return p.Uplink == o.Uplink
 		}
-		return p.Verb == switchVerb && (o.Policy == "" || o.Policy == p.Policy) || p.Uplink == o.Uplink && p.Verb == drainVerb
+		return p.Verb == switchVerb && slices.Contains(policies, p.Policy) || p.Uplink == o.Uplink && p.Verb == drainVerb
 	})
+}
+
+// aside says what else a switch does and does not: it ends a drain of the uplink, for all
+// policies, and without a policy it leaves those alone that do not have the uplink.
+func aside(drained bool, s setup, policies []string, policy string) (text string) {
+	if drained {
+		text = "; it is drained no more, for any policy"
+	}
+	var others []string
+	for _, p := range s.engine.Policies {
+		if policy == "" && !slices.Contains(policies, p.Name) {
+			others = append(others, p.Name)
+		}
+	}
+	if len(others) > 0 {
+		text += fmt.Sprintf("; not of %s, without it in their tiers (--policy)", plural(others, "policy ", "policies ")+and(others))
+	}
+	return text
 }
 
 // orderedPolicies returns the policies that an order is about, or why it cannot be carried out.
@@ -262,15 +284,21 @@ func orderedPolicies(s setup, verb failover.OperatorVerb, o control.Order) (cont
 	if !u.Enabled && verb == failover.Switch {
 		return nil, refuse(control.Refuse("it is disabled"), "remove enabled: false from the configuration, and reload")
 	}
-	var names, having []string
+	var names, having, owning []string
 	for _, p := range s.engine.Policies {
 		names = append(names, p.Name)
 		if mayUse(s, p, o.Uplink) {
 			having = append(having, p.Name)
 		}
+		if isIn(slices.Concat(p.Tiers, p.Tiers6), o.Uplink) {
+			owning = append(owning, p.Name)
+		}
 	}
-	if o.Policy == "" {
+	switch {
+	case verb == failover.Drain:
 		return having, nil
+	case o.Policy == "":
+		return owning, nil
 	}
 	if !slices.Contains(names, o.Policy) {
 		return nil, refuse(fmt.Errorf("policy %s: %w", o.Policy, control.ErrNoPolicy), nameRemedy(o.Policy, "policies", names))
@@ -310,37 +338,33 @@ func mayUse(s setup, p failover.Policy, uplink string) bool {
 	if !p.Block {
 		all = slices.Concat(all, s.engine.Policies[0].Tiers, s.engine.Policies[0].Tiers6)
 	}
-	return slices.ContainsFunc(all, func(tier []failover.Share) bool {
+	return isIn(all, uplink)
+}
+
+// isIn reports whether an uplink is in some tiers.
+func isIn(tiers [][]failover.Share, uplink string) bool {
+	return slices.ContainsFunc(tiers, func(tier []failover.Share) bool {
 		return slices.ContainsFunc(tier, func(share failover.Share) bool { return share.Uplink == uplink })
 	})
 }
 
-// effect says what a switch to an uplink, or its drain, does at this moment.
-func effect(verb failover.OperatorVerb, uplink string, policies []string, view failover.View) string {
+// effect says what a switch to an uplink does at this moment.
+func effect(uplink string, policies []string, view failover.View) string {
 	i := slices.IndexFunc(view.Uplinks, func(u failover.UplinkView) bool { return u.Name == uplink })
 	if i < 0 {
 		return ""
 	}
 	var done, soon, waiting []string
 	for _, f := range failover.Families {
-		path := view.Uplinks[i].Family[f]
-		if path.State == failover.Absent {
-			continue
-		}
-		carries, alone := carrying(view, policies, uplink, f)
-		switch {
-		case verb == failover.Drain && carries == 0, verb == failover.Switch && alone == len(policies):
+		switch path := view.Uplinks[i].Family[f]; {
+		case path.State == failover.Absent:
+		case carriesAlone(view, policies, uplink, f):
 			done = append(done, words[f])
-		case verb == failover.Drain:
-			soon = append(soon, words[f])
 		case path.State.Answering():
 			soon = append(soon, words[f])
 		default:
 			waiting = append(waiting, fmt.Sprintf("%s is %s in %s%s", uplink, path.State, words[f], because(path.Reason)))
 		}
-	}
-	if verb == failover.Drain {
-		return drainEffect(done, soon)
 	}
 	var parts []string
 	if len(done) > 0 {
@@ -355,31 +379,67 @@ func effect(verb failover.OperatorVerb, uplink string, policies []string, view f
 	return cmp.Or(strings.Join(parts, "; "), "it is offered in no family, and takes new flows once it is")
 }
 
-func drainEffect(done, soon []string) string {
-	switch {
-	case len(soon) == 0:
-		return "it gets no new flows; those that it has stay"
-	case len(done) == 0:
-		return "it goes on carrying " + and(soon) + " until another uplink is proven"
-	}
-	return "it gets no new flows in " + and(done) + ", and goes on carrying " + and(soon) + " until another uplink is proven"
-}
-
-// carrying counts the policies whose first rung has an uplink in a family, and those that
-// have it alone.
-func carrying(view failover.View, policies []string, uplink string, f failover.Family) (some, alone int) {
+// drainEffect says what the drain of an uplink does at this moment: which policies it goes on
+// carrying, and until when.
+func drainEffect(s setup, uplink string, view failover.View) string {
+	// By the families and the reason of what it goes on carrying, the policies.
+	stays := map[[2]string][]string{}
+	var order [][2]string
+	left := false
 	for _, p := range view.Policies {
-		if !slices.Contains(policies, p.Name) {
-			continue
-		}
-		if shares := p.Family[f]; slices.ContainsFunc(shares, func(s failover.Share) bool { return s.Uplink == uplink }) {
-			some++
-			if len(shares) == 1 {
-				alone++
+		var soon, alone []string
+		for _, f := range failover.Families {
+			switch {
+			case !slices.ContainsFunc(p.Family[f], func(s failover.Share) bool { return s.Uplink == uplink }):
+				left = true
+			case hasRefuge(s, view, p.Name, uplink, f):
+				soon = append(soon, words[f])
+			default:
+				alone = append(alone, words[f])
 			}
 		}
+		for _, how := range [][2]string{{and(soon), " until another uplink is proven"}, {and(alone), ", since no other uplink answers that is not drained"}} {
+			if how[0] == "" {
+				continue
+			}
+			if stays[how] == nil {
+				order = append(order, how)
+			}
+			stays[how] = append(stays[how], p.Name)
+		}
 	}
-	return some, alone
+	if len(order) == 0 {
+		return "it gets no new flows; those that it has stay"
+	}
+	var parts []string
+	if left && len(view.Policies) > 1 {
+		parts = append(parts, "it gets no new flows but these")
+	}
+	for _, how := range order {
+		what := how[0]
+		if len(view.Policies) > 1 && len(stays[how]) < len(view.Policies) {
+			what += " of " + plural(stays[how], "policy ", "policies ") + and(stays[how])
+		}
+		parts = append(parts, "it goes on carrying "+what+how[1])
+	}
+	return strings.Join(parts, "; ")
+}
+
+// hasRefuge reports whether a policy has another uplink that answers in a family and is not
+// drained.
+func hasRefuge(s setup, view failover.View, policy, uplink string, f failover.Family) bool {
+	i := slices.IndexFunc(s.engine.Policies, func(p failover.Policy) bool { return p.Name == policy })
+	return i >= 0 && slices.ContainsFunc(view.Uplinks, func(u failover.UplinkView) bool {
+		return u.Name != uplink && u.Enabled && u.Admin != string(control.Drained) && u.Family[f].State.Answering() && mayUse(s, s.engine.Policies[i], u.Name)
+	})
+}
+
+// carriesAlone reports whether an uplink alone carries all of some policies in a family.
+func carriesAlone(view failover.View, policies []string, uplink string, f failover.Family) bool {
+	return !slices.ContainsFunc(view.Policies, func(p failover.PolicyView) bool {
+		shares := p.Family[f]
+		return slices.Contains(policies, p.Name) && (len(shares) != 1 || shares[0].Uplink != uplink)
+	})
 }
 
 // words are the families as people write them.
@@ -390,6 +450,14 @@ func because(reason string) string {
 		return ""
 	}
 	return " (" + reason + ")"
+}
+
+// plural returns a word for one thing, or that for several.
+func plural(things []string, one, several string) string {
+	if len(things) > 1 {
+		return several
+	}
+	return one
 }
 
 // and joins words as people do.

@@ -101,6 +101,73 @@ func TestOrders(t *testing.T) {
 	})
 }
 
+// A drain says which policies the uplink goes on carrying, and why; a switch of all policies
+// leaves those alone that do not have the uplink, and says so, and that it ends a drain.
+func TestOrdersNamePolicies(t *testing.T) {
+	inBubble(t, threePolicies, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		const alone = ", since no other uplink answers that is not drained"
+		if done := r.drain(control.Order{Uplink: "lte"}); done.Text != "it gets no new flows but these; it goes on carrying IPv4 and IPv6 of policy guests"+alone {
+			t.Errorf("the only one of guests: %s", done.Text)
+		}
+		if done := r.drain(control.Order{Uplink: "fiber"}); done.Text != "it gets no new flows but these; it goes on carrying IPv4 and IPv6 of policies default and office"+alone {
+			t.Errorf("the last one: %s", done.Text)
+		}
+		r.after(time.Minute)
+		r.wantLadder(1, 2)
+		r.take()
+		done := r.switchTo(control.Order{Uplink: "fiber"})
+		if done.Text != "new flows go by it in IPv4 and IPv6; it is drained no more, for any policy; not of policy guests, without it in their tiers (--policy)" ||
+			strings.Join(done.Policies, " ") != "default office" {
+			t.Errorf("%+v", done)
+		}
+		r.after(time.Second)
+		if p := r.status().Policies[2]; p.SwitchedTo != nil || p.IPv4[0].Uplink != "lte" {
+			t.Errorf("guests: %+v", p)
+		}
+		r.switchTo(control.Order{Uplink: "lte", Policy: "guests", For: time.Hour})
+		if done := r.switchTo(control.Order{Uplink: "fiber", For: time.Minute}); strings.Contains(done.Text, "drained") {
+			t.Errorf("%+v", done)
+		}
+		r.after(time.Second)
+		if p := r.status().Policies[2]; p.SwitchedTo == nil || time.Until(p.OverrideUntil.Time) < 50*time.Minute {
+			t.Errorf("guests keep their own switch: %+v", p)
+		}
+	})
+}
+
+// The time of an order goes on while the daemon is restarted, however often: it ends when
+// it would have.
+func TestOrderEndsInSpiteOfRestarts(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		end := r.drain(control.Order{Uplink: "fiber", For: 10 * time.Second}).Until
+		for range 4 {
+			r.after(2 * time.Second)
+			r.restart()
+			if u := r.uplink("fiber"); u.Admin != control.Drained || u.OverrideUntil.Sub(end.Time).Abs() > 10*time.Millisecond {
+				t.Errorf("%s until %v, want %v", u.Admin, u.OverrideUntil, end)
+			}
+		}
+		r.after(3 * time.Second)
+		if u := r.uplink("fiber"); u.Admin != control.Auto {
+			t.Errorf("%s until %v", u.Admin, u.OverrideUntil)
+		}
+		// The end of the switch, not the operator, is the reason of the way back, and each
+		// event is of the moment at which it was decided.
+		r.switchTo(control.Order{Uplink: "lte", For: 5 * time.Second})
+		r.after(4 * time.Second)
+		r.take()
+		r.after(2 * time.Second)
+		back := ofType(r.take(), control.EventSwitch)
+		if len(back) != 2 || back[0].Detail.(control.SwitchDetail).Reason != "the time of the switch to lte is over" {
+			t.Errorf("events: %+v", back)
+		}
+	})
+}
+
 // A switch to a dead uplink moves nothing, and says so; it comes into force once the
 // uplink answers.
 func TestSwitchToADeadUplink(t *testing.T) {

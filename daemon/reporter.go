@@ -34,6 +34,7 @@ type reporter struct {
 	problems       *problems
 	counters       *counters
 	sets           *setReader
+	ruleInterfaces *ruleInterfaces
 	outages        outages
 	// told is nil before the event of the start.
 	told placements
@@ -290,7 +291,7 @@ func (r *reporter) configured(action, object, reason string, problems []string, 
 }
 
 // resumed reports that the operator gave uplinks back their places.
-func (r *reporter) resumed(done control.Resumed) {
+func (r *reporter) resumed(done control.Resumed, at failover.Instant) {
 	reason := "every uplink is as it would be by itself"
 	if done.Uplink != "" {
 		reason = "it is as it would be by itself"
@@ -306,13 +307,16 @@ func (r *reporter) resumed(done control.Resumed) {
 	if len(done.Waiting) > 0 {
 		reason += "; returned to once up: " + strings.Join(done.Waiting, ", ")
 	}
-	r.ordered("resumed", done.Uplink, "", reason, control.Time{})
+	if len(done.Returned) > 0 && len(done.Ended)+len(done.Released) == 0 {
+		reason += "; back to what they prefer: " + strings.Join(done.Returned, ", ")
+	}
+	r.ordered(at, "resumed", done.Uplink, "", reason, control.Time{})
 }
 
 // ordered reports what an operator asked for, or that it is over.
-func (r *reporter) ordered(action, uplink, policy, reason string, until control.Time) {
+func (r *reporter) ordered(at failover.Instant, action, uplink, policy, reason string, until control.Time) {
 	r.log.Info(action, "event", "operator", "uplink", uplink, "policy", policy, "reason", reason, "until", until)
-	r.events.Publish(control.Event{Detail: control.OperatorDetail{Action: action, Uplink: uplink, Policy: policy, Reason: reason, Until: until}})
+	r.events.Publish(control.Event{Time: control.At(r.clock.wall(at)), Detail: control.OperatorDetail{Action: action, Uplink: uplink, Policy: policy, Reason: reason, Until: until}})
 }
 
 // refused keeps the problem of a refused file until a valid one is applied: a

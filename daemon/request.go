@@ -95,7 +95,8 @@ func (b backend) Reload(ctx context.Context, confirm time.Duration) error {
 // Resume implements control.Backend.
 func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, error) {
 	l := b.loop
-	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}, Ended: control.List[string]{}, Waiting: control.List[string]{}}
+	done := control.Resumed{Uplink: uplink, Released: control.List[string]{}, Ended: control.List[string]{}, Waiting: control.List[string]{},
+		Returned: control.List[string]{}}
 	var refused error
 	asked := l.ask(ctx, func() {
 		if uplink != "" {
@@ -114,13 +115,15 @@ func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, er
 				done.Ended = append(done.Ended, u.Name)
 			}
 		}
-		l.step(l.clock.now(), failover.Operator{Verb: failover.Resume, Uplink: uplink})
+		now, before := l.clock.now(), l.engineView().Policies
+		l.step(now, failover.Operator{Verb: failover.Resume, Uplink: uplink})
 		for _, c := range l.engineView().Commands {
 			if c.Verb == failover.Resume && (uplink == "" || c.Uplink == uplink) {
 				done.Waiting = append(done.Waiting, c.Uplink)
 			}
 		}
-		l.reporter.resumed(done)
+		done.Returned = moved(before, l.engineView().Policies)
+		l.reporter.resumed(done, now)
 		l.state.Overrides, _ = l.state.Overrides.after(l.engineView().Commands, nil)
 		l.changed = true
 		l.pass() // so that the status that follows the answer includes it
@@ -130,6 +133,18 @@ func (b backend) Resume(ctx context.Context, uplink string) (control.Resumed, er
 	}
 	_ = l.keeper.flush(ctx) // what is forgotten is so in the state file too; a problem tells where it is not
 	return done, nil
+}
+
+// moved names the policies that other uplinks carry than before.
+func moved(before, after []failover.PolicyView) control.List[string] {
+	names := control.List[string]{}
+	for i, p := range after {
+		other := func(f failover.Family) bool { return !slices.Equal(p.Family[f], before[i].Family[f]) }
+		if slices.ContainsFunc(failover.Families[:], other) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // isHeld reports whether damping holds a path back now.

@@ -44,6 +44,8 @@ type rig struct {
 	// told is called with each event when it is published; it may be nil.
 	told func(control.Event)
 	log  bytes.Buffer // to be read while the loop waits
+	// interfaces are the names of all interfaces; it may be nil.
+	interfaces func() ([]string, error)
 	// bytes reads an interface's counters in place of interfaceBytes; it may be nil.
 	bytes func(index int) (rx, tx uint64, err error)
 
@@ -134,7 +136,7 @@ func (r *rig) prepare() {
 	l.mount(Machine{
 		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows,
 		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
-		FilterChanged: r.Packets.Changed, Events: r, IsModem: r.modem,
+		FilterChanged: r.Packets.Changed, Events: r, IsModem: r.modem, Interfaces: r.interfaces,
 	})
 	r.net.mu.Lock() // answers of the run before may still come
 	r.net.clock, r.net.watched = l.clock.now, nil

@@ -15,8 +15,8 @@ import (
 
 // MachineWarnings returns what of a valid configuration does not fit to this machine as
 // it is now, beyond what [MissingInterfaces] and [WithoutGateway] have: a group that does
-// not exist, and gateways that differ from what the machine's own routes say. What cannot
-// be read is not warned of.
+// not exist, interfaces of rules that do not, and gateways that differ from what the
+// machine's own routes say. What cannot be read is not warned of.
 func MachineWarnings(cfg *config.Config, uplinks []config.Uplink) []string {
 	var list []string
 	if group := cfg.Control.Group; group != "" {
@@ -24,6 +24,7 @@ func MachineWarnings(cfg *config.Config, uplinks []config.Uplink) []string {
 			list = append(list, fmt.Sprintf("control.group: %v: the socket is open to its owner alone then (groupadd --system %s)", err, group))
 		}
 	}
+	list = append(list, ruleWarnings(cfg)...)
 	own, _ := OwnAddresses() // such a gateway is not used at all
 	for _, u := range uplinks {
 		link := linkOf(u)

@@ -51,7 +51,7 @@ func returnAwaited(s *selector, t *turn) {
 			state := s.uplinks.path(a.name, f).state
 			if a.family[f] && state == Up {
 				for _, pol := range s.policies {
-					pol.resume(t.now, a.name)
+					pol.resume(t.now, a.name, "resumed by the operator")
 				}
 			}
 			a.family[f] = a.family[f] && state != Up && state != Absent

@@ -1,6 +1,8 @@
 package failover
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +25,9 @@ const (
 	emptied
 	// forced: off uplinks that are silent, cut or gone.
 	forced
+	// reconfigured: off uplinks that a new configuration does not have, or not there. It is
+	// no fault, and does not count as a switch by choice.
+	reconfigured
 	// fledShunned: the same, off uplinks that are shunned and no more, so that the
 	// way back is no failback.
 	fledShunned
@@ -67,8 +72,7 @@ func (s *selector) decide(t *turn, c *choice) decision {
 		if len(c.first) == 0 {
 			return stay
 		}
-		reason, evidence := s.causeOf(t.now, c.first, c.family)
-		return decision{kind: emptied, reason: reason, evidence: evidence}
+		return s.leave(t.now, c, c.first, decision{kind: emptied})
 	}
 	present := c.presentOf(c.first)
 	switch {
@@ -77,8 +81,7 @@ func (s *selector) decide(t *turn, c *choice) decision {
 	case len(c.first) == 0:
 		return decision{kind: forced, to: shares(rs[0]), reason: "nothing carried before", evidence: -1}
 	case len(present) == 0:
-		reason, evidence := s.causeOf(t.now, c.first, c.family)
-		return decision{kind: forced, to: shares(rs[0]), reason: reason, evidence: evidence}
+		return s.leave(t.now, c, c.first, decision{kind: forced, to: shares(rs[0])})
 	}
 	if len(present) < len(c.first) || slices.ContainsFunc(present, func(k *candidate) bool { return k.rank.silent() }) {
 		return s.flee(t, c, present, rs)
@@ -86,29 +89,40 @@ func (s *selector) decide(t *turn, c *choice) decision {
 	return s.improve(t, c, present, rs)
 }
 
-// causeOf is the reason why uplinks no longer carry, and its evidence.
-func (s *selector) causeOf(now Instant, from []Share, f Family) (string, time.Duration) {
+// leave completes a decision to leave uplinks by its reason, that they no longer carry,
+// and its evidence. Where nothing but the configuration is the reason, that is its kind.
+func (s *selector) leave(now Instant, c *choice, from []Share, d decision) decision {
 	var reasons []string
-	evidence := time.Duration(-1)
+	d.evidence = -1
+	faults := 0
 	for _, share := range from {
-		p := s.uplinks.path(share.Uplink, f)
-		if p == nil {
-			reasons = append(reasons, share.Uplink+" is not configured any more")
+		p := s.uplinks.path(share.Uplink, c.family)
+		switch {
+		case p == nil:
+			reasons = append(reasons, cmp.Or(share.Uplink, "what carried")+" is not configured any more")
+			continue
+		case !c.policy.has(share.Uplink):
+			reasons = append(reasons, fmt.Sprintf("policy %s does not use %s any more", c.policy.cfg.Name, share.Uplink))
+			continue
+		case !p.up.cfg.Enabled:
+			reasons = append(reasons, share.Uplink+" is disabled")
 			continue
 		}
+		faults++
 		reason := p.reason
-		if !p.up.cfg.Enabled {
-			reason = "disabled"
-		}
 		if len(from) > 1 {
 			reason = share.Uplink + ": " + reason
 		}
 		reasons = append(reasons, reason)
 		if p.evidence != never {
-			evidence = max(evidence, now-p.evidence)
+			d.evidence = max(d.evidence, now-p.evidence)
 		}
 	}
-	return strings.Join(reasons, "; "), evidence
+	if faults == 0 && len(from) > 0 {
+		d.kind = reconfigured
+	}
+	d.reason = strings.Join(reasons, "; ")
+	return d
 }
 
 // flee leaves uplinks that are silent, cut or gone. It needs one that answers now,
@@ -123,12 +137,11 @@ func (s *selector) flee(t *turn, c *choice, present []*candidate, rs [][]*candid
 		return stay
 	}
 	left := slices.DeleteFunc(slices.Clone(c.first), func(share Share) bool { return contains(to, share.Uplink) })
-	reason, evidence := s.causeOf(t.now, left, c.family)
 	kind := fledShunned
 	if slices.ContainsFunc(bad, func(k *candidate) bool { return k.rank != rankShunned }) {
 		kind = forced
 	}
-	return decision{kind: kind, to: to, reason: reason, evidence: evidence}
+	return s.leave(t.now, c, left, decision{kind: kind, to: to})
 }
 
 // refuge finds where to go from a rung some of whose members are bad; nil to stay.
@@ -227,6 +240,9 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 		d.kind, d.reason, d.asked = kind, reason, true
 		return s.whenDue(t, c, ideal, d, c.voluntary+s.failback.MinInterval)
 	}
+	if worst.rank == ideal[0].rank && !slices.ContainsFunc(slices.Concat(ideal, present), func(k *candidate) bool { return k.group != drainedLive }) {
+		return keep(ideal, behind) // all are drained: none of them gets what another one carries
+	}
 	name := ideal[0].up.cfg.Name
 	again := sameNames(c.leftShunned, d.to)
 	switch {
@@ -297,7 +313,7 @@ func byOperator(now Instant, pol *policy, rung, present []*candidate) (decisionK
 	case len(drained) > 1 && ideal.group < drainedLive:
 		return switchedOver, strings.Join(drained, " and ") + " are drained"
 	case pol.isResumed(now, rung) && ideal.rank == rankUp:
-		return failedBack, "resumed by the operator"
+		return failedBack, pol.resumedBy
 	}
 	return stayed, ""
 }

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,11 @@ type Place struct {
 	Tier        int
 	// Weight is its share of a rung, beside others.
 	Weight int
+	// State is how it is in the family, as a clause whose subject is the uplink.
+	State string
+	// Overflow is why the policy overflows, where that is why new flows go by this uplink;
+	// else empty.
+	Overflow string
 	// Why it does not carry, as a clause whose subject is the uplink, with the figure that
 	// decided; empty where it carries.
 	Why string
@@ -57,7 +63,7 @@ func (s *selector) standing(now Instant, c *choice, u *uplink) Place {
 			st.Member, st.Own, st.Tier, st.Weight = true, m.own, m.tier+1, m.share.Weight
 		}
 	}
-	p := &u.paths[c.family]
+	st.State = stateOf(&u.paths[c.family], now)
 	switch {
 	case !st.Member:
 		st.Why = fmt.Sprintf("is not among the uplinks of policy %s", c.policy.cfg.Name)
@@ -66,7 +72,7 @@ func (s *selector) standing(now Instant, c *choice, u *uplink) Place {
 		st.Why = "is disabled"
 		return st
 	case contains(c.spill.to, u.cfg.Name):
-		st.Carries, st.Weight = true, weightIn(c.spill.to, u.cfg.Name)
+		st.Carries, st.Weight, st.Overflow = true, weightIn(c.spill.to, u.cfg.Name), c.spill.reason
 		return st
 	case len(c.spill.to) > 0 && contains(c.first, u.cfg.Name):
 		st.Why = "is full, so that new flows go on to " + and(c.spill.to) + ": " + c.spill.reason
@@ -75,21 +81,23 @@ func (s *selector) standing(now Instant, c *choice, u *uplink) Place {
 		st.Carries = true
 		return st
 	}
-	state := func() string {
-		v := viewPath(p, now)
-		if v.Reason == "" {
-			return "is " + v.State.String()
-		}
-		return fmt.Sprintf("is %s: %s", v.State, v.Reason)
-	}
 	for _, k := range c.candidates {
 		if k.up == u {
-			st.Why = s.whyNot(now, c, k, state())
+			st.Why = s.whyNot(now, c, k, st.State)
 			return st
 		}
 	}
-	st.Why = state() // it can have no place now
+	st.Why = st.State // it can have no place now
 	return st
+}
+
+// stateOf is how a path is, as a clause whose subject is the uplink.
+func stateOf(p *path, now Instant) string {
+	v := viewPath(p, now)
+	if v.Reason == "" {
+		return "is " + v.State.String()
+	}
+	return fmt.Sprintf("is %s: %s", v.State, v.Reason)
 }
 
 // whyNot is why a candidate is not in the first rung; state says how it is.
@@ -127,20 +135,28 @@ func (s *selector) whyWait(now Instant, c *choice) string {
 	return fmt.Sprintf("is preferred, but what carried before the start is kept for %s", span(max(c.notBefore-now, time.Second)))
 }
 
-// whyBehind is why a candidate comes after what carries.
+// firstIsFull reports whether an own tier that carries is full.
+func (c *choice) firstIsFull() bool {
+	return slices.ContainsFunc(c.presentOf(c.first), func(k *candidate) bool { return k.own && c.spill.isFull(k.tier) })
+}
+
+// whyBehind is why a candidate comes after what carries, or takes what overflows.
 func (s *selector) whyBehind(c *choice, k *candidate, state string) string {
-	var first *candidate
-	for _, o := range c.candidates {
-		if contains(c.first, o.up.cfg.Name) {
-			first = o
-			break
-		}
+	carrying := c.first
+	if len(c.spill.to) > 0 {
+		carrying = c.spill.to
 	}
-	if first == nil {
+	i := slices.IndexFunc(c.candidates, func(o *candidate) bool { return contains(carrying, o.up.cfg.Name) })
+	if i < 0 {
 		return state
 	}
+	first := c.candidates[i]
 	name := first.up.cfg.Name
 	switch {
+	case k.own && k.up.cfg.Metered && !c.policy.cfg.OverflowMetered && c.firstIsFull():
+		return fmt.Sprintf("is metered, and takes nothing of what overflows, since overflow_metered of policy %s is false", c.policy.cfg.Name)
+	case k.own && len(c.spill.to) > 0 && c.spill.isFull(k.tier):
+		return "is full as well"
 	case first.group == pinned:
 		return fmt.Sprintf("comes after %s, to which the operator has switched policy %s", name, c.policy.cfg.Name)
 	case k.rank > first.rank:

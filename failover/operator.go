@@ -15,8 +15,8 @@ type override struct {
 // ended reports whether its time has passed.
 func (o override) ended(now Instant) bool { return o.set && o.until != 0 && now >= o.until }
 
-// operator carries out a command, as far as it is about the selection. Switching to an uplink ends its drain, draining
-// it ends what was switched to it.
+// operator carries out a command, as far as it is about the selection. Switching to an
+// uplink ends its drain, draining it ends what was switched to it.
 func (s *selector) operator(t *turn, ev Operator) {
 	if s.uplinks.find(ev.Uplink) == nil && (ev.Uplink != "" || ev.Verb != Resume) {
 		return
@@ -32,8 +32,13 @@ func (s *selector) operator(t *turn, ev Operator) {
 		s.awaited = nil
 		s.undrain(ev.Uplink)
 		for _, pol := range s.policies {
-			if ev.Policy == "" || ev.Policy == pol.cfg.Name {
+			switch {
+			case pol.concerned(ev):
+				pol.resumed = never
 				pol.pin = override{set: true, uplink: ev.Uplink, all: ev.Policy == "", until: ev.Until}
+			case ev.Policy == "" && pol.pin.all: // this one replaces it
+				pol.pin = override{}
+				pol.resume(t.now, "", "the operator has switched all policies to "+ev.Uplink+", which "+pol.cfg.Name+" does not have")
 			}
 		}
 	case Drain:
@@ -47,7 +52,7 @@ func (s *selector) operator(t *turn, ev Operator) {
 			if pol.pin.set && pol.pin.uplink == back {
 				back = "" // from what was switched to, to whatever is preferred
 			}
-			pol.resume(t.now, back)
+			pol.resume(t.now, back, "resumed by the operator")
 		}
 		s.unpin(ev.Uplink)
 		s.undrain(ev.Uplink)
@@ -56,19 +61,21 @@ func (s *selector) operator(t *turn, ev Operator) {
 	s.scheduleOverrideEnd()
 }
 
-// concerned reports whether a command is about the policy's uplinks.
+// concerned reports whether a command is about the policy's uplinks. A switch that names no
+// policy is of those that have the uplink in tiers of their own: another one has been
+// kept off it by whoever wrote the configuration.
 func (pol *policy) concerned(ev Operator) bool {
 	if ev.Verb == Switch {
-		return ev.Policy == "" || ev.Policy == pol.cfg.Name
+		return ev.Policy == "" && pol.owns(ev.Uplink) || ev.Policy == pol.cfg.Name
 	}
 	return ev.Uplink == "" || pol.has(ev.Uplink)
 }
 
 // resume notes that the operator wants an uplink back in its place, or whatever is
 // preferred where it is empty. It is no wish to have another one back.
-func (pol *policy) resume(now Instant, uplink string) {
+func (pol *policy) resume(now Instant, uplink, by string) {
 	if uplink == "" || pol.has(uplink) {
-		pol.commanded, pol.resumed, pol.backTo = now, now, uplink
+		pol.commanded, pol.resumed, pol.backTo, pol.resumedBy = now, now, uplink, by
 	}
 }
 
@@ -96,15 +103,15 @@ func (s *selector) undrain(name string) {
 func (s *selector) endOverrides(t *turn) {
 	for _, pol := range s.policies {
 		if pol.pin.ended(t.now) {
+			pol.resume(t.now, "", "the time of the switch to "+pol.pin.uplink+" is over")
 			pol.pin = override{}
-			pol.resume(t.now, "")
 			t.reselect = true
 		}
 	}
 	for _, o := range s.drains {
 		if o.ended(t.now) {
 			for _, pol := range s.policies {
-				pol.resume(t.now, o.uplink)
+				pol.resume(t.now, o.uplink, "the time of the drain of "+o.uplink+" is over")
 			}
 			t.reselect = true
 		}

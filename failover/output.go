@@ -161,6 +161,9 @@ type SwitchChange struct {
 	Reason   string
 	// Evidence as in HealthChange, of the change that caused the switch.
 	Evidence time.Duration
+	// ByConfig: the uplinks were left since the configuration does not have them any more,
+	// or not there.
+	ByConfig bool
 	// Generation of the intent that carries it out.
 	Generation uint64
 }

@@ -379,7 +379,6 @@ func (s *selector) overflow(t *turn, c *choice) {
 		if len(c.first) > 0 && !sameNames(c.spill.from, c.first) {
 			change.Reason = and(c.first) + verb(c.first, " carries", " carry") + " in place of " + strings.Join(c.spill.from, " and ")
 		}
-		change.From = c.spill.from
 	}
 	c.spill.from = change.From
 	for tier := range c.spill.fills {
@@ -438,7 +437,7 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 			return s.stillTaking(t.now, c), reason // until it has answered, or is late
 		case len(ready) == 0:
 		case !c.spill.isFull(next):
-			return shares(ready), reason
+			return shares(ready), reason + c.passedOver(all[len(first):], tier, next)
 		default:
 			all = append(all, ready...)
 		}
@@ -446,7 +445,25 @@ func (s *selector) overflowTo(t *turn, c *choice) ([]Share, string) {
 	if len(all) == len(first) {
 		return nil, "no other tier can take more"
 	}
-	return byRate(all), reason + "; the others are full as well"
+	return byRate(all), reason + c.passedOver(all[len(first):], tier, len(c.spill.fills))
+}
+
+// passedOver says which live uplinks of the policy's own tiers between two do not take what
+// overflows: those that are full themselves, and metered ones.
+func (c *choice) passedOver(full []*candidate, after, before int) (text string) {
+	var metered []Share
+	for _, k := range c.candidates {
+		if k.own && k.tier > after && k.tier < before && k.rank.answers() && k.up.cfg.Metered && !c.policy.cfg.OverflowMetered {
+			metered = append(metered, k.share)
+		}
+	}
+	if others := shares(full); len(others) > 0 {
+		text = "; " + and(others) + verb(others, " is", " are") + " full"
+	}
+	if len(metered) > 0 {
+		text += "; " + and(metered) + verb(metered, " is", " are") + " metered"
+	}
+	return text
 }
 
 // whyFull is why the first rung is full.

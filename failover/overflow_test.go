@@ -226,7 +226,7 @@ func TestExplainOverflow(t *testing.T) {
 	}
 	carry(0.95, 5*time.Second)
 	w.wantWhy("full", "default", "is full, so that new flows go on to cable: fiber carries 95% of its rate down, limit 85%", "",
-		"is in tier 3 of policy default, after fiber in tier 1")
+		"is in tier 3 of policy default, after cable in tier 2")
 	w.step(Operator{Verb: Drain, Uplink: "cable"})
 	carry(0.95, time.Second)
 	w.wantWhy("cable is drained", "default", "is full, so that new flows go on to lte: fiber carries 95% of its rate down, limit 85%", "is drained by the operator", "")

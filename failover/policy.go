@@ -13,14 +13,20 @@ type policy struct {
 	pin override
 	// commanded is when the operator last gave a command that concerns the policy, or
 	// one ended by itself. resumed is when that was last a resume, of the uplink that
-	// backTo names, or, where it is empty, of whatever is preferred.
+	// backTo names, or, where it is empty, of whatever is preferred; resumedBy says what
+	// resumed it.
 	commanded, resumed Instant
-	backTo             string
+	backTo, resumedBy  string
 }
 
 // has reports whether an uplink is a member.
 func (pol *policy) has(uplink string) bool {
 	return slices.ContainsFunc(pol.members[IPv4], func(m member) bool { return m.up.cfg.Name == uplink })
+}
+
+// owns reports whether an uplink is in a policy's own tiers.
+func (pol *policy) owns(uplink string) bool {
+	return slices.ContainsFunc(pol.members[IPv4], func(m member) bool { return m.own && m.up.cfg.Name == uplink })
 }
 
 // member is an uplink's place in a policy's order of preference.
@@ -113,9 +119,6 @@ func (s *selector) configure(now Instant, cfg Config, us uplinks) {
 			}
 		}
 		pol.cfg = c
-		if len(s.policies) > 0 && !pol.pin.set && s.policies[0].pin.all {
-			pol.pin = s.policies[0].pin // of all policies; this one is new
-		}
 		if us.find(pol.pin.uplink) == nil {
 			pol.pin = override{}
 		}
@@ -130,11 +133,28 @@ func (s *selector) configure(now Instant, cfg Config, us uplinks) {
 			}
 			if len(before) > 0 && !slices.EqualFunc(before, pol.members[f], sameMember) {
 				pol.family[f].ordered = now
+				pol.resumed = never // what follows is by the configuration
 			}
 			pol.family[f].spill.reconfigure(before, pol.members[f], len(pol.cfg.TiersOf(f)), pol.cfg.Overflow > 0)
 		}
 	}
+	for _, pol := range s.policies {
+		if all := s.pinOfAll(pol); !pol.pin.set {
+			pol.pin = all // this one is new
+		}
+	}
 	s.scheduleOverrideEnd()
+}
+
+// pinOfAll returns a switch of all policies that have the uplink as one of their own, as
+// has the given one; not set for none.
+func (s *selector) pinOfAll(pol *policy) override {
+	for _, o := range s.policies {
+		if o.pin.all && pol.owns(o.pin.uplink) {
+			return o.pin
+		}
+	}
+	return override{}
 }
 
 // members appends the uplinks of some tiers that are configured and not yet among

@@ -84,7 +84,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 		return
 	case emptied, forced, fledShunned:
 		kind = Failover
-	case leftUnproven:
+	case leftUnproven, reconfigured:
 		kind = Switchover
 	case failedBack:
 		kind = Return
@@ -112,7 +112,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	}
 	t.record(Record{Switch: &SwitchChange{
 		Policy: c.policy.cfg.Name, Family: c.family, Kind: kind, From: names(from), To: names(d.to),
-		Reason: d.reason, Evidence: d.evidence, Generation: s.nextGeneration(),
+		Reason: d.reason, Evidence: d.evidence, ByConfig: d.kind == reconfigured, Generation: s.nextGeneration(),
 	}})
 }
 

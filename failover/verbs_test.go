@@ -159,6 +159,8 @@ func (p *player) do(words []string) error {
 		p.step(Configure{Config: p.cfg})
 	case "show":
 		p.show(args)
+	case "why":
+		p.why(args[0], familyOf(args[1]))
 	default:
 		return fmt.Errorf("unknown verb %s", verb)
 	}
@@ -336,6 +338,28 @@ func (p *player) net(args []string) error {
 		return nil
 	}
 	return p.Do(args[0] + " " + family + " " + strings.Join(words, " "))
+}
+
+// why prints what each uplink is to a policy: "why guests ipv4".
+func (p *player) why(policy string, f Family) {
+	for _, v := range p.Engine.View().Policies {
+		if v.Name == policy && v.Blocked[f] {
+			fmt.Fprintf(&p.out, "%9.3fs  why     %s %s blocked\n", p.Now().Seconds(), policy, f)
+		}
+		if v.Name == policy && len(v.Waiting[f]) > 0 {
+			fmt.Fprintf(&p.out, "%9.3fs  why     %s %s waiting: %s\n", p.Now().Seconds(), policy, f, strings.Join(v.Waiting[f], " "))
+		}
+	}
+	for _, pl := range p.Engine.Explain(policy, f) {
+		text := pl.Why
+		if pl.Carries {
+			text = fmt.Sprintf("carries, tier %d, weight %d, %s", pl.Tier, pl.Weight, pl.State)
+		}
+		if pl.Overflow != "" {
+			text += "; " + pl.Overflow
+		}
+		fmt.Fprintf(&p.out, "%9.3fs  why     %s %s: %s %s\n", p.Now().Seconds(), policy, f, pl.Uplink, text)
+	}
 }
 
 // show prints what the view says of a path: "show fiber ipv4".

@@ -100,6 +100,12 @@ type PolicyView struct {
 	// Overflow are, by family, the uplinks to which new flows go instead while those are
 	// full; none while they are not. Overflow may be among Family where all are full.
 	Overflow [2][]Share
+	// Blocked says by family that new flows are refused, since it blocks and all of its
+	// uplinks are down.
+	Blocked [2]bool
+	// Waiting are, by family, the uplinks that are preferred to those of Family, and to which
+	// the operator alone returns, since failback is manual.
+	Waiting [2][]string
 	// Switched is the uplink of its own that the operator has switched it to, and Until
 	// when that ends, 0 for never; empty for none.
 	Switched string
@@ -120,11 +126,23 @@ func (e *Engine) View() View {
 		for _, f := range Families {
 			pv.Family[f] = slices.Clone(pol.family[f].first)
 			pv.Overflow[f] = slices.Clone(pol.family[f].spill.to)
+			pv.Blocked[f] = pol.family[f].ladder.Blocked
+			pv.Waiting[f] = pol.family[f].waiting()
 		}
 		v.Policies = append(v.Policies, pv)
 	}
 	v.Commands = e.selector.commands()
 	return v
+}
+
+// waiting names the candidates to which the operator alone returns.
+func (c *choice) waiting() (names []string) {
+	for _, k := range c.candidates {
+		if k.standing == onlyByOperator {
+			names = append(names, k.up.cfg.Name)
+		}
+	}
+	return names
 }
 
 func (e *Engine) viewUplink(u *uplink) UplinkView {

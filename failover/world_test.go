@@ -38,7 +38,7 @@ func TestRandomWorlds(t *testing.T) {
 // fresh checks that the target of a switch by choice has answered recently and is not
 // suspected.
 func fresh(e *Engine, s *SwitchChange) error {
-	if s == nil || s.Kind == Failover || len(s.From) == 0 {
+	if s == nil || s.Kind == Failover || s.ByConfig || len(s.From) == 0 {
 		return nil
 	}
 	for _, name := range s.To {

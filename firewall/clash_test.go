@@ -74,3 +74,30 @@ func TestClashes(t *testing.T) {
 		})
 	}
 }
+
+// The chains in which other programs translate addresses are found, ours and those without a
+// rule not.
+func TestTranslators(t *testing.T) {
+	ns := netns.New(t)
+	run(t, ns, "sh", "-ec", `nft -f - <<'EOF'
+		table ip nat { chain PREROUTING { type nat hook prerouting priority dstnat; tcp dport 443 dnat to 192.168.1.2; }
+			chain INPUT { type nat hook input priority 100; }
+			chain POSTROUTING { type nat hook postrouting priority srcnat; oifname wan9 masquerade; }; }
+		table inet theirs { chain out { type nat hook output priority -100; tcp dport 80 redirect to :8080; }
+			chain filter { type filter hook prerouting priority filter; counter; }; }
+EOF`)
+	err := ns.Do(func() error {
+		kernel := newKernel(t)
+		if err := kernel.Apply(Ruleset(twoUplinks())); err != nil {
+			return err
+		}
+		destinations, sources, err := Translators()
+		if got := fmt.Sprint(destinations, sources); err == nil && got != "[ip nat PREROUTING inet theirs out] [ip nat POSTROUTING]" {
+			t.Errorf("found %s", got)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

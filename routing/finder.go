@@ -28,3 +28,16 @@ func (Finder) Name(index int) string {
 	}
 	return link.Attrs().Name
 }
+
+// Bridge returns the index of the bridge of which a device is a port; 0 where it is none.
+func (Finder) Bridge(index int) int {
+	link, err := netlink.LinkByIndex(index)
+	if err != nil || link.Attrs().MasterIndex == 0 {
+		return 0
+	}
+	master, err := netlink.LinkByIndex(link.Attrs().MasterIndex)
+	if err != nil || master.Type() != "bridge" {
+		return 0
+	}
+	return master.Attrs().Index
+}

@@ -11,8 +11,9 @@ func drainCmd() *cobra.Command {
 		Use:   "drain UPLINK [--for 1h]",
 		Short: "Keep new flows off an uplink",
 		Long: `Drain keeps new flows off UPLINK, so that it can be taken out of service: those
-that it has stay until they end, and none is moved. While no other uplink
-answers it goes on carrying. It ends a switch to UPLINK.
+that it has stay until they end, and none is moved. A policy of which no other
+uplink answers that is not drained goes on by it, and the answer names it. It
+ends a switch to UPLINK.
 
 It survives restarts of the daemon and of the machine, and ends by "swerve
 resume UPLINK", or by itself after --for.`,

@@ -41,6 +41,10 @@ With --since the TIME is a span before now, such as 90s, 1h30m or 2d, or a time:
 2026-01-31T08:00:00Z, or local time in the form that is printed, or shorter:
 "2026-01-31 08:00", 2026-01-31, or 08:00, which is the last one before now.
 
+Several policies that share a fate at one moment are one line, and -n counts
+lines. With -f each event is shown as it is told, a switch once the kernel was
+read back, so that their times may be in another order by some milliseconds.
+
 With --json each event is one line of JSON, whose fields API.md describes
 (/usr/share/doc/swerve).`,
 		Example: `  swerve events --since 1h
@@ -81,6 +85,17 @@ func runEvents(cmd *cobra.Command, flags eventsFlags) error {
 			return failure("read an event from", socketPath(cmd), err, "use a client and a daemon of the same version")
 		}
 		return write(out, text+"\n")
+	}
+	if !flags.follow && !flags.json {
+		kept, _, err := lastEvents(c.EventLines(cmd.Context(), since, false), control.MaxEvents)
+		if err != nil {
+			return err
+		}
+		text, err := eventList(kept, flags.last, isTerminal(out))
+		if err != nil {
+			return failure("read an event from", socketPath(cmd), err, "use a client and a daemon of the same version")
+		}
+		return write(out, text)
 	}
 	after := uint64(0)
 	if flags.last > 0 {

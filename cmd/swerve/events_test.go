@@ -106,6 +106,60 @@ func TestLastEvents(t *testing.T) {
 	<-done
 }
 
+// The list is in the order of the times, as far as these are close, and what happens to
+// several policies at once is one line; what differs in more than that is not.
+func TestEventList(t *testing.T) {
+	at := func(ms int) control.Time { return control.At(noon.Add(time.Duration(ms) * time.Millisecond)) }
+	moves := func(ms int, policy, family, reason string) control.Event {
+		return control.Event{Time: at(ms), Detail: control.SwitchDetail{Policy: policy, Family: family, Kind: "failover",
+			From: []string{"fiber"}, To: []string{"lte"}, Reason: reason, EvidenceMS: new(100.0), SwitchMS: new(float64(ms))}}
+	}
+	offline := func(ms int, policy string) control.Event {
+		return control.Event{Time: at(ms), Detail: control.DaemonDetail{Action: "offline", Object: "policy " + policy, Family: "ipv4", Reason: "no uplink answers"}}
+	}
+	sessions := func(ms int, policy string, n int64) control.Event {
+		return control.Event{Time: at(ms), Detail: control.SessionsDetail{Action: "moved", Uplink: "fiber", Policy: policy, Family: "ipv4", Reason: "it is lost", Count: &n}}
+	}
+	var lines [][]byte
+	for _, e := range []control.Event{
+		{Time: at(30), Detail: control.OperatorDetail{Action: "drained", Uplink: "fiber"}},
+		moves(10, "default", "ipv4", "no carrier"), moves(11, "voice", "ipv4", "no carrier"), moves(11, "default", "ipv6", "no carrier"),
+		moves(12, "video", "ipv4", "loss 31%"), moves(13, "guests", "ipv4", "no carrier"),
+		sessions(40, "default", 3), sessions(41, "voice", 4), offline(50, "a"), offline(51, "b"), moves(1800, "default", "ipv4", "no carrier"),
+		{Time: at(-3_600_000), Detail: control.DaemonDetail{Action: "started", Object: "daemon", Reason: "after the clock was set back"}},
+	} {
+		line, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	text, err := eventList(lines, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		got = append(got, strings.Join(strings.Fields(line)[2:], " "))
+	}
+	want := []string{
+		"switch default, voice, guests IPv4 failover fiber -> lte: no carrier (decided after 100.0 ms, done in 13.0 ms)",
+		"switch default IPv6 failover fiber -> lte: no carrier (decided after 100.0 ms, done in 11.0 ms)",
+		"switch video IPv4 failover fiber -> lte: loss 31% (decided after 100.0 ms, done in 12.0 ms)",
+		"operator fiber drained",
+		"sessions fiber default, voice IPv4 moved 7: it is lost",
+		"daemon policies a, b IPv4 offline: no uplink answers",
+		"switch default IPv4 failover fiber -> lte: no carrier (decided after 100.0 ms, done in 1800 ms)",
+		"daemon daemon started: after the clock was set back",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if text, err := eventList(lines, 2, false); err != nil || strings.Count(text, "\n") != 2 {
+		t.Errorf("the last two: %q, %v", text, err)
+	}
+}
+
 func TestEventText(t *testing.T) {
 	var wide, narrow strings.Builder
 	for _, e := range someEvents() {

@@ -59,6 +59,9 @@ func resumedText(done control.Resumed) string {
 	if len(done.Released) > 0 {
 		parts = append(parts, "no longer held back: "+say.OneLine(strings.Join(done.Released, ", ")))
 	}
+	if len(done.Returned) > 0 {
+		parts = append(parts, "back to what they prefer: "+say.OneLine(strings.Join(done.Returned, ", ")))
+	}
 	if parts == nil {
 		parts = []string{"nothing was asked of it, and damping held nothing back"}
 		if done.Uplink == "" {

@@ -181,8 +181,12 @@ func (b *screen) policies() {
 	for _, p := range b.status.Policies {
 		var parts []string
 		for _, f := range failover.Families {
-			if b.offered(f) {
-				parts = append(parts, say.Family(f.String())+" by "+say.Carried(p, f))
+			switch family := say.Family(f.String()); {
+			case !b.offered(f):
+			case p.BlockedIn(f):
+				parts = append(parts, family+" "+say.Carried(p, f))
+			default:
+				parts = append(parts, family+" by "+say.Carried(p, f))
 			}
 		}
 		text := cmp.Or(strings.Join(parts, ", "), say.Carriers(nil))

@@ -16,9 +16,11 @@ func switchCmd() *cobra.Command {
 		Long: `Switch puts UPLINK first: new flows go by it while it answers, whatever its
 place in the order of preference is, and existing ones stay where they are.
 While it is down or shunned, traffic goes as without the switch, and comes back
-once it answers. It replaces an earlier switch, and ends a drain of UPLINK.
+once it answers. It replaces an earlier switch, and ends a drain of UPLINK, for
+all policies.
 
-Without --policy it is of all policies. It survives restarts of the daemon and
+Without --policy it is of all policies that have UPLINK in tiers of their own,
+and the others stay as they are. It survives restarts of the daemon and
 of the machine, and ends by "swerve resume", or by itself after --for.`,
 		Example: `  swerve switch lte
   swerve switch lte --policy guests --for 1h30m`,

@@ -143,13 +143,33 @@ func Carriers(shares []control.Share) string {
 }
 
 // Carried names the uplinks that carry a policy in a family, and those that take what
-// overflows.
+// overflows; "blocked" where its new flows are refused.
 func Carried(p control.Policy, f failover.Family) string {
+	if p.BlockedIn(f) {
+		return "blocked"
+	}
 	text := Carriers(p.Family(f))
 	if over := p.OverflowIn(f); len(over) > 0 {
-		text += ", full: new flows by " + Carriers(over)
+		text += ", full: new flows by " + Divided(over)
 	}
 	return text
+}
+
+// Divided names uplinks with the part of new flows that each takes, where they are several.
+func Divided(shares []control.Share) string {
+	all := 0
+	for _, s := range shares {
+		all += s.Weight
+	}
+	names := make([]string, len(shares))
+	for i, s := range shares {
+		names[i] = s.Uplink
+		if len(shares) > 1 && all > 0 {
+			part := float64(s.Weight) / float64(all)
+			names[i] += fmt.Sprintf(" (%.0f%%)", 100*part)
+		}
+	}
+	return strings.Join(names, " + ")
 }
 
 // Timing says how long it took from the first sign to the decision, and from there
@@ -175,10 +195,10 @@ func generation(n uint64) string {
 	return fmt.Sprintf("generation %d", n)
 }
 
-// generationBeside is generation, but empty where the reason says the same.
+// generationBeside is generation, but empty where the reason begins with the same.
 func generationBeside(reason string, n uint64) string {
-	if g := generation(n); g != reason {
-		return g
+	if first, _, _ := strings.Cut(reason, ","); first != generation(n) {
+		return generation(n)
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"swerve/control"
+	"swerve/failover"
 )
 
 // noon is 13:00 on the clock of the tests.
@@ -80,6 +81,35 @@ func TestCarriers(t *testing.T) {
 	} {
 		if got := Carriers(shares); got != want {
 			t.Errorf("%v: %s, want %s", shares, got, want)
+		}
+	}
+}
+
+// What carries a policy, what takes its overflow in which parts, and that it is blocked.
+func TestCarried(t *testing.T) {
+	p := control.Policy{IPv4: []control.Share{{Uplink: "fiber", Weight: 1}}, IPv6: []control.Share{{Uplink: "lte", Weight: 1}}}
+	p.OverflowTo.IPv4 = []control.Share{{Uplink: "fiber", Weight: 255}, {Uplink: "cable", Weight: 153}}
+	p.OverflowTo.IPv6 = []control.Share{{Uplink: "cable", Weight: 1}}
+	if a, b := Carried(p, failover.IPv4), Carried(p, failover.IPv6); a != "fiber, full: new flows by fiber (62%) + cable (38%)" || b != "lte, full: new flows by cable" {
+		t.Errorf("%q, %q", a, b)
+	}
+	p.Blocked.IPv6 = true
+	if got := Carried(p, failover.IPv6); got != "blocked" {
+		t.Errorf("blocked: %q", got)
+	}
+}
+
+// The generation is told once.
+func TestReloadedPhrase(t *testing.T) {
+	d := control.ConfigDetail{Action: "reloaded", Object: "configuration", Generation: 6}
+	for reason, want := range map[string]string{
+		"generation 6": "configuration reloaded: generation 6",
+		"generation 6, undone after 6s unless it is confirmed": "configuration reloaded: generation 6, undone after 6s unless it is confirmed",
+		"it stays in force": "configuration reloaded: it stays in force (generation 6)",
+	} {
+		d.Reason = reason
+		if got := (Phrases{Arrow: "->"}).Event(control.Event{Detail: d}); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

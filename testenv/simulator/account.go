@@ -119,8 +119,8 @@ func (a *account) configure(n *network) {
 		for _, f := range failover.Families {
 			l := &a.ladders[p][f]
 			isNew := l.members == nil
-			if l.members = n.membersOf(p); isNew && l.members != nil && a.pins[0].all {
-				a.pins[p] = a.pins[0]
+			if l.members = n.membersOf(p); isNew && l.members != nil && !a.pins[p].set {
+				a.pins[p] = a.pinOfAll(p)
 			}
 			if l.members == nil {
 				*l = noLadder
@@ -219,7 +219,7 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 	for p, name := range a.policies {
 		switch {
 		case ev.Verb == failover.Switch:
-			a.request(p, ev.Policy == "" || ev.Policy == name, now)
+			a.request(p, ev.Policy == "" || ev.Policy == name, now) // where another one of all is replaced too
 		default:
 			a.request(p, i < 0 || a.isMember(p, i) || a.pins[p].set && a.pins[p].line == i, now)
 		}
@@ -236,8 +236,12 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 	case failover.Switch:
 		a.drains[i] = override{}
 		for p, name := range a.policies {
-			if a.ladders[p][failover.IPv4].members != nil && (ev.Policy == "" || ev.Policy == name) {
+			switch {
+			case a.ladders[p][failover.IPv4].members == nil:
+			case ev.Policy == name, ev.Policy == "" && a.owns(p, i):
 				a.pins[p] = o
+			case ev.Policy == "" && a.pins[p].all:
+				a.pins[p] = override{}
 			}
 		}
 	case failover.Drain:
@@ -286,6 +290,31 @@ func (a *account) requested(policy int, at failover.Instant) bool {
 // isMember reports whether a policy may use a line, in any family.
 func (a *account) isMember(policy, i int) bool {
 	return slices.ContainsFunc(a.ladders[policy][:], func(l ladder) bool { return slices.Contains(l.members, i) })
+}
+
+// owns reports whether a line is in a policy's own tiers, in any family.
+func (a *account) owns(policy, i int) bool {
+	for _, p := range a.cfg.Policies {
+		if p.Name != a.policies[policy] {
+			continue
+		}
+		for _, tier := range slices.Concat(p.Tiers, p.Tiers6) {
+			if slices.ContainsFunc(tier, func(s failover.Share) bool { return s.Uplink == a.names[i] }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pinOfAll is the switch of all policies that holds for a new one.
+func (a *account) pinOfAll(policy int) override {
+	for _, o := range a.pins {
+		if o.all && a.owns(policy, o.line) {
+			return o
+		}
+	}
+	return override{}
 }
 
 // judge applies a verdict.

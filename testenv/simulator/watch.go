@@ -140,6 +140,9 @@ func (wa *watch) switched(s *failover.SwitchChange) error {
 		return nil // alwaysRoute judges it
 	}
 	why := wa.reasonOf(m)
+	if s.ByConfig {
+		return wa.reconfigured(m, s)
+	}
 	if forced := why == cutOff || why == silent; forced != (s.Kind == failover.Failover) {
 		was, _ := wa.worst(m.from, m.family)
 		return broken("%s %s: a %s from %v, which is %s", s.Policy, s.Family, s.Kind, s.From, was)
@@ -149,6 +152,19 @@ func (wa *watch) switched(s *failover.SwitchChange) error {
 	}
 	if why == chosen {
 		wa.ladders[m.policy][m.family].voluntary = m.at
+	}
+	return nil
+}
+
+// reconfigured checks a switch away from what the configuration has no more, or not there.
+func (wa *watch) reconfigured(m move, s *failover.SwitchChange) error {
+	for i, name := range wa.names {
+		if u := wa.uplink(i); m.from&^m.to&(1<<i) != 0 && u != nil && u.Enabled && wa.isMember(m.policy, i) {
+			return broken("%s %s: a switch by the configuration, which has %s there", s.Policy, s.Family, name)
+		}
+	}
+	if s.Kind != failover.Switchover {
+		return broken("%s %s: a %s by the configuration", s.Policy, s.Family, s.Kind)
 	}
 	return nil
 }
