@@ -34,6 +34,7 @@ type judged struct {
 	suspected   failover.Instant // when the suspicion began
 	received    failover.Instant // when flows last received packets
 	turned      failover.Instant // when the state last changed
+	resumed     bool             // under manual failback: by the operator, before it was up
 	unsent      failover.Instant // when a probe could first not be sent, and none since; never for none
 }
 
@@ -224,6 +225,7 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 			a.request(p, i < 0 || a.isMember(p, i) || a.pins[p].set && a.pins[p].line == i, now)
 		}
 	}
+	a.await(ev.Verb, i)
 	o := override{set: true, line: i, all: ev.Policy == "", until: ev.Until}
 	if ev.Verb != failover.Switch {
 		for p := range a.pins {
@@ -253,6 +255,31 @@ func (a *account) operate(ev failover.Operator, now failover.Instant) {
 			}
 		}
 	}
+}
+
+// await notes the paths that are to carry again once they are up, since the operator has
+// resumed them. A switch ends that for all, a drain for one.
+func (a *account) await(verb failover.OperatorVerb, line int) {
+	for i := range a.paths {
+		if line >= 0 && i != line && verb != failover.Switch {
+			continue
+		}
+		for f := range a.paths[i] {
+			p := &a.paths[i][f]
+			p.resumed = verb == failover.Resume && a.cfg.Failback.Manual && (p.resumed || p.state != failover.Up)
+		}
+	}
+}
+
+// awaited reports whether the operator has resumed all of some uplinks before they were
+// up, as they are since a moment.
+func (a *account) awaited(some mask, f failover.Family, at failover.Instant) bool {
+	for i := range a.names {
+		if p := &a.paths[i][f]; some.has(i) && (!p.resumed || p.state != failover.Up || at-p.turned >= requestWithin) {
+			return false
+		}
+	}
+	return some != 0
 }
 
 // expire ends the overrides whose time has passed.
@@ -324,6 +351,7 @@ func (a *account) judge(i int, f failover.Family, from, to failover.State, now f
 		p.base, p.suspected = from, now
 	}
 	p.state, p.turned = to, now
+	p.resumed = p.resumed && from != failover.Up
 }
 
 // refused records that a probe could not be sent, sent that one was.

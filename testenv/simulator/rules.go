@@ -138,7 +138,7 @@ func (a *account) chosen(m move, to failover.State) error {
 		}
 	}
 	l := &a.ladders[m.policy][m.family]
-	if m.starting || a.requested(m.policy, m.at) {
+	if m.starting || a.requested(m.policy, m.at) || a.awaited(m.to&^m.from, m.family, m.at) {
 		return nil
 	}
 	if since := m.at - l.voluntary; since < a.cfg.Failback.MinInterval {
