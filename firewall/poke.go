@@ -39,10 +39,12 @@ const (
 // Poke has the clients of a lost pair's TCP connections speak that were active in the
 // last minute, so that they meet the reset that the table has for them. One that only
 // listens, to a download or to a log, would wait for ever: what its server sends is lost
-// with the uplink. Each gets one acknowledgement in the name of its server, with a random
-// sequence number, which TCP answers with what it has received so far (RFC 9293,
-// 3.10.7.4) at most every half second (RFC 5961). A host that does not know the
-// connection answers with a reset, which goes nowhere either.
+// with the uplink. Each gets one SYN with an acknowledgement in the name of its server, with
+// random numbers, as if that had begun anew. TCP answers it with what it has received so
+// far, wherever the numbers lie (RFC 5961, 4.2), and firewalls between that track the
+// connection let it pass for just that purpose, unlike a bare acknowledgement out of the
+// window. A host that does not know the connection answers with a reset, which goes nowhere
+// either.
 //
 // Pokes are not tracked and never leave by an uplink. Connections of this machine itself
 // get none: DestroySockets ends them. The routes and the table have to be those of after
@@ -240,16 +242,16 @@ func openPokes(f failover.Family, mark uint32) (fd int, err error) {
 	return fd, nil
 }
 
-// poke is an acknowledgement from the server to the client, RFC 791, RFC 8200 and RFC
+// poke is a SYN with an acknowledgement from the server to the client, RFC 791, RFC 8200 and RFC
 // 9293. The kernel fills in the length and the checksum of IPv4's header.
 func (c client) poke(sequence, acknowledged uint32) []byte {
-	const tcpLen, ack, hops = 20, 0x10, 64
+	const tcpLen, synAck, hops = 20, 0x12, 64
 	tcp := make([]byte, tcpLen)
 	binary.BigEndian.PutUint16(tcp, c.server.Port())
 	binary.BigEndian.PutUint16(tcp[2:], c.client.Port())
 	binary.BigEndian.PutUint32(tcp[4:], sequence)
 	binary.BigEndian.PutUint32(tcp[8:], acknowledged)
-	tcp[12], tcp[13] = tcpLen/4<<4, ack
+	tcp[12], tcp[13] = tcpLen/4<<4, synAck
 	from, to := c.server.Addr().AsSlice(), c.client.Addr().AsSlice()
 	pseudo := slices.Concat(from, to, []byte{0, unix.IPPROTO_TCP, 0, tcpLen}, tcp)
 	binary.BigEndian.PutUint16(tcp[16:], checksum(pseudo))

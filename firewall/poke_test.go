@@ -52,16 +52,26 @@ func (l *lab) poke(f failover.Family) (sent, left int) {
 	return sent, left
 }
 
-// Clients that only listen learn that their uplink is lost. Their servers hear nothing.
+// Clients that only listen learn that their uplink is lost, also behind a firewall of their
+// own that drops what fits no connection. Their servers hear nothing.
 func TestPokesEndListeners(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
 			l := newLab(t)
 			l.apply()
 			p := plans[f]
+			loadText(t, l.client, `table inet own { chain arriving {
+				type filter hook input priority filter; policy drop;
+				ct state invalid drop
+				ct state { established, related } accept
+				meta l4proto ipv6-icmp accept
+			}
+}
+`)
 			serveTCP(t, l.net, at(p.host, 5000))
 			var clients []net.Conn
-			for range 3 {
+			const listening = 12
+			for range listening {
 				c := dialTCP(t, l.client, at(p.host, 5000))
 				if _, err := askTCP(c); err != nil {
 					t.Fatal(err)
@@ -70,8 +80,8 @@ func TestPokesEndListeners(t *testing.T) {
 			}
 			l.lose()
 			l.watchServers()
-			if sent, left := l.poke(f); sent != 3 || left != 0 {
-				t.Errorf("%d sent, %d left; want 3 and 0", sent, left)
+			if sent, left := l.poke(f); sent != listening || left != 0 {
+				t.Errorf("%d sent, %d left; want %d and 0", sent, left, listening)
 			}
 			for _, c := range clients {
 				if line, err := heard(c); !errors.Is(err, unix.ECONNRESET) {
