@@ -100,11 +100,7 @@ func (tx *transaction) add(t Table) {
 	for _, name := range t.counters {
 		tx.AddObj(&nftables.CounterObj{Table: tx.table, Name: name})
 	}
-	timed := timedSets(tx.table)
-	if t.goal.steps() {
-		timed = append(timed, fallenSetOf(tx.table))
-	}
-	for _, set := range timed {
+	for _, set := range append(timedSets(tx.table), fallenSetOf(tx.table)) {
 		set.ID = tx.setID()
 		tx.try(tx.AddSet(set, nil))
 	}

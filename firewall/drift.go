@@ -167,11 +167,7 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "map "+m.name+" has other elements")
 		}
 	}
-	timed := []string{graceSet, holdSet, lapsedSet}
-	if t.goal.steps() {
-		timed = append(timed, fallenSet)
-	}
-	for _, name := range timed {
+	for _, name := range []string{graceSet, holdSet, lapsedSet, fallenSet} {
 		if _, ok := h.sets[name]; !ok {
 			out = append(out, "set "+name+" is missing")
 		}

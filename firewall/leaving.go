@@ -18,7 +18,10 @@ func (b builder) leaving() []chain {
 		guard.rules = append(guard.rules, newRule(falls(b)...))
 	}
 	guard.rules = append(guard.rules, newRule(count(guardCounter), drop))
-	out := append(own(b), guard)
+	out := append(own(b), guard, chain{
+		name: astrayChain, about: "The gateway's own with an address of another uplink.",
+		rules: []rule{newRule(falls(b)...), newRule(count(strayCounter), drop)},
+	})
 	for _, u := range b.Uplinks {
 		if u.Interface == "" {
 			continue
@@ -52,6 +55,8 @@ func own(b builder) []chain {
 	}}
 }
 
+const astrayChain = "astray"
+
 // out handles packets that leave by an uplink, the most frequent cases first.
 func (b builder) out(u Uplink) chain {
 	uplink, established := b.Layout.CTUplinkMask(), b.Layout.CTEstablished()
@@ -65,7 +70,7 @@ func (b builder) out(u Uplink) chain {
 	// went: for probes, and for errors about what still comes in for it.
 	for _, a := range []address{ipSaddr, ip6Saddr} {
 		if others := b.othersAddresses(u, a.family); len(others) > 0 {
-			c.rules = append(c.rules, newRule(ownPacket, a.in(others), count(strayCounter), drop))
+			c.rules = append(c.rules, newRule(ownPacket, a.in(others), goTo(astrayChain)))
 		}
 	}
 	if len(b.barred(u).elements) > 0 {

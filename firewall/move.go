@@ -23,6 +23,7 @@ func (k *Kernel) Move(from, to Table) error {
 			}
 			tx.changeMap(from.maps[i], to.maps[i])
 		}
+		tx.FlushSet(fallenSetOf(tx.table)) // the verdict says where they go
 	})
 	if err == nil {
 		k.known.advance(true)

@@ -90,6 +90,7 @@ func movingMaps(b builder) []verdictMap {
 		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
 	}
 	out = append(out, resolverMaps(b)...)
+	out = append(out, unasked(b)...)
 	for _, p := range b.spreading() {
 		out = append(out, pick(p, failover.IPv4), pick(p, failover.IPv6))
 	}

@@ -18,9 +18,9 @@ import (
 // with the first packet after a loss at the latest, whether a daemon runs or not.
 const (
 	fallenSet = "fallen"
-	// fallenTime is how long a lane is remembered. While no verdict ends it, one packet is
-	// lost each time.
-	fallenTime = 2 * time.Second
+	// fallenTime is how long a lane is remembered, if no verdict comes meanwhile. One
+	// packet is lost each time.
+	fallenTime = 10 * time.Second
 
 	steppingMap   = "stepping"
 	steppingChain = "steps"
@@ -89,7 +89,7 @@ func isFallen(b builder) piece {
 // falls has the lane remembered of a packet that leaves by another uplink.
 func falls(b builder) []piece {
 	f := packetMark(b.Layout.MarkMask)
-	return append(append([]piece{ctOriginal}, b.onUplink()...), piece{
+	return append(b.onUplink(), piece{
 		text:  "update @" + fallenSet + " { " + f.text + " }",
 		exprs: append(f.load, &expr.Dynset{SrcRegKey: 1, SetName: fallenSet, Operation: unix.NFT_DYNSET_OP_UPDATE}),
 	})

@@ -40,10 +40,8 @@ func (t Table) String() string {
 		writeAbout(&b, set.about)
 		fmt.Fprintf(&b, "  set %s {\n    type ifname\n    flags timeout\n    timeout %s\n  }\n", set.name, nftDuration(set.timeout))
 	}
-	if t.goal.steps() {
-		writeAbout(&b, "Lanes of uplinks that something had to leave by another one, as they have no carrier.")
-		fmt.Fprintf(&b, "  set %s {\n    type mark\n    size %d\n    flags dynamic,timeout\n    timeout %s\n  }\n", fallenSet, lane.LastUplink+1, nftDuration(fallenTime))
-	}
+	writeAbout(&b, "Lanes of uplinks that something had to leave by another one, as they have no carrier.")
+	fmt.Fprintf(&b, "  set %s {\n    type mark\n    size %d\n    flags dynamic,timeout\n    timeout %s\n  }\n", fallenSet, lane.LastUplink+1, nftDuration(fallenTime))
 	for i, s := range t.calls {
 		if i == 0 {
 			writeAbout(&b, "Who asked a UDP socket of the gateway that is bound to no address, by the address that was asked: its\n"+

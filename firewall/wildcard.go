@@ -49,12 +49,13 @@ type callSet struct {
 	name   string
 	family failover.Family
 	asked  netip.Addr // invalid: any
+	uplink lane.Lane  // the first with that address
 }
 
 // callSetOf returns that of an address, by which it is named, so that it is never taken
 // for another one's.
-func callSetOf(asked netip.Addr) callSet {
-	return callSet{"callers_" + strings.ReplaceAll(asked.String(), ":", "-"), failover.FamilyOf(asked), asked}
+func callSetOf(asked netip.Addr, uplink lane.Lane) callSet {
+	return callSet{"callers_" + strings.ReplaceAll(asked.String(), ":", "-"), failover.FamilyOf(asked), asked, uplink}
 }
 
 // callSetAny returns that of a family. It spares what the gateway sends to others a look at
@@ -74,7 +75,8 @@ func callSets(g Goal) []callSet {
 		var n [2]int
 		for _, a := range sortedAddresses(u.Addresses) {
 			f := failover.FamilyOf(a)
-			if s := callSetOf(a); n[f] < mostAsked && !slices.Contains(out, s) {
+			s := callSetOf(a, u.Lane)
+			if n[f] < mostAsked && !slices.ContainsFunc(out, func(o callSet) bool { return o.asked == a }) {
 				n[f]++
 				out = append(out, s)
 			}
@@ -116,6 +118,8 @@ func wildcardChains(b builder, sets []callSet) []chain {
 	}
 	call := chain{name: callChain, about: "Asks a socket that is bound to no address, by an uplink."}
 	reply := chain{name: replyChain, about: "From a socket that is bound to no address."}
+	asIs := chain{name: asIsChain, about: "Of an uplink that is lost: as the routes have it.", rules: []rule{newRule(setPacketMark(b.Layout.MarkMask, 0))}}
+	out := []chain{asIs}
 	var known, corrected [2][]rule
 	for _, s := range sets {
 		if !s.asked.IsValid() {
@@ -125,13 +129,13 @@ func wildcardChains(b builder, sets []callSet) []chain {
 		source, destination := s.ends()
 		call.rules = append(call.rules, newRule(destination.is(s.asked), s.records(), callSetAny(s.family).records(), returns))
 		known[s.family] = append(known[s.family], newRule(source.is(s.asked), s.answers(), returns))
-		corrected[s.family] = append(corrected[s.family], newRule(s.answers(), source.becomes(s.asked), returns))
+		corrected[s.family] = append(corrected[s.family], newRule(s.answers(), goTo(s.corrects())))
+		out = append(out, b.corrected(s))
 	}
-	var out []chain
 	for _, f := range failover.Families {
 		out = append(out, chain{name: replyChain + "_" + f.String(), rules: append(known[f], corrected[f]...)})
 	}
-	out[0].about = "To one who asked: as it is, if it comes from where it was asked, or else from there."
+	out[len(out)-2].about = "To one who asked: as it is, if it comes from where it was asked, or else from there."
 	return append(out,
 		call,
 		chain{
@@ -147,6 +151,48 @@ func wildcardChains(b builder, sets []callSet) []chain {
 			base:  hooked(nftables.ChainTypeRoute, nftables.ChainHookOutput, "output", "raw", -300),
 			rules: []rule{newRule(udp, packetMark(1<<32-1).is(0), ofASocket, boundToNone, goTo(replyChain))},
 		})
+}
+
+// corrects is the name of the chain that replaces the source.
+func (s callSet) corrects() string { return strings.Replace(s.name, "callers", "answers", 1) }
+
+// corrected is that chain. A peer of which nothing is known but that it asked once may be
+// anywhere by now, and can be reached by another uplink, with the source that the routes
+// have for that: where its own is lost it has to be.
+func (b builder) corrected(s callSet) chain {
+	source, _ := s.ends()
+	lane := packetMark(b.Layout.MarkMask)
+	return chain{name: s.corrects(), rules: []rule{
+		newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(s.uplink))),
+		newRule(lane.vmap(unaskedMap(s.family))),
+		newRule(isFallen(b), goTo(asIsChain)),
+		newRule(setPacketMark(b.Layout.MarkMask, 0)),
+		newRule(source.becomes(s.asked)),
+	}}
+}
+
+const asIsChain = "as_it_is"
+
+func unaskedMap(f failover.Family) string { return "unasked_" + f.String() }
+
+// unasked has the uplinks that the default policy's sessions have left, by family; none
+// where nothing answers by them.
+func unasked(b builder) []verdictMap {
+	if len(callSets(b.Goal)) == 0 {
+		return nil
+	}
+	var out []verdictMap
+	for _, f := range failover.Families {
+		m := verdictMap{name: unaskedMap(f), keys: markKeys}
+		for _, p := range b.Lost[f] {
+			if p.Policy == lane.DefaultPolicy {
+				m.elements = append(m.elements, markEntry(b.Layout.Mark(p.Uplink), asIsChain))
+			}
+		}
+		out = append(out, m)
+	}
+	out[0].about = "Lanes of lost uplinks, from whose addresses nobody is answered."
+	return out
 }
 
 var (
@@ -177,13 +223,13 @@ func (a address) becomes(value netip.Addr) piece {
 	// corrected only beside the place of one: there it is in the address, which is written
 	// last.
 	checksum := [2]uint32{10, a.offset}[a.family]
-	return piece{text: fmt.Sprintf("%s set %s", a.text, value), exprs: []expr.Any{
+	return piece{text: fmt.Sprintf("%s set %s", a.text, value), exprs: append(nfproto(a.family).exprs,
 		&expr.Immediate{Register: 1, Data: value.AsSlice()},
 		&expr.Payload{
 			OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: a.offset, Len: a.length,
 			CsumType: expr.CsumTypeInet, CsumOffset: checksum, CsumFlags: unix.NFT_PAYLOAD_L4CSUM_PSEUDOHDR,
 		},
-	}}
+	)}
 }
 
 // caller loads an address and both ports, by their offsets in UDP's header (RFC 768).
@@ -233,7 +279,7 @@ func (k *Kernel) TellsWildcards() bool {
 		err := k.transact(func(tx *transaction) {
 			tx.table = &nftables.Table{Name: trialTable, Family: nftables.TableFamilyINet}
 			tx.CreateTable(tx.table)
-			tx.add(Table{calls: sets, chains: wildcardChains(b, sets)})
+			tx.add(Table{calls: sets, maps: unasked(b), chains: wildcardChains(b, sets)})
 			tx.CreateTable(tx.table) // exists by now
 		})
 		refused := slices.ContainsFunc([]error{unix.ENOENT, unix.EOPNOTSUPP, unix.EINVAL}, func(e error) bool { return errors.Is(err, e) })

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -185,7 +186,7 @@ func TestWildcardAddressesAreBounded(t *testing.T) {
 	}
 }
 
-func setOf(own string) string { return callSetOf(netip.MustParseAddr(own)).name }
+func setOf(own string) string { return callSetOf(netip.MustParseAddr(own), 1).name }
 
 // A kernel that does not tell which sockets are bound to no address is asked for nothing
 // that it lacks; asking leaves nothing behind.
@@ -202,7 +203,7 @@ func TestTellsWildcards(t *testing.T) {
 		t.Errorf("the ruleset is\n%s\nand was\n%s", now, before)
 	}
 	l.goal.Wildcards = false
-	if text := Ruleset(l.goal).String(); strings.Contains(text, "socket wildcard") || strings.Contains(text, "dynamic") {
+	if text := Ruleset(l.goal).String(); strings.Contains(text, "socket wildcard") || strings.Contains(text, "callers_") {
 		t.Errorf("the table asks for sockets:\n%s", text)
 	}
 	l.apply()
@@ -357,4 +358,55 @@ func datagram(t *testing.T, wire int, f failover.Family, from netip.Addr) (whole
 		return !more
 	})
 	return whole
+}
+
+// A peer of a tunnel has asked once and is spoken to from then on. When the uplink that it
+// asked at is lost, by a verdict or by its carrier alone, the gateway's own packets reach it
+// by the other one, with that one's address; and by the first one again when that is back.
+func TestWildcardPeerRoams(t *testing.T) {
+	for _, carrier := range []bool{false, true} {
+		for f, p := range plans {
+			t.Run(fmt.Sprintf("carrier %t %s", carrier, p.family), func(t *testing.T) {
+				l := newLab(t)
+				l.apply()
+				l.watchWrong()
+				own, err := l.gw.ListenPacket("udp", anyAddress[f])
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer own.Close()
+				peer, err := l.net.ListenPacket("udp", at(p.host, 6000))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer peer.Close()
+				buf := make([]byte, 10)
+				heard := func(from string) {
+					t.Helper()
+					until(t, "a packet from "+from, func() bool {
+						own.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at(p.host, 6000))))
+						peer.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+						_, by, err := peer.ReadFrom(buf)
+						return err == nil && by.String() == at(from, 5000)
+					})
+				}
+				peer.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at(p.a, 5000))))
+				heard(p.a)
+				if carrier {
+					run(t, l.net, "ip", "link", "set", "ispA", "down")
+				} else {
+					l.lose()
+				}
+				heard(p.b)
+				if carrier {
+					return
+				}
+				l.regain()
+				run(t, l.gw, "conntrack", "-F")
+				peer.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at(p.a, 5000))))
+				heard(p.a)
+				l.noneWrong()
+			})
+		}
+	}
 }
