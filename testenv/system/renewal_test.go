@@ -173,7 +173,7 @@ func TestInterfaceRenamedAndBack(t *testing.T) {
 func TestNameIsBackWhileNobodyRuns(t *testing.T) {
 	scenario(t, func(t *trial) {
 		g := startGateway(t, usual, quickRecovery)
-		g.shell("ip link set wan0 down; ip link set wan0 name other; ip link set other up")
+		g.shell("ip link set wan0 down; sleep 0.5; ip link set wan0 name other; ip link set other up")
 		g.Until("the new name to be known", func() bool { return strings.Contains(g.shell("nft list table inet swerve"), `"other"`) })
 		g.Await("lte to carry", lab.CarriedBy("lte"))
 		g.Kill()
