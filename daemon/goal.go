@@ -84,15 +84,6 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		}
 		out.Policies = append(out.Policies, policy)
 	}
-	for _, l := range g.links.last {
-		for _, f := range failover.Families {
-			for _, a := range l.addresses[f] {
-				if !a.IsSingleIP() {
-					out.Near = append(out.Near, a.Masked())
-				}
-			}
-		}
-	}
 	for _, f := range failover.Families {
 		out.Lost[f], out.Refused[f], out.Deaf[f] = g.lost(f), g.refused(f), g.deaf(f)
 	}
@@ -155,10 +146,9 @@ func (g goal) firewallUplink(u config.Uplink, strict func(string) bool) firewall
 	for _, f := range failover.Families {
 		out.Found = append(out.Found, nativeOf(g.native, u, f)...)
 		last := g.links.last[u.Name]
-		if out.Source[f] = last.translated[f]; out.Source[f].IsValid() {
-			for _, a := range last.addresses[f] {
-				out.Links = append(out.Links, a.Masked())
-			}
+		out.Source[f] = last.translated[f]
+		for _, a := range last.addresses[f] {
+			out.Links = append(out.Links, a.Masked())
 		}
 		if p := last.preferred[f]; f == failover.IPv4 && p.IsValid() && !p.IsSingleIP() && failover.IsPublic(p.Addr()) && learns(u, f) {
 			out.Native4 = append(out.Native4, p.Masked()) // a public network that the provider routes here

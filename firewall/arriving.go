@@ -206,10 +206,13 @@ func staysOnLink(b builder) []rule {
 	if len(b.Rules) == 0 || !b.blocks() {
 		return nil
 	}
+	links := slices.Clone(linkLocal)
+	for _, u := range b.Uplinks {
+		links = append(links, u.Links...)
+	}
 	var out []rule
 	for _, f := range failover.Families {
-		near := distinct(ofFamily(slices.Concat(linkLocal, b.Near), f))
-		out = append(out, newRule([2]address{ipDaddr, ip6Daddr}[f].in(near), returns).because("on a link"))
+		out = append(out, newRule([2]address{ipDaddr, ip6Daddr}[f].in(distinct(ofFamily(links, f))), returns).because("on a link"))
 	}
 	return out
 }

@@ -192,7 +192,7 @@ func TestBlockKeepsNothingOffLinks(t *testing.T) {
 	ports := [2][2]int{{68, 67}, {546, 547}}
 	for f, p := range plans {
 		near := netip.PrefixFrom(netip.MustParseAddr(p.a), p.bits).Masked()
-		l.goal.Near = append(l.goal.Near, near)
+		l.goal.Uplinks[0].Links = append(l.goal.Uplinks[0].Links, near)
 		serveUDP(t, l.net, at(p.nextA, 7001))
 		serveUDP(t, l.net, at(p.host, ports[f][1]))
 	}

@@ -25,9 +25,6 @@ type Goal struct {
 	// Rules assign flows to policies, the first that matches; what matches none is the
 	// default policy's. Their list must not be changed afterwards.
 	Rules []Rule
-	// Near are the networks on the uplinks' own links. What goes there takes no default
-	// route, and is kept off no uplink by a policy that blocks.
-	Near []netip.Prefix
 	// Sets are those that rules name.
 	Sets []Set
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
@@ -77,12 +74,13 @@ type Uplink struct {
 	// Borrowed are those of Addresses that are on other devices, since it has none of
 	// its own. They may leave by another uplink that does not translate them.
 	Borrowed []netip.Addr
+	// Links are the networks of the interface's addresses: what goes there takes no default
+	// route, and is kept off no uplink by a policy that blocks.
+	Links []netip.Prefix
 	// Source is, by family, the source that packets by this uplink should have where
 	// masquerading would choose another one: what is to be masqueraded is translated to it,
-	// except for what goes to Links, the networks of the interface's addresses. Invalid
-	// where the kernel's own choice is right.
+	// except for what goes to Links. Invalid where the kernel's own choice is right.
 	Source [2]netip.Addr
-	Links  []netip.Prefix
 	// MarkArrivals gives packets that come in by this uplink its lane, so that strict
 	// reverse path filtering (RFC 3704) uses the uplink's own table. It requires
 	// src_valid_mark to be set on the interface.
@@ -239,7 +237,6 @@ func (g Goal) sorted() Goal {
 	for i := range g.Sets {
 		g.Sets[i].Timeout = g.Sets[i].Timeout.Truncate(time.Second) // the kernel rounds what is shorter
 	}
-	g.Near = slices.Concat(distinct(ofFamily(g.Near, failover.IPv4)), distinct(ofFamily(g.Near, failover.IPv6)))
 	g.Trials = sortedAddresses(slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() }))
 	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
 	return g
