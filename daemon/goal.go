@@ -304,12 +304,19 @@ func (g goal) ways(l failover.Ladder, without string) []string {
 // barredNow returns the work for flows of policies that block and, by the goal before
 // this one, had an uplink that they have no more.
 func (g goal) barredNow(before, now firewall.Goal) []move {
+	known := map[firewall.Pair]bool{}
+	for _, pair := range before.Barred() {
+		known[pair] = true
+	}
 	var out []move
 	for _, pair := range now.Barred() {
+		if known[pair] {
+			continue
+		}
 		had := slices.ContainsFunc(before.Policies, func(p firewall.Policy) bool { return p.Lane == pair.Policy })
 		i := slices.IndexFunc(g.intent.Policies, func(p failover.PolicyIntent) bool { return g.lanes.Policies[p.Policy] == pair.Policy })
 		uplink, ok := g.uplinkOf(pair.Uplink)
-		if !had || i < 0 || !ok || slices.Contains(before.Barred(), pair) {
+		if !had || i < 0 || !ok {
 			continue
 		}
 		p := g.intent.Policies[i]
