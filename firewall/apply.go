@@ -100,7 +100,7 @@ func (tx *transaction) add(t Table) {
 	for _, name := range t.counters {
 		tx.AddObj(&nftables.CounterObj{Table: tx.table, Name: name})
 	}
-	for _, set := range append(timedSets(tx.table), fallenSetOf(tx.table)) {
+	for _, set := range timedSets(tx.table) {
 		set.ID = tx.setID()
 		tx.try(tx.AddSet(set, nil))
 	}

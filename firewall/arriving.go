@@ -131,10 +131,10 @@ func (b builder) output() []chain {
 		c.rules = append(append(c.rules, newRule(anyPacketMark, returns)), rules...)
 		return []chain{c}
 	}
+	c.rules = append(c.rules, newRule(packetMark(1<<32-1).is(0), goTo(ownFlowChain)))
 	for _, m := range marks {
 		c.rules = append(c.rules, newRule(packetMark(m.Mask).is(m.Value), goTo(ownFlowChain)))
 	}
-	c.rules = append(c.rules, newRule(anyPacketMark, returns), newRule(goTo(ownFlowChain)))
 	return []chain{{name: ownFlowChain, about: "What has no mark, or one that the user's rules ask for.", rules: rules}, c}
 }
 

@@ -167,7 +167,7 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "map "+m.name+" has other elements")
 		}
 	}
-	for _, name := range []string{graceSet, holdSet, lapsedSet, fallenSet} {
+	for _, name := range timedNames {
 		if _, ok := h.sets[name]; !ok {
 			out = append(out, "set "+name+" is missing")
 		}

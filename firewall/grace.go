@@ -41,13 +41,14 @@ func lapsedSetOf(t *nftables.Table) *nftables.Set {
 
 // timedSets returns the sets whose elements are added for a while.
 func timedSets(t *nftables.Table) []*nftables.Set {
-	return []*nftables.Set{graceSetOf(t), holdSetOf(t), lapsedSetOf(t)}
+	return []*nftables.Set{graceSetOf(t), holdSetOf(t), lapsedSetOf(t), fallenSetOf(t)}
 }
 
+// timedNames are the names of timedSets.
+var timedNames = []string{graceSet, holdSet, lapsedSet, fallenSet}
+
 // isTimed reports whether a set of ours has elements that are added for a while.
-func isTimed(name string) bool {
-	return name == graceSet || name == holdSet || name == lapsedSet || name == fallenSet
-}
+func isTimed(name string) bool { return slices.Contains(timedNames, name) }
 
 func timedSet(t *nftables.Table, name string, timeout time.Duration) *nftables.Set {
 	return &nftables.Set{

@@ -13,15 +13,12 @@ import (
 // leaving returns the chains after all source NAT. A flow's final address is known
 // only there: they drop what must not leave, and give the flow its lane.
 func (b builder) leaving() []chain {
-	guard := chain{name: guardChain, about: "Flows of a policy that may never use this uplink."}
-	if b.steps() {
-		guard.rules = append(guard.rules, newRule(falls(b)...))
+	dropped := func(name, about, counter string) chain {
+		return chain{name: name, about: about, rules: []rule{newRule(falls(b)...), newRule(count(counter), drop)}}
 	}
-	guard.rules = append(guard.rules, newRule(count(guardCounter), drop))
-	out := append(own(b), guard, chain{
-		name: astrayChain, about: "The gateway's own with an address of another uplink.",
-		rules: []rule{newRule(falls(b)...), newRule(count(strayCounter), drop)},
-	})
+	out := append(own(b),
+		dropped(guardChain, "Flows of a policy that may never use this uplink.", guardCounter),
+		dropped(astrayChain, "The gateway's own with an address of another uplink.", strayCounter))
 	for _, u := range b.Uplinks {
 		if u.Interface == "" {
 			continue

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -32,14 +33,7 @@ func (p Policy) steps() bool {
 }
 
 // steps reports whether any policy does.
-func (g Goal) steps() bool {
-	for _, p := range g.Policies {
-		if p.steps() {
-			return true
-		}
-	}
-	return false
-}
+func (g Goal) steps() bool { return slices.ContainsFunc(g.Policies, Policy.steps) }
 
 func fallenSetOf(t *nftables.Table) *nftables.Set {
 	return &nftables.Set{
