@@ -95,16 +95,9 @@ func (c *counters) probeCounts() ProbeCounts {
 
 // run samples until ctx ends.
 func (c *counters) run(ctx context.Context) error {
-	ticker := time.NewTicker(sampleEvery)
-	defer ticker.Stop()
-	for {
-		c.sample(time.Now())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+	sample := func() { c.sample(time.Now()) }
+	sample()
+	return each(ctx, sampleEvery, nil, sample)
 }
 
 func (c *counters) sample(now time.Time) {

@@ -127,10 +127,7 @@ func (f *folding) add(r slog.Record, to slog.Handler) (due []fold, passes bool) 
 		k.since = r.Time
 	}
 	k.folded, k.record, k.to = k.folded+1, r.Clone(), to
-	select {
-	case f.wake <- struct{}{}:
-	default: // the pending token covers this line too
-	}
+	wake(f.wake)
 	return due, false
 }
 

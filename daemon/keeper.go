@@ -78,10 +78,7 @@ func (k *keeper) keep(s state) {
 	k.wanted = s
 	k.asked++
 	k.mu.Unlock()
-	select {
-	case k.changed <- struct{}{}:
-	default: // the pending token covers this one too
-	}
+	wake(k.changed)
 }
 
 // keepPending requests that the record of a reload with a confirmation be written, which
@@ -91,10 +88,7 @@ func (k *keeper) keepPending(r *pendingRecord) {
 	k.pending, k.pendingAsked = r, true
 	k.asked++
 	k.mu.Unlock()
-	select {
-	case k.changed <- struct{}{}:
-	default:
-	}
+	wake(k.changed)
 }
 
 // run writes the requested states until ctx ends.
@@ -148,10 +142,7 @@ func (k *keeper) flush(ctx context.Context) error {
 	k.asked++
 	asked := k.asked
 	k.mu.Unlock()
-	select {
-	case k.urgent <- struct{}{}:
-	default:
-	}
+	wake(k.urgent)
 	for {
 		k.mu.Lock()
 		done, err, saved := k.done >= asked, k.failed, k.saved

@@ -45,10 +45,7 @@ func (c *counters) weigh(uplinks []string) {
 	c.mu.Lock()
 	c.weighed = uplinks
 	c.mu.Unlock()
-	select {
-	case c.reweigh <- struct{}{}:
-	default:
-	}
+	wake(c.reweigh)
 }
 
 // hurry reads loads more often for a while, where an uplink is suspected: its own traffic
@@ -64,10 +61,7 @@ func (c *counters) hurry(uplink string) {
 	if !weighed || hurries {
 		return
 	}
-	select {
-	case c.reweigh <- struct{}{}:
-	default:
-	}
+	wake(c.reweigh)
 }
 
 // weighs reads the counters of these uplinks for the engine until ctx ends. Where there is

@@ -46,10 +46,7 @@ func (r *ruleInterfaces) follow(generation uint64, cfg *config.Config) {
 		return
 	}
 	r.generation, r.cfg = generation, cfg
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
+	wake(r.changed)
 }
 
 // run looks until ctx ends.
@@ -58,24 +55,18 @@ func (r *ruleInterfaces) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	ticker := time.NewTicker(lookForInterfaces)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		case <-r.changed:
-		}
-		r.mu.Lock()
-		cfg := r.cfg
-		r.mu.Unlock()
-		if cfg == nil {
-			continue
-		}
-		if names, err := r.read(); err == nil {
-			r.problems.replace("rule interfaces", strangeProblems(strangeInterfaces(cfg, names)))
-		}
+	return each(ctx, lookForInterfaces, r.changed, r.look)
+}
+
+func (r *ruleInterfaces) look() {
+	r.mu.Lock()
+	cfg := r.cfg
+	r.mu.Unlock()
+	if cfg == nil {
+		return
+	}
+	if found, err := strangeInterfaces(cfg, r.read); err == nil {
+		r.problems.replace("rule interfaces", strangeProblems(found))
 	}
 }
 
@@ -102,8 +93,16 @@ type strangeInterface struct {
 	uplink bool
 }
 
-// strangeInterfaces returns those that rules name, and that are not among names.
-func strangeInterfaces(cfg *config.Config, names []string) (all []strangeInterface) {
+// strangeInterfaces returns those that rules name, and that are not among what read returns.
+// Where no rule names any, nothing is read.
+func strangeInterfaces(cfg *config.Config, read func() ([]string, error)) (all []strangeInterface, err error) {
+	if !slices.ContainsFunc(cfg.Rules, func(r config.Rule) bool { return len(r.In) > 0 }) {
+		return nil, nil
+	}
+	names, err := read()
+	if err != nil {
+		return nil, err
+	}
 	for i, r := range cfg.Rules {
 		for _, name := range r.In {
 			if slices.Contains(names, name) {
@@ -118,7 +117,7 @@ func strangeInterfaces(cfg *config.Config, names []string) (all []strangeInterfa
 			all[at].rules = append(all[at].rules, i)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // text says what it is, with the rules as the configuration counts them.
@@ -156,11 +155,8 @@ func strangeProblems(all []strangeInterface) []control.Problem {
 
 // ruleWarnings returns what check says of the interfaces that rules name.
 func ruleWarnings(cfg *config.Config) (list []string) {
-	names, err := interfaceNames()
-	if err != nil {
-		return nil
-	}
-	for _, s := range strangeInterfaces(cfg, names) {
+	found, _ := strangeInterfaces(cfg, interfaceNames)
+	for _, s := range found {
 		list = append(list, s.text())
 	}
 	return list

@@ -65,7 +65,11 @@ func TestManyRuleInterfaces(t *testing.T) {
 		r.In = []string{fmt.Sprintf("port%d", i/100), fmt.Sprintf("vlan%d", i)}
 		cfg.Rules = append(cfg.Rules, r)
 	}
-	all := strangeProblems(strangeInterfaces(cfg, []string{"lo"}))
+	found, err := strangeInterfaces(cfg, func() ([]string, error) { return []string{"lo"}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strangeProblems(found)
 	if len(all) != mostStrangeInterfaces+1 || !strings.HasPrefix(all[mostStrangeInterfaces].Text, "rules name 497 more interfaces") ||
 		!strings.Contains(all[0].Text, "rules[7].in and 92 more (line 1)") {
 		t.Errorf("%d: %+v", len(all), all)

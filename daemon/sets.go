@@ -51,10 +51,7 @@ func (r *setReader) follow(generation uint64, sets []firewall.Set) {
 		return
 	}
 	r.generation, r.sets = generation, sets
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
+	wake(r.changed)
 }
 
 // status returns the sets with their figures; those that were not read are nil.
@@ -83,18 +80,7 @@ func (r *setReader) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	ticker := time.NewTicker(readSetsEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			r.sample()
-		case <-r.changed:
-			r.sample()
-		}
-	}
+	return each(ctx, readSetsEvery, r.changed, r.sample)
 }
 
 func (r *setReader) sample() {

@@ -45,6 +45,29 @@ func (t task) Ready() <-chan struct{} {
 
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
+// wake puts a token into a channel of length 1. One that is there covers this one too.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// each calls do after every interval, and whenever changed yields a token, until ctx ends.
+func each(ctx context.Context, interval time.Duration, changed <-chan struct{}, do func()) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-changed:
+		}
+		do()
+	}
+}
+
 // tasks are all parts of a daemon.
 type tasks struct {
 	// vital ones end the daemon with their error.
