@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -185,11 +184,9 @@ func (v move) event(closed int, err error) control.SessionsDetail {
 func poked(e control.SessionsDetail, sent, left int, err error) control.SessionsDetail {
 	if n := int64(sent); n > 0 {
 		e.Poked = &n
-		e.Reason += fmt.Sprintf(", %d clients made to speak", n)
 	}
 	if n := int64(left); n > 0 {
 		e.LeftOut = &n
-		e.Reason += fmt.Sprintf(", %d more were too many", n)
 	}
 	if err != nil {
 		e.Reason += "; clients that only listen wait: " + err.Error()

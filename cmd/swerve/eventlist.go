@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -76,7 +77,8 @@ func withoutPolicy(e control.Event) (policy, common string) {
 		policy, d.Policy, d.EvidenceMS, d.SwitchMS = d.Policy, "", nil, nil
 		e.Detail = d
 	case control.SessionsDetail:
-		policy, d.Policy, d.Count, d.TookMS = d.Policy, "", nil, nil
+		policy, d.Policy, d.TookMS = d.Policy, "", nil
+		d.Count, d.Poked, d.LeftOut = nil, nil, nil
 		e.Detail = d
 	case control.OverflowDetail:
 		policy, d.Policy, d.Loads = d.Policy, "", nil
@@ -110,13 +112,20 @@ func joined(a, b control.Detail) control.Detail {
 		d.EvidenceMS, d.SwitchMS = most(d.EvidenceMS, b.(control.SwitchDetail).EvidenceMS), most(d.SwitchMS, b.(control.SwitchDetail).SwitchMS)
 		return d
 	case control.SessionsDetail:
-		if other := b.(control.SessionsDetail); d.Count != nil && other.Count != nil {
-			d.Count = new(*d.Count + *other.Count)
-		}
-		d.TookMS = most(d.TookMS, b.(control.SessionsDetail).TookMS)
+		other := b.(control.SessionsDetail)
+		d.Count, d.Poked, d.LeftOut = sum(d.Count, other.Count), sum(d.Poked, other.Poked), sum(d.LeftOut, other.LeftOut)
+		d.TookMS = most(d.TookMS, other.TookMS)
 		return d
 	}
 	return a
+}
+
+// sum adds two counts, each of which may be missing.
+func sum(x, y *int64) *int64 {
+	if x == nil || y == nil {
+		return cmp.Or(x, y)
+	}
+	return new(*x + *y)
 }
 
 // ofPolicies returns a detail with several policies in the place of one.

@@ -120,12 +120,16 @@ func TestEventList(t *testing.T) {
 	sessions := func(ms int, policy string, n int64) control.Event {
 		return control.Event{Time: at(ms), Detail: control.SessionsDetail{Action: "moved", Uplink: "fiber", Policy: policy, Family: "ipv4", Reason: "it is lost", Count: &n}}
 	}
+	poked := func(ms int, policy string, n *int64) control.Event {
+		return control.Event{Time: at(ms), Detail: control.SessionsDetail{Action: "moved", Uplink: "lte", Policy: policy, Family: "ipv4", Reason: "it is lost", Poked: n}}
+	}
 	var lines [][]byte
 	for _, e := range []control.Event{
 		{Time: at(30), Detail: control.OperatorDetail{Action: "drained", Uplink: "fiber"}},
 		moves(10, "default", "ipv4", "no carrier"), moves(11, "voice", "ipv4", "no carrier"), moves(11, "default", "ipv6", "no carrier"),
 		moves(12, "video", "ipv4", "loss 31%"), moves(13, "guests", "ipv4", "no carrier"),
-		sessions(40, "default", 3), sessions(41, "voice", 4), offline(50, "a"), offline(51, "b"), moves(1800, "default", "ipv4", "no carrier"),
+		sessions(40, "default", 3), sessions(41, "voice", 4), offline(50, "a"), offline(51, "b"),
+		poked(52, "default", nil), poked(53, "voice", new(int64(2))), poked(54, "guests", new(int64(3))), moves(1800, "default", "ipv4", "no carrier"),
 		{Time: at(-3_600_000), Detail: control.DaemonDetail{Action: "started", Object: "daemon", Reason: "after the clock was set back"}},
 	} {
 		line, err := json.Marshal(e)
@@ -149,6 +153,7 @@ func TestEventList(t *testing.T) {
 		"operator fiber drained",
 		"sessions fiber default, voice IPv4 moved 7: it is lost",
 		"daemon policies a, b IPv4 offline: no uplink answers",
+		"sessions lte default, voice, guests IPv4 moved: it is lost, 5 clients made to speak",
 		"switch default IPv4 failover fiber -> lte: no carrier (decided after 100.0 ms, done in 1800 ms)",
 		"daemon daemon started: after the clock was set back",
 	}

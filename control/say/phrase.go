@@ -33,7 +33,7 @@ func (p Phrases) Event(e control.Event) string {
 		return phrase(p.overflow(d), d.Reason, "")
 	case control.SessionsDetail:
 		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Action, count(d.Count)),
-			d.Reason, Timing(nil, d.TookMS))
+			d.Reason+pokes(d), Timing(nil, d.TookMS))
 	case control.RepairDetail:
 		return phrase(Join(" ", d.Object, d.Action, count(d.Count)), d.Reason, Timing(nil, d.TookMS))
 	case control.OperatorDetail:
@@ -126,6 +126,17 @@ func Unconfirmed(s *control.Status) string {
 
 // Until is when something ends, and how much time that leaves.
 func Until(now, end control.Time) string { return Moment(now, end) + " (" + AgeAt(end, now) + " left)" }
+
+// pokes says how many clients were made to speak, as the end of a reason.
+func pokes(d control.SessionsDetail) (text string) {
+	if d.Poked != nil {
+		text = ", " + Several(int(*d.Poked), "client", "clients") + " made to speak"
+	}
+	if d.LeftOut != nil {
+		text += fmt.Sprintf(", %d more were too many", *d.LeftOut)
+	}
+	return text
+}
 
 // Carriers names the uplinks that carry traffic, with weights where several share it.
 func Carriers(shares []control.Share) string {
