@@ -49,7 +49,7 @@ demo-defaults: ## the same with nothing but the defaults
 # A decision engine lives in one goroutine: nothing for the race detector, and much to compute.
 PURE      = swerve/failover swerve/testenv/simulator
 # The longest package comes first, so that the others run beside it.
-test: ## run every test, with the race detector, on real kernels' namespaces
+test: ## run every test on real kernels' namespaces, all but the pure ones with the race detector
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@$(GO) test $(TESTFLAGS) $(PURE)
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 15m $(TESTFLAGS) ./testenv/system $(filter-out $(PURE),$(shell $(GO) list ./...))
