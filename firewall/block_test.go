@@ -35,15 +35,21 @@ func blockLab(t *testing.T) *lab {
 		serveUDP(t, l.net, at(p.host, 7000))
 		serveTCP(t, l.net, at(p.host, 7000))
 	}
-	loadText(t, l.net, `table inet witness {
+	l.watchLeaks("ispA")
+	l.apply()
+	return l
+}
+
+// watchLeaks counts, in the internet, the policy's packets that come by a provider.
+func (l *lab) watchLeaks(isp string) {
+	l.t.Helper()
+	loadText(l.t, l.net, fmt.Sprintf(`table inet witness {
 		counter leaked { }
 		chain arriving {
 			type filter hook prerouting priority raw; policy accept;
-			iifname "ispA" meta l4proto { tcp, udp } th dport 7000 counter name leaked
+			iifname %q meta l4proto { tcp, udp } th dport 7000 counter name leaked
 		}
-	}`)
-	l.apply()
-	return l
+	}`, isp))
 }
 
 func toPort(proto uint8, port uint16) Rule {

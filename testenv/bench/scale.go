@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"swerve/control"
@@ -31,8 +30,7 @@ func scaleConfig(policies, rules int) string {
 	}
 	text += "rules:\n"
 	for i := range rules - 1 {
-		from := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
-		text += fmt.Sprintf("  - {from: %s, proto: tcp, ports: [%d], use: p%d}\n", from, 1000+i%500, i%(policies-1))
+		text += fmt.Sprintf("  - {from: %s, proto: tcp, ports: [%d], use: p%d}\n", ruleNetwork(i), 1000+i%500, i%(policies-1))
 	}
 	return text + fmt.Sprintf("  - {from: %s, use: p0}\n", lab.LAN4)
 }

@@ -16,14 +16,20 @@ rules: [{from: [192.168.10.0/24, "fd00:10::/64"], use: guests}]
 `
 }
 
+// startRuled starts a gateway so, with clients that go by lte.
+func startRuled(t *trial, tiers string) (*gateway, *clients) {
+	t.Helper()
+	g := newGateway(t, usual, ruled(tiers))
+	g.Start()
+	g.Await("all to be up", lab.AllUp)
+	return g, g.clients(lte)
+}
+
 // A policy is taken out of the file: its flows stay on their uplink, which others still
 // use, and leave it when that is lost.
 func TestFormerPolicysFlows(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := newGateway(t, usual, ruled("[lte]"))
-		g.Start()
-		g.Await("all to be up", lab.AllUp)
-		p := g.clients(lte)
+		g, p := startRuled(t, "[lte]")
 		began := time.Now()
 		g.put(quickRecovery)
 		g.goBy(lte, p.long()...)
@@ -46,10 +52,7 @@ func TestFormerPolicysFlows(t *testing.T) {
 // it has no more, also those of clients that only listen, and the events tell it.
 func TestBlockingPolicyHasOtherUplinks(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := newGateway(t, usual, ruled("[lte], last_resort: block"))
-		g.Start()
-		g.Await("all to be up", lab.AllUp)
-		p := g.clients(lte)
+		g, p := startRuled(t, "[lte], last_resort: block")
 		l := g.listeners()
 		began := time.Now()
 		g.put(ruled("[fiber], last_resort: block"))
