@@ -21,6 +21,8 @@ type counters struct {
 	// lane.
 	read  func(index int) (rx, tx uint64, err error)
 	flows func() (map[lane.Lane]uint64, error)
+	// began is called when flows have begun.
+	began func()
 	// probed is Machine.Probes.
 	probed func() ProbeCounts
 
@@ -108,7 +110,9 @@ func (c *counters) sample(now time.Time) {
 	if err != nil {
 		flows = nil // unknown
 	}
-	c.noteFlows(flows)
+	if c.noteFlows(flows) && c.began != nil {
+		c.began()
+	}
 	for name, i := range index {
 		rx, tx, err := c.read(i)
 		if err != nil {
@@ -140,18 +144,21 @@ func (c *counters) note(name string, s sample) {
 }
 
 // noteFlows stores the packet filter's counts of new flows; they are unknown while
-// the counters do not exist.
-func (c *counters) noteFlows(flows map[lane.Lane]uint64) {
+// the counters do not exist. It reports whether any has changed.
+func (c *counters) noteFlows(flows map[lane.Lane]uint64) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, n := range c.lanes {
 		figures := c.figures[name]
 		figures.NewFlows = nil
 		if count, ok := flows[n]; ok {
+			before := c.figures[name].NewFlows
+			changed = changed || before == nil || *before != count
 			figures.NewFlows = &count
 		}
 		c.figures[name] = figures
 	}
+	return changed
 }
 
 func bitsPerSecond(bytes uint64, span time.Duration) uint64 {

@@ -143,16 +143,19 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	// Each goroutine has its own packet filter, because each keeps a connection.
 	contents := new(firewall.SetContents)
 	filter, reading := firewall.Kernel{Contents: contents}, firewall.Kernel{Contents: contents}
-	var moving, counting firewall.Kernel
+	roster := new(firewall.Roster)
+	moving, walking := firewall.Kernel{Roster: roster}, firewall.Kernel{Roster: roster}
+	var counting firewall.Kernel
 	defer filter.Close()
 	defer reading.Close()
 	defer moving.Close()
+	defer walking.Close()
 	defer counting.Close()
 	counts := &filterCounts{filter: &counting, clock: l.clock.now}
 	hub := control.NewHub()
 	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
 	l.mount(Machine{
-		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving,
+		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving, Walks: &walking, ListClients: roster.List,
 		Finder: finder{}, HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
 		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
 		ReadSets: reading.ReadSets, Interfaces: interfaceNames,
@@ -252,6 +255,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 	all.vital = append(all.vital,
 		task{name: "decision loop", run: l.run, ready: l.ready},
 		task{name: "session worker", run: l.enforcer.worker.run},
+		task{name: "walks over flows", run: l.enforcer.worker.walks.run},
 		task{name: "reload on SIGHUP", run: l.followHangups},
 	)
 	all.optional = append(all.optional,
@@ -259,6 +263,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 		task{name: "loads", run: l.reporter.counters.weighs},
 		task{name: "sets of addresses", run: l.reporter.sets.run},
 		task{name: "interfaces of rules", run: l.reporter.ruleInterfaces.run},
+		task{name: "roster of clients", run: l.roster.run},
 		task{name: "state keeper", run: l.keeper.run},
 		task{name: "folding of the log", run: l.folds.run},
 	)

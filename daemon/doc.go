@@ -9,8 +9,8 @@
 //     lanes.go, rename.go) and the picture of the links (picture.go). Other goroutines use it
 //     only by a request.
 //   - the enforcer (enforcer.go) owns the kernel: the goal (goal.go, pure) and how
-//     it is applied to the kernel (kernel.go), the moving of sessions, which a
-//     worker does in a goroutine of its own (worker.go), and the pace of repairs
+//     it is applied to the kernel (kernel.go), the moving of sessions, which two
+//     workers do in goroutines of their own (worker.go), and the pace of repairs
 //     (repair.go); retire.go ends the flows of uplinks that are used no more, and
 //     stranger.go tells which default routes of others take no traffic.
 //   - the reporter (reporter.go) owns what is reported to people and programs: log,
@@ -27,6 +27,7 @@
 //   - logqueue.go, fold.go: the log's way out, which never blocks, and what is folded in it
 //   - machine.go: what the daemon watches, changes and reports to, which tests and
 //     the simulator replace
+//   - roster.go: when the clients are listed that a lost uplink leaves
 //   - ruleinterfaces.go: the interfaces that rules name.
 //   - keeper.go, state.go, history.go: the data that outlives the daemon, written in
 //     the background

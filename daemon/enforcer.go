@@ -145,27 +145,27 @@ func (e *enforcer) apply(g goal) outcome {
 		e.repairs.hurry(o.at) // not during the switch itself: reading takes time
 	}
 	for _, u := range renumbered(before, e.kernel.table.Goal()) {
-		e.worker.add(renumbering{g.layout, u})
+		e.worker.walks.add(renumbering{g.layout, u})
 	}
 	for _, n := range foreignNow(before, e.kernel.table.Goal()) {
 		for _, p := range e.kernel.table.Goal().Policies {
-			e.worker.add(sweep{g.layout, firewall.Pair{Uplink: n, Policy: p.Lane}, []failover.Family{failover.IPv6}})
+			e.worker.walks.add(sweep{g.layout, firewall.Pair{Uplink: n, Policy: p.Lane}, []failover.Family{failover.IPv6}})
 		}
 	}
-	for _, m := range g.barredNow(before, e.kernel.table.Goal()) {
-		e.worker.add(m)
+	if barred := g.barredNow(before, e.kernel.table.Goal()); len(barred) > 0 {
+		e.worker.add(moves(barred))
 	}
 	if o.unhealed != nil {
-		e.worker.add(heal{*o.unhealed})
+		e.worker.walks.add(heal{*o.unhealed})
 	}
 	return o
 }
 
 // release gives the worker the pairs that were lost since the last call and whose
 // flows the kernel now routes elsewhere: flows stay until there is another way for
-// them. It returns the moves for which the worker has no room.
+// them. It returns the moves if the worker has no room for them.
 func (e *enforcer) release(g goal, o outcome) (dropped []move) {
-	var moves []move
+	var all []move
 	for _, f := range failover.Families {
 		var released []firewall.Pair
 		for _, m := range g.moves(f) {
@@ -174,18 +174,16 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 				continue
 			}
 			if !before {
-				moves = together(moves, m)
+				all = together(all, m)
 			}
 			released = append(released, m.pair)
 		}
 		e.released[f] = released
 	}
-	for _, m := range moves {
-		if !e.worker.add(m) {
-			dropped = append(dropped, m)
-		}
+	if len(all) > 0 && !e.worker.add(moves(all)) {
+		return all
 	}
-	return dropped
+	return nil
 }
 
 // hold keeps TCP segments without an entry off the devices of the other uplinks for a
@@ -220,7 +218,7 @@ func (e *enforcer) sweep(l lane.Layout) {
 		}
 	}
 	for _, s := range sweeps {
-		if !e.worker.add(s) {
+		if !e.worker.walks.add(s) {
 			return // no room: again at the next call
 		}
 	}

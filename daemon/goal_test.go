@@ -191,8 +191,8 @@ func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, er
 	return 0, errRefused
 }
 
-func (flowsThatFail) Poke(lane.Layout, firewall.Pair, ...failover.Family) (firewall.Pokes, error) {
-	return firewall.Pokes{}, errRefused
+func (flowsThatFail) Poke(_ lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error) {
+	return make([]firewall.Pokes, len(losses)), errRefused
 }
 
 type routesThatFail struct{ routing.Kernel }
@@ -202,10 +202,11 @@ func (routesThatFail) Do(routing.Op) error { return errRefused }
 // Failed work on sessions is reported, and the rest is still tried.
 func TestWorkerReportsWhatFailed(t *testing.T) {
 	r := &rig{t: t}
-	w := newWorker(flowsThatFail{}, routesThatFail{}, r)
-	move{uplink: "fiber", policy: "default", parts: []part{
+	w := newWorker(flowsThatFail{}, flowsThatFail{}, routesThatFail{}, r)
+	moves{{uplink: "fiber", policy: "default", parts: []part{
 		{family: failover.IPv4, addresses: make([]netip.Addr, 2)}, {family: failover.IPv6},
-	}}.carryOut(w)
+	}}}.carryOut(w)
+	(<-w.walks.queue).carryOut(w.walks)
 	heal{}.carryOut(w)
 	events := r.take()
 	if len(events) != 3 {
@@ -220,13 +221,13 @@ func TestWorkerReportsWhatFailed(t *testing.T) {
 
 // Moves for which there is no room are refused rather than waited for.
 func TestWorkerIsBounded(t *testing.T) {
-	w := newWorker(flowsThatFail{}, nil, &rig{t: t})
+	w := newWorker(flowsThatFail{}, nil, nil, &rig{t: t})
 	for n := range workerQueue {
-		if !w.add(move{}) {
+		if !w.add(moves{}) {
 			t.Fatalf("move %d found no room", n)
 		}
 	}
-	if w.add(move{}) {
+	if w.add(moves{}) {
 		t.Error("there was room for one more")
 	}
 }

@@ -35,6 +35,7 @@ type loop struct {
 	enforcer *enforcer
 	reporter *reporter
 	keeper   *keeper
+	roster   *roster
 	log      *slog.Logger
 	folds    *folds
 	logQueue *LogQueue
@@ -294,6 +295,7 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 	for _, uplink := range out.Reread {
 		l.net.Reread(uplink)
 		l.reporter.counters.hurry(uplink)
+		wake(l.roster.suspects)
 	}
 	l.reporter.decided(l.ofUplinks(out.Records), decided)
 	l.changed = l.changed || len(out.Records) > 0 || out.Intent != nil
@@ -343,6 +345,7 @@ func (l *loop) enforce() {
 		return
 	}
 	o := l.enforcer.apply(g)
+	l.roster.follow(g.layout)
 	if o.native != nil {
 		l.setup.native, l.setup.plain = o.native, o.plain
 		l.state.Native, l.state.Plain = o.native, o.plain

@@ -23,6 +23,11 @@ type Machine struct {
 	Packets Packets
 	Sysctls Sysctls
 	Flows   Flows
+	// Walks is as Flows, for another goroutine.
+	Walks Flows
+	// ListClients lists the clients that Flows.Poke pokes at once, see firewall.Roster;
+	// nil if they are not listed.
+	ListClients func(lane.Layout) error
 	// Finder tells where the kernel sends packets; nil if it cannot be asked.
 	Finder Finder
 	// HasIPv6 reports whether the kernel has IPv6 at all.
@@ -116,7 +121,7 @@ type Flows interface {
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
-	Poke(l lane.Layout, pair firewall.Pair, families ...failover.Family) (firewall.Pokes, error)
+	Poke(l lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error)
 }
 
 // Publisher receives the events: *control.Hub, or a test's.
@@ -149,9 +154,11 @@ func (l *loop) mount(m Machine) {
 	l.reporter.ruleInterfaces = newRuleInterfaces(m.Interfaces, l.reporter.problems)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.reporter.counters.now = l.clock.now
+	l.roster = newRoster(m.ListClients)
+	l.reporter.counters.began = func() { wake(l.roster.began) }
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
-		worker: newWorker(m.Flows, m.Routes, m.Events), now: l.clock.now,
+		worker: newWorker(m.Flows, m.Walks, m.Routes, m.Events), now: l.clock.now,
 		anew: m.Anew, rested: -applyCredit,
 	}
 }

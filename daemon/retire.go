@@ -120,7 +120,7 @@ func (e *enforcer) retire(g goal, o outcome) {
 				return same && r.device != "" // an altname stands for it; otherwise it is too early
 			}
 		}
-		return e.worker.add(retirement{g.layout, r, ways, elsewhere})
+		return e.worker.walks.add(retirement{g.layout, r, ways, elsewhere})
 	})
 }
 

@@ -134,7 +134,7 @@ func (r *rig) prepare() {
 	l := newLoop(Options{Software: "test", Hangup: r.hangup, Log: log}, cfg, began.path)
 	l.load, l.found, l.clock.today, l.clock.boot = load, began, today, r.boot
 	l.mount(Machine{
-		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows,
+		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows, Walks: r.Flows,
 		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
 		FilterChanged: r.Packets.Changed, Events: r, IsModem: r.modem, Interfaces: r.interfaces,
 	})

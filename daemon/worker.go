@@ -40,16 +40,19 @@ type part struct {
 // heal assigns lanes to flows that began while our table was missing.
 type heal struct{ goal firewall.Goal }
 
-// job is a move, a sweep, the end of what was misled, or a heal.
+// job is work of the worker.
 type job interface{ carryOut(*worker) }
 
-// worker does the work after a switch that may take long, in a goroutine of its
-// own, one job after the other.
+// worker does the work after a switch that may take long, in a goroutine of its own, one
+// job after the other. What has to walk over all conntrack entries is for another one, so
+// that no reset waits for a walk.
 type worker struct {
 	flows  Flows
 	routes routing.Kernel
 	events Publisher
 	queue  chan job
+	// walks does what takes a walk; nil for that worker itself.
+	walks *worker
 }
 
 // workerQueue bounds the queued jobs. More than uplinks times policies times
@@ -57,8 +60,10 @@ type worker struct {
 // jobs are dropped, and only the packet filter then ends their flows.
 const workerQueue = 1024
 
-func newWorker(f Flows, routes routing.Kernel, events Publisher) *worker {
-	return &worker{flows: f, routes: routes, events: events, queue: make(chan job, workerQueue)}
+// newWorker returns a worker with one for its walks, which needs flows of its own.
+func newWorker(f, walked Flows, routes routing.Kernel, events Publisher) *worker {
+	walks := &worker{flows: walked, routes: routes, events: events, queue: make(chan job, workerQueue)}
+	return &worker{flows: f, routes: routes, events: events, queue: make(chan job, workerQueue), walks: walks}
 }
 
 // add queues a job and reports whether there was room.
@@ -83,39 +88,90 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
+// moves are those of one decision.
+type moves []move
+
 // carryOut first ends the flows that need a reset, then has the clients of the others
-// speak, and deletes entries last: that takes long if there are many, and nothing waits
-// for it.
-func (v move) carryOut(w *worker) {
+// speak. The entries are deleted last: that takes long where there are many, and nothing
+// waits for it.
+func (all moves) carryOut(w *worker) {
 	begin := time.Now()
-	var families []failover.Family
+	d := deletion{begin: begin}
+	var losses []firewall.Loss
+	for _, v := range all {
+		d.ended = append(d.ended, v.end(w))
+		losses = append(losses, firewall.Loss{Pair: v.pair, Families: v.families()})
+	}
+	if len(all) > 0 {
+		var pokes []firewall.Pokes
+		pokes, d.unpoked = w.flows.Poke(all[0].layout, losses...)
+		for i, p := range pokes {
+			d.ended[i].pokes = p
+		}
+	}
+	if !w.walks.add(d) {
+		d.carryOut(w)
+	}
+}
+
+func (v move) families() []failover.Family {
+	var out []failover.Family
+	for _, p := range v.parts {
+		out = append(out, p.family)
+	}
+	return out
+}
+
+// ended is a move with what was done.
+type ended struct {
+	move
+	pokes  firewall.Pokes
+	closed [2]int
+	open   [2]error // why not all sockets were closed
+	failed error    // why not all else was done
+}
+
+// end ends what needs no list of entries.
+func (v move) end(w *worker) ended {
+	m := ended{move: v}
 	var ways []string
 	for _, p := range v.parts {
-		families, ways = append(families, p.family), append(ways, p.ways...)
+		ways = append(ways, p.ways...)
 	}
-	failed := w.flows.Grace(ways)
-	for _, f := range families {
-		failed = errors.Join(failed, routing.Touch(w.routes, v.layout, v.pair.Uplink, f))
+	m.failed = w.flows.Grace(ways)
+	for _, f := range v.families() {
+		m.failed = errors.Join(m.failed, routing.Touch(w.routes, v.layout, v.pair.Uplink, f))
 	}
-	var closed [2]int
-	var open [2]error
 	for _, p := range v.parts {
 		for _, address := range p.addresses {
 			n, err := w.flows.DestroySockets(v.layout, v.pair.Uplink, address)
-			closed[p.family] += n
-			open[p.family] = errors.Join(open[p.family], err)
+			m.closed[p.family] += n
+			m.open[p.family] = errors.Join(m.open[p.family], err)
 		}
 	}
-	pokes, unpoked := w.flows.Poke(v.layout, v.pair, families...)
-	failed = errors.Join(failed, w.flows.DeleteFlows(v.layout, v.pair, families...))
-	for _, p := range v.parts {
-		if v.vain && failed == nil && open[p.family] == nil {
-			continue // nothing was moved
+	return m
+}
+
+// deletion is the last step of moves.
+type deletion struct {
+	begin   time.Time
+	ended   []ended
+	unpoked error // why not all clients were poked
+}
+
+// carryOut deletes the entries, and reports the moves.
+func (d deletion) carryOut(w *worker) {
+	for _, m := range d.ended {
+		m.failed = errors.Join(m.failed, w.flows.DeleteFlows(m.layout, m.pair, m.families()...))
+		for _, p := range m.parts {
+			if m.vain && m.failed == nil && m.open[p.family] == nil {
+				continue // nothing was moved
+			}
+			e := m.event(m.closed[p.family], errors.Join(m.failed, m.open[p.family]))
+			e.Family, e.TookMS = p.family.String(), control.Millis(time.Since(d.begin))
+			e = poked(e, m.pokes.Sent[p.family], m.pokes.Left[p.family], d.unpoked)
+			w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: e})
 		}
-		e := v.event(closed[p.family], errors.Join(failed, open[p.family]))
-		e.Family, e.TookMS = p.family.String(), control.Millis(time.Since(begin))
-		e = poked(e, pokes.Sent[p.family], pokes.Left[p.family], unpoked)
-		w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: e})
 	}
 }
 

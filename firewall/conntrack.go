@@ -49,6 +49,7 @@ const (
 	ctStatusAnswered = 1 << 1 // IPS_SEEN_REPLY
 	ctStatusSrcNAT   = 1 << 4
 	ctStatusDstNAT   = 1 << 5
+	ctStatusOffload  = 1 << 14 // a flow table forwards it; neither state nor time is told then
 )
 
 func ctHeader(kind uint16, flags netlink.HeaderFlags) netlink.Header {
@@ -178,8 +179,11 @@ const tcpEstablished = 3
 // established reports whether TCP's handshake is complete and neither end has
 // forgotten the connection: ESTABLISHED to LAST_ACK of enum tcp_conntrack.
 func (f flow) established() bool {
-	return f.protocol == unix.IPPROTO_TCP && f.tcpState >= tcpEstablished && f.tcpState <= 6
+	return f.protocol == unix.IPPROTO_TCP && (f.tcpState >= tcpEstablished && f.tcpState <= 6 || f.offloaded())
 }
+
+// offloaded reports whether a flow table forwards the flow.
+func (f flow) offloaded() bool { return f.status&ctStatusOffload != 0 }
 
 // translated reports whether an address of the flow was rewritten, or may have been
 // where its status is not known.

@@ -57,12 +57,13 @@ func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover
 	if err != nil {
 		return fail(Pokes{}, err)
 	}
-	all, unlisted := activeClients(l, l.CTPair(uplink, 0), l.CTUplinkMask(), families)
-	if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fail(Pokes{}, err)
-	}
-	p, err := all.poke(l)
-	return fail(p, errors.Join(unlisted, err))
+	done, err := k.pokeBefore(l, []Loss{{Pair{Uplink: uplink}, families}}, func() error {
+		if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+		return nil
+	})
+	return fail(done[0], err)
 }
 
 // flowChange is what to do with an entry.

@@ -60,10 +60,10 @@ func timedSet(t *nftables.Table, name string, timeout time.Duration) *nftables.S
 // Grace has TCP segments that leave by one of these interfaces and belong to no flow
 // answered with a reset, for one minute from now. It is meant for the interfaces
 // that the flows of a lost uplink now use: if the kernel itself has removed their
-// entries (device down, address gone), nothing else can end them. The table must
-// have been applied before.
+// entries (device down, address gone), nothing else can end them. A Hold on them ends, as
+// what it waited for did not come. The table must have been applied before.
 func (k *Kernel) Grace(interfaces []string) error {
-	if err := k.timed(timed{graceSetOf, interfaces, graceTime}); err != nil {
+	if err := k.timed(timed{graceSetOf, interfaces, graceTime}, timed{holdSetOf, interfaces, 0}); err != nil {
 		return fmt.Errorf("firewall: grace for %v: %w", interfaces, err)
 	}
 	return nil
@@ -130,7 +130,8 @@ func (k *Kernel) EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Ad
 	return done, nil
 }
 
-// timed is a change of a set: interfaces to add, for so long from now.
+// timed is a change of a set: interfaces to add, for so long from now; none of them is left
+// in it where that is 0.
 type timed struct {
 	setOf      func(*nftables.Table) *nftables.Set
 	interfaces []string
@@ -154,7 +155,9 @@ func (k *Kernel) timed(changes ...timed) error {
 			// that does not exist fails. So it is added, deleted and added again.
 			tx.try(tx.SetAddElements(set, elements))
 			tx.try(tx.SetDeleteElements(set, elements))
-			tx.try(tx.SetAddElements(set, elements))
+			if c.timeout > 0 {
+				tx.try(tx.SetAddElements(set, elements))
+			}
 		}
 	})
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 type Kernel struct {
 	// Contents are what the user's sets hold; nil where that is not remembered.
 	Contents *SetContents
+	// Roster has the clients that Poke pokes at once; nil for none.
+	Roster *Roster
 
 	known knowledge
 	// wildcards is what TellsWildcards returns; nil if that is not known yet.

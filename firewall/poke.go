@@ -36,8 +36,14 @@ const (
 	activeFor = time.Minute
 )
 
-// Poke has the clients of a lost pair's TCP connections speak that were active in the
-// last minute, so that they meet the reset that the table has for them. One that only
+// Loss is a pair that is lost in some families.
+type Loss struct {
+	Pair     Pair
+	Families []failover.Family
+}
+
+// Poke has the clients of TCP connections speak that used lost pairs and were active in
+// the last minute, so that they meet the reset that the table has for them. One that only
 // listens, to a download or to a log, would wait for ever: what its server sends is lost
 // with the uplink. Each gets one SYN with an acknowledgement in the name of its server, with
 // random numbers, as if that had begun anew. TCP answers it with what it has received so
@@ -46,24 +52,42 @@ const (
 // window. A host that does not know the connection answers with a reset, which goes nowhere
 // either.
 //
+// Those that the roster has come first, at once, and then those that are found by one walk
+// over the entries; where that fails, its error comes with what was done. The result has
+// what was done for each loss.
+//
 // Pokes are not tracked and never leave by an uplink. Connections of this machine itself
 // get none: DestroySockets ends them. The routes and the table have to be those of after
-// the loss.
-func (k *Kernel) Poke(l lane.Layout, pair Pair, families ...failover.Family) (Pokes, error) {
-	fail := func(p Pokes, err error) (Pokes, error) {
-		if err != nil {
-			err = fmt.Errorf("firewall: poke the clients of lane %d: %w", pair.Uplink, err)
+// the losses.
+func (k *Kernel) Poke(l lane.Layout, losses ...Loss) ([]Pokes, error) {
+	for _, lost := range losses {
+		if !lost.Pair.Uplink.IsUplink() || !lost.Pair.Policy.IsPolicy() {
+			return make([]Pokes, len(losses)), fmt.Errorf("firewall: poke clients: %+v is no pair of an uplink and a policy", lost.Pair)
 		}
-		return p, err
 	}
-	if !pair.Uplink.IsUplink() || !pair.Policy.IsPolicy() {
-		return fail(Pokes{}, fmt.Errorf("%+v is no pair of an uplink and a policy", pair))
-	}
-	all, err := activeClients(l, l.CTPair(pair.Uplink, pair.Policy), l.CTMask, families)
+	done, err := k.pokeBefore(l, losses, func() error { return nil })
 	if err != nil {
-		return fail(Pokes{}, err)
+		err = fmt.Errorf("firewall: poke the clients of lane %d: %w", losses[0].Pair.Uplink, err)
 	}
-	return fail(all.poke(l))
+	return done, err
+}
+
+// pokeBefore pokes the clients of losses: those that the roster has, and those that are
+// found now. Between finding them and poking these, it does what else there is to do.
+func (k *Kernel) pokeBefore(l lane.Layout, losses []Loss, then func() error) ([]Pokes, error) {
+	done := make([]Pokes, len(losses))
+	if len(losses) == 0 {
+		return done, then()
+	}
+	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
+	defer p.close()
+	known := k.Roster.take(l, losses)
+	poked := p.pokeAll(known, done)
+	found, unlisted := findClients(l, losses, connectionsOf(known), mostPokes-len(known.found))
+	if err := then(); err != nil {
+		return done, errors.Join(poked, err)
+	}
+	return done, errors.Join(poked, unlisted, p.pokeAll(found, done))
 }
 
 // listsQuickly reports whether the kernel lists a few entries of many quickly. Before
@@ -81,20 +105,57 @@ func listsQuickly() bool {
 // client is the client's side of a TCP connection.
 type client struct {
 	client, server netip.AddrPort
-	idle           time.Duration
+	// lanes is the connection's mark, active when its last packet passed.
+	lanes  uint32
+	active time.Time
+	// open: neither end has begun to close it.
+	open bool
+	// loss is the index of the loss that it has to learn of.
+	loss int
 }
 
 func (c client) family() failover.Family { return failover.FamilyOf(c.client.Addr()) }
 
-// clients are those of some connections, the latest active first.
-type clients struct {
-	found []client
-	left  [2]int // how many more there are than may be poked
+// ends identify a connection.
+type ends struct{ client, server netip.AddrPort }
+
+func (c client) ends() ends { return ends{c.client, c.server} }
+
+// lossOf returns the index of the loss that a client of a connection with these lanes has
+// to learn of; it is negative for none. A loss whose policy is 0 is one of all policies.
+func lossOf(l lane.Layout, losses []Loss, mark uint32, f failover.Family) int {
+	uplink, policy := l.CTLanes(mark)
+	return slices.IndexFunc(losses, func(lost Loss) bool {
+		return lost.Pair.Uplink == uplink && (lost.Pair.Policy == policy || lost.Pair.Policy == 0) && slices.Contains(lost.Families, f)
+	})
 }
 
-// activeClients lists the clients of established TCP connections whose mark has a value
-// under a mask, without those that came in by an uplink.
-func activeClients(l lane.Layout, mark, mask uint32, families []failover.Family) (all clients, err error) {
+// clients are those of some connections, the latest active first.
+type clients struct {
+	most  int
+	found []client
+	// left are those that there is no room for, by loss and family.
+	left map[int][2]int
+}
+
+// findClients lists the clients of losses that were active lately, but for some, and most
+// of them at most.
+func findClients(l lane.Layout, losses []Loss, but map[ends]bool, most int) (clients, error) {
+	mark, mask := uint32(0), uint32(0)
+	same := func(lost Loss) bool { return lost.Pair.Uplink == losses[0].Pair.Uplink }
+	if len(losses) > 0 && !slices.ContainsFunc(losses, func(lost Loss) bool { return !same(lost) }) {
+		mark, mask = l.CTPair(losses[0].Pair.Uplink, 0), l.CTUplinkMask()
+	}
+	return activeClients(l, mark, mask, most, func(c *client) bool {
+		c.loss = lossOf(l, losses, c.lanes, c.family())
+		return c.loss >= 0 && !but[c.ends()]
+	})
+}
+
+// activeClients lists the clients of TCP connections that are in use and whose mark has a
+// value under a mask, without those that came in by an uplink, and only wanted ones.
+func activeClients(l lane.Layout, mark, mask uint32, most int, wanted func(*client) bool) (clients, error) {
+	all := clients{most: most, left: map[int][2]int{}}
 	if n, err := flowCount(); err != nil || n > mostListed && !listsQuickly() {
 		return all, cmp.Or(err, fmt.Errorf("there are %d entries, which kernels before Linux 6.3 take long to list", n))
 	}
@@ -107,15 +168,19 @@ func activeClients(l lane.Layout, mark, mask uint32, families []failover.Family)
 	if err != nil {
 		return all, err
 	}
-	times := readTCPTimes()
+	times, now := readTCPTimes(), time.Now()
 	_, err = eachFlowIn(selection, 0, func(f flow) (flowChange, uint32) {
 		_, policy := l.CTLanes(f.mark)
 		idle := times.idle(f)
-		if f.mark&mask == mark && policy.IsPolicy() && f.established() && slices.Contains(families, f.family) && idle <= activeFor && !own[f.src] {
-			all.found = append(all.found, client{netip.AddrPortFrom(f.src, f.ports[0]), netip.AddrPortFrom(f.dst, f.ports[1]), idle})
-			if len(all.found) >= 2*mostPokes {
-				all.limit()
-			}
+		if f.mark&mask != mark || !policy.IsPolicy() || !f.established() || idle > activeFor || own[f.src] {
+			return keepFlow, 0
+		}
+		c := client{
+			client: netip.AddrPortFrom(f.src, f.ports[0]), server: netip.AddrPortFrom(f.dst, f.ports[1]),
+			lanes: f.mark, active: now.Add(-idle), open: f.tcpState == tcpEstablished || f.offloaded(),
+		}
+		if wanted(&c) {
+			all.add(c)
 		}
 		return keepFlow, 0
 	})
@@ -123,21 +188,33 @@ func activeClients(l lane.Layout, mark, mask uint32, families []failover.Family)
 	return all, err
 }
 
-// limit sorts the clients, and leaves out those beyond mostPokes.
-func (all *clients) limit() {
-	slices.SortFunc(all.found, func(a, b client) int { return cmp.Compare(a.idle, b.idle) })
-	for _, c := range all.found[min(len(all.found), mostPokes):] {
-		all.left[c.family()]++
+// add adds a client. Those for which there is no room are left out at times.
+func (all *clients) add(c client) {
+	all.found = append(all.found, c)
+	if len(all.found) >= 2*mostPokes {
+		all.limit()
 	}
-	all.found = all.found[:min(len(all.found), mostPokes)]
 }
 
-// poke pokes them.
-func (all clients) poke(l lane.Layout) (Pokes, error) {
-	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
-	defer p.close()
-	sent, err := p.poke(all.found)
-	return Pokes{sent, all.left}, err
+// limit sorts the clients, and leaves out those for which there is no room.
+func (all *clients) limit() {
+	slices.SortFunc(all.found, func(a, b client) int { return b.active.Compare(a.active) })
+	room := min(len(all.found), max(0, all.most))
+	for _, c := range all.found[room:] {
+		left := all.left[c.loss]
+		left[c.family()]++
+		all.left[c.loss] = left
+	}
+	all.found = all.found[:room]
+}
+
+// connectionsOf returns the connections of these clients.
+func connectionsOf(all clients) map[ends]bool {
+	out := make(map[ends]bool, len(all.found))
+	for _, c := range all.found {
+		out[c.ends()] = true
+	}
+	return out
 }
 
 // ownSources returns this machine's addresses.
@@ -176,7 +253,8 @@ func readTCPTimes() tcpTimes {
 }
 
 // idle is for how long nothing of an established connection has passed. One that is being
-// closed counts as active: its entry does not last long.
+// closed counts as active: its entry does not last long. So does one that a flow table
+// forwards: it leaves that table when nothing passes for some seconds.
 func (t tcpTimes) idle(f flow) time.Duration {
 	switch {
 	case f.tcpState != tcpEstablished:
@@ -201,25 +279,31 @@ func (p *poker) close() {
 	}
 }
 
-func (p *poker) poke(all []client) (sent [2]int, err error) {
-	for i, c := range all {
+// pokeAll pokes clients, and counts for each loss what was done.
+func (p *poker) pokeAll(all clients, done []Pokes) (err error) {
+	for i, left := range all.left {
+		for f, n := range left {
+			done[i].Left[f] += n
+		}
+	}
+	for i, c := range all.found {
 		if i > 0 && i%pokesAtOnce == 0 {
 			time.Sleep(pokeRest)
 		}
 		f := c.family()
 		if p.fds[f] < 0 {
 			if p.fds[f], err = openPokes(f, p.mark); err != nil {
-				return sent, err
+				return err
 			}
 		}
 		switch e := unix.Sendto(p.fds[f], c.poke(rand.Uint32(), rand.Uint32()), 0, sockaddr(c.client.Addr())); {
 		case e == nil:
-			sent[f]++
+			done[c.loss].Sent[f]++
 		case !errors.Is(e, unix.EPERM) && !errors.Is(e, unix.ENETUNREACH) && !errors.Is(e, unix.EHOSTUNREACH):
 			err = e // those: a packet filter, or no way but an uplink
 		}
 	}
-	return sent, err
+	return err
 }
 
 func sockaddr(a netip.Addr) unix.Sockaddr {

@@ -45,8 +45,8 @@ func (l *lab) noneOf(counter string) {
 func (l *lab) poke(f failover.Family) (sent, left int) {
 	l.t.Helper()
 	inside(l.t, l.gw, func() error {
-		p, err := l.kernel.Poke(l.goal.Layout, Pair{1, 64}, f)
-		sent, left = p.Sent[f], p.Left[f]
+		p, err := l.kernel.Poke(l.goal.Layout, Loss{Pair{1, 64}, []failover.Family{f}})
+		sent, left = p[0].Sent[f], p[0].Left[f]
 		return err
 	})
 	return sent, left

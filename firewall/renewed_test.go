@@ -141,3 +141,21 @@ func TestServerFirstAfterARenewal(t *testing.T) {
 		t.Errorf("the server saw connections end: %q", ended)
 	}
 }
+
+// What the address did not come back for is not held any more: it is answered.
+func TestGraceEndsAHold(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	inside(t, l.gw, func() error { return l.kernel.Hold("wan0", []string{"wan1"}, time.Minute) })
+	held := func() string { return run(t, l.gw, "nft", "list", "set", "inet", "swerve", "hold") }
+	if !strings.Contains(held(), "wan1") {
+		t.Fatalf("not held:\n%s", held())
+	}
+	inside(t, l.gw, func() error { return l.kernel.Grace([]string{"wan1"}) })
+	if strings.Contains(held(), "wan1") {
+		t.Errorf("still held:\n%s", held())
+	}
+	if out := run(t, l.gw, "nft", "list", "set", "inet", "swerve", "grace"); !strings.Contains(out, "wan1") {
+		t.Errorf("no grace:\n%s", out)
+	}
+}

@@ -49,9 +49,16 @@ func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr) (int
 }
 
 // Poke records whose clients are poked, and reports two in each family.
-func (f *Flows) Poke(_ lane.Layout, pair firewall.Pair, families ...failover.Family) (p firewall.Pokes, err error) {
-	for _, family := range families {
-		p.Sent[family] = 2
+func (f *Flows) Poke(_ lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error) {
+	all := make([]firewall.Pokes, len(losses))
+	for i, lost := range losses {
+		for _, family := range lost.Families {
+			all[i].Sent[family] = 2
+		}
+		families := strings.Trim(fmt.Sprint(lost.Families), "[]")
+		if err := f.Journal.Note("poke %s clients of %d by %d", families, lost.Pair.Uplink, lost.Pair.Policy); err != nil {
+			return all, err
+		}
 	}
-	return p, f.Journal.Note("poke %s clients of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
+	return all, nil
 }

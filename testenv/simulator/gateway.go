@@ -138,7 +138,7 @@ func (g *gateway) end() error {
 func (g *gateway) machine(clock func() failover.Instant) daemon.Machine {
 	g.daemon = clock
 	return daemon.Machine{
-		Network: g, Routes: g.kernel.Routes, Packets: g.kernel.Packets, Sysctls: g.kernel.Sysctls, Flows: g.kernel.Flows,
+		Network: g, Routes: g.kernel.Routes, Packets: g.kernel.Packets, Sysctls: g.kernel.Sysctls, Flows: g.kernel.Flows, Walks: g.kernel.Flows,
 		HasIPv6:       func() bool { return true },
 		Bytes:         func(int) (rx, tx uint64, err error) { return 0, 0, nil },
 		NewFlows:      func() (map[lane.Lane]uint64, error) { return nil, nil },

@@ -21,6 +21,7 @@ import (
 type talker struct {
 	net.Listener
 	running sync.WaitGroup
+	closed  chan struct{}
 }
 
 func (g *gateway) talks(at netip.AddrPort) *talker {
@@ -29,7 +30,7 @@ func (g *gateway) talks(at netip.AddrPort) *talker {
 	if err != nil {
 		g.Fatal(err)
 	}
-	s := &talker{Listener: l}
+	s := &talker{Listener: l, closed: make(chan struct{})}
 	s.running.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -43,7 +44,11 @@ func (g *gateway) talks(at netip.AddrPort) *talker {
 					if _, err := c.Write([]byte("news\n")); err != nil {
 						return
 					}
-					time.Sleep(20 * time.Millisecond)
+					select {
+					case <-s.closed:
+						return
+					case <-time.After(20 * time.Millisecond):
+					}
 				}
 			})
 		}
@@ -53,6 +58,7 @@ func (g *gateway) talks(at netip.AddrPort) *talker {
 
 func (s *talker) close() {
 	s.Close()
+	close(s.closed)
 	s.running.Wait()
 }
 
@@ -125,19 +131,42 @@ func (l *listeners) wereReset(g *gateway, what string, onset time.Time) {
 }
 
 // A client that only listens, to a download or to a log, has its reset soon after the
-// verdict, and not when it speaks some day.
+// verdict, and not when it speaks some day; also where the kernel took the connection's entry
+// before there was a verdict.
 func TestListenersAreTold(t *testing.T) {
-	for _, spec := range []string{"black-hole", "carrier"} {
+	for _, spec := range []string{"black-hole", "carrier", "interface-down", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
 				g := startGateway(t, usual, quickRecovery)
 				l := g.listeners()
+				g.listedClients()
 				fault := g.Break(fiber, spec)
 				l.wereReset(g, spec, fault.Onset)
 				g.tellsPokes()
 			})
 		})
 	}
+	t.Run("interface gone", func(t *testing.T) {
+		scenario(t, func(t *trial) {
+			g := startGateway(t, usual, quickRecovery)
+			l := g.listeners()
+			g.listedClients()
+			onset := time.Now()
+			g.shell("ip link del wan0")
+			l.wereReset(g, "interface gone", onset)
+			g.tellsPokes()
+		})
+	})
+}
+
+// listedClients waits until the daemon has seen flows, and has listed whose they are.
+func (g *gateway) listedClients() {
+	g.Helper()
+	g.Until("the daemon to see the flows", func() bool {
+		n := g.Status().Uplinks[fiber].NewFlows
+		return n != nil && *n >= 2
+	})
+	time.Sleep(time.Second) // the list is begun at once, and is nowhere to be seen
 }
 
 // tellsPokes wants the events to tell that one client was made to speak in each family.

@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"swerve/lane"
+)
+
+// roster has the clients of TCP connections in use listed, in a goroutine of its own, so
+// that they are known when an uplink is lost: where the kernel itself takes the entries of
+// an interface, nothing else tells of them.
+type roster struct {
+	// list is Machine.ListClients.
+	list func(lane.Layout) error
+	// began yields a token when flows have begun, suspects one when an uplink is suspected.
+	began, suspects chan struct{}
+
+	mu     sync.Mutex
+	layout lane.Layout
+	acts   bool
+}
+
+const (
+	// listEvery is how often the clients are listed where no flow begins: those that are
+	// still active have to be told from those that are not.
+	listEvery = 30 * time.Second
+	// A list is followed by a rest of so many times as long as it took, as it walks over
+	// all entries; a shorter one where an uplink is suspected.
+	listRest    = 200
+	suspectRest = 10
+)
+
+func newRoster(list func(lane.Layout) error) *roster {
+	return &roster{list: list, began: make(chan struct{}, 1), suspects: make(chan struct{}, 1)}
+}
+
+// follow sets the layout of the marks by which flows are known.
+func (r *roster) follow(l lane.Layout) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.layout, r.acts = l, true
+}
+
+// run lists until ctx ends.
+func (r *roster) run(ctx context.Context) error {
+	timer := time.NewTimer(listEvery)
+	defer timer.Stop()
+	var took time.Duration
+	for ended := time.Now(); ; {
+		next := listEvery
+		for waits := true; waits; {
+			timer.Reset(time.Until(ended.Add(next)))
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-r.began:
+				next = min(next, listRest*took)
+			case <-r.suspects:
+				next = min(next, suspectRest*took)
+			case <-timer.C:
+				waits = false
+			}
+		}
+		began := time.Now()
+		r.listNow()
+		ended = time.Now()
+		took = ended.Sub(began)
+	}
+}
+
+// listNow lists once our marks are in the kernel. If that fails, it will at a loss, which
+// tells why.
+func (r *roster) listNow() {
+	r.mu.Lock()
+	layout, acts := r.layout, r.acts
+	r.mu.Unlock()
+	if acts && r.list != nil {
+		_ = r.list(layout)
+	}
+}

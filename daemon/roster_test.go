@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"swerve/lane"
+)
+
+// Clients are listed when flows begin, soon where an uplink is suspected, and now and then;
+// a list that took long is followed by a long rest.
+func TestRosterRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lists []time.Duration
+		began := time.Now()
+		took := 10 * time.Millisecond
+		r := newRoster(func(lane.Layout) error {
+			lists = append(lists, time.Since(began))
+			time.Sleep(took)
+			return nil
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = r.run(ctx) }()
+		after := func(pause time.Duration, do func()) {
+			time.Sleep(pause)
+			do()
+			synctest.Wait()
+		}
+		after(0, func() { wake(r.began) }) // nothing of ours is in the kernel yet
+		r.follow(lane.DefaultLayout)
+		after(time.Second, func() { wake(r.began) })
+		after(100*time.Millisecond, func() { wake(r.began) })
+		after(50*time.Millisecond, func() { wake(r.suspects) })
+		after(time.Second, func() { wake(r.suspects) }) // which does not make up for the rest
+		time.Sleep(40 * time.Second)
+		stop()
+		<-done
+		want := []time.Duration{
+			time.Second, 1150 * time.Millisecond, 2150 * time.Millisecond, 32160 * time.Millisecond,
+		}
+		if len(lists) != len(want) {
+			t.Fatalf("listed at %v, want %v", lists, want)
+		}
+		for i := range want {
+			if lists[i] != want[i] {
+				t.Errorf("listed at %v, want %v", lists, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package firewall
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"swerve/lane"
+)
+
+// Roster remembers the clients of TCP connections in use, the latest active ones, so that
+// Poke has them at hand. Without it there would be none where the kernel is faster than a
+// verdict: with an interface or its address, all entries masqueraded there are gone. The
+// zero value is empty. It is safe for concurrent use.
+type Roster struct {
+	mu    sync.Mutex
+	known []client
+}
+
+// List reads who is there. It takes a walk over all entries, and fails where there are
+// many and the kernel takes long for that (before Linux 6.3).
+func (r *Roster) List(l lane.Layout) error {
+	all, err := activeClients(l, 0, 0, mostPokes, func(*client) bool { return true })
+	if err != nil {
+		return fmt.Errorf("firewall: list the clients of TCP connections: %w", err)
+	}
+	r.merge(all, time.Now())
+	return nil
+}
+
+// merge replaces what is known by what was found. An open connection whose entry is gone
+// was not closed, as entries outlast the end of theirs: the kernel took it. Its client is
+// remembered for as long as it would count as active.
+func (r *Roster) merge(all clients, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	there := connectionsOf(all)
+	for _, c := range r.known {
+		if c.open && !there[c.ends()] && now.Sub(c.active) <= activeFor {
+			all.found = append(all.found, c)
+		}
+	}
+	all.limit()
+	r.known = slices.Clip(all.found)
+}
+
+// take removes the clients of some losses that are still active, and returns them.
+func (r *Roster) take(l lane.Layout, losses []Loss) clients {
+	taken := clients{most: mostPokes}
+	if r == nil {
+		return taken
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.known = slices.DeleteFunc(r.known, func(c client) bool {
+		if c.loss = lossOf(l, losses, c.lanes, c.family()); c.loss < 0 {
+			return false
+		}
+		if now.Sub(c.active) <= activeFor {
+			taken.found = append(taken.found, c)
+		}
+		return true
+	})
+	return taken
+}
