@@ -17,11 +17,12 @@ type session struct {
 	family failover.Family
 }
 
-// clients are the usual traffic of the LAN: new sessions, one UDP and one TCP session,
-// in both families. The index is the family.
+// clients are the usual traffic of the LAN: new sessions, one UDP and one TCP session, and
+// one TCP session on which the client only listens, in both families. The index is the
+// family.
 type clients struct {
-	server          *traffic.Server
-	fresh, udp, tcp [2]*session
+	server                  *traffic.Server
+	fresh, udp, tcp, listen [2]*session
 }
 
 // The rates of requests, a second. New sessions come faster, so that their interruption
@@ -43,7 +44,7 @@ func startClients(ctx context.Context, g *lab.Swerve) (*clients, error) {
 			to   **session
 			kind traffic.Kind
 			rate float64
-		}{{&c.fresh[f], traffic.UDPSessions, freshRate}, {&c.udp[f], traffic.UDPStream, streamRate}, {&c.tcp[f], traffic.TCPStream, streamRate}} {
+		}{{&c.fresh[f], traffic.UDPSessions, freshRate}, {&c.udp[f], traffic.UDPStream, streamRate}, {&c.tcp[f], traffic.TCPStream, streamRate}, {&c.listen[f], traffic.TCPListen, streamRate}} {
 			client, err := traffic.Start(g.Client, s.kind, lab.Servers[f], traffic.Options{Rate: s.rate})
 			if err != nil {
 				c.stop()
@@ -62,7 +63,7 @@ func startClients(ctx context.Context, g *lab.Swerve) (*clients, error) {
 // all lists the sessions that were started.
 func (c *clients) all() (all []*session) {
 	for _, f := range failover.Families {
-		for _, s := range []*session{c.fresh[f], c.udp[f], c.tcp[f]} {
+		for _, s := range []*session{c.fresh[f], c.udp[f], c.tcp[f], c.listen[f]} {
 			if s != nil {
 				all = append(all, s)
 			}

@@ -45,11 +45,14 @@ var faultParts = []faultPart{
 
 // faultFigures are the figures of one fault, by family.
 type faultFigures struct {
-	fresh, udp, tcp, reset, evidence, apply [2]*Figure
+	fresh, udp, tcp, listen, reset, told, evidence, apply [2]*Figure
 }
 
 func newFaultFigures(p faultPart) *faultFigures {
-	udp, reset := Floor{}, Floor{}
+	udp, reset, told := Floor{}, Floor{}, worstAtMost(50)
+	if p.dead {
+		told = Floor{}
+	}
 	if p.established {
 		udp, reset = worstAtMost(650), worstAtMost(30)
 	}
@@ -63,6 +66,8 @@ func newFaultFigures(p faultPart) *faultFigures {
 		fresh:    each("new sessions interrupted", "ms", p.fresh),
 		udp:      each("an established UDP session interrupted", "ms", udp),
 		tcp:      each("a TCP session interrupted, its redial included", "ms", Floor{}),
+		listen:   each("a TCP session whose client only listens interrupted, its redial included", "ms", Floor{}),
+		told:     each("TCP reset after the verdict, where the client only listens", "ms", told),
 		reset:    each("TCP reset after the client's first packet that follows the verdict", "ms", reset),
 		evidence: each("evidence of the switch, as the daemon tells", "ms", Floor{}),
 		apply:    each("decision to kernel read back", "ms", worstAtMost(2)),
@@ -71,9 +76,9 @@ func newFaultFigures(p faultPart) *faultFigures {
 
 // list returns the figures that have values or a floor.
 func (f *faultFigures) list(p faultPart, void int) (all []*Figure) {
-	kinds := [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset, f.evidence, f.apply}
+	kinds := [][2]*Figure{f.fresh, f.udp, f.tcp, f.listen, f.reset, f.told, f.evidence, f.apply}
 	if p.dead {
-		kinds = [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset}
+		kinds = [][2]*Figure{f.fresh, f.udp, f.tcp, f.reset} // one that only listens waits for a daemon
 	}
 	for _, both := range kinds {
 		for _, figure := range both {
@@ -184,6 +189,7 @@ func (f *faultFigures) record(ctx context.Context, g *lab.Swerve, c *clients, fa
 		f.fresh[family].addInterruption(outcomes[c.fresh[family]], since)
 		f.udp[family].addInterruption(outcomes[c.udp[family]], since)
 		f.tcp[family].addInterruption(outcomes[c.tcp[family]], since)
+		f.listen[family].addInterruption(outcomes[c.listen[family]], since)
 	}
 	return true, f.recordDaemon(ctx, g, c, known)
 }
@@ -215,6 +221,7 @@ func (f *faultFigures) recordDaemon(ctx context.Context, g *lab.Swerve, c *clien
 	}
 	for _, family := range failover.Families {
 		f.reset[family].addReset(c.tcp[family].Breaks(), verdict[family])
+		f.told[family].addTelling(c.listen[family].Breaks(), verdict[family])
 	}
 	return nil
 }
@@ -231,6 +238,16 @@ func (f *Figure) addReset(breaks []traffic.Break, verdict time.Time) {
 	for _, b := range breaks {
 		if delay, ok := b.ResetDelay(verdict); ok {
 			f.add(millis(delay))
+			return
+		}
+	}
+}
+
+// addTelling records how long after the verdict a TCP client was reset.
+func (f *Figure) addTelling(breaks []traffic.Break, verdict time.Time) {
+	for _, b := range breaks {
+		if !b.Reset.IsZero() {
+			f.add(millis(max(0, b.Reset.Sub(verdict))))
 			return
 		}
 	}

@@ -135,17 +135,19 @@ func (f *flows) allAnswered() bool {
 	return true
 }
 
-// lastUnanswered returns the latest sending before an instant that had no answer; the
-// zero time if all had one.
-func (f *flows) lastUnanswered(before time.Time) (last time.Time) {
+// mostUnanswered returns how many packets at most one flow sent between two instants that
+// had no answer.
+func (f *flows) mostUnanswered(after, before time.Time) (most int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, all := range f.sent {
-		for n, at := range all {
-			if !f.answered[i][n] && at.Before(before) && at.After(last) {
-				last = at
+		n := 0
+		for k, at := range all {
+			if !f.answered[i][k] && at.After(after) && at.Before(before) {
+				n++
 			}
 		}
+		most = max(most, n)
 	}
-	return last
+	return most
 }

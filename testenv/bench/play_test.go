@@ -66,8 +66,11 @@ func TestFaultsCanBePlayed(t *testing.T) {
 				if n := len(figures.apply[f].Values); !p.dead && n != 1 {
 					t.Errorf("%s: %d switches were reported", f, n)
 				}
+				if n := len(figures.told[f].Values); !p.dead && n != 1 {
+					t.Errorf("%s: %d clients that only listen were reset", f, n)
+				}
 			}
-			if len(run.Sessions) != 6 || len(run.Sessions[0].Requests) < 3 {
+			if len(run.Sessions) != 8 || len(run.Sessions[0].Requests) < 3 {
 				t.Errorf("the raw requests: %+v", run.Sessions)
 			}
 		})
@@ -91,12 +94,12 @@ func TestUnusedLineCanBePlayed(t *testing.T) {
 // Each of many flows is moved, and soon all of their packets are answered.
 func TestCrowdCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
-	last, _, _, err := m.playCrowd(t.Context(), 2000, 0)
+	lost, _, _, err := m.playCrowd(t.Context(), 2000, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if limit := answerWithin + flowPause; last <= -time.Hour || last > limit {
-		t.Errorf("the last unanswered packet was sent %v after the verdict, want any, and within %v", last, limit)
+	if lost > 3 { // of the six that each sends
+		t.Errorf("a flow lost %d packets after the verdict", lost)
 	}
 }
 

@@ -24,6 +24,8 @@ var kinds = []struct {
 	{traffic.UDPSessions, "new sessions"},
 	{traffic.UDPStream, "one UDP session"},
 	{traffic.TCPStream, "one TCP session"},
+	{traffic.TCPListen, "one that listens"},
+	{traffic.TCPDownload, "a download"},
 }
 
 // clients are all sessions of the LAN's client, and the server that answers them.

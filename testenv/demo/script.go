@@ -62,7 +62,7 @@ func (s *stage) freshSessions(ctx context.Context) error {
 		s.clients = new(clients)
 		return err
 	}
-	s.story.print(time.Now(), "client", "new sessions at 100 a second, one UDP and one TCP session, in both families")
+	s.story.print(time.Now(), "client", "new sessions at 100 a second, a UDP and a TCP session, a TCP session that only listens, and a download, in both families")
 	return wait.Sleep(ctx, time.Second)
 }
 

@@ -20,6 +20,8 @@ const (
 	UDPStream   Kind = "udp-stream"
 	TCPStream   Kind = "tcp-stream"
 	TCPSessions Kind = "tcp-sessions"
+	TCPListen   Kind = "tcp-listen"
+	TCPDownload Kind = "tcp-download"
 )
 
 // Options of a client.
@@ -87,7 +89,7 @@ func (c *Client) newLoad() (load, error) {
 		return newTCPSessions(c), nil
 	case UDPStream:
 		return newUDPStream(c)
-	case TCPStream:
+	case TCPStream, TCPListen, TCPDownload:
 		return newTCPStream(c)
 	}
 	return nil, fmt.Errorf("unknown kind")
@@ -189,7 +191,8 @@ func (c *Client) Measure(onset, end time.Time) Outcome {
 	return Measure(c.Log(), onset, end)
 }
 
-// Breaks returns the ends of a tcp-stream's connections so far; none for other kinds.
+// Breaks returns the ends of the connections of the kinds that keep one, so far; none for
+// other kinds.
 func (c *Client) Breaks() []Break {
 	if s, ok := c.load.(*tcpStream); ok {
 		return s.breaksSoFar()

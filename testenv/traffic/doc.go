@@ -4,13 +4,16 @@
 //
 // A Client sends requests at a fixed rate from a namespace and logs for each when it
 // was due, when it was sent, when the answer came, and from which address the server
-// received it, which identifies the uplink. There are four kinds, each for both
+// received it, which identifies the uplink. There are six kinds, each for both
 // families:
 //
 //	udp-sessions  each request from a fresh socket: a new flow
 //	udp-stream    all requests from one socket: one long flow, like a VPN or a call
 //	tcp-stream    requests over one connection, dialled again at once when it breaks
 //	tcp-sessions  a new connection for each request
+//	tcp-listen    one connection on which the server speaks at the rate, and the client
+//	              never does: what it was to hear counts as a request
+//	tcp-download  the same with four kilobytes each time
 //
 // Bulk is a one-way stream whose numbers both ends record, to prove that nothing was
 // lost.

@@ -3,6 +3,7 @@ package traffic
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 )
 
 // Port is where the server listens, UDP and TCP.
@@ -18,6 +19,7 @@ type message struct {
 	stream uint64 // identifies the client
 	seq    uint64
 	from   netip.AddrPort // in answers
+	pause  time.Duration  // in kindListen and kindDownload: between two words of the server
 }
 
 const (
@@ -25,6 +27,10 @@ const (
 
 	kindRequest = 1 // to be answered
 	kindBulk    = 2 // to be recorded
+	// Messages with further numbers are to be sent from this one on, alone or each with
+	// filler.
+	kindListen   = 3
+	kindDownload = 4
 )
 
 // put writes m to the beginning of b, which has messageLen bytes.
@@ -39,6 +45,7 @@ func (m message) put(b []byte) {
 		copy(b[24:40], as16[:])
 		binary.BigEndian.PutUint16(b[40:], m.from.Port())
 	}
+	binary.BigEndian.PutUint64(b[48:], uint64(m.pause))
 }
 
 // parse parses what put wrote. It reports false for anything else.
@@ -46,7 +53,8 @@ func parse(b []byte) (m message, ok bool) {
 	if len(b) != messageLen || binary.BigEndian.Uint32(b) != magic {
 		return message{}, false
 	}
-	m = message{kind: b[4], stream: binary.BigEndian.Uint64(b[8:]), seq: binary.BigEndian.Uint64(b[16:])}
+	m = message{kind: b[4], stream: binary.BigEndian.Uint64(b[8:]), seq: binary.BigEndian.Uint64(b[16:]),
+		pause: time.Duration(binary.BigEndian.Uint64(b[48:]))}
 	if port := binary.BigEndian.Uint16(b[40:]); port != 0 {
 		m.from = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:40])).Unmap(), port)
 	}

@@ -143,10 +143,38 @@ func (s *Server) answerStream(c net.Conn) {
 		}
 		s.record(m, from.Addr(), time.Now())
 		m.from = from
+		if m.kind == kindListen || m.kind == kindDownload {
+			s.speak(c, m)
+			return
+		}
 		m.put(buf)
 		if _, err := c.Write(buf); err != nil {
 			return
 		}
+	}
+}
+
+// fillers is how many messages without a meaning follow each of a download.
+const fillers = 63
+
+// speak sends one message after the other to a client that only listens, until the
+// connection ends. The first waits, so that the client has begun the request before.
+func (s *Server) speak(c net.Conn, m message) {
+	pause, begin := max(m.pause, time.Millisecond), time.Now()
+	size := messageLen
+	if m.kind == kindDownload {
+		size += fillers * messageLen
+	}
+	buf := make([]byte, size)
+	m.kind = kindRequest
+	for n := 0; ; n++ {
+		time.Sleep(time.Until(begin.Add(time.Duration(n+2) * pause)))
+		m.put(buf)
+		if _, err := c.Write(buf); err != nil {
+			return
+		}
+		s.record(m, m.from.Addr(), time.Now())
+		m.seq++
 	}
 }
 

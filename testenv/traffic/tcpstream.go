@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -48,7 +49,8 @@ const (
 	dialPause = 10 * time.Millisecond // between attempts, where the first fails at once
 )
 
-// tcpStream sends all requests over one connection and replaces it when it breaks.
+// tcpStream sends all requests over one connection and replaces it when it breaks. For
+// kinds that only listen it asks once, and a request is what the server is then to say.
 type tcpStream struct {
 	c      *Client
 	tap    *tap
@@ -101,6 +103,9 @@ func (s *tcpStream) dial(ctx context.Context) *net.TCPConn {
 	limited, cancel := context.WithTimeout(ctx, s.c.opts.Timeout)
 	defer cancel()
 	conn, err := s.c.ns.DialTCP(limited, s.c.To)
+	if err == nil {
+		err = s.ask(conn)
+	}
 	s.noteDial(err == nil)
 	if err == nil {
 		return conn
@@ -110,6 +115,26 @@ func (s *tcpStream) dial(ctx context.Context) *net.TCPConn {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+func (s *tcpStream) listens() bool { return s.c.Kind == TCPListen || s.c.Kind == TCPDownload }
+
+// ask has the server speak, where the client only listens.
+func (s *tcpStream) ask(conn *net.TCPConn) error {
+	if !s.listens() {
+		return nil
+	}
+	m := message{kind: kindListen, stream: s.c.stream, seq: s.c.log.nextSeq(), pause: time.Duration(float64(time.Second) / s.c.opts.Rate)}
+	if s.c.Kind == TCPDownload {
+		m.kind = kindDownload
+	}
+	var buf [messageLen]byte
+	m.put(buf[:])
+	err := push(conn, buf[:])
+	if err != nil {
+		conn.Close()
+	}
+	return err
 }
 
 // use makes a connection the one for further requests, and returns why the previous
@@ -125,8 +150,9 @@ func (s *tcpStream) use(conn *net.TCPConn) (refused error) {
 // read reads answers until the connection ends, and returns why it ended.
 func (s *tcpStream) read(conn net.Conn) error {
 	buf := make([]byte, messageLen)
+	from := bufio.NewReader(conn)
 	for {
-		if _, err := io.ReadFull(conn, buf); err != nil {
+		if _, err := io.ReadFull(from, buf); err != nil {
 			return err
 		}
 		if m, ok := parse(buf); ok && m.stream == s.c.stream {
@@ -141,6 +167,9 @@ func (s *tcpStream) send(seq uint64) {
 	s.c.log.sent(seq, time.Now())
 	if s.conn == nil {
 		s.c.log.failed(seq, "not connected")
+		return
+	}
+	if s.listens() {
 		return
 	}
 	message{kind: kindRequest, stream: s.c.stream, seq: seq}.put(s.buf[:])
