@@ -125,7 +125,8 @@ func (b builder) output() []chain {
 		rules: b.lanesOfProbes(),
 	}
 	// Before the lookup with the flow's lane, which would fail without an answer.
-	rules := slices.Concat(refusals(b, "no way"), b.laneOfFlow(), b.newFlow(renewsAddress(b)))
+	rules := slices.Concat(refusals(b, "no way"), b.laneOfFlow(), movesOn(ctMark(b.pairMask()).isNot(0)),
+		b.newFlow(renewsAddress(b)), movesOn(packetMark(b.Layout.MarkMask).is(0)))
 	marks := ruledMarks(b)
 	if len(marks) == 0 {
 		c.rules = append(append(c.rules, newRule(anyPacketMark, returns)), rules...)

@@ -37,6 +37,7 @@
 //   - request.go, read.go, elements.go, drift.go, observe.go, watch.go: what the
 //     kernel holds, and changes to it; found.go: what it keeps for the next run
 //   - conntrack.go, flows.go, adopt.go, ways.go, proxied.go: conntrack entries
+//   - sticking.go: own datagrams that name a lost uplink's interface
 //   - poke.go, roster.go: clients that are made to speak, and who they are
 //   - clash.go, markuse.go: what rules of other programs do with marks
 //   - sockets.go: this machine's own TCP connections; socketflow.go, socketway.go: the

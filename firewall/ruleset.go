@@ -52,6 +52,7 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, blockChains(b)...)
 	t.chains = append(t.chains, b.arriving()...)
 	t.chains = append(t.chains, steps...)
+	t.chains = append(t.chains, moveOn(b))
 	t.chains = append(t.chains, b.probing()...)
 	t.chains = append(t.chains, answering(b)...)
 	t.chains = append(t.chains, wildcardChains(b, t.calls)...)
@@ -91,6 +92,7 @@ func movingMaps(b builder) []verdictMap {
 	}
 	out = append(out, resolverMaps(b)...)
 	out = append(out, unasked(b)...)
+	out = append(out, left(b)...)
 	for _, p := range b.spreading() {
 		out = append(out, pick(p, failover.IPv4), pick(p, failover.IPv6))
 	}
