@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -180,5 +181,18 @@ func (g *gateway) tellsPokes() {
 			}
 		}
 		return maps.Equal(poked, map[string]int64{"fiber ipv4": 1, "fiber ipv6": 1})
+	})
+}
+
+// So has one whose uplink the configuration removes, while what it listens to still comes.
+func TestListenersOfARemovedUplink(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, quickRecovery)
+		l := g.listeners()
+		g.listedClients()
+		g.leaks = true // what the gateway says to what still comes by fiber, which is nobody's now
+		onset := time.Now()
+		g.put(strings.Replace(quickRecovery, "{name: fiber", "{name: fiber, enabled: false", 1) + "policies: [{name: default, tiers: [lte]}]\n")
+		l.wereReset(g, "removed", onset)
 	})
 }
