@@ -31,67 +31,90 @@ const maxGrowth = 4
 const crowdGroup = "1,000 flows among 100,000 of the lost uplink, 200,000 in all"
 
 // crowd measures the effect of a verdict on many flows: how many packets any of the
-// sampled flows lost after it, and the memory it took.
+// sampled flows lost after it, when a client that only listens had its reset, and the
+// memory it took.
 func (m *measurer) crowd(ctx context.Context) error {
 	wrong := &Figure{Group: crowdGroup, What: "packets that one flow lost after the verdict", Unit: "packets", Floor: worstAtMost(1)}
+	told := &Figure{Group: crowdGroup, What: "TCP reset after the verdict, where the client only listens", Unit: "ms", Floor: worstAtMost(50)}
 	memory := &Figure{Group: crowdGroup, What: "memory grown", Unit: "MiB", Floor: worstAtMost(maxGrowth)}
 	void, err := m.repeat(crowdGroup, max(1, m.runs/20), func(phase time.Duration) (counts bool, err error) {
-		lost, grown, late, err := m.playCrowd(ctx, crowdOfFlows, phase)
-		if err != nil || late > traffic.MaxLateness {
+		c, err := m.playCrowd(ctx, crowdOfFlows, phase)
+		if err != nil || c.late > traffic.MaxLateness {
 			return false, err
 		}
-		wrong.add(float64(lost))
-		memory.add(max(0, grown))
+		wrong.add(float64(c.lost))
+		told.addTelling(c.breaks, c.verdict)
+		memory.add(max(0, c.grown))
 		return true, nil
 	})
 	if err != nil {
 		return err
 	}
-	wrong.Void, memory.Void = void, void
-	m.report.add(wrong, memory)
+	wrong.Void, told.Void, memory.Void = void, void, void
+	m.report.add(wrong, told, memory)
 	return nil
 }
 
-// playCrowd is one run: the most packets that one flow lost after the verdict, the memory
-// grown in MiB, and how late the lab was.
-func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration) (lost int, grown float64, late time.Duration, err error) {
+// crowdRun is the outcome of one run.
+type crowdRun struct {
+	verdict time.Time
+	lost    int             // most packets that one flow lost after the verdict
+	breaks  []traffic.Break // of the client that only listens
+	grown   float64         // memory, in MiB
+	late    time.Duration   // the lab
+}
+
+// playCrowd makes one run.
+func (m *measurer) playCrowd(ctx context.Context, each int, phase time.Duration) (run crowdRun, err error) {
 	g, err := startGateway(ctx, m.binary)
 	if err != nil {
-		return 0, 0, 0, err
+		return run, err
 	}
 	defer g.Close()
 	if n, err := fillConntrack(g.Gateway, each); err != nil {
-		return 0, 0, 0, fmt.Errorf("make conntrack entry %d: %w", n, err)
+		return run, fmt.Errorf("make conntrack entry %d: %w", n, err)
 	}
 	flows, err := startFlows(ctx, g, sampled)
 	if err != nil {
-		return 0, 0, 0, err
+		return run, err
 	}
 	defer flows.stop()
-	if err := wait.Until(ctx, "the flows to be answered", flows.allAnswered); err != nil {
-		return 0, 0, 0, err
+	server, err := traffic.Serve(g.Internet, lab.Server4)
+	if err != nil {
+		return run, err
+	}
+	defer server.Close()
+	client, err := traffic.Start(g.Client, traffic.TCPListen, lab.Server4, traffic.Options{Rate: streamRate})
+	if err != nil {
+		return run, err
+	}
+	defer client.Stop()
+	listens := &session{client, failover.IPv4}
+	if err := wait.Until(ctx, "the flows to be answered", func() bool { return flows.allAnswered() && listens.flows() }); err != nil {
+		return run, err
 	}
 	if err := wait.Sleep(ctx, phase); err != nil {
-		return 0, 0, 0, err
+		return run, err
 	}
 	before, err := residentMiB(g.Pid(), "RssAnon")
 	if err != nil {
-		return 0, 0, 0, err
+		return run, err
 	}
 	g.MarkLateness()
 	if _, err := g.Fault(lab.Fiber, "black-hole"); err != nil {
-		return 0, 0, 0, err
+		return run, err
 	}
-	verdict, err := awaitDown(ctx, g, failover.IPv4)
-	if err != nil {
-		return 0, 0, 0, err
+	if run.verdict, err = awaitDown(ctx, g, failover.IPv4); err != nil {
+		return run, err
 	}
 	// Every flow sends several times, and the result of each packet is known.
 	if err := wait.Sleep(ctx, 6*flowPause+answerWithin); err != nil {
-		return 0, 0, 0, err
+		return run, err
 	}
 	after, err := residentMiB(g.Pid(), "RssAnon")
-	return flows.mostUnanswered(verdict, time.Now().Add(-answerWithin)), after - before, g.Lateness(), err
+	run.lost, run.breaks = flows.mostUnanswered(run.verdict, time.Now().Add(-answerWithin)), listens.Breaks()
+	run.grown, run.late = after-before, g.Lateness()
+	return run, err
 }
 
 // awaitDown waits until fiber is down in a family, and returns since when.

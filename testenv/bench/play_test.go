@@ -94,12 +94,15 @@ func TestUnusedLineCanBePlayed(t *testing.T) {
 // Each of many flows is moved, and soon all of their packets are answered.
 func TestCrowdCanBePlayed(t *testing.T) {
 	m := &measurer{report: newReport("test", 1, true), binary: daemonBinary, runs: 1}
-	lost, _, _, err := m.playCrowd(t.Context(), 2000, 0)
+	run, err := m.playCrowd(t.Context(), 2000, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lost > 3 { // of the six that each sends
-		t.Errorf("a flow lost %d packets after the verdict", lost)
+	if run.lost > 3 { // of the six that each sends
+		t.Errorf("a flow lost %d packets after the verdict", run.lost)
+	}
+	if len(run.breaks) != 1 || run.breaks[0].Reset.IsZero() {
+		t.Errorf("the client that only listens: %+v", run.breaks)
 	}
 }
 
