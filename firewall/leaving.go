@@ -86,6 +86,7 @@ func (b builder) out(u Uplink) chain {
 		newRule(tcp, beginning, clampToPath),
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
 			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
+		newRule(ctMark(uplink).vmap(leftMap)),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
 	)
 	return c

@@ -17,6 +17,9 @@ const (
 	guardCounter  = "guard"
 	strayCounter  = "stray"
 	anewCounter   = "anew"
+	gracedCounter = "graced"
+	resettingMap  = "resetting"
+	leftMap       = "left"
 	againMap      = "again"
 	graceSet      = "grace"
 	holdSet       = "hold"
@@ -103,9 +106,9 @@ func movingMaps(b builder) []verdictMap {
 type builder struct{ Goal }
 
 func (b builder) counters() []string {
-	names := []string{resetsCounter, guardCounter, strayCounter, anewCounter}
+	names := []string{resetsCounter, gracedCounter, guardCounter, strayCounter, anewCounter}
 	for _, u := range b.Uplinks {
-		for _, kind := range [...]string{"up", "flows", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
+		for _, kind := range [...]string{"up", "flows", "moved", "resets", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
 			names = append(names, of(kind, u.Lane))
 		}
 	}
@@ -117,8 +120,9 @@ func (b builder) maps() []verdictMap {
 		b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
-		b.asking(), b.asked(), clamped(b),
+		b.asking(), b.asked(), clamped(b), b.uplinks(resettingMap, "reset"), b.uplinks(leftMap, "left"),
 	}
+	out[len(out)-2].about = "Lost uplinks: of flows that are reset, and of those that go on by another one."
 	answers, returned := answered(b)
 	out = append(out, answers, returned)
 	out[1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
@@ -191,15 +195,27 @@ func (b builder) again() verdictMap {
 	return m
 }
 
-// dead matches the established TCP flows of lost pairs.
+// dead matches the established TCP flows of lost pairs, and the others to count those that
+// go on.
 func (b builder) dead(f failover.Family) verdictMap {
 	m := verdictMap{name: deadMap(f), keys: markKeys}
 	if f == failover.IPv4 {
-		m.about = "(policy, uplink, established TCP) of flows to be reset."
+		m.about = "(policy, uplink, established TCP) of flows to be reset; without established TCP, of those that go on."
 	}
 	for _, p := range b.leaves(f) {
 		mark := b.Layout.CTPair(p.Uplink, p.Policy) | b.Layout.CTEstablished()
-		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)))
+		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)), markEntry(b.Layout.CTPair(p.Uplink, p.Policy), of("leaves", p.Uplink)))
+	}
+	return m
+}
+
+// uplinks maps the uplink's lane of a flow to one of the uplink's chains.
+func (b builder) uplinks(name, what string) verdictMap {
+	m := verdictMap{name: name, keys: markKeys}
+	for _, u := range b.Uplinks {
+		e := markEntry(b.Layout.Mark(u.Lane), of(what, u.Lane))
+		e.jump = name == leftMap
+		m.elements = append(m.elements, e)
 	}
 	return m
 }
