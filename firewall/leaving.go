@@ -86,6 +86,8 @@ func (b builder) out(u Uplink) chain {
 		newRule(tcp, beginning, clampToPath),
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
 			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
+		newRule(nfproto(failover.IPv4), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv4))),
+		newRule(nfproto(failover.IPv6), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv6))),
 		newRule(ctMark(uplink).vmap(leftMap)),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
 	)

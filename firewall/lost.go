@@ -17,11 +17,12 @@ const filterEarlier = 0 - 5
 func (b builder) lost() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
-		out = append(out, resets(u), leavesLost(u), left(u), b.deadFlow(u))
+		out = append(out, resets(u), leavesLost(u), left(u), beganElsewhere(u), b.deadFlow(u))
 	}
 	if len(out) > 0 {
-		out[0].about = "Of a lost uplink: answered, counting a connection once; and counted where a flow goes on."
-		out[3].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere.\n" +
+		out[0].about = "Of a lost uplink: answered, counting a connection once; and counted where a flow goes on.\n" +
+			"Of one that is shunned: a new flow that begins elsewhere."
+		out[4].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere.\n" +
 			"What begins anew loses the mark of the established, so that its entry can be deleted."
 	}
 	for i, u := range b.Uplinks {
@@ -62,6 +63,19 @@ func leavesLost(u Uplink) chain {
 // left counts flows of an uplink that keep their address and go on by another one.
 func left(u Uplink) chain {
 	return chain{name: of("left", u.Lane), rules: []rule{newRule(count(of("moved", u.Lane)))}}
+}
+
+// beganElsewhere counts new flows by other uplinks that this one would have if it were not
+// shunned.
+func beganElsewhere(u Uplink) chain {
+	c := chain{name: of("shunned", u.Lane)}
+	if u.Interface != "" {
+		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns))
+	}
+	c.rules = append(c.rules,
+		newRule(nfproto(failover.IPv4), count(of("began", u.Lane))),
+		newRule(nfproto(failover.IPv6), count(of("began6", u.Lane))))
+	return c
 }
 
 // deadFlow answers the packets of a lost uplink's flows with a reset: translated ones,

@@ -81,6 +81,9 @@ type Counters struct {
 	// before anybody deleted their entry. Reset counts its TCP connections that were reset
 	// (before Linux 6.3 their segments that were).
 	Moved, Reset map[lane.Lane]Count
+	// Began counts, by uplink and family, new flows that began by others while it was
+	// shunned.
+	Began map[lane.Lane][2]Count
 	// Probes counts, by uplink, the probes that left by it, Probes6 those of IPv6 among
 	// them; Elsewhere those that would
 	// have left by another device, and were dropped.
@@ -105,7 +108,7 @@ func (k *Kernel) Counters() (Counters, error) {
 	}
 	out := Counters{
 		Sent: map[lane.Lane]Count{}, Flows: map[lane.Lane]Count{},
-		Moved: map[lane.Lane]Count{}, Reset: map[lane.Lane]Count{},
+		Moved: map[lane.Lane]Count{}, Reset: map[lane.Lane]Count{}, Began: map[lane.Lane][2]Count{},
 		Probes: map[lane.Lane]Count{}, Probes6: map[lane.Lane]Count{}, Elsewhere: map[lane.Lane]Count{},
 		Answers: map[lane.Lane]Answers{}, Returned: map[lane.Lane]Count{},
 	}
@@ -144,6 +147,10 @@ func (c *Counters) set(name string, value Count) {
 		c.Moved[lane.Lane(n)] = value
 	case "resets":
 		c.Reset[lane.Lane(n)] = value
+	case "began", "began6":
+		began := c.Began[lane.Lane(n)]
+		began[strings.Count(kind, "6")] = value
+		c.Began[lane.Lane(n)] = began
 	case "probes":
 		c.Probes[lane.Lane(n)] = value
 	case "probes6":

@@ -33,6 +33,7 @@ const (
 
 func restoreMap(f failover.Family) string { return "restore_" + f.String() }
 func deadMap(f failover.Family) string    { return "dead_" + f.String() }
+func shunnedMap(f failover.Family) string { return "shunned_" + f.String() }
 
 // of returns the name of a lane's object, such as lane_1.
 func of(what string, n lane.Lane) string { return fmt.Sprintf("%s_%d", what, n) }
@@ -89,6 +90,7 @@ func (t Table) Goal() Goal { return t.goal }
 func movingMaps(b builder) []verdictMap {
 	out := []verdictMap{
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6),
+		b.shunned(failover.IPv4), b.shunned(failover.IPv6),
 	}
 	if b.blocks() {
 		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
@@ -108,7 +110,7 @@ type builder struct{ Goal }
 func (b builder) counters() []string {
 	names := []string{resetsCounter, gracedCounter, guardCounter, strayCounter, anewCounter}
 	for _, u := range b.Uplinks {
-		for _, kind := range [...]string{"up", "flows", "moved", "resets", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
+		for _, kind := range [...]string{"up", "flows", "moved", "resets", "began", "began6", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
 			names = append(names, of(kind, u.Lane))
 		}
 	}
@@ -205,6 +207,24 @@ func (b builder) dead(f failover.Family) verdictMap {
 	for _, p := range b.leaves(f) {
 		mark := b.Layout.CTPair(p.Uplink, p.Policy) | b.Layout.CTEstablished()
 		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)), markEntry(b.Layout.CTPair(p.Uplink, p.Policy), of("leaves", p.Uplink)))
+	}
+	return m
+}
+
+// shunned matches new flows of policies whose uplink is shunned.
+func (b builder) shunned(f failover.Family) verdictMap {
+	m := verdictMap{name: shunnedMap(f), keys: markKeys}
+	if f == failover.IPv4 {
+		m.about = "Policies whose uplink is shunned: to count what begins elsewhere."
+	}
+	known := map[lane.Lane]bool{}
+	for _, p := range b.Shunned[f] {
+		if !known[p.Policy] {
+			e := markEntry(b.Layout.CTPair(0, p.Policy), of("shunned", p.Uplink))
+			e.jump = true
+			m.elements = append(m.elements, e)
+		}
+		known[p.Policy] = true
 	}
 	return m
 }
