@@ -79,9 +79,8 @@ func (g *gateway) counted(spec string, want sessionCounts) {
 	var got sessionCounts
 	g.Until("the sessions to be counted", func() bool {
 		got = g.sessionsOf(fiber)
-		if spec == "carrier" { // the kernel's own ladder had some leave before the daemon knew
-			got.poked, got.reset = want.poked, max(got.reset, want.reset)
-			return got.moved == want.moved && got.destroyed == want.destroyed
+		if spec == "carrier" { // some had left by the kernel's ladder before the daemon knew, and had their reset
+			return got.moved == want.moved && got.reset+got.destroyed >= want.reset+want.destroyed && got.destroyed <= want.destroyed
 		}
 		return got == want
 	})
@@ -146,14 +145,24 @@ func TestBeganElsewhere(t *testing.T) {
 				}
 			}
 		}
-		if elsewhere == 0 {
-			t.Error("nothing began elsewhere")
+		// One of each family may begin at each stall between the change of the routes and that
+		// of the packet filter, which is not counted.
+		const missed = 2 * 3
+		if elsewhere <= missed {
+			t.Errorf("only %d flows began elsewhere", elsewhere)
 		}
+		var counted uint64
 		g.Until("what began elsewhere to be counted", func() bool {
 			n := g.Status().Uplinks[fiber].BeganElsewhere
-			t.Logf("%d flows began elsewhere, counted %v", elsewhere, *n)
-			return n != nil && *n == elsewhere
+			if n != nil {
+				counted = *n
+			}
+			return counted+missed >= elsewhere
 		})
+		t.Logf("%d flows began elsewhere, counted %d", elsewhere, counted)
+		if counted > elsewhere {
+			t.Errorf("%d flows began elsewhere, and %d were counted", elsewhere, counted)
+		}
 		if got := g.sessionsOf(fiber); got != (sessionCounts{}) {
 			t.Errorf("sessions of an uplink that only stalled: %+v", got)
 		}
