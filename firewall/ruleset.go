@@ -90,7 +90,7 @@ func (t Table) Goal() Goal { return t.goal }
 func movingMaps(b builder) []verdictMap {
 	out := []verdictMap{
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6),
-		b.shunned(failover.IPv4), b.shunned(failover.IPv6),
+		shunned(b, failover.IPv4), shunned(b, failover.IPv6),
 	}
 	if b.blocks() {
 		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
@@ -122,7 +122,7 @@ func (b builder) maps() []verdictMap {
 		b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
-		b.asking(), b.asked(), clamped(b), b.uplinks(resettingMap, "reset"), b.uplinks(leftMap, "left"),
+		b.asking(), b.asked(), clamped(b), byLane(b, resettingMap, "reset"), byLane(b, leftMap, "left"),
 	}
 	out[len(out)-2].about = "Lost uplinks: of flows that are reset, and of those that go on by another one."
 	answers, returned := answered(b)
@@ -212,7 +212,7 @@ func (b builder) dead(f failover.Family) verdictMap {
 }
 
 // shunned matches new flows of policies whose uplink is shunned.
-func (b builder) shunned(f failover.Family) verdictMap {
+func shunned(b builder, f failover.Family) verdictMap {
 	m := verdictMap{name: shunnedMap(f), keys: markKeys}
 	if f == failover.IPv4 {
 		m.about = "Policies whose uplink is shunned: to count what begins elsewhere."
@@ -229,8 +229,8 @@ func (b builder) shunned(f failover.Family) verdictMap {
 	return m
 }
 
-// uplinks maps the uplink's lane of a flow to one of the uplink's chains.
-func (b builder) uplinks(name, what string) verdictMap {
+// byLane maps the uplink's lane of a flow to one of the uplink's chains.
+func byLane(b builder, name, what string) verdictMap {
 	m := verdictMap{name: name, keys: markKeys}
 	for _, u := range b.Uplinks {
 		e := markEntry(b.Layout.Mark(u.Lane), of(what, u.Lane))
