@@ -88,7 +88,7 @@ func (b builder) out(u Uplink) chain {
 			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
 		newRule(nfproto(failover.IPv4), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv4))),
 		newRule(nfproto(failover.IPv6), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv6))),
-		newRule(ctMark(uplink).vmap(leftMap)),
+		newRule(ctMark(uplink).vmap(onwardMap)),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
 	)
 	return c

@@ -17,7 +17,7 @@ const filterEarlier = 0 - 5
 func (b builder) lost() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
-		out = append(out, resets(u), leavesLost(u), left(u), beganElsewhere(u), b.deadFlow(u))
+		out = append(out, resets(u), leavesLost(u), onward(u), beganElsewhere(u), b.deadFlow(u))
 	}
 	if len(out) > 0 {
 		out[0].about = "Of a lost uplink: answered, counting a connection once; and counted where a flow goes on.\n" +
@@ -60,9 +60,9 @@ func leavesLost(u Uplink) chain {
 	return c
 }
 
-// left counts flows of an uplink that keep their address and go on by another one.
-func left(u Uplink) chain {
-	return chain{name: of("left", u.Lane), rules: []rule{newRule(count(of("moved", u.Lane)))}}
+// onward counts flows of an uplink that keep their address and go on by another one.
+func onward(u Uplink) chain {
+	return chain{name: of("onward", u.Lane), rules: []rule{newRule(count(of("moved", u.Lane)))}}
 }
 
 // beganElsewhere counts new flows by other uplinks that this one would have if it were not

@@ -19,7 +19,7 @@ const (
 	anewCounter   = "anew"
 	gracedCounter = "graced"
 	resettingMap  = "resetting"
-	leftMap       = "left"
+	onwardMap     = "onward"
 	againMap      = "again"
 	graceSet      = "grace"
 	holdSet       = "hold"
@@ -122,7 +122,7 @@ func (b builder) maps() []verdictMap {
 		b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
-		b.asking(), b.asked(), clamped(b), byLane(b, resettingMap, "reset"), byLane(b, leftMap, "left"),
+		b.asking(), b.asked(), clamped(b), byLane(b, resettingMap, "reset"), byLane(b, onwardMap, "onward"),
 	}
 	out[len(out)-2].about = "Lost uplinks: of flows that are reset, and of those that go on by another one."
 	answers, returned := answered(b)
@@ -234,7 +234,7 @@ func byLane(b builder, name, what string) verdictMap {
 	m := verdictMap{name: name, keys: markKeys}
 	for _, u := range b.Uplinks {
 		e := markEntry(b.Layout.Mark(u.Lane), of(what, u.Lane))
-		e.jump = name == leftMap
+		e.jump = name == onwardMap
 		m.elements = append(m.elements, e)
 	}
 	return m
