@@ -21,7 +21,7 @@ func TestDocumentation(t *testing.T) {
 		words = append(words, string(e))
 	}
 	for _, v := range []any{Status{}, Daemon{}, Problem{}, Uplink{}, Counters{}, FamilyStatus{}, Target{}, Policy{},
-		Share{}, Switch{}, SwitchDetail{}, HealthDetail{}, SessionsDetail{}, OverflowDetail{}, TierLoad{}, Rate{}, RepairDetail{},
+		Share{}, Switch{}, SwitchDetail{}, HealthDetail{}, SessionsDetail{}, OverflowDetail{}, TierLoad{}, Rate{}, Sessions{}, RepairDetail{},
 		Explanation{}, ExplainedRule{}, ExplainedUplink{}, Ordered{}, Resumed{}, Reloaded{}, Confirmed{}, switchRequest{}, reloadRequest{}, OperatorDetail{}, ConfigDetail{}, DaemonDetail{}, OtherDetail{}, eventHead{}, failure{}} {
 		words = append(words, fieldsOf(reflect.TypeOf(v))...)
 	}

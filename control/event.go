@@ -95,20 +95,30 @@ type SwitchDetail struct {
 // SessionsDetail is the detail of an event of type sessions. Its optional fields are
 // absent from the wire where they do not apply, as are those of the types below.
 type SessionsDetail struct {
-	// Action is "moved", "healed" or "failed".
+	// Action is "moved", "settled" (soon after: what the kernel has counted since), "healed"
+	// or "failed".
 	Action string `json:"action,omitempty"`
 	// Uplink, Policy and Family say whose sessions; empty for all.
 	Uplink string `json:"uplink,omitempty"`
 	Policy string `json:"policy,omitempty"`
 	Family string `json:"family,omitempty"`
 	Reason string `json:"reason"`
-	// Count is how many conntrack entries or sockets; nil where they were not
-	// counted.
+	// Count is how many flows were healed or dropped; nil where they were not counted.
 	Count *int64 `json:"count,omitempty"`
+	// Moved, Reset and Destroyed are as in [Sessions], of this act alone: which flows left by
+	// themselves, and which were reset, only the kernel knows, so that "settled" tells it.
+	// Nil also for none.
+	Moved     *int64 `json:"moved,omitempty"`
+	Reset     *int64 `json:"reset,omitempty"`
+	Destroyed *int64 `json:"destroyed,omitempty"`
 	// Poked is how many clients of established TCP connections were made to speak, so
 	// that they meet their reset; LeftOut is how many more there were.
 	Poked   *int64 `json:"poked,omitempty"`
 	LeftOut *int64 `json:"left_out,omitempty"`
+	// SilentMS runs from the first sign of the loss, as EvidenceMS does, until all was done:
+	// no session was silent for longer, if its uplink was not before. Nil where they moved
+	// without a loss.
+	SilentMS *float64 `json:"silent_ms,omitempty"`
 	// TookMS is how long it took, in milliseconds.
 	TookMS *float64 `json:"took_ms,omitempty"`
 }

@@ -19,7 +19,7 @@ func someEvents() []Event {
 		{Time: at(2), Detail: SwitchDetail{Policy: "default", Family: "ipv4", Kind: "failover",
 			From: []string{"fiber"}, To: []string{"lte"}, Reason: "fiber is shunned", EvidenceMS: new(118.25), SwitchMS: new(0.9)}},
 		{Time: at(3), Detail: SessionsDetail{Action: "moved", Uplink: "fiber", Policy: "default",
-			Family: "ipv4", Reason: "fiber is down", Count: new(int64(0)), TookMS: new(3.5)}},
+			Family: "ipv4", Reason: "fiber is down", Moved: new(int64(37)), Destroyed: new(int64(2)), SilentMS: new(521.5), TookMS: new(3.5)}},
 		{Time: at(4), Detail: RepairDetail{Action: "restored", Object: "rule 5301", Reason: "deleted by another program"}},
 		{Time: at(5), Detail: OperatorDetail{Action: "drained", Uplink: "lte", Reason: "by uid 0", Until: at(3600_000)}},
 		{Time: at(6), Detail: ConfigDetail{Action: "refused", Object: "swerve.yaml", Reason: "1 problem", Generation: 7,

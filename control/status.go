@@ -157,6 +157,24 @@ type Counters struct {
 	NewFlows *uint64 `json:"new_flows"`
 	// ProbeBytes counts the traffic of its probes in both directions.
 	ProbeBytes *uint64 `json:"probe_bytes"`
+	// Sessions is what became of its sessions when they had to leave it.
+	Sessions Sessions `json:"sessions"`
+	// BeganElsewhere counts new flows that began on other uplinks while it was shunned, if
+	// it was not down then: the price of leaving early.
+	BeganElsewhere *uint64 `json:"began_elsewhere"`
+}
+
+// Sessions are an uplink's sessions that had to leave it, by what became of them; nil is not
+// measured.
+type Sessions struct {
+	// Moved counts flows that went on by another uplink, or would with their next packet.
+	Moved *uint64 `json:"moved"`
+	// Reset counts TCP connections that were answered with a reset.
+	Reset *uint64 `json:"reset"`
+	// Poked counts clients that were made to speak, so that they meet their reset.
+	Poked *uint64 `json:"poked"`
+	// Destroyed counts connections of the gateway's own programs that were ended.
+	Destroyed *uint64 `json:"destroyed"`
 }
 
 // FamilyStatus is an uplink's health in one family. In state Absent nothing else

@@ -56,7 +56,8 @@ func fullUplink() Uplink {
 		Rate:   &Rate{DownBPS: new(uint64(100_000_000))},
 		Native: []netip.Prefix{netip.MustParsePrefix("192.168.5.0/24"), netip.MustParsePrefix("2001:db8:5::/64")},
 		Counters: Counters{RxBytes: new(uint64(1 << 40)), TxBytes: new(uint64(2)), RxBPS: new(uint64(3)),
-			TxBPS: new(uint64(0)), NewFlows: new(uint64(5)), ProbeBytes: new(uint64(6))},
+			TxBPS: new(uint64(0)), NewFlows: new(uint64(5)), ProbeBytes: new(uint64(6)),
+			Sessions: Sessions{Moved: new(uint64(7)), Reset: new(uint64(8)), Poked: new(uint64(9)), Destroyed: new(uint64(0))}, BeganElsewhere: new(uint64(10))},
 	}
 }
 

@@ -23,8 +23,11 @@ type counters struct {
 	flows func() (map[lane.Lane]uint64, error)
 	// began is called when flows have begun.
 	began func()
-	// probed is Machine.Probes.
-	probed func() ProbeCounts
+	// probed is Machine.Probes, followed Machine.Sessions. What they say of sessions goes to
+	// events.
+	probed   func() ProbeCounts
+	followed func() SessionCounts
+	events   Publisher
 
 	// now is the loop's clock, loads what weighs reads for the engine, reweigh a token
 	// when what it has to read has changed.
@@ -40,6 +43,12 @@ type counters struct {
 	figures map[string]control.Counters
 	samples map[string]sample
 	probes  map[string]uint64
+	// tallies are what became of sessions; graced is the uplink that was lost last, and
+	// gracedSeen the packet filter's count of such resets, counted whether it was read.
+	tallies    map[string]*tally
+	graced     string
+	gracedSeen uint64
+	counted    bool
 }
 
 type sample struct {
@@ -51,7 +60,7 @@ type sample struct {
 func newCounters(read func(int) (uint64, uint64, error), flows func() (map[lane.Lane]uint64, error)) *counters {
 	return &counters{
 		read: read, flows: flows, index: map[string]int{}, figures: map[string]control.Counters{},
-		samples: map[string]sample{}, probes: map[string]uint64{},
+		samples: map[string]sample{}, probes: map[string]uint64{}, tallies: map[string]*tally{},
 		loads: make(chan loadReading), reweigh: make(chan struct{}, 1),
 	}
 }
@@ -83,6 +92,7 @@ func (c *counters) of(uplink string) control.Counters {
 	out := c.figures[uplink]
 	probes := c.probes[uplink]
 	out.ProbeBytes = &probes
+	out.Sessions, out.BeganElsewhere = c.sessions(uplink)
 	return out
 }
 
@@ -112,6 +122,11 @@ func (c *counters) sample(now time.Time) {
 	}
 	if c.noteFlows(flows) && c.began != nil {
 		c.began()
+	}
+	if c.followed != nil {
+		for _, d := range c.noteSessions(c.followed(), now) {
+			c.events.Publish(control.Event{Time: control.At(time.Now()), Detail: d})
+		}
 	}
 	for name, i := range index {
 		rx, tx, err := c.read(i)

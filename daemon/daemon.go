@@ -157,7 +157,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	l.mount(Machine{
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving, Walks: &walking, ListClients: roster.List,
 		Finder: finder{}, HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
-		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
+		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, Sessions: counts.lastSessions, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
 		ReadSets: reading.ReadSets, Interfaces: interfaceNames,
 	})
 	if err := l.open(cfg); err != nil {

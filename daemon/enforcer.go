@@ -18,7 +18,9 @@ type enforcer struct {
 	kernel  *kernel
 	worker  *worker
 	repairs repairs
-	now     func() failover.Instant
+	// silences are followed by the loop.
+	silences silences
+	now      func() failover.Instant
 
 	// examined: it is known whether the kernel has to be left as it is until watched;
 	// see watching.
@@ -174,6 +176,7 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 				continue
 			}
 			if !before {
+				m.parts[0].onset, m.parts[0].lost = e.silences.onset(m.uplink, f)
 				all = together(all, m)
 			}
 			released = append(released, m.pair)

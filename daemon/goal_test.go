@@ -181,6 +181,10 @@ func (flowsThatFail) Grace([]string) error            { return errRefused }
 func (flowsThatFail) EndMisled(lane.Layout, lane.Lane, []netip.Addr, ...lane.Lane) (int, error) {
 	return 0, errRefused
 }
+func (flowsThatFail) CountFlows(lane.Layout, firewall.Pair, ...failover.Family) ([2]int, error) {
+	return [2]int{}, errRefused
+}
+
 func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
 	return errRefused
 }
@@ -202,7 +206,7 @@ func (routesThatFail) Do(routing.Op) error { return errRefused }
 // Failed work on sessions is reported, and the rest is still tried.
 func TestWorkerReportsWhatFailed(t *testing.T) {
 	r := &rig{t: t}
-	w := newWorker(flowsThatFail{}, flowsThatFail{}, routesThatFail{}, r)
+	w := newWorker(flowsThatFail{}, flowsThatFail{}, routesThatFail{}, r, newCounters(nil, nil))
 	moves{{uplink: "fiber", policy: "default", parts: []part{
 		{family: failover.IPv4, addresses: make([]netip.Addr, 2)}, {family: failover.IPv6},
 	}}}.carryOut(w)
@@ -221,7 +225,7 @@ func TestWorkerReportsWhatFailed(t *testing.T) {
 
 // Moves for which there is no room are refused rather than waited for.
 func TestWorkerIsBounded(t *testing.T) {
-	w := newWorker(flowsThatFail{}, nil, nil, &rig{t: t})
+	w := newWorker(flowsThatFail{}, nil, nil, &rig{t: t}, newCounters(nil, nil))
 	for n := range workerQueue {
 		if !w.add(moves{}) {
 			t.Fatalf("move %d found no room", n)

@@ -49,6 +49,8 @@ type kernel struct {
 	// uplinks' own default routes.
 	goal    routing.Goal
 	metrics routing.Metrics
+	// shunned are the pairs whose new flows would be on an uplink that is shunned.
+	shunned [2][]firewall.Pair
 	// table is the packet filter's goal, as last computed.
 	table firewall.Table
 	// held is the table last applied to the packet filter; nil while that is
@@ -265,6 +267,7 @@ func (k *kernel) route(g goal, out *applied, unrouted *error) {
 func (k *kernel) filterGoal(g goal) firewall.Goal {
 	out := g.firewall(k.strict)
 	out.Kept, out.Exempt = g.keptMarks(k.otherRules), exemptMarks(g.setup, k.otherRules)
+	out.Shunned = k.shunned
 	out.Wildcards = k.packets.TellsWildcards()
 	out = yieldToRules(out, k.foreignRules)
 	for i, u := range out.Uplinks {

@@ -297,7 +297,9 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 		l.reporter.counters.hurry(uplink)
 		wake(l.roster.suspects)
 	}
-	l.reporter.decided(l.ofUplinks(out.Records), decided)
+	records := l.ofUplinks(out.Records)
+	l.listen(records)
+	l.reporter.decided(records, decided)
 	l.changed = l.changed || len(out.Records) > 0 || out.Intent != nil
 	if out.Intent != nil {
 		before := l.intent

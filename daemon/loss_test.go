@@ -103,7 +103,7 @@ func wantFailover(t *testing.T, events []control.Event) {
 	}
 	for _, e := range moved {
 		d := e.Detail.(control.SessionsDetail)
-		if d.Action != "moved" || d.Uplink != "fiber" || d.Policy != "default" || d.Count == nil || *d.Count != 1 || d.TookMS == nil {
+		if d.Action != "moved" || d.Uplink != "fiber" || d.Policy != "default" || *d.Moved != 5 || *d.Destroyed != 1 || d.SilentMS == nil || *d.SilentMS <= 0 || d.TookMS == nil {
 			t.Errorf("sessions: %+v", d)
 		}
 	}

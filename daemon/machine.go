@@ -47,6 +47,8 @@ type Machine struct {
 	// Anew returns firewall.Counters.Anew at the last call of NewFlows; nil if that is
 	// not counted.
 	Anew func() uint64
+	// Sessions returns its counts of what became of flows, then; nil if they are not counted.
+	Sessions func() SessionCounts
 	// FilterChanged yields a token when another program changed our nft table; nil
 	// if that is not watched.
 	FilterChanged <-chan struct{}
@@ -118,6 +120,7 @@ type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
+	CountFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) ([2]int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
@@ -153,12 +156,13 @@ func (l *loop) mount(m Machine) {
 	l.reporter.sets = newSetReader(m.ReadSets, l.reporter.problems)
 	l.reporter.ruleInterfaces = newRuleInterfaces(m.Interfaces, l.reporter.problems)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
+	l.reporter.counters.followed, l.reporter.counters.events = m.Sessions, m.Events
 	l.reporter.counters.now = l.clock.now
 	l.roster = newRoster(m.ListClients)
 	l.reporter.counters.began = func() { wake(l.roster.began) }
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},
-		worker: newWorker(m.Flows, m.Walks, m.Routes, m.Events), now: l.clock.now,
+		worker: newWorker(m.Flows, m.Walks, m.Routes, m.Events, l.reporter.counters), now: l.clock.now, silences: newSilences(),
 		anew: m.Anew, rested: -applyCredit,
 	}
 }

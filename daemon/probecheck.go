@@ -276,6 +276,8 @@ type filterCounts struct {
 	mu     sync.Mutex
 	probes ProbeCounts
 	anew   uint64
+	// sessions is as last read.
+	sessions SessionCounts
 }
 
 // newFlows reads the number of flows that began on each uplink.
@@ -285,12 +287,12 @@ func (c *filterCounts) newFlows() (map[lane.Lane]uint64, error) {
 	ended := c.clock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.probes = ProbeCounts{}
+	c.probes, c.sessions = ProbeCounts{}, SessionCounts{}
 	if err != nil {
 		return nil, err
 	}
 	c.probes = ProbeCounts{map[lane.Lane]ProbeCount{}, begun, ended}
-	c.anew = counters.Anew.Packets
+	c.anew, c.sessions = counters.Anew.Packets, sessionCounts(counters)
 	for n, left := range counters.Probes {
 		six := counters.Probes6[n].Packets
 		answers := counters.Answers[n]
@@ -316,6 +318,13 @@ func (c *filterCounts) lastAnew() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.anew
+}
+
+// lastSessions returns what became of flows, as last read.
+func (c *filterCounts) lastSessions() SessionCounts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sessions
 }
 
 // lastProbes returns the counts of probes at the last reading; empty if it failed.

@@ -171,5 +171,5 @@ func (c *counters) rename(former map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.figures, c.samples = rekeyed(c.figures, former), rekeyed(c.samples, former)
-	c.probes = rekeyed(c.probes, former)
+	c.probes, c.tallies = rekeyed(c.probes, former), rekeyed(c.tallies, former)
 }

@@ -138,15 +138,16 @@ type retirement struct {
 // machine's own connections, and deletes the entries.
 func (r retirement) carryOut(w *worker) {
 	begin := time.Now()
+	w.counts.graces(r.uplink)
 	failed := w.flows.Grace(r.ways)
-	var closed int64
+	closed := 0
 	for _, address := range slices.Concat(r.addresses[0], r.addresses[1]) {
 		n := r.lane
 		if !r.elsewhere[address] {
 			n = 0 // flows that went on may have the lane of another uplink by now
 		}
 		count, err := w.flows.DestroySockets(r.layout, n, address)
-		closed += int64(count)
+		closed += count
 		failed = errors.Join(failed, err)
 	}
 	for _, f := range failover.Families {
@@ -154,13 +155,11 @@ func (r retirement) carryOut(w *worker) {
 	}
 	pokes, undropped := w.flows.DropFlows(r.layout, r.lane, failover.Families[:]...)
 	failed = errors.Join(failed, undropped)
+	w.counts.dealtWith(r.uplink, nil, pokes.Sent[0]+pokes.Sent[1], closed)
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: r.uplink, TookMS: control.Millis(time.Since(begin)),
-		Reason: "the configuration does not use the uplink, or its interface, any more: entries deleted, TCP is reset at its next packet",
-	}
-	if closed > 0 {
-		detail.Count = &closed
-		detail.Reason += ", own sockets closed"
+		Reason:    "the configuration does not use the uplink, or its interface, any more: entries deleted, TCP is reset at its next packet",
+		Destroyed: positive(closed),
 	}
 	detail = poked(detail, pokes.Sent[0]+pokes.Sent[1], pokes.Left[0]+pokes.Left[1], nil)
 	if failed != nil {

@@ -11,7 +11,7 @@ import (
 // A deletion for which the worker has no room is made up for at the next check,
 // although the count stands still.
 func TestSweepWaitsForRoom(t *testing.T) {
-	e := &enforcer{worker: newWorker(nil, nil, nil, nil), anew: func() uint64 { return 1 }}
+	e := &enforcer{worker: newWorker(nil, nil, nil, nil, nil), anew: func() uint64 { return 1 }}
 	e.released[failover.IPv4] = []firewall.Pair{{Uplink: 1, Policy: 64}}
 	e.released[failover.IPv6] = e.released[failover.IPv4]
 	for e.worker.walks.add(heal{}) {

@@ -35,6 +35,9 @@ type part struct {
 	addresses []netip.Addr
 	// ways are the interfaces by which the flows leave from now on.
 	ways []string
+	// onset is the first sign of the uplink's loss, if it is lost.
+	onset failover.Instant
+	lost  bool
 }
 
 // heal assigns lanes to flows that began while our table was missing.
@@ -50,6 +53,7 @@ type worker struct {
 	flows  Flows
 	routes routing.Kernel
 	events Publisher
+	counts *counters
 	queue  chan job
 	// walks does what takes a walk; nil for that worker itself.
 	walks *worker
@@ -61,9 +65,9 @@ type worker struct {
 const workerQueue = 1024
 
 // newWorker returns a worker with one for its walks, which needs flows of its own.
-func newWorker(f, walked Flows, routes routing.Kernel, events Publisher) *worker {
-	walks := &worker{flows: walked, routes: routes, events: events, queue: make(chan job, workerQueue)}
-	return &worker{flows: f, routes: routes, events: events, queue: make(chan job, workerQueue), walks: walks}
+func newWorker(f, walked Flows, routes routing.Kernel, events Publisher, counts *counters) *worker {
+	walks := &worker{flows: walked, routes: routes, events: events, counts: counts, queue: make(chan job, workerQueue)}
+	return &worker{flows: f, routes: routes, events: events, counts: counts, queue: make(chan job, workerQueue), walks: walks}
 }
 
 // add queues a job and reports whether there was room.
@@ -138,6 +142,7 @@ func (v move) end(w *worker) ended {
 	for _, p := range v.parts {
 		ways = append(ways, p.ways...)
 	}
+	w.counts.graces(v.uplink)
 	m.failed = w.flows.Grace(ways)
 	for _, f := range v.families() {
 		m.failed = errors.Join(m.failed, routing.Touch(w.routes, v.layout, v.pair.Uplink, f))
@@ -162,13 +167,25 @@ type deletion struct {
 // carryOut deletes the entries, and reports the moves.
 func (d deletion) carryOut(w *worker) {
 	for _, m := range d.ended {
+		left, uncounted := w.flows.CountFlows(m.layout, m.pair, m.families()...)
 		m.failed = errors.Join(m.failed, w.flows.DeleteFlows(m.layout, m.pair, m.families()...))
 		for _, p := range m.parts {
+			moved := &left[p.family]
+			if uncounted != nil {
+				moved = nil
+			}
+			w.counts.dealtWith(m.uplink, moved, m.pokes.Sent[p.family], m.closed[p.family])
 			if m.vain && m.failed == nil && m.open[p.family] == nil {
 				continue // nothing was moved
 			}
 			e := m.event(m.closed[p.family], errors.Join(m.failed, m.open[p.family]))
 			e.Family, e.TookMS = p.family.String(), control.Millis(time.Since(d.begin))
+			if moved != nil {
+				e.Moved = positive(*moved)
+			}
+			if p.lost {
+				e.SilentMS = control.Millis(w.counts.now() - p.onset)
+			}
 			e = poked(e, m.pokes.Sent[p.family], m.pokes.Left[p.family], d.unpoked)
 			w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: e})
 		}
@@ -222,12 +239,7 @@ func (h heal) carryOut(w *worker) {
 func (v move) event(closed int, err error) control.SessionsDetail {
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: v.uplink, Policy: v.policy,
-		Reason: v.why + ": entries deleted, TCP is reset at its next packet",
-	}
-	if closed > 0 {
-		count := int64(closed)
-		detail.Count = &count
-		detail.Reason += ", own sockets closed"
+		Reason: v.why + ": entries deleted, TCP is reset at its next packet", Destroyed: positive(closed),
 	}
 	if err != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions were moved: "+err.Error()
@@ -238,12 +250,7 @@ func (v move) event(closed int, err error) control.SessionsDetail {
 // poked adds to an event how many clients were poked, and why not all of them. It is no
 // failure: their TCP is reset when they speak.
 func poked(e control.SessionsDetail, sent, left int, err error) control.SessionsDetail {
-	if n := int64(sent); n > 0 {
-		e.Poked = &n
-	}
-	if n := int64(left); n > 0 {
-		e.LeftOut = &n
-	}
+	e.Poked, e.LeftOut = positive(sent), positive(left)
 	if err != nil {
 		e.Reason += "; clients that only listen wait: " + err.Error()
 	}

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -64,6 +65,51 @@ func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover
 		return nil
 	})
 	return fail(done[0], err)
+}
+
+// CountFlows returns how many of a pair's entries there are in each of these families that
+// DeleteFlows would delete. It is an error where listing them would take long, since there
+// are too many.
+func (k *Kernel) CountFlows(l lane.Layout, pair Pair, families ...failover.Family) (n [2]int, err error) {
+	fail := func(err error) ([2]int, error) {
+		return [2]int{}, fmt.Errorf("firewall: count flows of lane %d: %w", pair.Uplink, err)
+	}
+	if !pair.Uplink.IsUplink() || !pair.Policy.IsPolicy() {
+		return fail(fmt.Errorf("%+v is no pair of an uplink and a policy", pair))
+	}
+	if all, err := flowCount(); err != nil || all > mostListed && !listsQuickly() {
+		return fail(cmp.Or(err, fmt.Errorf("there are %d entries, which kernels before Linux 6.3 take long to list", all)))
+	}
+	selection, err := selectMark(l.CTPair(pair.Uplink, pair.Policy), l.CTMask)
+	if err != nil {
+		return fail(err)
+	}
+	list, err := nl.Subscribe(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return fail(err)
+	}
+	defer list.Close()
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_DUMP)
+	req.AddRawData(append(nfgenmsg(unix.AF_UNSPEC, 0), selection...))
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: list}}
+	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
+		for _, f := range families {
+			if len(message) > 0 && message[0] == addressFamily(f) {
+				n[f]++
+			}
+		}
+		if n[0]+n[1] > mostListed {
+			list.Close() // the kernel goes on for as long as somebody listens
+		}
+		return true
+	})
+	if n[0]+n[1] > mostListed {
+		err = fmt.Errorf("there are more than %d", mostListed)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return n, nil
 }
 
 // flowChange is what to do with an entry.

@@ -38,6 +38,9 @@ type Goal struct {
 	// Exempt are marks, looked at with bits of ours, without which rules of other programs
 	// lead packets elsewhere, as those of a VPN do: what comes in with one keeps it as it is.
 	Exempt []Mark
+	// Shunned are, by family, the pairs whose new flows the uplink would take if it were not
+	// shunned. They are counted, those of a policy for its first such uplink.
+	Shunned [2][]Pair
 	// Deaf are, by family, the uplinks whose own resolvers are answered for with an error.
 	Deaf [2][]lane.Lane
 	// Trials are IPv6 addresses of this machine on no uplink, from which echo requests with
@@ -228,7 +231,7 @@ func (g Goal) sorted() Goal {
 	slices.Sort(g.FormerPolicies)
 	g.FormerPolicies = slices.Compact(g.FormerPolicies)
 	for _, f := range failover.Families {
-		g.Lost[f] = g.sortedPairs(g.Lost[f])
+		g.Lost[f], g.Shunned[f] = g.sortedPairs(g.Lost[f]), g.sortedPairs(g.Shunned[f])
 		g.Refused[f] = g.sortedRefused(g.Refused[f])
 	}
 	g.Sets = slices.Clone(g.Sets)
@@ -280,10 +283,11 @@ func (g Goal) Transition(from Goal) (Goal, bool) {
 }
 
 // sameButLost reports whether two sorted goals differ at most in what a verdict changes:
-// pairs that are lost or refused, resolvers that are not asked, and members.
+// pairs that are lost, shunned or refused, resolvers that are not asked, and members.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
 	g.Refused, other.Refused = [2][]Pair{}, [2][]Pair{}
+	g.Shunned, other.Shunned = [2][]Pair{}, [2][]Pair{}
 	g.Deaf, other.Deaf = [2][]lane.Lane{}, [2][]lane.Lane{}
 	g.Policies, other.Policies = withoutMembers(g.Policies), withoutMembers(other.Policies)
 	if len(g.Rules) == len(other.Rules) && (len(g.Rules) == 0 || &g.Rules[0] == &other.Rules[0]) {

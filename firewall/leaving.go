@@ -86,6 +86,9 @@ func (b builder) out(u Uplink) chain {
 		newRule(tcp, beginning, clampToPath),
 		newRule(ctMark(b.Layout.CTPolicyMask()).is(0),
 			setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
+		newRule(nfproto(failover.IPv4), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv4))),
+		newRule(nfproto(failover.IPv6), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv6))),
+		newRule(ctMark(uplink).vmap(onwardMap)),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
 	)
 	return c
@@ -388,7 +391,7 @@ func (b builder) snat(u Uplink) chain {
 	if _, ok := u.masqueraded6(); ok && len(b.Trials) > 0 {
 		c.rules = append(c.rules, newRule(append(trial(b), packetMark(b.Layout.MarkMask).is(b.Layout.Mark(u.Lane)), accept)...).because("asks whether it is native"))
 	}
-	c.rules = slices.Concat(c.rules, translatesAskers(b, u), u.own(accept), u.outward(), u.exceptions(accept))
+	c.rules = slices.Concat(c.rules, deafSockets(b, u), translatesAskers(b, u), u.own(accept), u.outward(), u.exceptions(accept))
 	if u.SNAT {
 		c.rules = append(c.rules, u.translation(failover.IPv4, nfproto(failover.IPv4))...)
 	}
@@ -396,6 +399,17 @@ func (b builder) snat(u Uplink) chain {
 		c.rules = append(c.rules, u.translation(failover.IPv6, p)...)
 	}
 	return c
+}
+
+// deafSockets drops what sockets of this machine send from an IPv6 address of another uplink
+// that is no longer there: nothing would hear the answers. Their programs are told by an
+// error, as the kernel itself tells those with such an IPv4 address.
+func deafSockets(b builder, u Uplink) []rule {
+	others := b.othersAddresses(u, failover.IPv6)
+	if len(others) == 0 {
+		return nil
+	}
+	return []rule{newRule(ownPacket, ip6Saddr.in(others), foreignSource, count(strayCounter), drop).because("nobody hears the answers")}
 }
 
 // translation returns the rules that translate the sources that match: to the one that

@@ -17,10 +17,12 @@ const filterEarlier = 0 - 5
 func (b builder) lost() []chain {
 	var out []chain
 	for _, u := range b.Uplinks {
-		out = append(out, b.deadFlow(u))
+		out = append(out, resets(u), leavesLost(u), onward(u), beganElsewhere(u), b.deadFlow(u))
 	}
 	if len(out) > 0 {
-		out[0].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere.\n" +
+		out[0].about = "Of a lost uplink: answered, counting a connection once; and counted where a flow goes on.\n" +
+			"Of one that is shunned: a new flow that begins elsewhere."
+		out[4].about = "Established TCP of a lost uplink. Flows that can keep their address pass, and continue elsewhere.\n" +
 			"What begins anew loses the mark of the established, so that its entry can be deleted."
 	}
 	for i, u := range b.Uplinks {
@@ -34,6 +36,46 @@ func (b builder) lost() []chain {
 		out = append(out, c)
 	}
 	return slices.Concat(out, unsettled(b), []chain{b.forward(), b.local()}, b.rawOut())
+}
+
+// resets answers a packet with a reset. The first of a connection counts: from Linux 6.3 on
+// its entry ends with the reset.
+func resets(u Uplink) chain {
+	return chain{name: of("reset", u.Lane), rules: []rule{
+		newRule(ctLasts, count(of("resets", u.Lane))),
+		newRule(tcp, count(resetsCounter), resetTCP),
+	}}
+}
+
+// leavesLost counts flows of a lost uplink that are masqueraded, and end with this packet, to
+// begin anew by another one. With a fixed source they wait for the deletion of their entry.
+func leavesLost(u Uplink) chain {
+	c := chain{name: of("leaves", u.Lane)}
+	if u.Interface != "" {
+		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns).because("to a neighbour"))
+	}
+	if p, ok := whereFamilies([2]bool{!u.Source[failover.IPv4].IsValid(), !u.Source[failover.IPv6].IsValid()}); ok {
+		c.rules = append(c.rules, newRule(p, ctStatusSNAT, count(of("moved", u.Lane))))
+	}
+	return c
+}
+
+// onward counts flows of an uplink that keep their address and go on by another one.
+func onward(u Uplink) chain {
+	return chain{name: of("onward", u.Lane), rules: []rule{newRule(count(of("moved", u.Lane)))}}
+}
+
+// beganElsewhere counts new flows by other uplinks that this one would have if it were not
+// shunned.
+func beganElsewhere(u Uplink) chain {
+	c := chain{name: of("shunned", u.Lane)}
+	if u.Interface != "" {
+		c.rules = append(c.rules, newRule(leavesBy(u.Interface), returns))
+	}
+	c.rules = append(c.rules,
+		newRule(nfproto(failover.IPv4), count(of("began", u.Lane))),
+		newRule(nfproto(failover.IPv6), count(of("began6", u.Lane))))
+	return c
 }
 
 // deadFlow answers the packets of a lost uplink's flows with a reset: translated ones,
@@ -50,7 +92,7 @@ func (b builder) lost() []chain {
 // that a deletion can follow.
 func (b builder) deadFlow(u Uplink) chain {
 	reset := func(match ...piece) rule {
-		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
+		return newRule(append(append([]piece{tcp}, match...), goTo(of("reset", u.Lane)))...)
 	}
 	c := chain{name: of("dead", u.Lane)}
 	if u.Interface != "" {
@@ -75,7 +117,7 @@ func (b builder) deadFlow(u Uplink) chain {
 // began now, or whose IPv6 source is native elsewhere: the strays of leaving.go.
 func (b builder) ends(u Uplink) chain {
 	reset := func(match ...piece) rule {
-		return newRule(append(append([]piece{tcp}, match...), count(resetsCounter), resetTCP)...)
+		return newRule(append(append([]piece{tcp}, match...), ctMark(b.Layout.CTUplinkMask()).vmap(resettingMap))...)
 	}
 	c := chain{name: of("ends", u.Lane)}
 	c.rules = u.exceptions(returns)
@@ -117,7 +159,7 @@ func ending(b builder) []rule {
 	return append([]rule{
 		newRule(ctStateNew, leavesOnHold, tcp, midFlow, drop).
 			because("its uplink may be back in a moment"),
-		newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), resetTCP).
+		newRule(ctStateNew, leavesInGrace, tcp, midFlow, count(resetsCounter), count(gracedCounter), resetTCP).
 			because("its entry is gone, so it cannot continue"),
 	}, append(b.deadFlows(), refusesResolvers(b)...)...)
 }

@@ -139,6 +139,13 @@ var (
 	ctStateRelated     = ctBits("ct state related", expr.CtKeySTATE, expr.CtStateBitRELATED, expr.CmpOpNeq)
 	ctStateInvalid     = ctBits("ct state invalid", expr.CtKeySTATE, expr.CtStateBitINVALID, expr.CmpOpNeq)
 	// IPS_SRC_NAT: the flow's source was rewritten.
+	// ctLasts matches entries that do not end in a moment, as that of a connection does that
+	// was reset, in ten seconds.
+	ctLasts = piece{text: "ct expiration > 10s", exprs: []expr.Any{
+		&expr.Ct{Register: 1, Key: expr.CtKeyEXPIRATION},
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpGt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, 10_000)},
+	}}
 	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
 	ctStatusDNAT   = ctBits("ct status dnat", expr.CtKeySTATUS, 1<<5, expr.CmpOpNeq)
 	ctStatusNoSNAT = ctBits("ct status ! snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpEq)

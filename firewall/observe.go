@@ -56,7 +56,7 @@ func (h heldTable) lost(l lane.Layout, name string) []Pair {
 		}
 	}
 	slices.SortFunc(out, comparePairs)
-	return out
+	return slices.Compact(out) // each is there with and without established TCP
 }
 
 // Count is the value of a counter.
@@ -65,10 +65,10 @@ type Count struct{ Packets, Bytes uint64 }
 // Counters are the values of the table's counters. They exist as long as the table
 // does.
 type Counters struct {
-	// Resets counts packets answered with a reset, Guard packets kept off an uplink
-	// that their policy or probe may not use, Stray packets dropped because their
-	// address belongs elsewhere.
-	Resets, Guard, Stray Count
+	// Resets counts packets answered with a reset, Graced those among them that belong to
+	// no flow any more, Guard packets kept off an uplink that their policy or probe may not
+	// use, Stray packets dropped because their address belongs elsewhere.
+	Resets, Graced, Guard, Stray Count
 	// Anew counts flows of lost pairs that a deletion of the pair's flows would end
 	// since they sent a packet: connections that begin between the ports of older
 	// ones, and flows that a helper expects.
@@ -77,6 +77,13 @@ type Counters struct {
 	Sent map[lane.Lane]Count
 	// Flows counts, by uplink, the first packets of flows that left by it.
 	Flows map[lane.Lane]Count
+	// Moved counts, by uplink, flows that left it for another one with a packet of theirs,
+	// before anybody deleted their entry. Reset counts its TCP connections that were reset
+	// (before Linux 6.3 their segments that were).
+	Moved, Reset map[lane.Lane]Count
+	// Began counts, by uplink and family, new flows that began by others while it was
+	// shunned.
+	Began map[lane.Lane][2]Count
 	// Probes counts, by uplink, the probes that left by it, Probes6 those of IPv6 among
 	// them; Elsewhere those that would
 	// have left by another device, and were dropped.
@@ -101,6 +108,7 @@ func (k *Kernel) Counters() (Counters, error) {
 	}
 	out := Counters{
 		Sent: map[lane.Lane]Count{}, Flows: map[lane.Lane]Count{},
+		Moved: map[lane.Lane]Count{}, Reset: map[lane.Lane]Count{}, Began: map[lane.Lane][2]Count{},
 		Probes: map[lane.Lane]Count{}, Probes6: map[lane.Lane]Count{}, Elsewhere: map[lane.Lane]Count{},
 		Answers: map[lane.Lane]Answers{}, Returned: map[lane.Lane]Count{},
 	}
@@ -116,6 +124,8 @@ func (c *Counters) set(name string, value Count) {
 	switch name {
 	case resetsCounter:
 		c.Resets = value
+	case gracedCounter:
+		c.Graced = value
 	case guardCounter:
 		c.Guard = value
 	case strayCounter:
@@ -133,6 +143,14 @@ func (c *Counters) set(name string, value Count) {
 		c.Sent[lane.Lane(n)] = value
 	case "flows":
 		c.Flows[lane.Lane(n)] = value
+	case "moved":
+		c.Moved[lane.Lane(n)] = value
+	case "resets":
+		c.Reset[lane.Lane(n)] = value
+	case "began", "began6":
+		began := c.Began[lane.Lane(n)]
+		began[strings.Count(kind, "6")] = value
+		c.Began[lane.Lane(n)] = began
 	case "probes":
 		c.Probes[lane.Lane(n)] = value
 	case "probes6":

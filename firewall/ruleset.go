@@ -17,6 +17,9 @@ const (
 	guardCounter  = "guard"
 	strayCounter  = "stray"
 	anewCounter   = "anew"
+	gracedCounter = "graced"
+	resettingMap  = "resetting"
+	onwardMap     = "onward"
 	againMap      = "again"
 	graceSet      = "grace"
 	holdSet       = "hold"
@@ -30,6 +33,7 @@ const (
 
 func restoreMap(f failover.Family) string { return "restore_" + f.String() }
 func deadMap(f failover.Family) string    { return "dead_" + f.String() }
+func shunnedMap(f failover.Family) string { return "shunned_" + f.String() }
 
 // of returns the name of a lane's object, such as lane_1.
 func of(what string, n lane.Lane) string { return fmt.Sprintf("%s_%d", what, n) }
@@ -86,6 +90,7 @@ func (t Table) Goal() Goal { return t.goal }
 func movingMaps(b builder) []verdictMap {
 	out := []verdictMap{
 		b.restore(failover.IPv4), b.restore(failover.IPv6), b.dead(failover.IPv4), b.dead(failover.IPv6),
+		shunned(b, failover.IPv4), shunned(b, failover.IPv6),
 	}
 	if b.blocks() {
 		out = append(out, refuse(b, failover.IPv4), refuse(b, failover.IPv6))
@@ -103,9 +108,9 @@ func movingMaps(b builder) []verdictMap {
 type builder struct{ Goal }
 
 func (b builder) counters() []string {
-	names := []string{resetsCounter, guardCounter, strayCounter, anewCounter}
+	names := []string{resetsCounter, gracedCounter, guardCounter, strayCounter, anewCounter}
 	for _, u := range b.Uplinks {
-		for _, kind := range [...]string{"up", "flows", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
+		for _, kind := range [...]string{"up", "flows", "moved", "resets", "began", "began6", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
 			names = append(names, of(kind, u.Lane))
 		}
 	}
@@ -117,8 +122,9 @@ func (b builder) maps() []verdictMap {
 		b.again(),
 		b.devices(arrivals, "in", every), b.devices(departures, "out", every), b.devices(translated, "snat", translates),
 		b.devices(endings, "ends", every),
-		b.asking(), b.asked(), clamped(b),
+		b.asking(), b.asked(), clamped(b), byLane(b, resettingMap, "reset"), byLane(b, onwardMap, "onward"),
 	}
+	out[len(out)-2].about = "Lost uplinks: of flows that are reset, and of those that go on by another one."
 	answers, returned := answered(b)
 	out = append(out, answers, returned)
 	out[1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
@@ -191,15 +197,45 @@ func (b builder) again() verdictMap {
 	return m
 }
 
-// dead matches the established TCP flows of lost pairs.
+// dead matches the established TCP flows of lost pairs, and the others to count those that
+// go on.
 func (b builder) dead(f failover.Family) verdictMap {
 	m := verdictMap{name: deadMap(f), keys: markKeys}
 	if f == failover.IPv4 {
-		m.about = "(policy, uplink, established TCP) of flows to be reset."
+		m.about = "(policy, uplink, established TCP) of flows to be reset; without established TCP, of those that go on."
 	}
 	for _, p := range b.leaves(f) {
 		mark := b.Layout.CTPair(p.Uplink, p.Policy) | b.Layout.CTEstablished()
-		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)))
+		m.elements = append(m.elements, markEntry(mark, of("dead", p.Uplink)), markEntry(b.Layout.CTPair(p.Uplink, p.Policy), of("leaves", p.Uplink)))
+	}
+	return m
+}
+
+// shunned matches new flows of policies whose uplink is shunned.
+func shunned(b builder, f failover.Family) verdictMap {
+	m := verdictMap{name: shunnedMap(f), keys: markKeys}
+	if f == failover.IPv4 {
+		m.about = "Policies whose uplink is shunned: to count what begins elsewhere."
+	}
+	known := map[lane.Lane]bool{}
+	for _, p := range b.Shunned[f] {
+		if !known[p.Policy] {
+			e := markEntry(b.Layout.CTPair(0, p.Policy), of("shunned", p.Uplink))
+			e.jump = true
+			m.elements = append(m.elements, e)
+		}
+		known[p.Policy] = true
+	}
+	return m
+}
+
+// byLane maps the uplink's lane of a flow to one of the uplink's chains.
+func byLane(b builder, name, what string) verdictMap {
+	m := verdictMap{name: name, keys: markKeys}
+	for _, u := range b.Uplinks {
+		e := markEntry(b.Layout.Mark(u.Lane), of(what, u.Lane))
+		e.jump = name == onwardMap
+		m.elements = append(m.elements, e)
 	}
 	return m
 }

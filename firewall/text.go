@@ -16,8 +16,10 @@ const tableName = "swerve"
 func (t Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", tableName)
-	fmt.Fprint(&b, "  # Packets by uplink, and its new flows. Packets answered with a reset, kept off an uplink that their\n",
-		"  # policy may never use (guard), and dropped because their address belongs elsewhere (stray). Probes that\n",
+	fmt.Fprint(&b, "  # Packets by uplink, its new flows, flows that moved to another one by themselves, connections that were\n",
+		"  # reset, and flows that began elsewhere while it was shunned. Packets answered with a reset, those of no\n",
+		"  # flow among them (graced), kept off an uplink that their policy may never use (guard), and dropped because\n",
+		"  # their address belongs elsewhere (stray). Probes that\n",
 		"  # left by their uplink, and those dropped because they would have left elsewhere. Their answers that came by\n",
 		"  # it, and those that came by another device (away); of its other flows those that did so (returned).\n")
 	for _, c := range t.counters {

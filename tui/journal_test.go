@@ -130,7 +130,7 @@ func TestEventPhrases(t *testing.T) {
 		{detail(1, 0, control.ConfigDetail{Action: "refused", Reason: "2 problems", Problems: []string{"a:1: x", "a:2: y"}}),
 			"refused: a:1: x; the rest by swerve check; 2 problems"},
 		{detail(1, 0, control.ConfigDetail{Action: "reloaded", Generation: 2}), "reloaded (generation 2)"},
-		{detail(1, 0, control.SessionsDetail{Uplink: "lte", Action: "moved", Count: new(int64(12)), Reason: "r", TookMS: new(3.0)}),
+		{detail(1, 0, control.SessionsDetail{Uplink: "lte", Action: "moved", Moved: new(int64(12)), Reason: "r", TookMS: new(3.0)}),
 			"lte moved 12: r (done in 3.0 ms)"},
 		{detail(1, 0, control.OtherDetail{Type: "novelty"}), "novelty"},
 	} {

@@ -204,6 +204,9 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 	if u.Metered {
 		notes = append(notes, say(plain, "metered"))
 	}
+	if text := human.Sessions(u); text != "" {
+		notes = append(notes, say(faint, text))
+	}
 	return notes
 }
 

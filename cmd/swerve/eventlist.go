@@ -78,7 +78,7 @@ func withoutPolicy(e control.Event) (policy, common string) {
 		e.Detail = d
 	case control.SessionsDetail:
 		policy, d.Policy, d.TookMS = d.Policy, "", nil
-		d.Count, d.Poked, d.LeftOut = nil, nil, nil
+		d.Count, d.Poked, d.LeftOut, d.Moved, d.Reset, d.Destroyed, d.SilentMS = nil, nil, nil, nil, nil, nil, nil
 		e.Detail = d
 	case control.OverflowDetail:
 		policy, d.Policy, d.Loads = d.Policy, "", nil
@@ -114,7 +114,8 @@ func joined(a, b control.Detail) control.Detail {
 	case control.SessionsDetail:
 		other := b.(control.SessionsDetail)
 		d.Count, d.Poked, d.LeftOut = sum(d.Count, other.Count), sum(d.Poked, other.Poked), sum(d.LeftOut, other.LeftOut)
-		d.TookMS = most(d.TookMS, other.TookMS)
+		d.Moved, d.Reset, d.Destroyed = sum(d.Moved, other.Moved), sum(d.Reset, other.Reset), sum(d.Destroyed, other.Destroyed)
+		d.TookMS, d.SilentMS = most(d.TookMS, other.TookMS), most(d.SilentMS, other.SilentMS)
 		return d
 	}
 	return a

@@ -24,7 +24,7 @@ func someEvents() []control.Event {
 			Kind: "failover", From: []string{"fiber"}, To: []string{"cable", "lte"}, Reason: "fiber is shunned",
 			EvidenceMS: new(118.25), SwitchMS: new(0.9)}},
 		{Time: at(500), Detail: control.SessionsDetail{Action: "moved", Uplink: "fiber",
-			Policy: "default", Family: "ipv4", Reason: "fiber is down", Count: new(int64(1234)), TookMS: new(3.5)}},
+			Policy: "default", Family: "ipv4", Reason: "fiber is down", Moved: new(int64(1234)), TookMS: new(3.5)}},
 		{Time: at(600), Detail: control.RepairDetail{Action: "restored", Object: "rule 5301",
 			Reason: "deleted by another program"}},
 		{Time: at(700), Detail: control.OperatorDetail{Action: "drained", Uplink: "lte", Until: at(3600_000)}},
@@ -118,7 +118,7 @@ func TestEventList(t *testing.T) {
 		return control.Event{Time: at(ms), Detail: control.DaemonDetail{Action: "offline", Object: "policy " + policy, Family: "ipv4", Reason: "no uplink answers"}}
 	}
 	sessions := func(ms int, policy string, n int64) control.Event {
-		return control.Event{Time: at(ms), Detail: control.SessionsDetail{Action: "moved", Uplink: "fiber", Policy: policy, Family: "ipv4", Reason: "it is lost", Count: &n}}
+		return control.Event{Time: at(ms), Detail: control.SessionsDetail{Action: "moved", Uplink: "fiber", Policy: policy, Family: "ipv4", Reason: "it is lost", Moved: &n}}
 	}
 	poked := func(ms int, policy string, n *int64) control.Event {
 		return control.Event{Time: at(ms), Detail: control.SessionsDetail{Action: "moved", Uplink: "lte", Policy: policy, Family: "ipv4", Reason: "it is lost", Poked: n}}

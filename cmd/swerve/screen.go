@@ -113,6 +113,9 @@ func (b *screen) uplinks() {
 		for _, f := range failover.Families {
 			b.family(f, u.Family(f))
 		}
+		if text := say.Sessions(u); text != "" {
+			b.line(wrap("  ", text, 4))
+		}
 	}
 }
 

@@ -32,8 +32,12 @@ func (p Phrases) Event(e control.Event) string {
 	case control.OverflowDetail:
 		return phrase(p.overflow(d), d.Reason, "")
 	case control.SessionsDetail:
-		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Action, count(d.Count)),
-			d.Reason+pokes(d), Timing(nil, d.TookMS))
+		moved := d.Moved
+		if d.Action != "moved" {
+			moved = nil // it is in the text
+		}
+		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Action, count(d.Count), count(moved)),
+			d.Reason+sessions(d), Join(", ", silence(d.SilentMS), Timing(nil, d.TookMS)))
 	case control.RepairDetail:
 		return phrase(Join(" ", d.Object, d.Action, count(d.Count)), d.Reason, Timing(nil, d.TookMS))
 	case control.OperatorDetail:
@@ -127,15 +131,54 @@ func Unconfirmed(s *control.Status) string {
 // Until is when something ends, and how much time that leaves.
 func Until(now, end control.Time) string { return Moment(now, end) + " (" + AgeAt(end, now) + " left)" }
 
-// pokes says how many clients were made to speak, as the end of a reason.
-func pokes(d control.SessionsDetail) (text string) {
+// silence says for how long sessions were silent at most.
+func silence(ms *float64) string {
+	if ms == nil {
+		return ""
+	}
+	return "silent for " + Milliseconds(ms) + " at most"
+}
+
+// sessions says what became of sessions that could not go on, as the end of a reason.
+func sessions(d control.SessionsDetail) (text string) {
+	if d.Moved != nil && d.Action != "moved" {
+		text += ", " + Several(int(*d.Moved), "flow", "flows") + " moved"
+	}
+	if d.Reset != nil {
+		text += ", " + Several(int(*d.Reset), "connection", "connections") + " reset"
+	}
+	if d.Destroyed != nil {
+		text += ", " + Several(int(*d.Destroyed), "socket", "sockets") + " of the gateway closed"
+	}
 	if d.Poked != nil {
-		text = ", " + Several(int(*d.Poked), "client", "clients") + " made to speak"
+		text += ", " + Several(int(*d.Poked), "client", "clients") + " made to speak"
 	}
 	if d.LeftOut != nil {
 		text += fmt.Sprintf(", %d more were too many", *d.LeftOut)
 	}
 	return text
+}
+
+// Sessions says what became of an uplink's sessions, and what began elsewhere; empty if
+// nothing did.
+func Sessions(u control.Uplink) string {
+	var parts []string
+	add := func(n *uint64, what string) {
+		if n != nil && *n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", *n, what))
+		}
+	}
+	add(u.Sessions.Moved, "moved")
+	add(u.Sessions.Reset, "reset")
+	add(u.Sessions.Poked, "made to speak")
+	add(u.Sessions.Destroyed, "of the gateway closed")
+	text := Join(": ", "sessions since the start", strings.Join(parts, ", "))
+	if parts == nil {
+		text = ""
+	}
+	parts = nil
+	add(u.BeganElsewhere, "flows began elsewhere during stalls")
+	return Join("; ", text, strings.Join(parts, ""))
 }
 
 // Carriers names the uplinks that carry traffic, with weights where several share it.

@@ -134,7 +134,10 @@ var (
 		"last_proven": kind("time|null"), "ipv4": family, "ipv6": family,
 		"rx_bytes": kind("number|null"), "tx_bytes": kind("number|null"), "rx_bps": kind("number|null"),
 		"tx_bps": kind("number|null"), "new_flows": kind("number|null"), "probe_bytes": kind("number|null"),
-		"native": []any{kind("string")},
+		"native": []any{kind("string")}, "began_elsewhere": kind("number|null"),
+		"sessions": map[string]any{
+			"moved": kind("number|null"), "reset": kind("number|null"), "poked": kind("number|null"), "destroyed": kind("number|null"),
+		},
 	}
 	change = map[string]any{
 		"time": kind("time"), "policy": kind("string"), "family": kind("string"), "kind": kind("string"),
