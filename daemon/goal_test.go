@@ -185,8 +185,8 @@ func (flowsThatFail) CountFlows(lane.Layout, firewall.Pair, ...failover.Family) 
 	return [2]int{}, errRefused
 }
 
-func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
-	return errRefused
+func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) (int, error) {
+	return 0, errRefused
 }
 func (flowsThatFail) DropFlows(lane.Layout, lane.Lane, ...failover.Family) (firewall.Pokes, error) {
 	return firewall.Pokes{}, errRefused

@@ -27,7 +27,7 @@ type Machine struct {
 	Walks Flows
 	// ListClients lists the clients that Flows.Poke pokes at once, see firewall.Roster;
 	// nil if they are not listed.
-	ListClients func(lane.Layout) error
+	ListClients func(lane.Layout) (known int, err error)
 	// Finder tells where the kernel sends packets; nil if it cannot be asked.
 	Finder Finder
 	// HasIPv6 reports whether the kernel has IPv6 at all.
@@ -121,7 +121,7 @@ type Flows interface {
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
 	CountFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) ([2]int, error)
-	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
+	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (fewer int, err error)
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
 	Poke(l lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error)
@@ -158,7 +158,7 @@ func (l *loop) mount(m Machine) {
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.reporter.counters.followed, l.reporter.counters.events = m.Sessions, m.Events
 	l.reporter.counters.now = l.clock.now
-	l.roster = newRoster(m.ListClients)
+	l.roster = newRoster(m.ListClients, l.log)
 	l.reporter.counters.began = func() { wake(l.roster.began) }
 	l.enforcer = &enforcer{
 		kernel: &kernel{routes: m.Routes, packets: m.Packets, sysctls: m.Sysctls, hasIPv6: m.HasIPv6, mediumOf: m.Medium},

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // an interface, nothing else tells of them.
 type roster struct {
 	// list is Machine.ListClients.
-	list func(lane.Layout) error
+	list func(lane.Layout) (known int, err error)
+	log  *slog.Logger
 	// began yields a token when flows have begun, suspects one when an uplink is suspected.
 	began, suspects chan struct{}
 
@@ -26,14 +28,14 @@ const (
 	// listEvery is how often the clients are listed where no flow begins: those that are
 	// still active have to be told from those that are not.
 	listEvery = 30 * time.Second
-	// A list is followed by a rest of so many times as long as it took, as it walks over
-	// all entries; a shorter one where an uplink is suspected.
-	listRest    = 200
-	suspectRest = 10
+	// A list is followed by a rest of so many times as long as it took, since the kernel's
+	// walk over its entries delays packets; a shorter one where an uplink is suspected.
+	listRest    = 400
+	suspectRest = 50
 )
 
-func newRoster(list func(lane.Layout) error) *roster {
-	return &roster{list: list, began: make(chan struct{}, 1), suspects: make(chan struct{}, 1)}
+func newRoster(list func(lane.Layout) (int, error), log *slog.Logger) *roster {
+	return &roster{list: list, log: log, began: make(chan struct{}, 1), suspects: make(chan struct{}, 1)}
 }
 
 // follow sets the layout of the marks by which flows are known.
@@ -76,7 +78,9 @@ func (r *roster) listNow() {
 	r.mu.Lock()
 	layout, acts := r.layout, r.acts
 	r.mu.Unlock()
-	if acts && r.list != nil {
-		_ = r.list(layout)
+	if !acts || r.list == nil {
+		return
 	}
+	n, err := r.list(layout)
+	r.log.Debug("clients of TCP connections in use", "known", n, "err", err)
 }

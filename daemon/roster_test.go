@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,11 @@ func TestRosterRests(t *testing.T) {
 		var lists []time.Duration
 		began := time.Now()
 		took := 10 * time.Millisecond
-		r := newRoster(func(lane.Layout) error {
+		r := newRoster(func(lane.Layout) (int, error) {
 			lists = append(lists, time.Since(began))
 			time.Sleep(took)
-			return nil
-		})
+			return 0, nil
+		}, slog.New(slog.DiscardHandler))
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = r.run(ctx) }()
@@ -39,7 +40,7 @@ func TestRosterRests(t *testing.T) {
 		stop()
 		<-done
 		want := []time.Duration{
-			time.Second, 1150 * time.Millisecond, 2150 * time.Millisecond, 32160 * time.Millisecond,
+			time.Second, 1510 * time.Millisecond, 2150 * time.Millisecond, 32160 * time.Millisecond,
 		}
 		if len(lists) != len(want) {
 			t.Fatalf("listed at %v, want %v", lists, want)

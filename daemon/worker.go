@@ -168,11 +168,16 @@ type deletion struct {
 func (d deletion) carryOut(w *worker) {
 	for _, m := range d.ended {
 		left, uncounted := w.flows.CountFlows(m.layout, m.pair, m.families()...)
-		m.failed = errors.Join(m.failed, w.flows.DeleteFlows(m.layout, m.pair, m.families()...))
-		for _, p := range m.parts {
+		fewer, err := w.flows.DeleteFlows(m.layout, m.pair, m.families()...)
+		m.failed = errors.Join(m.failed, err)
+		for i, p := range m.parts {
 			moved := &left[p.family]
-			if uncounted != nil {
+			switch {
+			case uncounted == nil:
+			case err != nil:
 				moved = nil
+			case i == 0: // too many to count by family
+				moved = &fewer
 			}
 			w.counts.dealtWith(m.uplink, moved, m.pokes.Sent[p.family], m.closed[p.family])
 			if m.vain && m.failed == nil && m.open[p.family] == nil {
@@ -201,7 +206,7 @@ type sweep struct {
 
 // carryOut deletes the flows. If that fails, they end by the pair's next deletion or
 // by their timeout: they are not counted again.
-func (s sweep) carryOut(w *worker) { _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
+func (s sweep) carryOut(w *worker) { _, _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
 
 // misled ends the flows of an uplink that began anew in the moment in which it had no
 // address, before they were held back.

@@ -54,7 +54,7 @@ func TestDeleteByMarkRefuses(t *testing.T) {
 	}
 	k := newKernel(t)
 	for _, pair := range []Pair{{0, 64}, {64, 64}, {1, 0}, {1, 1}, {1, 127}} {
-		if err := k.DeleteFlows(lane.DefaultLayout, pair, failover.IPv4); err == nil {
+		if _, err := k.DeleteFlows(lane.DefaultLayout, pair, failover.IPv4); err == nil {
 			t.Errorf("flows of uplink %d, policy %d would have been deleted", pair.Uplink, pair.Policy)
 		}
 	}

@@ -17,10 +17,11 @@ import (
 // packet of each flow begins a new flow on another uplink. Established TCP
 // connections stay: they wait for their reset. So do flows that came in by the
 // uplink. It is a single command; the kernel scans the entries of all namespaces
-// once to carry it out.
-func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) error {
-	fail := func(err error) error {
-		return fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
+// once to carry it out. The result is how many entries there are less, which is about how
+// many were deleted, as others begin and end meanwhile.
+func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) (fewer int, err error) {
+	fail := func(err error) (int, error) {
+		return 0, fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
 	}
 	switch {
 	case !pair.Uplink.IsUplink():
@@ -32,10 +33,18 @@ func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Fami
 	if err != nil {
 		return fail(err)
 	}
+	before, err := flowCount()
+	if err != nil {
+		return fail(err)
+	}
 	if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fail(err)
 	}
-	return nil
+	after, err := flowCount()
+	if err != nil {
+		return fail(err)
+	}
+	return max(0, before-after), nil
 }
 
 // DropFlows deletes all conntrack entries with an uplink's lane, whatever their
@@ -77,35 +86,23 @@ func (k *Kernel) CountFlows(l lane.Layout, pair Pair, families ...failover.Famil
 	if !pair.Uplink.IsUplink() || !pair.Policy.IsPolicy() {
 		return fail(fmt.Errorf("%+v is no pair of an uplink and a policy", pair))
 	}
-	if all, err := flowCount(); err != nil || all > mostListed && !listsQuickly() {
-		return fail(cmp.Or(err, fmt.Errorf("there are %d entries, which kernels before Linux 6.3 take long to list", all)))
+	if all, err := flowCount(); err != nil || all > mostListed {
+		return fail(cmp.Or(err, fmt.Errorf("there are %d entries, which take long to list", all)))
 	}
 	selection, err := selectMark(l.CTPair(pair.Uplink, pair.Policy), l.CTMask)
 	if err != nil {
 		return fail(err)
 	}
-	list, err := nl.Subscribe(unix.NETLINK_NETFILTER)
-	if err != nil {
-		return fail(err)
-	}
-	defer list.Close()
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_DUMP)
 	req.AddRawData(append(nfgenmsg(unix.AF_UNSPEC, 0), selection...))
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: list}}
 	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
 		for _, f := range families {
 			if len(message) > 0 && message[0] == addressFamily(f) {
 				n[f]++
 			}
 		}
-		if n[0]+n[1] > mostListed {
-			list.Close() // the kernel goes on for as long as somebody listens
-		}
 		return true
 	})
-	if n[0]+n[1] > mostListed {
-		err = fmt.Errorf("there are more than %d", mostListed)
-	}
 	if err != nil {
 		return fail(err)
 	}

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,21 +19,27 @@ type Roster struct {
 	known []client
 }
 
-// List reads who is there. It takes a walk over all entries, and fails where there are
-// many and the kernel takes long for that (before Linux 6.3).
-func (r *Roster) List(l lane.Layout) error {
+// List reads who is there, and returns how many are known then. Where there are more than
+// 20,000 entries it is an error: while the kernel looks for a few of many, a processor
+// forwards nothing.
+func (r *Roster) List(l lane.Layout) (known int, err error) {
+	fail := func(err error) (int, error) {
+		return 0, fmt.Errorf("firewall: list the clients of TCP connections: %w", err)
+	}
+	if n, err := flowCount(); err != nil || n > mostListed {
+		return fail(cmp.Or(err, fmt.Errorf("there are %d entries, which take long to list", n)))
+	}
 	all, err := activeClients(l, 0, 0, mostPokes, func(*client) bool { return true })
 	if err != nil {
-		return fmt.Errorf("firewall: list the clients of TCP connections: %w", err)
+		return fail(err)
 	}
-	r.merge(all, time.Now())
-	return nil
+	return r.merge(all, time.Now()), nil
 }
 
 // merge replaces what is known by what was found. An open connection whose entry is gone
 // was not closed, as entries outlast the end of theirs: the kernel took it. Its client is
 // remembered for as long as it would count as active.
-func (r *Roster) merge(all clients, now time.Time) {
+func (r *Roster) merge(all clients, now time.Time) (known int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	there := connectionsOf(all)
@@ -43,6 +50,7 @@ func (r *Roster) merge(all clients, now time.Time) {
 	}
 	all.limit()
 	r.known = slices.Clip(all.found)
+	return len(r.known)
 }
 
 // take removes the clients of some losses that are still active, and returns them.

@@ -17,7 +17,10 @@ import (
 func (l *lab) listed(r *Roster) {
 	l.t.Helper()
 	l.kernel.Roster = r
-	inside(l.t, l.gw, func() error { return r.List(l.goal.Layout) })
+	inside(l.t, l.gw, func() error {
+		_, err := r.List(l.goal.Layout)
+		return err
+	})
 }
 
 // Clients that only listen learn of it too where the kernel took all entries before the

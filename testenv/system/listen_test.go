@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -138,7 +139,7 @@ func TestListenersAreTold(t *testing.T) {
 	for _, spec := range []string{"black-hole", "carrier", "interface-down", "address-removal"} {
 		t.Run(spec, func(t *testing.T) {
 			scenario(t, func(t *trial) {
-				g := startGateway(t, usual, quickRecovery)
+				g := startGateway(t, usual, tellsRoster)
 				l := g.listeners()
 				g.listedClients()
 				fault := g.Break(fiber, spec)
@@ -149,7 +150,7 @@ func TestListenersAreTold(t *testing.T) {
 	}
 	t.Run("interface gone", func(t *testing.T) {
 		scenario(t, func(t *trial) {
-			g := startGateway(t, usual, quickRecovery)
+			g := startGateway(t, usual, tellsRoster)
 			l := g.listeners()
 			g.listedClients()
 			onset := time.Now()
@@ -160,14 +161,15 @@ func TestListenersAreTold(t *testing.T) {
 	})
 }
 
-// listedClients waits until the daemon has seen flows, and has listed whose they are.
+// tellsRoster has the daemon's log tell whom it knows.
+const tellsRoster = quickRecovery + "log: {level: debug}\n"
+
+// listedClients waits until the daemon knows both listeners.
 func (g *gateway) listedClients() {
 	g.Helper()
-	g.Until("the daemon to see the flows", func() bool {
-		n := g.Status().Uplinks[fiber].NewFlows
-		return n != nil && *n >= 2
+	g.Until("the daemon to know who listens", func() bool {
+		return regexp.MustCompile(`in use.*\bknown=2\b`).MatchString(g.daemon.Log())
 	})
-	time.Sleep(time.Second) // the list is begun at once, and is nowhere to be seen
 }
 
 // tellsPokes wants the events to tell that one client was made to speak in each family.
@@ -187,12 +189,12 @@ func (g *gateway) tellsPokes() {
 // So has one whose uplink the configuration removes, while what it listens to still comes.
 func TestListenersOfARemovedUplink(t *testing.T) {
 	scenario(t, func(t *trial) {
-		g := startGateway(t, usual, quickRecovery)
+		g := startGateway(t, usual, tellsRoster)
 		l := g.listeners()
 		g.listedClients()
 		g.leaks = true // what the gateway says to what still comes by fiber, which is nobody's now
 		onset := time.Now()
-		g.put(strings.Replace(quickRecovery, "{name: fiber", "{name: fiber, enabled: false", 1) + "policies: [{name: default, tiers: [lte]}]\n")
+		g.put(strings.Replace(tellsRoster, "{name: fiber", "{name: fiber, enabled: false", 1) + "policies: [{name: default, tiers: [lte]}]\n")
 		l.wereReset(g, "removed", onset)
 	})
 }
