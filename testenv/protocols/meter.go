@@ -1,0 +1,218 @@
+package main
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// track is one kind of packet of a session in one direction, whose flow is watched.
+// Whatever it keeps is bounded: more than maxPackets are not recorded.
+type track struct {
+	interval time.Duration // the usual time between two packets
+
+	mu      sync.Mutex
+	packets []packet
+	hearing []time.Time // instants at which something arrived, at least hearingApart apart
+}
+
+// packet is a numbered packet, or a request with its answer.
+type packet struct {
+	sent    time.Time
+	arrived bool
+}
+
+const (
+	maxPackets   = 1 << 16
+	hearingApart = 5 * time.Millisecond
+)
+
+// sent records that the next packet leaves now, and returns its number.
+func (t *track) sent() (seq uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.packets) < maxPackets {
+		t.packets = append(t.packets, packet{sent: time.Now()})
+	}
+	return uint32(len(t.packets) - 1)
+}
+
+// arrived records that a packet has arrived, or a request was answered.
+func (t *track) arrived(seq uint32) {
+	t.heard()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if int64(seq) < int64(len(t.packets)) {
+		t.packets[seq].arrived = true
+	}
+}
+
+// heard records that something has arrived.
+func (t *track) heard() {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.hearing); n > 0 && now.Sub(t.hearing[n-1]) < hearingApart || n >= maxPackets {
+		return
+	}
+	t.hearing = append(t.hearing, now)
+}
+
+// lively is how many intervals ago a track that flows was heard last, at most.
+const lively = 5
+
+// flows reports whether something has arrived lately.
+func (t *track) flows() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.hearing)
+	return n > 1 && time.Since(t.hearing[n-1]) < lively*t.interval
+}
+
+// answerTime is how long after its sending a packet that has not arrived counts as lost.
+const answerTime = 1500 * time.Millisecond
+
+// count returns how many packets were sent in a span of time, and how many of these
+// have not arrived.
+func (t *track) count(from, to time.Time) (sent, lost int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.packets {
+		if p.sent.Before(from) || p.sent.After(to) {
+			continue
+		}
+		sent++
+		if !p.arrived {
+			lost++
+		}
+	}
+	return sent, lost
+}
+
+// silence returns the longest time between two arrivals, of those that overlap a span.
+// Where nothing came before its end, it reaches to the end.
+func (t *track) silence(from, to time.Time) (longest time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := from
+	for _, at := range t.hearing {
+		switch {
+		case at.After(to):
+			continue
+		case at.After(from):
+			longest = max(longest, at.Sub(last))
+		}
+		last = at
+	}
+	return max(longest, to.Sub(last))
+}
+
+// meter counts what becomes of a session: of one protocol in one family.
+type meter struct {
+	mu     sync.Mutex
+	tracks []*track
+	opened []time.Time // connections
+	breaks []brokenAt  // ends of connections
+}
+
+// brokenAt is the end of a connection.
+type brokenAt struct {
+	at  time.Time
+	err string
+}
+
+const maxBreaks = 1024 // further ones are not recorded
+
+// track adds a track, whose packets usually come at an interval.
+func (m *meter) track(interval time.Duration) *track {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := &track{interval: interval}
+	m.tracks = append(m.tracks, t)
+	return t
+}
+
+// connected records that a connection was established.
+func (m *meter) connected() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.opened) < maxBreaks {
+		m.opened = append(m.opened, time.Now())
+	}
+}
+
+// broke records that a connection has ended by itself.
+func (m *meter) broke(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.breaks) < maxBreaks {
+		m.breaks = append(m.breaks, brokenAt{time.Now(), err.Error()})
+	}
+}
+
+// flows reports whether every track flows.
+func (m *meter) flows() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.tracks) > 0 && !slices.ContainsFunc(m.tracks, func(t *track) bool { return !t.flows() })
+}
+
+// outcome says what became of a session after an onset.
+func (m *meter) outcome(onset, end time.Time) Outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var o Outcome
+	for _, t := range m.tracks {
+		sent, lost := t.count(onset, end.Add(-answerTime))
+		o.Sent, o.Lost = o.Sent+sent, o.Lost+lost
+		o.Silence = max(o.Silence, seconds(t.silence(onset, end)))
+	}
+	for _, b := range m.breaks {
+		if b.at.Before(onset) || b.at.After(end) {
+			continue
+		}
+		if o.Broken++; o.Broken == 1 {
+			after := seconds(b.at.Sub(onset))
+			o.BrokenAfter, o.Error = &after, b.err
+		}
+	}
+	for _, at := range m.opened {
+		if at.After(onset) && !at.After(end) {
+			o.Reconnects++
+		}
+	}
+	o.Back = !slices.ContainsFunc(m.tracks, func(t *track) bool {
+		return t.silence(end.Add(-max(backWithin, lively*t.interval)), end) >= max(backWithin, lively*t.interval)
+	})
+	return o
+}
+
+// backWithin is the time before the end in which something has to arrive of a session
+// that is back.
+const backWithin = 2 * time.Second
+
+// Outcome is what became of a session of one protocol in one family.
+type Outcome struct {
+	Protocol string `json:"protocol"`
+	Family   string `json:"family"`
+	// Sent and Lost count packets, or requests; both are 0 where they have no numbers.
+	Sent int `json:"sent"`
+	Lost int `json:"lost"`
+	// Broken counts connections that ended by themselves, Reconnects those that were
+	// made afterwards.
+	Broken     int `json:"broken"`
+	Reconnects int `json:"reconnects"`
+	// BrokenAfter is how long after the onset the first of them ended, in seconds; Error
+	// is what the client was told.
+	BrokenAfter *float64 `json:"broken_after_s,omitempty"`
+	Error       string   `json:"error,omitempty"`
+	// Silence is the longest time in which nothing arrived, in seconds.
+	Silence float64 `json:"silence_s"`
+	// Back: something arrived shortly before the end.
+	Back bool `json:"back"`
+}
+
+// seconds rounds to milliseconds.
+func seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
+}
