@@ -25,16 +25,11 @@ const config = lab.TwoUplinks + `health: {window: 5s, latency: {degraded: 150ms,
 failback: {after: 2s, min_interval: 1s}
 `
 
-// newScene builds a lab. With the path of a daemon's binary the daemon runs in it; else
-// the kernel has two default routes of different metrics, masquerades by both, and
-// forwards. Close the scene when done.
+// newScene builds a lab in whose gateway the daemon of a binary runs, or the kernel is
+// alone where that is empty. Close the scene when done.
 func newScene(ctx context.Context, binary string) (*scene, error) {
 	if binary == "" {
-		l, err := lab.New(lab.Options{Firewall: lab.FirewallMasquerade})
-		if err != nil {
-			return nil, err
-		}
-		return &scene{Lab: l}, nil
+		return kernelAlone()
 	}
 	l, err := lab.New(lab.Options{})
 	if err != nil {
@@ -54,6 +49,22 @@ func newScene(ctx context.Context, binary string) (*scene, error) {
 	return s, nil
 }
 
+// kernelAlone builds a lab whose gateway has two default routes of different metrics,
+// masquerades by both, forwards, and routes by no link that has lost its carrier.
+func kernelAlone() (*scene, error) {
+	l, err := lab.New(lab.Options{Firewall: lab.FirewallMasquerade})
+	if err != nil {
+		return nil, err
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		if err := l.Gateway.SetSysctl("net/"+family+"/conf/all/ignore_routes_with_linkdown", "1"); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return &scene{Lab: l}, nil
+}
+
 // await waits until the daemon's status meets a condition; where there is no daemon it
 // returns at once.
 func (s *scene) await(ctx context.Context, what string, holds func(*control.Status) bool) error {
@@ -66,8 +77,9 @@ func (s *scene) await(ctx context.Context, what string, holds func(*control.Stat
 
 // event is something that happens to the first uplink while sessions are on it.
 type event struct {
-	name string
-	what string // in a few words
+	name  string
+	title string // in the document
+	what  string // a sentence without its full stop
 	// short: the test plays it, too.
 	short bool
 	// loss: sessions cannot stay. At others all of them go on, unbroken.
@@ -85,12 +97,30 @@ type event struct {
 // events lists them in the order of the tables.
 func events() []event {
 	return []event{
-		{name: "carrier", short: true, what: "the plug is pulled", loss: true, begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second},
-		{name: "black-hole", short: true, what: "nothing comes back from beyond the provider's router", loss: true, begin: fault("black-hole"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second},
-		{name: "stall", short: true, what: "no packet is delivered for 300 ms, and none is lost", begin: fault("stall=300ms"), effect: lab.Settled, watch: 6 * time.Second},
-		{name: "degraded", what: "each way takes 100 ms more, which is over the limit", begin: fault("delay=100ms"), effect: degraded, watch: 12 * time.Second},
-		{name: "failback", what: "the uplink comes back; sessions began on the other one", before: lose, begin: regain, effect: lab.Settled, watch: 12 * time.Second},
-		{name: "drain", what: "the operator drains the uplink; without a daemon, adds better default routes by the other one", begin: drain, effect: lab.CarriedBy("lte"), watch: 8 * time.Second},
+		{
+			name: "carrier", short: true, title: "Carrier loss", what: "The plug of the uplink is pulled", loss: true,
+			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
+		},
+		{
+			name: "black-hole", short: true, title: "Black-hole", what: "Nothing passes beyond the provider's router, which itself answers", loss: true,
+			begin: fault("black-hole"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
+		},
+		{
+			name: "stall", short: true, title: "Stall", what: "No packet is delivered for 300 ms, and none is lost",
+			begin: fault("stall=300ms"), effect: lab.Settled, watch: 6 * time.Second,
+		},
+		{
+			name: "degraded", title: "Degraded", what: "Each way takes 100 ms more, which is over the limit: new flows leave by the other uplink",
+			begin: fault("delay=100ms"), effect: degraded, watch: 12 * time.Second,
+		},
+		{
+			name: "failback", title: "Failback", what: "The uplink comes back, and new flows return to it. The sessions began on the other one",
+			before: lose, begin: regain, effect: lab.Settled, watch: 12 * time.Second,
+		},
+		{
+			name: "drain", title: "Drain", what: "The operator drains the uplink; without a daemon, he adds better default routes by the other one",
+			begin: drain, effect: lab.CarriedBy("lte"), watch: 8 * time.Second,
+		},
 	}
 }
 

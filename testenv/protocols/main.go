@@ -93,7 +93,7 @@ const playTries = 4
 // playSound plays an event until the machine has not paused for long.
 func playSound(ctx context.Context, binary string, e event, protocols []protocol) (r *Result, err error) {
 	for range playTries {
-		r, err = play(ctx, binary, e, protocols)
+		r, err = play(ctx, binary, e, protocols, 0)
 		if err != nil {
 			return nil, err
 		}

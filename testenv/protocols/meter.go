@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -65,8 +66,24 @@ const lively = 5
 func (t *track) flows() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := len(t.hearing)
-	return n > 1 && time.Since(t.hearing[n-1]) < lively*t.interval
+	return len(t.hearing) > 1 && t.quietAt(time.Now()) < lively*t.interval
+}
+
+// quiet returns for how long nothing has arrived.
+func (t *track) quiet() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.quietAt(time.Now())
+}
+
+// quietAt returns for how long nothing had arrived at an instant. The caller holds mu.
+func (t *track) quietAt(now time.Time) time.Duration {
+	for _, at := range slices.Backward(t.hearing) {
+		if !at.After(now) {
+			return now.Sub(at)
+		}
+	}
+	return math.MaxInt64
 }
 
 // answerTime is how long after its sending a packet that has not arrived counts as lost.
@@ -96,15 +113,22 @@ func (t *track) silence(from, to time.Time) (longest time.Duration) {
 	defer t.mu.Unlock()
 	last := from
 	for _, at := range t.hearing {
-		switch {
-		case at.After(to):
-			continue
-		case at.After(from):
+		if at.After(to) {
+			break
+		}
+		if at.After(from) {
 			longest = max(longest, at.Sub(last))
 		}
 		last = at
 	}
 	return max(longest, to.Sub(last))
+}
+
+// backAt reports whether something had arrived shortly before an instant.
+func (t *track) backAt(end time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.quietAt(end) < max(backWithin, lively*t.interval)
 }
 
 // meter counts what becomes of a session: of one protocol in one family.
@@ -113,6 +137,7 @@ type meter struct {
 	tracks []*track
 	opened []time.Time // connections
 	breaks []brokenAt  // ends of connections
+	moves  []time.Time // of a client's own to another path
 }
 
 // brokenAt is the end of a connection.
@@ -150,6 +175,15 @@ func (m *meter) broke(err error) {
 	}
 }
 
+// migrated records that a client had its connection go on by another path.
+func (m *meter) migrated() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.moves) < maxBreaks {
+		m.moves = append(m.moves, time.Now())
+	}
+}
+
 // flows reports whether every track flows.
 func (m *meter) flows() bool {
 	m.mu.Lock()
@@ -176,15 +210,31 @@ func (m *meter) outcome(onset, end time.Time) Outcome {
 			o.BrokenAfter, o.Error = &after, b.err
 		}
 	}
-	for _, at := range m.opened {
-		if at.After(onset) && !at.After(end) {
-			o.Reconnects++
+	o.Reconnects, o.Migrations = within(m.opened, onset, end), within(m.moves, onset, end)
+	o.Back = m.allBackAt(end)
+	return o
+}
+
+// backAt reports whether something of every track had arrived shortly before an instant.
+func (m *meter) backAt(end time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.allBackAt(end)
+}
+
+// allBackAt is backAt for a caller that holds mu.
+func (m *meter) allBackAt(end time.Time) bool {
+	return !slices.ContainsFunc(m.tracks, func(t *track) bool { return !t.backAt(end) })
+}
+
+// within counts the instants in a span.
+func within(all []time.Time, from, to time.Time) (n int) {
+	for _, at := range all {
+		if at.After(from) && !at.After(to) {
+			n++
 		}
 	}
-	o.Back = !slices.ContainsFunc(m.tracks, func(t *track) bool {
-		return t.silence(end.Add(-max(backWithin, lively*t.interval)), end) >= max(backWithin, lively*t.interval)
-	})
-	return o
+	return n
 }
 
 // backWithin is the time before the end in which something has to arrive of a session
@@ -202,6 +252,8 @@ type Outcome struct {
 	// made afterwards.
 	Broken     int `json:"broken"`
 	Reconnects int `json:"reconnects"`
+	// Migrations counts how often the client had its connection go on by another path.
+	Migrations int `json:"migrations,omitempty"`
 	// BrokenAfter is how long after the onset the first of them ended, in seconds; Error
 	// is what the client was told.
 	BrokenAfter *float64 `json:"broken_after_s,omitempty"`

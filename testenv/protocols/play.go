@@ -29,8 +29,9 @@ func (r *Result) void() bool { return r.Paused > 2*seconds(traffic.MaxLateness) 
 const warmUp = time.Second
 
 // play has an event happen to sessions of protocols, with the daemon of a binary, or with
-// the kernel alone where that is empty.
-func play(ctx context.Context, binary string, e event, all []protocol) (*Result, error) {
+// the kernel alone where that is empty. Where some are not back at the end of the watch,
+// it goes on for at most patience.
+func play(ctx context.Context, binary string, e event, all []protocol, patience time.Duration) (*Result, error) {
 	s, err := newScene(ctx, binary)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func play(ctx context.Context, binary string, e event, all []protocol) (*Result,
 	if err := wait.Sleep(ctx, warmUp); err != nil {
 		return nil, err
 	}
-	return s.watch(ctx, e, stages)
+	return s.watch(ctx, e, stages, patience)
 }
 
 // begin starts a session of each protocol in each family, and waits until all of them
@@ -79,7 +80,7 @@ func begin(ctx context.Context, s *scene, all []protocol) (stages []*stage, err 
 }
 
 // watch has the event happen, and returns what became of the sessions.
-func (s *scene) watch(ctx context.Context, e event, stages []*stage) (*Result, error) {
+func (s *scene) watch(ctx context.Context, e event, stages []*stage, patience time.Duration) (*Result, error) {
 	s.MarkLateness()
 	onset := time.Now()
 	if err := e.begin(ctx, s); err != nil {
@@ -91,6 +92,7 @@ func (s *scene) watch(ctx context.Context, e event, stages []*stage) (*Result, e
 	if err := wait.Sleep(ctx, time.Until(onset.Add(e.watch))); err != nil {
 		return nil, err
 	}
+	awaitBack(ctx, stages, patience)
 	end := time.Now()
 	r := &Result{Event: e.name, Swerve: s.swerve != nil, Watched: seconds(end.Sub(onset)), Paused: seconds(s.Lateness())}
 	for _, stage := range stages {
@@ -101,8 +103,17 @@ func (s *scene) watch(ctx context.Context, e event, stages []*stage) (*Result, e
 	return r, nil
 }
 
-// wrong lists the sessions that did not get what they were promised at an event. Times
-// are not asserted: that it is all over well before the end of the watch is.
+// awaitBack waits until all sessions are back, for at most patience: those that are not
+// will be in the outcome.
+func awaitBack(ctx context.Context, stages []*stage, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, stage := range stages {
+		_ = wait.Until(ctx, "", func() bool { return stage.backAt(time.Now()) })
+	}
+}
+
+// wrong lists the sessions that did not get what they were promised at an event.
 func (r *Result) wrong(e event) (all []string) {
 	promised := map[string]promise{}
 	for _, p := range protocols() {
@@ -117,6 +128,8 @@ func (r *Result) wrong(e event) (all []string) {
 			why = "was broken"
 		case (o.Broken > 0 || o.Reconnects > 0) && promised[o.Protocol] == goesOn:
 			why = "was broken, and should go on"
+		case o.Broken == 0 && e.loss && promised[o.Protocol] == reset:
+			why = "was not told of the loss"
 		default:
 			continue
 		}

@@ -41,8 +41,20 @@ func protocols() []protocol {
 	return slices.Concat(
 		[]protocol{
 			{name: "ICMP echo", promise: goesOn, start: startPing},
+			{name: "DNS", promise: goesOn, start: startDNS},
+			{name: "RTP both ways", promise: goesOn, start: startCall},
+			{name: "RTP one way down", promise: goesOn, start: startBroadcast},
+			{name: "SIP over UDP", promise: goesOn, start: startSIP},
 		},
+		quicProtocols,
 		bulkProtocols,
+		httpProtocols,
+		[]protocol{
+			{name: "RTP both ways, on the gateway", promise: goesOn, atGateway: true, start: startCall},
+			{name: "QUIC, streams both ways, on the gateway", promise: goesOn, atGateway: true, start: startStreams},
+			{name: "TCP upload, on the gateway", promise: reset, atGateway: true, start: startUpload},
+			{name: "TCP download, on the gateway", promise: reset, atGateway: true, start: startDownload},
+		},
 	)
 }
 

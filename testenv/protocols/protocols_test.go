@@ -6,8 +6,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"swerve/testenv/lab"
+	"swerve/testenv/wait"
 )
 
 // daemonBinary is the daemon as TestMain built it, with the race detector if the tests
@@ -41,10 +43,11 @@ func TestPromises(t *testing.T) {
 		if !e.short {
 			continue
 		}
+		e.watch = 6 * time.Second // what is not back then is waited for
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			for left := playTries - 1; ; left-- {
-				r, err := play(t.Context(), daemonBinary, e, protocols())
+				r, err := play(t.Context(), daemonBinary, e, protocols(), wait.Patience)
 				if err != nil {
 					t.Fatal(err)
 				}

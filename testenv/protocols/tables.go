@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,7 +48,7 @@ func replaceTables(text []byte, tables string) ([]byte, error) {
 }
 
 // tablesOf formats a report as Markdown: a table for each event, with a row for each
-// protocol and family, Swerve beside the kernel alone.
+// protocol, Swerve beside the kernel alone.
 func tablesOf(r *Report) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nPlayed on %s with %s, Linux %s, %d processors.\n",
@@ -57,11 +58,10 @@ func tablesOf(r *Report) string {
 		if with == nil || without == nil {
 			continue
 		}
-		fmt.Fprintf(&b, "\n### %s: %s\n\nWatched for %.0f s.\n\n", e.name, e.what, with.Watched)
-		b.WriteString("| | | Swerve | | | | kernel alone | | | |\n|---|---|---|---|---|---|---|---|---|---|\n")
-		b.WriteString("| protocol | family | lost | broken | silent, s | back | lost | broken | silent, s | back |\n")
-		for _, o := range with.Outcomes {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", o.Protocol, o.Family, cells(&o), cells(without.of(o.Protocol, o.Family)))
+		fmt.Fprintf(&b, "\n### %s\n\n%s. Watched for %.0f s.\n\n", e.title, e.what, with.Watched)
+		b.WriteString("| protocol | Swerve: lost | broken | silent, s | kernel alone: lost | broken | silent, s |\n|---|---|---|---|---|---|---|\n")
+		for _, name := range with.protocols() {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", name, with.cells(name), without.cells(name))
 		}
 	}
 	b.WriteByte('\n')
@@ -78,31 +78,57 @@ func (r *Report) find(event string, swerve bool) *Result {
 	return nil
 }
 
-// of returns the outcome of a protocol in a family; nil for none.
-func (r *Result) of(protocol, family string) *Outcome {
-	for i, o := range r.Outcomes {
-		if o.Protocol == protocol && o.Family == family {
-			return &r.Outcomes[i]
+// protocols lists the names of the protocols of a result, in their order.
+func (r *Result) protocols() (names []string) {
+	for _, o := range r.Outcomes {
+		if !slices.Contains(names, o.Protocol) {
+			names = append(names, o.Protocol)
 		}
 	}
-	return nil
+	return names
 }
 
-// cells formats an outcome: what was lost, what broke and when, the silence, and whether
-// it is back.
-func cells(o *Outcome) string {
-	if o == nil {
-		return "– | – | – | –"
+// cells formats what became of a protocol: three cells, each with IPv4's figure and
+// IPv6's, or one where they agree.
+func (r *Result) cells(protocol string) string {
+	var lost, broken, silent []string
+	for _, o := range r.Outcomes {
+		if o.Protocol == protocol {
+			lost, broken, silent = append(lost, o.lost()), append(broken, o.broken()), append(silent, o.silent())
+		}
 	}
-	lost, broken, back := "–", "0", "yes"
-	if o.Sent > 0 {
-		lost = fmt.Sprintf("%d of %d", o.Lost, o.Sent)
+	return strings.Join([]string{both(lost), both(broken), both(silent)}, " | ")
+}
+
+// both joins the figures of the families.
+func both(figures []string) string {
+	figures = slices.Compact(figures)
+	if len(figures) == 0 {
+		return "–"
 	}
-	if o.Broken > 0 {
-		broken = fmt.Sprintf("%d, after %.1f s", o.Broken, *o.BrokenAfter)
+	return strings.Join(figures, "; ")
+}
+
+func (o *Outcome) lost() string {
+	switch {
+	case o.Sent == 0:
+		return "–"
+	case o.Lost == 0:
+		return "0"
 	}
+	return fmt.Sprintf("%d of %d", o.Lost, o.Sent)
+}
+
+func (o *Outcome) broken() string {
+	if o.Broken == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d at %.1f", o.Broken, *o.BrokenAfter)
+}
+
+func (o *Outcome) silent() string {
 	if !o.Back {
-		back = "**no**"
+		return "**to the end**"
 	}
-	return fmt.Sprintf("%s | %s | %.1f | %s", lost, broken, o.Silence, back)
+	return fmt.Sprintf("%.1f", o.Silence)
 }
