@@ -95,10 +95,11 @@ func (p *Place) root(path string) string { return fmt.Sprintf("/proc/%d/root%s",
 // It is called after Close.
 func (p *Place) Said() string { return p.said.String() }
 
-// Command prepares a script for sh(1) in the place, for Start.
+// Command prepares a script for sh(1) in the place, for Start. Killing the command kills
+// the shell, or what it has replaced itself with by exec.
 func (p *Place) Command(script string) *exec.Cmd {
 	return p.ns.Command("nsenter", "--target", fmt.Sprint(p.init), "--mount", "--pid", "--ipc", "--uts", "--wd=/",
-		"/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "sh", "-euc", script)
+		"/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "setpriv", "--pdeathsig", "KILL", "sh", "-euc", script)
 }
 
 // Start starts a command; the caller waits for it.

@@ -17,6 +17,13 @@ import (
 type scene struct {
 	*lab.Lab
 	swerve *lab.Swerve // nil: the kernel alone
+	places places
+}
+
+// Close ends all.
+func (s *scene) Close() {
+	s.places.close()
+	s.Lab.Close()
 }
 
 // config has the defaults, but a short memory of quality and an early return, so that an

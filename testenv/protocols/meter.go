@@ -12,7 +12,11 @@ import (
 type track struct {
 	interval time.Duration // the usual time between two packets
 
+	// idle: nothing is sent until something is asked; that and its answer is all.
+	idle bool
+
 	mu      sync.Mutex
+	asked   time.Time // of an idle one, after the event
 	packets []packet
 	hearing []time.Time // instants at which something arrived, at least hearingApart apart
 }
@@ -59,6 +63,24 @@ func (t *track) heard() {
 	t.hearing = append(t.hearing, now)
 }
 
+// ask records that the one thing is asked now for which an idle track is there.
+func (t *track) ask() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked = time.Now()
+}
+
+// answered returns the first arrival after the question of an idle track. The caller
+// holds mu.
+func (t *track) answered() (at time.Time, ok bool) {
+	for _, at := range t.hearing {
+		if !t.asked.IsZero() && at.After(t.asked) {
+			return at, true
+		}
+	}
+	return at, false
+}
+
 // lively is how many intervals ago a track that flows was heard last, at most.
 const lively = 5
 
@@ -66,6 +88,9 @@ const lively = 5
 func (t *track) flows() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.idle {
+		return len(t.hearing) > 0
+	}
 	return len(t.hearing) > 1 && t.quietAt(time.Now()) < lively*t.interval
 }
 
@@ -107,10 +132,20 @@ func (t *track) count(from, to time.Time) (sent, lost int) {
 }
 
 // silence returns the longest time between two arrivals, of those that overlap a span.
-// Where nothing came before its end, it reaches to the end.
+// Where nothing came before its end, it reaches to the end. That of an idle track is from
+// the question to the answer.
 func (t *track) silence(from, to time.Time) (longest time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.idle {
+		if at, ok := t.answered(); ok && at.Before(to) {
+			to = at
+		}
+		if t.asked.After(from) {
+			from = t.asked
+		}
+		return to.Sub(from)
+	}
 	last := from
 	for _, at := range t.hearing {
 		if at.After(to) {
@@ -128,6 +163,10 @@ func (t *track) silence(from, to time.Time) (longest time.Duration) {
 func (t *track) backAt(end time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.idle {
+		at, ok := t.answered()
+		return ok && !at.After(end)
+	}
 	return t.quietAt(end) < max(backWithin, lively*t.interval)
 }
 

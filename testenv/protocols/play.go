@@ -64,7 +64,7 @@ func play(ctx context.Context, binary string, e event, all []protocol, patience 
 func begin(ctx context.Context, s *scene, all []protocol) (stages []*stage, err error) {
 	for n, p := range all {
 		for _, family := range failover.Families {
-			stage := newStage(ctx, s.Lab, p, n, family)
+			stage := newStage(ctx, s, p, n, family)
 			stages = append(stages, stage)
 			if err := p.start(stage); err != nil {
 				return stages, fmt.Errorf("%s: %w", stage, err)
@@ -73,7 +73,7 @@ func begin(ctx context.Context, s *scene, all []protocol) (stages []*stage, err 
 	}
 	for _, stage := range stages {
 		if err := wait.Until(ctx, fmt.Sprintf("%s to flow", stage), stage.flows); err != nil {
-			return stages, err
+			return stages, fmt.Errorf("%w\n%s", err, stage.trouble())
 		}
 	}
 	return stages, nil
@@ -88,6 +88,9 @@ func (s *scene) watch(ctx context.Context, e event, stages []*stage, patience ti
 	}
 	if err := s.await(ctx, "the effect of "+e.name, e.effect); err != nil {
 		return nil, err
+	}
+	for _, stage := range stages {
+		close(stage.happened)
 	}
 	if err := wait.Sleep(ctx, time.Until(onset.Add(e.watch))); err != nil {
 		return nil, err

@@ -49,38 +49,43 @@ func protocols() []protocol {
 		quicProtocols,
 		bulkProtocols,
 		httpProtocols,
+		programProtocols,
 		[]protocol{
 			{name: "RTP both ways, on the gateway", promise: goesOn, atGateway: true, start: startCall},
 			{name: "QUIC, streams both ways, on the gateway", promise: goesOn, atGateway: true, start: startStreams},
 			{name: "TCP upload, on the gateway", promise: reset, atGateway: true, start: startUpload},
 			{name: "TCP download, on the gateway", promise: reset, atGateway: true, start: startDownload},
 		},
+		gatewayPrograms,
 	)
 }
 
 // stage is where a session of one protocol in one family plays, and what it reports to.
 type stage struct {
 	meter
+	scene          *scene
 	client, server *netns.NS
 	at             netip.AddrPort // the server's address, with a port of its own
 	family         failover.Family
 	protocol       protocol
 
-	ctx   context.Context // ends with the session
-	tasks sync.WaitGroup
+	ctx      context.Context // ends with the session
+	happened chan struct{}   // closed when the event has taken effect
+	notes    tail            // of programs that ended
+	tasks    sync.WaitGroup
 }
 
 // firstPort is that of the first protocol's server; the next one has the next port.
 const firstPort = 20000
 
 // newStage prepares the stage of a protocol, the n-th, in a family. It ends with ctx.
-func newStage(ctx context.Context, l *lab.Lab, p protocol, n int, family failover.Family) *stage {
-	client := l.Client
+func newStage(ctx context.Context, on *scene, p protocol, n int, family failover.Family) *stage {
+	client := on.Client
 	if p.atGateway {
-		client = l.Gateway
+		client = on.Gateway
 	}
 	return &stage{
-		client: client, server: l.Internet, family: family, ctx: ctx, protocol: p,
+		scene: on, client: client, server: on.Internet, family: family, ctx: ctx, protocol: p, happened: make(chan struct{}),
 		at: netip.AddrPortFrom(lab.Servers[family], firstPort+uint16(n)),
 	}
 }
