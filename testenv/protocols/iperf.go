@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"regexp"
+
+	"swerve/testenv/programs"
 )
 
 var iperfProtocols = []protocol{
@@ -39,26 +42,23 @@ func (s *stage) startIperf(reverse string, atServer, atClient use) error {
 	if err != nil {
 		return err
 	}
-	client, err := s.scene.place(s.client)
-	if err != nil {
-		return err
-	}
 	serve := fmt.Sprintf("exec iperf3 -s -1 -B %s -p %d -i 0.1 --forceflush", s.at.Addr(), s.at.Port())
-	// The client waits until there is a server.
 	call := fmt.Sprintf("exec iperf3 -c %s -p %d %s -b 1M -l 2K -t 3600 -i 0.1 --forceflush --connect-timeout 3000", s.at.Addr(), s.at.Port(), reverse)
-	s.run(func() {
-		for !s.over() {
-			ctx, end := context.WithCancel(s.ctx)
-			ended := make(chan struct{})
-			s.run(func() {
-				defer close(ended)
-				_ = s.runOnce(ctx, server, serve, atServer) // the client notices
-			})
+	return s.repeat(s.client, func(client *programs.Place) {
+		ctx, end := context.WithCancel(s.ctx)
+		listens, ended := make(chan struct{}), make(chan struct{})
+		s.run(func() {
+			defer close(ended)
+			s.note(s.runOnce(ctx, server, serve, func(in io.Writer, out io.Reader) {
+				atServer(in, &firstWords{Reader: out, heard: func() { close(listens) }})
+			}))
+		})
+		select {
+		case <-listens:
 			s.connectOnce(client, call, atClient)
-			end()
-			<-ended
-			s.pause(dialPause)
+		case <-ended:
 		}
+		end()
+		<-ended
 	})
-	return nil
 }
