@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ecdh"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,6 +19,7 @@ type scene struct {
 	*lab.Lab
 	swerve *lab.Swerve // nil: the kernel alone
 	places places
+	hub    *ecdh.PublicKey // of its tunnels; nil: there is none yet
 }
 
 // Close ends all.
@@ -106,11 +108,11 @@ func events() []event {
 	return []event{
 		{
 			name: "carrier", short: true, title: "Carrier loss", what: "The plug of the uplink is pulled", loss: true,
-			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
+			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 35 * time.Second,
 		},
 		{
 			name: "black-hole", short: true, title: "Black-hole", what: "Nothing passes beyond the provider's router, which itself answers", loss: true,
-			begin: fault("black-hole"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
+			begin: fault("black-hole"), effect: lab.CarriedBy("lte"), watch: 35 * time.Second,
 		},
 		{
 			name: "stall", short: true, title: "Stall", what: "No packet is delivered for 300 ms, and none is lost",

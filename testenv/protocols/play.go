@@ -67,7 +67,7 @@ func begin(ctx context.Context, s *scene, all []protocol) (stages []*stage, err 
 			stage := newStage(ctx, s, p, n, family)
 			stages = append(stages, stage)
 			if err := p.start(stage); err != nil {
-				return stages, fmt.Errorf("%s: %w", stage, err)
+				return stages, fmt.Errorf("%s: %w\n%s", stage, err, stage.trouble())
 			}
 		}
 	}

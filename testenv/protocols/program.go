@@ -15,18 +15,13 @@ import (
 	"swerve/testenv/programs"
 )
 
-// programProtocols are those that programs of Debian speak, from the LAN; gatewayPrograms
-// do from the gateway.
-var (
-	programProtocols = slices.Concat(sshProtocols, curlProtocols, iperfProtocols,
-		[]protocol{{name: "MQTT subscriber: mosquitto", promise: reset, start: startSubscriber}},
-		tunnelProtocols)
-	gatewayPrograms = []protocol{
+// programProtocols lists those that programs of Debian speak.
+func programProtocols() []protocol {
+	return slices.Concat(sshProtocols, curlProtocols, iperfProtocols, []protocol{
+		{name: "MQTT subscriber: mosquitto", promise: reset, start: startSubscriber},
 		{name: "MQTT subscriber: mosquitto, on the gateway", promise: reset, atGateway: true, start: startSubscriber},
-		{name: "WireGuard: TCP upload inside, on the gateway", promise: goesOn, atGateway: true, start: inTunnel(startUpload)},
-		{name: "WireGuard: TCP download inside, on the gateway", promise: goesOn, atGateway: true, start: inTunnel(startDownload)},
-	}
-)
+	}, tunnelProtocols)
+}
 
 // packages have the programs; they are downloaded, and not installed.
 var packages = []string{"openssh-server", "openssh-client", "nginx", "curl", "iperf3", "mosquitto", "mosquitto-clients", "wireguard-go", "wireguard-tools"}

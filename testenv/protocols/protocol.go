@@ -34,6 +34,8 @@ type protocol struct {
 	atGateway bool
 	// start starts the server and the client. See the package comment.
 	start func(*stage) error
+	// long: at a loss it is silent for too long for a test.
+	long bool
 }
 
 // protocols lists them in the order of the tables.
@@ -49,14 +51,13 @@ func protocols() []protocol {
 		quicProtocols,
 		bulkProtocols,
 		httpProtocols,
-		programProtocols,
 		[]protocol{
 			{name: "RTP both ways, on the gateway", promise: goesOn, atGateway: true, start: startCall},
 			{name: "QUIC, streams both ways, on the gateway", promise: goesOn, atGateway: true, start: startStreams},
 			{name: "TCP upload, on the gateway", promise: reset, atGateway: true, start: startUpload},
 			{name: "TCP download, on the gateway", promise: reset, atGateway: true, start: startDownload},
 		},
-		gatewayPrograms,
+		programProtocols(),
 	)
 }
 

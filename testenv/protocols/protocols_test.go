@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,20 @@ func run(m *testing.M) int {
 // a stall.
 func TestPromises(t *testing.T) {
 	t.Parallel()
+	keepPromises(t, slices.DeleteFunc(protocols(), func(p protocol) bool {
+		return slices.ContainsFunc(programProtocols(), func(o protocol) bool { return o.name == p.name })
+	}))
+}
+
+// The same for those that Debian's programs speak.
+func TestPrograms(t *testing.T) {
+	t.Parallel()
+	keepPromises(t, slices.DeleteFunc(programProtocols(), func(p protocol) bool { return p.long }))
+}
+
+// keepPromises plays the short events with Swerve.
+func keepPromises(t *testing.T, all []protocol) {
+	t.Helper()
 	for _, e := range events() {
 		if !e.short {
 			continue
@@ -47,7 +62,7 @@ func TestPromises(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			for left := playTries - 1; ; left-- {
-				r, err := play(t.Context(), daemonBinary, e, protocols(), wait.Patience)
+				r, err := play(t.Context(), daemonBinary, e, all, wait.Patience)
 				if err != nil {
 					t.Fatal(err)
 				}
