@@ -26,9 +26,13 @@
 //   - stage.broke(err) when a connection ended by itself.
 //
 // stage.serveTCP and stage.stayConnected do that for a protocol over TCP; icmp.go is a
-// short example without connections, bulk.go one with them.
+// short example without connections, bulk.go one with them. Where Debian has programs that
+// speak the protocol, stage.serve and stage.stayRunning run them (program.go; package
+// programs): curl.go is an example. In a test they have labs of their own, since they need
+// rights that an ordinary user may lack.
 //
 //   - protocol.go: the list, what each was promised, and the stage that it runs on
+//   - program.go: programs as servers and clients
 //   - meter.go: what is counted
 //   - event.go: the events
 //   - play.go: one event with all protocols
