@@ -108,11 +108,11 @@ func events() []event {
 	return []event{
 		{
 			name: "carrier", short: true, title: "Carrier loss", what: "The plug of the uplink is pulled", loss: true,
-			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 35 * time.Second,
+			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
 		},
 		{
 			name: "black-hole", short: true, title: "Black-hole", what: "Nothing passes beyond the provider's router, which itself answers", loss: true,
-			begin: fault("black-hole"), effect: lab.CarriedBy("lte"), watch: 35 * time.Second,
+			begin: fault("black-hole"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
 		},
 		{
 			name: "stall", short: true, title: "Stall", what: "No packet is delivered for 300 ms, and none is lost",

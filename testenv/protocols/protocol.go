@@ -34,8 +34,6 @@ type protocol struct {
 	atGateway bool
 	// start starts the server and the client. See the package comment.
 	start func(*stage) error
-	// long: at a loss it is silent for too long for a test.
-	long bool
 }
 
 // protocols lists them in the order of the tables.

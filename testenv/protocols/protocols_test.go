@@ -48,7 +48,7 @@ func TestPromises(t *testing.T) {
 // The same for those that Debian's programs speak.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
-	keepPromises(t, slices.DeleteFunc(programProtocols(), func(p protocol) bool { return p.long }))
+	keepPromises(t, programProtocols())
 }
 
 // keepPromises plays the short events with Swerve.

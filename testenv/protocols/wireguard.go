@@ -13,10 +13,10 @@ import (
 var tunnelProtocols = []protocol{
 	{name: "WireGuard: TCP upload inside", promise: goesOn, start: inTunnel(startUpload)},
 	{name: "WireGuard: TCP download inside", promise: goesOn, start: inTunnel(startDownload)},
-	// wireguard-go answers from the address and by the device of the last packet, and forgets
-	// them only when no answer has come for 15 s.
-	{name: "WireGuard: TCP upload inside, on the gateway", promise: goesOn, atGateway: true, start: inTunnel(startUpload), long: true},
-	{name: "WireGuard: TCP download inside, on the gateway", promise: goesOn, atGateway: true, start: inTunnel(startDownload), long: true},
+	// wireguard-go on a gateway names the address and the device of the last answer when it
+	// sends, and forgets them only when no answer has come for 15 s.
+	{name: "WireGuard: TCP upload inside, on the gateway", promise: goesOn, atGateway: true, start: inTunnel(startUpload)},
+	{name: "WireGuard: TCP download inside, on the gateway", promise: goesOn, atGateway: true, start: inTunnel(startDownload)},
 }
 
 // The hub of all tunnels of a scene.
@@ -27,8 +27,6 @@ const (
 	// while they have nothing else to say.
 	keepalive = 5
 )
-
-var hubInside = netip.MustParseAddr("10.9.0.1")
 
 // inTunnel plays a protocol inside a tunnel of WireGuard in user space, from the client's
 // machine to the hub, which is the server's. The session inside is what counts; its family
@@ -43,25 +41,29 @@ func inTunnel(start func(*stage) error) func(*stage) error {
 		if err != nil {
 			return err
 		}
-		inside := netip.AddrFrom4([4]byte{10, 9, byte(s.at.Port() - firstPort), 2 + byte(s.family)})
-		err = s.runIn(s.server, fmt.Sprintf("wg set %s peer %s allowed-ips %s/32", hubName, encode(own.PublicKey().Bytes()), inside))
+		// Each tunnel has a network of its own: else the first one would carry all.
+		network := netip.AddrFrom4([4]byte{10, 9, byte(s.at.Port() - firstPort), 4 * byte(s.family)})
+		far := network.Next()
+		near := far.Next()
+		err = s.runIn(s.server, fmt.Sprintf("wg set %[1]s peer %[2]s allowed-ips %[3]s/32; ip address add %[4]s/30 dev %[1]s",
+			hubName, encode(own.PublicKey().Bytes()), near, far))
 		if err != nil {
 			return err
 		}
-		err = s.tunnelEnd(s.client, fmt.Sprintf("wg%d-%d", s.at.Port(), s.family), inside, fmt.Sprintf("[Interface]\nPrivateKey = %s\n"+
+		name := fmt.Sprintf("wg%d-%d", s.at.Port(), s.family)
+		err = s.tunnelEnd(s.client, name, fmt.Sprintf("[Interface]\nPrivateKey = %s\n"+
 			"[Peer]\nPublicKey = %s\nEndpoint = %s\nAllowedIPs = %s/32\nPersistentKeepalive = %d\n",
-			encode(own.Bytes()), encode(hub.Bytes()), netip.AddrPortFrom(s.at.Addr(), hubPort), hubInside, keepalive))
+			encode(own.Bytes()), encode(hub.Bytes()), netip.AddrPortFrom(s.at.Addr(), hubPort), far, keepalive))
 		if err != nil {
 			return err
 		}
-		s.at = netip.AddrPortFrom(hubInside, s.at.Port()+uint16(s.family)*familyPorts)
+		if err := s.runIn(s.client, fmt.Sprintf("ip address add %s/30 dev %s", near, name)); err != nil {
+			return err
+		}
+		s.at = netip.AddrPortFrom(far, s.at.Port())
 		return start(s)
 	}
 }
-
-// familyPorts is how far the ports of the families are apart inside tunnels, where both use
-// the hub's one address.
-const familyPorts = 1000
 
 // hub returns the public key of the scene's hub, which it starts the first time.
 func (s *stage) hub() (*ecdh.PublicKey, error) {
@@ -73,22 +75,22 @@ func (s *stage) hub() (*ecdh.PublicKey, error) {
 		return nil, err
 	}
 	config := fmt.Sprintf("[Interface]\nPrivateKey = %s\nListenPort = %d\n", encode(key.Bytes()), hubPort)
-	if err := s.tunnelEnd(s.server, hubName, hubInside, config); err != nil {
+	if err := s.tunnelEnd(s.server, hubName, config); err != nil {
 		return nil, err
 	}
 	s.scene.hub = key.PublicKey()
 	return s.scene.hub, nil
 }
 
-// tunnelEnd makes one end of a tunnel: an interface with an address inside it.
-func (s *stage) tunnelEnd(ns *netns.NS, name string, inside netip.Addr, config string) error {
+// tunnelEnd makes the interface of one end of tunnels.
+func (s *stage) tunnelEnd(ns *netns.NS, name, config string) error {
 	if err := s.keep(ns, "exec wireguard-go --foreground "+name); err != nil {
 		return err
 	}
 	return s.runIn(ns, fmt.Sprintf(`for i in $(seq 500); do wg show %[1]s >/dev/null 2>&1 && break; sleep 0.02; done
 wg setconf %[1]s /dev/stdin <<'END'
 %[2]sEND
-ip address add %[3]s/16 dev %[1]s; ip link set %[1]s mtu 1380 up`, name, config, inside))
+ip link set %[1]s mtu 1380 up`, name, config))
 }
 
 func newKey() (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(rand.Reader) }
