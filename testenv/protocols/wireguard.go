@@ -87,7 +87,8 @@ func (s *stage) tunnelEnd(ns *netns.NS, name, config string) error {
 	if err := s.keep(ns, "exec wireguard-go --foreground "+name); err != nil {
 		return err
 	}
-	return s.runIn(ns, fmt.Sprintf(`for i in $(seq 500); do wg show %[1]s >/dev/null 2>&1 && break; sleep 0.02; done
+	// wg(8) deletes a socket at which nobody listens yet.
+	return s.runIn(ns, fmt.Sprintf(`for i in $(seq 1000); do test ! -S /var/run/wireguard/%[1]s.sock || break; sleep 0.02; done
 wg setconf %[1]s /dev/stdin <<'END'
 %[2]sEND
 ip link set %[1]s mtu 1380 up`, name, config))
