@@ -41,7 +41,7 @@ func TestDocker(t *testing.T) {
 		h.goBy(fiber, p.all()...)
 		dockerd := func() *program {
 			d := v.start("dockerd", "dockerd --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs")
-			wait.For(t, "dockerd", func() bool { _, err := v.try("docker network ls"); return err == nil })
+			wait.For(t, "dockerd", func() bool { _, err := v.Run("docker network ls"); return err == nil })
 			return d
 		}
 		v.sh("mount -t tmpfs none /sys/fs/cgroup; mkdir /sys/fs/cgroup/unified; for c in devices memory cpu; do mkdir -p /sys/fs/cgroup/$c; mount -t cgroup -o $c cgroup /sys/fs/cgroup/$c; done || true")

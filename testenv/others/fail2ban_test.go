@@ -21,7 +21,7 @@ func TestFail2ban(t *testing.T) {
 			"[door]\nenabled = true\nfilter = door\nlogpath = /var/log/door.log\nport = 7777\nmaxretry = 1\nbantime = 600\naction = nftables-multiport[name=door, port=\"7777\", protocol=tcp]\n")
 		v.write("/etc/fail2ban/filter.d/door.conf", "[Definition]\nfailregex = ^.*refused <HOST>$\n")
 		d := v.start("fail2ban", "fail2ban-server -f -x start")
-		wait.For(t, "fail2ban", func() bool { _, err := v.try("fail2ban-client status door"); return err == nil })
+		wait.For(t, "fail2ban", func() bool { _, err := v.Run("fail2ban-client status door"); return err == nil })
 		p := h.clients()
 		h.goBy(fiber, p.all()...)
 		began := time.Now()

@@ -14,7 +14,7 @@ func (v *view) dbus() {
 	v.t.Helper()
 	v.sh("rm -f /usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service") // root is allowed all without it
 	v.start("dbus", "dbus-daemon --system --nofork --nopidfile")
-	wait.For(v.t, "the message bus", func() bool { _, err := v.try("test -S /run/dbus/system_bus_socket"); return err == nil })
+	wait.For(v.t, "the message bus", func() bool { _, err := v.Run("test -S /run/dbus/system_bus_socket"); return err == nil })
 }
 
 // firewalld starts, is reloaded (which drops everything for a moment), also
@@ -33,7 +33,7 @@ func TestFirewalld(t *testing.T) {
 			firewall-offline-cmd --policy=out --add-masquerade || true`)
 		begin := func() *program {
 			d := v.start("firewalld", "firewalld --nofork --nopid --log-target=console")
-			wait.For(t, "firewalld", func() bool { _, err := v.try("firewall-cmd --state"); return err == nil })
+			wait.For(t, "firewalld", func() bool { _, err := v.Run("firewall-cmd --state"); return err == nil })
 			return d
 		}
 		d := begin()

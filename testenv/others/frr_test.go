@@ -14,7 +14,7 @@ import (
 // asked for by a flag.
 func needsPrograms(t *testing.T, what string, test func(t *testing.T)) {
 	t.Helper()
-	if *programs == "" {
+	if *folder == "" {
 		return
 	}
 	t.Run(what, test)
@@ -31,7 +31,7 @@ func (v *view) frr(configs map[string]string) (stop func()) {
 		}
 		v.write("/etc/frr/"+name+".conf", "hostname gw\n"+text)
 		all = append(all, v.start(name, "/usr/lib/frr/"+name+" -u frr -g frr -f /etc/frr/"+name+".conf --log stdout --log-level informational"))
-		wait.For(v.t, name, func() bool { _, err := v.try("test -S /run/frr/" + name + ".vty"); return err == nil })
+		wait.For(v.t, name, func() bool { _, err := v.Run("test -S /run/frr/" + name + ".vty"); return err == nil })
 	}
 	return func() {
 		for _, p := range all {

@@ -9,8 +9,8 @@ import (
 	"swerve/testenv/lab"
 )
 
-// programs is the folder that the script of that name prints.
-var programs = flag.String("others.programs", "", "run the programs in this folder; empty: only what ip(8) and nft(8) can do")
+// folder has the programs: it is what the script of that name prints.
+var folder = flag.String("others.programs", "", "run the programs in this folder; empty: only what ip(8) and nft(8) can do")
 
 // daemonBinary and commandBinary are cmd/swerve, the first as TestMain built it for the
 // tests' own kind, and the second for commands.
@@ -22,13 +22,13 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	folder, err := os.MkdirTemp("", "swerve-others-")
+	work, err := os.MkdirTemp("", "swerve-others-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "others: make a folder for the binary:", err)
 		return 1
 	}
-	defer os.RemoveAll(folder)
-	commandBinary, daemonBinary, err = lab.BuildPair(folder, raced)
+	defer os.RemoveAll(work)
+	commandBinary, daemonBinary, err = lab.BuildPair(work, raced)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "others:", err)
 		return 1

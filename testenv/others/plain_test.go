@@ -55,7 +55,7 @@ const translation = `table inet nat {
 // on its way in the few milliseconds until our table is back. Each time that is told.
 func TestFlushRuleset(t *testing.T) {
 	for name, text := range map[string]string{"translating": ruleset + translation, "filtering alone": ruleset} {
-		if text != ruleset && *programs == "" {
+		if text != ruleset && *folder == "" {
 			continue // the canary is short
 		}
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestFlushRuleset(t *testing.T) {
 			h.goBy(fiber, p.all()...)
 			if text == ruleset {
 				most := 15 // of fifty a second
-				if *programs == "" {
+				if *folder == "" {
 					most = 150 // this machine may be busy with other tests
 				}
 				worst := h.disturbed("three reloads", began, most, append(p.fresh[:], p.udp[:]...)...)
@@ -158,7 +158,7 @@ var beyond = [2]netip.Addr{netip.MustParseAddr("10.8.0.2"), netip.MustParseAddr(
 // us, also over a failover, and by the uplinks when they are gone.
 func TestRoutesOfVPNs(t *testing.T) {
 	for _, c := range vpns() {
-		if c.name != "wg-quick" && *programs == "" {
+		if c.name != "wg-quick" && *folder == "" {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestRoutesOfVPNs(t *testing.T) {
 // a host route to its server by the uplink. The VPN has the traffic meanwhile; the uplink
 // keeps its gateway, and the status says that the server is tied to it.
 func TestDefaultOfOpenVPN(t *testing.T) {
-	if *programs == "" {
+	if *folder == "" {
 		return // in the long run only
 	}
 	t.Parallel()
@@ -294,7 +294,7 @@ func TestFilterOfReversePaths(t *testing.T) {
 // keepalived adds addresses to the LAN and to an uplink, and takes them away: nothing
 // moves, and what uses the uplink's own address goes on.
 func TestAddressesThatComeAndGo(t *testing.T) {
-	if *programs == "" {
+	if *folder == "" {
 		return // in the long run only
 	}
 	t.Parallel()
@@ -351,7 +351,7 @@ func vpns() []struct{ name, up, down string } {
 func TestPoliciesBesideVPNs(t *testing.T) {
 	const office = quick + "policies: [{name: office, tiers: [lte]}]\nrules: [{proto: tcp, use: office}]\n"
 	for _, c := range vpns() {
-		if c.name == "tailscale" && *programs == "" {
+		if c.name == "tailscale" && *folder == "" {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {

@@ -95,7 +95,7 @@ END
 // other's work, and each client goes its way while uplinks fail and return.
 func TestPoliciesInASharedKernel(t *testing.T) {
 	for _, c := range touches() {
-		if !c.canary && *programs == "" {
+		if !c.canary && *folder == "" {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestPoliciesInASharedKernel(t *testing.T) {
 			}
 			h.Start()
 			h.Await("fiber to carry after a restart", lab.Settled)
-			if *programs == "" {
+			if *folder == "" {
 				return // the canary is short
 			}
 			h.sh(c.up)

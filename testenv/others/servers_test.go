@@ -111,7 +111,7 @@ func TestStrongSwanResponds(t *testing.T) {
 		p := h.parted()
 		h.Start()
 		h.Await("fiber to carry, and all to be up", lab.Settled)
-		if out, err := far.try("timeout 20 swanctl --initiate --child net"); err != nil {
+		if out, err := far.Run("timeout 20 swanctl --initiate --child net"); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		p.staysInside(netip.MustParseAddr("192.168.10.10"), netip.MustParseAddr("10.99.0.1"))

@@ -68,11 +68,11 @@ secrets {
 	p := v.start("charon", "charon-systemd")
 	v.t.Cleanup(func() {
 		if v.t.Failed() {
-			out, _ := v.try("tail -n 60 /run/charon.log; swanctl --list-sas 2>/dev/null; ip route show table 220")
+			out, _ := v.Run("tail -n 60 /run/charon.log; swanctl --list-sas 2>/dev/null; ip route show table 220")
 			v.t.Logf("charon of %s:\n%s", own, out)
 		}
 	})
-	wait.For(v.t, "charon", func() bool { _, err := v.try("timeout 5 swanctl --load-all"); return err == nil })
+	wait.For(v.t, "charon", func() bool { _, err := v.Run("timeout 5 swanctl --load-all"); return err == nil })
 	return p
 }
 
@@ -100,7 +100,7 @@ func TestStrongSwan(t *testing.T) {
 			p := h.clients()
 			h.goBy(fiber, p.all()...)
 			c := v.charon("near", "far", "remote_addrs = 198.18.0.20", "192.168.10.0/24", "10.99.0.0/24", settings)
-			if out, err := v.try("timeout 20 swanctl --initiate --child net"); err != nil {
+			if out, err := v.Run("timeout 20 swanctl --initiate --child net"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			inner := h.session(h.Client, traffic.UDPSessions, site)
@@ -111,7 +111,7 @@ func TestStrongSwan(t *testing.T) {
 			f := h.Break(fiber, "black-hole")
 			h.goBy(lte, p.fresh[:]...)
 			h.goFrom(client, inner)
-			sas, _ := v.try("timeout 5 swanctl --list-sas | grep local")
+			sas, _ := v.Run("timeout 5 swanctl --list-sas | grep local")
 			t.Logf("%s: the tunnel carries again after %v: %s", name, time.Since(f.Onset).Round(100*time.Millisecond), sas)
 			h.Mend(f)
 			h.Await("fiber to carry again", lab.Settled)

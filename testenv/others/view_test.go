@@ -3,93 +3,46 @@ package others
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"swerve/testenv/netns"
+	"swerve/testenv/programs"
 	"swerve/testenv/wait"
 )
 
-// view is a place where the programs run: a network namespace that is given, the
-// programs over the machine's root file system, and mounts and processes of its own. All
-// that runs there ends with it.
+// view is a place where the programs run, for a test: it ends with it.
 type view struct {
-	t    *testing.T
-	ns   *netns.NS
-	init int // the first process, as nsenter(1) needs it
+	*programs.Place
+	t *testing.T
 }
 
 // newView makes a place in a namespace; without programs it ends the test.
 func newView(t *testing.T, ns *netns.NS) *view {
 	t.Helper()
-	if *programs == "" {
+	if *folder == "" {
 		t.Fatal("without -others.programs")
 	}
-	inside, err := filepath.Abs("inside")
+	place, err := programs.Open(ns, *folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := ns.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--ipc", "--uts",
-		"sh", inside, *programs, t.TempDir())
-	var said strings.Builder
-	cmd.Stderr = &said
-	if err := ns.Start(cmd); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // the others end with it
-		_ = cmd.Wait()
-		if t.Failed() && said.Len() > 0 {
-			t.Logf("the programs' place wrote:\n%s", said.String())
+		place.Close()
+		if said := place.Said(); t.Failed() && said != "" {
+			t.Logf("the programs' place wrote:\n%s", said)
 		}
 	})
-	v := &view{t: t, ns: ns}
-	children := fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid)
-	wait.For(t, "the first process of the programs' place", func() bool {
-		text, _ := os.ReadFile(children)
-		_, err := fmt.Sscan(string(text), &v.init)
-		return err == nil
-	})
-	wait.For(t, "the programs' place", func() bool {
-		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/ready", v.init))
-		return err == nil
-	})
-	return v
+	return &view{place, t}
 }
 
-// command prepares a script for sh(1) in the place.
-func (v *view) command(script string) *exec.Cmd {
-	return v.ns.Command("nsenter", "--target", fmt.Sprint(v.init), "--mount", "--pid", "--ipc", "--uts", "--wd=/",
-		"/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "sh", "-euc", script)
-}
-
-// try runs a script to its end, for at most a minute, and returns all that it wrote.
-func (v *view) try(script string) (string, error) {
-	var out strings.Builder
-	cmd := v.command(script)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = time.Second
-	if err := v.ns.Start(cmd); err != nil {
-		return "", err
-	}
-	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer stop.Stop()
-	err := cmd.Wait()
-	if err == exec.ErrWaitDelay { // a daemon that it started keeps the pipe open
-		err = nil
-	}
-	return out.String(), err
-}
-
-// sh is try that ends the test where the script fails.
+// sh runs a script, and ends the test where it fails.
 func (v *view) sh(script string) string {
 	v.t.Helper()
-	out, err := v.try(script)
+	out, err := v.Run(script)
 	if err != nil {
 		v.t.Fatalf("%s\n%v\n%s", script, err, out)
 	}
@@ -99,8 +52,7 @@ func (v *view) sh(script string) string {
 // write writes a file in the place, whose folder it makes.
 func (v *view) write(path, text string) {
 	v.t.Helper()
-	v.sh("mkdir -p " + filepath.Dir(path))
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root%s", v.init, path), []byte(text), 0o644); err != nil {
+	if err := v.Write(path, text); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -136,10 +88,10 @@ func (p *program) log() string {
 func (v *view) start(name, line string) *program {
 	v.t.Helper()
 	p := &program{v: v, name: name, done: make(chan struct{})}
-	p.cmd = v.command(fmt.Sprintf("echo $$ >/run/%s.process; exec %s", name, line))
+	p.cmd = v.Command(fmt.Sprintf("echo $$ >/run/%s.process; exec %s", name, line))
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.WaitDelay = time.Second
-	if err := v.ns.Start(p.cmd); err != nil {
+	if err := v.Start(p.cmd); err != nil {
 		v.t.Fatal(err)
 	}
 	go func() {

@@ -33,7 +33,7 @@ func playWGQuick(t *testing.T, filter int) {
 	far.sh("mkdir -p /etc/wireguard; wg genkey >/etc/wireguard/key; wg pubkey </etc/wireguard/key >/etc/wireguard/pub")
 	read := func(v *view, file string) string { return strings.TrimSpace(v.sh("cat /etc/wireguard/" + file)) }
 	far.start("wireguard", "wireguard-go --foreground wg0")
-	wait.For(t, "the far end", func() bool { _, err := far.try("wg show wg0"); return err == nil })
+	wait.For(t, "the far end", func() bool { _, err := far.Run("test -S /var/run/wireguard/wg0.sock"); return err == nil })
 	far.sh("wg set wg0 listen-port 51820 private-key /etc/wireguard/key peer " + read(v, "pub") + " allowed-ips 10.9.0.2/32,fd09::2/128; ip addr add 10.9.0.1/24 dev wg0; ip -6 addr add fd09::1/64 dev wg0; ip link set wg0 mtu 1380 up")
 	v.write("/etc/wireguard/wg0.conf", "[Interface]\nPrivateKey = "+read(v, "key")+"\nAddress = 10.9.0.2/24, fd09::2/64\nMTU = 1380\n"+
 		"PostUp = nft 'table inet vpn { chain post { type nat hook postrouting priority srcnat; oifname \"wg0\" masquerade; }; }'\nPostDown = nft delete table inet vpn\n"+
