@@ -108,7 +108,7 @@ func events() []event {
 	return []event{
 		{
 			name: "carrier", short: true, title: "Carrier loss", what: "The plug of the uplink is pulled", loss: true,
-			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 12 * time.Second,
+			begin: fault("carrier"), effect: lab.CarriedBy("lte"), watch: 40 * time.Second,
 		},
 		{
 			name: "black-hole", short: true, title: "Black-hole", what: "Nothing passes beyond the provider's router, which itself answers", loss: true,
