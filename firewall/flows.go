@@ -67,7 +67,7 @@ func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover
 	if err != nil {
 		return fail(Pokes{}, err)
 	}
-	done, err := k.pokeBefore(l, []Loss{{Pair{Uplink: uplink}, families}}, func() error {
+	done, err := k.pokeAfter(l, []Loss{{Pair{Uplink: uplink}, families}}, func() error {
 		if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
 			return err
 		}

@@ -65,27 +65,31 @@ func (k *Kernel) Poke(l lane.Layout, losses ...Loss) ([]Pokes, error) {
 			return make([]Pokes, len(losses)), fmt.Errorf("firewall: poke clients: %+v is no pair of an uplink and a policy", lost.Pair)
 		}
 	}
-	done, err := k.pokeBefore(l, losses, func() error { return nil })
+	done, err := k.pokeAfter(l, losses, nil)
 	if err != nil {
 		err = fmt.Errorf("firewall: poke the clients of lane %d: %w", losses[0].Pair.Uplink, err)
 	}
 	return done, err
 }
 
-// pokeBefore pokes the clients of losses: those that the roster has, and those that are
-// found now. Between finding them and poking these, it does what else there is to do.
-func (k *Kernel) pokeBefore(l lane.Layout, losses []Loss, then func() error) ([]Pokes, error) {
+// pokeAfter pokes the clients of losses: those that the roster has at once, and those that
+// are found now; all of them after what has to be done between finding and poking them,
+// if there is anything.
+func (k *Kernel) pokeAfter(l lane.Layout, losses []Loss, first func() error) ([]Pokes, error) {
 	done := make([]Pokes, len(losses))
-	if len(losses) == 0 {
-		return done, then()
-	}
 	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
 	defer p.close()
 	known := k.Roster.take(l, losses)
-	poked := p.pokeAll(known, done)
+	var poked error
+	if first == nil {
+		poked = p.pokeAll(known, done)
+	}
 	found, unlisted := findClients(l, losses, connectionsOf(known), mostPokes-len(known.found))
-	if err := then(); err != nil {
-		return done, errors.Join(poked, err)
+	if first != nil {
+		if err := first(); err != nil {
+			return done, err
+		}
+		poked = p.pokeAll(known, done)
 	}
 	return done, errors.Join(poked, unlisted, p.pokeAll(found, done))
 }

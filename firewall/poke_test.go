@@ -107,6 +107,7 @@ func TestDroppedListenersAreTold(t *testing.T) {
 		}
 		conns = append(conns, c)
 	}
+	l.listed(new(Roster))
 	l.prefer("wan1", "wan0")
 	l.goal.Uplinks = l.goal.Uplinks[1:]
 	l.apply()
