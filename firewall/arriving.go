@@ -29,6 +29,9 @@ func (b builder) arriving() []chain {
 		out[0].about = "A new flow that comes in by this uplink is always answered by it (policy 127).\n" +
 			"Packets to an address that is no longer ours would be forwarded: they are dropped."
 		out = append(out, b.inner())
+		if b.Wildcards {
+			out = append(out, untilSent)
+		}
 	}
 	return append(append(out, b.prerouting()), b.output()...)
 }
@@ -81,7 +84,7 @@ func (b builder) came(u Uplink) chain {
 		because("an answer to another uplink's flow"))
 	lanes := b.Layout.CTPair(u.Lane, lane.Nobody)
 	c.rules = append(c.rules,
-		newRule(ctStateNew, arrivesLapsed, tcp, midFlow, drop).because("until its client has sent"),
+		newRule(ctStateNew, arrivesLapsed, tcp, midFlow, b.untilSent()).because("until its client has sent"),
 		newRule(ctStateNew, ctMark(b.pairMask()).is(0), setCTMark(b.Layout.CTMask, lanes)))
 	// A flow that a helper expects, such as FTP's data, begins with its master's mark.
 	// Errors by ICMP are related as well, and belong to the flow that they are about.
@@ -89,6 +92,22 @@ func (b builder) came(u Uplink) chain {
 		c.rules = append(c.rules, newRule(ctStateRelated, p, setCTMark(b.Layout.CTMask, lanes)))
 	}
 	return c
+}
+
+// untilSent drops segments that have to wait for their client. A connection of this machine
+// itself goes on, where the kernel tells: nobody else answers for it, and where its program
+// only listens it would never send first.
+func (b builder) untilSent() piece {
+	if b.Wildcards {
+		return jump(untilSent.name)
+	}
+	return drop
+}
+
+var untilSent = chain{
+	name:  "until_sent",
+	about: "In the middle of a connection whose entry is gone: this machine's own goes on.",
+	rules: []rule{newRule(boundToOne, returns), newRule(drop)},
 }
 
 // prerouting gives forwarded packets their lane.

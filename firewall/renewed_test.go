@@ -2,6 +2,8 @@ package firewall
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -157,5 +159,39 @@ func TestGraceEndsAHold(t *testing.T) {
 	}
 	if out := run(t, l.gw, "nft", "list", "set", "inet", "swerve", "grace"); !strings.Contains(out, "wan1") {
 		t.Errorf("no grace:\n%s", out)
+	}
+}
+
+// A connection of the gateway's own on which it only listens goes on as soon as its address
+// is back: it would never send first.
+func TestOwnListenerOverARenewal(t *testing.T) {
+	l := newLab(t)
+	l.goal.Wildcards = true
+	l.apply()
+	p := plans[0]
+	at := netip.MustParseAddrPort(at(p.host, 5001))
+	server, err := l.net.Listen("tcp", at.String())
+	l.must(err)
+	t.Cleanup(func() { server.Close() })
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := server.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	c := dialTCP(t, l.gw, at.String())
+	far := <-accepted
+	t.Cleanup(func() { far.Close() })
+	run(t, l.gw, "ip", "addr", "del", p.a+"/24", "dev", "wan0")
+	until(t, "the kernel to take the entry", func() bool { return !strings.Contains(l.flows("-p", "tcp"), "dport=5001") })
+	inside(t, l.gw, func() error { return l.kernel.Hold("wan0", []string{"wan1"}, time.Minute) })
+	l.renew()
+	l.must(c.SetReadDeadline(time.Now().Add(10 * time.Second)))
+	if _, err := far.Write([]byte("news\n")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(c, buf); err != nil {
+		t.Errorf("while others wait for their clients: %v", err)
 	}
 }

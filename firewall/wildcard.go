@@ -201,6 +201,11 @@ var (
 		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1}},
 	}}
+	// boundToOne matches packets of and for sockets that have one address.
+	boundToOne = piece{text: "socket wildcard 0", exprs: []expr.Any{
+		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
+	}}
 	// ofASocket matches packets that have a socket, as those of tunnels in the kernel have
 	// not: in the output hook, kernels before 5.18 must not be asked about theirs.
 	ofASocket = piece{text: "meta skuid >= 0", exprs: []expr.Any{
