@@ -38,6 +38,8 @@ type enforcer struct {
 	missing missing
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
+	// back are uplinks with a source again, whose routes are not applied yet.
+	back []revival
 	// retired are lanes whose flows have to end once they are used no more.
 	retired []retired
 	// anew counts flows of released pairs that another deletion would end; nil if
@@ -196,6 +198,18 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 func (e *enforcer) hold(lapsed string, others []string, wait time.Duration, then misled) {
 	_ = e.kernel.packets.Hold(lapsed, others, wait)
 	e.worker.add(then)
+}
+
+// revive has the clients of uplinks speak whose source is back, now that the kernel leads
+// what they say there.
+func (e *enforcer) revive(o outcome) {
+	if o.err != nil {
+		return
+	}
+	for _, r := range e.back {
+		e.worker.add(r)
+	}
+	e.back = nil
 }
 
 // sweep has the flows of the released pairs deleted again if some have shown up that

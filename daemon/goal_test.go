@@ -195,6 +195,7 @@ func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr) (int, er
 	return 0, errRefused
 }
 
+func (flowsThatFail) Revive(lane.Layout, lane.Lane, ...failover.Family) error { return errRefused }
 func (flowsThatFail) Poke(_ lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error) {
 	return make([]firewall.Pokes, len(losses)), errRefused
 }

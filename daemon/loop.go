@@ -256,15 +256,18 @@ func (l *loop) endMisled(event failover.LinkChanged) {
 		return
 	}
 	then := misled{layout: g.layout, lapsed: n}
-	back := false
+	var back []failover.Family
 	for _, f := range failover.Families {
-		back = back || !before.Routable(f) && event.Link.Routable(f)
+		if !before.Routable(f) && event.Link.Routable(f) {
+			back = append(back, f)
+		}
 		for _, a := range event.Link.Family[f].Own() {
 			then.addresses = append(then.addresses, a.Addr())
 		}
 	}
-	if back {
+	if len(back) > 0 {
 		l.enforcer.worker.add(then)
+		l.enforcer.back = append(l.enforcer.back, revival{g.layout, n, back})
 	}
 }
 
@@ -356,6 +359,7 @@ func (l *loop) enforce() {
 	l.reporter.enforced(o, g.setup)
 	l.reporter.dropped(l.enforcer.release(g, o))
 	l.enforcer.retire(g, o)
+	l.enforcer.revive(o)
 	l.changed = true
 }
 

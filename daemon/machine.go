@@ -124,6 +124,7 @@ type Flows interface {
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (fewer int, err error)
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
+	Revive(l lane.Layout, uplink lane.Lane, families ...failover.Family) error
 	Poke(l lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error)
 }
 

@@ -208,6 +208,16 @@ type sweep struct {
 // by their timeout: they are not counted again.
 func (s sweep) carryOut(w *worker) { _, _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
 
+// revival has the clients of an uplink speak that lost their entries while it had no source.
+type revival struct {
+	layout   lane.Layout
+	uplink   lane.Lane
+	families []failover.Family
+}
+
+// carryOut has them speak. If that fails, those that only listen wait.
+func (r revival) carryOut(w *worker) { _ = w.flows.Revive(r.layout, r.uplink, r.families...) }
+
 // misled ends the flows of an uplink that began anew in the moment in which it had no
 // address, before they were held back.
 type misled struct {

@@ -79,7 +79,7 @@ func (k *Kernel) pokeAfter(l lane.Layout, losses []Loss, first func() error) ([]
 	done := make([]Pokes, len(losses))
 	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
 	defer p.close()
-	known := k.Roster.take(l, losses)
+	known := k.Roster.of(l, losses, true)
 	var poked error
 	if first == nil {
 		poked = p.pokeAll(known, done)
@@ -92,6 +92,19 @@ func (k *Kernel) pokeAfter(l lane.Layout, losses []Loss, first func() error) ([]
 		poked = p.pokeAll(known, done)
 	}
 	return done, errors.Join(poked, unlisted, p.pokeAll(found, done))
+}
+
+// Revive has the clients of an uplink's TCP connections speak whose address is back, by the
+// roster: the kernel has taken the entries with the address, and what they say makes them
+// anew, so that a connection goes on whose client only listens.
+func (k *Kernel) Revive(l lane.Layout, uplink lane.Lane, families ...failover.Family) error {
+	p := poker{mark: l.Mark(lane.Nobody), fds: [2]int{-1, -1}}
+	defer p.close()
+	losses := []Loss{{Pair{Uplink: uplink}, families}}
+	if err := p.pokeAll(k.Roster.of(l, losses, false), make([]Pokes, 1)); err != nil {
+		return fmt.Errorf("firewall: poke the clients of lane %d: %w", uplink, err)
+	}
+	return nil
 }
 
 // listsQuickly reports whether the kernel lists a few entries of many quickly. Before

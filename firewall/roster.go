@@ -53,11 +53,12 @@ func (r *Roster) merge(all clients, now time.Time) (known int) {
 	return len(r.known)
 }
 
-// take removes the clients of some losses that are still active, and returns them.
-func (r *Roster) take(l lane.Layout, losses []Loss) clients {
-	taken := clients{most: mostPokes}
+// of returns the clients of some losses that are still active, and forgets them if they are
+// taken.
+func (r *Roster) of(l lane.Layout, losses []Loss, taken bool) clients {
+	out := clients{most: mostPokes}
 	if r == nil {
-		return taken
+		return out
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,9 +68,9 @@ func (r *Roster) take(l lane.Layout, losses []Loss) clients {
 			return false
 		}
 		if now.Sub(c.active) <= activeFor {
-			taken.found = append(taken.found, c)
+			out.found = append(out.found, c)
 		}
-		return true
+		return taken
 	})
-	return taken
+	return out
 }

@@ -56,6 +56,11 @@ func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr) (int
 	return 1, f.Journal.Note("destroy sockets on %s", lost)
 }
 
+// Revive records whose clients are poked.
+func (f *Flows) Revive(_ lane.Layout, uplink lane.Lane, families ...failover.Family) error {
+	return f.Journal.Note("revive %s clients of %d", strings.Trim(fmt.Sprint(families), "[]"), uplink)
+}
+
 // Poke records whose clients are poked, and reports two in each family.
 func (f *Flows) Poke(_ lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error) {
 	all := make([]firewall.Pokes, len(losses))

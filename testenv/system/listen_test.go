@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,11 +67,15 @@ func (s *talker) close() {
 
 // listener is a connection on which a client in the LAN only listens.
 type listener struct {
-	conn  net.Conn
-	heard chan struct{} // closed after the first words
-	ended chan error    // why it ended
-	at    time.Time     // when
+	conn    net.Conn
+	heard   chan struct{} // closed after the first words
+	ended   chan error    // why it ended
+	at      time.Time     // when
+	heardAt atomic.Int64  // the last words, in nanoseconds since 1970
 }
+
+// last returns when the last words came.
+func (l *listener) last() time.Time { return time.Unix(0, l.heardAt.Load()) }
 
 func (g *gateway) listens(to netip.AddrPort) *listener {
 	g.Helper()
@@ -85,6 +90,7 @@ func (g *gateway) listens(to netip.AddrPort) *listener {
 		close(l.heard)
 		for err == nil {
 			_, err = c.Read(buf)
+			l.heardAt.Store(time.Now().UnixNano())
 		}
 		l.at = time.Now()
 		l.ended <- err
@@ -196,5 +202,23 @@ func TestListenersOfARemovedUplink(t *testing.T) {
 		onset := time.Now()
 		g.put(strings.Replace(tellsRoster, "{name: fiber", "{name: fiber, enabled: false", 1) + "policies: [{name: default, tiers: [lte]}]\n")
 		l.wereReset(g, "removed", onset)
+	})
+}
+
+// One whose uplink has its address back in a moment goes on listening.
+func TestListenersOverARenewal(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g := startGateway(t, usual, tellsRoster)
+		l := g.listeners()
+		g.listedClients()
+		g.shell("ip -4 addr del 203.0.113.2/24 dev wan0; sleep 0.2; ip -4 addr add 203.0.113.2/24 dev wan0; " +
+			"ip route add default via 203.0.113.1 dev wan0 proto dhcp metric 100 || true")
+		since := time.Now()
+		g.Until("news to come again", func() bool { return l.all[failover.IPv4].last().After(since.Add(time.Second)) })
+		select {
+		case err := <-l.all[failover.IPv4].ended:
+			g.Errorf("the listener ended with %v", err)
+		default:
+		}
 	})
 }
