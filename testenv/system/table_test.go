@@ -462,7 +462,7 @@ func (s *table) downBy(fault string, silent ...int) {
 			if !wasReset(f.hasEnded()) {
 				s.Errorf("%s: %s ended by %v, want a reset", what, f, f.hasEnded())
 			}
-		case s.deaf(f): // it goes on to send
+		case s.deaf(f): // what it sends is refused
 		case fate == moves || s.flows[f] == lte:
 			s.live(what, f)
 		case f.hasEnded() != nil:
@@ -471,6 +471,9 @@ func (s *table) downBy(fault string, silent ...int) {
 	}
 	left := s.from(s.since)
 	s.as(what, func(f *flow) []way {
+		if s.deaf(f) {
+			return f.ways(s.flows[f])
+		}
 		early := s.forgotten && f.fate() == ends && slices.Equal(waysOf(f, left), f.ways(fiber, lte))
 		if f.fate() == moves || early && f.origin.on[lte][f.family] == s.addressOf(lte, f.family) {
 			return f.ways(fiber, lte)
