@@ -504,12 +504,13 @@ func (s *table) deaf(f *flow) bool {
 func (s *table) anew() {
 	s.Helper()
 	for _, f := range s.all() {
-		switch f.fate() {
-		case moves:
+		switch fate := f.fate(); {
+		case fate == moves && s.deaf(f): // it is heard again when the address is back
+		case fate == moves:
 			s.mu.Lock()
 			s.flows[f] = lte
 			s.mu.Unlock()
-		case ends: // the application connects anew
+		case fate == ends: // the application connects anew
 			f.close()
 			s.mu.Lock()
 			delete(s.flows, f)
