@@ -471,7 +471,7 @@ func (s *table) downBy(fault string, silent ...int) {
 	}
 	left := s.from(s.since)
 	s.as(what, func(f *flow) []way {
-		if s.deaf(f) {
+		if s.deaf(f) && len(waysOf(f, left)) == 1 { // or it left by lte while it still had its address
 			return f.ways(s.flows[f])
 		}
 		early := s.forgotten && f.fate() == ends && slices.Equal(waysOf(f, left), f.ways(fiber, lte))
@@ -505,7 +505,11 @@ func (s *table) anew() {
 	s.Helper()
 	for _, f := range s.all() {
 		switch fate := f.fate(); {
-		case fate == moves && s.deaf(f): // it is heard again when the address is back
+		case fate == moves && s.deaf(f): // heard again when the address is back, by either
+			f.close()
+			s.mu.Lock()
+			delete(s.flows, f)
+			s.mu.Unlock()
 		case fate == moves:
 			s.mu.Lock()
 			s.flows[f] = lte
