@@ -30,7 +30,7 @@ func (b builder) arriving() []chain {
 			"Packets to an address that is no longer ours would be forwarded: they are dropped."
 		out = append(out, b.inner())
 		if b.Wildcards {
-			out = append(out, untilSent)
+			out = append(out, heldBack)
 		}
 	}
 	return append(append(out, b.prerouting()), b.output()...)
@@ -99,12 +99,12 @@ func (b builder) came(u Uplink) chain {
 // only listens it would never send first.
 func (b builder) untilSent() piece {
 	if b.Wildcards {
-		return jump(untilSent.name)
+		return jump(heldBack.name)
 	}
 	return drop
 }
 
-var untilSent = chain{
+var heldBack = chain{
 	name:  "until_sent",
 	about: "In the middle of a connection whose entry is gone: this machine's own goes on.",
 	rules: []rule{newRule(boundToOne, returns), newRule(drop)},
@@ -230,9 +230,14 @@ func staysOnLink(b builder) []rule {
 	for _, u := range b.Uplinks {
 		links = append(links, u.Links...)
 	}
+	return onLink(links)
+}
+
+// onLink returns the rules for what goes to these networks, and takes no default route.
+func onLink(networks []netip.Prefix) []rule {
 	var out []rule
 	for _, f := range failover.Families {
-		out = append(out, newRule([2]address{ipDaddr, ip6Daddr}[f].in(distinct(ofFamily(links, f))), returns).because("on a link"))
+		out = append(out, newRule([2]address{ipDaddr, ip6Daddr}[f].in(distinct(ofFamily(networks, f))), returns).because("on a link"))
 	}
 	return out
 }

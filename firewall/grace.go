@@ -82,9 +82,18 @@ func (k *Kernel) Hold(lapsed string, others []string, wait time.Duration) error 
 	return nil
 }
 
-// mostListed is how many entries there may be at most for EndMisled: kernels before 6.3
-// list a few of many slowly.
+// mostListed is how many entries there may be at most where the kernel is to look for a few:
+// it walks over all of them, and before Linux 6.3 it also answers for each part.
 const mostListed = 20_000
+
+// listable returns an error where there are more.
+func listable() error {
+	n, err := flowCount()
+	if err == nil && n > mostListed {
+		err = fmt.Errorf("there are %d entries, which take too long to list", n)
+	}
+	return err
+}
 
 // EndMisled deletes the entries of flows that began anew in the moment between the
 // deletion of an uplink's addresses and a Hold, and that nothing has answered yet, and
@@ -96,11 +105,8 @@ func (k *Kernel) EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Ad
 	fail := func(n int, err error) (int, error) {
 		return n, fmt.Errorf("firewall: end what left lane %d for %v: %w", lapsed, others, err)
 	}
-	switch n, err := flowCount(); {
-	case err != nil:
+	if err := listable(); err != nil {
 		return fail(0, err)
-	case n > mostListed:
-		return fail(0, fmt.Errorf("there are %d entries, which take too long to list", n))
 	}
 	done := 0
 	mask := l.CTUplinkMask() | l.CTEstablished()

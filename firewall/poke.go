@@ -2,7 +2,6 @@ package firewall
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,7 +35,8 @@ const (
 	activeFor = time.Minute
 )
 
-// Loss is a pair that is lost in some families.
+// Loss is a pair that is lost in some families. Within this package, policy 0 stands for all
+// policies.
 type Loss struct {
 	Pair     Pair
 	Families []failover.Family
@@ -139,7 +139,7 @@ type ends struct{ client, server netip.AddrPort }
 func (c client) ends() ends { return ends{c.client, c.server} }
 
 // lossOf returns the index of the loss that a client of a connection with these lanes has
-// to learn of; it is negative for none. A loss whose policy is 0 is one of all policies.
+// to learn of; it is negative for none.
 func lossOf(l lane.Layout, losses []Loss, mark uint32, f failover.Family) int {
 	uplink, policy := l.CTLanes(mark)
 	return slices.IndexFunc(losses, func(lost Loss) bool {
@@ -173,8 +173,10 @@ func findClients(l lane.Layout, losses []Loss, but map[ends]bool, most int) (cli
 // value under a mask, without those that came in by an uplink, and only wanted ones.
 func activeClients(l lane.Layout, mark, mask uint32, most int, wanted func(*client) bool) (clients, error) {
 	all := clients{most: most, left: map[int][2]int{}}
-	if n, err := flowCount(); err != nil || n > mostListed && !listsQuickly() {
-		return all, cmp.Or(err, fmt.Errorf("there are %d entries, which kernels before Linux 6.3 take long to list", n))
+	if !listsQuickly() {
+		if err := listable(); err != nil {
+			return all, err
+		}
 	}
 	mark, mask = mark|l.CTEstablished(), mask|l.CTEstablished()
 	selection, err := selectMark(mark, mask)

@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,8 +25,8 @@ func (r *Roster) List(l lane.Layout) (known int, err error) {
 	fail := func(err error) (int, error) {
 		return 0, fmt.Errorf("firewall: list the clients of TCP connections: %w", err)
 	}
-	if n, err := flowCount(); err != nil || n > mostListed {
-		return fail(cmp.Or(err, fmt.Errorf("there are %d entries, which take long to list", n)))
+	if err := listable(); err != nil {
+		return fail(err)
 	}
 	all, err := activeClients(l, 0, 0, mostPokes, func(*client) bool { return true })
 	if err != nil {

@@ -46,10 +46,9 @@ func movesOn(these piece) []rule {
 
 // moveOn is their chain: what stays on the link stays.
 func moveOn(b builder) chain {
-	c := chain{name: moveOnChain, about: "Of the gateway's own: names an uplink that is lost, and goes by the default policy's ladder."}
-	for _, f := range failover.Families {
-		c.rules = append(c.rules, newRule([2]address{ipDaddr, ip6Daddr}[f].in(ofFamily(linkLocal, f)), returns).because("on the link"))
+	return chain{
+		name:  moveOnChain,
+		about: "Of the gateway's own: names an uplink that is lost, and goes by the default policy's ladder.",
+		rules: append(onLink(linkLocal), newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(lane.DefaultPolicy)))),
 	}
-	c.rules = append(c.rules, newRule(setPacketMark(b.Layout.MarkMask, b.Layout.Mark(lane.DefaultPolicy))))
-	return c
 }

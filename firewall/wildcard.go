@@ -197,15 +197,9 @@ func unasked(b builder) []verdictMap {
 
 var (
 	// boundToNone matches packets of and for sockets that are bound to no address.
-	boundToNone = piece{text: "socket wildcard 1", exprs: []expr.Any{
-		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1}},
-	}}
+	boundToNone = socketWildcard(1)
 	// boundToOne matches packets of and for sockets that have one address.
-	boundToOne = piece{text: "socket wildcard 0", exprs: []expr.Any{
-		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
-	}}
+	boundToOne = socketWildcard(0)
 	// ofASocket matches packets that have a socket, as those of tunnels in the kernel have
 	// not: in the output hook, kernels before 5.18 must not be asked about theirs.
 	ofASocket = piece{text: "meta skuid >= 0", exprs: []expr.Any{
@@ -214,6 +208,15 @@ var (
 		&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: make([]byte, 4)},
 	}}
 )
+
+// socketWildcard matches packets of and for sockets that are bound to no address, or to one.
+// Packets without a socket match neither.
+func socketWildcard(value byte) piece {
+	return piece{text: fmt.Sprint("socket wildcard ", value), exprs: []expr.Any{
+		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
+	}}
+}
 
 // is matches an address.
 func (a address) is(value netip.Addr) piece {
