@@ -200,6 +200,22 @@ func (e *enforcer) hold(lapsed string, others []string, wait time.Duration, then
 	e.worker.add(then)
 }
 
+// sourceIsBack remembers an uplink for revive: once, however often its source goes meanwhile.
+func (e *enforcer) sourceIsBack(r revival) {
+	i := slices.IndexFunc(e.back, func(o revival) bool { return o.uplink == r.uplink })
+	if i < 0 {
+		e.back = append(e.back, r)
+		return
+	}
+	before := e.back[i].families
+	e.back[i] = r
+	for _, f := range before {
+		if !slices.Contains(r.families, f) {
+			e.back[i].families = append(e.back[i].families, f)
+		}
+	}
+}
+
 // revive has the clients of uplinks speak whose source is back, now that the kernel leads
 // what they say there.
 func (e *enforcer) revive(o outcome) {

@@ -267,7 +267,7 @@ func (l *loop) endMisled(event failover.LinkChanged) {
 	}
 	if len(back) > 0 {
 		l.enforcer.worker.add(then)
-		l.enforcer.back = append(l.enforcer.back, revival{g.layout, n, back})
+		l.enforcer.sourceIsBack(revival{g.layout, n, back})
 	}
 }
 
@@ -301,7 +301,7 @@ func (l *loop) step(at failover.Instant, event failover.Event) {
 		wake(l.roster.suspects)
 	}
 	records := l.ofUplinks(out.Records)
-	l.listen(records)
+	l.followSilence(records)
 	l.reporter.decided(records, decided)
 	l.changed = l.changed || len(out.Records) > 0 || out.Intent != nil
 	if out.Intent != nil {

@@ -45,9 +45,9 @@ func (s silences) onset(uplink string, f failover.Family) (failover.Instant, boo
 	return at, known
 }
 
-// listen follows which uplinks are silent, from the engine's decisions, which are not carried
-// out yet.
-func (l *loop) listen(records []failover.Record) {
+// followSilence follows which uplinks are silent, from the engine's decisions, which are not
+// carried out yet.
+func (l *loop) followSilence(records []failover.Record) {
 	e := l.enforcer
 	for _, r := range records {
 		h := r.Health

@@ -31,7 +31,7 @@ type tally struct {
 	// elsewhere are the flows that began on others during shunnings that turned out to be
 	// stalls.
 	elsewhere float64
-	// uncounted: some were moved that were not counted, since they were too many.
+	// uncounted: some were moved that were not counted.
 	uncounted bool
 	// seen is what the packet filter had counted when it was last read; read is whether it
 	// could be, counted whether it ever was.
@@ -68,8 +68,8 @@ func (c *counters) tallyOf(uplink string) *tally {
 	return t
 }
 
-// dealtWith adds what was done about an uplink's sessions; moved is nil where there were too
-// many to count.
+// dealtWith adds what was done about an uplink's sessions; moved is nil where they were not
+// counted.
 func (c *counters) dealtWith(uplink string, moved *int, poked, destroyed int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -47,8 +47,8 @@ type heal struct{ goal firewall.Goal }
 type job interface{ carryOut(*worker) }
 
 // worker does the work after a switch that may take long, in a goroutine of its own, one
-// job after the other. What has to walk over all conntrack entries is for another one, so
-// that no reset waits for a walk.
+// job after the other. What walks over all conntrack entries, and has nobody waiting for it,
+// is for another one.
 type worker struct {
 	flows  Flows
 	routes routing.Kernel
@@ -174,7 +174,7 @@ func (d deletion) carryOut(w *worker) {
 			moved := &left[p.family]
 			switch {
 			case uncounted == nil:
-			case err != nil:
+			case err != nil || fewer < 0:
 				moved = nil
 			case i == 0: // too many to count by family
 				moved = &fewer
