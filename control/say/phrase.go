@@ -172,13 +172,14 @@ func Sessions(u control.Uplink) string {
 	add(u.Sessions.Reset, "reset")
 	add(u.Sessions.Poked, "made to speak")
 	add(u.Sessions.Destroyed, "of the gateway closed")
-	text := Join(": ", "sessions since the start", strings.Join(parts, ", "))
-	if parts == nil {
-		text = ""
+	text := ""
+	if len(parts) > 0 {
+		text = "sessions since the start: " + strings.Join(parts, ", ")
 	}
-	parts = nil
-	add(u.BeganElsewhere, "flows began elsewhere during stalls")
-	return Join("; ", text, strings.Join(parts, ""))
+	if n := u.BeganElsewhere; n != nil && *n > 0 {
+		text = Join("; ", text, fmt.Sprintf("%d flows began elsewhere during stalls", *n))
+	}
+	return text
 }
 
 // Carriers names the uplinks that carry traffic, with weights where several share it.
