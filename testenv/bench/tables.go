@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"swerve/testenv/section"
 )
 
 // document is a file that has a table of the report, between two marks.
@@ -18,11 +18,11 @@ type document struct {
 // documents are the documents with tables, relative to the repository's root.
 var documents = []document{{"README.md", headlines}, {"docs/FIGURES.md", everything}}
 
-// The marks between which a table stands.
-const (
-	beginMark = "<!-- figures: made by `make bench`, do not edit -->\n"
-	endMark   = "<!-- end of figures -->\n"
-)
+// figures is the section of a document in which its table stands.
+var figures = section.Section{
+	Begin: "<!-- figures: made by `make bench`, do not edit -->\n",
+	End:   "<!-- end of figures -->\n",
+}
 
 // tableKind selects how much of the report a table has.
 type tableKind int
@@ -41,29 +41,11 @@ func writeTables(report string, into []document) error {
 		return err
 	}
 	for _, d := range into {
-		text, err := os.ReadFile(d.path)
-		if err != nil {
-			return fmt.Errorf("write the tables: %w", err)
-		}
-		fresh, err := replaceTable(text, tableOf(r, d.kind))
-		if err == nil {
-			err = os.WriteFile(d.path, fresh, 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("write the table in %s: %w", d.path, err)
+		if err := figures.Write(d.path, tableOf(r, d.kind)); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// replaceTable replaces the table between the marks of a text.
-func replaceTable(text []byte, table string) ([]byte, error) {
-	head, rest, begins := bytes.Cut(text, []byte(beginMark))
-	_, tail, ends := bytes.Cut(rest, []byte(endMark))
-	if !begins || !ends {
-		return nil, fmt.Errorf("the marks %q and %q are missing", beginMark, endMark)
-	}
-	return bytes.Join([][]byte{head, []byte(beginMark), []byte(table), []byte(endMark), tail}, nil), nil
 }
 
 // tableOf formats a report as a Markdown table, with a line about its origin.

@@ -21,7 +21,7 @@ func TestDocumentsAgreeWithTheReport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fresh, err := replaceTable(text, tableOf(report, d.kind))
+		fresh, err := figures.Replace(text, tableOf(report, d.kind))
 		if err != nil {
 			t.Fatalf("%s: %v", d.path, err)
 		}
@@ -52,15 +52,5 @@ func TestTable(t *testing.T) {
 	}
 	if strings.Contains(heads, "evidence") || strings.Contains(heads, "Benchmark") || !strings.Contains(heads, "new sessions") {
 		t.Errorf("the headlines are\n%s", heads)
-	}
-}
-
-func TestMarksAreNeeded(t *testing.T) {
-	if _, err := replaceTable([]byte("no marks"), "x"); err == nil {
-		t.Error("a text without marks was accepted")
-	}
-	text := "a\n" + beginMark + "old\n" + endMark + "z\n"
-	if got, err := replaceTable([]byte(text), "new\n"); err != nil || string(got) != "a\n"+beginMark+"new\n"+endMark+"z\n" {
-		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -2,7 +2,7 @@
 // an uplink's life, with Swerve and with a kernel that has two default routes and no
 // daemon.
 //
-//	make protocols     all of it, in some ten minutes, into docs/sessions.json and
+//	make protocols     all of it, in some ten minutes, into bin/sessions.json and
 //	                   the tables of docs/SESSIONS.md
 //
 // For each event it builds a lab (package lab), starts every protocol in both families,

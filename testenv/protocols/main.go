@@ -18,10 +18,10 @@ func main() {
 	out := flag.String("out", "sessions.json", "write the report to this `FILE`")
 	only := flag.String("only", "", "only the events whose name matches this `PATTERN`")
 	rows := flag.String("protocols", "", "only the protocols whose name matches this `PATTERN`")
-	tables := flag.String("tables", "", "play nothing: update the tables in the document from this report `FILE`")
+	report := flag.String("tables", "", "play nothing: update the tables in the document from this report `FILE`")
 	flag.Parse()
-	if *tables != "" {
-		exitOn(writeTables(*tables, document))
+	if *report != "" {
+		exitOn(writeTables(*report, document))
 		return
 	}
 	path, err := filepath.Abs(*binary)

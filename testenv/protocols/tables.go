@@ -1,22 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"swerve/testenv/section"
 )
 
 // document has the tables, relative to the repository's root.
 const document = "docs/SESSIONS.md"
 
-// The marks between which the tables stand.
-const (
-	beginMark = "<!-- sessions: made by `make protocols`, do not edit -->\n"
-	endMark   = "<!-- end of sessions -->\n"
-)
+// tables is the section of the document in which they stand.
+var tables = section.Section{
+	Begin: "<!-- sessions: made by `make protocols`, do not edit -->\n",
+	End:   "<!-- end of sessions -->\n",
+}
 
 // writeTables writes the tables of a report into a document.
 func writeTables(report, into string) error {
@@ -24,27 +24,7 @@ func writeTables(report, into string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(into)
-	if err == nil {
-		text, err = replaceTables(text, tablesOf(r))
-	}
-	if err == nil {
-		err = os.WriteFile(into, text, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write the tables in %s: %w", into, err)
-	}
-	return nil
-}
-
-// replaceTables replaces what is between the marks of a text.
-func replaceTables(text []byte, tables string) ([]byte, error) {
-	head, rest, begins := bytes.Cut(text, []byte(beginMark))
-	_, tail, ends := bytes.Cut(rest, []byte(endMark))
-	if !begins || !ends {
-		return nil, fmt.Errorf("the marks %q and %q are missing", beginMark, endMark)
-	}
-	return bytes.Join([][]byte{head, []byte(beginMark), []byte(tables), []byte(endMark), tail}, nil), nil
+	return tables.Write(into, tablesOf(r))
 }
 
 // tablesOf formats a report as Markdown: a table for each event, with a row for each
