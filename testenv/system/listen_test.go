@@ -1,15 +1,10 @@
 package system
 
 import (
-	"errors"
-	"io"
 	"maps"
-	"net"
 	"net/netip"
 	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,123 +13,44 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/traffic"
 )
 
-// talker is a server in the internet that never stops talking, to clients that only listen.
-type talker struct {
-	net.Listener
-	running sync.WaitGroup
-	closed  chan struct{}
-}
+// listeners are TCP clients in the LAN that only listen, one in each family.
+type listeners [2]*session
 
-func (g *gateway) talks(at netip.AddrPort) *talker {
+func (g *gateway) listeners() (l listeners) {
 	g.Helper()
-	l, err := g.Internet.Listen("tcp", at.String())
-	if err != nil {
-		g.Fatal(err)
-	}
-	s := &talker{Listener: l, closed: make(chan struct{})}
-	s.running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			s.running.Go(func() {
-				defer c.Close()
-				for {
-					_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // nobody may listen any more
-					if _, err := c.Write([]byte("news\n")); err != nil {
-						return
-					}
-					select {
-					case <-s.closed:
-						return
-					case <-time.After(20 * time.Millisecond):
-					}
-				}
-			})
-		}
-	})
-	return s
-}
-
-func (s *talker) close() {
-	s.Close()
-	close(s.closed)
-	s.running.Wait()
-}
-
-// listener is a connection on which a client in the LAN only listens.
-type listener struct {
-	conn    net.Conn
-	heard   chan struct{} // closed after the first words
-	ended   chan error    // why it ended
-	at      time.Time     // when
-	heardAt atomic.Int64  // the last words, in nanoseconds since 1970
-}
-
-// last returns when the last words came.
-func (l *listener) last() time.Time { return time.Unix(0, l.heardAt.Load()) }
-
-func (g *gateway) listens(to netip.AddrPort) *listener {
-	g.Helper()
-	c, err := g.Client.DialTCP(g.Context(), to)
-	if err != nil {
-		g.Fatal(err)
-	}
-	l := &listener{conn: c, heard: make(chan struct{}), ended: make(chan error, 1)}
-	go func() {
-		buf := make([]byte, 5)
-		_, err := io.ReadFull(c, buf)
-		close(l.heard)
-		for err == nil {
-			_, err = c.Read(buf)
-			l.heardAt.Store(time.Now().UnixNano())
-		}
-		l.at = time.Now()
-		l.ended <- err
-	}()
-	<-l.heard
-	return l
-}
-
-// listeners are one in each family.
-type listeners struct {
-	all     [2]*listener
-	servers [2]*talker
-}
-
-func (g *gateway) listeners() *listeners {
-	g.Helper()
-	l := &listeners{}
 	for _, f := range failover.Families {
-		at := netip.AddrPortFrom(lab.Servers[f], 8090)
-		l.servers[f] = g.talks(at)
-		l.all[f] = g.listens(at)
+		l[f] = g.session(g.Client, traffic.TCPListen, lab.Servers[f], 50)
 	}
-	g.Cleanup(func() {
-		for f := range l.all {
-			l.all[f].conn.Close()
-			l.servers[f].close()
-		}
-	})
+	for _, s := range l {
+		g.Until("the server to be heard", func() bool { return s.heardSince(time.Time{}) })
+	}
 	return l
+}
+
+// heardSince reports whether the server was heard from an instant on.
+func (s *session) heardSince(at time.Time) bool {
+	return s.Answered(1, at, func(netip.Addr) bool { return true })
 }
 
 // wereReset waits until both have had their reset.
-func (l *listeners) wereReset(g *gateway, what string, onset time.Time) {
+func (l listeners) wereReset(g *gateway, what string, onset time.Time) {
 	g.Helper()
-	for f, one := range l.all {
-		select {
-		case err := <-one.ended:
-			if !errors.Is(err, unix.ECONNRESET) {
-				g.Errorf("%s: %s listener ended with %v", what, failover.Family(f), err)
-			}
-			g.Logf("%s: %s listener: reset after %v", what, failover.Family(f), one.at.Sub(onset).Round(time.Millisecond))
-		case <-time.After(20 * time.Second):
-			g.Errorf("%s: %s listener is still waiting", what, failover.Family(f))
+	for f, s := range l {
+		var breaks []traffic.Break
+		g.Until(what+": the "+failover.Family(f).String()+" listener to be told", func() bool {
+			breaks = s.Breaks()
+			return len(breaks) > 0
+		})
+		if took := breaks[0].At.Sub(onset); took > 20*time.Second {
+			g.Errorf("%s: %s listener waited for %v", what, failover.Family(f), took)
 		}
+		if b := breaks[0]; !strings.Contains(b.Err, unix.ECONNRESET.Error()) || b.Reset.IsZero() {
+			g.Errorf("%s: %s listener ended with %s, reset at %v", what, failover.Family(f), b.Err, b.Reset)
+		}
+		g.Logf("%s: %s listener: reset after %v", what, failover.Family(f), breaks[0].At.Sub(onset).Round(time.Millisecond))
 	}
 }
 
@@ -213,12 +129,10 @@ func TestListenersOverARenewal(t *testing.T) {
 		g.listedClients()
 		g.shell("ip -4 addr del 203.0.113.2/24 dev wan0; sleep 0.2; ip -4 addr add 203.0.113.2/24 dev wan0; " +
 			"ip route add default via 203.0.113.1 dev wan0 proto dhcp metric 100 || true")
-		since := time.Now()
-		g.Until("news to come again", func() bool { return l.all[failover.IPv4].last().After(since.Add(time.Second)) })
-		select {
-		case err := <-l.all[failover.IPv4].ended:
-			g.Errorf("the listener ended with %v", err)
-		default:
+		since := time.Now().Add(time.Second)
+		g.Until("news to come again", func() bool { return l[failover.IPv4].heardSince(since) })
+		if b := l[failover.IPv4].Breaks(); len(b) > 0 {
+			g.Errorf("the listener ended: %+v", b)
 		}
 	})
 }
