@@ -132,7 +132,7 @@ bench-tables: bin/bench ## make the tables in the documents of docs/bench.json
 BENCH = ./testenv/need $(PEERS) && ./testenv/as-root ./bin/bench -swerve ./bin/swerve -software $(VERSION)
 
 .PHONY: protocols
-protocols: bin/swerve ## play real protocols over events of an uplink, with the tables in docs/SESSIONS.md (ten minutes)
+protocols: bin/swerve ## play real protocols over events of an uplink, with the tables in docs/SESSIONS.md (four minutes)
 	@$(GO) build -trimpath -o bin/protocols ./testenv/protocols
 	@./testenv/need $(WITNESSES)
 	@status=0; ./testenv/as-root ./bin/protocols -swerve ./bin/swerve -software $(VERSION) -out bin/sessions.json || status=$$?; \
