@@ -30,7 +30,7 @@ func (b builder) arriving() []chain {
 			"Packets to an address that is no longer ours would be forwarded: they are dropped."
 		out = append(out, b.inner())
 		if b.Wildcards {
-			out = append(out, heldBack)
+			out = append(out, heldBack())
 		}
 	}
 	return append(append(out, b.prerouting()), b.output()...)
@@ -99,15 +99,19 @@ func (b builder) came(u Uplink) chain {
 // only listens it would never send first.
 func (b builder) untilSent() piece {
 	if b.Wildcards {
-		return jump(heldBack.name)
+		return jump(heldBackChain)
 	}
 	return drop
 }
 
-var heldBack = chain{
-	name:  "until_sent",
-	about: "In the middle of a connection whose entry is gone: this machine's own goes on.",
-	rules: []rule{newRule(boundToOne, returns), newRule(drop)},
+const heldBackChain = "until_sent"
+
+func heldBack() chain {
+	return chain{
+		name:  heldBackChain,
+		about: "In the middle of a connection whose entry is gone: this machine's own goes on.",
+		rules: []rule{newRule(boundToOne, returns), newRule(drop)},
+	}
 }
 
 // prerouting gives forwarded packets their lane.
