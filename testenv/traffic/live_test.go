@@ -34,7 +34,12 @@ func stage(t testing.TB) (*lab.Lab, *traffic.Server) {
 
 func begin(t testing.TB, l *lab.Lab, kind traffic.Kind, to netip.Addr) *traffic.Client {
 	t.Helper()
-	c, err := traffic.Start(l.Client, kind, to, traffic.Options{})
+	return beginPatiently(t, l, kind, to, 0)
+}
+
+func beginPatiently(t testing.TB, l *lab.Lab, kind traffic.Kind, to netip.Addr, timeout time.Duration) *traffic.Client {
+	t.Helper()
+	c, err := traffic.Start(l.Client, kind, to, traffic.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +69,8 @@ func TestEveryKindInBothFamilies(t *testing.T) {
 	for _, to := range servers {
 		for _, kind := range []traffic.Kind{traffic.UDPSessions, traffic.UDPStream, traffic.TCPStream, traffic.TCPSessions, traffic.TCPListen, traffic.TCPDownload} {
 			t.Run(fmt.Sprintf("%s to %s", kind, to), func(t *testing.T) {
-				c := begin(t, l, kind, to)
+				// This process may not run for a second, on a machine that is busy with others.
+				c := beginPatiently(t, l, kind, to, 20*time.Second)
 				answers(t, c, 50)
 				c.Stop()
 				c.Stop() // harmless

@@ -85,7 +85,7 @@ func (s *tcpStream) run(ctx context.Context) {
 		first := s.c.log.nextSeq()
 		s.use(conn)
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		err := s.read(conn)
+		err := s.read(ctx, conn)
 		stop()
 		if refused := s.use(nil); refused != nil {
 			err = refused
@@ -148,7 +148,7 @@ func (s *tcpStream) use(conn *net.TCPConn) (refused error) {
 }
 
 // read reads answers until the connection ends, and returns why it ended.
-func (s *tcpStream) read(conn net.Conn) error {
+func (s *tcpStream) read(ctx context.Context, conn net.Conn) error {
 	buf := make([]byte, messageLen)
 	from := bufio.NewReader(conn)
 	for {
@@ -156,8 +156,17 @@ func (s *tcpStream) read(conn net.Conn) error {
 			return err
 		}
 		if m, ok := parse(buf); ok && m.stream == s.c.stream {
+			s.untilBegun(ctx, m.seq)
 			s.c.log.answered(m, time.Now())
 		}
+	}
+}
+
+// untilBegun waits for a request that is answered before it has begun: a server that
+// speaks by itself keeps its pace while this client is late.
+func (s *tcpStream) untilBegun(ctx context.Context, seq uint64) {
+	for s.c.log.nextSeq() <= seq && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
 	}
 }
 
