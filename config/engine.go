@@ -19,7 +19,9 @@ type Seen func(uplink string, f failover.Family) bool
 func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 	e := failover.Config{
 		Failback: c.Failback,
-		Sessions: failover.Sessions{MoveOnDown: c.Sessions.MoveOnDown, MoveOnDegraded: c.Sessions.MoveOnDegraded},
+		Sessions: failover.Sessions{
+			MoveOnDown: c.Sessions.MoveOnDown, MoveOnDegraded: c.Sessions.MoveOnDegraded, OnFailback: c.Sessions.OnFailback.engine(),
+		},
 	}
 	for _, u := range uplinks {
 		e.Uplinks = append(e.Uplinks, u.engine(seen))
@@ -31,6 +33,10 @@ func (c *Config) Engine(uplinks []Uplink, seen Seen) failover.Config {
 		})
 	}
 	return e
+}
+
+func (o OnFailback) engine() failover.OnFailback {
+	return failover.OnFailback{Move: o.Mode != SessionsKeep, After: o.Drain, MeteredOnly: o.Mode == SessionsAuto}
 }
 
 // tiersOf returns the policy's tiers, and those of IPv6 where they differ: of a policy

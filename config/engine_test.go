@@ -50,11 +50,24 @@ sessions: {on_down: keep}
 		equal(t, want.Name, got, want)
 	}
 	equal(t, "failback", e.Failback, failover.Failback{Manual: true, After: 5 * time.Second, MinInterval: 10 * time.Second})
-	equal(t, "sessions", e.Sessions, failover.Sessions{})
+	equal(t, "sessions", e.Sessions, failover.Sessions{OnFailback: failover.OnFailback{Move: true, After: 10 * time.Minute, MeteredOnly: true}})
 	equal(t, "policies", e.Policies, []failover.Policy{
 		{Name: "default", Tiers: [][]failover.Share{{{Uplink: "fiber", Weight: 1}}, {{Uplink: "lte", Weight: 1}}, {{Uplink: "spare", Weight: 1}}}},
 		{Name: "guests", Block: true, Tiers: [][]failover.Share{{{Uplink: "lte", Weight: 2}, {Uplink: "fiber", Weight: 1}}}},
 	})
+}
+
+// What each word of sessions.on_failback is to the engine.
+func TestEngineOnFailback(t *testing.T) {
+	for word, want := range map[string]failover.OnFailback{
+		"auto":     {Move: true, After: 10 * time.Minute, MeteredOnly: true},
+		"keep":     {},
+		"drain 1h": {Move: true, After: time.Hour},
+		"move":     {Move: true},
+	} {
+		c := good(t, "uplinks:\n  - {name: fiber, interface: eth0}\n  - {name: lte, interface: eth1}\nsessions: {on_failback: "+word+"}\n")
+		equal(t, word, c.Engine(c.Uplinks, nil).Sessions.OnFailback, want)
+	}
 }
 
 func TestEngineOfAuto(t *testing.T) {

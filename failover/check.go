@@ -131,9 +131,27 @@ func (s *selector) check(c *choice) error {
 		return err
 	}
 	for _, name := range c.lost {
-		if p := s.uplinks.path(name, c.family); p == nil || p.state != Down && p.class() != Degraded {
+		if p := s.uplinks.path(name, c.family); p == nil || p.state != Down && p.class() != Degraded && !c.drained(name) {
 			return fmt.Errorf("%s is lost and not down", name)
 		}
+	}
+	return checkDepartures(s, c)
+}
+
+// checkDepartures checks what is drained after failbacks: nothing that new flows go to,
+// once each, and each that is over is lost.
+func checkDepartures(s *selector, c *choice) error {
+	seen := map[string]bool{}
+	for _, d := range c.departures {
+		switch {
+		case seen[d.uplink]:
+			return fmt.Errorf("%s is drained twice", d.uplink)
+		case contains(c.first, d.uplink) || contains(c.spill.to, d.uplink):
+			return fmt.Errorf("%s is drained and gets new flows", d.uplink)
+		case d.over && c.policy.has(d.uplink) && !slices.Contains(c.lost, d.uplink):
+			return fmt.Errorf("the drain of %s is over and its sessions stay", d.uplink)
+		}
+		seen[d.uplink] = true
 	}
 	return nil
 }

@@ -114,6 +114,17 @@ type Sessions struct {
 	// MoveOnDegraded also moves them when traffic leaves their uplink because it is
 	// degraded.
 	MoveOnDegraded bool
+	// OnFailback is about those on an uplink that a failback leaves.
+	OnFailback OnFailback
+}
+
+// OnFailback says what happens to the sessions on an uplink that a failback leaves.
+type OnFailback struct {
+	// Move has them move, After that time, 0 to 7 days; otherwise they stay.
+	Move  bool
+	After time.Duration
+	// MeteredOnly: those on uplinks that are not metered stay.
+	MeteredOnly bool
 }
 
 // Policy orders uplinks by preference.

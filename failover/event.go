@@ -29,6 +29,9 @@ type Adopt struct {
 	Overflow map[string][2][]string
 	// Lost names the uplinks whose sessions had been moved, by policy and family.
 	Lost map[string][2][]string
+	// Departed are, by policy, the uplinks that failbacks had left and whose sessions were
+	// drained, as the last view of the earlier run had it. It may be nil.
+	Departed map[string][2][]Departed
 	// Patience is what was learnt, by uplink and family, as the last view of the
 	// earlier run had it; 0 for none. It may be nil.
 	Patience map[string][2]time.Duration
@@ -37,6 +40,12 @@ type Adopt struct {
 	// Holds is what uplinks owed, by family, as the last view of the earlier run had
 	// it, with its age of now. It may be nil.
 	Holds map[string][2]Hold
+}
+
+// Departed is an uplink that a failback left so long ago.
+type Departed struct {
+	Uplink string
+	Age    time.Duration
 }
 
 // Hold is what keeps a path from being up at its first answer after a restart.

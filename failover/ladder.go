@@ -205,6 +205,7 @@ func buildLadder(c *choice) Ladder {
 		top = append(top, first...)
 	}
 	l.Avoided = avoided(c)
+	l.Drained = c.drainedAlive()
 	rest := slices.DeleteFunc(slices.Clone(c.candidates), func(k *candidate) bool { return contains(top, k.up.cfg.Name) })
 	for _, r := range rungs(rest) {
 		l.Rungs = append(l.Rungs, Rung{Shares: shares(r)})

@@ -54,6 +54,8 @@ type Ladder struct {
 	// Lost names, sorted by preference, the uplinks whose sessions of this
 	// policy have to move, whether routable or not.
 	Lost []string
+	// Drained are those of Lost that are not down: their drain after a failback is over.
+	Drained []string
 	// Avoided names the uplinks with a place to which new flows do not go, while
 	// there are others: the drained ones and the silent ones.
 	Avoided []string
@@ -91,7 +93,9 @@ func (in *Intent) clone() *Intent {
 	for _, p := range in.Policies {
 		q := PolicyIntent{Policy: p.Policy}
 		for f, l := range p.Family {
-			q.Family[f] = Ladder{Lost: slices.Clone(l.Lost), Avoided: slices.Clone(l.Avoided), Block: l.Block, Blocked: l.Blocked}
+			q.Family[f] = Ladder{
+				Lost: slices.Clone(l.Lost), Drained: slices.Clone(l.Drained), Avoided: slices.Clone(l.Avoided), Block: l.Block, Blocked: l.Blocked,
+			}
 			for _, r := range l.Rungs {
 				q.Family[f].Rungs = append(q.Family[f].Rungs, Rung{Shares: slices.Clone(r.Shares)})
 			}
@@ -102,7 +106,7 @@ func (in *Intent) clone() *Intent {
 }
 
 func (l Ladder) equal(o Ladder) bool {
-	return l.Block == o.Block && l.Blocked == o.Blocked && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Avoided, o.Avoided) &&
+	return l.Block == o.Block && l.Blocked == o.Blocked && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Drained, o.Drained) && slices.Equal(l.Avoided, o.Avoided) &&
 		slices.EqualFunc(l.Rungs, o.Rungs, func(a, b Rung) bool { return slices.Equal(a.Shares, b.Shares) })
 }
 

@@ -76,6 +76,8 @@ type choice struct {
 	restless bool
 	// lost are the uplinks whose sessions were moved.
 	lost []string
+	// departures are the uplinks that failbacks have left.
+	departures []departure
 	// spill is where new flows go while the first rung is full.
 	spill spill
 }
@@ -178,7 +180,8 @@ func (us uplinks) members(ms []member, tiers [][]Share, own bool) []member {
 }
 
 // adopt continues with the first rungs and lost uplinks of an earlier run. The
-// sessions of an uplink that it lost had been moved, so the uplink is down.
+// sessions of an uplink that it lost had been moved, so the uplink is down, unless a
+// drain after a failback was over.
 func (s *selector) adopt(t *turn, ev Adopt) {
 	for _, pol := range s.policies {
 		for _, f := range Families {
@@ -198,8 +201,11 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 				c.firstAnswer = t.now - quickStart - 1
 				c.adoptOverflow(t.now, ev.Overflow[pol.cfg.Name][f])
 			}
+			s.adoptDepartures(t, c, ev.Departed[pol.cfg.Name][f], ev.Lost[pol.cfg.Name][f])
 			for _, name := range ev.Lost[pol.cfg.Name][f] {
-				if p := s.uplinks.path(name, f); p != nil {
+				if p := s.uplinks.path(name, f); c.drained(name) {
+					c.lose(name)
+				} else if p != nil {
 					c.lose(name)
 					p.adoptDown(t)
 				}

@@ -70,5 +70,8 @@ func (c *choice) rename(uplink func(string) string) {
 		}
 		return out
 	}
+	for i := range c.departures {
+		c.departures[i].uplink = uplink(c.departures[i].uplink)
+	}
 	c.leftShunned, c.lost, c.spill.from = all(c.leftShunned), all(c.lost), all(c.spill.from)
 }

@@ -166,6 +166,9 @@ func ladderText(l Ladder) string {
 	if len(l.Lost) > 0 {
 		text += "; lost " + strings.Join(l.Lost, ", ")
 	}
+	if len(l.Drained) > 0 {
+		text += "; drained " + strings.Join(l.Drained, ", ")
+	}
 	if l.Block {
 		text += "; block"
 	}

@@ -66,6 +66,7 @@ func (s *selector) chooseFirst(t *turn, c *choice) {
 		}
 	}
 	s.overflow(t, c)
+	s.followDepartures(t, c)
 	s.updateLost(t, c)
 	c.ladder = buildLadder(c)
 }
@@ -89,6 +90,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	case failedBack:
 		kind = Return
 		c.voluntary = t.now
+		c.depart(t.now, from)
 		if sameNames(c.leftShunned, d.to) {
 			c.returned = t.now
 		}
@@ -118,12 +120,10 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 
 // updateLost keeps the list of uplinks whose sessions have to move: they are down,
 // and the first rung answers. Once moved they stay on the list until their uplink
-// answers, or is no longer degraded.
+// answers, or is no longer degraded; where a drain after a failback was over, until the
+// uplink carries again.
 func (s *selector) updateLost(t *turn, c *choice) {
-	elsewhere := len(c.first) > 0
-	for _, share := range c.first {
-		elsewhere = elsewhere && rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
-	}
+	elsewhere := s.carriesOn(c)
 	var lost []string
 	for _, m := range c.policy.members[c.family] {
 		p, name := &m.up.paths[c.family], m.up.cfg.Name
@@ -132,6 +132,8 @@ func (s *selector) updateLost(t *turn, c *choice) {
 		}
 		lose := slices.Contains(c.lost, name)
 		switch {
+		case c.drained(name):
+			lose = true
 		case p.state == Down && s.sessions.MoveOnDown:
 			lose = lose || elsewhere && !slices.ContainsFunc(c.first, func(share Share) bool {
 				return !s.lastCallFailed(t, p, s.uplinks.path(share.Uplink, c.family))

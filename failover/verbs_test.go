@@ -30,7 +30,8 @@ func tiersOf(text string) [][]Share {
 
 // configure applies a config line: "uplinks fiber cable lte",
 // "policy guests lte", "block guests", "ipv4", "metered lte", "manual",
-// "keep", "targets lte 1", "quorum 2", "window 10s", "failback 5s".
+// "keep", "targets lte 1", "quorum 2", "window 10s", "failback 5s",
+// "on-failback 10m metered".
 func configure(c *Config, words []string) error {
 	args := words[1:]
 	switch words[0] {
@@ -66,6 +67,14 @@ func configure(c *Config, words []string) error {
 		return err
 	case "move-degraded":
 		c.Sessions.MoveOnDegraded = true
+	case "on-failback":
+		c.Sessions.OnFailback = OnFailback{MeteredOnly: len(args) > 1}
+		if args[0] == "keep" {
+			return nil
+		}
+		d, err := time.ParseDuration(args[0])
+		c.Sessions.OnFailback.Move, c.Sessions.OnFailback.After = true, d
+		return err
 	case "failback":
 		d, err := time.ParseDuration(args[0])
 		c.Failback.After = d
@@ -225,11 +234,19 @@ func (ls *loads) read(now Instant) (ev Load) {
 // ipv4 5/1m/20m" for five points of a minute ago that hold it for twenty, or "held fiber
 // ipv4 owes".
 func parseAdopt(args []string) Adopt {
-	a := Adopt{Carrying: map[string][2][]string{}, Overflow: map[string][2][]string{}, Lost: map[string][2][]string{}}
+	a := Adopt{Carrying: map[string][2][]string{}, Overflow: map[string][2][]string{}, Lost: map[string][2][]string{}, Departed: map[string][2][]Departed{}}
 	for ; len(args) >= 4; args = args[4:] {
 		m := a.Carrying
 		if args[0] == "held" {
 			a.Holds = parseHold(a.Holds, args[1], familyOf(args[2]), args[3])
+			continue
+		}
+		if args[0] == "left" {
+			both, f := a.Departed[args[1]], familyOf(args[2])
+			name, age, _ := strings.Cut(args[3], "/")
+			ago, _ := time.ParseDuration(age)
+			both[f] = append(both[f], Departed{Uplink: name, Age: ago})
+			a.Departed[args[1]] = both
 			continue
 		}
 		if args[0] == "over" {

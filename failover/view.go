@@ -32,6 +32,9 @@ type UplinkView struct {
 	// Damped: it answers, and damping holds it beyond the time for which it has to be
 	// good.
 	Damped bool
+	// Drained is when the last policy's sessions move that a failback has left on it; 0
+	// where none has to, or they have.
+	Drained Instant
 	// Proven is the last answer in any family; negative when there was none.
 	Proven Instant
 	Family [2]FamilyView
@@ -106,10 +109,21 @@ type PolicyView struct {
 	// Waiting are, by family, the uplinks that are preferred to those of Family, and to which
 	// the operator alone returns, since failback is manual.
 	Waiting [2][]string
+	// Draining are, by family, the uplinks that failbacks have left whose sessions are
+	// drained.
+	Draining [2][]Draining
 	// Switched is the uplink of its own that the operator has switched it to, and Until
 	// when that ends, 0 for never; empty for none.
 	Switched string
 	Until    Instant
+}
+
+// Draining is an uplink that a failback left at Since, and whose sessions move at Until.
+type Draining struct {
+	Uplink       string
+	Since, Until Instant
+	// Over: the sessions have moved, as will any that comes back.
+	Over bool
 }
 
 // View returns a copy of what the engine knows and has decided after the last step.
@@ -128,6 +142,7 @@ func (e *Engine) View() View {
 			pv.Overflow[f] = slices.Clone(pol.family[f].spill.to)
 			pv.Blocked[f] = pol.family[f].ladder.Blocked
 			pv.Waiting[f] = pol.family[f].waiting()
+			pv.Draining[f] = e.selector.draining(&pol.family[f])
 		}
 		v.Policies = append(v.Policies, pv)
 	}
@@ -149,6 +164,7 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 	v := UplinkView{Name: u.cfg.Name, Enabled: u.cfg.Enabled, Metered: u.cfg.Metered, Link: u.link, Proven: -1}
 	v.Admin, v.Until = e.selector.admin(u.cfg.Name)
 	v.Awaited = e.selector.awaited.has(u.cfg.Name)
+	v.Drained = e.selector.drainedBy(u)
 	for _, f := range Families {
 		p := &u.paths[f]
 		v.Link.Family[f].Addresses = slices.Clone(u.link.Family[f].Addresses)

@@ -53,6 +53,8 @@ type ladder struct {
 	// members are the uplinks that the policy may use; nil where it is not configured.
 	members     []int
 	first, lost mask
+	// left is when each uplink was last in the first rung, of those that were and are not.
+	left map[int]failover.Instant
 	// answered is when a member first answered, voluntary when the last move by choice
 	// was made.
 	answered, voluntary failover.Instant
@@ -148,9 +150,33 @@ func (a *account) restart() {
 	a.acknowledge()
 }
 
+// carry notes what is in a first rung now.
+func (l *ladder) carry(first mask, now failover.Instant) {
+	if l.left == nil {
+		l.left = map[int]failover.Instant{}
+	}
+	for i := range 64 {
+		switch {
+		case first.has(i):
+			delete(l.left, i)
+		case l.first.has(i):
+			l.left[i] = now
+		}
+	}
+	l.first = first
+}
+
+// drainOver reports whether a drain after a failback may be over by now: the uplink left the
+// first rung that long ago.
+func (a *account) drainOver(i, policy int, f failover.Family, now failover.Instant) bool {
+	u, on := a.uplink(i), a.cfg.Sessions.OnFailback
+	left, known := a.ladders[policy][f].left[i]
+	return u != nil && on.Move && (u.Metered || !on.MeteredOnly) && known && now-left >= on.After
+}
+
 // adopt takes over what a new engine or daemon finds: a ladder that carries is kept
-// for the failback delay, and a lost uplink is down.
-func (a *account) adopt(now failover.Instant) {
+// for the failback delay, and a lost uplink is down unless it is drained.
+func (a *account) adopt(now failover.Instant, drained func(i, policy int, f failover.Family) bool) {
 	for p := range a.ladders {
 		for _, f := range failover.Families {
 			l := &a.ladders[p][f]
@@ -160,7 +186,7 @@ func (a *account) adopt(now failover.Instant) {
 				l.notBefore, l.answered = now+a.cfg.Failback.After, now-startWithin
 			}
 			for i := range a.names {
-				if l.lost.has(i) && a.uplink(i) != nil {
+				if l.lost.has(i) && a.uplink(i) != nil && !drained(i, p, f) {
 					a.paths[i][f].state = failover.Down
 				}
 			}

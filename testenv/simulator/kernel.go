@@ -103,7 +103,7 @@ func (w *kernelWatch) start(n *network) {
 			}
 		}
 	}
-	w.adopt(at)
+	w.adopt(at, func(i, p int, f failover.Family) bool { return w.drainOver(i, p, f, at) })
 	w.stats.Restarts++
 }
 
@@ -208,7 +208,7 @@ func (w *kernelWatch) changed() {
 		for _, f := range failover.Families {
 			l := &w.ladders[p][f]
 			before := l.first
-			l.first = w.firstOf(f, tableOf(p))
+			l.carry(w.firstOf(f, tableOf(p)), w.clock())
 			switch {
 			case before == l.first || w.dropping || l.members == nil:
 			case l.first == 0:

@@ -328,7 +328,8 @@ func RandomLife(seed uint64, length time.Duration, rough float64) Life {
 	}
 	fmt.Fprintf(&b, "health: {%sdamping: {half_life: 1m}}\n", chance(0.3, "window: 15s, ", ""))
 	fmt.Fprintf(&b, "failback: {mode: %s, after: %s}\n", chance(0.2, "manual", "auto"), chance(0.5, "5s", "30s"))
-	fmt.Fprintf(&b, "sessions: {on_down: %s, on_degraded: %s}\n", chance(0.2, "keep", "move"), chance(0.2, "move", "keep"))
+	fmt.Fprintf(&b, "sessions: {on_down: %s, on_degraded: %s, on_failback: %s}\n", chance(0.2, "keep", "move"), chance(0.2, "move", "keep"),
+		[]string{"auto", "keep", "move", "drain 90s"}[seed%4])
 	tiers := strings.Join(names, ", ")
 	if len(names) == 3 {
 		tiers = chance(0.3, "{fiber: 3, cable: 1}, lte", tiers)

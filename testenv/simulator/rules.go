@@ -161,12 +161,13 @@ func (a *account) hasRoute(policy int, f failover.Family, table string) error {
 }
 
 // mayLose: sessions are moved only off an uplink that is down, or degraded where the
-// configuration requests that, and only where there is a destination, which is in the
-// state to: it answers, or its probes cannot be sent. A drain or a switch by the operator moves none.
+// configuration requests that, or left for as long as it drains what failbacks leave, and
+// only where there is a destination, which is in the state to: it answers, or its probes
+// cannot be sent. A drain or a switch by the operator moves none.
 func (a *account) mayLose(i, policy int, f failover.Family, to failover.State, now failover.Instant) error {
 	first, state := a.ladders[policy][f].first, a.class(i, f)
 	may := state == failover.Down && a.cfg.Sessions.MoveOnDown ||
-		state == failover.Degraded && a.cfg.Sessions.MoveOnDegraded
+		state == failover.Degraded && a.cfg.Sessions.MoveOnDegraded || a.drainOver(i, policy, f, now)
 	switch {
 	case !may:
 		return fmt.Errorf("sessions of %s are moved, which is %s, to %s", a.names[i], state, a.list(first))

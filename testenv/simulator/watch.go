@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"reflect"
+	"slices"
 
 	"swerve/failover"
 )
@@ -49,14 +50,23 @@ func (wa *watch) adopt(ev failover.Adopt) {
 		for _, f := range failover.Families {
 			l := &wa.ladders[p][f]
 			if l.members != nil {
-				l.first, l.lost = wa.maskOf(ev.Carrying[name][f]), wa.maskOf(ev.Lost[name][f])
+				first := wa.maskOf(ev.Carrying[name][f])
 				if over := wa.maskOf(ev.Overflow[name][f]); over != 0 {
-					l.first = over
+					first = over
+				}
+				l.carry(first, wa.w.now)
+				l.lost = wa.maskOf(ev.Lost[name][f])
+				for _, d := range ev.Departed[name][f] {
+					l.left[wa.lineOf(d.Uplink)] = wa.w.now - d.Age
 				}
 			}
 		}
 	}
-	wa.account.adopt(wa.w.now)
+	wa.account.adopt(wa.w.now, func(i, p int, f failover.Family) bool {
+		return wa.drainOver(i, p, f, wa.w.now) && slices.ContainsFunc(ev.Departed[wa.policies[p]][f], func(d failover.Departed) bool {
+			return d.Uplink == wa.names[i]
+		})
+	})
 }
 
 // step checks the output of one step.
@@ -198,12 +208,14 @@ func (wa *watch) newIntent(in *failover.Intent) error {
 func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) error {
 	l := &wa.ladders[policy][f]
 	before, lostBefore := l.first, l.lost
-	l.first, l.lost = 0, wa.maskOf(next.Lost)
+	first := mask(0)
 	if len(next.Rungs) > 0 {
 		for _, s := range next.Rungs[0].Shares {
-			l.first |= 1 << wa.lineOf(s.Uplink)
+			first |= 1 << wa.lineOf(s.Uplink)
 		}
 	}
+	l.carry(first, wa.w.now)
+	l.lost = wa.maskOf(next.Lost)
 	if l.first != before {
 		wa.w.moved(before&^l.first, f)
 		// A switch is judged by its record. A move from an unknown state has no record.

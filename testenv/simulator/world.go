@@ -202,6 +202,7 @@ func (w *World) restart(r restart) {
 		Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: map[string][2]time.Duration{},
 		Lapses:   map[string][2]time.Duration{},
 		Overflow: map[string][2][]string{},
+		Departed: map[string][2][]failover.Departed{},
 		Holds:    map[string][2]failover.Hold{},
 	}
 	if in := w.watch.intent; in != nil {
@@ -226,6 +227,13 @@ func (w *World) restart(r restart) {
 			}
 		}
 		a.Carrying[p.Name], a.Overflow[p.Name] = both, overflow
+		var departed [2][]failover.Departed
+		for f, draining := range p.Draining {
+			for _, d := range draining {
+				departed[f] = append(departed[f], failover.Departed{Uplink: d.Uplink, Age: w.now + r.after - d.Since})
+			}
+		}
+		a.Departed[p.Name] = departed
 	}
 	for _, u := range w.Engine.View().Uplinks {
 		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Patience, u.Family[failover.IPv6].Patience}

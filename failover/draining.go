@@ -1,0 +1,114 @@
+package failover
+
+import (
+	"slices"
+	"time"
+)
+
+// departure is an uplink that a failback has left, where the configuration drains what
+// stays on it: its sessions may go on for a time, and move then. It ends as soon as the
+// uplink gets new flows of the policy again.
+type departure struct {
+	uplink string
+	since  Instant
+	// over: the time has passed, and its sessions have to move.
+	over bool
+}
+
+// drainTime returns for how long sessions stay on an uplink that a failback has left. It
+// reports false where they stay until they are done.
+func (s *selector) drainTime(u *uplink) (time.Duration, bool) {
+	on := s.sessions.OnFailback
+	return on.After, on.Move && u != nil && u.cfg.Enabled && (u.cfg.Metered || !on.MeteredOnly)
+}
+
+// depart notes a failback from some uplinks.
+func (c *choice) depart(now Instant, from []Share) {
+	for _, share := range from {
+		if !contains(c.first, share.Uplink) {
+			c.departures = append(c.departures, departure{uplink: share.Uplink, since: now})
+		}
+	}
+}
+
+// followDepartures ends those of uplinks to which new flows go again, or whose sessions
+// the configuration lets stay, and has the sessions move of those whose time has passed,
+// once what carries answers.
+func (s *selector) followDepartures(t *turn, c *choice) {
+	kept := c.departures[:0:0]
+	for _, d := range c.departures {
+		u := s.uplinks.find(d.uplink)
+		after, drains := s.drainTime(u)
+		if !drains || !c.policy.has(d.uplink) || contains(c.first, d.uplink) || contains(c.spill.to, d.uplink) {
+			continue
+		}
+		end := d.since + after
+		switch {
+		case t.now < end && !d.over:
+			s.due = min(s.due, end)
+		case s.carriesOn(c):
+			d.over = true
+		}
+		kept = append(kept, d)
+	}
+	c.departures = kept
+}
+
+// carriesOn reports whether all that carry a ladder answer.
+func (s *selector) carriesOn(c *choice) bool {
+	return len(c.first) > 0 && !slices.ContainsFunc(c.first, func(share Share) bool {
+		return !rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
+	})
+}
+
+// drained reports whether an uplink's drain after a failback is over.
+func (c *choice) drained(uplink string) bool {
+	return slices.ContainsFunc(c.departures, func(d departure) bool { return d.uplink == uplink && d.over })
+}
+
+// drainedAlive lists the lost uplinks that are not down, in the order of c.lost.
+func (c *choice) drainedAlive() (names []string) {
+	for _, m := range c.policy.members[c.family] {
+		if name := m.up.cfg.Name; slices.Contains(c.lost, name) && c.drained(name) && m.up.paths[c.family].state != Down {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// adoptDepartures continues the drains of an earlier run. Sessions that it had moved, as
+// it lost says, are not waited for again.
+func (s *selector) adoptDepartures(t *turn, c *choice, earlier []Departed, lost []string) {
+	for _, e := range earlier {
+		if after, drains := s.drainTime(s.uplinks.find(e.Uplink)); drains {
+			since := t.now - max(0, e.Age)
+			over := slices.Contains(lost, e.Uplink) && t.now >= since+after
+			c.departures = append(c.departures, departure{uplink: e.Uplink, since: since, over: over})
+		}
+	}
+}
+
+// drainedBy returns when the last drain of an uplink ends that goes on; 0 for none.
+func (s *selector) drainedBy(u *uplink) (last Instant) {
+	after, _ := s.drainTime(u)
+	for _, pol := range s.policies {
+		for _, f := range Families {
+			for _, d := range pol.family[f].departures {
+				if d.uplink == u.cfg.Name && !d.over {
+					last = max(last, d.since+after)
+				}
+			}
+		}
+	}
+	return last
+}
+
+// draining lists, for the view, what the sessions of a ladder are drained from.
+func (s *selector) draining(c *choice) []Draining {
+	var all []Draining
+	for _, d := range c.departures {
+		after, _ := s.drainTime(s.uplinks.find(d.uplink))
+		all = append(all, Draining{Uplink: d.uplink, Since: d.since, Until: d.since + after, Over: d.over})
+	}
+	return all
+}
