@@ -94,12 +94,15 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 }
 
 // deaf returns the uplinks whose own resolvers are answered for with an error: those that
-// the default policy's sessions have left, and those that do not offer the family now.
+// the default policy's sessions have left as they are lost, and those that do not offer the
+// family now.
 func (g goal) deaf(f failover.Family) []lane.Lane {
 	var out []lane.Lane
 	for _, u := range g.uplinks {
 		link := g.links.links[u.Name]
-		if u.Enabled && len(u.DNS) > 0 && (!link.Routable(f) || slices.Contains(g.intent.Policies[0].Family[f].Lost, u.Name)) {
+		ladder := g.intent.Policies[0].Family[f]
+		left := slices.Contains(ladder.Lost, u.Name) && !slices.Contains(ladder.Drained, u.Name)
+		if u.Enabled && len(u.DNS) > 0 && (!link.Routable(f) || left) {
 			out = append(out, g.lanes.Uplinks[u.Name])
 		}
 	}
@@ -233,12 +236,16 @@ func (s setup) names(lanes []lane.Lane) []string {
 	return out
 }
 
-// lostUplinks returns, by family, the uplinks that a policy's sessions have left,
-// sorted.
+// lostUplinks returns, by family, the uplinks that a policy's sessions have left as they
+// are lost, sorted. One that is drained works, and what main has to lead there stays.
 func (g goal) lostUplinks() (lost [2][]string) {
 	for _, f := range failover.Families {
 		for _, p := range g.intent.Policies {
-			lost[f] = append(lost[f], p.Family[f].Lost...)
+			for _, name := range p.Family[f].Lost {
+				if !slices.Contains(p.Family[f].Drained, name) {
+					lost[f] = append(lost[f], name)
+				}
+			}
 		}
 		slices.Sort(lost[f])
 		lost[f] = slices.Compact(lost[f])
@@ -282,10 +289,14 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 		}
 	}
 	todo.ways = g.ways(p.Family[f], uplink)
-	return move{
+	m := move{
 		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
 		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: "the uplink is lost and the policy has another",
 	}
+	if slices.Contains(p.Family[f].Drained, uplink) {
+		m.why, m.alive = "the uplink's time after the failback is over", true
+	}
+	return m
 }
 
 // ways are the interfaces of a ladder, except for that of one uplink.

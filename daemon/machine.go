@@ -123,7 +123,7 @@ type Flows interface {
 	CountFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) ([2]int, error)
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (fewer int, err error)
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
-	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error)
+	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, alive bool) (int, error)
 	Revive(l lane.Layout, uplink lane.Lane, families ...failover.Family) error
 	Poke(l lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error)
 }

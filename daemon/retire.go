@@ -146,7 +146,7 @@ func (r retirement) carryOut(w *worker) {
 		if !r.elsewhere[address] {
 			n = 0 // flows that went on may have the lane of another uplink by now
 		}
-		count, err := w.flows.DestroySockets(r.layout, n, address)
+		count, err := w.flows.DestroySockets(r.layout, n, address, false)
 		closed += count
 		failed = errors.Join(failed, err)
 	}

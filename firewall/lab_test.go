@@ -170,7 +170,7 @@ func (l *lab) lose() {
 	for _, f := range failover.Families {
 		l.deleteFlows(f, 1, 64)
 		inside(l.t, l.gw, func() error {
-			_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(plans[f].a))
+			_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(plans[f].a), false)
 			return err
 		})
 	}

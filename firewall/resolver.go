@@ -16,7 +16,7 @@ import (
 // uplink's lane and the default policy's. While the uplink is lost, or does not offer the
 // family, what would leave by another one is answered with an error at once, so that the
 // asker turns to its next resolver; and what the kernel itself would send there, as the
-// uplink's carrier is gone, is dropped.
+// uplink's carrier is gone, is dropped. One that is drained after a failback is asked on.
 
 // Names of the maps and the chain for resolvers.
 func resolversMap(f failover.Family) string  { return "resolvers_" + f.String() }
@@ -24,6 +24,7 @@ func unansweredMap(f failover.Family) string { return "unanswered_" + f.String()
 
 const (
 	askChain        = "ask"
+	askOnChain      = "ask_on"
 	unaskedChain    = "unasked"
 	unansweredChain = "unanswered"
 )
@@ -123,9 +124,44 @@ func resolverChains(b builder) []chain {
 		out = append(out, chain{name: of(askChain, u.Lane), rules: []rule{
 			newRule(setCTMark(b.pairMask(), b.Layout.CTPair(u.Lane, lane.DefaultPolicy))).because("resolvers of " + u.Name),
 			newRule(goTo(of("lane", u.Lane))),
-		}}, refuse)
+		}}, refuse, askedOn(u))
 	}
 	return out
+}
+
+// staysAsked reports whether an uplink has resolvers of its own in a family that are asked
+// through it although the default policy's flows have to leave it: it is drained, not down.
+func (g Goal) staysAsked(u Uplink, f failover.Family) bool {
+	return !slices.Contains(g.Deaf[f], u.Lane) && len(u.resolvers(f)) > 0
+}
+
+// asksOn is the element of such an uplink's flows, of which those to its resolvers stay.
+func asksOn(b builder, u Uplink) entry {
+	e := markEntry(b.Layout.CTPair(u.Lane, lane.DefaultPolicy), of(askOnChain, u.Lane))
+	e.jump = true
+	return e
+}
+
+// askedOn is the chain for them.
+func askedOn(u Uplink) chain {
+	c := chain{name: of(askOnChain, u.Lane)}
+	for _, a := range []address{ipDaddr, ip6Daddr} {
+		if own := u.resolvers(a.family); len(own) > 0 {
+			c.rules = append(c.rules, newRule(ctOriginal, a.in(own), jump(of("lane", u.Lane))), newRule(ctOriginal, a.in(own), accept))
+		}
+	}
+	return c
+}
+
+// resolvers returns those of a family.
+func (u Uplink) resolvers(f failover.Family) []netip.Prefix {
+	var own []netip.Prefix
+	for _, r := range u.DNS {
+		if r.Is4() == (f == failover.IPv4) {
+			own = append(own, netip.PrefixFrom(r, r.BitLen()))
+		}
+	}
+	return distinct(own)
 }
 
 // resolversElsewhere returns the addresses of a family that are resolvers of other uplinks,
@@ -147,14 +183,9 @@ func (g Goal) resolversElsewhere(u Uplink, f failover.Family) []netip.Prefix {
 func translatesAskers(b builder, u Uplink) []rule {
 	var out []rule
 	for _, a := range []struct{ from, to address }{{ipSaddr, ipDaddr}, {ip6Saddr, ip6Daddr}} {
-		var own []netip.Prefix
-		for _, r := range u.DNS {
-			if r.Is4() == (a.from.family == failover.IPv4) {
-				own = append(own, netip.PrefixFrom(r, r.BitLen()))
-			}
-		}
+		own := u.resolvers(a.from.family)
 		if others := b.othersAddresses(u, a.from.family); len(own) > 0 && len(others) > 0 {
-			out = append(out, newRule(ownPacket, a.from.in(others), a.to.in(distinct(own)), masquerade))
+			out = append(out, newRule(ownPacket, a.from.in(others), a.to.in(own), masquerade))
 		}
 	}
 	return out

@@ -114,6 +114,40 @@ func TestResolversAreAskedThroughTheirUplink(t *testing.T) {
 	}
 }
 
+// The resolvers of an uplink that is drained and not down are asked on, in connections of
+// before and by new ones, while all else that it had leaves it.
+func TestResolversOfADrainedUplink(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l, p := resolving(t, f, func(*Goal) {}), plans[f]
+			to := at(resolverOf[f], 53)
+			tcp, own := dialTCP(t, l.client, to), dialTCP(t, l.gw, to)
+			for _, c := range []net.Conn{tcp, own} {
+				if got, err := askTCP(c); err != nil || got != p.b {
+					t.Fatalf("before: %s, %v", got, err)
+				}
+			}
+			l.move(func(g *Goal) { g.Lost[f] = []Pair{{2, 64}} })
+			l.deleteFlows(f, 2, 64)
+			for i, c := range []net.Conn{tcp, own, dialTCP(t, l.client, to), dialTCP(t, l.gw, to)} {
+				for range 2 {
+					if got, err := askTCP(c); err != nil || got != p.b {
+						t.Errorf("connection %d: %s, %v", i, got, err)
+					}
+				}
+			}
+			for i, c := range []net.Conn{dialUDP(t, l.client, to), dialUDP(t, l.gw, to)} {
+				for range 3 {
+					if got := askUDP(t, c); got != p.b {
+						t.Errorf("by UDP, %d: %s", i, got)
+					}
+				}
+			}
+			l.neverElsewhere()
+		})
+	}
+}
+
 // While its uplink is lost a resolver is answered for with an error at once, and never
 // asked by another one; afterwards it is asked again. Without a daemon, its carrier lost,
 // nothing leaves by another one either.

@@ -153,8 +153,11 @@ func (b builder) restore(f failover.Family) verdictMap {
 	}
 	for _, u := range b.Uplinks {
 		for _, p := range b.policyLanes() {
-			if !lost[Pair{u.Lane, p}] {
+			switch {
+			case !lost[Pair{u.Lane, p}]:
 				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p), of("lane", u.Lane)))
+			case p == lane.DefaultPolicy && b.staysAsked(u, f):
+				m.elements = append(m.elements, asksOn(b, u))
 			}
 		}
 		// Flows that came in by an uplink are always answered by it.

@@ -49,9 +49,10 @@ const (
 // them: those to this machine itself, to its other networks, to a neighbour on the
 // uplink while its link stands, or by any other route that is no default. So do those
 // that a rule of another program sends by another device, and that never left by an
-// uplink. The routes have to be those of after the loss.
-func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr) (int, error) {
-	d := destroyer{layout: l, uplink: uplink, lost: lost, listening: map[uint16]bool{}, flows: &k.flows}
+// uplink. The routes have to be those of after the loss. Where the uplink is alive, and its
+// sessions only have to leave it, those bound to a device stay: their programs want that one.
+func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, alive bool) (int, error) {
+	d := destroyer{layout: l, uplink: uplink, lost: lost, alive: alive, listening: map[uint16]bool{}, flows: &k.flows}
 	defer d.ways.close()
 	err := d.run()
 	if err != nil {
@@ -65,6 +66,7 @@ type destroyer struct {
 	layout    lane.Layout
 	uplink    lane.Lane
 	lost      netip.Addr
+	alive     bool
 	listening map[uint16]bool
 	diag      *netlink.Conn
 	flows     *flowFinder
@@ -91,7 +93,7 @@ func (d *destroyer) run() (err error) {
 
 // consider destroys a socket if it is one of those to destroy.
 func (d *destroyer) consider(s socket) {
-	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 {
+	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 || d.alive && s.device != 0 {
 		return
 	}
 	way, err := d.ways.of(d.layout, s)

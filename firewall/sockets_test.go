@@ -40,7 +40,7 @@ func TestDestroySockets(t *testing.T) {
 				}
 			}
 			inside(t, l.gw, func() error {
-				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a))
+				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), false)
 				if n != 1 {
 					t.Errorf("%d sockets were destroyed, want 1", n)
 				}
@@ -53,6 +53,36 @@ func TestDestroySockets(t *testing.T) {
 				if _, err := askTCP(c); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
+			}
+		})
+	}
+}
+
+// Off an uplink that is alive, as one that is drained, go the sockets that name no device.
+func TestDestroySocketsOfALivingUplink(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.apply()
+			p := plans[f]
+			serveTCP(t, l.net, at(p.host, 5000))
+			free, bound := dialFrom(t, l.gw, p.a, at(p.host, 5000), 0), dialBound(t, l.gw, "wan0", at(p.host, 5000))
+			destroy := func(alive bool) {
+				inside(t, l.gw, func() error {
+					_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), alive)
+					return err
+				})
+			}
+			destroy(true)
+			if _, err := askTCP(bound); err != nil {
+				t.Errorf("bound to the device: %v", err)
+			}
+			destroy(false)
+			if _, err := heard(bound); !errors.Is(err, unix.ECONNABORTED) {
+				t.Errorf("bound to the device, the uplink lost: %v", err)
+			}
+			if _, err := heard(free); !errors.Is(err, unix.ECONNABORTED) {
+				t.Errorf("bound to the address: %v", err)
 			}
 		})
 	}
@@ -79,7 +109,7 @@ func TestDestroySocketsOfTwins(t *testing.T) {
 			run(t, l.gw, "conntrack", "-U", "-p", "tcp", "-f", f.String(), "--sport", port(twin), "--mark", "0x02c00000/0x7fff0000")
 			run(t, l.gw, "conntrack", "-D", "-p", "tcp", "-f", f.String(), "--sport", port(unknown))
 			inside(t, l.gw, func() error {
-				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a))
+				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), false)
 				if n != 2 {
 					t.Errorf("%d sockets were destroyed, want 2", n)
 				}
