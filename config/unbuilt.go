@@ -15,9 +15,6 @@ func (c *Config) Unbuilt() []Unbuilt {
 	add := func(key, format string, args ...any) {
 		list = append(list, Unbuilt{key, fmt.Sprintf(format, args...)})
 	}
-	if c.Sessions.OnFailback.Mode != SessionsAuto && c.Sessions.OnFailback.Mode != SessionsKeep {
-		add("sessions.on_failback", "this version lets sessions end where they are at a failback")
-	}
 	if c.Metrics.Listen != "" {
 		add("metrics.listen", "this version serves no metrics, so nothing listens on %s", c.Metrics.Listen)
 	}

@@ -100,10 +100,13 @@ type Uplink struct {
 	// manual, so it is returned to once it is.
 	ResumePending bool `json:"resume_pending"`
 	// OverrideUntil ends Admin by itself; HeldUntil is when the uplink is
-	// expected to count as up again; LastProven is the last answer in any family.
+	// expected to count as up again.
 	OverrideUntil Time `json:"override_until"`
 	HeldUntil     Time `json:"held_until"`
-	LastProven    Time `json:"last_proven"`
+	// DrainingUntil is when the sessions move that a failback has left on the uplink.
+	DrainingUntil Time `json:"draining_until"`
+	// LastProven is the last answer in any family.
+	LastProven Time `json:"last_proven"`
 
 	IPv4 FamilyStatus `json:"ipv4"`
 	IPv6 FamilyStatus `json:"ipv6"`

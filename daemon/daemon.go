@@ -240,6 +240,7 @@ func (l *loop) open(cfg *config.Config) error {
 	if !have.Empty() { // at a boot nothing of an earlier run goes on
 		adopted.Holds = l.state.Holds.after(today)
 		l.state.Overflows.adopt(&adopted)
+		adopted.Departed = l.state.Departures.after(&l.clock)
 	}
 	l.step(l.clock.now(), adopted)
 	recall(l)

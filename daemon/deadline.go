@@ -57,6 +57,16 @@ func (c *clock) deadline(d time.Duration) *deadline {
 	return end
 }
 
+// moment returns the time that was so long ago, as the deadline that ended then.
+func (c *clock) moment(ago time.Duration) *deadline {
+	then := storedTime(c.today().Add(-ago))
+	d := &deadline{Set: then, Until: then}
+	if c.boot.name != "" {
+		d.Boot, d.UptimeMS = c.boot.name, max(0, (c.boot.uptime()-ago).Milliseconds())
+	}
+	return d
+}
+
 // left returns the time that is left of a deadline, at most all of it; 0 or less for none.
 func (c *clock) left(d *deadline) time.Duration {
 	whole := d.Until.Sub(d.Set)

@@ -436,6 +436,7 @@ func (l *loop) conclude() {
 	l.setup.foreign = l.setup.noteUplinks(l.setup.foreign, l.picture)
 	l.state = l.state.withView(view, l.setup, today)
 	l.state.Foreign = l.setup.foreign
+	l.state.Departures = l.state.Departures.updated(view, &l.clock)
 	noteOverrides(l, view)
 	l.state.LastSwitch = l.reporter.kept
 	l.keeper.keep(l.state)

@@ -136,6 +136,7 @@ func (s state) renamed(r renames) state {
 	s.Patience, s.Lapses = rekeyed(s.Patience, r.uplinks), rekeyed(s.Lapses, r.uplinks)
 	s.Holds = rekeyed(s.Holds, r.uplinks)
 	s.Overflows = s.Overflows.renamed(r.uplinks, r.policies)
+	s.Departures = s.Departures.renamed(r.uplinks, r.policies)
 	s.Overrides = s.Overrides.renamed(r)
 	return s
 }

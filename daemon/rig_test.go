@@ -67,13 +67,20 @@ func newRig(t testing.TB, file string) *rig {
 		file: fmt.Sprintf("state: %s\n%s", t.TempDir(), file),
 	}
 	r.reboot("first")
-	r.Kernel = fake.NewKernel(func() { fake.Poke(r.net.repair) })
-	r.net.bound = func(device string) bool { return r.Routes.Keeps(device) > 0 }
 	for i, name := range []string{"eth0", "eth1", "eth2"} {
 		r.net.lines[name] = newLine(name, i+1)
-		r.Routes.On[i+1] = true
 	}
+	r.emptyKernel()
 	return r
+}
+
+// emptyKernel gives the machine a kernel that holds nothing of ours, as after a boot.
+func (r *rig) emptyKernel() {
+	r.Kernel = fake.NewKernel(func() { fake.Poke(r.net.repair) })
+	r.net.bound = func(device string) bool { return r.Routes.Keeps(device) > 0 }
+	for i := range r.net.lines {
+		r.Routes.On[r.net.lines[i].link.Index] = true
+	}
 }
 
 // inBubble runs a test of a rig in virtual time. The daemon that runs at the end is

@@ -56,6 +56,8 @@ type state struct {
 	Holds debts `json:"holds,omitempty"`
 	// Overflows are those that go on.
 	Overflows overflows `json:"overflows,omitempty"`
+	// Departures are the uplinks that are drained after failbacks.
+	Departures departures `json:"departures,omitempty"`
 	// Foreign has the interfaces of default routes in main that are no uplinks' and
 	// stood at the first start (true), and those that were uplinks (false); nil before
 	// the first start.
@@ -138,7 +140,7 @@ func decodeState(data []byte) (state, error) {
 	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Proven.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
-	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check(), s.Overrides.check()); err != nil {
+	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check(), s.Overrides.check(), s.Departures.check()); err != nil {
 		return state{}, err
 	}
 	return s, nil

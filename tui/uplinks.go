@@ -201,6 +201,9 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 	if !u.HeldUntil.IsZero() && !p.snap.Status.Carries(u.Name) {
 		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}
+	if !u.DrainingUntil.IsZero() {
+		notes = append(notes, say(plain, "its sessions move at "+human.Moment(now, u.DrainingUntil)))
+	}
 	if u.Metered {
 		notes = append(notes, say(plain, "metered"))
 	}

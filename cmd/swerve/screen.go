@@ -146,6 +146,9 @@ func (b *screen) describe(u control.Uplink) string {
 	if !u.HeldUntil.IsZero() && !b.status.Carries(u.Name) { // what carries is not held back
 		parts = append(parts, "held back until "+say.Moment(b.status.Now, u.HeldUntil))
 	}
+	if !u.DrainingUntil.IsZero() {
+		parts = append(parts, "its sessions move at "+say.Until(b.status.Now, u.DrainingUntil))
+	}
 	return strings.Join(parts, ", ")
 }
 
