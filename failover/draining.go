@@ -17,7 +17,7 @@ type departure struct {
 
 // drainTime returns for how long sessions stay on an uplink that a failback has left. It
 // reports false where they stay until they are done.
-func (s *selector) drainTime(u *uplink) (time.Duration, bool) {
+func drainTime(s *selector, u *uplink) (time.Duration, bool) {
 	on := s.sessions.OnFailback
 	return on.After, on.Move && u != nil && u.cfg.Enabled && (u.cfg.Metered || !on.MeteredOnly)
 }
@@ -34,11 +34,11 @@ func (c *choice) depart(now Instant, from []Share) {
 // followDepartures ends those of uplinks to which new flows go again, or whose sessions
 // the configuration lets stay, and has the sessions move of those whose time has passed,
 // once what carries answers.
-func (s *selector) followDepartures(t *turn, c *choice) {
+func followDepartures(s *selector, t *turn, c *choice) {
 	kept := c.departures[:0:0]
 	for _, d := range c.departures {
 		u := s.uplinks.find(d.uplink)
-		after, drains := s.drainTime(u)
+		after, drains := drainTime(s, u)
 		if !drains || !c.policy.has(d.uplink) || contains(c.first, d.uplink) || contains(c.spill.to, d.uplink) {
 			continue
 		}
@@ -78,9 +78,9 @@ func (c *choice) drainedAlive() (names []string) {
 
 // adoptDepartures continues the drains of an earlier run. Sessions that it had moved, as
 // it lost says, are not waited for again.
-func (s *selector) adoptDepartures(t *turn, c *choice, earlier []Departed, lost []string) {
+func adoptDepartures(s *selector, t *turn, c *choice, earlier []Departed, lost []string) {
 	for _, e := range earlier {
-		if after, drains := s.drainTime(s.uplinks.find(e.Uplink)); drains {
+		if after, drains := drainTime(s, s.uplinks.find(e.Uplink)); drains {
 			since := t.now - max(0, e.Age)
 			over := slices.Contains(lost, e.Uplink) && t.now >= since+after
 			c.departures = append(c.departures, departure{uplink: e.Uplink, since: since, over: over})
@@ -89,8 +89,8 @@ func (s *selector) adoptDepartures(t *turn, c *choice, earlier []Departed, lost 
 }
 
 // drainedBy returns when the last drain of an uplink ends that goes on; 0 for none.
-func (s *selector) drainedBy(u *uplink) (last Instant) {
-	after, _ := s.drainTime(u)
+func drainedBy(s *selector, u *uplink) (last Instant) {
+	after, _ := drainTime(s, u)
 	for _, pol := range s.policies {
 		for _, f := range Families {
 			for _, d := range pol.family[f].departures {
@@ -104,10 +104,10 @@ func (s *selector) drainedBy(u *uplink) (last Instant) {
 }
 
 // draining lists, for the view, what the sessions of a ladder are drained from.
-func (s *selector) draining(c *choice) []Draining {
+func draining(s *selector, c *choice) []Draining {
 	var all []Draining
 	for _, d := range c.departures {
-		after, _ := s.drainTime(s.uplinks.find(d.uplink))
+		after, _ := drainTime(s, s.uplinks.find(d.uplink))
 		all = append(all, Draining{Uplink: d.uplink, Since: d.since, Until: d.since + after, Over: d.over})
 	}
 	return all

@@ -201,7 +201,7 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 				c.firstAnswer = t.now - quickStart - 1
 				c.adoptOverflow(t.now, ev.Overflow[pol.cfg.Name][f])
 			}
-			s.adoptDepartures(t, c, ev.Departed[pol.cfg.Name][f], ev.Lost[pol.cfg.Name][f])
+			adoptDepartures(s, t, c, ev.Departed[pol.cfg.Name][f], ev.Lost[pol.cfg.Name][f])
 			for _, name := range ev.Lost[pol.cfg.Name][f] {
 				if p := s.uplinks.path(name, f); c.drained(name) {
 					c.lose(name)

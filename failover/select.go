@@ -66,7 +66,7 @@ func (s *selector) chooseFirst(t *turn, c *choice) {
 		}
 	}
 	s.overflow(t, c)
-	s.followDepartures(t, c)
+	followDepartures(s, t, c)
 	s.updateLost(t, c)
 	c.ladder = buildLadder(c)
 }

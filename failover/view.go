@@ -142,7 +142,7 @@ func (e *Engine) View() View {
 			pv.Overflow[f] = slices.Clone(pol.family[f].spill.to)
 			pv.Blocked[f] = pol.family[f].ladder.Blocked
 			pv.Waiting[f] = pol.family[f].waiting()
-			pv.Draining[f] = e.selector.draining(&pol.family[f])
+			pv.Draining[f] = draining(&e.selector, &pol.family[f])
 		}
 		v.Policies = append(v.Policies, pv)
 	}
@@ -164,7 +164,7 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 	v := UplinkView{Name: u.cfg.Name, Enabled: u.cfg.Enabled, Metered: u.cfg.Metered, Link: u.link, Proven: -1}
 	v.Admin, v.Until = e.selector.admin(u.cfg.Name)
 	v.Awaited = e.selector.awaited.has(u.cfg.Name)
-	v.Drained = e.selector.drainedBy(u)
+	v.Drained = drainedBy(&e.selector, u)
 	for _, f := range Families {
 		p := &u.paths[f]
 		v.Link.Family[f].Addresses = slices.Clone(u.link.Family[f].Addresses)
