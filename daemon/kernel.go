@@ -209,8 +209,8 @@ func (a applied) refused(f failover.Family, to []lane.Lane) error {
 // apply brings the kernel to the goal, and reads it back. Routes come before the
 // packet filter: flows that have to leave an uplink must find their new route in
 // place. At the first apply the rules come last, so that no packet meets a rule
-// before the packet filter sets its mark. To another interface the packet filter goes
-// ahead, and stays at the former one until the routes have moved.
+// before the packet filter sets its mark; but see prepare. To another interface the
+// packet filter goes ahead, and stays at the former one until the routes have moved.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
 	k.rebuilt = false
@@ -319,15 +319,29 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces, k.proxied)
 }
 
-// prepare installs the routes and leaves the rules as they are. Refusals are
-// reported when the rules are installed.
+// prepare installs the routes and leaves the rules as they are, except that those for
+// marks are added where other programs have rules that would lead a marked packet
+// elsewhere without them. Refusals are reported when the rules are installed.
 func (k *kernel) prepare(g goal) error {
 	held, err := k.remembered().Look()
 	if err != nil {
 		return fmt.Errorf("daemon: read the kernel before the start: %w", err)
 	}
-	_, _, _ = routing.Enforce(k.memory, k.routingGoal(g), &held.Rules)
+	rules := held.Rules
+	if heedMarks(k.otherRules, g.layout) {
+		for _, r := range routing.ForMarks(k.wanted(g).Rules, g.layout) {
+			if !slices.Contains(rules, r) {
+				rules = append(rules, r)
+			}
+		}
+	}
+	_, _, _ = routing.Enforce(k.memory, k.routingGoal(g), &rules)
 	return nil
+}
+
+// heedMarks reports whether rules of other programs look at bits of marks that are ours.
+func heedMarks(rules []routing.OtherRule, l lane.Layout) bool {
+	return slices.ContainsFunc(rules, func(r routing.OtherRule) bool { return l.Meets(r.Mask) })
 }
 
 // adopt assigns lanes to the flows that existed before the packet filter knew their
