@@ -60,8 +60,8 @@ type kernel struct {
 	tables int
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
-	// adopted: flows were adopted, and none healed since. One that was ended, to begin
-	// anew, may have done so before the packet filter was there.
+	// adopted: flows were adopted, and none healed since. Others may have begun before the
+	// packet filter was there.
 	adopted bool
 	// standing: the first apply has been tried.
 	standing bool
@@ -222,6 +222,7 @@ func (k *kernel) apply(g goal) applied {
 		unadopted = k.adopt(&g, &out)
 		filter := k.aim(k.filterGoal(g), nil)
 		unprepared = errors.Join(unprepared, unadopted, k.filter(k.table))
+		k.adoptRest(filter, unprepared)
 		k.route(g, &out, &unrouted)
 		return k.summarize(out, filter, unrouted, unprepared)
 	}
@@ -366,6 +367,17 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	g.native, g.plain = g.native.with(native), g.plain.with(plain)
 	out.native, out.plain = g.native, g.plain
 	return err
+}
+
+// adoptRest assigns lanes to the flows that began from the adoption until the packet filter
+// knew their uplink, before any rule leads them: on a busy machine that took seconds. If it
+// fails, or something did before, it is done after the rules.
+func (k *kernel) adoptRest(filter firewall.Goal, before error) {
+	if !k.adopted || before != nil {
+		return
+	}
+	_, err := k.packets.Heal(filter)
+	k.adopted = err != nil
 }
 
 // watch has the kernel track connections, and reports that it does, where nobody has
