@@ -60,8 +60,8 @@ type kernel struct {
 	tables int
 	// rebuilt: the last apply replaced the packet filter as a whole.
 	rebuilt bool
-	// adopted: flows were adopted, and none healed since. One that was ended, to begin
-	// anew, may have done so before the packet filter was there.
+	// adopted: flows were adopted, and none healed since. Others may have begun before the
+	// packet filter was there.
 	adopted bool
 	// standing: the first apply has been tried.
 	standing bool
@@ -209,8 +209,8 @@ func (a applied) refused(f failover.Family, to []lane.Lane) error {
 // apply brings the kernel to the goal, and reads it back. Routes come before the
 // packet filter: flows that have to leave an uplink must find their new route in
 // place. At the first apply the rules come last, so that no packet meets a rule
-// before the packet filter sets its mark. To another interface the packet filter goes
-// ahead, and stays at the former one until the routes have moved.
+// before the packet filter sets its mark; but see prepare. To another interface the
+// packet filter goes ahead, and stays at the former one until the routes have moved.
 func (k *kernel) apply(g goal) applied {
 	k.tune(g.interfaces())
 	k.rebuilt = false
@@ -222,6 +222,7 @@ func (k *kernel) apply(g goal) applied {
 		unadopted = k.adopt(&g, &out)
 		filter := k.aim(k.filterGoal(g), nil)
 		unprepared = errors.Join(unprepared, unadopted, k.filter(k.table))
+		k.adoptRest(filter, unprepared)
 		k.route(g, &out, &unrouted)
 		return k.summarize(out, filter, unrouted, unprepared)
 	}
@@ -319,15 +320,29 @@ func (k *kernel) tune(interfaces []routing.Interface) {
 	k.settings.wrong, k.settings.err = k.sysctls.Set(interfaces, k.proxied)
 }
 
-// prepare installs the routes and leaves the rules as they are. Refusals are
-// reported when the rules are installed.
+// prepare installs the routes and leaves the rules as they are, except that those for
+// marks are added where other programs have rules that would lead a marked packet
+// elsewhere without them. Refusals are reported when the rules are installed.
 func (k *kernel) prepare(g goal) error {
 	held, err := k.remembered().Look()
 	if err != nil {
 		return fmt.Errorf("daemon: read the kernel before the start: %w", err)
 	}
-	_, _, _ = routing.Enforce(k.memory, k.routingGoal(g), &held.Rules)
+	rules := held.Rules
+	if heedMarks(k.otherRules, g.layout) {
+		for _, r := range routing.ForMarks(k.wanted(g).Rules, g.layout) {
+			if !slices.Contains(rules, r) {
+				rules = append(rules, r)
+			}
+		}
+	}
+	_, _, _ = routing.Enforce(k.memory, k.routingGoal(g), &rules)
 	return nil
+}
+
+// heedMarks reports whether rules of other programs look at bits of marks that are ours.
+func heedMarks(rules []routing.OtherRule, l lane.Layout) bool {
+	return slices.ContainsFunc(rules, func(r routing.OtherRule) bool { return l.Meets(r.Mask) })
 }
 
 // adopt assigns lanes to the flows that existed before the packet filter knew their
@@ -352,6 +367,17 @@ func (k *kernel) adopt(g *goal, out *applied) error {
 	g.native, g.plain = g.native.with(native), g.plain.with(plain)
 	out.native, out.plain = g.native, g.plain
 	return err
+}
+
+// adoptRest assigns lanes to the flows that began from the adoption until the packet filter
+// knew their uplink, before any rule leads them: on a busy machine that took seconds. If it
+// fails, or something did before, it is done after the rules.
+func (k *kernel) adoptRest(filter firewall.Goal, before error) {
+	if !k.adopted || before != nil {
+		return
+	}
+	_, err := k.packets.Heal(filter)
+	k.adopted = err != nil
 }
 
 // watch has the kernel track connections, and reports that it does, where nobody has

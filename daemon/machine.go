@@ -98,6 +98,7 @@ type Packets interface {
 	Drift(firewall.Table) ([]string, error)
 	Hold(lapsed string, others []string, wait time.Duration) error
 	AdoptFlows(g firewall.Goal, uplinks ...lane.Lane) (firewall.Adoption, error)
+	Heal(firewall.Goal) (int, error)
 	Observe(lane.Layout) (firewall.Observed, error)
 	MarkUses() (firewall.MarkUses, error)
 	FlowMarks() ([]uint32, error)

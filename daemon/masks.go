@@ -103,8 +103,7 @@ func (l *loop) takeMasks(cfg *config.Config, have routing.State) (routing.State,
 	}
 	l.reporter.remarked(held, l.state.MarkMask)
 	kernel := l.enforcer.kernel
-	_, routed := routing.Teardown(kernel.routes)
-	if err := errors.Join(routed, kernel.packets.Teardown(former)); err != nil {
+	if err := remove(kernel.routes, kernel.packets, former); err != nil {
 		return have, fmt.Errorf("daemon: remove what an earlier run has marked by kernel.mark_mask %#08x: %w", held, err)
 	}
 	return kernel.routes.Read()

@@ -32,9 +32,9 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 		r.start()
 		did := r.Journal.Take()
 		order := []int{lastOf(did, "sysctl"), firstOf(did, "route replace"), lastOf(did, " route "), firstOf(did, "adopt flows"),
-			firstOf(did, "nft apply"), firstOf(did, "rule add"), lastOf(did, "rule add"), firstOf(did, "heal flows")}
+			firstOf(did, "nft apply"), firstOf(did, "heal flows"), firstOf(did, "rule add"), lastOf(did, "rule add")}
 		if !slices.IsSorted(order) || order[0] < 0 || order[7] != len(did)-1 {
-			t.Errorf("not in the order sysctls, routes, flows, packet filter, rules, flows again, and nothing after them:\n%s", strings.Join(did, "\n"))
+			t.Errorf("not in the order sysctls, routes, flows, packet filter, flows again, rules, and nothing after them:\n%s", strings.Join(did, "\n"))
 		}
 		if n := len(fake.With(did, "nft")); n != 1 {
 			t.Errorf("the packet filter was made %d times", n)
@@ -59,6 +59,41 @@ func TestStartOnAnEmptyKernel(t *testing.T) {
 			t.Errorf("switches or repairs at a start: %+v", events)
 		}
 	})
+}
+
+// Where other programs have rules that look at bits of ours, flows have no lanes before
+// our rules for these are there, and are led by no other rule before they have them; at a
+// teardown they lose the lanes before those rules. Rules that look at other bits are no
+// reason.
+func TestOrderBesideRulesForMarks(t *testing.T) {
+	const marked, last = "fwmark 0x01000000", "pref 32765"
+	for mask, beside := range map[uint32]bool{0xffffffff: true, 0x00ff0000: true, 0x0000ffff: false} {
+		inBubble(t, twoUplinks+"kernel: {mark_mask: 0x7f000000}\n", func(t *testing.T, r *rig) {
+			r.Routes.Ruled = []routing.OtherRule{{Priority: 20000, Mark: 0xca6c0001 & mask, Mask: mask, Inverted: true, Table: 77, Suppress: -1}}
+			r.start()
+			did := r.Journal.Take()
+			order := []int{lastOf(did, " route "), firstOf(did, "adopt flows"), firstOf(did, "nft apply"), firstOf(did, "heal flows"), firstOf(did, last)}
+			if !slices.IsSorted(order) || order[0] < 0 || lastOf(did, marked) < 0 || (lastOf(did, marked) < order[1]) != beside {
+				t.Errorf("mask %#x: started so:\n%s", mask, strings.Join(did, "\n"))
+			}
+			r.wantLadder(1, 2)
+			if lines, _, err := r.loop.enforcer.kernel.lacks(); err != nil || len(lines) > 0 {
+				t.Errorf("mask %#x: after the start the kernel lacks %v (%v)", mask, lines, err)
+			}
+			r.stop()
+			if err := remove(r.Routes, r.Packets, r.loop.setup.layout); err != nil {
+				t.Error(err)
+			}
+			did = r.Journal.Take()
+			order = []int{firstOf(did, last), firstOf(did, "nft teardown"), firstOf(did, " route ")}
+			if beside != (lastOf(did, marked) > order[1]) || order[0] < 0 || order[0] > order[1] || beside && !slices.IsSorted(order) {
+				t.Errorf("mask %#x: removed so:\n%s", mask, strings.Join(did, "\n"))
+			}
+			if left, err := r.Routes.Read(); err != nil || !left.Empty() {
+				t.Errorf("mask %#x: left %v (%v)", mask, left, err)
+			}
+		})
+	}
 }
 
 // Where nobody tracked connections, that is all that is changed for two seconds; the

@@ -57,14 +57,34 @@ type filterRemover interface {
 	Teardown(lane.Layout) error
 }
 
-// teardown reverses the order of a start: first the rules, so that no packet is led
-// into our tables, then the tables, then the marking, then the settings.
-func teardown(kernel routing.Kernel, filter filterRemover, layout lane.Layout, settings string) error {
-	_, routed := routing.Teardown(kernel)
-	filtered := filter.Teardown(layout)
+// teardown reverses the order of a start: first what leads packets and marks them, then
+// the settings.
+func teardown(kernel ruled, filter filterRemover, layout lane.Layout, settings string) error {
+	removed := remove(kernel, filter, layout)
 	kept, err := routing.OpenSysctls(settings, true)
 	if err != nil {
-		return errors.Join(routed, filtered, fmt.Errorf("daemon: put sysctls back: %w", err))
+		return errors.Join(removed, fmt.Errorf("daemon: put sysctls back: %w", err))
 	}
-	return errors.Join(routed, filtered, kept.Restore())
+	return errors.Join(removed, kept.Restore())
+}
+
+// ruled is the part of the kernel's routes and rules that a removal uses.
+type ruled interface {
+	routing.Kernel
+	OtherRules() ([]routing.OtherRule, error)
+}
+
+// remove removes our rules, so that no packet is led into our tables, then these, the
+// packet filter's table, and what it marked. Where other programs have rules that would
+// lead a marked packet elsewhere without ours, those for marks stay until there are none.
+func remove(kernel ruled, filter filterRemover, layout lane.Layout) error {
+	// What is left of this, and why, the second one says.
+	if others, err := kernel.OtherRules(); err == nil && heedMarks(others, layout) {
+		_, _ = routing.TeardownUnmarked(kernel, layout)
+	} else {
+		_, _ = routing.Teardown(kernel)
+	}
+	filtered := filter.Teardown(layout)
+	_, routed := routing.Teardown(kernel)
+	return errors.Join(routed, filtered)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"swerve/lane"
 )
 
 // Kernel is the interface to the operating system.
@@ -86,6 +88,15 @@ func Apply(k Kernel, want State) (Result, error) {
 // layout. Rules are removed first, so that packets use the main table again
 // before our tables are emptied. Foreign routes and rules are not changed.
 func Teardown(k Kernel) (Result, error) { return Apply(k, State{}) }
+
+// TeardownUnmarked removes only the rules that lead packets without a mark of ours.
+func TeardownUnmarked(k Kernel, l lane.Layout) (Result, error) {
+	have, err := k.Read()
+	if err != nil {
+		return Result{}, fmt.Errorf("routing: read the kernel's routes and rules: %w", err)
+	}
+	return Apply(k, State{Routes: have.Routes, Rules: ForMarks(have.Rules, l)})
+}
 
 // round tries once to do what is left. It reports whether the kernel accepted any of
 // it; if not, another round would fail in the same way.

@@ -29,6 +29,11 @@ import (
 // A mark without a mask, or with one that covers our bits as well, is no longer found
 // on a packet that has a lane. The copies look at the other bits, or expect ours.
 
+// Those copies and our rules for lanes go before the marks: as long as packets have lanes
+// and the rules are missing, a rule of another program that looks at our bits as well
+// takes what it did not take, or leaves what it took. Rules that lead what has no mark,
+// by its source or at last all of it, follow the marks.
+
 // ForeignRule is a routing rule of another program that is used after our first
 // rule, and does not look up main.
 type ForeignRule struct {
@@ -324,6 +329,15 @@ func (g Goal) baseRules(f failover.Family) []Rule {
 		}
 	}
 	return append(append(out, past...), base)
+}
+
+// ForMarks returns those of our rules that have to be there while packets have marks of
+// ours: all but those that lead packets without any, by their source or at last all.
+func ForMarks(rules []Rule, l lane.Layout) []Rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r Rule) bool {
+		bySource := r.From.IsValid() && int(r.Priority) > l.FirstPriority
+		return bySource || r.Priority >= lane.MainAgainPriority
+	})
 }
 
 // pastErrors returns the rules that lead probes past our first one while main's best

@@ -125,6 +125,9 @@ func (p *Packets) AdoptFlows(firewall.Goal, ...lane.Lane) (firewall.Adoption, er
 	return firewall.Adoption{Native: p.Native, Plain: p.Plain}, p.Journal.Note("adopt flows")
 }
 
+// Heal records the call.
+func (p *Packets) Heal(firewall.Goal) (int, error) { return 0, p.Journal.Note("heal flows") }
+
 // Flush deletes the table, as another program would.
 func (p *Packets) Flush() {
 	p.Lock()
