@@ -15,9 +15,9 @@ type departure struct {
 	over bool
 }
 
-// drainTime returns for how long sessions stay on an uplink that a failback has left. It
+// staysFor returns for how long sessions stay on an uplink that a failback has left. It
 // reports false where they stay until they are done.
-func drainTime(s *selector, u *uplink) (time.Duration, bool) {
+func staysFor(s *selector, u *uplink) (time.Duration, bool) {
 	on := s.sessions.OnFailback
 	return on.After, on.Move && u != nil && u.cfg.Enabled && (u.cfg.Metered || !on.MeteredOnly)
 }
@@ -38,7 +38,7 @@ func followDepartures(s *selector, t *turn, c *choice) {
 	kept := c.departures[:0:0]
 	for _, d := range c.departures {
 		u := s.uplinks.find(d.uplink)
-		after, drains := drainTime(s, u)
+		after, drains := staysFor(s, u)
 		if !drains || !c.policy.has(d.uplink) || contains(c.first, d.uplink) || contains(c.spill.to, d.uplink) {
 			continue
 		}
@@ -46,7 +46,7 @@ func followDepartures(s *selector, t *turn, c *choice) {
 		switch {
 		case t.now < end && !d.over:
 			s.due = min(s.due, end)
-		case s.carriesOn(c):
+		case carriesOn(s, c):
 			d.over = true
 		}
 		kept = append(kept, d)
@@ -55,7 +55,7 @@ func followDepartures(s *selector, t *turn, c *choice) {
 }
 
 // carriesOn reports whether all that carry a ladder answer.
-func (s *selector) carriesOn(c *choice) bool {
+func carriesOn(s *selector, c *choice) bool {
 	return len(c.first) > 0 && !slices.ContainsFunc(c.first, func(share Share) bool {
 		return !rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
 	})
@@ -80,7 +80,7 @@ func (c *choice) drainedAlive() (names []string) {
 // it lost says, are not waited for again.
 func adoptDepartures(s *selector, t *turn, c *choice, earlier []Departed, lost []string) {
 	for _, e := range earlier {
-		if after, drains := drainTime(s, s.uplinks.find(e.Uplink)); drains {
+		if after, drains := staysFor(s, s.uplinks.find(e.Uplink)); drains {
 			since := t.now - max(0, e.Age)
 			over := slices.Contains(lost, e.Uplink) && t.now >= since+after
 			c.departures = append(c.departures, departure{uplink: e.Uplink, since: since, over: over})
@@ -90,7 +90,7 @@ func adoptDepartures(s *selector, t *turn, c *choice, earlier []Departed, lost [
 
 // drainedBy returns when the last drain of an uplink ends that goes on; 0 for none.
 func drainedBy(s *selector, u *uplink) (last Instant) {
-	after, _ := drainTime(s, u)
+	after, _ := staysFor(s, u)
 	for _, pol := range s.policies {
 		for _, f := range Families {
 			for _, d := range pol.family[f].departures {
@@ -107,7 +107,7 @@ func drainedBy(s *selector, u *uplink) (last Instant) {
 func draining(s *selector, c *choice) []Draining {
 	var all []Draining
 	for _, d := range c.departures {
-		after, _ := drainTime(s, s.uplinks.find(d.uplink))
+		after, _ := staysFor(s, s.uplinks.find(d.uplink))
 		all = append(all, Draining{Uplink: d.uplink, Since: d.since, Until: d.since + after, Over: d.over})
 	}
 	return all

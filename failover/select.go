@@ -123,7 +123,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 // answers, or is no longer degraded; where a drain after a failback was over, until the
 // uplink carries again.
 func (s *selector) updateLost(t *turn, c *choice) {
-	elsewhere := s.carriesOn(c)
+	elsewhere := carriesOn(s, c)
 	var lost []string
 	for _, m := range c.policy.members[c.family] {
 		p, name := &m.up.paths[c.family], m.up.cfg.Name
