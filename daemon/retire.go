@@ -155,7 +155,8 @@ func (r retirement) carryOut(w *worker) {
 	}
 	pokes, undropped := w.flows.DropFlows(r.layout, r.lane, failover.Families[:]...)
 	failed = errors.Join(failed, undropped)
-	w.counts.dealtWith(r.uplink, nil, pokes.Sent[0]+pokes.Sent[1], closed)
+	w.counts.dealtWith(r.uplink, pokes.Sent[0]+pokes.Sent[1], closed)
+	w.counts.deleted(r.uplink, 0, false)
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: r.uplink, TookMS: control.Millis(time.Since(begin)),
 		Reason:    "the configuration does not use the uplink, or its interface, any more: entries deleted, TCP is reset at its next packet",
@@ -165,5 +166,5 @@ func (r retirement) carryOut(w *worker) {
 	if failed != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions of a removed uplink were ended: "+failed.Error()
 	}
-	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: detail})
+	w.publish(detail)
 }
