@@ -179,7 +179,7 @@ func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]
 		if to := proven(r); len(to) > 0 {
 			return to
 		}
-		if awaited = s.mayYetAnswer(t, r, bad); awaited {
+		if awaited = mayYetAnswer(s, t, r, bad); awaited {
 			break
 		}
 	}
@@ -207,7 +207,7 @@ const betterWait = 100 * time.Millisecond
 
 // mayYetAnswer reports whether a member of a rung was asked and is not late yet, a short
 // time after the last of the bad ones became so.
-func (s *selector) mayYetAnswer(t *turn, r, bad []*candidate) bool {
+func mayYetAnswer(s *selector, t *turn, r, bad []*candidate) bool {
 	until := never
 	for _, k := range bad {
 		until = max(until, k.path.since+betterWait)
