@@ -95,8 +95,8 @@ type SwitchDetail struct {
 // SessionsDetail is the detail of an event of type sessions. Its optional fields are
 // absent from the wire where they do not apply, as are those of the types below.
 type SessionsDetail struct {
-	// Action is "moved", "settled" (soon after: what the kernel has counted since), "healed"
-	// or "failed".
+	// Action is "moved", "settled" (soon after: the entries of a policy that were deleted, or
+	// of all policies what the kernel has counted since), "healed" or "failed".
 	Action string `json:"action,omitempty"`
 	// Uplink, Policy and Family say whose sessions; empty for all.
 	Uplink string `json:"uplink,omitempty"`
@@ -105,9 +105,9 @@ type SessionsDetail struct {
 	Reason string `json:"reason"`
 	// Count is how many flows were healed or dropped; nil where they were not counted.
 	Count *int64 `json:"count,omitempty"`
-	// Moved, Reset and Destroyed are as in [Sessions], of this act alone: which flows left by
-	// themselves, and which were reset, only the kernel knows, so that "settled" tells it.
-	// Nil also for none.
+	// Moved, Reset and Destroyed are as in [Sessions], of this act alone. Which flows left by
+	// themselves, and which were reset, only the kernel knows, and counting entries takes
+	// time, so that "settled" tells it. Nil also for none.
 	Moved     *int64 `json:"moved,omitempty"`
 	Reset     *int64 `json:"reset,omitempty"`
 	Destroyed *int64 `json:"destroyed,omitempty"`
@@ -115,11 +115,13 @@ type SessionsDetail struct {
 	// that they meet their reset; LeftOut is how many more there were.
 	Poked   *int64 `json:"poked,omitempty"`
 	LeftOut *int64 `json:"left_out,omitempty"`
-	// SilentMS runs from the first sign of the loss, as EvidenceMS does, until all was done:
-	// no session was silent for longer, if its uplink was not before. Nil where they moved
-	// without a loss.
+	// SilentMS runs from the first sign of the loss, as EvidenceMS does, until this was done:
+	// none of these sessions was silent for longer, if its uplink was not before. Nil where
+	// they moved without a loss.
 	SilentMS *float64 `json:"silent_ms,omitempty"`
-	// TookMS is how long it took, in milliseconds.
+	// TookMS is how long it took, in milliseconds: with "moved" until the kernel led the
+	// flows elsewhere and had a reset for the others, with "settled" until entries were
+	// deleted.
 	TookMS *float64 `json:"took_ms,omitempty"`
 }
 

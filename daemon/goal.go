@@ -27,7 +27,7 @@ type goal struct {
 func (g goal) routing(foreign []routing.Route, ipv6 bool) routing.Goal {
 	out := routing.Goal{
 		Layout: g.layout, Mirror: g.cfg.Kernel.MirrorMain, NoIPv6: !ipv6,
-		Foreign: foreign, KeepForeign: g.cfg.Kernel.KeepForeign,
+		Foreign: foreign, KeepForeign: g.cfg.Kernel.KeepForeign, Former: g.formerNow(),
 	}
 	for _, u := range g.uplinks {
 		link := g.links.links[u.Name]
@@ -73,6 +73,9 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
 		}
+	}
+	for _, a := range g.formerNow() {
+		out.Former = append(out.Former, a.Address)
 	}
 	for i, p := range g.intent.Policies {
 		policy := firewall.Policy{

@@ -181,12 +181,12 @@ func (flowsThatFail) Grace([]string) error            { return errRefused }
 func (flowsThatFail) EndMisled(lane.Layout, lane.Lane, []netip.Addr, ...lane.Lane) (int, error) {
 	return 0, errRefused
 }
-func (flowsThatFail) CountFlows(lane.Layout, firewall.Pair, ...failover.Family) ([2]int, error) {
-	return [2]int{}, errRefused
+func (flowsThatFail) EndFlows(lane.Layout, firewall.Pair, ...failover.Family) ([2]int, bool, error) {
+	return [2]int{}, false, errRefused
 }
 
-func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) (int, error) {
-	return 0, errRefused
+func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family) error {
+	return errRefused
 }
 func (flowsThatFail) DropFlows(lane.Layout, lane.Lane, ...failover.Family) (firewall.Pokes, error) {
 	return firewall.Pokes{}, errRefused
@@ -214,7 +214,7 @@ func TestWorkerReportsWhatFailed(t *testing.T) {
 	(<-w.walks.queue).carryOut(w.walks)
 	heal{}.carryOut(w)
 	events := r.take()
-	if len(events) != 3 {
+	if len(events) != 5 { // of each family that it was moved, and its entries deleted
 		t.Fatalf("reported: %+v", events)
 	}
 	for _, e := range events {

@@ -98,14 +98,23 @@ func wantFailover(t *testing.T, events []control.Event) {
 		}
 	}
 	moved := ofType(events, control.EventSessions)
-	if len(moved) != 2 {
-		t.Fatalf("%d times sessions were moved: %+v", len(moved), moved)
+	if len(moved) != 4 {
+		t.Fatalf("sessions were moved and counted %d times, want twice of each family: %+v", len(moved), moved)
 	}
+	told := map[string]bool{}
 	for _, e := range moved {
 		d := e.Detail.(control.SessionsDetail)
-		if d.Action != "moved" || d.Uplink != "fiber" || d.Policy != "default" || *d.Moved != 5 || *d.Destroyed != 1 || d.SilentMS == nil || *d.SilentMS <= 0 || d.TookMS == nil {
+		ok := d.Uplink == "fiber" && d.Policy == "default" && d.SilentMS != nil && *d.SilentMS > 0 && d.TookMS != nil
+		switch d.Action {
+		case "moved":
+			ok = ok && *d.Destroyed == 1 && *d.Poked == 2 && d.Moved == nil
+		case "settled":
+			ok = ok && *d.Moved == 5 && d.Destroyed == nil && d.Poked == nil && told["moved"+d.Family]
+		}
+		if told[d.Action+d.Family] || !ok {
 			t.Errorf("sessions: %+v", d)
 		}
+		told[d.Action+d.Family] = true
 	}
 	if repairs := ofType(events, control.EventRepair); len(repairs) > 0 {
 		t.Errorf("own changes were reported as repairs: %+v", repairs)

@@ -121,8 +121,8 @@ type Flows interface {
 	Heal(firewall.Goal) (int, error)
 	Grace(interfaces []string) error
 	EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Addr, others ...lane.Lane) (int, error)
-	CountFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) ([2]int, error)
-	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (fewer int, err error)
+	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
+	EndFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (n [2]int, counted bool, err error)
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
 	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, alive bool) (int, error)
 	Revive(l lane.Layout, uplink lane.Lane, families ...failover.Family) error

@@ -224,7 +224,8 @@ func (l *loop) configure(cfg *config.Config) error {
 	}
 	next.generation = l.setup.generation + 1
 	if l.engine != nil {
-		l.enforcer.retired = append(l.enforcer.retired, l.setup.retiring(next, l.picture, anew)...)
+		gone := l.setup.retiring(next, l.picture, anew)
+		l.enforcer.retired, next.former = append(l.enforcer.retired, gone...), l.setup.formerBy(gone)
 	}
 	l.setup, l.state, l.picture = next, past, links
 	l.picture.lan = l.net.LAN()

@@ -53,6 +53,34 @@ func (s setup) retiring(next setup, links picture, r renames) []retired {
 	return out
 }
 
+// mostFormer bounds the addresses of former uplinks.
+const mostFormer = 64
+
+// formerBy returns the addresses of former uplinks once these are retired.
+func (s setup) formerBy(gone []retired) []routing.Former {
+	out := slices.Clone(s.former)
+	for _, r := range gone {
+		for _, a := range slices.Concat(r.addresses[0], r.addresses[1]) {
+			if f := (routing.Former{Address: a, Index: r.index}); r.index != 0 && !slices.Contains(out, f) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out[max(0, len(out)-mostFormer):] // the latest
+}
+
+// formerNow are the addresses of former uplinks, but for what uplinks use again.
+func (g goal) formerNow() []routing.Former {
+	return slices.DeleteFunc(slices.Clone(g.former), func(f routing.Former) bool {
+		return slices.ContainsFunc(g.uplinks, func(u config.Uplink) bool {
+			return u.Enabled && (g.links.links[u.Name].Index == f.Index ||
+				slices.ContainsFunc(failover.Families[:], func(family failover.Family) bool {
+					return slices.ContainsFunc(g.links.last[u.Name].sources(family), func(p netip.Prefix) bool { return p.Addr() == f.Address })
+				}))
+		})
+	})
+}
+
 // continues reports whether a former uplink is still used, under whatever name, by
 // the same interface.
 func (s setup) continues(past config.Uplink, links picture, former map[string]string) bool {
@@ -155,7 +183,8 @@ func (r retirement) carryOut(w *worker) {
 	}
 	pokes, undropped := w.flows.DropFlows(r.layout, r.lane, failover.Families[:]...)
 	failed = errors.Join(failed, undropped)
-	w.counts.dealtWith(r.uplink, nil, pokes.Sent[0]+pokes.Sent[1], closed)
+	w.counts.dealtWith(r.uplink, pokes.Sent[0]+pokes.Sent[1], closed)
+	w.counts.deleted(r.uplink, 0, false)
 	detail := control.SessionsDetail{
 		Action: "moved", Uplink: r.uplink, TookMS: control.Millis(time.Since(begin)),
 		Reason:    "the configuration does not use the uplink, or its interface, any more: entries deleted, TCP is reset at its next packet",
@@ -165,5 +194,5 @@ func (r retirement) carryOut(w *worker) {
 	if failed != nil {
 		detail.Action, detail.Reason = "failed", "not all sessions of a removed uplink were ended: "+failed.Error()
 	}
-	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: detail})
+	w.publish(detail)
 }

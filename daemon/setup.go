@@ -31,7 +31,9 @@ type setup struct {
 	rules []firewall.Rule
 	// formerPolicies are the lanes of policies of earlier configurations.
 	formerPolicies []lane.Lane
-	engine         failover.Config
+	// former are the addresses of interfaces that were uplinks' until a reload.
+	former []routing.Former
+	engine failover.Config
 	// targets has the uplinks' targets by their text, by which the engine
 	// identifies them.
 	targets map[string]target.Target

@@ -68,18 +68,20 @@ func (c *counters) tallyOf(uplink string) *tally {
 	return t
 }
 
-// dealtWith adds what was done about an uplink's sessions; moved is nil where they were not
-// counted.
-func (c *counters) dealtWith(uplink string, moved *int, poked, destroyed int) {
+// dealtWith adds what was done about an uplink's sessions.
+func (c *counters) dealtWith(uplink string, poked, destroyed int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.tallyOf(uplink)
-	if moved == nil {
-		t.uncounted = true
-	} else {
-		t.moved += uint64(*moved)
-	}
 	t.poked, t.destroyed = t.poked+uint64(poked), t.destroyed+uint64(destroyed)
+}
+
+// deleted adds the flows of an uplink whose entries were deleted, if they were counted.
+func (c *counters) deleted(uplink string, flows int, counted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tallyOf(uplink)
+	t.moved, t.uncounted = t.moved+uint64(flows), t.uncounted || !counted
 }
 
 // graces has the resets of flows that the kernel knows no more count as those of an uplink,

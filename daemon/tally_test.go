@@ -40,7 +40,8 @@ func TestTally(t *testing.T) {
 	want("not read yet", [5]int{-1, -1, 0, 0, -1})
 	read(SessionCount{100, 200, [2]uint64{300, 400}}, 500) // of an earlier run
 	want("first read", [5]int{0, 0, 0, 0, 0})
-	c.dealtWith("fiber", new(7), 2, 1)
+	c.dealtWith("fiber", 2, 1)
+	c.deleted("fiber", 7, true)
 	c.graces("fiber")
 	read(SessionCount{103, 204, [2]uint64{300, 400}}, 501)
 	read(SessionCount{103, 204, [2]uint64{300, 400}}, 501)
@@ -53,7 +54,7 @@ func TestTally(t *testing.T) {
 	c.unshunned("fiber", 1, shunEnd{share: 1})
 	read(SessionCount{1, 2, [2]uint64{10, 20}}, 0)
 	want("after a stall, and a down in the other family", [5]int{11, 7, 2, 1, 5})
-	c.dealtWith("fiber", nil, 0, 0)
+	c.deleted("fiber", 0, false)
 	want("after a loss of too many", [5]int{-1, 7, 2, 1, 5})
 	c.noteSessions(SessionCounts{}, now)
 	want("unreadable", [5]int{-1, -1, 2, 1, -1})

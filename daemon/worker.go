@@ -82,6 +82,11 @@ func (w *worker) add(j job) bool {
 	}
 }
 
+// publish tells what was done.
+func (w *worker) publish(d control.SessionsDetail) {
+	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: d})
+}
+
 // run carries out the jobs until ctx ends.
 func (w *worker) run(ctx context.Context) error {
 	for {
@@ -97,25 +102,32 @@ func (w *worker) run(ctx context.Context) error {
 // moves are those of one decision.
 type moves []move
 
-// carryOut first ends the flows that need a reset, then has the clients of the others
-// speak. The entries are deleted last: that takes long where there are many, and nothing
+// carryOut ends the flows that need a reset, then has the clients of the others speak, and
+// reports the moves: what is masqueraded has left with the packet filter's verdict. The
+// entries are deleted and counted last: that takes long where there are many, and nothing
 // waits for it.
 func (all moves) carryOut(w *worker) {
 	begin := time.Now()
-	d := deletion{begin: begin}
+	var done []ended
 	var losses []firewall.Loss
 	for _, v := range all {
-		d.ended = append(d.ended, v.end(w))
+		m := v.end(w)
+		m.took = time.Since(begin)
+		done = append(done, m)
 		losses = append(losses, firewall.Loss{Pair: v.pair, Families: v.families()})
 	}
+	var pokes []firewall.Pokes
+	var unpoked error
 	if len(all) > 0 {
-		var pokes []firewall.Pokes
-		pokes, d.unpoked = w.flows.Poke(all[0].layout, losses...)
-		for i, p := range pokes {
-			d.ended[i].pokes = p
-		}
+		pokes, unpoked = w.flows.Poke(all[0].layout, losses...)
 	}
-	if !w.walks.add(d) {
+	for i, m := range done {
+		if i < len(pokes) {
+			m.pokes = pokes[i]
+		}
+		m.report(w, unpoked)
+	}
+	if d := (deletion{begin, all}); !w.walks.add(d) {
 		d.carryOut(w)
 	}
 }
@@ -132,6 +144,7 @@ func (v move) families() []failover.Family {
 type ended struct {
 	move
 	pokes  firewall.Pokes
+	took   time.Duration
 	closed [2]int
 	open   [2]error // why not all sockets were closed
 	failed error    // why not all else was done
@@ -159,42 +172,39 @@ func (v move) end(w *worker) ended {
 	return m
 }
 
-// deletion is the last step of moves.
-type deletion struct {
-	begin   time.Time
-	ended   []ended
-	unpoked error // why not all clients were poked
+// report tells of a move. unpoked is why not all clients were poked.
+func (m ended) report(w *worker, unpoked error) {
+	for _, p := range m.parts {
+		sent, closed, failed := m.pokes.Sent[p.family], m.closed[p.family], errors.Join(m.failed, m.open[p.family])
+		w.counts.dealtWith(m.uplink, sent, closed)
+		if m.vain && failed == nil {
+			continue // nothing was moved
+		}
+		e := m.event(w, "moved", p, "flows go elsewhere, TCP is reset at its next packet", failed)
+		e.Destroyed, e.TookMS = positive(closed), control.Millis(m.took)
+		w.publish(poked(e, sent, m.pokes.Left[p.family], unpoked))
+	}
 }
 
-// carryOut deletes the entries, and reports the moves.
+// deletion is the last step of moves.
+type deletion struct {
+	begin time.Time
+	moves []move
+}
+
+// carryOut deletes the entries, and reports how many there were of whom.
 func (d deletion) carryOut(w *worker) {
-	for _, m := range d.ended {
-		left, uncounted := w.flows.CountFlows(m.layout, m.pair, m.families()...)
-		fewer, err := w.flows.DeleteFlows(m.layout, m.pair, m.families()...)
-		m.failed = errors.Join(m.failed, err)
-		for i, p := range m.parts {
-			moved := &left[p.family]
-			switch {
-			case uncounted == nil:
-			case err != nil || fewer < 0:
-				moved = nil
-			case i == 0: // too many to count by family
-				moved = &fewer
+	for _, m := range d.moves {
+		n, counted, err := w.flows.EndFlows(m.layout, m.pair, m.families()...)
+		for _, p := range m.parts {
+			moved := n[p.family]
+			w.counts.deleted(m.uplink, moved, counted)
+			if err == nil && (moved == 0 || m.vain) {
+				continue
 			}
-			w.counts.dealtWith(m.uplink, moved, m.pokes.Sent[p.family], m.closed[p.family])
-			if m.vain && m.failed == nil && m.open[p.family] == nil {
-				continue // nothing was moved
-			}
-			e := m.event(m.closed[p.family], errors.Join(m.failed, m.open[p.family]))
-			e.Family, e.TookMS = p.family.String(), control.Millis(time.Since(d.begin))
-			if moved != nil {
-				e.Moved = positive(*moved)
-			}
-			if p.lost {
-				e.SilentMS = control.Millis(w.counts.now() - p.onset)
-			}
-			e = poked(e, m.pokes.Sent[p.family], m.pokes.Left[p.family], d.unpoked)
-			w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: e})
+			e := m.event(w, "settled", p, "entries deleted", err)
+			e.Moved, e.TookMS = positive(moved), control.Millis(time.Since(d.begin))
+			w.publish(e)
 		}
 	}
 }
@@ -208,7 +218,7 @@ type sweep struct {
 
 // carryOut deletes the flows. If that fails, they end by the pair's next deletion or
 // by their timeout: they are not counted again.
-func (s sweep) carryOut(w *worker) { _, _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
+func (s sweep) carryOut(w *worker) { _ = w.flows.DeleteFlows(s.layout, s.pair, s.families...) }
 
 // revival has the clients of an uplink speak that lost their entries while it had no source.
 type revival struct {
@@ -249,19 +259,21 @@ func (h heal) carryOut(w *worker) {
 	if err != nil {
 		detail.Action, detail.Reason = "failed", "not all flows were healed: "+err.Error()
 	}
-	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: detail})
+	w.publish(detail)
 }
 
-// event is what is told of a move in a family, without whose clients were poked.
-func (v move) event(closed int, err error) control.SessionsDetail {
-	detail := control.SessionsDetail{
-		Action: "moved", Uplink: v.uplink, Policy: v.policy,
-		Reason: v.why + ": entries deleted, TCP is reset at its next packet", Destroyed: positive(closed),
+// event is what is told of a part of a move, now.
+func (v move) event(w *worker, action string, p part, done string, err error) control.SessionsDetail {
+	e := control.SessionsDetail{
+		Action: action, Uplink: v.uplink, Policy: v.policy, Family: p.family.String(), Reason: v.why + ": " + done,
+	}
+	if p.lost {
+		e.SilentMS = control.Millis(w.counts.now() - p.onset)
 	}
 	if err != nil {
-		detail.Action, detail.Reason = "failed", "not all sessions were moved: "+err.Error()
+		e.Action, e.Reason = "failed", "not all sessions were moved: "+err.Error()
 	}
-	return detail
+	return e
 }
 
 // poked adds to an event how many clients were poked, and why not all of them. It is no

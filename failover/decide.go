@@ -147,11 +147,12 @@ func (s *selector) flee(t *turn, c *choice, present []*candidate, rs [][]*candid
 // refuge finds where to go from a rung some of whose members are bad; nil to stay.
 // The first choice is what is left of the rung, then the best rung, in each the
 // members that have answered since all of the silence began. Where none has, only
-// cut members are left.
+// cut members are left. One that lacks its source or next hop is not silent: the kernel
+// itself has left it, so nothing has to be proven first.
 func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]*candidate) []Share {
 	since := never
 	for _, k := range bad {
-		if k.rank != rankCut {
+		if k.rank != rankCut && !k.path.gap.open {
 			since = max(since, k.path.silentSince())
 		}
 	}
@@ -173,12 +174,16 @@ func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]
 	if left := proven(present); len(left) > 0 {
 		return left
 	}
+	awaited := false
 	for _, r := range rs {
 		if to := proven(r); len(to) > 0 {
 			return to
 		}
+		if awaited = mayYetAnswer(s, t, r, bad); awaited {
+			break
+		}
 	}
-	if to := blindRefuge(bad, rs); len(to) > 0 {
+	if to := blindRefuge(bad, rs); len(to) > 0 && !awaited {
 		return to
 	}
 	s.awaitsProof = true
@@ -194,6 +199,27 @@ func (s *selector) refuge(t *turn, c *choice, present, bad []*candidate, rs [][]
 		return shares(present) // the others are gone
 	}
 	return nil
+}
+
+// betterWait is for how long a better uplink is waited for that has yet to answer, while a
+// worse one has: it saves the traffic two switches, and maybe a metered way.
+const betterWait = 100 * time.Millisecond
+
+// mayYetAnswer reports whether a member of a rung was asked and is not late yet, a short
+// time after the last of the bad ones became so.
+func mayYetAnswer(s *selector, t *turn, r, bad []*candidate) bool {
+	until := never
+	for _, k := range bad {
+		until = max(until, k.path.since+betterWait)
+	}
+	asked := func(k *candidate) bool {
+		return k.rank.answers() && k.path.state != Suspect && len(k.path.air.open) > 0
+	}
+	if t.now >= until || !slices.ContainsFunc(r, asked) {
+		return false
+	}
+	s.due = min(s.due, until)
+	return true
 }
 
 // blindRefuge finds where to go from a rung that is down when no candidate can prove

@@ -153,7 +153,7 @@ func (s *selector) updateLost(t *turn, c *choice) {
 // one came, and did not answer (see uplinks.lastCall). If not, the choice has to
 // be made again when it has.
 func (s *selector) lastCallFailed(t *turn, silent, other *path) bool {
-	if silent.cut() || len(silent.targets) == 0 || silent.lateSent >= other.cameAt || t.now >= other.cameAt+lastCallTime {
+	if silent.cut() || silent.gap.open || len(silent.targets) == 0 || silent.lateSent >= other.cameAt || t.now >= other.cameAt+lastCallTime {
 		return true
 	}
 	s.awaitsProof = true

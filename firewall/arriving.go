@@ -149,7 +149,7 @@ func (b builder) output() []chain {
 	}
 	// Before the lookup with the flow's lane, which would fail without an answer.
 	rules := slices.Concat(refusals(b, "no way"), b.laneOfFlow(), movesOn(ctMark(b.pairMask()).isNot(0)),
-		b.newFlow(renewsAddress(b)), movesOn(packetMark(b.Layout.MarkMask).is(0)))
+		b.newFlow(slices.Concat(keepsFormer(b), renewsAddress(b))), movesOn(packetMark(b.Layout.MarkMask).is(0)))
 	marks := ruledMarks(b)
 	if len(marks) == 0 {
 		c.rules = append(append(c.rules, newRule(anyPacketMark, returns)), rules...)

@@ -130,7 +130,7 @@ func BenchmarkDeleteFlows(b *testing.B) {
 		k, n := new(Kernel), 0
 		fillConntrack(b, entries, func(i int) uint32 { return lane.DefaultLayout.CTPair(2, 64) })
 		for b.Loop() {
-			if _, err := k.DeleteFlows(lane.DefaultLayout, Pair{1, 64}, failover.Families[:]...); err != nil {
+			if err := k.DeleteFlows(lane.DefaultLayout, Pair{1, 64}, failover.Families[:]...); err != nil {
 				b.Fatal(err)
 			}
 			n++

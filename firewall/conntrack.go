@@ -27,6 +27,7 @@ const (
 	ctaProtoinfo  = 4
 	ctaTimeout    = 7
 	ctaMark       = 8
+	ctaID         = 12
 	ctaZone       = 18
 	ctaMarkMask   = 21
 
@@ -129,13 +130,17 @@ func remarkFlow(f flow, value, mask uint32) (netlink.Message, error) {
 	})
 }
 
-// deleteFlow returns the request to delete one entry. Without a tuple the kernel
-// would delete all of them.
+// deleteFlow returns the request to delete one entry, and no other that has its tuple by
+// then. Without a tuple the kernel would delete all of them.
 func deleteFlow(f flow) (netlink.Message, error) {
 	if len(f.tuple) == 0 {
 		return netlink.Message{}, errors.New("an entry without a tuple")
 	}
-	return f.message(ctMessageDelete, func(*netlink.AttributeEncoder) {})
+	return f.message(ctMessageDelete, func(ae *netlink.AttributeEncoder) {
+		if f.id != 0 {
+			ae.Uint32(ctaID, f.id)
+		}
+	})
 }
 
 func (f flow) message(kind uint16, more func(*netlink.AttributeEncoder)) (netlink.Message, error) {
@@ -161,6 +166,7 @@ type flow struct {
 	family    failover.Family
 	tuple     []byte // the original tuple as the kernel wrote it
 	zone      uint16
+	id        uint32     // 0 if unknown
 	src, dst  netip.Addr // of the original direction
 	replySrc  netip.Addr
 	replyDst  netip.Addr // the translated source of the flow
@@ -246,6 +252,8 @@ func (f *flow) decode(ad *netlink.AttributeDecoder) {
 		f.mark = ad.Uint32()
 	case ctaZone:
 		f.zone = ad.Uint16()
+	case ctaID:
+		f.id = ad.Uint32()
 	}
 }
 

@@ -54,7 +54,8 @@ func TestDeleteByMarkRefuses(t *testing.T) {
 	}
 	k := newKernel(t)
 	for _, pair := range []Pair{{0, 64}, {64, 64}, {1, 0}, {1, 1}, {1, 127}} {
-		if _, err := k.DeleteFlows(lane.DefaultLayout, pair, failover.IPv4); err == nil {
+		_, _, err := k.EndFlows(lane.DefaultLayout, pair, failover.IPv4)
+		if err == nil || k.DeleteFlows(lane.DefaultLayout, pair, failover.IPv4) == nil {
 			t.Errorf("flows of uplink %d, policy %d would have been deleted", pair.Uplink, pair.Policy)
 		}
 	}

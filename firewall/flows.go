@@ -3,7 +3,6 @@ package firewall
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -17,31 +16,77 @@ import (
 // packet of each flow begins a new flow on another uplink. Established TCP
 // connections stay: they wait for their reset. So do flows that came in by the
 // uplink. It is a single command; the kernel scans the entries of all namespaces
-// once to carry it out. The result is how many entries there are less, which is about how
-// many were deleted, as others begin and end meanwhile; -1 where they cannot be counted.
-func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) (fewer int, err error) {
-	fail := func(err error) (int, error) {
-		return 0, fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
-	}
-	switch {
-	case !pair.Uplink.IsUplink():
-		return fail(errors.New("not the lane of an uplink"))
-	case !pair.Policy.IsPolicy():
-		return fail(fmt.Errorf("lane %d is not a policy's", pair.Policy))
-	}
+// once to carry it out.
+func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) error {
 	m, err := deleteByMark(families, l.CTPair(pair.Uplink, pair.Policy), l.CTMask)
+	if err = errors.Join(pair.check(), err); err == nil {
+		_, err = k.execute(m)
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("firewall: delete flows of lane %d: %w", pair.Uplink, err)
+	}
+	return nil
+}
+
+// check returns an error if it is not a pair that flows can have to leave.
+func (p Pair) check() error {
+	switch {
+	case !p.Uplink.IsUplink():
+		return fmt.Errorf("lane %d is not an uplink's", p.Uplink)
+	case !p.Policy.IsPolicy():
+		return fmt.Errorf("lane %d is not a policy's", p.Policy)
+	}
+	return nil
+}
+
+// EndFlows is DeleteFlows that also tells how many entries it deleted of each family. Where
+// there are few it deletes one after the other, so that what ended by itself meanwhile, or
+// left, which the packet filter counts, is not in it. Where there are many they are counted
+// before, and not at all where listing them would take long; counted says so.
+func (k *Kernel) EndFlows(l lane.Layout, pair Pair, families ...failover.Family) (n [2]int, counted bool, err error) {
+	if err := pair.check(); err != nil {
+		return n, false, fmt.Errorf("firewall: end flows of lane %d: %w", pair.Uplink, err)
+	}
+	few := listable() == nil
+	if few || listsQuickly() {
+		n, err = endListed(l, pair, few, families)
+		counted = err == nil
+	}
+	return n, counted, k.DeleteFlows(l, pair, families...)
+}
+
+// endListed counts the entries of a pair, and deletes them if that is wanted: those are
+// counted that it has deleted.
+func endListed(l lane.Layout, pair Pair, deletes bool, families []failover.Family) (n [2]int, err error) {
+	mark := l.CTPair(pair.Uplink, pair.Policy)
+	selection, err := selectMark(mark, l.CTMask)
 	if err != nil {
-		return fail(err)
+		return n, err
 	}
-	before, uncounted := flowCount()
-	if _, err := k.execute(m); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fail(err)
+	var writers [2]*flowWriter
+	for _, f := range families {
+		if writers[f], err = openFlowWriter(); err != nil {
+			return n, err
+		}
+		defer writers[f].conn.Close()
 	}
-	after, err := flowCount()
-	if errors.Join(uncounted, err) != nil {
-		return -1, nil
+	err = listFlows(selection, func(f flow) bool {
+		w := writers[f.family]
+		switch {
+		case w == nil || f.mark&l.CTMask != mark || f.offloaded(): // these stay
+		case deletes:
+			w.add(deleteFlow(f))
+		default:
+			n[f.family]++
+		}
+		return w == nil || w.err == nil
+	})
+	for _, f := range families {
+		writers[f].flush()
+		n[f] += writers[f].done
+		err = errors.Join(err, writers[f].err)
 	}
-	return max(0, before-after), nil
+	return n, err
 }
 
 // DropFlows deletes all conntrack entries with an uplink's lane, whatever their
@@ -73,36 +118,6 @@ func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover
 	return fail(done[0], err)
 }
 
-// CountFlows returns how many of a pair's entries there are in each of these families that
-// DeleteFlows would delete. It is an error where listing them would take long, since there
-// are too many.
-func (k *Kernel) CountFlows(l lane.Layout, pair Pair, families ...failover.Family) (n [2]int, err error) {
-	fail := func(err error) ([2]int, error) {
-		return [2]int{}, fmt.Errorf("firewall: count flows of lane %d: %w", pair.Uplink, err)
-	}
-	if !pair.Uplink.IsUplink() || !pair.Policy.IsPolicy() {
-		return fail(fmt.Errorf("%+v is no pair of an uplink and a policy", pair))
-	}
-	if err := listable(); err != nil {
-		return fail(err)
-	}
-	mark := l.CTPair(pair.Uplink, pair.Policy)
-	selection, err := selectMark(mark, l.CTMask)
-	if err != nil {
-		return fail(err)
-	}
-	_, err = eachFlowIn(selection, 0, func(f flow) (flowChange, uint32) {
-		if f.mark&l.CTMask == mark && slices.Contains(families, f.family) {
-			n[f.family]++
-		}
-		return keepFlow, 0
-	})
-	if err != nil {
-		return fail(err)
-	}
-	return n, nil
-}
-
 // flowChange is what to do with an entry.
 type flowChange uint8
 
@@ -129,13 +144,7 @@ func eachFlowIn(selection []byte, mask uint32, decide func(flow) (change flowCha
 		return 0, err
 	}
 	defer w.conn.Close()
-	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_DUMP)
-	req.AddRawData(append(nfgenmsg(unix.AF_UNSPEC, 0), selection...))
-	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
-		f, err := decodeFlow(message)
-		if err != nil {
-			return true // of another family, or in a form of a later kernel
-		}
+	err = listFlows(selection, func(f flow) bool {
 		switch change, mark := decide(f); change {
 		case keepFlow:
 		case markFlow:
@@ -147,6 +156,16 @@ func eachFlowIn(selection []byte, mask uint32, decide func(flow) (change flowCha
 	})
 	w.flush()
 	return w.done, errors.Join(err, w.err)
+}
+
+// listFlows calls visit with each entry that the kernel selects, until it returns false.
+func listFlows(selection []byte, visit func(flow) bool) error {
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|ctMessageGet, unix.NLM_F_DUMP)
+	req.AddRawData(append(nfgenmsg(unix.AF_UNSPEC, 0), selection...))
+	return req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
+		f, err := decodeFlow(message)
+		return err != nil || visit(f) // an error: of another family, or in a form of a later kernel
+	})
 }
 
 // deleteFlows deletes entries one by one, and returns how many it did.
@@ -218,7 +237,8 @@ func (w *flowWriter) flush() {
 			return
 		}
 		w.done--
-		if !errors.Is(err, unix.ENOENT) { // ENOENT: the entry has ended meanwhile
+		// ENOENT: the entry has ended meanwhile. EBUSY: a flow table forwards it by now.
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
 			w.fail(err)
 		}
 	}

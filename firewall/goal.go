@@ -22,6 +22,8 @@ type Goal struct {
 	// FormerPolicies are lanes of policies that are no more. Their flows stay on their
 	// uplink until it is lost.
 	FormerPolicies []lane.Lane
+	// Former are addresses of devices that were uplinks': no uplink carries them.
+	Former []netip.Addr
 	// Rules assign flows to policies, the first that matches; what matches none is the
 	// default policy's. Their list must not be changed afterwards.
 	Rules []Rule

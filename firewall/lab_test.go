@@ -179,8 +179,7 @@ func (l *lab) lose() {
 func (l *lab) deleteFlows(f failover.Family, uplink, policy lane.Lane) {
 	l.t.Helper()
 	inside(l.t, l.gw, func() error {
-		_, err := l.kernel.DeleteFlows(l.goal.Layout, Pair{uplink, policy}, f)
-		return err
+		return l.kernel.DeleteFlows(l.goal.Layout, Pair{uplink, policy}, f)
 	})
 }
 

@@ -66,7 +66,7 @@ func (b builder) out(u Uplink) chain {
 	// The kernel chooses such a source in the moment after the uplink's own address
 	// went: for probes, and for errors about what still comes in for it.
 	for _, a := range []address{ipSaddr, ip6Saddr} {
-		if others := b.othersAddresses(u, a.family); len(others) > 0 {
+		if others := foreignAddresses(b, u, a.family); len(others) > 0 {
 			c.rules = append(c.rules, newRule(ownPacket, a.in(others), goTo(astrayChain)))
 		}
 	}
@@ -134,7 +134,7 @@ func (b builder) strays(u Uplink) []rule {
 		out = append(out, newRule(append(match, accept)...))
 	}
 	for _, a := range []address{ipSaddr, ip6Saddr} {
-		if others := b.othersAddresses(u, a.family); len(others) > 0 {
+		if others := foreignAddresses(b, u, a.family); len(others) > 0 {
 			out = append(out, newRule(a.in(others), count(strayCounter), drop))
 		}
 	}
@@ -346,6 +346,35 @@ func (b builder) othersAddresses(u Uplink, f failover.Family) []netip.Prefix {
 		}
 	}
 	return distinct(out)
+}
+
+// foreignAddresses are othersAddresses and those of former uplinks.
+func foreignAddresses(b builder, u Uplink, f failover.Family) []netip.Prefix {
+	return distinct(append(b.othersAddresses(u, f), formerAddresses(b, f)...))
+}
+
+// formerAddresses are those of former uplinks, but for those that an uplink has.
+func formerAddresses(b builder, f failover.Family) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range b.Former {
+		has := slices.ContainsFunc(b.Uplinks, func(u Uplink) bool { return slices.Contains(u.Addresses, a) })
+		if failover.FamilyOf(a) == f && !has {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return out
+}
+
+// keepsFormer returns the rules for what has the address of a former uplink as its source: it
+// goes on by that one's device or, where main does not lead there, is masqueraded.
+func keepsFormer(b builder) []rule {
+	var out []rule
+	for _, a := range []address{ipSaddr, ip6Saddr} {
+		if former := formerAddresses(b, a.family); len(former) > 0 {
+			out = append(out, newRule(a.in(distinct(former)), returns).because("of a former uplink"))
+		}
+	}
+	return out
 }
 
 // isNative reports whether an address is in a network that is native to the uplink.

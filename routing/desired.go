@@ -86,7 +86,7 @@ func (g Goal) rules(f failover.Family) []Rule {
 	if best, kept := g.betterForeign(f); !kept || !g.KeepForeign || byStranger(g, best) {
 		out = append(out, Rule{Family: f, Priority: lane.LastResortPriority, Table: g.Layout.Table(lane.DefaultPolicy), Suppress: -1})
 	}
-	out = append(out, g.sourceRules(f)...)
+	out = append(append(out, g.sourceRules(f)...), formerRules(g, f)...)
 	for _, u := range g.Uplinks {
 		out = append(out, g.laneRule(f, u.Lane))
 		out = append(out, g.fromRules(f, u)...)

@@ -37,6 +37,15 @@ type Goal struct {
 	// Unused are the devices, by index, of uplinks that are switched off: they are
 	// ours too.
 	Unused []int
+	// Former are addresses of devices that were uplinks'.
+	Former []Former
+}
+
+// Former is an address of a device that was an uplink's. What has it as its source leaves by
+// that device if main's default does.
+type Former struct {
+	Address netip.Addr
+	Index   int
 }
 
 // Uplink is what routing needs to know about one uplink.

@@ -101,6 +101,21 @@ func (g Goal) sourceRules(f failover.Family) []Rule {
 	return out
 }
 
+// formerRules lead what has the address of a former uplink to main, where that leads to its
+// device: nobody else would carry it.
+func formerRules(g Goal, f failover.Family) []Rule {
+	best, ok := g.bestMain(f)
+	var out []Rule
+	for _, a := range g.Former {
+		there := ok && slices.ContainsFunc(best.Hops, func(h Hop) bool { return h.Index == a.Index })
+		if there && failover.FamilyOf(a.Address) == f && len(best.Hops) == 1 {
+			from := netip.PrefixFrom(a.Address, a.Address.BitLen())
+			out = append(out, part{src: from}.rule(f, g.mainAgain(f), MainTable))
+		}
+	}
+	return out
+}
+
 // ForeignSources returns the default routes for a source or a TOS value, by none of our
 // uplinks, that stay in force for the default policy.
 func (g Goal) ForeignSources(f failover.Family) []Route {

@@ -66,6 +66,38 @@ func TestSourceRules(t *testing.T) {
 	}
 }
 
+// What has a former uplink's address is for main as long as main leads to its device.
+func TestFormerRules(t *testing.T) {
+	for _, f := range failover.Families {
+		for name, c := range map[string]struct {
+			first int // the device of main's best default
+			want  int
+		}{"by its device": {8, 1}, "by an uplink": {2, 0}, "by none": {0, 0}} {
+			g := exampleGoal()
+			address := [2]string{"192.0.2.8", "2001:db8:8::8"}[f]
+			g.Former = []Former{{Address: netip.MustParseAddr(address), Index: 8}}
+			g.Foreign = []Route{other(f, 2000, 3)}
+			if c.first > 0 {
+				g.Foreign = append(g.Foreign, other(f, 50, c.first))
+			} else {
+				g.Foreign = nil
+			}
+			n := 0
+			for _, r := range Desired(g).Rules {
+				if r.From.IsValid() && r.From.Addr() == g.Former[0].Address {
+					n++
+					if r.Family != f || r.Table != MainTable || r.From.IsSingleIP() != true || r.Priority != lane.MainAgainPriority {
+						t.Errorf("%s %s: %+v", f, name, r)
+					}
+				}
+			}
+			if n != c.want {
+				t.Errorf("%s %s: %d rules, want %d", f, name, n, c.want)
+			}
+		}
+	}
+}
+
 func TestTooManySources(t *testing.T) {
 	g := exampleGoal()
 	for n := range MaxSources + 1 {

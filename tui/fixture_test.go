@@ -135,7 +135,7 @@ func carrierLost() *Snapshot {
 		health(7, 8*time.Second, "fiber", "ipv6", control.Up, control.Down, "no carrier", new(0.03)),
 		control.SwitchEvent(*s.LastSwitch),
 		detail(9, 8*time.Second, control.SessionsDetail{Uplink: "fiber", Policy: "default", Family: "ipv4",
-			Action: "moved", Reason: "the uplink is lost and the policy has another: entries deleted, TCP is reset at its next packet", TookMS: new(4.8)}))...)
+			Action: "moved", Reason: "the uplink is lost and the policy has another: flows go elsewhere, TCP is reset at its next packet", TookMS: new(4.8)}))...)
 	return finish(snap)
 }
 

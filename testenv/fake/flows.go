@@ -30,17 +30,17 @@ func (f *Flows) EndMisled(_ lane.Layout, lapsed lane.Lane, _ []netip.Addr, other
 	return 1, f.Journal.Note("end misled of %d by %s", lapsed, strings.Trim(fmt.Sprint(others), "[]"))
 }
 
-// CountFlows reports five of each family, and is not recorded, since nothing depends on it.
-func (f *Flows) CountFlows(_ lane.Layout, _ firewall.Pair, families ...failover.Family) (n [2]int, err error) {
+// EndFlows is DeleteFlows that reports five of each family.
+func (f *Flows) EndFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (n [2]int, counted bool, err error) {
 	for _, family := range families {
 		n[family] = 5
 	}
-	return n, nil
+	return n, true, f.DeleteFlows(l, pair, families...)
 }
 
-// DeleteFlows records whose flows are deleted, and reports five of each family.
-func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failover.Family) (fewer int, err error) {
-	return 5 * len(families), f.Journal.Note("delete %s flows of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
+// DeleteFlows records whose flows are deleted.
+func (f *Flows) DeleteFlows(_ lane.Layout, pair firewall.Pair, families ...failover.Family) error {
+	return f.Journal.Note("delete %s flows of %d by %d", strings.Trim(fmt.Sprint(families), "[]"), pair.Uplink, pair.Policy)
 }
 
 // DropFlows records whose flows are deleted.

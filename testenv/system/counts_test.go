@@ -111,7 +111,14 @@ func (g *gateway) tellsTheSame(onset time.Time) {
 			}
 			told.moved, told.reset = told.moved+value(d.Moved), told.reset+value(d.Reset)
 			told.poked, told.destroyed = told.poked+value(d.Poked), told.destroyed+value(d.Destroyed)
-			if d.Action == "moved" {
+			switch {
+			case d.Action == "settled" && d.Policy != "" && value(d.Moved) == 0:
+				g.Fatalf("told of no flows: %+v", d)
+			case d.Action == "moved":
+				// The kernel's counts do not hold it up.
+				if d.Moved != nil || d.TookMS == nil {
+					g.Fatalf("told of a move: %+v", d)
+				}
 				// A probe that was under way at the onset was sent up to a round trip before.
 				most := float64(e.Time.Sub(onset)/time.Millisecond) + 200
 				if d.SilentMS == nil || *d.SilentMS <= 0 || *d.SilentMS > most {
