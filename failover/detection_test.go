@@ -72,3 +72,37 @@ func TestDetectionTime(t *testing.T) {
 		}
 	}
 }
+
+// TestBriefProbes: of the many probes of a path that is down at least the regular ones are
+// waited for to the end, and before it is down all are.
+func TestBriefProbes(t *testing.T) {
+	const onset = 20 * time.Second
+	var down [2]Instant
+	var brief, others int
+	w := &world{t: t, World: simulator.NewWorld(DefaultConfig(), 1, simulator.Options{
+		Witness: func(_ *Engine, at Instant, _ Event, out Output) {
+			for f := range down {
+				if down[f] == 0 && out.Intent != nil && slices.Contains(out.Intent.Policies[0].Family[f].Lost, "fiber") {
+					down[f] = at
+				}
+			}
+			for _, p := range out.Probes {
+				switch {
+				case p.Brief && (p.Uplink != "fiber" || down[p.Family] == 0):
+					t.Fatalf("%v: %+v is brief", at, p)
+				case p.Brief:
+					brief++
+				case p.Uplink == "fiber" && down[p.Family] > 0:
+					others++
+				}
+			}
+		},
+	})}
+	w.do("all report=0s")
+	w.until(onset)
+	w.do("fiber loss=1")
+	w.until(onset + 4*time.Second)
+	if brief < 120 || others < 16 {
+		t.Errorf("%d brief probes and %d others since the downs at %v", brief, others, down)
+	}
+}

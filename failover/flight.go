@@ -123,7 +123,10 @@ func (fs *flights) request(t *turn, p *path, target int, kind probeKind) {
 		}
 		t.out.Probes = fs.probeBuffer
 	}
-	t.out.Probes = append(t.out.Probes, Probe{ID: f.id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name})
+	t.out.Probes = append(t.out.Probes, Probe{
+		ID: f.id, Uplink: p.up.cfg.Name, Family: p.family, Target: p.targets[target].name,
+		Brief: kind == fast && p.state == Down,
+	})
 }
 
 // depart sets the deadlines of a probe by the instant at which it was sent.

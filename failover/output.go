@@ -30,6 +30,9 @@ type Probe struct {
 	Family Family
 	// Target as the configuration writes it.
 	Target string
+	// Brief probes are many in a short time, by a path that is down already: an answer
+	// after they are lost tells nothing that a regular one's does not tell as well.
+	Brief bool
 }
 
 // Intent is the complete goal for the kernel; applying one again changes nothing.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,9 +16,13 @@ import (
 // route that a rule finds, such as another uplink's host route in main. (In IPv4 the
 // device always binds, and so does a socket bound to a device, which pro-bing does
 // not offer.)
+//
+// It asks in a goroutine of its own: the library that reads the answer takes 128 KiB of
+// stack, which each probe in flight would keep.
 type chooser struct {
-	mu     sync.Mutex // the kernel's answers are read by who asked
 	kernel *kernel
+	asks   chan func()
+	ended  chan struct{} // closed when the goroutine has ended
 }
 
 // openChooser opens its socket on the calling thread.
@@ -28,10 +31,32 @@ func openChooser() (*chooser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chooser{kernel: k}, nil
+	c := &chooser{kernel: k, asks: make(chan func()), ended: make(chan struct{})}
+	go func() {
+		defer close(c.ended)
+		for ask := range c.asks {
+			ask()
+		}
+	}()
+	return c, nil
 }
 
-func (c *chooser) close() { c.kernel.close() }
+// close closes the socket. Nobody may ask any more.
+func (c *chooser) close() {
+	close(c.asks)
+	<-c.ended
+	c.kernel.close()
+}
+
+// ask has the kernel asked, and waits for its answer.
+func (c *chooser) ask(question func()) {
+	answered := make(chan struct{})
+	c.asks <- func() {
+		defer close(answered)
+		question()
+	}
+	<-answered
+}
 
 // fits reports whether a request by IPv6 may leave its source to the kernel, since
 // the choice is one of the uplink's. It is not where all addresses of the uplink are
@@ -46,9 +71,9 @@ func (c *chooser) fits(r request) bool {
 	if r.to.IsLinkLocalUnicast() {
 		return true
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	source, err := c.kernel.choice(r.to, r.index, r.mark)
+	var source netip.Addr
+	var err error
+	c.ask(func() { source, err = c.kernel.choice(r.to, r.index, r.mark) })
 	return err == nil && slices.ContainsFunc(r.sources, func(p netip.Prefix) bool { return p.Addr() == source })
 }
 
@@ -60,10 +85,11 @@ func (c *chooser) unrouted(r request) error {
 	if c == nil || !r.certain || r.index == 0 || !r.to.Is4() || !r.via.IsValid() {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	routed := true
-	err := c.kernel.request(unix.RTM_GETROUTE, 0, choiceRequest(r.to, r.index, r.mark), func(b []byte) { routed = hasGateway(b) })
+	var err error
+	c.ask(func() {
+		err = c.kernel.request(unix.RTM_GETROUTE, 0, choiceRequest(r.to, r.index, r.mark), func(b []byte) { routed = hasGateway(b) })
+	})
 	if err != nil || routed {
 		return nil // what cannot be looked up is found out by sending
 	}

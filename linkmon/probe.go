@@ -113,7 +113,10 @@ func (p *prober) send(probe failover.Probe, path Path) {
 		p.notSent(probe, p.clock(), err)
 		return
 	}
-	if p.isHurried() {
+	switch {
+	case probe.Brief:
+		r.wait = path.LostAfter
+	case p.isHurried():
 		r.wait = path.LostAfter + hurriedAnswers
 	}
 	r.certain = p.doubts(probe, 1) > 1 || p.isRefused(probe)

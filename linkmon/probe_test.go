@@ -368,3 +368,22 @@ func TestCertainWhileUnanswered(t *testing.T) {
 		}
 	}
 }
+
+// A brief probe ends when it is lost, others wait for late answers.
+func TestBriefProbesEndEarly(t *testing.T) {
+	out := newOutbox()
+	clock := clockFrom(time.Now())
+	waits := make(chan time.Duration, 1)
+	p := newTestProber(clock, out, func(_ context.Context, r request, report func(outcome)) {
+		report(outcome{kind: probeSent, at: clock()})
+		waits <- r.wait
+	})
+	defer p.close()
+	path := pathBy(0).to("192.0.2.1")
+	for brief, want := range map[bool]time.Duration{true: path.LostAfter, false: path.LostAfter + lateAnswers} {
+		p.send(failover.Probe{ID: 1, Target: "192.0.2.1", Brief: brief}, path)
+		if got := <-waits; got != want {
+			t.Errorf("brief %v: it waits for %v, want %v", brief, got, want)
+		}
+	}
+}
