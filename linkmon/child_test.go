@@ -50,7 +50,6 @@ func childMain() int {
 	if err != nil {
 		panic(err)
 	}
-	defer chooser.close()
 	echo := newICMP(clock, chooser)
 	p := newProber(clock, out, notOwn,
 		map[target.Method]method{target.ICMP: echo.probe, target.Gateway: echo.probe})
@@ -72,6 +71,7 @@ func childMain() int {
 		p.send(o.Probe, o.Path)
 	}
 	p.close()
+	chooser.close()
 	cancel()
 	<-finished
 	over := report{Kind: "over", Raw: [2]bool{echo.raw[0].Load(), echo.raw[1].Load()}}
