@@ -165,6 +165,7 @@ func (l *lab) lose() {
 	for _, p := range plans {
 		l.batch(p.flag, fmt.Sprintf("rule del pref 5451 from %s fwmark 0/0xffffffff lookup 5301", p.a))
 	}
+	l.batch("-6", "rule del pref 5651 oif wan0 unreachable\nrule add pref 5651 oif wan0 fwmark 0x01000000/0x7f000000 unreachable")
 	l.move(func(g *Goal) { g.Lost = [2][]Pair{{{1, 64}}, {{1, 64}}} })
 	inside(l.t, l.gw, func() error { return l.kernel.Grace([]string{"wan1"}) })
 	for _, f := range failover.Families {
@@ -189,6 +190,7 @@ func (l *lab) regain() {
 	for _, p := range plans {
 		l.batch(p.flag, fmt.Sprintf("rule add pref 5451 from %s fwmark 0/0xffffffff lookup 5301", p.a))
 	}
+	l.batch("-6", "rule add pref 5651 oif wan0 unreachable\nrule del pref 5651 oif wan0 fwmark 0x01000000/0x7f000000 unreachable")
 	l.prefer("wan0", "wan1")
 	l.move(func(g *Goal) { g.Lost = [2][]Pair{} })
 }

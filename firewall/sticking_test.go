@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -131,5 +132,40 @@ func TestMulticastByALostUplink(t *testing.T) {
 	until(t, "both by the lost one", func() bool { return strings.Contains(counter("by_a"), "packets 2 ") })
 	if out := counter("by_b"); !strings.Contains(out, "packets 0 ") {
 		t.Errorf("by another one: %s", out)
+	}
+}
+
+// The same where the lost interface has no carrier: the kernel itself passes its routes over
+// then, and must let a datagram be that names the interface and its source, as answers of
+// programs do that listen on several. One that is bound to it stays, and so does, in IPv6, one
+// that leaves the source to the kernel: that finds no route by another interface.
+func TestNamedInterfaceWithoutCarrierIsLeft(t *testing.T) {
+	for _, f := range failover.Families {
+		t.Run(f.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.apply()
+			l.watchWrong()
+			p := plans[f]
+			serveUDP(t, l.net, at(p.host, 5000))
+			c := l.stickTo(f, at(p.host, 5000), p.a)
+			bound := l.boundTo("wan0", at(p.host, 5000))
+			if got := askUDP(t, c); got != p.a {
+				t.Fatalf("the server saw %s", got)
+			}
+			run(t, l.net, "ip", "link", "set", "ispA", "down")
+			l.lose()
+			if got := askUDP(t, c); got != p.b {
+				t.Errorf("after the verdict the server saw %s", got)
+			}
+			if got := askUDP(t, l.stickTo(f, at(p.host, 5000), p.a)); got != p.b {
+				t.Errorf("the server saw a new one as %s", got)
+			}
+			_ = bound.SetDeadline(time.Now().Add(200 * time.Millisecond))
+			_, _ = bound.Write([]byte("who?"))
+			if n, err := bound.Read(make([]byte, 64)); err == nil {
+				t.Errorf("one that is bound to it was answered with %d bytes", n)
+			}
+			l.noneWrong()
+		})
 	}
 }

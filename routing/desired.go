@@ -179,13 +179,24 @@ func (g Goal) fromRules(f failover.Family, u Uplink) []Rule {
 
 // oifRules keep sockets that are bound to the uplink's device on it, also while it
 // has no route.
+//
+// Of a lost uplink the last of them is in IPv6 for probes alone, which have the lane's mark.
+// What is bound there stays without it: the kernel accepts no route by another device for
+// that, nor for a datagram that names the device and leaves its source to the kernel. One
+// that names both is a hint for it. Without carrier there it has to find another route, or
+// it ends before the packet filter sees it, and moves it on. In IPv4 the kernel takes the
+// destination for a neighbour then.
 func (g Goal) oifRules(f failover.Family, u Uplink) []Rule {
 	if !u.nameFits() {
 		return nil
 	}
+	ends := Rule{OIF: u.Interface, Unreachable: true, Suppress: -1}
+	if f == failover.IPv6 && u.Family[f].Lost {
+		ends.Mark, ends.Mask = g.Layout.Mark(u.Lane), g.Layout.MarkMask
+	}
 	return []Rule{
 		rule(f, g.Layout.OIFPriority(u.Lane), Rule{OIF: u.Interface, Table: g.Layout.Table(u.Lane), Suppress: -1}),
-		rule(f, g.Layout.OIFUnreachablePriority(u.Lane), Rule{OIF: u.Interface, Unreachable: true, Suppress: -1}),
+		rule(f, g.Layout.OIFUnreachablePriority(u.Lane), ends),
 	}
 }
 
