@@ -53,8 +53,10 @@ type ladder struct {
 	// members are the uplinks that the policy may use; nil where it is not configured.
 	members     []int
 	first, lost mask
-	// left is when each uplink was last in the first rung, of those that were and are not.
-	left map[int]failover.Instant
+	// left is when each uplink was last in the first rung, of those that were and are not;
+	// rested is the rung when that was noted last.
+	left   map[int]failover.Instant
+	rested mask
 	// answered is when a member first answered, voluntary when the last move by choice
 	// was made.
 	answered, voluntary failover.Instant
@@ -79,7 +81,7 @@ func (m mask) has(i int) bool { return m>>i&1 != 0 }
 
 // The initial values.
 var (
-	nothing  = judged{received: never, turned: never, unsent: never}
+	nothing  = judged{suspected: never, received: never, turned: never, unsent: never}
 	noLadder = ladder{answered: never, voluntary: never, notBefore: never}
 )
 
@@ -150,20 +152,20 @@ func (a *account) restart() {
 	a.acknowledge()
 }
 
-// carry notes what is in a first rung now.
-func (l *ladder) carry(first mask, now failover.Instant) {
+// rest notes what has left the first rung, once that is what it is to be.
+func (l *ladder) rest(now failover.Instant) {
 	if l.left == nil {
 		l.left = map[int]failover.Instant{}
 	}
 	for i := range 64 {
 		switch {
-		case first.has(i):
-			delete(l.left, i)
 		case l.first.has(i):
+			delete(l.left, i)
+		case l.rested.has(i):
 			l.left[i] = now
 		}
 	}
-	l.first = first
+	l.rested = l.first
 }
 
 // drainOver reports whether a drain after a failback may be over by now: the uplink left the

@@ -208,7 +208,7 @@ func (w *kernelWatch) changed() {
 		for _, f := range failover.Families {
 			l := &w.ladders[p][f]
 			before := l.first
-			l.carry(w.firstOf(f, tableOf(p)), w.clock())
+			l.first = w.firstOf(f, tableOf(p))
 			switch {
 			case before == l.first || w.dropping || l.members == nil:
 			case l.first == 0:
@@ -271,6 +271,9 @@ func (w *kernelWatch) release(lost [2][]firewall.Pair) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range failover.Families {
+		for p := range w.ladders {
+			w.ladders[p][f].rest(w.clock())
+		}
 		for _, pair := range lost[f] {
 			if !slices.Contains(w.released[f], pair) {
 				w.stats.Released++
@@ -314,6 +317,7 @@ func (w *kernelWatch) atRest(n *network) error {
 			}
 			w.complain(p, f, w.standing(p, f, n, at))
 			w.kept[p][f].rest = l.first
+			l.rest(at)
 		}
 	}
 	w.acknowledge()

@@ -180,12 +180,13 @@ func (a *account) mayLose(i, policy int, f failover.Family, to failover.State, n
 }
 
 // mayTurn: while flows receive, a path is not shunned, and not down before its
-// patience has passed, unless no target has answered for long, or none can be asked.
+// patience has passed, unless no target has answered for long, or none can be asked. Who
+// sees no suspicions, as events have none, cannot tell a shunning that came too early.
 func (a *account) mayTurn(i int, f failover.Family, to failover.State, silence time.Duration, now failover.Instant) error {
 	p := &a.paths[i][f]
 	since := now - p.received
 	if u := a.uplink(i); u != nil && !a.cut(i, f) && p.received != never && silence < mostReceiving && !a.blind(i, f, now) {
-		if to == failover.Shunned && p.received >= p.suspected && since < leastBurst ||
+		if to == failover.Shunned && p.suspected != never && p.received >= p.suspected && since < leastBurst ||
 			to == failover.Down && p.state == failover.Shunned && since < u.Health.Patience {
 			return fmt.Errorf("%s is %s, and flows received %v ago", a.names[i], to, since)
 		}

@@ -50,12 +50,11 @@ func (wa *watch) adopt(ev failover.Adopt) {
 		for _, f := range failover.Families {
 			l := &wa.ladders[p][f]
 			if l.members != nil {
-				first := wa.maskOf(ev.Carrying[name][f])
+				l.first, l.lost = wa.maskOf(ev.Carrying[name][f]), wa.maskOf(ev.Lost[name][f])
 				if over := wa.maskOf(ev.Overflow[name][f]); over != 0 {
-					first = over
+					l.first = over
 				}
-				l.carry(first, wa.w.now)
-				l.lost = wa.maskOf(ev.Lost[name][f])
+				l.rest(wa.w.now)
 				for _, d := range ev.Departed[name][f] {
 					l.left[wa.lineOf(d.Uplink)] = wa.w.now - d.Age
 				}
@@ -208,14 +207,13 @@ func (wa *watch) newIntent(in *failover.Intent) error {
 func (wa *watch) newLadder(policy int, f failover.Family, next failover.Ladder) error {
 	l := &wa.ladders[policy][f]
 	before, lostBefore := l.first, l.lost
-	first := mask(0)
+	l.first, l.lost = 0, wa.maskOf(next.Lost)
 	if len(next.Rungs) > 0 {
 		for _, s := range next.Rungs[0].Shares {
-			first |= 1 << wa.lineOf(s.Uplink)
+			l.first |= 1 << wa.lineOf(s.Uplink)
 		}
 	}
-	l.carry(first, wa.w.now)
-	l.lost = wa.maskOf(next.Lost)
+	l.rest(wa.w.now)
 	if l.first != before {
 		wa.w.moved(before&^l.first, f)
 		// A switch is judged by its record. A move from an unknown state has no record.
