@@ -5,9 +5,11 @@ import (
 	"time"
 )
 
-// departure is an uplink that a failback has left, where the configuration drains what
-// stays on it: its sessions may go on for a time, and move then. It ends as soon as the
-// uplink gets new flows of the policy again.
+// departure is an uplink that was left for a preferred one, where the configuration drains
+// what stays on it: its sessions may go on for a time, and move then. That is a failback,
+// whatever the switch is called: also where the preferred one answers a moment after the
+// start, or the other one fails just then. It ends as soon as the uplink gets new flows of
+// the policy again, and when the operator drains it, which moves nothing.
 type departure struct {
 	uplink string
 	since  Instant
@@ -22,12 +24,43 @@ func staysFor(s *selector, u *uplink) (time.Duration, bool) {
 	return on.After, on.Move && u != nil && u.cfg.Enabled && (u.cfg.Metered || !on.MeteredOnly)
 }
 
-// depart notes a failback from some uplinks.
-func (c *choice) depart(now Instant, from []Share) {
+// leastCarried is how long an uplink must have carried at the start for what is on it to be
+// from then: where uplinks answer one after the other at once, flows on it are older, and
+// are there for reasons of their own.
+const leastCarried = time.Second
+
+// depart notes which uplinks a decision has left for preferred ones. Where the operator has
+// them left there is no departure, unless it is a return.
+func (c *choice) depart(now Instant, from []Share, d decision) {
+	if d.asked && d.kind != failedBack || d.kind == placed && now < c.firstAnswer+leastCarried {
+		return
+	}
 	for _, share := range from {
-		if !contains(c.first, share.Uplink) {
+		if !contains(c.first, share.Uplink) && (d.kind == failedBack || c.isBehind(share.Uplink)) {
 			c.departures = append(c.departures, departure{uplink: share.Uplink, since: now})
 		}
+	}
+}
+
+// isBehind reports whether an uplink is in a later tier than all that carry.
+func (c *choice) isBehind(uplink string) bool {
+	tier, last := -1, -1
+	for _, m := range c.policy.members[c.family] {
+		switch name := m.up.cfg.Name; {
+		case name == uplink:
+			tier = m.tier
+		case contains(c.first, name):
+			last = max(last, m.tier)
+		}
+	}
+	return last >= 0 && tier > last
+}
+
+// stay ends the drains of an uplink that go on, so that its sessions stay.
+func (pol *policy) stay(uplink string) {
+	for _, f := range Families {
+		c := &pol.family[f]
+		c.departures = slices.DeleteFunc(c.departures, func(d departure) bool { return d.uplink == uplink && !d.over })
 	}
 }
 

@@ -46,6 +46,9 @@ func (s *selector) operator(t *turn, ev Operator) {
 		s.unpin(ev.Uplink)
 		s.undrain(ev.Uplink)
 		s.drains = append(s.drains, override{set: true, uplink: ev.Uplink, until: ev.Until})
+		for _, pol := range s.policies {
+			pol.stay(ev.Uplink)
+		}
 	case Resume:
 		for _, pol := range s.policies {
 			back := ev.Uplink

@@ -78,6 +78,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 		c.first = d.to
 		c.adopted = false
 		c.begun = true
+		c.depart(t.now, from, d)
 	}
 	var kind SwitchKind
 	switch d.kind {
@@ -90,7 +91,6 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	case failedBack:
 		kind = Return
 		c.voluntary = t.now
-		c.depart(t.now, from)
 		if sameNames(c.leftShunned, d.to) {
 			c.returned = t.now
 		}
