@@ -194,6 +194,7 @@ define INSTALLED
 644 packaging/networkd.conf /usr/share/doc/swerve/networkd.conf
 644 packaging/README.md /usr/share/doc/swerve/README.md
 644 docs/OPERATION.md /usr/share/doc/swerve/OPERATION.md
+644 docs/SESSIONS.md /usr/share/doc/swerve/SESSIONS.md
 644 docs/DECISION.md /usr/share/doc/swerve/DECISION.md
 644 docs/API.md /usr/share/doc/swerve/API.md
 644 LICENSE /usr/share/doc/swerve/LICENSE

@@ -75,7 +75,7 @@ func Init(t Taken, isModem func(device string) bool) []byte {
 func writeUplink(b *strings.Builder, u Uplink, indent string) {
 	fmt.Fprintf(b, "%s- name: %s\n%s  interface: %s\n", indent, quoteYAML(u.Name), indent, quoteYAML(u.Interface))
 	if u.IsMetered() {
-		fmt.Fprintf(b, "%s  metered: true               # a modem: probed only every 30s while it carries nothing\n", indent)
+		fmt.Fprintf(b, "%s  metered: true               # a modem: probed each 30s while it carries nothing; sessions move off it after a failback\n", indent)
 	}
 }
 

@@ -31,6 +31,7 @@ var content = map[string]file{
 	"/usr/share/doc/swerve/API.md":                     {mode: 0o644},
 	"/usr/share/doc/swerve/DECISION.md":                {mode: 0o644},
 	"/usr/share/doc/swerve/OPERATION.md":               {mode: 0o644},
+	"/usr/share/doc/swerve/SESSIONS.md":                {mode: 0o644},
 	"/usr/share/doc/swerve/README.md":                  {mode: 0o644},
 	"/usr/share/doc/swerve/networkd.conf":              {mode: 0o644},
 	"/usr/share/doc/swerve/reference.yaml":             {mode: 0o644},
@@ -282,7 +283,7 @@ func TestPackagedREADME(t *testing.T) {
 			t.Errorf("it has %q", no)
 		}
 	}
-	for _, name := range []string{"OPERATION.md", "DECISION.md", "reference.yaml", "API.md", "networkd.conf"} {
+	for _, name := range []string{"OPERATION.md", "SESSIONS.md", "DECISION.md", "reference.yaml", "API.md", "networkd.conf"} {
 		if _, packed := content["/usr/share/doc/swerve/"+name]; !packed || !strings.Contains(string(text), "`"+name+"`") {
 			t.Errorf("%s: packed is %t, or it is not named", name, packed)
 		}
