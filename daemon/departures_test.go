@@ -62,6 +62,9 @@ func TestDrainAfterAFailback(t *testing.T) {
 				t.Errorf("told as %+v", d)
 			}
 		}
+		if n := strings.Count(r.log.String(), `msg=moved event=sessions uplink=lte policy=default family=ipv`); n != 2 {
+			t.Errorf("%d lines of the log tell of it", n)
+		}
 		r.restart()
 		r.after(5 * time.Second)
 		if got := r.uplink("lte"); got.IPv4.State != control.Up || !got.DrainingUntil.IsZero() {

@@ -479,7 +479,7 @@ func (e *explainer) notes() {
 		e.note("it came in by uplink %s: its answers leave by %s, whichever uplink carries", came, came)
 	}
 	if e.out.Policy != nil {
-		e.note("this is of a new flow: one that conntrack has already keeps its uplink, as long as that is not lost")
+		e.note("this is of a new flow: one that conntrack has already keeps its uplink, until that is lost or drained after a failback")
 	}
 	if found := e.others.destinations; len(found) > 0 {
 		e.note("other programs translate destinations (%s): that is not looked at", strings.Join(found, ", "))

@@ -163,7 +163,7 @@ sets: {video: {}, broken: {}}
 				note: "a set is taken as empty, since it cannot be read: no room"},
 			"dscp":         {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, want: "no rule matches", note: "it is taken to have DSCP 0 (--dscp names another): 1 rule may match it (3)\nit is taken to have no mark (--mark names one): 1 rule may match it (4)"},
 			"its dscp":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, dscp: 46, want: "rule 3 (line 13) sends it by policy strict, whose new flows lte carries (tier 1)"},
-			"another dscp": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, dscp: 8, want: "no rule matches", note: "as long as that is not lost\na set is taken as empty, since it cannot be read: no room\nit is taken to have no mark"},
+			"another dscp": {way: routing.Way{Device: 1, To: everywhere, Table: 5364}, dscp: 8, want: "no rule matches", note: "until that is lost or drained after a failback\na set is taken as empty, since it cannot be read: no room\nit is taken to have no mark"},
 			"its mark":     {way: routing.Way{Device: 2, To: everywhere, Table: 5365}, mark: 0xc31f, want: "rule 4 (line 14) sends it by policy strict, whose new flows lte carries (tier 1)"},
 			"our bits":     {mark: 0x1000010, want: "the bits 0x1000000 of the mark are Swerve's own, which a new flow has none of; leave out the bits 0x7f000000"},
 			"down the ladder": {way: routing.Way{Device: 2, To: everywhere, Table: 5364},

@@ -297,7 +297,10 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: "the uplink is lost and the policy has another",
 	}
 	if slices.Contains(p.Family[f].Drained, uplink) {
-		m.why, m.alive = "the uplink's time after the failback is over", true
+		m.why, m.alive = "the time of its sessions after the failback is over", true
+		if g.engine.Sessions.OnFailback.After == 0 {
+			m.why = "a failback has left the uplink"
+		}
 	}
 	return m
 }

@@ -167,4 +167,5 @@ func (l *loop) mount(m Machine) {
 		worker: newWorker(m.Flows, m.Walks, m.Routes, m.Events, l.reporter.counters), now: l.clock.now, silences: newSilences(),
 		anew: m.Anew, rested: -applyCredit,
 	}
+	l.enforcer.worker.log, l.enforcer.worker.walks.log = l.log, l.log
 }

@@ -257,7 +257,7 @@ rules: [{from: 192.168.20.0/24, use: guests}]
 				objects = append(objects, p.Object)
 			}
 		}
-		if got := strings.Join(objects, " "); got != "probe.targets metrics.listen sessions.on_failback" {
+		if got := strings.Join(objects, " "); got != "probe.targets metrics.listen" {
 			t.Errorf("not built: %s", got)
 		}
 		if err := r.reload("uplinks:\n  - {name: lte, interface: eth1, prefix6: none}\n"); err != nil {

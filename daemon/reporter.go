@@ -315,7 +315,14 @@ func (r *reporter) resumed(done control.Resumed, at failover.Instant) {
 
 // ordered reports what an operator asked for, or that it is over.
 func (r *reporter) ordered(at failover.Instant, action, uplink, policy, reason string, until control.Time) {
-	r.log.Info(action, "event", "operator", "uplink", uplink, "policy", policy, "reason", reason, "until", until)
+	about := []any{"event", "operator", "uplink", uplink, "reason", reason}
+	if policy != "" {
+		about = append(about, "policy", policy)
+	}
+	if !until.IsZero() {
+		about = append(about, "until", until)
+	}
+	r.log.Info(action, about...)
 	r.events.Publish(control.Event{Time: control.At(r.clock.wall(at)), Detail: control.OperatorDetail{Action: action, Uplink: uplink, Policy: policy, Reason: reason, Until: until}})
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -55,6 +56,8 @@ type worker struct {
 	flows  Flows
 	routes routing.Kernel
 	events Publisher
+	// log is told the same as events; nil for nothing.
+	log    *slog.Logger
 	counts *counters
 	queue  chan job
 	// walks does what takes a walk; nil for that worker itself.
@@ -85,6 +88,28 @@ func (w *worker) add(j job) bool {
 // publish tells what was done.
 func (w *worker) publish(d control.SessionsDetail) {
 	w.events.Publish(control.Event{Time: control.At(time.Now()), Detail: d})
+	if w.log == nil {
+		return
+	}
+	about := []any{"event", "sessions"}
+	for _, of := range [...]struct{ key, text string }{{"uplink", d.Uplink}, {"policy", d.Policy}, {"family", d.Family}, {"reason", d.Reason}} {
+		if of.text != "" {
+			about = append(about, of.key, of.text)
+		}
+	}
+	for _, n := range [...]struct {
+		key   string
+		count *int64
+	}{{"count", d.Count}, {"moved", d.Moved}, {"destroyed", d.Destroyed}, {"poked", d.Poked}, {"left_out", d.LeftOut}} {
+		if n.count != nil {
+			about = append(about, n.key, *n.count)
+		}
+	}
+	level := slog.LevelInfo
+	if d.Action == "failed" {
+		level = slog.LevelWarn
+	}
+	w.log.Log(context.Background(), level, d.Action, about...)
 }
 
 // run carries out the jobs until ctx ends.

@@ -202,7 +202,7 @@ func (p *picture) notes(u control.Uplink) (notes []span) {
 		notes = append(notes, say(warn, "held until "+human.Moment(now, u.HeldUntil)))
 	}
 	if !u.DrainingUntil.IsZero() {
-		notes = append(notes, say(plain, "its sessions move at "+human.Moment(now, u.DrainingUntil)))
+		notes = append(notes, say(plain, "sessions that a failback left move at "+human.Moment(now, u.DrainingUntil)))
 	}
 	if u.Metered {
 		notes = append(notes, say(plain, "metered"))

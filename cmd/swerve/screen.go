@@ -147,7 +147,7 @@ func (b *screen) describe(u control.Uplink) string {
 		parts = append(parts, "held back until "+say.Moment(b.status.Now, u.HeldUntil))
 	}
 	if !u.DrainingUntil.IsZero() {
-		parts = append(parts, "its sessions move at "+say.Until(b.status.Now, u.DrainingUntil))
+		parts = append(parts, "sessions that a failback left move at "+say.Until(b.status.Now, u.DrainingUntil))
 	}
 	return strings.Join(parts, ", ")
 }
