@@ -89,6 +89,9 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 	}
 	for _, f := range failover.Families {
 		out.Lost[f], out.Refused[f], out.Deaf[f] = g.lost(f), g.refused(f), g.deaf(f)
+		for _, name := range g.intent.Policies[0].Family[f].Drained {
+			out.Drained[f] = append(out.Drained[f], g.lanes.Uplinks[name])
+		}
 	}
 	for _, a := range g.links.trials() {
 		out.Trials = append(out.Trials, a.Addr())
@@ -297,12 +300,23 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: "the uplink is lost and the policy has another",
 	}
 	if slices.Contains(p.Family[f].Drained, uplink) {
-		m.why, m.alive = "the time of its sessions after the failback is over", true
+		m.why = "the time of its sessions after the failback is over"
+		m.spared = firewall.Spared{Bound: true, To: g.resolvers(uplink)}
 		if g.engine.Sessions.OnFailback.After == 0 {
 			m.why = "a failback has left the uplink"
 		}
 	}
 	return m
+}
+
+// resolvers are an uplink's own.
+func (s setup) resolvers(uplink string) []netip.Addr {
+	for _, u := range s.uplinks {
+		if u.Name == uplink {
+			return u.DNS
+		}
+	}
+	return nil
 }
 
 // ways are the interfaces of a ladder, except for that of one uplink.

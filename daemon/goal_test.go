@@ -191,7 +191,7 @@ func (flowsThatFail) DeleteFlows(lane.Layout, firewall.Pair, ...failover.Family)
 func (flowsThatFail) DropFlows(lane.Layout, lane.Lane, ...failover.Family) (firewall.Pokes, error) {
 	return firewall.Pokes{}, errRefused
 }
-func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr, bool) (int, error) {
+func (flowsThatFail) DestroySockets(lane.Layout, lane.Lane, netip.Addr, firewall.Spared) (int, error) {
 	return 0, errRefused
 }
 

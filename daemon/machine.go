@@ -124,7 +124,7 @@ type Flows interface {
 	DeleteFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) error
 	EndFlows(l lane.Layout, pair firewall.Pair, families ...failover.Family) (n [2]int, counted bool, err error)
 	DropFlows(l lane.Layout, uplink lane.Lane, families ...failover.Family) (firewall.Pokes, error)
-	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, alive bool) (int, error)
+	DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, spared firewall.Spared) (int, error)
 	Revive(l lane.Layout, uplink lane.Lane, families ...failover.Family) error
 	Poke(l lane.Layout, losses ...firewall.Loss) ([]firewall.Pokes, error)
 }

@@ -11,6 +11,7 @@ import (
 	"swerve/config"
 	"swerve/control"
 	"swerve/failover"
+	"swerve/firewall"
 	"swerve/lane"
 	"swerve/routing"
 )
@@ -174,7 +175,7 @@ func (r retirement) carryOut(w *worker) {
 		if !r.elsewhere[address] {
 			n = 0 // flows that went on may have the lane of another uplink by now
 		}
-		count, err := w.flows.DestroySockets(r.layout, n, address, false)
+		count, err := w.flows.DestroySockets(r.layout, n, address, firewall.Spared{})
 		closed += count
 		failed = errors.Join(failed, err)
 	}

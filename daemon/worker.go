@@ -25,8 +25,8 @@ type move struct {
 	why string
 	// vain: the uplink never had an address with a gateway, so no sessions that could move.
 	vain bool
-	// alive: the uplink is not lost, so that what is bound to its device stays.
-	alive bool
+	// spared are connections of the gateway's own that stay.
+	spared firewall.Spared
 	// parts are the families in which it was lost.
 	parts []part
 }
@@ -189,7 +189,7 @@ func (v move) end(w *worker) ended {
 	}
 	for _, p := range v.parts {
 		for _, address := range p.addresses {
-			n, err := w.flows.DestroySockets(v.layout, v.pair.Uplink, address, v.alive)
+			n, err := w.flows.DestroySockets(v.layout, v.pair.Uplink, address, v.spared)
 			m.closed[p.family] += n
 			m.open[p.family] = errors.Join(m.open[p.family], err)
 		}

@@ -146,7 +146,7 @@ func checkDepartures(s *selector, c *choice) error {
 		switch {
 		case seen[d.uplink]:
 			return fmt.Errorf("%s is drained twice", d.uplink)
-		case contains(c.first, d.uplink) || contains(c.spill.to, d.uplink):
+		case (d.over || len(c.leftShunned) == 0) && (contains(c.first, d.uplink) || contains(c.spill.to, d.uplink)):
 			return fmt.Errorf("%s is drained and gets new flows", d.uplink)
 		case d.over && c.policy.has(d.uplink) && !slices.Contains(c.lost, d.uplink):
 			return fmt.Errorf("the drain of %s is over and its sessions stay", d.uplink)

@@ -9,7 +9,8 @@ import (
 // what stays on it: its sessions may go on for a time, and move then. That is a failback,
 // whatever the switch is called: also where the preferred one answers a moment after the
 // start, or the other one fails just then. It ends as soon as the uplink gets new flows of
-// the policy again, and when the operator drains it, which moves nothing.
+// the policy again, unless that is for a stall, and when the operator drains it, which moves
+// nothing.
 type departure struct {
 	uplink string
 	since  Instant
@@ -36,7 +37,8 @@ func (c *choice) depart(now Instant, from []Share, d decision) {
 		return
 	}
 	for _, share := range from {
-		if !contains(c.first, share.Uplink) && (d.kind == failedBack || c.isBehind(share.Uplink)) {
+		known := slices.ContainsFunc(c.departures, func(d departure) bool { return d.uplink == share.Uplink })
+		if !known && !contains(c.first, share.Uplink) && (d.kind == failedBack || c.isBehind(share.Uplink)) {
 			c.departures = append(c.departures, departure{uplink: share.Uplink, since: now})
 		}
 	}
@@ -66,21 +68,22 @@ func (pol *policy) stay(uplink string) {
 
 // followDepartures ends those of uplinks to which new flows go again, or whose sessions
 // the configuration lets stay, and has the sessions move of those whose time has passed,
-// once what carries answers.
+// once what carries has answered since. While the preferred one may only be stalled the
+// time runs on: each stall would begin it anew, and it might never end.
 func followDepartures(s *selector, t *turn, c *choice) {
 	kept := c.departures[:0:0]
 	for _, d := range c.departures {
 		u := s.uplinks.find(d.uplink)
 		after, drains := staysFor(s, u)
-		if !drains || !c.policy.has(d.uplink) || contains(c.first, d.uplink) || contains(c.spill.to, d.uplink) {
+		carries := contains(c.first, d.uplink) || contains(c.spill.to, d.uplink)
+		switch end := d.since + after; {
+		case !drains || !c.policy.has(d.uplink) || carries && (d.over || len(c.leftShunned) == 0):
 			continue
-		}
-		end := d.since + after
-		switch {
-		case t.now < end && !d.over:
+		case carries || d.over:
+		case t.now < end:
 			s.due = min(s.due, end)
-		case carriesOn(s, c):
-			d.over = true
+		default:
+			d.over = provenToCarry(s, t, c, end)
 		}
 		kept = append(kept, d)
 	}
@@ -92,6 +95,20 @@ func carriesOn(s *selector, c *choice) bool {
 	return len(c.first) > 0 && !slices.ContainsFunc(c.first, func(share Share) bool {
 		return !rankOf(s.uplinks.path(share.Uplink, c.family)).answers()
 	})
+}
+
+// provenToCarry reports whether all that carry a ladder answer, probes sent since an instant
+// included, and are under no suspicion. If not, they are asked, and the choice made again.
+func provenToCarry(s *selector, t *turn, c *choice, since Instant) bool {
+	proven := carriesOn(s, c)
+	for _, share := range c.first {
+		p := s.uplinks.path(share.Uplink, c.family)
+		if p.state == Suspect || !p.provenSince(since) {
+			p.startBurst(t)
+			s.awaitsProof, proven = true, false
+		}
+	}
+	return proven
 }
 
 // drained reports whether an uplink's drain after a failback is over.

@@ -31,6 +31,9 @@ type Goal struct {
 	Sets []Set
 	// Lost are, by family, the pairs whose flows have to leave their uplink.
 	Lost [2][]Pair
+	// Drained are, by family, the uplinks that the default policy's flows have to leave and
+	// that are not down: what is asked by them goes on to be answered.
+	Drained [2][]lane.Lane
 	// Refused are, by family, the pairs of policies that block whose flows have no way: they
 	// are answered at once. With no uplink it is new flows.
 	Refused [2][]Pair
@@ -291,6 +294,7 @@ func (g Goal) sameButLost(other Goal) bool {
 	g.Refused, other.Refused = [2][]Pair{}, [2][]Pair{}
 	g.Shunned, other.Shunned = [2][]Pair{}, [2][]Pair{}
 	g.Deaf, other.Deaf = [2][]lane.Lane{}, [2][]lane.Lane{}
+	g.Drained, other.Drained = [2][]lane.Lane{}, [2][]lane.Lane{}
 	g.Policies, other.Policies = withoutMembers(g.Policies), withoutMembers(other.Policies)
 	if len(g.Rules) == len(other.Rules) && (len(g.Rules) == 0 || &g.Rules[0] == &other.Rules[0]) {
 		g.Rules, other.Rules = nil, nil // the same list: there may be thousands

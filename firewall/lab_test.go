@@ -171,7 +171,7 @@ func (l *lab) lose() {
 	for _, f := range failover.Families {
 		l.deleteFlows(f, 1, 64)
 		inside(l.t, l.gw, func() error {
-			_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(plans[f].a), false)
+			_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(plans[f].a), Spared{})
 			return err
 		})
 	}

@@ -130,9 +130,9 @@ func resolverChains(b builder) []chain {
 }
 
 // staysAsked reports whether an uplink has resolvers of its own in a family that are asked
-// through it although the default policy's flows have to leave it: it is drained, not down.
+// through it although the default policy's flows have to leave it.
 func (g Goal) staysAsked(u Uplink, f failover.Family) bool {
-	return !slices.Contains(g.Deaf[f], u.Lane) && len(u.resolvers(f)) > 0
+	return slices.Contains(g.Drained[f], u.Lane) && len(u.resolvers(f)) > 0
 }
 
 // asksOn is the element of such an uplink's flows, of which those to its resolvers stay.

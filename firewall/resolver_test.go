@@ -127,7 +127,7 @@ func TestResolversOfADrainedUplink(t *testing.T) {
 					t.Fatalf("before: %s, %v", got, err)
 				}
 			}
-			l.move(func(g *Goal) { g.Lost[f] = []Pair{{2, 64}} })
+			l.move(func(g *Goal) { g.Lost[f], g.Drained[f] = []Pair{{2, 64}}, []lane.Lane{2} })
 			l.deleteFlows(f, 2, 64)
 			for i, c := range []net.Conn{tcp, own, dialTCP(t, l.client, to), dialTCP(t, l.gw, to)} {
 				for range 2 {

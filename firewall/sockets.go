@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"swerve/lane"
 
 	"github.com/mdlayher/netlink"
@@ -49,10 +50,10 @@ const (
 // them: those to this machine itself, to its other networks, to a neighbour on the
 // uplink while its link stands, or by any other route that is no default. So do those
 // that a rule of another program sends by another device, and that never left by an
-// uplink. The routes have to be those of after the loss. Where the uplink is alive, and its
-// sessions only have to leave it, those bound to a device stay: their programs want that one.
-func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, alive bool) (int, error) {
-	d := destroyer{layout: l, uplink: uplink, lost: lost, alive: alive, listening: map[uint16]bool{}, flows: &k.flows}
+// uplink. The routes have to be those of after the loss. Of an uplink that is not down more
+// stay, as spared says.
+func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr, spared Spared) (int, error) {
+	d := destroyer{layout: l, uplink: uplink, lost: lost, spared: spared, listening: map[uint16]bool{}, flows: &k.flows}
 	defer d.ways.close()
 	err := d.run()
 	if err != nil {
@@ -61,12 +62,24 @@ func (k *Kernel) DestroySockets(l lane.Layout, uplink lane.Lane, lost netip.Addr
 	return d.destroyed, err
 }
 
+// Spared are connections that stay although they are on a lost address.
+type Spared struct {
+	// Bound: those of sockets that are bound to a device, since their programs want that one.
+	Bound bool
+	// To: those to these addresses.
+	To []netip.Addr
+}
+
+func (s Spared) has(c socket) bool {
+	return s.Bound && c.device != 0 || slices.Contains(s.To, c.remote.Addr())
+}
+
 // destroyer is one call of DestroySockets.
 type destroyer struct {
 	layout    lane.Layout
 	uplink    lane.Lane
 	lost      netip.Addr
-	alive     bool
+	spared    Spared
 	listening map[uint16]bool
 	diag      *netlink.Conn
 	flows     *flowFinder
@@ -93,7 +106,7 @@ func (d *destroyer) run() (err error) {
 
 // consider destroys a socket if it is one of those to destroy.
 func (d *destroyer) consider(s socket) {
-	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 || d.alive && s.device != 0 {
+	if s.local != d.lost || d.listening[s.port] || s.mark&d.layout.MarkMask != 0 || d.spared.has(s) {
 		return
 	}
 	way, err := d.ways.of(d.layout, s)

@@ -40,7 +40,7 @@ func TestDestroySockets(t *testing.T) {
 				}
 			}
 			inside(t, l.gw, func() error {
-				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), false)
+				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), Spared{})
 				if n != 1 {
 					t.Errorf("%d sockets were destroyed, want 1", n)
 				}
@@ -58,7 +58,8 @@ func TestDestroySockets(t *testing.T) {
 	}
 }
 
-// Off an uplink that is alive, as one that is drained, go the sockets that name no device.
+// Of an uplink that is alive, as one that is drained, what is bound to its device stays, and
+// what is spared by where it goes, such as to the uplink's resolvers.
 func TestDestroySocketsOfALivingUplink(t *testing.T) {
 	for _, f := range failover.Families {
 		t.Run(f.String(), func(t *testing.T) {
@@ -66,18 +67,24 @@ func TestDestroySocketsOfALivingUplink(t *testing.T) {
 			l.apply()
 			p := plans[f]
 			serveTCP(t, l.net, at(p.host, 5000))
+			l.address(l.net, "lo", resolverOf[f], netip.MustParseAddr(resolverOf[f]).BitLen())
+			serveTCP(t, l.net, at(resolverOf[f], 53))
 			free, bound := dialFrom(t, l.gw, p.a, at(p.host, 5000), 0), dialBound(t, l.gw, "wan0", at(p.host, 5000))
-			destroy := func(alive bool) {
+			asking := dialTCP(t, l.gw, at(resolverOf[f], 53))
+			destroy := func(spared Spared) {
 				inside(t, l.gw, func() error {
-					_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), alive)
+					_, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), spared)
 					return err
 				})
 			}
-			destroy(true)
+			destroy(Spared{Bound: true, To: []netip.Addr{netip.MustParseAddr(resolverOf[f])}})
+			if _, err := askTCP(asking); err != nil {
+				t.Errorf("to a resolver: %v", err)
+			}
 			if _, err := askTCP(bound); err != nil {
 				t.Errorf("bound to the device: %v", err)
 			}
-			destroy(false)
+			destroy(Spared{})
 			if _, err := heard(bound); !errors.Is(err, unix.ECONNABORTED) {
 				t.Errorf("bound to the device, the uplink lost: %v", err)
 			}
@@ -109,7 +116,7 @@ func TestDestroySocketsOfTwins(t *testing.T) {
 			run(t, l.gw, "conntrack", "-U", "-p", "tcp", "-f", f.String(), "--sport", port(twin), "--mark", "0x02c00000/0x7fff0000")
 			run(t, l.gw, "conntrack", "-D", "-p", "tcp", "-f", f.String(), "--sport", port(unknown))
 			inside(t, l.gw, func() error {
-				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), false)
+				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), Spared{})
 				if n != 2 {
 					t.Errorf("%d sockets were destroyed, want 2", n)
 				}

@@ -175,8 +175,8 @@ const asIsChain = "as_it_is"
 
 func unaskedMap(f failover.Family) string { return "unasked_" + f.String() }
 
-// unasked has the uplinks that the default policy's sessions have left, by family; none
-// where nothing answers by them.
+// unasked has the uplinks that the default policy's sessions have left, by family, but for
+// those that are drained and not down; none where nothing answers by them.
 func unasked(b builder) []verdictMap {
 	if len(callSets(b.Goal)) == 0 {
 		return nil
@@ -185,7 +185,7 @@ func unasked(b builder) []verdictMap {
 	for _, f := range failover.Families {
 		m := verdictMap{name: unaskedMap(f), keys: markKeys}
 		for _, p := range b.Lost[f] {
-			if p.Policy == lane.DefaultPolicy {
+			if p.Policy == lane.DefaultPolicy && !slices.Contains(b.Drained[f], p.Uplink) {
 				m.elements = append(m.elements, markEntry(b.Layout.Mark(p.Uplink), asIsChain))
 			}
 		}

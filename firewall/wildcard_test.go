@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/testenv/netns"
 	"swerve/testenv/packet"
 	"swerve/testenv/wait"
@@ -63,6 +64,38 @@ func TestWildcardServer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So it does by an uplink that the default policy's sessions have left since it is drained:
+// what comes in by it is answered by it.
+func TestWildcardServerOfADrainedUplink(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	l.watchWrong()
+	serveUDP(t, l.gw, anyAddress[1])
+	ask := func(f failover.Family) net.Conn {
+		return dialFromUDP(t, l.net, plans[f].host, at(plans[f].a, 5000))
+	}
+	before := [2]net.Conn{ask(failover.IPv4), ask(failover.IPv6)}
+	for _, c := range before {
+		askUDP(t, c)
+	}
+	l.prefer("wan1", "wan0")
+	for _, p := range plans {
+		l.batch(p.flag, fmt.Sprintf("rule del pref 5451 from %s fwmark 0/0xffffffff lookup 5301", p.a))
+	}
+	l.move(func(g *Goal) {
+		g.Lost, g.Drained = [2][]Pair{{{1, 64}}, {{1, 64}}}, [2][]lane.Lane{{1}, {1}}
+	})
+	for _, f := range failover.Families {
+		l.deleteFlows(f, 1, 64)
+		for _, c := range []net.Conn{before[f], ask(f)} {
+			for range 2 {
+				askUDP(t, c) // connected: hears only the address that it asks
+			}
+		}
+	}
+	l.noneWrong()
 }
 
 // An asker that asks at both addresses by one socket has its answers from a server that

@@ -52,7 +52,7 @@ func (f *Flows) DropFlows(_ lane.Layout, uplink lane.Lane, families ...failover.
 }
 
 // DestroySockets records the address and reports one socket.
-func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr, _ bool) (int, error) {
+func (f *Flows) DestroySockets(_ lane.Layout, _ lane.Lane, lost netip.Addr, _ firewall.Spared) (int, error) {
 	return 1, f.Journal.Note("destroy sockets on %s", lost)
 }
 

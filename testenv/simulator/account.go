@@ -3,6 +3,7 @@ package simulator
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"swerve/failover"
 )
@@ -53,10 +54,10 @@ type ladder struct {
 	// members are the uplinks that the policy may use; nil where it is not configured.
 	members     []int
 	first, lost mask
-	// left is when each uplink was last in the first rung, of those that were and are not;
-	// rested is the rung when that was noted last.
-	left   map[int]failover.Instant
-	rested mask
+	// left is when each uplink left the first rung that was in it, and came when one did that
+	// is; rested is the rung when that was noted last.
+	left, came map[int]failover.Instant
+	rested     mask
 	// answered is when a member first answered, voluntary when the last move by choice
 	// was made.
 	answered, voluntary failover.Instant
@@ -152,16 +153,21 @@ func (a *account) restart() {
 	a.acknowledge()
 }
 
-// rest notes what has left the first rung, once that is what it is to be.
+// briefly is for how long at most an uplink carries in the stead of one that is stalled.
+const briefly = 30 * time.Second
+
+// rest notes what has left the first rung, once that is what it is to be. What came for a
+// stall counts as if it had not.
 func (l *ladder) rest(now failover.Instant) {
 	if l.left == nil {
-		l.left = map[int]failover.Instant{}
+		l.left, l.came = map[int]failover.Instant{}, map[int]failover.Instant{}
 	}
 	for i := range 64 {
+		_, left := l.left[i]
 		switch {
-		case l.first.has(i):
-			delete(l.left, i)
-		case l.rested.has(i):
+		case l.first.has(i) && !l.rested.has(i):
+			l.came[i] = now
+		case !l.first.has(i) && l.rested.has(i) && !(left && now-l.came[i] <= briefly):
 			l.left[i] = now
 		}
 	}
@@ -173,7 +179,7 @@ func (l *ladder) rest(now failover.Instant) {
 func (a *account) drainOver(i, policy int, f failover.Family, now failover.Instant) bool {
 	u, on := a.uplink(i), a.cfg.Sessions.OnFailback
 	left, known := a.ladders[policy][f].left[i]
-	return u != nil && on.Move && (u.Metered || !on.MeteredOnly) && known && now-left >= on.After
+	return u != nil && on.Move && (u.Metered || !on.MeteredOnly) && known && !a.ladders[policy][f].first.has(i) && now-left >= on.After
 }
 
 // adopt takes over what a new engine or daemon finds: a ladder that carries is kept
