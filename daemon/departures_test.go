@@ -48,8 +48,10 @@ func TestDrainAfterAFailback(t *testing.T) {
 		}
 		r.after(time.Second)
 		did := r.Journal.Take()
-		if n := len(fake.With(did, "flows of 2 by 64")); n != 1 {
-			t.Errorf("flows of lte were deleted %d times: %v", n, did)
+		for _, f := range failover.Families {
+			if n := len(fake.With(fake.With(did, f.String()), "flows of 2 by 64")); n != 1 {
+				t.Errorf("%s flows of lte were deleted %d times: %v", f, n, did)
+			}
 		}
 		if len(r.Routes.RuleTexts("from 192.0.2.2 ")) != 0 {
 			t.Error("sockets bound to the address of lte are led there")

@@ -301,7 +301,7 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	}
 	if slices.Contains(p.Family[f].Drained, uplink) {
 		m.why = "the time of its sessions after the failback is over"
-		m.spared = firewall.Spared{Bound: true, To: g.resolvers(uplink)}
+		m.spared = firewall.Spared{Bound: true, To: resolversOf(g.setup, uplink)}
 		if g.engine.Sessions.OnFailback.After == 0 {
 			m.why = "a failback has left the uplink"
 		}
@@ -309,8 +309,8 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	return m
 }
 
-// resolvers are an uplink's own.
-func (s setup) resolvers(uplink string) []netip.Addr {
+// resolversOf are an uplink's own.
+func resolversOf(s setup, uplink string) []netip.Addr {
 	for _, u := range s.uplinks {
 		if u.Name == uplink {
 			return u.DNS
