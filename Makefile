@@ -52,7 +52,7 @@ PURE      = swerve/failover swerve/testenv/simulator
 test: ## run every test on real kernels' namespaces, all but the pure ones with the race detector
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@$(GO) test $(TESTFLAGS) $(PURE)
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 15m $(TESTFLAGS) ./testenv/system $(filter-out $(PURE),$(shell $(GO) list ./...))
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 18m $(TESTFLAGS) ./testenv/system $(filter-out $(PURE),$(shell $(GO) list ./...))
 
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them

@@ -29,10 +29,7 @@ func TestSuccessor(t *testing.T) {
 		name, script string
 		families     []failover.Family
 	}{
-		{name: "carrier"},
-		{name: "interface-down"},
 		{name: "black-hole"},
-		{name: "address-removal"},
 		{"IPv4 address", "ip addr del 203.0.113.2/24 dev wan0", []failover.Family{failover.IPv4}},
 		{"IPv6 address", "ip addr del 2001:db8:1::2/64 dev wan0", []failover.Family{failover.IPv6}},
 		{"link deleted", "ip link del wan0", nil},
