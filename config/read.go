@@ -127,7 +127,7 @@ var moveOrKeep = either("move", "keep")
 
 // onFailback reads auto, keep, move or "drain" with a duration.
 func onFailback(d *decoder, n node) (OnFailback, bool) {
-	const want, timed = "auto, keep, move or a drain, such as drain 10m", "a time of 1s to 7d, such as drain 10m"
+	const want = "auto, keep, move or a drain, such as drain 10m"
 	s, ok := d.text(n, want)
 	if !ok {
 		return OnFailback{}, false
@@ -138,17 +138,17 @@ func onFailback(d *decoder, n node) (OnFailback, bool) {
 	case SessionsKeep, SessionsMove:
 		return OnFailback{mode, 0}, true
 	}
-	word, after, _ := strings.Cut(s, " ")
-	switch like, ok := nearest(word, []string{"auto", "keep", "move", "drain"}); {
-	case s == string(SessionsDrain):
-		d.wrong(n, "drain has no time", timed)
+	word, after, timed := strings.Cut(s, " ")
+	if word != string(SessionsDrain) {
+		right := want
+		if like, ok := nearest(word, []string{"auto", "keep", "move", "drain"}); ok {
+			right = "did you mean " + like + "? It takes " + want
+		}
+		d.wrong(n, show(s)+" is not allowed", right)
 		return OnFailback{}, false
-	case word == string(SessionsDrain):
-	case ok:
-		d.wrong(n, show(s)+" is not allowed", "did you mean "+like+"? It takes "+want)
-		return OnFailback{}, false
-	default:
-		d.wrong(n, show(s)+" is not allowed", want)
+	}
+	if !timed {
+		d.wrong(n, "drain has no time", "a time of 1s to 7d, such as drain 10m")
 		return OnFailback{}, false
 	}
 	v, wrong, right := parseDuration(strings.TrimSpace(after), time.Second, 7*day)

@@ -23,7 +23,7 @@ func UplinkOf(v failover.UplinkView, clock Clock) Uplink {
 		ResumePending: v.Awaited,
 		OverrideUntil: clock.unlessZero(v.Until),
 		HeldUntil:     clock.unlessZero(v.HeldUntil),
-		DrainingUntil: clock.unlessZero(v.Drained),
+		DrainingUntil: clock.unlessZero(v.DrainingUntil),
 		IPv4:          familyOf(v.Family[failover.IPv4], v.Link.Family[failover.IPv4], clock),
 		IPv6:          familyOf(v.Family[failover.IPv6], v.Link.Family[failover.IPv6], clock),
 		Native:        []netip.Prefix{},

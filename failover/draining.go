@@ -138,8 +138,8 @@ func adoptDepartures(s *selector, t *turn, c *choice, earlier []Departed, lost [
 	}
 }
 
-// drainedBy returns when the last drain of an uplink ends that goes on; 0 for none.
-func drainedBy(s *selector, u *uplink) (last Instant) {
+// drainingUntil returns when the last drain of an uplink ends that goes on; 0 for none.
+func drainingUntil(s *selector, u *uplink) (last Instant) {
 	after, _ := staysFor(s, u)
 	for _, pol := range s.policies {
 		for _, f := range Families {

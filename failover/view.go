@@ -32,9 +32,9 @@ type UplinkView struct {
 	// Damped: it answers, and damping holds it beyond the time for which it has to be
 	// good.
 	Damped bool
-	// Drained is when the last policy's sessions move that a failback has left on it; 0
-	// where none has to, or they have.
-	Drained Instant
+	// DrainingUntil is when the last policy's sessions move that a failback has left on it;
+	// 0 where none has to, or they have.
+	DrainingUntil Instant
 	// Proven is the last answer in any family; negative when there was none.
 	Proven Instant
 	Family [2]FamilyView
@@ -164,7 +164,7 @@ func (e *Engine) viewUplink(u *uplink) UplinkView {
 	v := UplinkView{Name: u.cfg.Name, Enabled: u.cfg.Enabled, Metered: u.cfg.Metered, Link: u.link, Proven: -1}
 	v.Admin, v.Until = e.selector.admin(u.cfg.Name)
 	v.Awaited = e.selector.awaited.has(u.cfg.Name)
-	v.Drained = drainedBy(&e.selector, u)
+	v.DrainingUntil = drainingUntil(&e.selector, u)
 	for _, f := range Families {
 		p := &u.paths[f]
 		v.Link.Family[f].Addresses = slices.Clone(u.link.Family[f].Addresses)

@@ -78,14 +78,14 @@ type Path struct {
 	// MainMetric is that of the uplink's own default in main, as last seen while the
 	// path was routable; nil where there was none.
 	MainMetric *uint32
-	// Lost: a policy's sessions have left the uplink. What else leads to it is
-	// overruled.
+	// Lost: a policy's sessions have left the uplink as it is lost. What else leads to it
+	// is overruled.
 	Lost bool
 	// Avoided: new flows go elsewhere, since the operator drains the uplink, or since
 	// it is silent and another one is not.
 	Avoided bool
 	// FromRule: packets of local sockets bound to one of the addresses leave by this
-	// uplink. False while it is lost, or drained permanently.
+	// uplink. False while it is lost, or once its drain after a failback is over.
 	FromRule bool
 }
 
