@@ -45,14 +45,22 @@ demo-shared: ## the same of uplinks that share the load: overflow, a loss, switc
 demo-defaults: ## the same with nothing but the defaults
 	@$(MAKE) --no-print-directory demo DEMOFLAGS="-defaults $(DEMOFLAGS)"
 
-.PHONY: test
-# A decision engine lives in one goroutine: nothing for the race detector, and much to compute.
+.PHONY: test test-labs test-raced
+# A decision engine lives in one goroutine: nothing for the race detector, and much to
+# compute. In the labs the daemon has the detector, and what loads and watches it has not.
 PURE      = swerve/failover swerve/testenv/simulator
-# The longest package comes first, so that the others run beside it.
-test: ## run every test on real kernels' namespaces, all but the pure ones with the race detector
+LABS      = $(filter-out $(PURE),$(shell $(GO) list ./testenv/...))
+RACED     = $(filter-out $(PURE) $(LABS),$(shell $(GO) list ./...))
+test: ## run every test on real kernels' namespaces, with the race detector in all but the pure ones
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@$(GO) test $(TESTFLAGS) $(PURE)
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -timeout 18m $(TESTFLAGS) ./testenv/system $(filter-out $(PURE),$(shell $(GO) list ./...))
+	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j 2 test-labs test-raced
+
+# The longest package comes first, so that the others run beside it.
+test-labs:
+	@SWERVE_RACED=1 GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -timeout 15m $(TESTFLAGS) ./testenv/system $(LABS)
+test-raced:
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -p 1 -timeout 15m $(TESTFLAGS) $(RACED)
 
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them

@@ -127,8 +127,8 @@ func (g *gateway) picture() string {
 
 // command returns a command that runs one of the package's functions in the
 // gateway.
-func (g *gateway) command(what string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
-	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+func (g *gateway) command(what string) (cmd *exec.Cmd, stdout *bytes.Buffer, stderr *lockedBuffer) {
+	stdout, stderr = new(bytes.Buffer), new(lockedBuffer)
 	cmd = g.ns.Command(os.Args[0])
 	// The race detector would make each process sleep a second before it exits.
 	cmd.Env = append(os.Environ(), insideEnv+"="+what, insideEnv+"_CONFIG="+g.config(), "GORACE=atexit_sleep_ms=50")
@@ -196,7 +196,7 @@ func TestWithoutCapabilities(t *testing.T) {
 func TestBareMachine(t *testing.T) {
 	g := newGateway(t)
 	g.configure("kernel: {sysctls: report}\n")
-	bare := func(what string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	bare := func(what string) (cmd *exec.Cmd, stdout *bytes.Buffer, stderr *lockedBuffer) {
 		cmd, stdout, stderr = g.command(what)
 		cmd.Path, cmd.Args = "/usr/bin/unshare", []string{"unshare", "--net", cmd.Path}
 		g.must(g.ns.Start(cmd))
@@ -226,7 +226,7 @@ func TestBareMachine(t *testing.T) {
 type process struct {
 	g      *gateway
 	cmd    *exec.Cmd
-	stderr *bytes.Buffer
+	stderr *lockedBuffer
 	client *control.Client
 }
 

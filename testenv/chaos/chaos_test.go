@@ -13,8 +13,7 @@ import (
 	"swerve/testenv/lab"
 )
 
-// The paths of cmd/swerve as TestMain built it: the daemon's has the race detector if
-// the tests have it.
+// The paths of cmd/swerve as TestMain built it, by lab.BuildPair.
 var daemonBinary, commandBinary string
 
 func TestMain(m *testing.M) { os.Exit(tests(m)) }
@@ -26,7 +25,7 @@ func tests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	commandBinary, daemonBinary, err = lab.BuildPair(folder, raced)
+	commandBinary, daemonBinary, err = lab.BuildPair(folder)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 1
@@ -40,7 +39,7 @@ func TestCanary(t *testing.T) {
 	for _, seed := range []uint64{1} {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			o := options{binary: daemonBinary, command: commandBinary, raced: raced, seed: seed, lasts: 20 * time.Second, uplinks: 2}
+			o := options{binary: daemonBinary, command: commandBinary, raced: lab.DaemonRaced(), seed: seed, lasts: 20 * time.Second, uplinks: 2}
 			faults, err := o.choose(o.schedule())
 			if err != nil {
 				t.Fatal(err)
@@ -76,7 +75,7 @@ const pauseLimit = 50 * ms
 func TestBreaksAreSeen(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	s, err := newStage(options{binary: daemonBinary, command: commandBinary, raced: raced, seed: 1, lasts: 9 * time.Second}, &out)
+	s, err := newStage(options{binary: daemonBinary, command: commandBinary, raced: lab.DaemonRaced(), seed: 1, lasts: 9 * time.Second}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -149,11 +149,16 @@ func Build(folder, command string, flags ...string) (string, error) {
 	return path, nil
 }
 
+// DaemonRaced reports whether the daemon under test is to have the race detector:
+// whether the environment's SWERVE_RACED is set, as make test does. The labs' own threads
+// do without, since the detector costs them several times the time.
+func DaemonRaced() bool { return os.Getenv("SWERVE_RACED") != "" }
+
 // BuildPair builds cmd/swerve into a folder: for commands, and for the daemon, which has
-// the race detector if raced. The detector would slow commands.
-func BuildPair(folder string, raced bool) (command, daemon string, err error) {
+// the race detector if DaemonRaced. The detector would slow commands.
+func BuildPair(folder string) (command, daemon string, err error) {
 	command, err = Build(folder, "cmd/swerve")
-	if err != nil || !raced {
+	if err != nil || !DaemonRaced() {
 		return command, command, err
 	}
 	// At its end a program with the race detector sleeps for a second, for late reports.

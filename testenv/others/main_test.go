@@ -28,7 +28,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(work)
-	commandBinary, daemonBinary, err = lab.BuildPair(work, raced)
+	commandBinary, daemonBinary, err = lab.BuildPair(work)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "others:", err)
 		return 1

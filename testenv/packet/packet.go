@@ -80,12 +80,15 @@ func configure(fd int, o Options) error {
 		}
 	}
 	if len(o.Filter) > 0 {
-		program := unix.SockFprog{Len: uint16(len(o.Filter)), Filter: &o.Filter[0]}
-		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
-			return os.NewSyscallError("SO_ATTACH_FILTER", err)
-		}
+		return SetFilter(fd, o.Filter)
 	}
 	return nil
+}
+
+// SetFilter has a socket receive only what a filter takes, from now on.
+func SetFilter(fd int, filter []unix.SockFilter) error {
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	return os.NewSyscallError("SO_ATTACH_FILTER", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program))
 }
 
 // bigEndian converts a number to network byte order, which sll_protocol has.

@@ -29,7 +29,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	if _, daemonBinary, err = lab.BuildPair(folder, raced); err != nil {
+	if _, daemonBinary, err = lab.BuildPair(folder); err != nil {
 		fmt.Fprintln(os.Stderr, "protocols:", err)
 		return 1
 	}

@@ -11,8 +11,7 @@ import (
 
 var seed = flag.Uint64("seed", 1, "of all random choices")
 
-// The paths of cmd/swerve as TestMain built it: for the daemon, with the race detector
-// if the tests have it, and for commands, without it, since it would slow them.
+// The paths of cmd/swerve as TestMain built it, by lab.BuildPair.
 var daemonBinary, commandBinary string
 
 func TestMain(m *testing.M) {
@@ -28,7 +27,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	commandBinary, daemonBinary, err = lab.BuildPair(folder, raced)
+	commandBinary, daemonBinary, err = lab.BuildPair(folder)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "system:", err)
 		return 1

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,8 +27,9 @@ const (
 // tap watches the TCP segments between a client's namespace and a server: TCP_INFO has
 // the time of the last one to a few milliseconds only, and nothing about resets.
 type tap struct {
-	file *os.File
-	task sync.WaitGroup
+	file   *os.File
+	server netip.AddrPort
+	task   sync.WaitGroup
 
 	mu    sync.Mutex
 	flows map[uint16]*flow // by the client's port
@@ -40,7 +42,7 @@ type flow struct {
 }
 
 func openTap(ns *netns.NS, server netip.AddrPort) (*tap, error) {
-	filter, err := tcpWith(server)
+	filter, err := tcpWith(server, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func openTap(ns *netns.NS, server netip.AddrPort) (*tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tap{file: os.NewFile(uintptr(fd), "tap"), flows: map[uint16]*flow{}}
+	t := &tap{file: os.NewFile(uintptr(fd), "tap"), server: server, flows: map[uint16]*flow{}}
 	conn, err := t.file.SyscallConn()
 	if err != nil {
 		t.file.Close()
@@ -63,6 +65,21 @@ func (t *tap) close() {
 	t.task.Wait()
 }
 
+// follow has the tap watch one port of the client's, or with 0 whoever asks the server:
+// among many clients each tap would see the segments of all.
+func (t *tap) follow(port uint16) error {
+	filter, err := tcpWith(t.server, port)
+	if err != nil {
+		return err
+	}
+	conn, err := t.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	closed := conn.Control(func(fd uintptr) { err = packet.SetFilter(int(fd), filter) })
+	return errors.Join(closed, err)
+}
+
 // The offsets of fields after the network header; packets have no options.
 const (
 	ip4Len, ip6Len     = 20, 40
@@ -71,26 +88,37 @@ const (
 	flagRST            = 0x04
 )
 
-// tcpWith assembles a filter for the TCP segments of a family with a server's port.
-func tcpWith(server netip.AddrPort) ([]unix.SockFilter, error) {
+// only skips the drop after it where the loaded value is as wanted.
+func only(value uint32) bpf.JumpIf {
+	return bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipTrue: 1}
+}
+
+var drop = bpf.RetConstant{Val: 0}
+
+// tcpWith assembles a filter for the TCP segments of a family between a server's port and
+// a client's, or any client's with 0.
+func tcpWith(server netip.AddrPort, client uint16) ([]unix.SockFilter, error) {
 	version, header, proto := uint32(0x40), uint32(ip4Len), uint32(ip4Proto)
 	if server.Addr().Is6() {
 		version, header, proto = 0x60, ip6Len, ip6Proto
 	}
-	port := uint32(server.Port())
-	program, err := bpf.Assemble([]bpf.Instruction{
+	source, destination := bpf.LoadAbsolute{Off: header, Size: 2}, bpf.LoadAbsolute{Off: header + 2, Size: 2}
+	instructions := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: 0, Size: 1},
 		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: version, SkipTrue: 7},
+		only(version),
+		drop,
 		bpf.LoadAbsolute{Off: proto, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_TCP, SkipTrue: 5},
-		bpf.LoadAbsolute{Off: header, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: port, SkipTrue: 2},
-		bpf.LoadAbsolute{Off: header + 2, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: port, SkipTrue: 1},
-		bpf.RetConstant{Val: ip6Len + 20},
-		bpf.RetConstant{Val: 0},
-	})
+		only(unix.IPPROTO_TCP),
+		drop,
+	}
+	for _, port := range []uint16{server.Port(), client} {
+		if port != 0 { // at either end
+			instructions = append(instructions, source, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(port), SkipTrue: 3},
+				destination, only(uint32(port)), drop)
+		}
+	}
+	program, err := bpf.Assemble(append(instructions, bpf.RetConstant{Val: ip6Len + 20}))
 	if err != nil {
 		return nil, fmt.Errorf("assemble the filter: %w", err)
 	}

@@ -102,12 +102,14 @@ func (s *tcpStream) run(ctx context.Context) {
 func (s *tcpStream) dial(ctx context.Context) *net.TCPConn {
 	limited, cancel := context.WithTimeout(ctx, s.c.opts.Timeout)
 	defer cancel()
+	_ = s.tap.follow(0) // or it goes on with the filter it has
 	conn, err := s.c.ns.DialTCP(limited, s.c.To)
 	if err == nil {
 		err = s.ask(conn)
 	}
 	s.noteDial(err == nil)
 	if err == nil {
+		_ = s.tap.follow(uint16(conn.LocalAddr().(*net.TCPAddr).Port))
 		return conn
 	}
 	select {
