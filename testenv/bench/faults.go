@@ -34,8 +34,11 @@ const (
 	blackHole    = "black-hole under traffic"
 )
 
-// lead is how long traffic runs before a fault may occur.
-const lead = time.Second
+// lead is how long traffic runs before a fault may occur: until the daemon surely knows the
+// clients, as it does in the field but for the youngest connections. Of those an entry may
+// be gone before it is looked for: where a packet comes just between the ladders' turn and
+// the packet filter's, masquerade drops it and the entry.
+const lead = 3500 * time.Millisecond
 
 var faultParts = []faultPart{
 	{group: carrierAlive, spec: "carrier", watch: 600 * time.Millisecond, fresh: worstAtMost(20)},

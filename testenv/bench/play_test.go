@@ -67,7 +67,7 @@ func TestFaultsCanBePlayed(t *testing.T) {
 					t.Errorf("%s: %d switches were reported", f, n)
 				}
 				if n := len(figures.told[f].Values); !p.dead && n != 1 {
-					t.Errorf("%s: %d clients that only listen were reset", f, n)
+					t.Errorf("%s: %d clients that only listen were reset; they heard nothing for %v ms", f, n, figures.listen[f].Values)
 				}
 			}
 			if len(run.Sessions) != 8 || len(run.Sessions[0].Requests) < 3 {
