@@ -56,11 +56,12 @@ test: ## run every test on real kernels' namespaces, with the race detector in a
 	@$(GO) test $(TESTFLAGS) $(PURE)
 	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j 2 test-labs test-raced
 
-# The longest package comes first, so that the others run beside it.
+# Each has half of the processors. Tests in labs wait for most of their time.
+HALF      = $$((($$(nproc) + 1) / 2))
 test-labs:
-	@SWERVE_RACED=1 GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -timeout 15m $(TESTFLAGS) ./testenv/system $(LABS)
+	@SWERVE_RACED=1 GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -p $(HALF) -parallel $$(($(HALF) + 2)) -timeout 15m $(TESTFLAGS) ./testenv/system $(LABS)
 test-raced:
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -p 1 -timeout 15m $(TESTFLAGS) $(RACED)
+	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -p $(HALF) -timeout 15m $(TESTFLAGS) $(RACED)
 
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them

@@ -40,6 +40,7 @@ func (g *gateway) advertise(lifetime uint16, mtu uint32, hopLimit byte) {
 // lifetime does not: when the kernel's route expires while its router still answers,
 // ours stay.
 func TestRouterAdvertisementComesAlong(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	g.must(g.isp.AddAddr("wan0", netip.MustParsePrefix("fe80::1/64")))
 	g.must(g.ns.AddAddr("wan0", netip.MustParsePrefix("fe80::2/64")))

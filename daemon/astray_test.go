@@ -14,6 +14,7 @@ import (
 // All uplinks are probed through themselves all the same: each target answers by each
 // of them, and by the lost one none does.
 func TestTargetsLedElsewhereAreProbed(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	text, err := os.ReadFile(g.config())
 	g.must(err)
@@ -60,6 +61,7 @@ func TestTargetsLedElsewhereAreProbed(t *testing.T) {
 // itself: they do not prove it. Where they come so from the beginning they do, as the
 // line is like that.
 func TestAnswersElsewhere(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	away := func(verb string) {
 		_, err := g.isp.Run("sh", "-ec", `ip route `+verb+` 203.0.113.2/32 via 198.51.100.2 dev wan1

@@ -163,6 +163,7 @@ func TestBadStateIsTold(t *testing.T) {
 // previous values of sysctls can be saved. So no sysctl is set, and that is
 // reported.
 func TestRunOnAFullDisk(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	d := newDisk(t)
 	g.folder = d.folder
@@ -193,6 +194,7 @@ func TestRunOnAFullDisk(t *testing.T) {
 // The whole daemon where there is no room for a socket: failover works without, and the
 // socket is made when it can be.
 func TestRunWithoutASocket(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g, d := newGateway(t), newDisk(t)
 	g.folder = d.folder
 	g.configure("")

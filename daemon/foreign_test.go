@@ -151,6 +151,7 @@ func lostFiber(s *control.Status) bool {
 // these addresses to an uplink that is down, and neither does main's default route;
 // routes written by an administrator do.
 func TestRoutesToALostUplinkAreOverruled(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	g.sh(`ip -4 route add 192.0.2.53 via 203.0.113.1 dev wan0 proto dhcp metric 100
 		ip -6 route add 2001:db8:53::53 via 2001:db8:1::1 dev wan0 proto ra metric 1024
@@ -273,6 +274,7 @@ func TestForeignDefaultFlaps(t *testing.T) {
 // If a pinned address is also a probe target, its route by another uplink does not
 // divert the lost uplink's probes: the uplink stays down.
 func TestOverruledPinIsATarget(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	text, err := os.ReadFile(g.config())
 	g.must(err)

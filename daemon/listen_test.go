@@ -19,6 +19,7 @@ import (
 // A socket whose file is removed or replaced is made again, and told; one on which
 // another process answers is left to it.
 func TestRemovedSocketIsMadeAgain(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	p := g.run()
 	path := g.socket()

@@ -370,6 +370,7 @@ func TestTeardownLeavesNothing(t *testing.T) {
 
 // The whole daemon, on a real kernel: a carrier is lost, and returns.
 func TestRunOnAKernel(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	p := g.run()
 	begun := g.picture()

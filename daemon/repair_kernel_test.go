@@ -15,6 +15,7 @@ import (
 // that the probes are sent; that they have no answer says nothing of the uplink, which is
 // well.
 func TestMissingRouteIsNoEvidence(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	isp := "ip link set lo up; ip addr add 198.18.0.77/32 dev lo; ip addr add 2001:db8:77::1/128 dev lo nodad; echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore\n"
 	for i, device := range []string{"wan0", "wan1"} { // it has no link-local address to ask from

@@ -109,6 +109,7 @@ func hasProblem(s *control.Status, code, object string) bool {
 // A provider silently drops packets over 1400 bytes: uploads of a LAN client and of
 // the gateway work by each uplink as they did without the daemon.
 func TestUploadsByASmallMTU(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	g := newGateway(t)
 	lan := netns.New(t)
 	g.must(netns.Veth(g.ns, "lan0", lan, "lan0"))
