@@ -45,23 +45,26 @@ demo-shared: ## the same of uplinks that share the load: overflow, a loss, switc
 demo-defaults: ## the same with nothing but the defaults
 	@$(MAKE) --no-print-directory demo DEMOFLAGS="-defaults $(DEMOFLAGS)"
 
-.PHONY: test test-labs test-raced
-# A decision engine lives in one goroutine: nothing for the race detector, and much to
-# compute. In the labs the daemon has the detector, and what loads and watches it has not.
+.PHONY: test test-labs test-raced test-rest
+# The race detector is for what shares memory between goroutines. In the labs the daemon
+# has it, and what loads and watches it has not.
 PURE      = swerve/failover swerve/testenv/simulator
-LABS      = $(filter-out $(PURE),$(shell $(GO) list ./testenv/...))
-RACED     = $(filter-out $(PURE) $(LABS),$(shell $(GO) list ./...))
-test: ## run every test on real kernels' namespaces, with the race detector in all but the pure ones
+LABS      = $(addprefix swerve/testenv/,system chaos demo others)
+RACED     = $(addprefix swerve/,control daemon linkmon tui)
+REST      = $(filter-out $(PURE) $(LABS) $(RACED),$(shell $(GO) list ./...))
+test: ## run every test on real kernels' namespaces, with the race detector where goroutines share memory
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@$(GO) test $(TESTFLAGS) $(PURE)
-	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j 2 test-labs test-raced
+	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j 2 test-labs test-raced test-rest
 
-# Each has half of the processors. Tests in labs wait for most of their time.
+# Two at a time, each on half of the processors: the labs last as long as both others.
 HALF      = $$((($$(nproc) + 1) / 2))
 test-labs:
-	@SWERVE_RACED=1 GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -p $(HALF) -parallel $$(($(HALF) + 2)) -timeout 15m $(TESTFLAGS) ./testenv/system $(LABS)
+	@SWERVE_RACED=1 GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -p $(HALF) -timeout 18m $(TESTFLAGS) $(LABS)
 test-raced:
 	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -p $(HALF) -timeout 15m $(TESTFLAGS) $(RACED)
+test-rest:
+	@SWERVE_RACED=1 GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -p $(HALF) -timeout 15m $(TESTFLAGS) $(REST)
 
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/packet"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wait"
 	"swerve/testenv/wire"
@@ -103,10 +103,10 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	foreign = foreign[len(foreign)-min(len(foreign), int(packets)):]
 	// What comes in for an address that is lost is sent on by the default route, daemon or
 	// no daemon: back, or by another uplink.
-	forLost := func(packet []byte) bool {
+	forLost := func(p []byte) bool {
 		for i, up := range s.lab.Uplinks {
 			own := []netip.Addr{up.Address4, up.Other4, up.Address6, up.Other6}
-			if h.addressless(i, at) && slices.Contains(own, destinationOf(packet)) {
+			if h.addressless(i, at) && slices.Contains(own, packet.Destination(p)) {
 				return true
 			}
 		}
@@ -131,7 +131,7 @@ func (s *stage) leaked(at time.Time, uplink int, packets uint64) {
 	}
 	var latest []string
 	for _, f := range foreign {
-		latest = append(latest, describe(f))
+		latest = append(latest, packet.Describe(f))
 	}
 	s.journal.broken(at, h, "%d packets left by %s with a source that is not its own: %s", packets, uplinkNames[uplink], strings.Join(latest, "; "))
 }
@@ -142,49 +142,15 @@ const leakEnds = time.Second
 // ownOfLAN reports whether a packet has the gateway's address on the LAN. While a
 // device has no address the kernel masquerades with another's, daemon or no daemon, and
 // sends back what comes in for the address that it had.
-func ownOfLAN(packet []byte) bool {
-	a := sourceOf(packet)
+func ownOfLAN(p []byte) bool {
+	a := packet.Source(p)
 	return a == netip.MustParseAddr("192.168.10.1") || a == netip.MustParseAddr("fd00:10::1")
 }
 
 // forLAN reports whether a packet is for a host of the LAN.
-func forLAN(packet []byte) bool {
-	a := destinationOf(packet)
+func forLAN(p []byte) bool {
+	a := packet.Destination(p)
 	return lab.LAN4.Contains(a) || lab.LAN6.Contains(a)
-}
-
-// sourceOf returns the source of an IP packet.
-func sourceOf(packet []byte) (a netip.Addr) {
-	switch {
-	case len(packet) >= 20 && packet[0]>>4 == 4:
-		a, _ = netip.AddrFromSlice(packet[12:16])
-	case len(packet) >= 40 && packet[0]>>4 == 6:
-		a, _ = netip.AddrFromSlice(packet[8:24])
-	}
-	return a
-}
-
-// destinationOf returns the destination of an IP packet.
-func destinationOf(packet []byte) (a netip.Addr) {
-	switch {
-	case len(packet) >= 20 && packet[0]>>4 == 4:
-		a, _ = netip.AddrFromSlice(packet[16:20])
-	case len(packet) >= 40 && packet[0]>>4 == 6:
-		a, _ = netip.AddrFromSlice(packet[24:40])
-	}
-	return a
-}
-
-// describe formats the beginning of an IP packet: addresses, protocol, and the first
-// bytes of what is in it.
-func describe(packet []byte) string {
-	if header := 40; len(packet) > header && packet[0]>>4 == 6 {
-		return fmt.Sprintf("%v to %v, protocol %d, %x", sourceOf(packet), destinationOf(packet), packet[6], packet[header:])
-	}
-	if header := 20; len(packet) > header && packet[0]>>4 == 4 {
-		return fmt.Sprintf("%v to %v, protocol %d, %x", sourceOf(packet), destinationOf(packet), packet[9], packet[header:])
-	}
-	return fmt.Sprintf("%x", packet)
 }
 
 // unrepaired reports whether a deletion may not be repaired yet: a second after it, or

@@ -6,6 +6,7 @@ import (
 	"swerve/control"
 	"swerve/failover"
 	"swerve/testenv/lab"
+	"swerve/testenv/packet"
 	"swerve/testenv/traffic"
 	"swerve/testenv/wire"
 )
@@ -89,7 +90,10 @@ func (g *gateway) noStrays() {
 	g.Helper()
 	for i, w := range g.Wire {
 		if n := w.Counters(wire.ToISP).Foreign; n > 0 && !g.leaks {
-			g.Errorf("%d packets left by %s with a source address that is not its own: %v", n, uplinkNames[i], w.ForeignSources())
+			g.Errorf("%d packets left by %s with a source address that is not its own, of %v", n, uplinkNames[i], w.ForeignSources())
+			for _, f := range w.ForeignFrames() {
+				g.Logf("such a packet: %s", packet.Describe(f))
+			}
 		}
 	}
 }
