@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"swerve/control"
 	"swerve/testenv/netns"
@@ -143,7 +144,11 @@ func Build(folder, command string, flags ...string) (string, error) {
 		return "", err
 	}
 	args := append([]string{"build", "-o", path}, flags...)
-	if out, err := exec.Command("go", append(args, "swerve/"+command)...).CombinedOutput(); err != nil {
+	cmd := exec.Command("go", append(args, "swerve/"+command)...)
+	if slices.Contains(flags, "-race") {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", command, err, out)
 	}
 	return path, nil
