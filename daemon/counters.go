@@ -11,8 +11,13 @@ import (
 	"swerve/lane"
 )
 
-// sampleEvery is how often the interfaces' counters are read.
-const sampleEvery = 2 * time.Second
+const (
+	// sampleEvery is how often the interfaces' counters are read.
+	sampleEvery = 2 * time.Second
+	// flowsEvery is how often the packet filter's counts of new flows are: their clients
+	// are to be known before their uplink is lost.
+	flowsEvery = sampleEvery / 4
+)
 
 // counters holds the uplinks' byte counters and rates, and the bytes that probes
 // used.
@@ -107,15 +112,19 @@ func (c *counters) probeCounts() ProbeCounts {
 
 // run samples until ctx ends.
 func (c *counters) run(ctx context.Context) error {
-	sample := func() { c.sample(time.Now()) }
-	sample()
-	return each(ctx, sampleEvery, nil, sample)
+	c.sample(time.Now())
+	n := 0
+	return each(ctx, flowsEvery, nil, func() {
+		if n = (n + 1) % int(sampleEvery/flowsEvery); n == 0 {
+			c.sample(time.Now())
+		} else {
+			c.readFlows()
+		}
+	})
 }
 
-func (c *counters) sample(now time.Time) {
-	c.mu.Lock()
-	index := maps.Clone(c.index)
-	c.mu.Unlock()
+// readFlows reads how many flows have begun, and says so where any has.
+func (c *counters) readFlows() {
 	flows, err := c.flows()
 	if err != nil {
 		flows = nil // unknown
@@ -123,6 +132,13 @@ func (c *counters) sample(now time.Time) {
 	if c.noteFlows(flows) && c.began != nil {
 		c.began()
 	}
+}
+
+func (c *counters) sample(now time.Time) {
+	c.mu.Lock()
+	index := maps.Clone(c.index)
+	c.mu.Unlock()
+	c.readFlows()
 	if c.followed != nil {
 		for _, d := range c.noteSessions(c.followed(), now) {
 			c.events.Publish(control.Event{Time: control.At(time.Now()), Detail: d})

@@ -28,10 +28,13 @@ const (
 	// listEvery is how often the clients are listed where no flow begins: those that are
 	// still active have to be told from those that are not.
 	listEvery = 30 * time.Second
-	// A list is followed by a rest of so many times as long as it took, since the kernel's
-	// walk over its entries delays packets; a shorter one where an uplink is suspected.
-	listRest    = 400
-	suspectRest = 50
+	// Each list is owed a rest of so many times as long as it took, since the kernel's walk
+	// over its entries delays packets. Some rests may be owed at a time, so that the first
+	// flows after a quiet time are known soon; then, and where an uplink is suspected, a
+	// shorter rest follows a list.
+	listRest  = 400
+	restsOwed = 3
+	shortRest = 50
 )
 
 func newRoster(list func(lane.Layout) (int, error), log *slog.Logger) *roster {
@@ -49,7 +52,7 @@ func (r *roster) follow(l lane.Layout) {
 func (r *roster) run(ctx context.Context) error {
 	timer := time.NewTimer(listEvery)
 	defer timer.Stop()
-	var took time.Duration
+	var took, owed time.Duration
 	for ended := time.Now(); ; {
 		next := listEvery
 		for waits := true; waits; {
@@ -58,17 +61,19 @@ func (r *roster) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-r.began:
-				next = min(next, listRest*took)
+				next = min(next, max(shortRest*took, owed-restsOwed*listRest*took))
 			case <-r.suspects:
-				next = min(next, suspectRest*took)
+				next = min(next, shortRest*took)
 			case <-timer.C:
 				waits = false
 			}
 		}
 		began := time.Now()
+		owed = max(0, owed-began.Sub(ended))
 		r.listNow()
 		ended = time.Now()
 		took = ended.Sub(began)
+		owed += listRest * took
 	}
 }
 

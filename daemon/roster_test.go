@@ -52,3 +52,37 @@ func TestRosterRests(t *testing.T) {
 		}
 	})
 }
+
+// Where flows begin all the time, the first lists follow each other soon, and later ones take
+// a four-hundredth of the time.
+func TestRosterOwesRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lists []time.Duration
+		began := time.Now()
+		const took = 10 * time.Millisecond
+		r := newRoster(func(lane.Layout) (int, error) {
+			lists = append(lists, time.Since(began))
+			time.Sleep(took)
+			return 0, nil
+		}, slog.New(slog.DiscardHandler))
+		r.follow(lane.DefaultLayout)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = r.run(ctx) }()
+		busy := func(span time.Duration) {
+			for until := time.Now().Add(span); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+				wake(r.began)
+			}
+		}
+		for range 2 {
+			lists, began = nil, time.Now()
+			busy(time.Minute)
+			if n := len(lists); n < 4 || lists[3] > 2200*time.Millisecond || n > restsOwed+1+60/4 {
+				t.Errorf("in a minute in which flows began all the time it listed at %v", lists)
+			}
+			time.Sleep(20 * time.Second) // in which none begins
+		}
+		stop()
+		<-done
+	})
+}
