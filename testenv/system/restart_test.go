@@ -139,6 +139,10 @@ func TestEventsOutliveTheDaemon(t *testing.T) {
 	})
 }
 
+// withdrawals take both default routes of fiber away, for good: the next router
+// advertisement would bring IPv6's back.
+const withdrawals = "echo 0 >/proc/sys/net/ipv6/conf/wan0/accept_ra; ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0"
+
 // A daemon that starts while a default route is withdrawn goes on by the gateway that
 // it finds in its own routes, as it does while it runs: no switch and no session moved,
 // also where no other uplink is there to go to.
@@ -150,12 +154,12 @@ func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
 		end            func(g *gateway)
 	}{
 		"killed": {
-			withdraw: "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
+			withdraw: withdrawals,
 			back:     "ip route add default via 203.0.113.1 dev wan0 proto dhcp",
 			end:      func(g *gateway) { g.Kill() },
 		},
 		"stopped, alone": {
-			withdraw: "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
+			withdraw: withdrawals,
 			back:     "ip route add default via 203.0.113.1 dev wan0 proto dhcp",
 			alone:    true,
 			end:      func(g *gateway) { g.Stop() },
@@ -165,7 +169,7 @@ func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
 			back:     "true",
 			end: func(g *gateway) {
 				g.Stop()
-				g.shell("ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0")
+				g.shell(withdrawals)
 			},
 		},
 	} {
@@ -212,8 +216,8 @@ func TestRestartWhileTheGatewayIsWithdrawn(t *testing.T) {
 func TestRestartWithADeadGateway(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
-		"silent":          "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0",
-		"another network": "ip addr flush dev wan0 scope global; ip -6 route del default dev wan0; ip addr add 10.99.0.2/24 dev wan0; ip addr add 2001:db8:99::2/64 dev wan0 nodad",
+		"silent":          withdrawals,
+		"another network": "echo 0 >/proc/sys/net/ipv6/conf/wan0/accept_ra; ip addr flush dev wan0 scope global; ip -6 route del default dev wan0; ip addr add 10.99.0.2/24 dev wan0; ip addr add 2001:db8:99::2/64 dev wan0 nodad",
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
