@@ -285,7 +285,7 @@ func TestShortLivedInterfaces(t *testing.T) {
 		}
 	}
 	t.Logf("%d interfaces: %.2f cores, %d uplinks, %d warnings", *phones, cores, len(s.Uplinks), warnings)
-	p.bounded(cores/2, 0) // each has everything configured anew, twice, five times a second
+	p.bounded(cores/2, 0) // each has everything configured anew twice: when it comes and when it goes
 	if len(s.Uplinks) > autoMost || warnings > 2 || s.Policies[0].IPv4[0].Uplink != s.Uplinks[0].Name || s.SwitchesTotal > 0 {
 		t.Errorf("%d uplinks, %d warnings, %d switches, %+v", len(s.Uplinks), warnings, s.SwitchesTotal, s.Policies)
 	}

@@ -6,23 +6,18 @@ import (
 )
 
 // Source returns the source address of an IP packet, or none.
-func Source(packet []byte) (a netip.Addr) {
-	switch {
-	case len(packet) >= 20 && packet[0]>>4 == 4:
-		a, _ = netip.AddrFromSlice(packet[12:16])
-	case len(packet) >= 40 && packet[0]>>4 == 6:
-		a, _ = netip.AddrFromSlice(packet[8:24])
-	}
-	return a
-}
+func Source(packet []byte) netip.Addr { return address(packet, 12, 8) }
 
 // Destination returns the destination address of an IP packet, or none.
-func Destination(packet []byte) (a netip.Addr) {
+func Destination(packet []byte) netip.Addr { return address(packet, 16, 24) }
+
+// address returns the address at an offset of IPv4's header or at one of IPv6's.
+func address(packet []byte, at4, at6 int) (a netip.Addr) {
 	switch {
 	case len(packet) >= 20 && packet[0]>>4 == 4:
-		a, _ = netip.AddrFromSlice(packet[16:20])
+		a, _ = netip.AddrFromSlice(packet[at4 : at4+4])
 	case len(packet) >= 40 && packet[0]>>4 == 6:
-		a, _ = netip.AddrFromSlice(packet[24:40])
+		a, _ = netip.AddrFromSlice(packet[at6 : at6+16])
 	}
 	return a
 }

@@ -139,9 +139,13 @@ func TestEventsOutliveTheDaemon(t *testing.T) {
 	})
 }
 
-// withdrawals take both default routes of fiber away, for good: the next router
-// advertisement would bring IPv6's back.
-const withdrawals = "echo 0 >/proc/sys/net/ipv6/conf/wan0/accept_ra; ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0"
+const (
+	// noAdverts has fiber ignore router advertisements: the next one would bring back what a
+	// test takes away.
+	noAdverts = "echo 0 >/proc/sys/net/ipv6/conf/wan0/accept_ra; "
+	// withdrawals take both default routes of fiber away, for good.
+	withdrawals = noAdverts + "ip route del default dev wan0 proto dhcp; ip -6 route del default dev wan0"
+)
 
 // A daemon that starts while a default route is withdrawn goes on by the gateway that
 // it finds in its own routes, as it does while it runs: no switch and no session moved,
@@ -217,7 +221,7 @@ func TestRestartWithADeadGateway(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
 		"silent":          withdrawals,
-		"another network": "echo 0 >/proc/sys/net/ipv6/conf/wan0/accept_ra; ip addr flush dev wan0 scope global; ip -6 route del default dev wan0; ip addr add 10.99.0.2/24 dev wan0; ip addr add 2001:db8:99::2/64 dev wan0 nodad",
+		"another network": noAdverts + "ip addr flush dev wan0 scope global; ip -6 route del default dev wan0; ip addr add 10.99.0.2/24 dev wan0; ip addr add 2001:db8:99::2/64 dev wan0 nodad",
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, func(t *trial) {
