@@ -73,7 +73,7 @@ func (r *roster) run(ctx context.Context) error {
 		r.listNow()
 		ended = time.Now()
 		took = ended.Sub(began)
-		owed += listRest * took
+		owed = min(owed+listRest*took, (restsOwed+1)*listRest*took) // a pause of the machine is not owed for minutes
 	}
 }
 

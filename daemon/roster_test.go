@@ -87,3 +87,32 @@ func TestRosterOwesRests(t *testing.T) {
 		<-done
 	})
 }
+
+// A list during which the machine paused is followed by one long rest, and then all is as ever.
+func TestRosterAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lists := make(chan time.Time, 1000)
+		began := time.Now()
+		r := newRoster(func(lane.Layout) (int, error) {
+			lists <- time.Now()
+			if len(lists) == 1 {
+				time.Sleep(2 * time.Second)
+			}
+			time.Sleep(10 * time.Millisecond)
+			return 0, nil
+		}, slog.New(slog.DiscardHandler))
+		r.follow(lane.DefaultLayout)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = r.run(ctx) }()
+		for time.Since(began) < 2*time.Minute {
+			wake(r.began)
+			time.Sleep(50 * time.Millisecond)
+		}
+		stop()
+		<-done
+		if n := len(lists); n < 20 {
+			t.Errorf("%d lists in the two minutes after a pause", n)
+		}
+	})
+}
