@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"swerve/failover"
 )
 
 // duration reads a duration from least to most, both included.
@@ -20,6 +22,28 @@ func duration(least, most time.Duration) reader[time.Duration] {
 		}
 		return v, wrong == ""
 	}
+}
+
+// firstPatience is the patience with a line of which little is known yet.
+const firstPatience = 500 * time.Millisecond
+
+// patience reads the silence after which sessions are moved: a duration, which is then the
+// least one, or auto.
+func patience(d *decoder, n node, into *failover.Health) {
+	s, ok := d.text(n, "auto or a duration such as 500ms")
+	switch {
+	case !ok:
+		return
+	case s == autoWord:
+		into.Patience, into.LearnPatience = firstPatience, true
+		return
+	}
+	v, wrong, right := parseDuration(s, 50*time.Millisecond, time.Minute)
+	if wrong != "" {
+		d.wrong(n, wrong, right+", or auto")
+		return
+	}
+	into.Patience, into.LearnPatience = v, false
 }
 
 // parseDuration reads a duration within bounds, or returns what is wrong with it

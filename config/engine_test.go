@@ -45,7 +45,7 @@ sessions: {on_down: keep}
 		got := e.Uplinks[i]
 		got.Family, got.Probe = want.Family, want.Probe
 		if want.Name == "spare" {
-			want.Health.Patience = time.Second
+			want.Health.Patience, want.Health.LearnPatience = time.Second, false
 		}
 		equal(t, want.Name, got, want)
 	}

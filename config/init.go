@@ -133,7 +133,7 @@ const initTail = `
 #   interval: 1s
 #   standby_interval: 30s         # for metered uplinks that carry nothing
 # health:
-#   patience: 500ms               # silence before sessions are moved
+#   patience: auto                # silence before sessions are moved: 500ms, or what the line teaches
 #   loss: {degraded: 20%, clear: 5%}
 # failback:
 #   mode: auto                    # or manual: you return, by swerve resume

@@ -61,8 +61,7 @@ var probeFields = fields[Probe]{
 }
 
 var healthFields = fields[failover.Health]{
-	set("patience", func(h *failover.Health) *time.Duration { return &h.Patience },
-		duration(50*time.Millisecond, time.Minute)),
+	{key: "patience", read: patience},
 	set("window", func(h *failover.Health) *time.Duration { return &h.Window },
 		duration(time.Second, 10*time.Minute)),
 	limit("loss", ratios, func(h *failover.Health) *failover.Limit { return &h.Loss }),

@@ -52,6 +52,7 @@ func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyS
 		JitterMS:       millisOf(v.Jitter),
 		PatienceMS:     millis(v.Patience),
 		PatienceLearnt: v.Learnt,
+		HoldOffMS:      millis(v.HeldOff),
 		Suspicions:     v.Suspicions,
 	}
 	f.Unsent = v.Unsent

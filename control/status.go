@@ -200,8 +200,13 @@ type FamilyStatus struct {
 	JitterMS *float64 `json:"jitter_ms"`
 	// PatienceMS is the silence after which sessions are moved, in milliseconds.
 	PatienceMS float64 `json:"patience_ms"`
-	// PatienceLearnt: it is longer than the configured one, since the path stalled.
+	// PatienceLearnt: it is not the configured one, but what the path's stalls, or that
+	// it has none, have taught.
 	PatienceLearnt bool `json:"patience_learnt"`
+	// HoldOffMS is for how long a silence must last before new flows leave, in
+	// milliseconds, 500 at most: the path has shorter ones time and again. 0 where the
+	// first evidence is enough.
+	HoldOffMS float64 `json:"hold_off_ms"`
 	// Suspicions counts how often a late probe or traffic made the path suspect, since
 	// the daemon's start. Those that come to nothing are no events.
 	Suspicions uint64 `json:"suspicions"`

@@ -134,7 +134,7 @@ func (s state) renamed(r renames) state {
 	s.Seen, s.Native = rekeyed(s.Seen, r.uplinks), rekeyed(s.Native, r.uplinks)
 	s.Plain, s.Proven = rekeyed(s.Plain, r.uplinks), rekeyed(s.Proven, r.uplinks)
 	s.Patience, s.Lapses = rekeyed(s.Patience, r.uplinks), rekeyed(s.Lapses, r.uplinks)
-	s.Holds = rekeyed(s.Holds, r.uplinks)
+	s.Silences, s.Holds = rekeyed(s.Silences, r.uplinks), rekeyed(s.Holds, r.uplinks)
 	s.Overflows = s.Overflows.renamed(r.uplinks, r.policies)
 	s.Departures = s.Departures.renamed(r.uplinks, r.policies)
 	s.Overrides = s.Overrides.renamed(r)

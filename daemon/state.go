@@ -52,6 +52,8 @@ type state struct {
 	// what was learned from addresses that were missing.
 	Patience patiences `json:"patience,omitempty"`
 	Lapses   patiences `json:"lapses,omitempty"`
+	// Silences are the longest of the last day with evidence.
+	Silences stalls `json:"silences,omitempty"`
 	// Holds is what uplinks owe.
 	Holds debts `json:"holds,omitempty"`
 	// Overflows are those that go on.
@@ -140,7 +142,7 @@ func decodeState(data []byte) (state, error) {
 	if err := cmp.Or(s.Native.check(netip.Prefix.IsValid), s.Proven.check(netip.Prefix.IsValid), s.Plain.check(firewall.Ends.IsValid)); err != nil {
 		return state{}, err
 	}
-	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Holds.check(), s.Overrides.check(), s.Departures.check()); err != nil {
+	if err := cmp.Or(s.Patience.check(), s.Lapses.check(), s.Silences.check(), s.Holds.check(), s.Overrides.check(), s.Departures.check()); err != nil {
 		return state{}, err
 	}
 	return s, nil
@@ -221,8 +223,9 @@ func (s state) withView(view failover.View, now setup, today time.Time) state {
 		}
 	}
 	s.Seen = seen
-	s.Patience = s.Patience.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Patience })
+	s.Patience = s.Patience.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Raised })
 	s.Lapses = s.Lapses.updated(view, now, today, func(f failover.FamilyView) time.Duration { return f.Lapses })
+	s.Silences = silencesOf(view)
 	s.Holds = s.Holds.updated(view, today)
 	s.Overflows = overflowsOf(view)
 	return s

@@ -23,6 +23,7 @@ func sampleState() state {
 		},
 		Seen:     map[string][]string{"fiber": {"ipv4", "ipv6"}},
 		Patience: patiences{"lte": {"ipv4": {MS: 1000, Since: time.Unix(1_900_000_000, 0).UTC()}}},
+		Silences: stalls{"lte": {"ipv4": {{230 * time.Millisecond, 90 * time.Millisecond}, {}}}},
 		LastSwitch: &control.Switch{
 			Time:         control.At(time.Unix(1_900_000_000, 0).UTC()),
 			SwitchDetail: control.SwitchDetail{Policy: "default", Family: "ipv4", Kind: "failover", From: control.List[string]{"fiber"}, To: control.List[string]{"lte"}},
@@ -54,6 +55,9 @@ func TestBadStateIsRefusedAndKept(t *testing.T) {
 		"lane too high": {`{"version":1,"lanes":{"uplinks":{"fiber":64}}}`, `uplink "fiber"`},
 		"policy lane":   {`{"version":1,"lanes":{"policies":{"guests":3}}}`, `policy "guests"`},
 		"patience":      {`{"version":1,"patience":{"lte":{"ipv4":{"ms":2001}}}}`, `uplink "lte"`},
+		"silences":      {`{"version":1,"silences":{"lte":{"ipv4":["1 2"]}}}`, `"1 2"`},
+		"silence":       {`{"version":1,"silences":{"lte":{"ipv4":["9000000 2 1"]}}}`, `"9000000"`},
+		"hours":         {`{"version":1,"silences":{"lte":{"ipv4":[` + strings.Repeat(`"0 0 0",`, 25) + `"0 0 0"]}}}`, `uplink "lte"`},
 		"too large":     {strings.Repeat("x", stateLimit+1), "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,9 +101,10 @@ func TestWithView(t *testing.T) {
 		{Name: "lte", Health: failover.Health{Patience: 500 * time.Millisecond}},
 	}}}
 	view := failover.View{Uplinks: []failover.UplinkView{{Name: "fiber"}, {Name: "lte"}}}
-	view.Uplinks[0].Family[failover.IPv4].Patience = 500 * time.Millisecond // as configured
+	view.Uplinks[0].Family[failover.IPv4].Raised = 500 * time.Millisecond // as configured
+	view.Uplinks[0].Family[failover.IPv4].Silences = []failover.Hour{{80 * time.Millisecond}}
 	view.Uplinks[1].Family[failover.IPv6].Seen = true
-	view.Uplinks[1].Family[failover.IPv6].Patience = 2 * time.Second
+	view.Uplinks[1].Family[failover.IPv6].Raised = 2 * time.Second
 	view.Uplinks[0].Family[failover.IPv4].Lapses = time.Second
 	before := sampleState()
 	got := before.withView(view, now, today)
@@ -113,13 +118,16 @@ func TestWithView(t *testing.T) {
 	if !reflect.DeepEqual(got.Patience, want) {
 		t.Errorf("patience %v, want %v", got.Patience, want)
 	}
+	if want := (stalls{"fiber": {"ipv4": {{80 * time.Millisecond}}}}); !reflect.DeepEqual(got.Silences, want) {
+		t.Errorf("silences %v, want %v", got.Silences, want)
+	}
 	if !reflect.DeepEqual(before, sampleState()) {
 		t.Error("the state before was changed")
 	}
 	if again := got.withView(view, now, today.Add(time.Hour)); !reflect.DeepEqual(again, got) {
 		t.Errorf("nothing new, and yet %+v", again)
 	}
-	view.Uplinks[1].Family[failover.IPv6].Patience = 500 * time.Millisecond
+	view.Uplinks[1].Family[failover.IPv6].Raised = 500 * time.Millisecond
 	if forgotten := got.withView(view, now, today); forgotten.Patience != nil {
 		t.Errorf("patience that was forgotten is kept: %v", forgotten.Patience)
 	}

@@ -51,8 +51,10 @@ func checkPath(p *path, now Instant) error {
 		return fmt.Errorf("was due at %v", p.due)
 	case p.touched:
 		return fmt.Errorf("was touched after its turn")
-	case p.patience.now < p.patience.least || p.lapses.now < p.lapses.least:
-		return fmt.Errorf("patience %v, or %v with gaps, is under %v", p.patience.now, p.lapses.now, p.patience.least)
+	case p.patience.raised > mostPatience || p.heldOff > p.patience.now():
+		return fmt.Errorf("patience is raised to %v, and the first verdict held off for %v", p.patience.raised, p.heldOff)
+	case len(p.silences.hours) > rememberedHours:
+		return fmt.Errorf("remembers %d hours", len(p.silences.hours))
 	case len(p.targets) > 0 && p.targets.active() == 0:
 		return fmt.Errorf("all targets are set aside")
 	case len(p.air.open) > mostFlights:

@@ -71,8 +71,11 @@ type Burst struct {
 // Health are the limits by which a path is judged.
 type Health struct {
 	// Patience is the silence, from the first unanswered sending, after which
-	// sessions are moved; 50 ms to 1 min. It is learnt upwards to 2 s.
-	Patience time.Duration
+	// sessions are moved; 50 ms to 1 min. Stalls raise it, to 2 s at most. With
+	// LearnPatience it is that of a line of which little is known: one that was never
+	// silent for long gets a shorter one, of 200 ms at least.
+	Patience      time.Duration
+	LearnPatience bool
 	// Window over which loss, latency and jitter are computed, 1 s to 10 min.
 	Window time.Duration
 	// Loss, Latency and Jitter degrade a path; the unit is as in Limit.

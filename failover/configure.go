@@ -47,6 +47,8 @@ func (e *Engine) adopt(t *turn, ev Adopt) {
 	e.selector.adopt(t, ev)
 	for _, u := range e.uplinks {
 		for _, f := range Families {
+			u.paths[f].silences.restore(ev.Silences[u.cfg.Name][f])
+			u.paths[f].applySilences()
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
 			u.paths[f].lapses.restore(t.now, ev.Lapses[u.cfg.Name][f])
 			hold := ev.Holds[u.cfg.Name][f]
@@ -74,9 +76,8 @@ func (u *uplink) configure(index int, c Uplink, failbackAfter time.Duration) {
 // them. When any changes, the window starts afresh and probes in flight are void.
 func (p *path) configure(c FamilyConfig) {
 	p.seen = p.seen || c.Seen
-	for _, patience := range []*patience{&p.patience, &p.lapses} {
-		patience.configure(max(p.up.cfg.Health.Patience, time.Millisecond))
-	}
+	p.applySilences()
+	p.lapses.least = max(p.up.cfg.Health.Patience, time.Millisecond)
 	p.window.version++
 	same := len(p.targets) == len(c.Targets)
 	list := make(targets, len(c.Targets))

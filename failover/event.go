@@ -32,9 +32,11 @@ type Adopt struct {
 	// Departed are, by policy, the uplinks that failbacks had left and whose sessions were
 	// drained, as the last view of the earlier run had it. It may be nil.
 	Departed map[string][2][]Departed
-	// Patience is what was learnt, by uplink and family, as the last view of the
-	// earlier run had it; 0 for none. It may be nil.
+	// Patience is what it was raised to, by uplink and family, as the last view of the
+	// earlier run had it; 0 for nothing. It may be nil.
 	Patience map[string][2]time.Duration
+	// Silences are what was remembered of silences, likewise.
+	Silences map[string][2][]Hour
 	// Lapses is the same of the patience with missing sources and gateways.
 	Lapses map[string][2]time.Duration
 	// Holds is what uplinks owed, by family, as the last view of the earlier run had

@@ -125,7 +125,7 @@ func DefaultUplink(name string) Uplink {
 			Burst: Burst{Probes: 3, Spacing: 20 * time.Millisecond},
 		},
 		Health: Health{
-			Patience: 500 * time.Millisecond, Window: time.Minute,
+			Patience: 500 * time.Millisecond, LearnPatience: true, Window: time.Minute,
 			Loss: Limit{Degraded: 0.2, Clear: 0.05}, Latency: Limit{Degraded: 0.5, Clear: 0.3}, Jitter: Limit{Never: true},
 			Damping: Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12},
 		},

@@ -28,10 +28,10 @@ type consequences struct {
 	answers bool
 }
 
-// judge moves the path through its states until the facts ask for no change. A
-// chain is short: suspect, shunned and down can follow at once, no more.
+// judge moves the path through its states as the facts ask for it.
 func (p *path) judge(t *turn) consequences {
 	p.touched = true
+	p.learn(t.now)
 	// A gateway that is withdrawn for long makes the path suspect, once: probes then
 	// decide whether it still works.
 	if p.withdrawn != never && !p.looked && t.now >= p.withdrawn+lookAfter && p.schedule.probing {
@@ -40,18 +40,12 @@ func (p *path) judge(t *turn) consequences {
 			p.cause = "the route to the gateway is gone for " + span(t.now-p.withdrawn)
 		}
 	}
-	var all consequences
-	for range 5 {
-		v, changed := p.next(t)
-		if !changed {
-			break
-		}
-		c := p.transition(t, v)
-		all.suspected = all.suspected || c.suspected
-		all.answers = all.answers || c.answers
-	}
+	all := p.settle(t)
 	p.cause = ""
 	p.policing.review(t, p)
+	if p.state == Shunned && t.now >= p.downAt() { // it is paced no longer, so nothing more is waited for
+		all = all.and(p.settle(t))
+	}
 	if p.state != Suspect && p.burst.open && p.answeredSince(p.burst.mark) {
 		p.burst.close(t.now)
 	}
@@ -66,6 +60,24 @@ func (p *path) judge(t *turn) consequences {
 		}
 	}
 	return all
+}
+
+// settle moves the path from state to state until the facts ask for no change. A chain is
+// short: suspect, shunned and down can follow at once, no more.
+func (p *path) settle(t *turn) (all consequences) {
+	for range 5 {
+		v, changed := p.next(t)
+		if !changed {
+			break
+		}
+		all = all.and(p.transition(t, v))
+	}
+	return all
+}
+
+// and joins the consequences of two verdicts.
+func (c consequences) and(o consequences) consequences {
+	return consequences{suspected: c.suspected || o.suspected, answers: c.answers || o.answers}
 }
 
 // next is the transition function: it returns the state that follows, and
@@ -181,6 +193,9 @@ func (p *path) nextCarrying(now Instant) (verdict, bool) {
 			return verdict{Degraded, why}, true
 		}
 		if now >= p.upAt() {
+			if p.recovery.hold == 0 {
+				return verdict{Up, p.reason}, true
+			}
 			return verdict{Up, goodFor + span(now-p.recovery.good)}, true
 		}
 	case Absent, Suspect, Shunned, Down:
@@ -228,6 +243,9 @@ func (p *path) nextDoubted(t *turn) (verdict, bool) {
 		p.startBurst(t)
 		return verdict{}, false
 	}
+	if t.now < p.silentSince()+p.heldOff {
+		return verdict{}, false // this line is often silent for so long
+	}
 	return verdict{Shunned, p.answersFor(t.now)}, true
 }
 
@@ -246,9 +264,9 @@ func (p *path) silentSince() Instant {
 // downAt is when a shunned path's silence outlasts its patience.
 func (p *path) downAt() Instant {
 	if p.gap.open {
-		return p.gap.end(max(p.patience.now, p.lapses.now), p.up.link.Family[p.family].Pending)
+		return p.gap.end(max(p.patience.now(), p.lapses.now()), p.up.link.Family[p.family].Pending)
 	}
-	wait := p.patience.now
+	wait := p.patience.now()
 	if p.delay >= leastQueueing {
 		wait += p.delay // the first unanswered probe may be answered as late as the last one
 	}
@@ -262,7 +280,7 @@ func (p *path) downAt() Instant {
 	}
 	if p.policing.paced() {
 		// The shunning came late, since probes are rare. Some more have to be lost.
-		at = max(at, p.since+max(p.patience.now, 2*p.policing.gap))
+		at = max(at, p.since+max(p.patience.now(), 2*p.policing.gap))
 	}
 	return at
 }
@@ -279,6 +297,9 @@ func (p *path) transition(t *turn, v verdict) consequences {
 	p.cause = ""
 	if (from == Shunned || from == Down) && v.to.Answering() && p.silent != never && !p.gap.healed {
 		p.policing.silenceEnded(t.now, t.now-p.silent)
+	}
+	if v.to.Answering() && v.to != Suspect {
+		p.silenceEnded(t.now)
 	}
 	if v.to != Suspect && v.to != Shunned && v.to != Down {
 		p.silent = never
@@ -356,8 +377,9 @@ func (p *path) enter(t *turn, from State) {
 		}
 		switch from {
 		case Down:
-			if stalled := p.recovery.begin(t.now, p.up.failbackAfter); stalled {
-				p.recovery.learn(t.now, &p.patience, &p.lapses, p.up.link.Family[p.family].Sources())
+			if stalled := p.recovery.begin(t.now, p.up.failbackAfter); stalled && p.recovery.lapsed(p.up.link.Family[p.family].Sources()) {
+				p.lapses.forget(t.now)
+				p.lapses.raise(t.now, 2*p.lapses.now())
 			}
 			p.proven = true
 			p.window.reset(len(p.targets))
@@ -404,6 +426,7 @@ func (p *path) enterDown(t *turn, from State) {
 	}
 	silence := p.usable()
 	p.recovery.owes = true
+	p.recovery.warmingUp = silence && p.warmingUp()
 	p.recovery.began = t.now
 	p.recovery.stallUntil = never
 	p.evidence = t.now
@@ -423,7 +446,7 @@ func (p *path) enterDown(t *turn, from State) {
 		p.schedule.fastUntil = t.now + quickReturn
 		p.schedule.fastNext = t.now
 	}
-	if base.Answering() {
+	if base.Answering() && !p.recovery.warmingUp {
 		p.damping.add(t.now, p.up.cfg.Health.Damping)
 	}
 	p.mark = t.step

@@ -83,30 +83,29 @@ func TestDamping(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	var p patience
-	p.configure(500 * time.Millisecond)
+	p := patience{least: 500 * time.Millisecond}
 	for _, want := range []time.Duration{time.Second, 2 * time.Second, 2 * time.Second} {
-		if p.double(0); p.now != want {
-			t.Errorf("patience %v, want %v", p.now, want)
+		if p.raise(0, 2*p.now()); p.now() != want {
+			t.Errorf("patience %v, want %v", p.now(), want)
 		}
 	}
 	p.forget(forgetting - 1)
-	if p.now != 2*time.Second {
-		t.Errorf("forgotten too early: %v", p.now)
+	if p.now() != 2*time.Second {
+		t.Errorf("forgotten too early: %v", p.now())
 	}
-	if p.forget(forgetting); p.now != time.Second {
-		t.Errorf("after a month %v", p.now)
+	if p.forget(forgetting); p.now() != time.Second {
+		t.Errorf("after a month %v", p.now())
 	}
-	if p.forget(5 * forgetting); p.now != 500*time.Millisecond {
-		t.Errorf("after five months %v", p.now)
+	if p.forget(5 * forgetting); p.now() != 500*time.Millisecond {
+		t.Errorf("after five months %v", p.now())
 	}
 	p.restore(0, 1500*time.Millisecond)
-	if p.configure(600 * time.Millisecond); p.now != 1500*time.Millisecond {
-		t.Errorf("a new configuration discards what was learnt: %v", p.now)
+	if p.least = 600 * time.Millisecond; p.now() != 1500*time.Millisecond {
+		t.Errorf("a new configuration discards what was learnt: %v", p.now())
 	}
-	p.configure(3 * time.Second)
-	if p.double(0); p.now != 3*time.Second {
-		t.Errorf("configured above the most: %v", p.now)
+	p.least = 3 * time.Second
+	if p.raise(0, 2*p.now()); p.now() != 3*time.Second {
+		t.Errorf("configured above the most: %v", p.now())
 	}
 }
 

@@ -62,6 +62,10 @@ type path struct {
 	burst    burst
 	recovery recovery
 	patience patience
+	// silences are those of the last day; heldOff is how long one has to last before it is
+	// a verdict.
+	silences silences
+	heldOff  time.Duration
 	// lapses is the patience with gaps, unless that with silence is longer.
 	lapses  patience
 	damping damping
@@ -82,6 +86,7 @@ func newPath(u *uplink, f Family) path {
 	p.schedule.fastUntil, p.schedule.movedAt = never, never
 	p.burst.ended = never
 	p.damping.heldUntil = never
+	p.silences.lesson.due = never
 	return p
 }
 
@@ -130,7 +135,7 @@ func (p *path) traffic(t *turn, ev Traffic) {
 		p.provenSince(ev.Unanswered) {
 		return
 	}
-	if silence >= min(p.patience.now, unansweredAfter) {
+	if silence >= min(p.patience.now(), unansweredAfter) {
 		p.unsent.unanswered = t.now
 	}
 	p.suspect(ev.Unanswered, "traffic leaves and nothing returns for "+span(silence))
@@ -149,6 +154,9 @@ func (p *path) neighborFailed(t *turn) {
 // answer counts an answer for its target, and for the window where it is that of
 // a regular probe.
 func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
+	if f.kind == regular && p.answered != never && p.silences.prove(min(t.now-p.answered, mostProof)) {
+		p.applySilences()
+	}
 	tg := &p.targets[f.target]
 	tg.tried = true
 	tg.misses = 0

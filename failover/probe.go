@@ -96,13 +96,13 @@ const (
 	leastFast = 5 * time.Millisecond
 )
 
-// fastInterval is the time within which each target is probed in a state; 0 where
-// the schedule is enough.
-func (s *schedule) fastInterval(now Instant, state State) time.Duration {
+// fastInterval is the time within which each target is probed; 0 where the schedule
+// is enough.
+func (p *path) fastInterval(now Instant) time.Duration {
 	switch {
-	case state == Shunned:
+	case p.state == Shunned || p.state == Suspect && p.burst.failed():
 		return fastRound
-	case state == Down && now < s.fastUntil:
+	case p.state == Down && now < p.schedule.fastUntil:
 		return slowRound
 	}
 	return 0
@@ -130,7 +130,7 @@ func (p *path) send(t *turn, fs *flights) {
 			}
 		}
 	}
-	if round := s.fastInterval(t.now, p.state); round > 0 && t.now >= s.fastNext {
+	if round := p.fastInterval(t.now); round > 0 && t.now >= s.fastNext {
 		if active := p.targets.active(); active > 0 {
 			s.fastNext = t.now + max(leastFast, round/time.Duration(active))
 			for range p.targets {
@@ -177,7 +177,14 @@ func (p *path) plan(now, deadline Instant) {
 		if p.schedule.probing && now < p.schedule.fastUntil {
 			due = min(due, p.schedule.fastUntil)
 		}
-	case Unknown, Absent, Up, Degraded, Suspect:
+	case Suspect:
+		if p.burst.failed() {
+			due = min(due, max(p.silentSince()+p.heldOff, now+1))
+		}
+	case Unknown, Absent, Up, Degraded:
+	}
+	if p.silences.lesson.due != never {
+		due = min(due, max(p.silences.lesson.due, now+1))
 	}
 	due = min(due, max(p.unsent.due(p), now+1))
 	if p.schedule.probing {
@@ -197,7 +204,7 @@ func (p *path) plan(now, deadline Instant) {
 		if p.burst.open && p.burst.rounds > 0 {
 			due = min(due, p.burst.next)
 		}
-		if p.schedule.fastInterval(now, p.state) != 0 && p.targets.active() > 0 {
+		if p.fastInterval(now) != 0 && p.targets.active() > 0 {
 			due = min(due, max(p.schedule.fastNext, now+1))
 		}
 	}

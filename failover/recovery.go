@@ -22,6 +22,8 @@ type recovery struct {
 	// inherited: it was down before a restart, so that the length of the outage is not
 	// known and the whole proof is owed.
 	inherited bool
+	// warmingUp: the silence began when the link had just come, and nothing is owed.
+	warmingUp bool
 	// lacked are the sources that the path had before a gap that outlasted its
 	// patience, and so was the down; nil for other downs.
 	lacked []netip.Prefix
@@ -58,6 +60,9 @@ func (r *recovery) begin(now Instant, after time.Duration) (stalled bool) {
 	if r.began != never {
 		hold = min(after, outageFactor*(now-r.began))
 	}
+	if r.warmingUp {
+		hold = 0
+	}
 	if r.good != never {
 		hold = max(hold, min(r.hold, after))
 	}
@@ -65,15 +70,10 @@ func (r *recovery) begin(now Instant, after time.Duration) (stalled bool) {
 	return now <= r.stallUntil
 }
 
-// learn raises the patience for what the down turned out to be: a stall, or a gap after
-// which the link has one of its previous sources.
-func (r *recovery) learn(now Instant, silence, gap *patience, sources []netip.Prefix) {
-	switch {
-	case r.lacked == nil:
-		silence.double(now)
-	case slices.ContainsFunc(sources, func(a netip.Prefix) bool { return slices.Contains(r.lacked, a) }):
-		gap.double(now)
-	}
+// lapsed reports whether the down turned out to be a gap after which the link has one
+// of its previous sources.
+func (r *recovery) lapsed(sources []netip.Prefix) bool {
+	return slices.ContainsFunc(sources, func(a netip.Prefix) bool { return slices.Contains(r.lacked, a) })
 }
 
 // damping is the penalty for downs (RFC 2439): a point for each, halved each
@@ -147,40 +147,33 @@ const (
 	forgetting = 30 * 24 * time.Hour
 )
 
-// patience is the silence, or the gap, after which a shunned path is down. Stalls raise
-// it above the configured one, gaps the one for gaps; without them it falls back.
+// patience is the silence, or the gap, after which a shunned path is down: the least
+// one, or what stalls, or gaps, that were taken for downs have raised it to.
 type patience struct {
-	least, now time.Duration
-	changed    Instant
+	least, raised time.Duration
+	changed       Instant
 }
 
-// configure sets the least patience, and keeps what was learnt above it.
-func (p *patience) configure(least time.Duration) {
-	if p.now == p.least {
-		p.now = least
-	}
-	p.least = least
-	p.now = max(p.now, least)
-}
+func (p *patience) now() time.Duration { return max(p.least, p.raised) }
 
 // restore continues with what was learnt before a restart.
 func (p *patience) restore(now Instant, learnt time.Duration) {
-	if learnt > p.now {
-		p.now = max(p.least, min(learnt, mostPatience))
-		p.changed = now
+	if learnt > p.now() {
+		p.raise(now, learnt)
 	}
 }
 
-func (p *patience) double(now Instant) {
+// raise learns a longer one.
+func (p *patience) raise(now Instant, to time.Duration) {
 	p.forget(now)
-	p.now = max(p.least, min(2*p.now, mostPatience))
+	p.raised = max(p.raised, min(to, mostPatience))
 	p.changed = now
 }
 
 // forget halves what was learnt for each month that passed since.
 func (p *patience) forget(now Instant) {
-	for p.now > p.least && now-p.changed >= forgetting {
-		p.now = max(p.least, p.now/2)
+	for p.raised > p.least && now-p.changed >= forgetting {
+		p.raised /= 2
 		p.changed += forgetting
 	}
 }

@@ -11,6 +11,7 @@ import "time"
 // schedule is when a path is probed.
 type schedule struct {
 	probing  bool
+	began    Instant // of the probing
 	interval time.Duration
 	phase    time.Duration // of the first target within the interval
 	// fastNext is when the next fast probe is due, fastTurn the target of the last.
@@ -136,7 +137,7 @@ func (p *path) attend(t *turn, moved bool) {
 
 // startProbing probes each target at once, and from then on by the schedule.
 func (p *path) startProbing(now Instant) {
-	p.schedule.probing = true
+	p.schedule.probing, p.schedule.began = true, now
 	p.unsent = noneUnsent
 	p.targets.forgetUnsent()
 	for i := range p.targets {

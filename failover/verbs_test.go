@@ -104,6 +104,14 @@ func configureUplinks(c *Config, verb string, args []string) error {
 			}
 		case "disabled":
 			u.Enabled = u.Enabled && u.Name != args[0]
+		case "patience":
+			d, err := time.ParseDuration(args[1])
+			if err != nil {
+				return err
+			}
+			if u.Name == args[0] {
+				u.Health.Patience, u.Health.LearnPatience = d, false
+			}
 		case "targets":
 			n, err := strconv.Atoi(args[0])
 			if err != nil {
@@ -241,6 +249,10 @@ func parseAdopt(args []string) Adopt {
 			a.Holds = parseHold(a.Holds, args[1], familyOf(args[2]), args[3])
 			continue
 		}
+		if args[0] == "silent" {
+			a.Silences = parseSilences(a.Silences, args[1], familyOf(args[2]), args[3])
+			continue
+		}
 		if args[0] == "left" {
 			both, f := a.Departed[args[1]], familyOf(args[2])
 			name, age, _ := strings.Cut(args[3], "/")
@@ -261,6 +273,23 @@ func parseAdopt(args []string) Adopt {
 		m[args[1]] = both
 	}
 	return a
+}
+
+// parseSilences parses "24x60ms" or "24x60ms/50ms/40ms": so many hours with these silences.
+func parseSilences(all map[string][2][]Hour, uplink string, f Family, text string) map[string][2][]Hour {
+	if all == nil {
+		all = map[string][2][]Hour{}
+	}
+	hours, lengths, _ := strings.Cut(text, "x")
+	var hour Hour
+	for i, length := range strings.Split(lengths, "/") {
+		hour[i], _ = time.ParseDuration(length)
+	}
+	n, _ := strconv.Atoi(hours)
+	both := all[uplink]
+	both[f] = append(slices.Repeat([]Hour{hour}, n), Hour{})
+	all[uplink] = both
+	return all
 }
 
 func parseHold(all map[string][2]Hold, uplink string, f Family, text string) map[string][2]Hold {

@@ -58,12 +58,22 @@ type FamilyView struct {
 	Loss        *float64
 	RTT, Jitter *time.Duration
 	Patience    time.Duration
+	// Raised is what stalls that were taken for downs have raised the patience to; 0 for
+	// nothing.
+	Raised time.Duration
 	// Lapses is for how long the path may lack its source or gateway before it is down,
 	// unless Patience is longer.
 	Lapses time.Duration
 	// Hold is what it owes, for a restart to continue with.
 	Hold Hold
-	// Learnt: the patience is longer than the configured one, since the path stalled.
+	// Silences are the longest of each hour with evidence, the present one last, for a
+	// restart to continue with.
+	Silences []Hour
+	// HeldOff is for how long a silence must last before new flows leave, as the line
+	// has shorter ones time and again.
+	HeldOff time.Duration
+	// Learnt: the patience is not the configured one, but what the path's stalls, or
+	// that it has none, have taught.
 	Learnt bool
 	// Unsent counts the probes that this machine could not send since the last one
 	// that it sent to their target. UnsentErrno names the last error, as EPERM, and
@@ -191,10 +201,11 @@ const leastOfTarget = 10
 
 func viewPath(p *path, now Instant) FamilyView {
 	patience, lapses := p.patience, p.lapses
+	configured := max(p.up.cfg.Health.Patience, time.Millisecond)
 	patience.forget(now)
 	lapses.forget(now)
-	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now, Lapses: lapses.now,
-		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now > patience.least}
+	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now(), Raised: patience.raised, Lapses: lapses.now(), Silences: p.silences.list(), HeldOff: p.heldOff,
+		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now() != configured}
 	v.Hold = p.damping.hold(now, p.up.cfg.Health.Damping)
 	v.Hold.Owes = p.recovery.owes && (p.proven || p.recovery.began == never) // else it never worked, and is starting
 	switch {

@@ -168,15 +168,23 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 		text, rest = strings.TrimSuffix(text, gateway), gateway
 	}
 	b.line(strings.Replace(text, state, b.paint.as(stateColour(s.State), state), 1))
-	patience := ""
-	if s.PatienceLearnt {
-		patience = fmt.Sprintf("sessions are moved after %s of silence, learnt from stalls", say.Span(s.PatienceMS))
-	}
-	for _, more := range []string{rest, say.Clean(s.Reason), patience} {
+	for _, more := range []string{rest, say.Clean(s.Reason), learnt(s)} {
 		if more != "" {
 			b.line(wrap(strings.Repeat(" ", rowIndent), more, rowIndent))
 		}
 	}
+}
+
+// learnt tells what the line's silences have taught; empty for nothing.
+func learnt(s control.FamilyStatus) string {
+	var parts []string
+	if s.HoldOffMS > 0 {
+		parts = append(parts, fmt.Sprintf("new sessions leave after %s of silence, since it often has shorter ones", say.Span(s.HoldOffMS)))
+	}
+	if s.PatienceLearnt {
+		parts = append(parts, fmt.Sprintf("sessions are moved after %s of silence, learnt from this line", say.Span(s.PatienceMS)))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (b *screen) policies() {

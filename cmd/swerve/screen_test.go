@@ -89,7 +89,7 @@ func TestStatusScreenOfAQuietMachine(t *testing.T) {
 	s.Uplinks[0].IPv4.PatienceMS, s.Uplinks[0].IPv4.PatienceLearnt = 1000, true
 	s.Problems = []control.Problem{{Code: "one-uplink", Severity: control.Info, Object: "uplinks", Text: "a note"}}
 	text := statusScreen(s, false)
-	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1s of silence, learnt from stalls\n"} {
+	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1s of silence, learnt from this line\n"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is not there once in\n%s", want, text)
 		}

@@ -187,12 +187,23 @@ func (a *account) mayTurn(i int, f failover.Family, to failover.State, silence t
 	since := now - p.received
 	if u := a.uplink(i); u != nil && !a.cut(i, f) && p.received != never && silence < mostReceiving && !a.blind(i, f, now) {
 		if to == failover.Shunned && p.suspected != never && p.received >= p.suspected && since < leastBurst ||
-			to == failover.Down && p.state == failover.Shunned && since < u.Health.Patience {
+			to == failover.Down && p.state == failover.Shunned && since < leastPatience(u.Health) {
 			return fmt.Errorf("%s is %s, and flows received %v ago", a.names[i], to, since)
 		}
 	}
 	return nil
 }
+
+// leastPatience is the least that the patience can be.
+func leastPatience(h failover.Health) time.Duration {
+	if h.LearnPatience {
+		return min(h.Patience, leastLearnt)
+	}
+	return h.Patience
+}
+
+// leastLearnt is the least patience that can be learnt.
+const leastLearnt = 200 * time.Millisecond
 
 // behind reports whether a first rung is judged silent and another uplink is up.
 func (a *account) behind(policy int, f failover.Family) bool {

@@ -201,6 +201,7 @@ func (w *World) restart(r restart) {
 	a := failover.Adopt{
 		Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: map[string][2]time.Duration{},
 		Lapses:   map[string][2]time.Duration{},
+		Silences: map[string][2][]failover.Hour{},
 		Overflow: map[string][2][]string{},
 		Departed: map[string][2][]failover.Departed{},
 		Holds:    map[string][2]failover.Hold{},
@@ -236,7 +237,8 @@ func (w *World) restart(r restart) {
 		a.Departed[p.Name] = departed
 	}
 	for _, u := range w.Engine.View().Uplinks {
-		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Patience, u.Family[failover.IPv6].Patience}
+		a.Patience[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Raised, u.Family[failover.IPv6].Raised}
+		a.Silences[u.Name] = [2][]failover.Hour{u.Family[failover.IPv4].Silences, u.Family[failover.IPv6].Silences}
 		a.Lapses[u.Name] = [2]time.Duration{u.Family[failover.IPv4].Lapses, u.Family[failover.IPv6].Lapses}
 		holds := [2]failover.Hold{u.Family[failover.IPv4].Hold, u.Family[failover.IPv6].Hold}
 		for f := range holds {
