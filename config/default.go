@@ -75,11 +75,12 @@ func defaultProbe() Probe {
 func defaultHealth() failover.Health {
 	return failover.Health{
 		Patience: firstPatience, LearnPatience: true,
-		Window:  time.Minute,
-		Loss:    failover.Limit{Degraded: 0.20, Clear: 0.05},
-		Latency: failover.Limit{Degraded: 0.500, Clear: 0.300},
-		Jitter:  failover.Limit{Never: true},
-		Damping: failover.Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12},
+		Window:   time.Minute,
+		Unusable: 0.50,
+		Loss:     failover.Limit{Degraded: 0.20, Clear: 0.05},
+		Latency:  failover.Limit{Degraded: 0.500, Clear: 0.300},
+		Jitter:   failover.Limit{Never: true},
+		Damping:  failover.Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12},
 	}
 }
 

@@ -134,7 +134,7 @@ const initTail = `
 #   standby_interval: 30s         # for metered uplinks that carry nothing
 # health:
 #   patience: auto                # silence before sessions are moved: 500ms, or what the line teaches
-#   loss: {degraded: 20%, clear: 5%}
+#   loss: {degraded: 20%, clear: 5%, unusable: 50%}
 # failback:
 #   mode: auto                    # or manual: you return, by swerve resume
 #   after: 30s                    # good for this long, or for ten times the outage if that is shorter

@@ -64,12 +64,12 @@ func (m measure) threshold(d *decoder, n node) (threshold, bool) {
 }
 
 // limitSides is a limit as the file has it; nil sides are not given.
-type limitSides struct{ degraded, clear *threshold }
+type limitSides struct{ degraded, clear, unusable *threshold }
 
 // limit returns a field for a limit. Where only degraded is given and the present
 // clear is not below it, clear becomes clearShare of it, so that there is always
-// some hysteresis between the two.
-func limit(key string, m measure, place func(*failover.Health) *failover.Limit) field[failover.Health] {
+// some hysteresis between the two. unusable is nil where the figure has no such side.
+func limit(key string, m measure, place func(*failover.Health) *failover.Limit, unusable func(*failover.Health) *float64) field[failover.Health] {
 	side := func(key string, place func(*limitSides) **threshold) field[limitSides] {
 		return set(key, place, func(d *decoder, n node) (*threshold, bool) {
 			t, ok := m.threshold(d, n)
@@ -80,12 +80,18 @@ func limit(key string, m measure, place func(*failover.Health) *failover.Limit) 
 		side("degraded", func(l *limitSides) **threshold { return &l.degraded }),
 		side("clear", func(l *limitSides) **threshold { return &l.clear }),
 	}
+	if unusable != nil {
+		below = append(below, side("unusable", func(l *limitSides) **threshold { return &l.unusable }))
+	}
 	return field[failover.Health]{key: key, keys: below.keys(), read: func(d *decoder, n node, into *failover.Health) {
 		var sides limitSides
 		before := d.count()
 		below.read(d, n, &sides)
 		if d.count() == before {
 			m.apply(d, n, sides, place(into))
+		}
+		if d.count() == before && unusable != nil {
+			m.applyUnusable(d, n, sides, place(into), unusable(into))
 		}
 	}}
 }
@@ -118,4 +124,21 @@ func (m measure) apply(d *decoder, n node, given limitSides, l *failover.Limit) 
 		return
 	}
 	*l = result
+}
+
+// applyUnusable overrides the value over which no session lives, which is at least that
+// which degrades. Where only the latter is given the former follows it.
+func (m measure) applyUnusable(d *decoder, n node, given limitSides, l *failover.Limit, unusable *float64) {
+	switch t := given.unusable; {
+	case t == nil && l.Never, t != nil && t.never:
+		*unusable = 0
+	case t == nil:
+		if *unusable != 0 {
+			*unusable = max(*unusable, l.Degraded)
+		}
+	case !l.Never && t.value < l.Degraded:
+		d.wrongAt(keyPath(n.path, "unusable"), m.show(t.value)+" is below degraded", "at least "+m.show(l.Degraded)+", or never")
+	default:
+		*unusable = t.value
+	}
 }

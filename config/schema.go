@@ -64,9 +64,9 @@ var healthFields = fields[failover.Health]{
 	{key: "patience", read: patience},
 	set("window", func(h *failover.Health) *time.Duration { return &h.Window },
 		duration(time.Second, 10*time.Minute)),
-	limit("loss", ratios, func(h *failover.Health) *failover.Limit { return &h.Loss }),
-	limit("latency", times, func(h *failover.Health) *failover.Limit { return &h.Latency }),
-	limit("jitter", times, func(h *failover.Health) *failover.Limit { return &h.Jitter }),
+	limit("loss", ratios, func(h *failover.Health) *failover.Limit { return &h.Loss }, func(h *failover.Health) *float64 { return &h.Unusable }),
+	limit("latency", times, func(h *failover.Health) *failover.Limit { return &h.Latency }, nil),
+	limit("jitter", times, func(h *failover.Health) *failover.Limit { return &h.Jitter }, nil),
 	checked(section("damping", func(h *failover.Health) *failover.Damping { return &h.Damping }, fields[failover.Damping]{
 		set("half_life", func(p *failover.Damping) *time.Duration { return &p.HalfLife }, duration(time.Second, day)),
 		set("suppress", func(p *failover.Damping) *float64 { return &p.Suppress }, points(maxPoints)),

@@ -80,7 +80,10 @@ type Health struct {
 	Window time.Duration
 	// Loss, Latency and Jitter degrade a path; the unit is as in Limit.
 	Loss, Latency, Jitter Limit
-	Damping               Damping
+	// Unusable is the loss over which no session lives, so that the path is down; 0 for
+	// never, otherwise above Loss.Clear.
+	Unusable float64
+	Damping  Damping
 }
 
 // Limit has hysteresis: a figure over Degraded is degraded until it is under Clear.

@@ -286,6 +286,9 @@ func (s *selector) improve(t *turn, c *choice, present []*candidate, rs [][]*can
 			d.kind = leftUnproven
 		}
 		return d
+	case worst.rank == rankUnusable:
+		d.kind, d.reason = forced, worst.path.reason
+		return s.whenDue(t, c, ideal, d, t.now)
 	case ideal[0].rank != rankUp:
 		return keep(ideal, notUp)
 	case c.starting(t.now) && preferred(ideal, present):

@@ -105,7 +105,7 @@ func (s *selector) whyNot(now Instant, c *choice, k *candidate, state string) st
 	switch {
 	case k.group == drainedLive:
 		return "is drained by the operator"
-	case k.rank.silent():
+	case k.rank.silent(), k.group == useless:
 		return state
 	}
 	switch k.standing {

@@ -126,7 +126,7 @@ func DefaultUplink(name string) Uplink {
 		},
 		Health: Health{
 			Patience: 500 * time.Millisecond, LearnPatience: true, Window: time.Minute,
-			Loss: Limit{Degraded: 0.2, Clear: 0.05}, Latency: Limit{Degraded: 0.5, Clear: 0.3}, Jitter: Limit{Never: true},
+			Loss: Limit{Degraded: 0.2, Clear: 0.05}, Unusable: 0.5, Latency: Limit{Degraded: 0.5, Clear: 0.3}, Jitter: Limit{Never: true},
 			Damping: Damping{HalfLife: 15 * time.Minute, Suppress: 3, Reuse: 1, Max: 12},
 		},
 	}

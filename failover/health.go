@@ -32,6 +32,9 @@ type consequences struct {
 func (p *path) judge(t *turn) consequences {
 	p.touched = true
 	p.learn(t.now)
+	if p.brown.gasp(t.now, p.answered) {
+		t.reselect = true
+	}
 	// A gateway that is withdrawn for long makes the path suspect, once: probes then
 	// decide whether it still works.
 	if p.withdrawn != never && !p.looked && t.now >= p.withdrawn+lookAfter && p.schedule.probing {
@@ -111,6 +114,10 @@ func (p *path) next(t *turn) (verdict, bool) {
 	case Suspect, Shunned:
 		return p.nextDoubted(t)
 	case Down:
+		if p.brown.open {
+			why := p.usableAgain(t.now)
+			return verdict{Recovering, why}, why != ""
+		}
 		if p.answersSinceMark() {
 			return verdict{Recovering, p.answersNow()}, true
 		}
@@ -172,6 +179,12 @@ func (p *path) nextCarrying(now Instant) (verdict, bool) {
 		return verdict{Suspect, p.cause}, true
 	}
 	health := &p.up.cfg.Health
+	if p.state != Unknown {
+		if why := p.unusable(now); why != "" {
+			p.brown = brownOut{open: true, heard: true}
+			return verdict{Down, why}, true
+		}
+	}
 	switch p.state {
 	case Unknown:
 		if p.answersSinceMark() {
@@ -319,6 +332,9 @@ func (p *path) transition(t *turn, v verdict) consequences {
 	if follow.answers {
 		p.cameAt = t.now
 	}
+	if from == Down {
+		p.brown = brownOut{}
+	}
 	p.state, p.since, p.reason = v.to, t.now, v.reason
 	if (from == Suspect || p.gap.healed) && v.to == p.base {
 		p.since, p.reason = p.baseSince, p.baseReason
@@ -424,13 +440,16 @@ func (p *path) enterDown(t *turn, from State) {
 	if from == Suspect || from == Shunned {
 		base = p.base
 	}
-	silence := p.usable()
+	silence := p.usable() && !p.brown.open
 	p.recovery.owes = true
 	p.recovery.warmingUp = silence && p.warmingUp()
 	p.recovery.began = t.now
 	p.recovery.stallUntil = never
 	p.evidence = t.now
-	if p.silent != never {
+	switch {
+	case p.brown.open:
+		p.evidence = never
+	case p.silent != never:
 		p.recovery.began = p.silent
 		p.evidence = p.silent
 	}

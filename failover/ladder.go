@@ -12,6 +12,8 @@ const (
 	rankUp rank = iota
 	rankDegraded
 	rankRecovering
+	// rankUnusable is a down by loss: it answers.
+	rankUnusable
 	rankUnknown
 	rankShunned
 	rankDown
@@ -20,7 +22,7 @@ const (
 )
 
 // answers reports whether a path of this rank answers.
-func (r rank) answers() bool { return r <= rankRecovering }
+func (r rank) answers() bool { return r <= rankUnusable }
 
 // silent reports whether traffic should leave a path of this rank.
 func (r rank) silent() bool { return r >= rankShunned }
@@ -30,6 +32,9 @@ func rankOf(p *path) rank {
 	case Up:
 		return rankUp
 	case Degraded:
+		if p.state == Down {
+			return rankUnusable
+		}
 		return rankDegraded
 	case Recovering:
 		return rankRecovering
@@ -57,6 +62,8 @@ const (
 	defaultLive
 	// drainedLive uplinks are better than none.
 	drainedLive
+	// useless uplinks answer, with a loss that no session outlives.
+	useless
 	ownSilent
 	defaultSilent
 )
@@ -122,12 +129,14 @@ func (s *selector) rankCandidates(c *choice) []*candidate {
 
 func (s *selector) groupOf(pol *policy, m member, r rank) group {
 	switch {
-	case r.answers() && pol.pin.set && pol.pin.uplink == m.up.cfg.Name:
+	case r.answers() && r != rankUnusable && pol.pin.set && pol.pin.uplink == m.up.cfg.Name:
 		return pinned
 	case r.silent() && m.own:
 		return ownSilent
 	case r.silent():
 		return defaultSilent
+	case r == rankUnusable:
+		return useless
 	case s.drain(m.up.cfg.Name).set:
 		return drainedLive
 	case m.own:

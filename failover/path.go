@@ -69,6 +69,7 @@ type path struct {
 	// lapses is the patience with gaps, unless that with silence is longer.
 	lapses  patience
 	damping damping
+	brown   brownOut
 	window  window
 	limits  limits
 
@@ -243,6 +244,9 @@ func (p *path) class() State {
 	state := p.state
 	if state == Suspect {
 		state = p.base
+	}
+	if p.state == Down && p.brown.heard && !p.cut() {
+		return Degraded // it answers, with much loss
 	}
 	if state == Unknown && p.unsent.blind {
 		return p.unsent.base

@@ -91,10 +91,13 @@ type policing struct {
 	// quick is when the last quick silence ended; notBefore is when the next trial may
 	// begin, wanted that one is to begin then.
 	quick, notBefore Instant
+	// unpoliced is when the last trial has shown that what is lost is the line's; never
+	// where none has since the path was last paced.
+	unpoliced Instant
 	wanted           bool
 }
 
-var noPolicing = policing{quick: never, notBefore: never}
+var noPolicing = policing{quick: never, notBefore: never, unpoliced: never}
 
 // paced reports whether the path's probes are paced.
 func (l *policing) paced() bool { return l.gap > 0 }
@@ -227,7 +230,11 @@ func (l *policing) evaluate(t *turn, p *path) {
 		share, least = leastPaced, 0
 	}
 	if l.left > 0 || l.open > 0 || passing > share/3 || p.delay >= leastQueueing {
+		shown := l.left == 0 && l.open == 0 && p.delay < leastQueueing
 		l.release(t, p, retryAfter)
+		if shown {
+			l.unpoliced = t.now
+		}
 		return
 	}
 	l.rate = max(1, least, float64(l.passed)/(l.last-l.first+trialSpacing(p)).Seconds())
@@ -250,7 +257,7 @@ func (l *policing) found(t *turn, p *path) {
 
 // release ends the pacing.
 func (l *policing) release(t *turn, p *path, again time.Duration) {
-	*l = policing{quick: never, notBefore: t.now + again, turn: l.turn}
+	*l = policing{quick: never, notBefore: t.now + again, turn: l.turn, unpoliced: never}
 	if p.burst.open {
 		p.burst.close(t.now)
 		if p.state == Suspect {

@@ -174,6 +174,9 @@ func (p *path) plan(now, deadline Instant) {
 	case Recovering:
 		due = min(due, max(p.upAt(), now+1))
 	case Down:
+		if p.brown.heard {
+			due = min(due, max(p.answered+gaspFor, now+1))
+		}
 		if p.schedule.probing && now < p.schedule.fastUntil {
 			due = min(due, p.schedule.fastUntil)
 		}

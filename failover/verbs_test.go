@@ -104,6 +104,8 @@ func configureUplinks(c *Config, verb string, args []string) error {
 			}
 		case "disabled":
 			u.Enabled = u.Enabled && u.Name != args[0]
+		case "unusable":
+			u.Health.Unusable = 0
 		case "patience":
 			d, err := time.ParseDuration(args[1])
 			if err != nil {

@@ -32,6 +32,7 @@ type account struct {
 type judged struct {
 	// state is the verdict; base is the state before a suspicion.
 	state, base failover.State
+	brown       bool             // down by loss: it answers
 	suspected   failover.Instant // when the suspicion began
 	received    failover.Instant // when flows last received packets
 	turned      failover.Instant // when the state last changed
@@ -378,9 +379,10 @@ func (a *account) pinOfAll(policy int) override {
 	return override{}
 }
 
-// judge applies a verdict.
-func (a *account) judge(i int, f failover.Family, from, to failover.State, now failover.Instant) {
+// judge applies a verdict, which may be a down by loss.
+func (a *account) judge(i int, f failover.Family, from, to failover.State, reason string, now failover.Instant) {
 	p := &a.paths[i][f]
+	p.brown = to == failover.Down && strings.HasPrefix(reason, "loss ")
 	if to == failover.Suspect {
 		p.base, p.suspected = from, now
 	}
@@ -481,6 +483,16 @@ func (a *account) worst(m mask, f failover.Family) (worst failover.State, cut bo
 		}
 	}
 	return worst, cut
+}
+
+// gasps reports whether some uplinks all answer, be it with a loss that made them down.
+func (a *account) gasps(m mask, f failover.Family) bool {
+	for i := range a.names {
+		if m.has(i) && !a.paths[i][f].brown && !a.class(i, f).Answering() {
+			return false
+		}
+	}
+	return m != 0
 }
 
 // list names some uplinks.

@@ -169,7 +169,7 @@ func (w *kernelWatch) Publish(e control.Event) {
 		silence = time.Duration(*d.EvidenceMS * float64(time.Millisecond))
 	}
 	w.complain(0, f, w.mayTurn(i, f, to, silence, w.clock()))
-	w.judge(i, f, from, to, w.clock())
+	w.judge(i, f, from, to, d.Reason, w.clock())
 	w.wake()
 	w.stats.Entered[to]++
 }

@@ -80,7 +80,7 @@ func (a *account) mayMove(m move) error {
 	case cutOff:
 		err = a.fled(m, is)
 	case silent:
-		if !is.Answering() && !a.allBlind(m.to, m.family, m.at) {
+		if !a.gasps(m.to, m.family) && !a.allBlind(m.to, m.family, m.at) {
 			err = fmt.Errorf("which is %s", is)
 		}
 	case unknown:
@@ -173,7 +173,7 @@ func (a *account) mayLose(i, policy int, f failover.Family, to failover.State, n
 		return fmt.Errorf("sessions of %s are moved, which is %s, to %s", a.names[i], state, a.list(first))
 	case first == 0 || first.has(i):
 		return fmt.Errorf("sessions of %s are moved with nowhere to go", a.names[i])
-	case !to.Answering() && !a.allBlind(first, f, now):
+	case !a.gasps(first, f) && !a.allBlind(first, f, now):
 		return fmt.Errorf("sessions of %s are moved to %s, which is %s", a.names[i], a.list(first), to)
 	}
 	return nil

@@ -52,6 +52,7 @@ func TestVerdictsWithoutConfirmation(t *testing.T) {
 const oneTarget = `uplinks:
   - {name: fiber, interface: eth0, ipv6: false}
 probe: {targets: [1.1.1.1], interval: 400ms}
+health: {loss: {unusable: never}}
 `
 
 // TestConfirmedVerdicts counts the false verdicts of the whole rule at a loss
@@ -78,19 +79,22 @@ func TestConfirmedVerdicts(t *testing.T) {
 	}
 }
 
-// TestStallVerdicts counts the verdicts that stalls cause at the defaults.
+// TestStallVerdicts counts the verdicts that stalls cause at the defaults: those of the
+// first minutes, and hardly any once the first verdict is held off for them.
 //
-// The closed form: the two families of an uplink send a probe each 167 ms. A stall
+// The closed form without that: the two families of an uplink send a probe each 167 ms. A stall
 // of 200 ms meets the first one after a time u, uniform in that. It is late after
 // 40 ms, the rounds of the burst, to both families, leave 0, 20 and 40 ms later,
 // and the verdict falls when the last one is lost too: u + 80 ms < 200 ms. That is
 // 120 of 167 phases, 0.72 of all stalls, and then both families are shunned.
 func TestStallVerdicts(t *testing.T) {
 	t.Parallel()
-	const each = 20 * time.Second
 	s := Steady(TwoUplinks, twoUplinks, 13, 4*time.Hour, "stalls every=19.8s for=200ms")
 	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
-	near(t, "shunnings a second and path", stats.Rate(failover.Shunned, 4), 0.72/each.Seconds())
+	const unlearnt = 0.72 / 20
+	if rate := stats.Rate(failover.Shunned, 4); rate == 0 || rate > unlearnt/50 {
+		t.Errorf("%.4g shunnings a second and path; without learning %.4g", rate, unlearnt)
+	}
 	if stats.Entered[failover.Down] > 0 || stats.Lost > 0 {
 		t.Errorf("%d downs, %d times sessions moved by stalls of 200 ms", stats.Entered[failover.Down], stats.Lost)
 	}

@@ -131,7 +131,7 @@ func (wa *watch) health(h *failover.HealthChange) error {
 	if err := wa.mayTurn(i, h.Family, h.To, h.Evidence, wa.w.now); err != nil {
 		return broken("%s: %w", h.Family, err)
 	}
-	wa.judge(i, h.Family, h.From, h.To, wa.w.now)
+	wa.judge(i, h.Family, h.From, h.To, h.Reason, wa.w.now)
 	wa.w.stats.health(h)
 	return nil
 }
@@ -151,6 +151,9 @@ func (wa *watch) switched(s *failover.SwitchChange) error {
 	why := wa.reasonOf(m)
 	if s.ByConfig {
 		return wa.reconfigured(m, s)
+	}
+	if why == silent && s.Kind != failover.Failover && wa.gasps(m.from, m.family) {
+		why = chosen // a loss forces, where neither the operator nor the order does
 	}
 	if forced := why == cutOff || why == silent; forced != (s.Kind == failover.Failover) {
 		was, _ := wa.worst(m.from, m.family)
