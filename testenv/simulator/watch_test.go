@@ -12,7 +12,7 @@ import (
 // settledWorld is a world in which fiber carries and all is up.
 func settledWorld(t *testing.T) *World {
 	t.Helper()
-	w, err := newWorld(Script{Config: TwoUplinks, Seed: 1}, Options{})
+	w, err := Open(Script{Config: TwoUplinks, Seed: 1}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestNarrowedRung(t *testing.T) {
 	if !carried {
 		t.Error("cable alone never carried")
 	}
-	w, err := newWorld(Script{Config: s.Config, Seed: 1}, Options{})
+	w, err := Open(Script{Config: s.Config, Seed: 1}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
