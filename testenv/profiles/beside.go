@@ -27,12 +27,21 @@ func playOther(ctx context.Context, commit, only string, variants []string, pl p
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	overlay, err := overlayOf(ctx, commit, folder)
+	top, err := output(ctx, "git", "rev-parse", "--show-toplevel")
+	if err != nil {
+		return nil, err
+	}
+	root := strings.TrimSpace(string(top))
+	archive, err := output(ctx, "git", "-C", root, "archive", commit, enginePackage)
+	if err != nil {
+		return nil, fmt.Errorf("the engine of %s: %w", commit, err)
+	}
+	overlay, err := overlayOf(archive, root, folder)
 	if err != nil {
 		return nil, fmt.Errorf("the engine of %s: %w", commit, err)
 	}
 	binary := filepath.Join(folder, "profiles")
-	if _, err := output(ctx, "go", "build", "-overlay", overlay, "-o", binary, "./testenv/profiles"); err != nil {
+	if _, err := output(ctx, "go", "build", "-overlay", overlay, "-o", binary, "swerve/testenv/profiles"); err != nil {
 		return nil, fmt.Errorf("the engine of %s: %w", commit, err)
 	}
 	args := []string{
@@ -56,17 +65,9 @@ func playOther(ctx context.Context, commit, only string, variants []string, pl p
 	return results, nil
 }
 
-// overlayOf writes a commit's engine into a folder, and what makes `go build` take it.
-func overlayOf(ctx context.Context, commit, folder string) (string, error) {
-	top, err := output(ctx, "git", "rev-parse", "--show-toplevel")
-	if err != nil {
-		return "", err
-	}
-	root := strings.TrimSpace(string(top))
-	archive, err := output(ctx, "git", "-C", root, "archive", commit, enginePackage)
-	if err != nil {
-		return "", err
-	}
+// overlayOf writes the engine of an archive into a folder, and the file that makes `go
+// build -overlay` take it instead of the one below root. It returns that file's name.
+func overlayOf(archive []byte, root, folder string) (string, error) {
 	replace := map[string]string{}
 	present, err := filepath.Glob(filepath.Join(root, enginePackage, "*.go"))
 	if err != nil {

@@ -38,6 +38,7 @@ func TestExceeded(t *testing.T) {
 		"idle":                {Idle: departures{Flows: times{4, ms, 2 * time.Second}}, Traffic: good},
 		"with traffic":        {Idle: good, Traffic: departures{Flows: times{4, ms, 2 * time.Second}}},
 		"was no outage, idle": {Traffic: good},
+		"resting modem":       {Idle: good, Traffic: good, ToModem: departures{Flows: times{4, ms, 6 * time.Second}}},
 	} {
 		got := strings.Join(exceeded(&r, most), "; ")
 		if want == "" && got != "" || !strings.Contains(got, want) || strings.Contains(got, ";") {

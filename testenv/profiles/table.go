@@ -106,5 +106,8 @@ func exceeded(r *result, most bounds) (what []string) {
 		}
 		beyond("seconds until an outage is left, "+d.name, d.Worst.Seconds(), most.left.Seconds())
 	}
+	if d, most := r.ToModem.Flows, most.left+2*slowPromotion; d.N > 0 {
+		beyond("seconds until an outage is left for a resting modem", d.Worst.Seconds(), most.Seconds())
+	}
 	return what
 }
