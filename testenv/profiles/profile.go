@@ -22,7 +22,7 @@ type profile struct {
 	write func(*writer)
 	// promotion is how long a metered standby takes for a channel; 0 for 700 ms.
 	promotion time.Duration
-	// most bounds what the engine may make of it.
+	// most bounds what the engine may make of it, in a short run as in a long one.
 	most bounds
 }
 
@@ -108,10 +108,10 @@ var profiles = []profile{
 		},
 		most: bounds{250, 5, 250, 5e5, 2000 * ms},
 	},
-	{name: "LTE", what: "45 ms, jitter 20 ms, 0.1 % lost; 10 stalls an hour of 0.2–1.5 s, half of them lose all and half hold it back; 0.7 s for a channel after 2 s of rest", device: "wwan0", write: mobile(usualPromotion), most: bounds{500, 40, 10, 5000, 1500 * ms}},
-	{name: "LTE, slow promotion", what: "the same, 1.8 s for a channel", device: "wwan0", write: mobile(slowPromotion), most: bounds{500, 40, 10, 5000, 1500 * ms}},
+	{name: "LTE", what: "45 ms, jitter 20 ms, 0.1 % lost; 10 stalls an hour of 0.2–1.5 s, half of them lose all and half hold it back; 0.7 s for a channel after 2 s of rest", device: "wwan0", write: mobile(usualPromotion), most: bounds{500, 60, 10, 15000, 1500 * ms}},
+	{name: "LTE, slow promotion", what: "the same, 1.8 s for a channel", device: "wwan0", write: mobile(slowPromotion), most: bounds{500, 60, 10, 15000, 1500 * ms}},
 	{name: "Starlink", what: "slots of 15 s: at nine of ten boundaries all is lost for 50–200 ms, at each the round trip is another, 25–60 ms; jitter 8 ms, 0.3 % lost", device: "eth0", write: starlink, most: bounds{4600, 0, 0, 3500, 500 * ms}},
-	{name: "GEO", what: "600 ms, jitter 20 ms, 0.3 % lost: beyond the default limit of latency", device: "eth0", write: steady(geo), most: bounds{20, 0, 5, 1e6, 0}},
+	{name: "GEO", what: "600 ms, jitter 20 ms, 0.3 % lost: beyond the default limit of latency", device: "eth0", write: steady(geo), most: bounds{20, 0, 5, 1e7, 0}},
 	{
 		name: "GEO, as configured for it", what: "the same with `health: {latency: {degraded: 1s, clear: 800ms}}`", device: "eth0",
 		keys: "health: {latency: {degraded: 1s, clear: 800ms}}", write: steady(geo), most: bounds{20, 0, 0, 100, 2500 * ms},
@@ -135,7 +135,7 @@ var profiles = []profile{
 	{name: "limited targets", what: "each target answers once a second, two together; 1 % lost", device: "eth0", write: steady("limited=1s loss=0.01"), most: bounds{50, 5, 5, 500, 10 * time.Second}},
 	{name: "60 % loss", what: "of round trips, independent", device: "eth0", write: steady("loss=0.6"), most: bounds{4000, 200, 200, 1000, 0}},
 	{name: "5 % loss", what: "of round trips, independent", device: "eth0", write: steady("loss=0.05"), most: bounds{0, 0, 0, 0, 300 * ms}},
-	{name: "stalls", what: "0.1 % lost, in stalls of 200 ms", device: "eth0", write: steady("stalls every=199.8s for=200ms"), most: bounds{600, 0, 0, 5000, 400 * ms}},
+	{name: "stalls", what: "0.1 % lost, in stalls of 200 ms", device: "eth0", write: steady("stalls every=199.8s for=200ms"), most: bounds{700, 0, 0, 10000, 400 * ms}},
 }
 
 // mobile is a link by LTE.
