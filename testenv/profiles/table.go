@@ -14,7 +14,7 @@ var table = section.Section{
 	End:   "<!-- end of profiles -->\n",
 }
 
-// tableOf formats results as Markdown, with what the links are where they are played once.
+// tableOf formats results as Markdown.
 func tableOf(results []result, pl plan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%g days of each line quiet, and as many used; %d outages, seed %d. ", pl.days, pl.outages, pl.seed)
@@ -39,10 +39,10 @@ func tableOf(results []result, pl plan) string {
 // linesOf says what the links are.
 func linesOf(links []profile) string {
 	var b strings.Builder
+	b.WriteByte('\n')
 	for i := range links {
 		fmt.Fprintf(&b, "- %s: %s\n", links[i].name, links[i].what)
 	}
-	b.WriteByte('\n')
 	return b.String()
 }
 
