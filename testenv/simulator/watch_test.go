@@ -299,3 +299,31 @@ func TestNarrowedRung(t *testing.T) {
 		}
 	}
 }
+
+// disabledLost is a life in which a failback has left an uplink whose sessions are to move,
+// and which is dead and disabled while another daemon starts.
+const disabledLost = `uplinks:
+  - {name: fiber, interface: eth0}
+  - {name: lte, interface: wwan0, metered: false}
+sessions: {on_failback: move}
+----
+seed 1
+1m     fiber dead
+2m     fiber alive
+3m     lte dead
+4m     restart for=2s
+4m1s   configure {"uplinks":[{"name":"fiber","interface":"eth0"},{"name":"lte","interface":"wwan0","metered":false,"enabled":false}]}
+5m     end
+`
+
+// TestDisabledIsNotDrained: of an uplink that is disabled nothing is drained, so that what
+// was lost by an earlier engine is down to the next one.
+func TestDisabledIsNotDrained(t *testing.T) {
+	s, err := ParseScript(disabledLost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats := MustPlay(t, s, Options{}); stats.Restarts != 1 || stats.Lost == 0 {
+		t.Errorf("%d restarts, %d lost", stats.Restarts, stats.Lost)
+	}
+}
