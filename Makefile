@@ -48,7 +48,7 @@ demo-defaults: ## the same with nothing but the defaults
 .PHONY: test test-labs test-raced test-rest
 # The race detector is for what shares memory between goroutines. In the labs the daemon
 # has it, and what loads and watches it has not.
-PURE      = swerve/failover swerve/testenv/simulator
+PURE      = swerve/failover swerve/testenv/simulator swerve/testenv/profiles
 LABS      = $(addprefix swerve/testenv/,system chaos demo others)
 RACED     = $(addprefix swerve/,control daemon linkmon tui)
 REST      = $(filter-out $(PURE) $(LABS) $(RACED),$(shell $(GO) list ./...))
@@ -143,6 +143,10 @@ bench-tables: bin/bench ## make the tables in the documents of docs/bench.json
 	@./bin/bench -tables docs/bench.json
 
 BENCH = ./testenv/need $(PEERS) && ./testenv/as-root ./bin/bench -swerve ./bin/swerve -software $(VERSION)
+
+.PHONY: simulate
+simulate: ## play days of real links to the engine, with the table in docs/DECISION.md (a few minutes; SIMULATEFLAGS='-days 30')
+	@$(GO) run ./testenv/profiles -write docs/DECISION.md $(SIMULATEFLAGS)
 
 .PHONY: protocols
 protocols: bin/swerve ## play real protocols over events of an uplink, with the tables in docs/SESSIONS.md (four minutes)

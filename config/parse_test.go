@@ -91,7 +91,7 @@ failback: {mode: manual, after: 0s, min_interval: 1d}
 health:
   patience: 700ms
   window: 2m
-  loss: {degraded: 0.5, clear: 1.5%}
+  loss: {degraded: 0.5, clear: 1.5%, unusable: 75%}
   latency: {degraded: never}
   jitter: {degraded: 50ms}
   damping: {half_life: 1d, suppress: 2.5, reuse: 0.5, max: 4}
@@ -176,7 +176,7 @@ func TestEveryUplinkKey(t *testing.T) {
 	}
 	health := failover.Health{
 		Patience: 700 * time.Millisecond, Window: 2 * time.Minute,
-		Loss: failover.Limit{Degraded: 0.5, Clear: 0.015}, Latency: failover.Limit{Never: true},
+		Loss: failover.Limit{Degraded: 0.5, Clear: 0.015}, Unusable: 0.75, Latency: failover.Limit{Never: true},
 		Jitter:  failover.Limit{Degraded: 0.05, Clear: 0.03},
 		Damping: failover.Damping{HalfLife: day, Suppress: 2.5, Reuse: 0.5, Max: 4},
 	}

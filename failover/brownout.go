@@ -29,7 +29,7 @@ type brownOut struct {
 // unusable returns, in words, that so much is lost that sessions cannot live; empty where
 // it is not so, or where the probes alone may be lost: in a full queue, or since no trial has
 // shown that they are not policed.
-func (p *path) unusable(now Instant) string {
+func unusable(p *path, now Instant) string {
 	limit := p.up.cfg.Health.Unusable
 	l := &p.policing
 	if limit == 0 || float64(p.window.total.lost) <= limit*leastSamples || l.paced() || l.stage != noTrial || p.delay >= leastQueueing ||
@@ -44,7 +44,7 @@ func (p *path) unusable(now Instant) string {
 }
 
 // usableAgain returns, in words, that a brown-out has ended; empty where it has not.
-func (p *path) usableAgain(now Instant) string {
+func usableAgain(p *path, now Instant) string {
 	clear := p.up.cfg.Health.Loss.Clear
 	if p.up.cfg.Health.Loss.Never {
 		clear = p.up.cfg.Health.Unusable / 10

@@ -48,7 +48,7 @@ func (e *Engine) adopt(t *turn, ev Adopt) {
 	for _, u := range e.uplinks {
 		for _, f := range Families {
 			u.paths[f].silences.restore(ev.Silences[u.cfg.Name][f])
-			u.paths[f].applySilences()
+			applySilences(&u.paths[f])
 			u.paths[f].patience.restore(t.now, ev.Patience[u.cfg.Name][f])
 			u.paths[f].lapses.restore(t.now, ev.Lapses[u.cfg.Name][f])
 			hold := ev.Holds[u.cfg.Name][f]
@@ -76,7 +76,7 @@ func (u *uplink) configure(index int, c Uplink, failbackAfter time.Duration) {
 // them. When any changes, the window starts afresh and probes in flight are void.
 func (p *path) configure(c FamilyConfig) {
 	p.seen = p.seen || c.Seen
-	p.applySilences()
+	applySilences(p)
 	p.lapses.least = max(p.up.cfg.Health.Patience, time.Millisecond)
 	p.window.version++
 	same := len(p.targets) == len(c.Targets)

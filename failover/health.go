@@ -31,7 +31,7 @@ type consequences struct {
 // judge moves the path through its states as the facts ask for it.
 func (p *path) judge(t *turn) consequences {
 	p.touched = true
-	p.learn(t.now)
+	learn(p, t.now)
 	if p.brown.gasp(t.now, p.answered) {
 		t.reselect = true
 	}
@@ -43,11 +43,11 @@ func (p *path) judge(t *turn) consequences {
 			p.cause = "the route to the gateway is gone for " + span(t.now-p.withdrawn)
 		}
 	}
-	all := p.settle(t)
+	all := settle(p, t)
 	p.cause = ""
 	p.policing.review(t, p)
 	if p.state == Shunned && t.now >= p.downAt() { // it is paced no longer, so nothing more is waited for
-		all = all.and(p.settle(t))
+		all = all.and(settle(p, t))
 	}
 	if p.state != Suspect && p.burst.open && p.answeredSince(p.burst.mark) {
 		p.burst.close(t.now)
@@ -67,7 +67,7 @@ func (p *path) judge(t *turn) consequences {
 
 // settle moves the path from state to state until the facts ask for no change. A chain is
 // short: suspect, shunned and down can follow at once, no more.
-func (p *path) settle(t *turn) (all consequences) {
+func settle(p *path, t *turn) (all consequences) {
 	for range 5 {
 		v, changed := p.next(t)
 		if !changed {
@@ -115,7 +115,7 @@ func (p *path) next(t *turn) (verdict, bool) {
 		return p.nextDoubted(t)
 	case Down:
 		if p.brown.open {
-			why := p.usableAgain(t.now)
+			why := usableAgain(p, t.now)
 			return verdict{Recovering, why}, why != ""
 		}
 		if p.answersSinceMark() {
@@ -180,7 +180,7 @@ func (p *path) nextCarrying(now Instant) (verdict, bool) {
 	}
 	health := &p.up.cfg.Health
 	if p.state != Unknown {
-		if why := p.unusable(now); why != "" {
+		if why := unusable(p, now); why != "" {
 			p.brown = brownOut{open: true, heard: true}
 			return verdict{Down, why}, true
 		}
@@ -312,7 +312,7 @@ func (p *path) transition(t *turn, v verdict) consequences {
 		p.policing.silenceEnded(t.now, t.now-p.silent)
 	}
 	if v.to.Answering() && v.to != Suspect {
-		p.silenceEnded(t.now)
+		silenceEnded(p, t.now)
 	}
 	if v.to != Suspect && v.to != Shunned && v.to != Down {
 		p.silent = never
@@ -442,7 +442,7 @@ func (p *path) enterDown(t *turn, from State) {
 	}
 	silence := p.usable() && !p.brown.open
 	p.recovery.owes = true
-	p.recovery.warmingUp = silence && p.warmingUp()
+	p.recovery.warmingUp = silence && warmingUp(p)
 	p.recovery.began = t.now
 	p.recovery.stallUntil = never
 	p.evidence = t.now

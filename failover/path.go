@@ -156,7 +156,7 @@ func (p *path) neighborFailed(t *turn) {
 // a regular probe.
 func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 	if f.kind == regular && p.answered != never && p.silences.prove(min(t.now-p.answered, mostProof)) {
-		p.applySilences()
+		applySilences(p)
 	}
 	tg := &p.targets[f.target]
 	tg.tried = true

@@ -94,7 +94,7 @@ type policing struct {
 	// unpoliced is when the last trial has shown that what is lost is the line's; never
 	// where none has since the path was last paced.
 	unpoliced Instant
-	wanted           bool
+	wanted    bool
 }
 
 var noPolicing = policing{quick: never, notBefore: never, unpoliced: never}
@@ -290,7 +290,7 @@ func (l *policing) pace() {
 // sendPaced requests the one probe of a paced path that may leave now: of the target
 // that waits longest, and a regular one if it is due.
 func (l *policing) sendPaced(t *turn, p *path, fs *flights) {
-	hurry := p.burst.open && p.burst.rounds > 0 || p.fastInterval(t.now) > 0
+	hurry := p.burst.open && p.burst.rounds > 0 || fastInterval(p, t.now) > 0
 	next := -1
 	for i := range p.targets {
 		tg := &p.targets[i]
@@ -335,7 +335,7 @@ func (l *policing) plan(now Instant, p *path) Instant {
 	for i := range p.targets {
 		next = min(next, p.targets[i].next)
 	}
-	if p.burst.open && p.burst.rounds > 0 || p.fastInterval(now) > 0 {
+	if p.burst.open && p.burst.rounds > 0 || fastInterval(p, now) > 0 {
 		next = now
 	}
 	return min(due, max(next, l.next, now+1))

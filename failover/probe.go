@@ -98,7 +98,7 @@ const (
 
 // fastInterval is the time within which each target is probed; 0 where the schedule
 // is enough.
-func (p *path) fastInterval(now Instant) time.Duration {
+func fastInterval(p *path, now Instant) time.Duration {
 	switch {
 	case p.state == Shunned || p.state == Suspect && p.burst.failed():
 		return fastRound
@@ -130,7 +130,7 @@ func (p *path) send(t *turn, fs *flights) {
 			}
 		}
 	}
-	if round := p.fastInterval(t.now); round > 0 && t.now >= s.fastNext {
+	if round := fastInterval(p, t.now); round > 0 && t.now >= s.fastNext {
 		if active := p.targets.active(); active > 0 {
 			s.fastNext = t.now + max(leastFast, round/time.Duration(active))
 			for range p.targets {
@@ -207,7 +207,7 @@ func (p *path) plan(now, deadline Instant) {
 		if p.burst.open && p.burst.rounds > 0 {
 			due = min(due, p.burst.next)
 		}
-		if p.fastInterval(now) != 0 && p.targets.active() > 0 {
+		if fastInterval(p, now) != 0 && p.targets.active() > 0 {
 			due = min(due, max(p.schedule.fastNext, now+1))
 		}
 	}

@@ -137,10 +137,10 @@ func heldOff(silence time.Duration) time.Duration { return silence*11/10 + 20*ti
 // silenceEnded notes what the silence that has just ended by an answer will teach, if
 // the line is well from now on. An outage teaches nothing, nor do the first moments of a
 // link, nor a silence among losses.
-func (p *path) silenceEnded(now Instant) {
+func silenceEnded(p *path, now Instant) {
 	stalled := p.state == Down && p.recovery.lacked == nil && now <= p.recovery.stallUntil
 	if p.silent == never || p.gap.healed || p.unsent.blind || p.base == Degraded || p.state == Down && !stalled ||
-		p.warmingUp() || p.window.lossy(p.silent, p.up.cfg.Probe.LostAfter) {
+		warmingUp(p) || p.window.lossy(p.silent, p.up.cfg.Probe.LostAfter) {
 		return
 	}
 	l := &p.silences.lesson
@@ -152,7 +152,7 @@ func (p *path) silenceEnded(now Instant) {
 }
 
 // learn draws the lesson of a silence, once the line was well since, or not.
-func (p *path) learn(now Instant) {
+func learn(p *path, now Instant) {
 	l := p.silences.lesson
 	if now < l.due || l.due == never {
 		return
@@ -164,7 +164,7 @@ func (p *path) learn(now Instant) {
 	before := p.patience.now()
 	if p.delay < leastQueueing { // else it is a full queue, which is waited for while it lasts
 		p.silences.add(l.length)
-		p.applySilences()
+		applySilences(p)
 	}
 	if l.doubles {
 		p.patience.raise(now, 2*before)
@@ -172,7 +172,7 @@ func (p *path) learn(now Instant) {
 }
 
 // applySilences makes what is remembered take effect.
-func (p *path) applySilences() {
+func applySilences(p *path) {
 	h := &p.up.cfg.Health
 	p.patience.least = max(h.Patience, time.Millisecond)
 	if h.LearnPatience {
@@ -182,7 +182,7 @@ func (p *path) applySilences() {
 }
 
 // warmingUp reports whether the present silence began while the link was new.
-func (p *path) warmingUp() bool {
+func warmingUp(p *path) bool {
 	return p.silent != never && p.silent < p.schedule.began+warmUp
 }
 

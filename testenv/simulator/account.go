@@ -180,7 +180,7 @@ func (l *ladder) rest(now failover.Instant) {
 func (a *account) drainOver(i, policy int, f failover.Family, now failover.Instant) bool {
 	u, on := a.uplink(i), a.cfg.Sessions.OnFailback
 	left, known := a.ladders[policy][f].left[i]
-	return u != nil && on.Move && (u.Metered || !on.MeteredOnly) && known && !a.ladders[policy][f].first.has(i) && now-left >= on.After
+	return u != nil && u.Enabled && on.Move && (u.Metered || !on.MeteredOnly) && known && !a.ladders[policy][f].first.has(i) && now-left >= on.After
 }
 
 // adopt takes over what a new engine or daemon finds: a ladder that carries is kept

@@ -240,6 +240,10 @@ func (n *network) set(i int, families []failover.Family, key, value string) erro
 		return l.setGateway(families, i, value)
 	case "address":
 		return l.setAddress(families, i, value)
+	case "promotion":
+		d, err := time.ParseDuration(value)
+		l.radio.promotion = d
+		return err
 	}
 	for _, f := range families {
 		w := &l.wires[f]
@@ -328,11 +332,17 @@ func (w *wire) setFlows(value string) (err error) {
 }
 
 func (w *wire) set(key, value string, now failover.Instant) (err error) {
+	var d time.Duration
 	switch key {
 	case "hold":
-		var d time.Duration
 		d, err = time.ParseDuration(value)
 		w.heldUntil = now + d
+	case "lost":
+		d, err = time.ParseDuration(value)
+		w.lostUntil = now + d
+	case "queue":
+		d, err = time.ParseDuration(value)
+		w.load.set(d, now)
 	case "dead":
 		w.dead = true
 	case "alive":
@@ -341,6 +351,10 @@ func (w *wire) set(key, value string, now failover.Instant) (err error) {
 		w.unsent, err = sendError(value)
 	case "policed":
 		w.policed, err = time.ParseDuration(value)
+	case "limited":
+		w.limited, err = time.ParseDuration(value)
+	case "beacon":
+		w.beacon, err = time.ParseDuration(value)
 	case "rtt":
 		w.rtt, err = time.ParseDuration(value)
 	case "jitter":

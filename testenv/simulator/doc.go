@@ -15,7 +15,7 @@
 //   - network.go, apply.go, reload.go: the network and the configuration in force,
 //     and what the script's lines do to them
 //   - life.go: random scripts
-//   - wire.go, episodes.go: the model of a path
+//   - wire.go, episodes.go, hardship.go: the model of a path
 //   - truth.go: the true state of each path, which no decision can know
 //   - queue.go: future occurrences, in order
 //   - rules.go: the rules, each once

@@ -106,7 +106,7 @@ func (g *gateway) file() string { return filepath.Join(g.folder, "swerve.yaml") 
 
 // write writes the configuration file.
 func (g *gateway) write(text string) error {
-	text, err := overlaid(text, fmt.Sprintf("{state: %q}", filepath.Join(g.folder, "state")))
+	text, err := Overlaid(text, fmt.Sprintf("{state: %q}", filepath.Join(g.folder, "state")))
 	if err != nil {
 		return err
 	}
@@ -316,7 +316,7 @@ func (g *gateway) happen(o occurrence) {
 	l := g.lines[o.line]
 	switch o.kind {
 	case answers:
-		if o.turn == g.turn && l.alive(o.family) {
+		if o.turn == g.turn && l.arrives(o.family, g.now) {
 			g.put(failover.ProbeAnswered{ID: o.id, RTT: o.at - o.sent})
 		}
 	case reportsLink:

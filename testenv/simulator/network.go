@@ -108,6 +108,7 @@ func (n *network) hint(o occurrence) (failover.Traffic, bool) {
 	if w.flows == 0 || o.turn != w.turn {
 		return failover.Traffic{}, false
 	}
+	l.radio.leaves(n.now)
 	if l.passes(o.family, n.now) {
 		w.received, w.unanswered = n.now, -1
 	} else if w.unanswered < 0 {

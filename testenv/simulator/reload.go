@@ -25,7 +25,7 @@ func (n *network) reload(args []string) (reload, error) {
 	if n.base == "" {
 		return reload{}, errors.New("there is no configuration file")
 	}
-	text, err := overlaid(n.base, strings.Join(args, " "))
+	text, err := Overlaid(n.base, strings.Join(args, " "))
 	if err != nil {
 		return reload{}, err
 	}
@@ -33,8 +33,8 @@ func (n *network) reload(args []string) (reload, error) {
 	return reload{text, cfg}, err
 }
 
-// overlaid returns a configuration file with the keys of a YAML mapping replacing its own.
-func overlaid(base, overlay string) (string, error) {
+// Overlaid returns a configuration file with the keys of a YAML mapping replacing its own.
+func Overlaid(base, overlay string) (string, error) {
 	var all, over map[string]any
 	if err := yaml.Unmarshal([]byte(base), &all); err != nil {
 		return "", err

@@ -17,6 +17,10 @@ import (
 //	seed 7
 //	0s        fiber rtt=35ms jitter=5ms loss=0.01
 //	0s        fiber policed=200ms     lets a probe pass each 200 ms, and five together; 0s for all
+//	0s        fiber limited=1s        each target answers once a second, and two together; 0s for all
+//	0s        fiber beacon=102ms      a radio that saves power receives every 102 ms; 0s for at once
+//	0s        lte promotion=700ms     after 2 s of rest what is sent waits that long for a channel
+//	1m        fiber queue=1s          own streams fill a queue of 1 s; queue=0s: they end, and it drains
 //	0s        lte stalls every=200s for=200ms [hold]
 //	0s        lte ipv4 bursts every=30s for=2s loss=0.5
 //	1h2m      fiber dead              everything is lost beyond the gateway
@@ -31,7 +35,7 @@ import (
 //	3h1m      fiber gateway=192.0.2.1 another gateway; off for none, on for the plain one
 //	3h2m      fiber gateway=withdrawn the route from which it was learnt is gone
 //	4h        fiber ipv4 send=off     the machine cannot send: ENOBUFS; send=EPERM, send=on
-//	4h1m      fiber hold=300ms        answers are held back for so long
+//	4h1m      fiber hold=300ms        answers are held back for so long; lost=300ms: they are lost
 //	5h        target 1.1.1.1 dead     by every uplink, or "by fiber"; alive
 //	5h1m      target 1.1.1.1 send=EPERM by fiber  probes of it alone cannot be sent; send=on
 //	6h        pause 3s                this machine stops for so long

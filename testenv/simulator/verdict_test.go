@@ -79,6 +79,40 @@ func TestConfirmedVerdicts(t *testing.T) {
 	}
 }
 
+// unconfirmed is a path whose bursts confirm nothing: they are of the least size, a round
+// to nine targets, and all must answer.
+const unconfirmed = `uplinks:
+  - {name: fiber, interface: eth0, ipv6: false}
+probe: {targets: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5, 192.0.2.6, 192.0.2.7, 192.0.2.8, 192.0.2.9], quorum: 9, burst: {probes: 1}}
+`
+
+// TestFalseVerdicts counts shunnings of a path that only loses packets, with confirmation
+// switched off: the simulator sees false verdicts where the rules make them.
+//
+// The closed form: a probe leaves each 111 ms; lost with the probability p it is late
+// after 40 ms, which is a suspicion, since nine targets have not answered since. The nine
+// of the burst leave at once and are answered after 20 ms, before the next regular probe.
+// One lost of them is enough for a shunning: 1-(1-p)⁹. It lasts until each target has
+// answered one of the fast probes, 50 ms apart: about 100 ms, with no regular probe's
+// suspicion meanwhile, which leaves out a share of the rate that is small as p is.
+func TestFalseVerdicts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		loss   string
+		p      float64
+		length time.Duration
+	}{{"loss=0.01", 0.01, 15 * time.Hour}, {"loss=0.02", 0.02, 6 * time.Hour}} {
+		s := Steady(unconfirmed, twoUplinks[:1], 16, c.length, c.loss)
+		stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+		suspicions := c.p * 9
+		near(t, "suspicions a second at "+c.loss, stats.Rate(failover.Suspect, 1), suspicions)
+		near(t, "false shunnings a second at "+c.loss, stats.Rate(failover.Shunned, 1), suspicions*(1-math.Pow(1-c.p, 9)))
+		if n := stats.Entered[failover.Shunned]; n < 300 {
+			t.Errorf("%s: %d verdicts are too few for a rate", c.loss, n)
+		}
+	}
+}
+
 // TestStallVerdicts counts the verdicts that stalls cause at the defaults: those of the
 // first minutes, and hardly any once the first verdict is held off for them.
 //

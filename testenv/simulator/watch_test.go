@@ -12,7 +12,7 @@ import (
 // settledWorld is a world in which fiber carries and all is up.
 func settledWorld(t *testing.T) *World {
 	t.Helper()
-	w, err := newWorld(Script{Config: TwoUplinks, Seed: 1}, Options{})
+	w, err := Open(Script{Config: TwoUplinks, Seed: 1}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestNarrowedRung(t *testing.T) {
 	if !carried {
 		t.Error("cable alone never carried")
 	}
-	w, err := newWorld(Script{Config: s.Config, Seed: 1}, Options{})
+	w, err := Open(Script{Config: s.Config, Seed: 1}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,5 +297,33 @@ func TestNarrowedRung(t *testing.T) {
 		if may := err == nil; may != c.may {
 			t.Errorf("from %s to %s: %v, want it allowed: %t", a.list(c.from), a.list(c.to), err, c.may)
 		}
+	}
+}
+
+// disabledLost is a life in which a failback has left an uplink whose sessions are to move,
+// and which is dead and disabled while another daemon starts.
+const disabledLost = `uplinks:
+  - {name: fiber, interface: eth0}
+  - {name: lte, interface: wwan0, metered: false}
+sessions: {on_failback: move}
+----
+seed 1
+1m     fiber dead
+2m     fiber alive
+3m     lte dead
+4m     restart for=2s
+4m1s   configure {"uplinks":[{"name":"fiber","interface":"eth0"},{"name":"lte","interface":"wwan0","metered":false,"enabled":false}]}
+5m     end
+`
+
+// TestDisabledIsNotDrained: of an uplink that is disabled nothing is drained, so that what
+// was lost by an earlier engine is down to the next one.
+func TestDisabledIsNotDrained(t *testing.T) {
+	s, err := ParseScript(disabledLost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats := MustPlay(t, s, Options{}); stats.Restarts != 1 || stats.Lost == 0 {
+		t.Errorf("%d restarts, %d lost", stats.Restarts, stats.Lost)
 	}
 }

@@ -23,13 +23,20 @@ type wire struct {
 	// silent are the targets that do not answer by this wire.
 	silent map[string]bool
 	// policed is the time after which another probe may pass; 0 for at once. Up to
-	// policedBurst pass together; tokens is what is saved of that, as of policedAt.
-	policed   time.Duration
-	tokens    float64
-	policedAt failover.Instant
-	// heldUntil is until when answers are held back.
-	heldUntil failover.Instant
-	random    random
+	// policedBurst pass together; policer is what is used of that.
+	policed time.Duration
+	policer tokens
+	// limited is the time after which a target answers another probe; 0 for at once. Up to
+	// limitedBurst are answered together; limits has what is used of that, by target.
+	limited time.Duration
+	limits  map[string]*tokens
+	// heldUntil is until when answers are held back, lostUntil until when all is lost.
+	heldUntil, lostUntil failover.Instant
+	// beacon is the time between two wakings of a radio that saves power, which receives
+	// nothing in between; 0 where it is always awake.
+	beacon time.Duration
+	load   load
+	random random
 	// stalls and bursts are this family's own, in addition to those of the uplink.
 	stalls, bursts episodes
 	// changed is when the script last changed one of its settings.
@@ -47,12 +54,13 @@ type line struct {
 	name           string
 	link           failover.Link
 	stalls, bursts episodes
+	radio          radio
 	wires          [2]wire
 }
 
 // newLine makes a line with default settings. index distinguishes the lines of a world.
 func newLine(name string, index int, seed uint64) *line {
-	l := &line{name: name, link: PlainLink(name, index)}
+	l := &line{name: name, link: PlainLink(name, index), radio: radio{used: never}}
 	base := uint64(index+1) * 16
 	l.stalls.random, l.bursts.random = newRandom(seed, base), newRandom(seed, base+1)
 	for f := range l.wires {
@@ -60,7 +68,7 @@ func newLine(name string, index int, seed uint64) *line {
 		at := base + 2 + 3*uint64(f)
 		w.random, w.stalls.random, w.bursts.random = newRandom(seed, at), newRandom(seed, at+1), newRandom(seed, at+2)
 		w.rtt, w.changed, w.received, w.unanswered = plainRTT, never, -1, -1
-		w.silent, w.unsentTo = map[string]bool{}, map[string]string{}
+		w.silent, w.unsentTo, w.limits = map[string]bool{}, map[string]string{}, map[string]*tokens{}
 		w.stalls.begin(0)
 		w.bursts.begin(0)
 	}
@@ -88,7 +96,12 @@ func (l *line) passes(f failover.Family, now failover.Instant) bool {
 		}
 	}
 	w := &l.wires[f]
-	return l.alive(f) && w.unsent == "" && w.loss < 1 && now >= w.heldUntil
+	return l.alive(f) && w.unsent == "" && w.loss < 1 && now >= w.heldUntil && now >= w.lostUntil
+}
+
+// arrives reports whether an answer that is in the air now arrives.
+func (l *line) arrives(f failover.Family, now failover.Instant) bool {
+	return l.alive(f) && now >= l.wires[f].lostUntil
 }
 
 // sendErrors are those of sending, in words.
@@ -114,10 +127,16 @@ func (l *line) answer(f failover.Family, target string, now failover.Instant) (f
 		return 0, false
 	}
 	lost := w.loss > 0 && w.random.unit() < w.loss
-	lost = !w.admits(now) || lost
-	at := now + w.rtt
+	lost = !w.admits(now) || !w.replies(target, now) || lost
+	left := l.radio.leaves(now)
+	queued, dropped := w.load.queue(left)
+	lost = dropped > 0 && w.random.unit() < dropped || left < w.lostUntil || lost
+	at := left + queued + w.rtt
 	if w.jitter > 0 {
 		at += time.Duration(w.random.unit() * float64(w.jitter))
+	}
+	if w.beacon > 0 {
+		at += w.beacon - at%w.beacon
 	}
 	at = max(at, w.heldUntil)
 	for _, e := range l.episodesOf(f) {
@@ -132,19 +151,25 @@ func (l *line) answer(f failover.Family, target string, now failover.Instant) (f
 	return at, !lost
 }
 
-// policedBurst is how many probes a policer lets pass together.
-const policedBurst = 5
+const (
+	// policedBurst is how many probes a policer lets pass together.
+	policedBurst = 5
+	// limitedBurst is how many probes a target answers together.
+	limitedBurst = 2
+)
 
-// admits reports whether the policer of a wire lets a probe pass, by a token bucket.
+// admits reports whether the policer of a wire lets a probe pass.
 func (w *wire) admits(now failover.Instant) bool {
-	if w.policed == 0 {
+	return w.policed == 0 || w.policer.take(now, w.policed, policedBurst)
+}
+
+// replies reports whether a target does not answer too often for that.
+func (w *wire) replies(target string, now failover.Instant) bool {
+	if w.limited == 0 {
 		return true
 	}
-	w.tokens = min(policedBurst, w.tokens+float64(now-w.policedAt)/float64(w.policed))
-	w.policedAt = now
-	if w.tokens < 1 {
-		return false
+	if w.limits[target] == nil {
+		w.limits[target] = &tokens{}
 	}
-	w.tokens--
-	return true
+	return w.limits[target].take(now, w.limited, limitedBurst)
 }

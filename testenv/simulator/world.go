@@ -69,14 +69,19 @@ func (f *Failure) Unwrap() error { return f.Broken }
 // Play plays a script to its end, or until a rule is broken, which gives a
 // *Failure. Any other error is a mistake in the script.
 func Play(s Script, o Options) (Stats, error) {
-	w, err := newWorld(s, o)
+	w, err := Open(s, o)
 	if err != nil {
 		return Stats{}, err
 	}
-	err = w.Run(s.End)
+	return w.Play()
+}
+
+// Play lets a script that was opened by [Open] run to its end, as the function does.
+func (w *World) Play() (Stats, error) {
+	err := w.Run(w.script.End)
 	w.stats.Length = w.now
 	if broken := new(brokenRule); errors.As(err, broken) {
-		return w.stats, &Failure{At: w.now, Broken: err, Script: s.until(w.now)}
+		return w.stats, &Failure{At: w.now, Broken: err, Script: w.script.until(w.now)}
 	}
 	return w.stats, err
 }
@@ -89,8 +94,8 @@ func Playing(o Options) func(Script) error {
 	}
 }
 
-// newWorld makes the world of a script; the reports of all links are pending.
-func newWorld(s Script, o Options) (*World, error) {
+// Open makes the world of a script; the reports of all links are pending.
+func Open(s Script, o Options) (*World, error) {
 	cfg, err := s.Engine()
 	if err != nil {
 		return nil, err
@@ -114,6 +119,13 @@ func NewWorld(cfg failover.Config, seed uint64, o Options) *World {
 
 // Now is the present instant.
 func (w *World) Now() failover.Instant { return w.now }
+
+// Works reports whether flows by an uplink get anything back now, which no decision can
+// know; a loss that sessions live with does not count.
+func (w *World) Works(uplink string, f failover.Family) bool {
+	l := w.lines[w.lineOf(uplink)]
+	return l.passes(f, w.now) && l.wires[f].loss <= fineLoss
+}
 
 // Link is an uplink's link as it is now.
 func (w *World) Link(uplink string) failover.Link {
@@ -297,7 +309,7 @@ func (w *World) happen(o occurrence) {
 		w.fail(w.review(o.line, o.family))
 	case w.Engine == nil:
 	case o.kind == answers:
-		if o.turn == w.turn && w.lines[o.line].alive(o.family) {
+		if o.turn == w.turn && w.lines[o.line].arrives(o.family, w.now) {
 			w.step(failover.ProbeAnswered{ID: o.id, RTT: o.at - o.sent})
 		}
 	case o.kind == reportsLink:

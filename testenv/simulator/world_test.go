@@ -107,7 +107,7 @@ func TestBadLines(t *testing.T) {
 	for _, line := range []string{
 		"nobody dead", "fiber", "fiber ipv4", "fiber dying", "fiber rtt=x", "fiber loss=x", "fiber stalls often=1s",
 		"pause", "pause x", "target 1.1.1.1", "target 192.0.2.1 dead", "fiber report=x",
-		"fiber gateway=x", "fiber hold=x", "fiber flows=x", "switch", "drain nobody", "resume for=x",
+		"fiber gateway=x", "fiber hold=x", "fiber lost=x", "fiber queue=x", "fiber limited=x", "fiber beacon=x", "fiber promotion=x", "fiber flows=x", "switch", "drain nobody", "resume for=x",
 		"restart for=x", "restart kill=x", "restart soon", "configure {", "configure {uplinks: []}", "target 1.1.1.1 dead by",
 	} {
 		s := Script{Config: TwoUplinks, Lines: []Line{{Text: line}}, End: time.Second}
