@@ -115,6 +115,30 @@ func TestMoveOffADegradedUplink(t *testing.T) {
 	})
 }
 
+// By on_down: keep nothing is moved off a silent uplink, and the status says so.
+func TestSessionsWaitByOnDown(t *testing.T) {
+	inBubble(t, twoUplinks+"sessions: {on_down: keep}\n", func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		const waits = "; its sessions wait for it (on_down: keep)"
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", time.Minute, r.isIn("fiber", control.Down))
+		r.after(time.Second)
+		if p := r.problem("uplink-down"); p == nil || !strings.HasSuffix(p.Text, waits) {
+			t.Errorf("silent: %+v", p)
+		}
+		if told := ofType(r.take(), control.EventSessions); len(told) > 0 {
+			t.Errorf("told of sessions: %+v", told)
+		}
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.after(time.Second)
+		if p := r.problem("uplink-down"); p == nil || strings.Contains(p.Text, "wait") {
+			t.Errorf("without carrier: %+v", p)
+		}
+	})
+}
+
 // A session is silent while this machine pauses too, which is no evidence.
 func TestSilenceCountsPauses(t *testing.T) {
 	l := &loop{enforcer: &enforcer{silences: newSilences(), kernel: &kernel{}}}
