@@ -115,11 +115,8 @@ const withdrawnFor = time.Minute
 const unusedFor = 5 * time.Second
 
 // tellWaiting says in the problems of uplinks that are down that their sessions wait for
-// them, where the configuration has it so. Without carrier the kernel moves them.
-func (s setup) tellWaiting(problems []control.Problem, view failover.View) {
-	if s.engine.Sessions.MoveOnDown || !s.mayAct() {
-		return
-	}
+// them, by on_down: keep. Without carrier the kernel moves them.
+func tellWaiting(problems []control.Problem, view failover.View) {
 	for i, p := range problems {
 		for _, u := range view.Uplinks {
 			if p.Code == "uplink-down" && u.Name == p.Object && u.Link.Carrier {
