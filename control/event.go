@@ -115,9 +115,9 @@ type SessionsDetail struct {
 	// that they meet their reset; LeftOut is how many more there were.
 	Poked   *int64 `json:"poked,omitempty"`
 	LeftOut *int64 `json:"left_out,omitempty"`
-	// SilentMS runs from the first sign of the loss, as EvidenceMS does, until this was done:
-	// none of these sessions was silent for longer, if its uplink was not before. Nil where
-	// they moved without a loss.
+	// SilentMS runs from the first sign of the loss until this was done, through pauses of
+	// this machine, which EvidenceMS leaves out: for so long the gateway had no way for these
+	// sessions. Nil where they moved without a loss.
 	SilentMS *float64 `json:"silent_ms,omitempty"`
 	// TookMS is how long it took, in milliseconds: with "moved" until the kernel led the
 	// flows elsewhere and had a reset for the others, with "settled" until entries were

@@ -179,6 +179,9 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 			}
 			if !before {
 				m.parts[0].onset, m.parts[0].lost = e.silences.onset(m.uplink, f)
+				if m.why == whyLost && e.silences.degraded[path{m.uplink, f}] {
+					m.why = whyDegraded
+				}
 				all = together(all, m)
 			}
 			released = append(released, m.pair)

@@ -478,6 +478,9 @@ func (e *explainer) notes() {
 	if came, ok := e.uplinkOf(e.class.Member); ok && e.class.Policy == lane.Nobody {
 		e.note("it came in by uplink %s: its answers leave by %s, whichever uplink carries", came, came)
 	}
+	if why := e.silent(); why != "" {
+		e.note("%s, and is used since nothing better answers", why)
+	}
 	if e.out.Policy != nil {
 		e.note("this is of a new flow: one that conntrack has already keeps its uplink, until that is lost or drained after a failback")
 	}
@@ -498,6 +501,17 @@ func (e *explainer) notes() {
 	}
 	e.noteRules("DSCP 0 (--dscp names another)", func(r config.Rule) bool { return r.HasDSCP && e.question.DSCP == 0 })
 	e.noteRules("no mark (--mark names one)", func(r config.Rule) bool { return r.Mark.Mask != 0 && e.question.Mark == 0 })
+}
+
+// silent says that the uplink that a policy has chosen does not answer; empty where it does.
+func (e *explainer) silent() string {
+	for _, u := range e.view.Uplinks {
+		path := u.Family[e.family]
+		if e.out.Policy != nil && e.out.Uplink != nil && u.Name == *e.out.Uplink && (path.State == failover.Shunned || path.State == failover.Down) {
+			return fmt.Sprintf("%s itself is %s%s", u.Name, path.State, because(path.Reason))
+		}
+	}
+	return ""
 }
 
 // noteRules notes which rules ask for what the question did not say.

@@ -192,6 +192,34 @@ sets: {video: {}, broken: {}}
 	})
 }
 
+// Where nothing answers, what is used all the same is said to be silent.
+func TestExplainNothingAnswers(t *testing.T) {
+	inBubble(t, twoUplinks, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		to := netip.MustParseAddr("198.51.100.7")
+		r.loop.finder = oracle{way: map[string]routing.Way{to.String(): {Device: 1, To: netip.MustParsePrefix("0.0.0.0/0"), Table: 5364}}}
+		notes := func() string {
+			e, err := r.api().Explain(t.Context(), control.Question{Src: netip.MustParseAddr("192.168.1.2"), Dst: to, Proto: 17, Port: 443, In: "lan0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(e.Notes, "\n")
+		}
+		const end = "), and is used since nothing better answers"
+		if got := notes(); strings.Contains(got, end) {
+			t.Errorf("while fiber is up: %s", got)
+		}
+		r.blackHole("eth1", true, both...)
+		r.until("lte is down", time.Minute, r.isIn("lte", control.Down))
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", time.Minute, r.isIn("fiber", control.Down))
+		if got := notes(); !strings.Contains(got, "fiber itself is down (0 of 3 targets answer for 5") || !strings.Contains(got, end) {
+			t.Errorf("while nothing answers: %s", got)
+		}
+	})
+}
+
 // Where each flow is spread by itself, what is said of one is not said of others.
 func TestExplainSpreadFlows(t *testing.T) {
 	for spread, want := range map[string]bool{"flows": true, "pairs": false} {

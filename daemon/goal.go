@@ -285,6 +285,12 @@ func (g goal) moves(f failover.Family) []move {
 	return out
 }
 
+// Why sessions leave an uplink.
+const (
+	whyLost     = "the uplink is lost and the policy has another"
+	whyDegraded = "the uplink is degraded, and on_degraded is move"
+)
+
 func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) move {
 	todo := part{family: f}
 	pair := g.pair(uplink, p.Policy)
@@ -297,13 +303,13 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 	todo.ways = g.ways(p.Family[f], uplink)
 	m := move{
 		layout: g.layout, uplink: uplink, policy: p.Policy, pair: pair, parts: []part{todo},
-		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: "the uplink is lost and the policy has another",
+		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: whyLost,
 	}
 	if slices.Contains(p.Family[f].Drained, uplink) {
-		m.why = "the time of its sessions after the failback is over"
+		m.why = "the time after the failback (on_failback) is over"
 		m.spared = firewall.Spared{Bound: true, To: resolversOf(g.setup, uplink)}
 		if g.engine.Sessions.OnFailback.After == 0 {
-			m.why = "a failback has left the uplink"
+			m.why = "a failback has left the uplink, and on_failback is move"
 		}
 	}
 	return m

@@ -114,6 +114,18 @@ const withdrawnFor = time.Minute
 // unusedFor is the same where nothing else leads to that gateway.
 const unusedFor = 5 * time.Second
 
+// tellWaiting says in the problems of uplinks that are down that their sessions wait for
+// them, by on_down: keep. Without carrier the kernel moves them.
+func tellWaiting(problems []control.Problem, view failover.View) {
+	for i, p := range problems {
+		for _, u := range view.Uplinks {
+			if p.Code == "uplink-down" && u.Name == p.Object && u.Link.Carrier {
+				problems[i].Text += "; its sessions wait for it (on_down: keep)"
+			}
+		}
+	}
+}
+
 // withdrawnProblems returns the problems of uplinks that answer although the route
 // to their gateway was withdrawn and has not come back. acts is whether any traffic goes
 // by what the daemon decides: if none does, none goes by them.

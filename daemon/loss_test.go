@@ -83,6 +83,73 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
+// What leaves a degraded uplink by on_degraded is told as that, and not as the loss of an
+// uplink.
+func TestMoveOffADegradedUplink(t *testing.T) {
+	file := twoUplinks + "sessions: {on_degraded: move}\nhealth: {window: 5s, latency: {degraded: 100ms, clear: 50ms}}\n"
+	inBubble(t, file, func(t *testing.T, r *rig) {
+		r.start()
+		r.after(10 * time.Second)
+		r.take()
+		r.change("eth0", func(l *line) { l.rtt = 200 * time.Millisecond })
+		r.until("traffic leaves fiber", time.Minute, func() bool {
+			return r.isIn("fiber", control.Degraded)() && slices.Equal(r.Routes.Ladder(failover.IPv6, 5364), []int{2, 1})
+		})
+		r.after(5 * time.Second)
+		told := map[string]bool{}
+		for _, e := range ofType(r.take(), control.EventSessions) {
+			d := e.Detail.(control.SessionsDetail)
+			if !strings.HasPrefix(d.Reason, whyDegraded) || d.SilentMS != nil {
+				t.Errorf("sessions: %+v", d)
+			}
+			told[d.Action+d.Family] = true
+		}
+		if len(told) != 4 {
+			t.Errorf("told of %v, want moved and settled in each family", told)
+		}
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.after(5 * time.Second)
+		if r.loop.enforcer.silences.degraded[path{"fiber", failover.IPv4}] {
+			t.Error("an uplink without carrier counts as degraded")
+		}
+	})
+}
+
+// By on_down: keep nothing is moved off a silent uplink, and the status says so.
+func TestSessionsWaitByOnDown(t *testing.T) {
+	inBubble(t, twoUplinks+"sessions: {on_down: keep}\n", func(t *testing.T, r *rig) {
+		r.start()
+		r.after(3 * time.Second)
+		r.take()
+		const waits = "; its sessions wait for it (on_down: keep)"
+		r.blackHole("eth0", true, both...)
+		r.until("fiber is down", time.Minute, r.isIn("fiber", control.Down))
+		r.after(time.Second)
+		if p := r.problem("uplink-down"); p == nil || !strings.HasSuffix(p.Text, waits) {
+			t.Errorf("silent: %+v", p)
+		}
+		if told := ofType(r.take(), control.EventSessions); len(told) > 0 {
+			t.Errorf("told of sessions: %+v", told)
+		}
+		r.change("eth0", func(l *line) { l.link.Carrier = false })
+		r.after(time.Second)
+		if p := r.problem("uplink-down"); p == nil || strings.Contains(p.Text, "wait") {
+			t.Errorf("without carrier: %+v", p)
+		}
+	})
+}
+
+// A session is silent while this machine pauses too, which is no evidence.
+func TestSilenceCountsPauses(t *testing.T) {
+	l := &loop{enforcer: &enforcer{silences: newSilences(), kernel: &kernel{}}}
+	l.followSilence([]failover.Record{{At: 10 * time.Second, Health: &failover.HealthChange{
+		Uplink: "fiber", From: failover.Suspect, To: failover.Down, Evidence: 500 * time.Millisecond, Paused: 400 * time.Millisecond,
+	}}})
+	if at, known := l.enforcer.silences.onset("fiber", failover.IPv4); !known || at != 9100*time.Millisecond {
+		t.Errorf("the first sign was at %v (%v)", at, known)
+	}
+}
+
 // wantFailover checks the events of a failover from fiber to lte, in both families.
 func wantFailover(t *testing.T, events []control.Event) {
 	t.Helper()

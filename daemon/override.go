@@ -398,7 +398,7 @@ func drainEffect(s setup, uplink string, view failover.View) string {
 				alone = append(alone, words[f])
 			}
 		}
-		for _, how := range [][2]string{{and(soon), " until another uplink is proven"}, {and(alone), ", since no other uplink answers that is not drained"}} {
+		for _, how := range [][2]string{{and(soon), " until a probe has proven another uplink, mostly within a second"}, {and(alone), ", since no other uplink answers that is not drained"}} {
 			if how[0] == "" {
 				continue
 			}

@@ -397,6 +397,9 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 		}
 		out.Problems = append(silentCandidates(r.problems.list(clock), len(s.uplinks), now), control.HealthProblems(out)...)
 		s.blameGateways(out.Problems, view, r.mute)
+		if s.mayAct() && !s.engine.Sessions.MoveOnDown {
+			tellWaiting(out.Problems, view)
+		}
 		out.Problems = append(out.Problems, withdrawnProblems(view, s.mayAct(), at, clock)...)
 		out.Problems = append(out.Problems, heldProblems(view, clock)...)
 		out.Problems = append(out.Problems, contested...)

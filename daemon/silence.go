@@ -12,6 +12,8 @@ import (
 type silences struct {
 	// onsets are the first signs of those that are down.
 	onsets map[path]failover.Instant
+	// degraded are those that answer, over a limit.
+	degraded map[path]bool
 	// shunned are the pairs whose new flows each uplink had when it was shunned, and the part
 	// of them, on average.
 	shunned map[path]shunning
@@ -28,7 +30,7 @@ type shunning struct {
 }
 
 func newSilences() silences {
-	return silences{onsets: map[path]failover.Instant{}, shunned: map[path]shunning{}}
+	return silences{onsets: map[path]failover.Instant{}, degraded: map[path]bool{}, shunned: map[path]shunning{}}
 }
 
 // pairs returns the pairs of the uplinks that are shunned, by family.
@@ -59,7 +61,10 @@ func (l *loop) followSilence(records []failover.Record) {
 		case h.To != failover.Down:
 			delete(e.silences.onsets, at)
 		case h.Evidence >= 0:
-			e.silences.onsets[at] = r.At - h.Evidence
+			e.silences.onsets[at] = r.At - h.Evidence - h.Paused
+		}
+		if h.To != failover.Suspect && h.To != failover.Shunned {
+			e.silences.degraded[at] = h.To == failover.Degraded
 		}
 		if h.From == failover.Shunned {
 			l.reporter.counters.unshunned(h.Uplink, h.Family, shunEnd{h.To != failover.Down, e.silences.shunned[at].share})

@@ -151,7 +151,7 @@ func (t *tally) count(now SessionCount) {
 
 // tells returns the event about what no event has told.
 func (t *tally) tells(uplink string) control.SessionsDetail {
-	d := control.SessionsDetail{Action: "settled", Uplink: uplink, Reason: "counted in the kernel since its sessions had to leave"}
+	d := control.SessionsDetail{Action: "settled", Uplink: uplink, Reason: "by the kernel's count since its sessions had to leave"}
 	d.Moved, d.Reset = positive(t.untold.Moved), positive(t.untold.Reset)
 	return d
 }

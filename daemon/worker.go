@@ -227,7 +227,7 @@ func (d deletion) carryOut(w *worker) {
 			if err == nil && (moved == 0 || m.vain) {
 				continue
 			}
-			e := m.event(w, "settled", p, "entries deleted", err)
+			e := m.event(w, "settled", p, "conntrack entries deleted", err)
 			e.Moved, e.TookMS = positive(moved), control.Millis(time.Since(d.begin))
 			w.publish(e)
 		}
@@ -312,9 +312,9 @@ func poked(e control.SessionsDetail, sent, left int, err error) control.Sessions
 }
 
 // together adds a move, merging it with that of the other family if the same pair
-// is lost in both: with many flows, finding them takes the longest.
+// is lost in both, for the same reason: with many flows, finding them takes the longest.
 func together(moves []move, v move) []move {
-	i := slices.IndexFunc(moves, func(m move) bool { return m.pair == v.pair })
+	i := slices.IndexFunc(moves, func(m move) bool { return m.pair == v.pair && m.why == v.why })
 	if i < 0 {
 		return append(moves, v)
 	}

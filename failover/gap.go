@@ -51,7 +51,7 @@ func (p *path) followLink(t *turn, before *FamilyLink) {
 			slices.ContainsFunc(now.Sources(), func(a netip.Prefix) bool { return slices.Contains(p.gap.sources, a) })
 		p.gap = gap{healed: healed && p.state == Shunned}
 		if there && p.state == Shunned {
-			p.silent = t.now // a new source has its own time to be answered
+			p.silent, p.paused = t.now, 0 // a new source has its own time to be answered
 		}
 	case there && !now.Offered() && before.Offered() && (p.class().Answering() || p.state == Shunned):
 		p.lapses.forget(t.now)

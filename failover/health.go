@@ -315,7 +315,7 @@ func (p *path) transition(t *turn, v verdict) consequences {
 		silenceEnded(p, t.now)
 	}
 	if v.to != Suspect && v.to != Shunned && v.to != Down {
-		p.silent = never
+		p.silent, p.paused = never, 0
 		p.evidence = never
 		if from == Suspect || from == Shunned {
 			p.burst.close(t.now)
@@ -351,7 +351,7 @@ func (p *path) transition(t *turn, v verdict) consequences {
 		evidence = t.now - p.evidence
 	}
 	t.record(Record{Health: &HealthChange{
-		Uplink: p.up.cfg.Name, Family: p.family, From: from, To: v.to, Reason: v.reason, Evidence: evidence,
+		Uplink: p.up.cfg.Name, Family: p.family, From: from, To: v.to, Reason: v.reason, Evidence: evidence, Paused: p.paused,
 		Doubt: v.to == Suspect || from == Suspect && v.to == p.base,
 	}})
 	p.touched = true

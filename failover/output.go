@@ -157,6 +157,8 @@ type HealthChange struct {
 	// Evidence is the time from the first unanswered sending, or the kernel's
 	// event, until this verdict; negative where that has no meaning.
 	Evidence time.Duration
+	// Paused is for how long this machine stood still meanwhile, which Evidence leaves out.
+	Paused time.Duration
 }
 
 // SwitchChange is a change of the uplinks that carry a policy's new flows.

@@ -24,6 +24,8 @@ type path struct {
 	// evidence is where the evidence for the present state starts: when the first
 	// unanswered probe was sent, or the kernel's event; never where it has no meaning.
 	evidence Instant
+	// paused is by how much pauses of this machine have postponed silent.
+	paused time.Duration
 	// seen: the family is, or once was, offered here.
 	seen bool
 	// proven: a quorum has answered at some time since the start.
@@ -221,7 +223,7 @@ func (p *path) flush() {
 	p.air.epoch++
 	p.air.open = p.air.open[:0]
 	p.cause = ""
-	p.silent = never
+	p.silent, p.paused = never, 0
 }
 
 // quorum is how many targets must answer, among those not set aside.

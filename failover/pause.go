@@ -34,6 +34,9 @@ func (p *path) postpone(t *turn, by time.Duration) {
 		}
 	}
 	p.gap.since += by
+	if p.silent != never {
+		p.paused += by
+	}
 	p.policing.postpone(t, p, by)
 	if p.state == Shunned {
 		p.drained = t.now + drainTime

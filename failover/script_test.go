@@ -128,7 +128,11 @@ func (p *player) print(_ *Engine, at Instant, _ Event, out Output) {
 
 func recordText(r Record) string {
 	if h := r.Health; h != nil {
-		return fmt.Sprintf("health  %s %s %s > %s: %s%s", h.Uplink, h.Family, h.From, h.To, h.Reason, evidenceText(h.Evidence))
+		text := fmt.Sprintf("health  %s %s %s > %s: %s%s", h.Uplink, h.Family, h.From, h.To, h.Reason, evidenceText(h.Evidence))
+		if h.Paused > 0 {
+			text += " paused" + evidenceText(h.Paused)
+		}
+		return text
 	}
 	if o := r.Overflow; o != nil {
 		text := fmt.Sprintf("over    %s %s %s %s", o.Policy, o.Family, o.Phase, strings.Join(o.From, "+"))

@@ -138,6 +138,10 @@ type ends struct{ client, server netip.AddrPort }
 
 func (c client) ends() ends { return ends{c.client, c.server} }
 
+func (f flow) ends() ends {
+	return ends{netip.AddrPortFrom(f.src, f.ports[0]), netip.AddrPortFrom(f.dst, f.ports[1])}
+}
+
 // lossOf returns the index of the loss that a client of a connection with these lanes has
 // to learn of; it is negative for none.
 func lossOf(l lane.Layout, losses []Loss, mark uint32, f failover.Family) int {
@@ -151,6 +155,8 @@ func lossOf(l lane.Layout, losses []Loss, mark uint32, f failover.Family) int {
 type clients struct {
 	most  int
 	found []client
+	// over are connections whose entry is there and that have ended; nil where nobody asks.
+	over map[ends]bool
 	// left are those that there is no room for, by loss and family.
 	left map[int][2]int
 }
@@ -163,16 +169,16 @@ func findClients(l lane.Layout, losses []Loss, but map[ends]bool, most int) (cli
 	if len(losses) > 0 && !slices.ContainsFunc(losses, func(lost Loss) bool { return !same(lost) }) {
 		mark, mask = l.CTPair(losses[0].Pair.Uplink, 0), l.CTUplinkMask()
 	}
-	return activeClients(l, mark, mask, most, func(c *client) bool {
+	return activeClients(l, mark, mask, clients{most: most}, func(c *client) bool {
 		c.loss = lossOf(l, losses, c.lanes, c.family())
 		return c.loss >= 0 && !but[c.ends()]
 	})
 }
 
-// activeClients lists the clients of TCP connections that are in use and whose mark has a
-// value under a mask, without those that came in by an uplink, and only wanted ones.
-func activeClients(l lane.Layout, mark, mask uint32, most int, wanted func(*client) bool) (clients, error) {
-	all := clients{most: most, left: map[int][2]int{}}
+// activeClients adds to a list the clients of TCP connections that are in use and whose mark
+// has a value under a mask, without those that came in by an uplink, and only wanted ones.
+func activeClients(l lane.Layout, mark, mask uint32, all clients, wanted func(*client) bool) (clients, error) {
+	all.left = map[int][2]int{}
 	if !listsQuickly() {
 		if err := listable(); err != nil {
 			return all, err
@@ -191,11 +197,15 @@ func activeClients(l lane.Layout, mark, mask uint32, most int, wanted func(*clie
 	_, err = eachFlowIn(selection, 0, func(f flow) (flowChange, uint32) {
 		_, policy := l.CTLanes(f.mark)
 		idle := times.idle(f)
+		if all.over != nil && f.protocol == unix.IPPROTO_TCP && !f.established() {
+			all.over[f.ends()] = true
+		}
 		if f.mark&mask != mark || !policy.IsPolicy() || !f.established() || idle > activeFor || own[f.src] {
 			return keepFlow, 0
 		}
+		at := f.ends()
 		c := client{
-			client: netip.AddrPortFrom(f.src, f.ports[0]), server: netip.AddrPortFrom(f.dst, f.ports[1]),
+			client: at.client, server: at.server,
 			lanes: f.mark, active: now.Add(-idle), open: f.tcpState == tcpEstablished || f.offloaded(),
 		}
 		if wanted(&c) {

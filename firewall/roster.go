@@ -28,7 +28,7 @@ func (r *Roster) List(l lane.Layout) (known int, err error) {
 	if err := listable(); err != nil {
 		return fail(err)
 	}
-	all, err := activeClients(l, 0, 0, mostPokes, func(*client) bool { return true })
+	all, err := activeClients(l, 0, 0, clients{most: mostPokes, over: map[ends]bool{}}, func(*client) bool { return true })
 	if err != nil {
 		return fail(err)
 	}
@@ -36,14 +36,14 @@ func (r *Roster) List(l lane.Layout) (known int, err error) {
 }
 
 // merge replaces what is known by what was found. An open connection whose entry is gone
-// was not closed, as entries outlast the end of theirs: the kernel took it. Its client is
-// remembered for as long as it would count as active.
+// was mostly not closed, as entries outlast the end of theirs by ten seconds and more: the
+// kernel took it. Its client is remembered for as long as it would count as active.
 func (r *Roster) merge(all clients, now time.Time) (known int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	there := connectionsOf(all)
 	for _, c := range r.known {
-		if c.open && !there[c.ends()] && now.Sub(c.active) <= activeFor {
+		if c.open && !there[c.ends()] && !all.over[c.ends()] && now.Sub(c.active) <= activeFor {
 			all.found = append(all.found, c)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,6 +119,35 @@ func TestRosterRemembers(t *testing.T) {
 	r.merge(found(many...), now.Add(16*time.Second))
 	if len(r.known) != mostPokes {
 		t.Errorf("%d are remembered", len(r.known))
+	}
+}
+
+// A connection that has ended since the last list is over, and its client is not remembered
+// as one whose entry the kernel took.
+func TestRosterForgetsWhatEnded(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	for i := range 3 {
+		l.track(trackedLine(failover.IPv4, plans[0].client, 4000+i, 431990))
+	}
+	r := new(Roster)
+	l.listed(r)
+	if len(r.known) != 3 {
+		t.Fatalf("listed: %s", ports(r))
+	}
+	for i, state := range []string{"CLOSE", "TIME_WAIT"} {
+		run(t, l.gw, "conntrack", "-D", "-p", "tcp", "--orig-port-src", fmt.Sprint(4000+i))
+		run(t, l.gw, "conntrack", strings.Fields("-I -p tcp --state "+state+" -u SEEN_REPLY,ASSURED --mark 0x01c00000 "+
+			trackedLine(failover.IPv4, plans[0].client, 4000+i, 60))...)
+	}
+	l.listed(r)
+	if got := ports(r); got != "4002" {
+		t.Errorf("remembered: %s", got)
+	}
+	run(t, l.gw, "conntrack", "-D", "-p", "tcp")
+	l.listed(r)
+	if got := ports(r); got != "4002" {
+		t.Errorf("remembered after the kernel took the entries: %s", got)
 	}
 }
 

@@ -19,7 +19,7 @@ It survives restarts of the daemon and of the machine, and ends by "swerve
 resume UPLINK", or by itself after --for.`,
 		Example: `  swerve drain fiber
   swerve drain fiber --for 2h`,
-		Args: cobra.ExactArgs(1),
+		Args: oneUplink,
 
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     completeUplink,

@@ -23,6 +23,14 @@ const (
 // errNoName refuses an empty name, which would mean all.
 var errNoName = errors.New("the name of the uplink is empty")
 
+// oneUplink is the arguments of a command that wants the name of one uplink.
+func oneUplink(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("want one UPLINK, not %s", say.Several(len(args), "word", "words"))
+	}
+	return nil
+}
+
 // errNoPolicy refuses an empty name of a policy, which would mean all.
 var errNoPolicy = errors.New("the name of the policy is empty")
 

@@ -29,9 +29,9 @@ func TestOrders(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"switch":                             "accepts 1 arg(s), received 0",
-		"drain":                              "accepts 1 arg(s), received 0",
-		"switch a b":                         "accepts 1 arg(s), received 2",
+		"switch":                             "want one UPLINK, not 0 words",
+		"drain":                              "want one UPLINK, not 0 words",
+		"switch a b":                         "want one UPLINK, not 2 words",
 		"switch fiber --for 0s":              `--for: "0s" is too short; at least 1s`,
 		"switch fiber --for 366d":            `--for: "366d" is too long; at most 365d`,
 		"switch fiber --for 99999999999999h": "is too long",

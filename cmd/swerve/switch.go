@@ -24,7 +24,7 @@ and the others stay as they are. It survives restarts of the daemon and
 of the machine, and ends by "swerve resume", or by itself after --for.`,
 		Example: `  swerve switch lte
   swerve switch lte --policy guests --for 1h30m`,
-		Args: cobra.ExactArgs(1),
+		Args: oneUplink,
 
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     completeUplink,

@@ -32,12 +32,15 @@ func (p Phrases) Event(e control.Event) string {
 	case control.OverflowDetail:
 		return phrase(p.overflow(d), d.Reason, "")
 	case control.SessionsDetail:
-		moved := d.Moved
+		moved, silent := d.Moved, d.SilentMS
 		if d.Action != "moved" {
 			moved = nil // it is in the text
 		}
+		if d.Action == "settled" {
+			silent = nil // "moved" has told it: from then on nobody waited for the gateway
+		}
 		return phrase(Join(" ", d.Uplink, d.Policy, Family(d.Family), d.Action, count(d.Count), count(moved)),
-			d.Reason+sessions(d), Join(", ", silence(d.SilentMS), Timing(nil, d.TookMS)))
+			d.Reason+sessions(d), Join(", ", silence(silent), Timing(nil, d.TookMS)))
 	case control.RepairDetail:
 		return phrase(Join(" ", d.Object, d.Action, count(d.Count)), d.Reason, Timing(nil, d.TookMS))
 	case control.OperatorDetail:
@@ -131,12 +134,12 @@ func Unconfirmed(s *control.Status) string {
 // Until is when something ends, and how much time that leaves.
 func Until(now, end control.Time) string { return Moment(now, end) + " (" + AgeAt(end, now) + " left)" }
 
-// silence says for how long sessions were silent at most.
+// silence says for how long sessions were silent until they could go on.
 func silence(ms *float64) string {
 	if ms == nil {
 		return ""
 	}
-	return "silent for " + Milliseconds(ms) + " at most"
+	return "silent for " + Milliseconds(ms) + " until then"
 }
 
 // sessions says what became of sessions that could not go on, as the end of a reason.

@@ -129,6 +129,18 @@ func (l *requestLog) nextSeq() uint64 {
 	return l.next
 }
 
+// dueSeq returns the number of the request that is due after an instant, which follows
+// those that are overdue because this machine paused.
+func (l *requestLog) dueSeq(now time.Time, rate float64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == l.first {
+		return l.next
+	}
+	last := l.entries[l.index(l.next-1)].Due
+	return l.next + uint64(max(0, now.Sub(last).Seconds()*rate))
+}
+
 // requests returns a copy of the log.
 func (l *requestLog) requests() []Request {
 	l.mu.Lock()

@@ -152,6 +152,20 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 	}
 }
 
+func TestNextDueFollowsWhatIsOverdue(t *testing.T) {
+	l := requestLog{keep: 4}
+	began := time.Now()
+	if seq := l.dueSeq(began, 100); seq != 0 {
+		t.Errorf("request %d is due before any has begun", seq)
+	}
+	l.add(began)
+	for late, want := range map[time.Duration]uint64{-time.Millisecond: 1, 0: 1, 9 * time.Millisecond: 1, 215 * time.Millisecond: 22} {
+		if seq := l.dueSeq(began.Add(late), 100); seq != want {
+			t.Errorf("%v after the last request %d is due, want %d", late, seq, want)
+		}
+	}
+}
+
 func TestLogKeepsTheLatest(t *testing.T) {
 	l := requestLog{keep: 4}
 	for i := range 10 {

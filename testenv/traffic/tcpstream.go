@@ -126,7 +126,10 @@ func (s *tcpStream) ask(conn *net.TCPConn) error {
 	if !s.listens() {
 		return nil
 	}
-	m := message{kind: kindListen, stream: s.c.stream, seq: s.c.log.nextSeq(), pause: time.Duration(float64(time.Second) / s.c.opts.Rate)}
+	// The server keeps the pace, so a request that this machine is late with is not the
+	// one to begin with: every later one would be as late.
+	first := s.c.log.dueSeq(time.Now(), s.c.opts.Rate)
+	m := message{kind: kindListen, stream: s.c.stream, seq: first, pause: time.Duration(float64(time.Second) / s.c.opts.Rate)}
 	if s.c.Kind == TCPDownload {
 		m.kind = kindDownload
 	}
