@@ -25,6 +25,10 @@ func staysFor(s *selector, u *uplink) (time.Duration, bool) {
 	return on.After, on.Move && u != nil && u.cfg.Enabled && (u.cfg.Metered || !on.MeteredOnly)
 }
 
+// longestDetour is for how long an uplink can take new flows in place of a shunned one
+// without the end of its own drain.
+const longestDetour = 30 * time.Second
+
 // leastCarried is how long an uplink must have carried at the start for what is on it to be
 // from then: where uplinks answer one after the other at once, flows on it are older, and
 // are there for reasons of their own.
@@ -69,7 +73,8 @@ func (pol *policy) stay(uplink string) {
 // followDepartures ends those of uplinks to which new flows go again, or whose sessions
 // the configuration lets stay, and has the sessions move of those whose time has passed,
 // once what carries has answered since. While the preferred one may only be stalled the
-// time runs on: each stall would begin it anew, and it might never end.
+// time runs on: each stall would begin it anew, and it might never end. What lasts longer
+// than a detour is no stall, and what began meanwhile gets its whole time.
 func followDepartures(s *selector, t *turn, c *choice) {
 	kept := c.departures[:0:0]
 	for _, d := range c.departures {
@@ -77,9 +82,11 @@ func followDepartures(s *selector, t *turn, c *choice) {
 		after, drains := staysFor(s, u)
 		carries := contains(c.first, d.uplink) || contains(c.spill.to, d.uplink)
 		switch end := d.since + after; {
-		case !drains || !c.policy.has(d.uplink) || carries && (d.over || len(c.leftShunned) == 0):
+		case !drains || !c.policy.has(d.uplink) || carries && (d.over || len(c.leftShunned) == 0 || t.now >= c.fledAt+longestDetour):
 			continue
-		case carries || d.over:
+		case carries:
+			s.due = min(s.due, c.fledAt+longestDetour)
+		case d.over:
 		case t.now < end:
 			s.due = min(s.due, end)
 		default:

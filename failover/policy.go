@@ -69,6 +69,8 @@ type choice struct {
 	// leftShunned is the first rung that was left only because it was shunned, so
 	// that the way back is no failback; empty for none.
 	leftShunned []string
+	// fledAt is when that was.
+	fledAt Instant
 	// returned is the last return from such a flight. restless: the next one came
 	// within MinInterval of it, so this is loss rather than a stall, and the way back
 	// waits until there was no suspicion for as long.

@@ -103,7 +103,7 @@ func (s *selector) carryOut(t *turn, c *choice, d decision) {
 	c.switched, c.ordered = true, never
 	c.leftShunned = nil
 	if d.kind == fledShunned {
-		c.leftShunned = names(from)
+		c.leftShunned, c.fledAt = names(from), t.now
 		c.restless = c.returned != never && t.now < c.returned+s.failback.MinInterval
 	}
 	for _, share := range from {
