@@ -128,6 +128,56 @@ func TestDroppedListenersAreTold(t *testing.T) {
 	}
 }
 
+// So do connections of the gateway itself that went by the uplink from another address, such
+// as the LAN's, or from a port on which it listens too; also by the roster, after their
+// entries. Those on the lost address are closed already.
+func TestOwnListenersAreTold(t *testing.T) {
+	for _, f := range failover.Families {
+		for _, remembered := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %t", f, remembered), func(t *testing.T) {
+				l := newLab(t)
+				l.apply()
+				p := plans[f]
+				serveTCP(t, l.net, at(p.host, 5000))
+				own := map[string]net.Conn{
+					"from the LAN's address": dialFrom(t, l.gw, p.lan, at(p.host, 5000), 0),
+					"from a listener's port": dialListening(t, l.gw, p.a, at(p.host, 5000)),
+					"from the lost address":  dialTCP(t, l.gw, at(p.host, 5000)),
+					"by the other uplink":    dialFrom(t, l.gw, p.b, at(p.host, 5000), 0),
+				}
+				for who, c := range own {
+					if _, err := askTCP(c); err != nil {
+						t.Fatalf("%s: %v", who, err)
+					}
+				}
+				if remembered {
+					l.kernel.Roster = new(Roster)
+					l.listed(l.kernel.Roster)
+					run(t, l.gw, "conntrack", "-F")
+				}
+				l.lose()
+				l.watchServers()
+				if sent, left := l.poke(f); sent != 2 || left != 0 {
+					t.Errorf("%d sent, %d left; want 2 and 0", sent, left)
+				}
+				for who, c := range own {
+					want := map[string]error{"from the lost address": unix.ECONNABORTED, "by the other uplink": os.ErrDeadlineExceeded}[who]
+					if want == nil {
+						want = unix.ECONNRESET
+					}
+					if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := c.Read(make([]byte, 1)); !errors.Is(err, want) {
+						t.Errorf("%s: %v, want %v", who, err, want)
+					}
+				}
+				l.noneOf("spoofed")
+			})
+		}
+	}
+}
+
 // track adds conntrack entries, by one line of conntrack(8) each, without the command and
 // what is the same for all.
 func (l *lab) track(lines ...string) {
