@@ -93,7 +93,30 @@ func (k *Kernel) pokeAfter(l lane.Layout, losses []Loss, first func() error) ([]
 		}
 		poked = p.pokeAll(known, done)
 	}
-	return done, errors.Join(poked, unlisted, p.pokeAll(found, done))
+	poked = errors.Join(poked, unlisted, p.pokeAll(found, done))
+	return done, errors.Join(poked, p.filtered(l))
+}
+
+// filtered returns an error if it was another program's packet filter that let pokes not out:
+// our own does so where only an uplink's default route leads to the client.
+func (p *poker) filtered(l lane.Layout) error {
+	if len(p.refused) == 0 {
+		return nil
+	}
+	w, err := newWays(Goal{Layout: l})
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	p.refused = slices.DeleteFunc(p.refused, func(a netip.Addr) bool {
+		to := w.plain(a)
+		return !to.known() || to.to.Bits() <= 1
+	})
+	if len(p.refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("another program's packet filter drops in output what has %d of them speak; let out what has the mark 0x%x/0x%[2]x",
+		len(p.refused), l.Mark(lane.Nobody))
 }
 
 // Revive has the clients of an uplink's TCP connections speak whose address is back, by the
@@ -295,6 +318,8 @@ type poker struct {
 	fds  [2]int
 	// sockets is where this machine's own are looked for; nil until it is needed.
 	sockets *netlink.Conn
+	// refused are the clients to which a packet filter let no poke out.
+	refused []netip.Addr
 }
 
 func (p *poker) close() {
@@ -333,8 +358,10 @@ func (p *poker) pokeAll(all clients, done []Pokes) (err error) {
 			switch e := unix.Sendto(p.fds[f], c.poke(rand.Uint32(), rand.Uint32()), 0, sockaddr(c.client.Addr())); {
 			case e == nil:
 				done[c.loss].Sent[f]++
-			case !errors.Is(e, unix.EPERM) && !errors.Is(e, unix.ENETUNREACH) && !errors.Is(e, unix.EHOSTUNREACH):
-				err = e // those: a packet filter, or no way but an uplink
+			case errors.Is(e, unix.EPERM):
+				p.refused = append(p.refused, c.client.Addr())
+			case !errors.Is(e, unix.ENETUNREACH) && !errors.Is(e, unix.EHOSTUNREACH):
+				err = e
 			}
 		}
 	}

@@ -178,6 +178,43 @@ func TestOwnListenersAreTold(t *testing.T) {
 	}
 }
 
+// Where another program's filter lets nothing out that it does not know, that is told; what
+// it has to let out is known by its mark.
+func TestFilteredPokesAreTold(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		l := newLab(t)
+		l.apply()
+		p := plans[0]
+		serveTCP(t, l.net, at(p.host, 5000))
+		c := dialTCP(t, l.client, at(p.host, 5000))
+		if _, err := askTCP(c); err != nil {
+			t.Fatal(err)
+		}
+		rule := map[bool]string{true: "meta mark & 0x7f000000 == 0x7f000000 accept"}[allowed]
+		loadText(t, l.gw, `table inet strict { chain leaving {
+			type filter hook output priority filter; policy drop;
+			ct state { established, related } accept
+			`+rule+`
+		}
+}
+`)
+		l.lose()
+		var sent int
+		var told error
+		inside(t, l.gw, func() error {
+			p, err := l.kernel.Poke(l.goal.Layout, Loss{Pair{1, 64}, []failover.Family{failover.IPv4}})
+			sent, told = p[0].Sent[0], err
+			return nil
+		})
+		if allowed && (sent != 1 || told != nil) {
+			t.Errorf("allowed: %d sent, %v", sent, told)
+		}
+		if !allowed && (sent != 0 || told == nil || !strings.Contains(told.Error(), "0x7f000000/0x7f000000")) {
+			t.Errorf("not allowed: %d sent, %v", sent, told)
+		}
+	}
+}
+
 // track adds conntrack entries, by one line of conntrack(8) each, without the command and
 // what is the same for all.
 func (l *lab) track(lines ...string) {
