@@ -34,7 +34,7 @@ func TestDestroySockets(t *testing.T) {
 			wildcard := dialTCP(t, l.net, at(p.a, 2222))
 			bound := dialTCP(t, l.net, at(p.a, 2223))
 			once := serveTCP(t, l.gw, at(p.a, 2224))
-			served := dialTCP(t, l.net, at(p.a, 2224))
+			served := dialFrom(t, l.net, p.host, at(p.a, 2224), 0) // no neighbour, which needs no default route
 			all := map[string]net.Conn{"probe": probe, "other": other, "wildcard": wildcard, "bound": bound, "its listener is closed": served}
 			for name, c := range all {
 				if _, err := askTCP(c); err != nil {
@@ -42,6 +42,13 @@ func TestDestroySockets(t *testing.T) {
 				}
 			}
 			once.listener.Close()
+			until(t, "the listener to be gone", func() (gone bool) {
+				gone = true
+				inside(t, l.gw, func() error {
+					return eachSocket(netip.MustParseAddr(p.a), tcpListening, func(s socket) { gone = gone && s.port != 2224 })
+				})
+				return gone
+			})
 			inside(t, l.gw, func() error {
 				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), Spared{})
 				if n != 1 {
