@@ -101,7 +101,7 @@ func TestAutoRestartDuringALoss(t *testing.T) {
 
 		r.restart()
 		r.after(time.Minute)
-		r.wantQuiet("by a restart")
+		r.wantLeftovers()
 		if got := r.status().Uplinks; len(got) != 2 || !r.isIn("eth0", control.Down)() {
 			t.Errorf("uplinks: %+v", got)
 		}

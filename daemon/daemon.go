@@ -225,6 +225,7 @@ func (l *loop) open(cfg *config.Config) error {
 		return err
 	}
 	kernel.firstStart, l.enforcer.released = !observed.Exists, observed.Lost
+	l.enforcer.former = observed.Lost
 	l.recollect(observed, former)
 	// What an earlier run had lost is not known yet, so all pins are read.
 	if _, err := kernel.readForeign(l.setup.layout, [2][]string{{""}}); err != nil {

@@ -38,6 +38,9 @@ type enforcer struct {
 	missing missing
 	// released are, by family, the lost pairs whose sessions were moved.
 	released [2][]firewall.Pair
+	// former are those of them that an earlier run had moved, or had begun to move when it
+	// was ended: of lost uplinks it is done again, once.
+	former [2][]firewall.Pair
 	// back are uplinks with a source again, whose routes are not applied yet.
 	back []revival
 	// retired are lanes whose flows have to end once they are used no more.
@@ -169,7 +172,7 @@ func (e *enforcer) apply(g goal) outcome {
 // flows the kernel now routes elsewhere: flows stay until there is another way for
 // them. It returns the moves if the worker has no room for them.
 func (e *enforcer) release(g goal, o outcome) (dropped []move) {
-	var all []move
+	var all, again []move
 	for _, f := range failover.Families {
 		var released []firewall.Pair
 		for _, m := range g.moves(f) {
@@ -177,16 +180,23 @@ func (e *enforcer) release(g goal, o outcome) (dropped []move) {
 			if !before && !o.holds(f, m.pair) {
 				continue
 			}
-			if !before {
+			switch {
+			case !before:
 				m.parts[0].onset, m.parts[0].lost = e.silences.onset(m.uplink, f)
 				if m.why == whyLost && e.silences.degraded[path{m.uplink, f}] {
 					m.why = whyDegraded
 				}
 				all = together(all, m)
+			case slices.Contains(e.former[f], m.pair) && o.holds(f, m.pair) && !m.drained:
+				again = together(again, m)
 			}
 			released = append(released, m.pair)
 		}
 		e.released[f] = released
+	}
+	e.former = [2][]firewall.Pair{}
+	if len(again) > 0 {
+		e.worker.add(leftovers(again)) // no room: what sends next to nothing stays, as before
 	}
 	if len(all) > 0 && !e.worker.add(moves(all)) {
 		return all

@@ -306,7 +306,7 @@ func (g goal) move(p failover.PolicyIntent, f failover.Family, uplink string) mo
 		vain: !g.links.last[uplink].offered && !g.wasOffered(uplink), why: whyLost,
 	}
 	if slices.Contains(p.Family[f].Drained, uplink) {
-		m.why = "the time after the failback (on_failback) is over"
+		m.drained, m.why = true, "the time after the failback (on_failback) is over"
 		m.spared = firewall.Spared{Bound: true, To: resolversOf(g.setup, uplink)}
 		if g.engine.Sessions.OnFailback.After == 0 {
 			m.why = "a failback has left the uplink, and on_failback is move"

@@ -156,6 +156,11 @@ func (p picture) trials() []netip.Prefix {
 			used[a.Addr()] = true
 		}
 	}
+	for _, link := range p.links {
+		for _, a := range link.Family[failover.IPv6].Elsewhere {
+			used[a.Addr()] = true // its own probes, too, are sent from there now
+		}
+	}
 	return slices.DeleteFunc(slices.Clone(p.lan.Addresses), func(a netip.Prefix) bool { return used[a.Addr()] })
 }
 

@@ -289,3 +289,27 @@ func TestDelegatedTo(t *testing.T) {
 		}
 	}
 }
+
+// No proof is sent from an address that an uplink uses for its own probes, since it has lost
+// its own: these would be taken for a proof, and not be counted.
+func TestTrialsSpareWhatProbesUse(t *testing.T) {
+	lan := netip.MustParsePrefix("2001:db8:1:10::1/64")
+	p := newPicture()
+	p.lan.Addresses = []netip.Prefix{lan}
+	link := failover.Link{Present: true, Interface: "eth0", Carrier: true, AdminUp: true}
+	link.Family[failover.IPv6] = failover.FamilyLink{Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::2/64")}, Gateway: netip.MustParseAddr("fe80::1")}
+	p.set("fiber", link)
+	if got := p.trials(); !slices.Equal(got, []netip.Prefix{lan}) {
+		t.Errorf("with an address of its own: %v", got)
+	}
+	gone := link
+	gone.Family[failover.IPv6].Addresses, gone.Family[failover.IPv6].Elsewhere = nil, []netip.Prefix{lan}
+	p.set("fiber", gone)
+	if got := p.trials(); len(got) > 0 {
+		t.Errorf("without: %v", got)
+	}
+	p.set("fiber", link)
+	if got := p.trials(); len(got) != 1 {
+		t.Errorf("with it again: %v", got)
+	}
+}

@@ -25,6 +25,8 @@ type move struct {
 	why string
 	// vain: the uplink never had an address with a gateway, so no sessions that could move.
 	vain bool
+	// drained: the uplink works, but the time of its sessions after a failback is over.
+	drained bool
 	// spared are connections of the gateway's own that stay.
 	spared firewall.Spared
 	// parts are the families in which it was lost.
@@ -231,6 +233,41 @@ func (d deletion) carryOut(w *worker) {
 			e.Moved, e.TookMS = positive(moved), control.Millis(time.Since(d.begin))
 			w.publish(e)
 		}
+	}
+}
+
+// leftovers are moves of an earlier run, which may have been ended amid them: a flow that
+// cannot come along as it is would be dropped for as long as it goes on. They are counted,
+// and told by the log alone.
+type leftovers []move
+
+// carryOut does what a move does, but for what leads flows elsewhere: the kernel holds it.
+func (all leftovers) carryOut(w *worker) {
+	var losses []firewall.Loss
+	var failed error
+	closed := make([]int, len(all))
+	for i, m := range all {
+		losses = append(losses, firewall.Loss{Pair: m.pair, Families: m.families()})
+		for _, p := range m.parts {
+			for _, address := range p.addresses {
+				n, err := w.flows.DestroySockets(m.layout, m.pair.Uplink, address, m.spared)
+				closed[i] += n
+				failed = errors.Join(failed, err)
+			}
+		}
+	}
+	pokes, err := w.flows.Poke(all[0].layout, losses...)
+	failed = errors.Join(failed, err)
+	for i, m := range all {
+		sent := 0
+		if i < len(pokes) {
+			sent = pokes[i].Sent[0] + pokes[i].Sent[1]
+		}
+		w.counts.dealtWith(m.uplink, sent, closed[i])
+		w.walks.add(sweep{layout: m.layout, pair: m.pair, families: m.families()})
+	}
+	if failed != nil && w.log != nil {
+		w.log.Warn("not all sessions that an earlier run had to move were ended", "event", "sessions", "err", failed)
 	}
 }
 

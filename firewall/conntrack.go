@@ -45,6 +45,10 @@ const (
 
 	ctaProtoinfoTCP      = 1
 	ctaProtoinfoTCPState = 1
+	ctaProtoinfoTCPFlags = 4 // of the original direction, struct nf_ct_tcp_flags
+
+	// ctTCPLiberal is IP_CT_TCP_FLAG_BE_LIBERAL: the entry was made amid a connection.
+	ctTCPLiberal = 0x08
 
 	// Bits of an entry's status, linux/netfilter/nf_conntrack_common.h.
 	ctStatusAnswered = 1 << 1 // IPS_SEEN_REPLY
@@ -177,6 +181,9 @@ type flow struct {
 	tcpState  byte          // TCP only
 	left      time.Duration // until the entry ends, if no packet comes
 	hasStatus bool
+	// resumed: the entry was made by a segment amid a connection, so that the original
+	// direction need not be that of the end that began it.
+	resumed bool
 }
 
 // tcpEstablished is ESTABLISHED of enum tcp_conntrack.
@@ -299,8 +306,11 @@ func (f *flow) decodeProtoinfo(ad *netlink.AttributeDecoder) error {
 		}
 		ad.Nested(func(tcp *netlink.AttributeDecoder) error {
 			for tcp.Next() {
-				if tcp.Type() == ctaProtoinfoTCPState {
-					f.tcpState = tcp.Uint8()
+				switch b := tcp.Bytes(); {
+				case tcp.Type() == ctaProtoinfoTCPState && len(b) == 1:
+					f.tcpState = b[0]
+				case tcp.Type() == ctaProtoinfoTCPFlags && len(b) == 2:
+					f.resumed = b[0]&ctTCPLiberal != 0
 				}
 			}
 			return tcp.Err()

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
@@ -56,9 +57,10 @@ type Loss struct {
 // over the entries; where that fails, its error comes with what was done. The result has
 // what was done for each loss.
 //
-// Pokes are not tracked and never leave by an uplink. Connections of this machine itself
-// get none: DestroySockets ends them. The routes and the table have to be those of after
-// the losses.
+// Pokes are not tracked and never leave by an uplink. The connections of this machine
+// itself come last, and only those that are there still: DestroySockets ends what is on a
+// lost address, but not what left by the uplink from another one, such as the LAN's. The
+// routes and the table have to be those of after the losses.
 func (k *Kernel) Poke(l lane.Layout, losses ...Loss) ([]Pokes, error) {
 	for _, lost := range losses {
 		if !lost.Pair.Uplink.IsUplink() || !lost.Pair.Policy.IsPolicy() {
@@ -91,7 +93,30 @@ func (k *Kernel) pokeAfter(l lane.Layout, losses []Loss, first func() error) ([]
 		}
 		poked = p.pokeAll(known, done)
 	}
-	return done, errors.Join(poked, unlisted, p.pokeAll(found, done))
+	poked = errors.Join(poked, unlisted, p.pokeAll(found, done))
+	return done, errors.Join(poked, p.filtered(l))
+}
+
+// filtered returns an error if it was another program's packet filter that let pokes not out:
+// our own does so where only an uplink's default route leads to the client.
+func (p *poker) filtered(l lane.Layout) error {
+	if len(p.refused) == 0 {
+		return nil
+	}
+	w, err := newWays(Goal{Layout: l})
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	p.refused = slices.DeleteFunc(p.refused, func(a netip.Addr) bool {
+		to := w.plain(a)
+		return !to.known() || to.to.Bits() <= 1
+	})
+	if len(p.refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("another program's packet filter drops in output what has %d of them speak; let out what has the mark 0x%x/0x%[2]x",
+		len(p.refused), l.Mark(lane.Nobody))
 }
 
 // Revive has the clients of an uplink's TCP connections speak whose address is back, by the
@@ -127,6 +152,8 @@ type client struct {
 	active time.Time
 	// open: neither end has begun to close it.
 	open bool
+	// own: the client is this machine.
+	own bool
 	// loss is the index of the loss that it has to learn of.
 	loss int
 }
@@ -200,13 +227,14 @@ func activeClients(l lane.Layout, mark, mask uint32, all clients, wanted func(*c
 		if all.over != nil && f.protocol == unix.IPPROTO_TCP && !f.established() {
 			all.over[f.ends()] = true
 		}
-		if f.mark&mask != mark || !policy.IsPolicy() || !f.established() || idle > activeFor || own[f.src] {
+		if f.mark&mask != mark || !policy.IsPolicy() || !f.established() || idle > activeFor {
 			return keepFlow, 0
 		}
 		at := f.ends()
 		c := client{
 			client: at.client, server: at.server,
 			lanes: f.mark, active: now.Add(-idle), open: f.tcpState == tcpEstablished || f.offloaded(),
+			own: own[f.src],
 		}
 		if wanted(&c) {
 			all.add(c)
@@ -298,9 +326,16 @@ func (t tcpTimes) idle(f flow) time.Duration {
 type poker struct {
 	mark uint32
 	fds  [2]int
+	// sockets is where this machine's own are looked for; nil until it is needed.
+	sockets *netlink.Conn
+	// refused are the clients to which a packet filter let no poke out.
+	refused []netip.Addr
 }
 
 func (p *poker) close() {
+	if p.sockets != nil {
+		p.sockets.Close()
+	}
 	for _, fd := range p.fds {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -315,24 +350,45 @@ func (p *poker) pokeAll(all clients, done []Pokes) (err error) {
 			done[i].Left[f] += n
 		}
 	}
-	for i, c := range all.found {
-		if i > 0 && i%pokesAtOnce == 0 {
-			time.Sleep(pokeRest)
-		}
-		f := c.family()
-		if p.fds[f] < 0 {
-			if p.fds[f], err = openPokes(f, p.mark); err != nil {
-				return err
+	begun := 0
+	for _, own := range [...]bool{false, true} {
+		for _, c := range all.found {
+			if c.own != own || own && !p.connected(c) {
+				continue
 			}
-		}
-		switch e := unix.Sendto(p.fds[f], c.poke(rand.Uint32(), rand.Uint32()), 0, sockaddr(c.client.Addr())); {
-		case e == nil:
-			done[c.loss].Sent[f]++
-		case !errors.Is(e, unix.EPERM) && !errors.Is(e, unix.ENETUNREACH) && !errors.Is(e, unix.EHOSTUNREACH):
-			err = e // those: a packet filter, or no way but an uplink
+			if begun++; begun > 1 && begun%pokesAtOnce == 1 {
+				time.Sleep(pokeRest)
+			}
+			f := c.family()
+			if p.fds[f] < 0 {
+				if p.fds[f], err = openPokes(f, p.mark); err != nil {
+					return err
+				}
+			}
+			switch e := unix.Sendto(p.fds[f], c.poke(rand.Uint32(), rand.Uint32()), 0, sockaddr(c.client.Addr())); {
+			case e == nil:
+				done[c.loss].Sent[f]++
+			case errors.Is(e, unix.EPERM):
+				p.refused = append(p.refused, c.client.Addr())
+			case !errors.Is(e, unix.ENETUNREACH) && !errors.Is(e, unix.EHOSTUNREACH):
+				err = e
+			}
 		}
 	}
 	return err
+}
+
+// connected reports whether this machine has the socket of its own connection still. What
+// cannot be told counts as ended: it has its reset when it speaks.
+func (p *poker) connected(c client) bool {
+	if p.sockets == nil {
+		conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+		if err != nil {
+			return false
+		}
+		p.sockets = conn
+	}
+	return findSocket(p.sockets, c.client, c.server)
 }
 
 func sockaddr(a netip.Addr) unix.Sockaddr {

@@ -128,6 +128,93 @@ func TestDroppedListenersAreTold(t *testing.T) {
 	}
 }
 
+// So do connections of the gateway itself that went by the uplink from another address, such
+// as the LAN's, or from a port on which it listens too; also by the roster, after their
+// entries. Those on the lost address are closed already.
+func TestOwnListenersAreTold(t *testing.T) {
+	for _, f := range failover.Families {
+		for _, remembered := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %t", f, remembered), func(t *testing.T) {
+				l := newLab(t)
+				l.apply()
+				p := plans[f]
+				serveTCP(t, l.net, at(p.host, 5000))
+				own := map[string]net.Conn{
+					"from the LAN's address": dialFrom(t, l.gw, p.lan, at(p.host, 5000), 0),
+					"from a listener's port": dialListening(t, l.gw, p.a, at(p.host, 5000)),
+					"from the lost address":  dialTCP(t, l.gw, at(p.host, 5000)),
+					"by the other uplink":    dialFrom(t, l.gw, p.b, at(p.host, 5000), 0),
+				}
+				for who, c := range own {
+					if _, err := askTCP(c); err != nil {
+						t.Fatalf("%s: %v", who, err)
+					}
+				}
+				if remembered {
+					l.kernel.Roster = new(Roster)
+					l.listed(l.kernel.Roster)
+					run(t, l.gw, "conntrack", "-F")
+				}
+				l.lose()
+				l.watchServers()
+				if sent, left := l.poke(f); sent != 2 || left != 0 {
+					t.Errorf("%d sent, %d left; want 2 and 0", sent, left)
+				}
+				for who, c := range own {
+					want := map[string]error{"from the lost address": unix.ECONNABORTED, "by the other uplink": os.ErrDeadlineExceeded}[who]
+					if want == nil {
+						want = unix.ECONNRESET
+					}
+					if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := c.Read(make([]byte, 1)); !errors.Is(err, want) {
+						t.Errorf("%s: %v, want %v", who, err, want)
+					}
+				}
+				l.noneOf("spoofed")
+			})
+		}
+	}
+}
+
+// Where another program's filter lets nothing out that it does not know, that is told; what
+// it has to let out is known by its mark.
+func TestFilteredPokesAreTold(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		l := newLab(t)
+		l.apply()
+		p := plans[0]
+		serveTCP(t, l.net, at(p.host, 5000))
+		c := dialTCP(t, l.client, at(p.host, 5000))
+		if _, err := askTCP(c); err != nil {
+			t.Fatal(err)
+		}
+		rule := map[bool]string{true: "meta mark & 0x7f000000 == 0x7f000000 accept"}[allowed]
+		loadText(t, l.gw, `table inet strict { chain leaving {
+			type filter hook output priority filter; policy drop;
+			ct state { established, related } accept
+			`+rule+`
+		}
+}
+`)
+		l.lose()
+		var sent int
+		var told error
+		inside(t, l.gw, func() error {
+			p, err := l.kernel.Poke(l.goal.Layout, Loss{Pair{1, 64}, []failover.Family{failover.IPv4}})
+			sent, told = p[0].Sent[0], err
+			return nil
+		})
+		if allowed && (sent != 1 || told != nil) {
+			t.Errorf("allowed: %d sent, %v", sent, told)
+		}
+		if !allowed && (sent != 0 || told == nil || !strings.Contains(told.Error(), "0x7f000000/0x7f000000")) {
+			t.Errorf("not allowed: %d sent, %v", sent, told)
+		}
+	}
+}
+
 // track adds conntrack entries, by one line of conntrack(8) each, without the command and
 // what is the same for all.
 func (l *lab) track(lines ...string) {

@@ -81,6 +81,8 @@ func dialUDP(t *testing.T, ns *netns.NS, to string) net.Conn {
 
 // tcpServer answers each line with the address that the connection came from.
 type tcpServer struct {
+	listener net.Listener
+
 	mu    sync.Mutex
 	ended []string // connections that ended, with the reason
 }
@@ -91,7 +93,7 @@ func serveTCP(t *testing.T, ns *netns.NS, addr string) *tcpServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := new(tcpServer)
+	s := &tcpServer{listener: ln}
 	var done sync.WaitGroup
 	var conns []net.Conn
 	done.Go(func() {

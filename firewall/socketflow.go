@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
-	"swerve/lane"
 )
 
 const (
@@ -42,15 +41,14 @@ func (f *flowFinder) close() {
 	}
 }
 
-// uplinkOf returns the uplink of a socket's flow according to conntrack, 0 if it has no
-// lanes, and whether there is such a flow.
-func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (uplink lane.Lane, found bool, err error) {
+// flowOf returns a socket's flow according to conntrack, and whether there is one.
+func (f *flowFinder) flowOf(s socket) (of flow, found bool, err error) {
 	tuple, err := flowTuple(s)
 	if err == nil {
 		err = f.open()
 	}
 	if err != nil {
-		return 0, false, err
+		return flow{}, false, err
 	}
 	// The kernel flags its single answer as a part of several, so the
 	// acknowledgement marks the end.
@@ -59,16 +57,20 @@ func (f *flowFinder) uplinkOf(l lane.Layout, s socket) (uplink lane.Lane, found 
 	req.AddRawData(tuple)
 	err = req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(answer []byte) bool {
 		if entry, err := decodeFlow(answer); err == nil {
-			uplink, _ = l.CTLanes(entry.mark)
-			found = true
+			of, found = entry, true
 		}
 		return true
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		f.close() // an answer may still arrive
-		return 0, false, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
+		return flow{}, false, fmt.Errorf("find the flow from %s to %s: %w", s.local, s.remote, err)
 	}
-	return uplink, found, nil
+	return of, found, nil
+}
+
+// accepted reports whether the flow shows that it was the other end that began it.
+func (s socket) accepted(f flow) bool {
+	return !f.resumed && (f.src != s.local || f.ports[0] != s.port)
 }
 
 // flowTuple returns the message that identifies the flow of a TCP socket.

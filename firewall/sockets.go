@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"swerve/lane"
 
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"swerve/failover"
+	"swerve/lane"
 )
 
 // Requests of sock_diag(7), linux/sock_diag.h and linux/inet_diag.h.
@@ -41,7 +43,8 @@ const (
 // does not report which ones were accepted, but an accepted socket has the local
 // port of its listener, and the kernel never chooses such a port for a connecting
 // socket. So a socket counts as accepted if some socket listens on its port, on
-// its address or on all addresses. Sockets with a lane in their mark are our
+// its address or on all addresses; and, as its listener may be closed by now, if
+// it is the other end that began its flow. Sockets with a lane in their mark are our
 // probes, and stay as well. So do those whose flow uses another uplink, since two
 // uplinks may have the same address. With lane 0 no flow uses another uplink: the
 // address is on no other one.
@@ -113,7 +116,14 @@ func (d *destroyer) consider(s socket) {
 	if err != nil {
 		d.failed = err // as if by the default route: its program can reconnect
 	}
-	if way.spares() || d.elsewhere(s, way) {
+	if way.spares() {
+		return
+	}
+	f, found, err := d.flows.flowOf(s)
+	if err != nil {
+		d.failed = err // it counts as one of the lost uplink: its program can reconnect
+	}
+	if found && s.accepted(f) || err == nil && d.elsewhere(s, way, f, found) {
 		return
 	}
 	switch err := s.destroy(d.diag); {
@@ -128,18 +138,10 @@ func (d *destroyer) consider(s socket) {
 // uplink: its flow has the lane of another one, or it has none, and another program's
 // rule leads it to a device without the address. The flow of a socket with a mark has no
 // lane in any case.
-func (d *destroyer) elsewhere(s socket, w socketWay) bool {
-	ruled := s.mark == 0 && w.foreign
-	if d.uplink == 0 && !ruled {
-		return false
-	}
-	uplink, found, err := d.flows.uplinkOf(d.layout, s)
-	if err != nil {
-		d.failed = err // it counts as one of the lost uplink: its program can reconnect
-		return false
-	}
+func (d *destroyer) elsewhere(s socket, w socketWay, f flow, found bool) bool {
+	uplink, _ := d.layout.CTLanes(f.mark)
 	if uplink == 0 {
-		return ruled && found
+		return found && s.mark == 0 && w.foreign
 	}
 	return d.uplink != 0 && uplink != d.uplink
 }
@@ -213,6 +215,29 @@ func decodeSocket(b []byte) (s socket, ok bool) {
 		}
 	}
 	return s, ad.Err() == nil
+}
+
+// findSocket reports whether this machine has a connected socket with these ends.
+func findSocket(conn *netlink.Conn, local, remote netip.AddrPort) bool {
+	family := addressFamily(failover.FamilyOf(local.Addr()))
+	id := make([]byte, diagIDSize)
+	binary.BigEndian.PutUint16(id, local.Port())
+	binary.BigEndian.PutUint16(id[2:], remote.Port())
+	copy(id[4:], local.Addr().AsSlice())
+	copy(id[20:], remote.Addr().AsSlice())
+	for i := diagIDSize - 8; i < diagIDSize; i++ {
+		id[i] = 0xff // whatever its cookie is, INET_DIAG_NOCOOKIE
+	}
+	answers, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request},
+		Data:   diagRequest(family, tcpConnected, id),
+	})
+	if err != nil || len(answers) == 0 {
+		return false
+	}
+	// Where there is none, the kernel finds the one that would accept it.
+	s, ok := decodeSocket(answers[0].Data)
+	return ok && s.remote == remote && 1<<answers[0].Data[1]&tcpConnected != 0
 }
 
 // destroy makes the kernel abort the connection: its program gets ECONNABORTED. The

@@ -33,12 +33,22 @@ func TestDestroySockets(t *testing.T) {
 			other := dialFrom(t, l.gw, p.b, at(p.host, 5000), 0)
 			wildcard := dialTCP(t, l.net, at(p.a, 2222))
 			bound := dialTCP(t, l.net, at(p.a, 2223))
-			all := map[string]net.Conn{"probe": probe, "other": other, "wildcard": wildcard, "bound": bound}
+			once := serveTCP(t, l.gw, at(p.a, 2224))
+			served := dialFrom(t, l.net, p.host, at(p.a, 2224), 0) // no neighbour, which needs no default route
+			all := map[string]net.Conn{"probe": probe, "other": other, "wildcard": wildcard, "bound": bound, "its listener is closed": served}
 			for name, c := range all {
 				if _, err := askTCP(c); err != nil {
 					t.Fatalf("%s at first: %v", name, err)
 				}
 			}
+			once.listener.Close()
+			until(t, "the listener to be gone", func() (gone bool) {
+				gone = true
+				inside(t, l.gw, func() error {
+					return eachSocket(netip.MustParseAddr(p.a), tcpListening, func(s socket) { gone = gone && s.port != 2224 })
+				})
+				return gone
+			})
 			inside(t, l.gw, func() error {
 				n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), Spared{})
 				if n != 1 {
@@ -135,6 +145,56 @@ func TestDestroySocketsOfTwins(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An entry that was made amid a connection does not show which end began it.
+func TestDestroyResumedSockets(t *testing.T) {
+	l := newLab(t)
+	l.apply()
+	p := plans[0]
+	ln, err := l.net.Listen("tcp", at(p.host, 5000))
+	l.must(err)
+	defer ln.Close()
+	opened := dialTCP(t, l.gw, at(p.host, 5000))
+	server, err := ln.Accept()
+	l.must(err)
+	defer server.Close()
+	run(t, l.gw, "conntrack", "-F")
+	fmt.Fprintln(server, "!")
+	if _, err := heard(opened); err != nil {
+		t.Fatal(err)
+	}
+	inside(t, l.gw, func() error {
+		n, err := l.kernel.DestroySockets(l.goal.Layout, 1, netip.MustParseAddr(p.a), Spared{})
+		if n != 1 {
+			t.Errorf("%d sockets were destroyed, want 1", n)
+		}
+		return err
+	})
+}
+
+// dialListening opens a connection from a port on which there is a listener too.
+func dialListening(t *testing.T, ns *netns.NS, from, to string) (c net.Conn) {
+	t.Helper()
+	share := func(_, _ string, raw syscall.RawConn) (err error) {
+		raw.Control(func(fd uintptr) {
+			err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+		})
+		return err
+	}
+	inside(t, ns, func() error {
+		ln, err := (&net.ListenConfig{Control: share}).Listen(context.Background(), "tcp", net.JoinHostPort(from, "0"))
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { ln.Close() })
+		d := net.Dialer{LocalAddr: ln.Addr(), Control: share}
+		c, err = d.DialContext(context.Background(), "tcp", to)
+		return err
+	})
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 // port is the local port of a connection.
