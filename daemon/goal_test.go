@@ -237,31 +237,6 @@ func TestWorkerIsBounded(t *testing.T) {
 	}
 }
 
-func TestUnbuiltTargetsAreLeftOut(t *testing.T) {
-	cfg, found := config.Parse("swerve.yaml", []byte(`
-uplinks:
-  - {name: fiber, interface: eth0, ipv6: false, probe: {targets: [1.1.1.1, "tcp://192.0.2.1:443", gateway], quorum: 3}}
-  - {name: lte, interface: eth1, probe: {targets: ["tcp://x.example:443", "https://x.example/"]}}
-`))
-	if len(found) > 0 {
-		t.Fatal(found)
-	}
-	s, err := newSetup(cfg, defaults{}, false, nil, state{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	uplinks := s.engine.Uplinks
-	if !slices.Equal(s.unbuilt, []string{"https://x.example/", "tcp://192.0.2.1:443", "tcp://x.example:443"}) {
-		t.Errorf("dropped: %v", s.unbuilt)
-	}
-	if f := uplinks[0].Family[failover.IPv4]; !slices.Equal(f.Targets, []string{"1.1.1.1", "gateway"}) || f.Quorum != 2 {
-		t.Errorf("left: %+v", f)
-	}
-	if f := uplinks[1].Family[failover.IPv6]; len(f.Targets) != 0 || f.Quorum != 0 {
-		t.Errorf("left: %+v", f)
-	}
-}
-
 // The plan's frozen network never waits and sends nothing.
 func TestFrozenNetwork(t *testing.T) {
 	n := &frozenNetwork{seen: []linkmon.Observation{{At: 1}}}

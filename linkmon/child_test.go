@@ -51,8 +51,9 @@ func childMain() int {
 		panic(err)
 	}
 	echo := newICMP(clock, chooser)
-	p := newProber(clock, out, notOwn,
-		map[target.Method]method{target.ICMP: echo.probe, target.Gateway: echo.probe})
+	methods := newMethods(clock, chooser)
+	methods[target.ICMP], methods[target.Gateway] = echo.probe, echo.probe
+	p := newProber(clock, out, notOwn, methods)
 	reports := gob.NewEncoder(os.Stdout)
 	finished := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())

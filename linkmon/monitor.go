@@ -149,7 +149,7 @@ func (m *Monitor) Reread(uplink string) {
 
 // Send sends a probe now, without waiting for it. Exactly one
 // [failover.ProbeSent] or [failover.ProbeNotSent] comes of it, and after a
-// ProbeSent at most one [failover.ProbeAnswered].
+// ProbeSent at most one [failover.ProbeAnswered] or [failover.ProbeFailed].
 func (m *Monitor) Send(p failover.Probe, path Path) { m.prober.send(p, path) }
 
 // Counters returns what was counted so far.

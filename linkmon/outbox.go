@@ -12,8 +12,8 @@ import (
 type Observation struct {
 	At failover.Instant
 	// Event is one of [failover.LinkChanged], [failover.NeighborFailed],
-	// [failover.ProbeSent], [failover.ProbeNotSent], [failover.ProbeAnswered] and
-	// [failover.Traffic].
+	// [failover.ProbeSent], [failover.ProbeNotSent], [failover.ProbeAnswered],
+	// [failover.ProbeFailed] and [failover.Traffic].
 	Event failover.Event
 	// Uplink and Family of the probe that an outcome is of; empty with other events.
 	Uplink string
