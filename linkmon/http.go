@@ -115,10 +115,14 @@ func hostOf(t target.Target) string {
 
 // readHeader reads the header of the final response.
 func readHeader(conn io.Reader) (*http.Response, error) {
-	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
+	source := &bounded{r: conn, left: maxHeader}
+	reader := bufio.NewReader(source)
 	for range 1 + maxInformational {
 		response, err := http.ReadResponse(reader, nil)
-		if err != nil {
+		switch {
+		case err != nil && source.err != nil:
+			return nil, source.err // whatever was made of what came before
+		case err != nil:
 			return nil, err
 		}
 		if response.StatusCode < 100 || response.StatusCode >= 200 {

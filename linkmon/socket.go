@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -85,16 +88,16 @@ func socketAddress(a netip.Addr, port uint16) unix.Sockaddr {
 
 // socket is an open socket of a probe. It is a [net.Conn].
 type socket struct {
-	file *os.File
-	// left is how many bytes may still be read.
-	left int
-	stop func() bool
+	bounded // reads of file
+	file    *os.File
+	stop    func() bool
 }
 
 // newSocket takes over an open socket, on which all reading and writing ends after a time,
 // or with ctx.
 func newSocket(ctx context.Context, fd int, wait time.Duration, left int) *socket {
-	s := &socket{file: os.NewFile(uintptr(fd), "probe"), left: left}
+	s := &socket{file: os.NewFile(uintptr(fd), "probe")}
+	s.bounded = bounded{r: s.file, left: left}
 	s.file.SetDeadline(time.Now().Add(wait))
 	s.stop = context.AfterFunc(ctx, func() { s.file.SetDeadline(time.Unix(1, 0)) })
 	return s
@@ -106,17 +109,24 @@ func (s *socket) Close() error {
 	return s.file.Close()
 }
 
-// errTooMuch ends a connection to a server that sends without end.
+// errTooMuch ends what is read of a server that sends without end.
 var errTooMuch = errors.New("more than a probe reads")
 
-// Read reads, until the socket's bytes are used up.
-func (s *socket) Read(b []byte) (int, error) {
-	if s.left <= 0 {
-		return 0, errTooMuch
+// bounded reads no more than a number of bytes, and keeps the error of the last reading.
+type bounded struct {
+	r    io.Reader
+	left int
+	err  error
+}
+
+func (b *bounded) Read(p []byte) (n int, err error) {
+	if b.left == 0 {
+		b.err = errTooMuch
+		return 0, b.err
 	}
-	n, err := s.file.Read(b[:min(len(b), s.left)])
-	s.left -= n
-	return n, err
+	n, b.err = b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, b.err
 }
 
 func (s *socket) Write(b []byte) (int, error)        { return s.file.Write(b) }
@@ -192,8 +202,14 @@ func faultOf(err error) failover.Fault {
 		}
 	}
 	if len(text) > maxCause {
-		text = text[:maxCause] + "…"
+		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
 	}
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 	_, portal := errors.AsType[*portalError](err)
 	return failover.Fault{Cause: text, Portal: portal}
 }
