@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"swerve/failover"
 	"swerve/lane"
 )
@@ -52,12 +54,22 @@ type Goal struct {
 	// an uplink's mark show whether the uplink carries them: they are never translated,
 	// and do not count as its probes.
 	Trials []netip.Addr
+	// Asked are the ends that probes by TCP and UDP connect to. What a socket with an
+	// uplink's mark sends there is a probe of that uplink.
+	Asked []Endpoint
 	// Wildcards: the kernel tells which sockets are bound to no address, so that what UDP
 	// sockets answer comes from the address that was asked. See [Kernel.TellsWildcards].
 	Wildcards bool
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr
+}
+
+// Endpoint is a port of a host.
+type Endpoint struct {
+	// UDP: the port is one of UDP, else one of TCP.
+	UDP bool
+	At  netip.AddrPort
 }
 
 // Mark is a packet's mark under a mask.
@@ -247,7 +259,25 @@ func (g Goal) sorted() Goal {
 	}
 	g.Trials = sortedAddresses(slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() }))
 	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
+	g.Asked = sortedEndpoints(g.Asked)
 	return g
+}
+
+// sortedEndpoints returns the valid ones by family, protocol, port and address.
+func sortedEndpoints(in []Endpoint) []Endpoint {
+	out := slices.DeleteFunc(slices.Clone(in), func(e Endpoint) bool { return !e.At.IsValid() || e.At.Addr().Zone() != "" || e.At.Port() == 0 })
+	slices.SortFunc(out, func(a, b Endpoint) int {
+		return cmp.Or(cmp.Compare(a.At.Addr().BitLen(), b.At.Addr().BitLen()), cmp.Compare(a.protocol(), b.protocol()),
+			cmp.Compare(a.At.Port(), b.At.Port()), a.At.Addr().Compare(b.At.Addr()))
+	})
+	return slices.Compact(out)
+}
+
+func (e Endpoint) protocol() uint8 {
+	if e.UDP {
+		return unix.IPPROTO_UDP
+	}
+	return unix.IPPROTO_TCP
 }
 
 func sortedMarks(in []Mark) []Mark {
