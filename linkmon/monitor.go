@@ -71,12 +71,13 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 		w.close()
 		return nil, err
 	}
+	p := newProber(o.Clock, out, w.isOwn, newMethods(o.Clock, c))
 	return &Monitor{
 		watch:   w,
 		chooser: c,
-		prober:  newProber(o.Clock, out, w.isOwn, newMethods(o.Clock, c)),
+		prober:  p,
 		traffic: openTraffic(o, w.currentLinks, out),
-		witness: newWitness(o, out),
+		witness: newWitness(o, out, p.ends),
 		out:     out,
 	}, nil
 }

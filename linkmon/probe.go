@@ -59,6 +59,7 @@ type prober struct {
 	own     func(netip.Addr) bool // reports whether an address is this machine's
 	methods map[target.Method]method
 	foreign atomic.Uint64 // answers from an address that was not asked
+	ends    *probedEnds
 	proofs  chan struct{} // has a token for each proof under way
 
 	ctx    context.Context // ends at close
@@ -82,7 +83,7 @@ type way struct {
 }
 
 func newProber(clock func() failover.Instant, out *outbox, own func(netip.Addr) bool, methods map[target.Method]method) *prober {
-	p := &prober{proofs: make(chan struct{}, maxProofs), clock: clock, out: out, own: own, methods: methods, of: map[string]int{}, open: map[way]int{}, refused: map[way]bool{}}
+	p := &prober{ends: newProbedEnds(), proofs: make(chan struct{}, maxProofs), clock: clock, out: out, own: own, methods: methods, of: map[string]int{}, open: map[way]int{}, refused: map[way]bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -119,6 +120,7 @@ func (p *prober) send(probe failover.Probe, path Path) {
 	case p.isHurried():
 		r.wait = path.LostAfter + hurriedAnswers
 	}
+	p.ends.add(netip.AddrPortFrom(r.to, path.Target.Port))
 	r.certain = p.doubts(probe, 1) > 1 || p.isRefused(probe)
 	go func() {
 		defer p.end(probe.Uplink)
