@@ -34,7 +34,7 @@ type order struct {
 // report is what a child writes.
 type report struct {
 	At failover.Instant
-	// Kind is "sent", "not sent", "answered" or "over", which comes last.
+	// Kind is "sent", "not sent", "answered", "failed" or "over", which comes last.
 	Kind  string
 	ID    failover.ProbeID
 	RTT   time.Duration
@@ -98,6 +98,8 @@ func writeReports(ctx context.Context, out *outbox, w *gob.Encoder) {
 				r.Kind, r.ID, r.Cause = "not sent", e.ID, e.Cause
 			case failover.ProbeAnswered:
 				r.Kind, r.ID, r.RTT = "answered", e.ID, e.RTT
+			case failover.ProbeFailed:
+				r.Kind, r.ID, r.Cause = "failed", e.ID, e.Fault.Cause
 			}
 			w.Encode(r)
 		}
