@@ -48,7 +48,7 @@ func (m web) probe(ctx context.Context, r request, report func(outcome)) {
 	}
 	defer s.Close()
 	err := s.handshake()
-	if timedOut(err) {
+	if timedOut(err) || err == errAnew {
 		return
 	}
 	if err == nil {

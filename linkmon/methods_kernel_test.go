@@ -310,3 +310,40 @@ func TestConnectionsBearMarkAndSource(t *testing.T) {
 		t.Errorf("packets with another mark or source: %v\n%s", err, out)
 	}
 }
+
+// A SYN that is lost is a probe that is lost, although the kernel sends another one and
+// that is answered.
+func TestSYNsThatAreLost(t *testing.T) {
+	ns, isps := multihomed(t)
+	serve(t, isps[1])
+	nft(t, isps[1], `table inet losing { chain c {
+		type filter hook prerouting priority -10
+		tcp dport 80 tcp flags & (syn | ack) == syn numgen inc mod 2 == 0 counter drop
+	}; }`)
+	path := indexed(t, ns, 1)
+	c := startChild(t, ns)
+	var ids []failover.ProbeID
+	for _, f := range failover.Families {
+		for _, target := range methodTargets(f)[:2] {
+			id := c.send(f, target, path)
+			ids = append(ids, id)
+			if r := c.outcome(id, 1); r.Kind != "sent" {
+				t.Fatalf("%+v", r)
+			}
+			waitFor(t, "the second SYN", func() bool {
+				out, err := isps[1].Run("nft", "list", "table", "inet", "losing")
+				return err == nil && strings.Contains(out, fmt.Sprintf("counter packets %d ", len(ids)))
+			})
+			waitFor(t, "the connection to be over", func() bool {
+				out, err := ns.Run("ss", "-Htan")
+				return err == nil && strings.TrimSpace(out) == ""
+			})
+		}
+	}
+	c.end()
+	for _, id := range ids {
+		if len(c.seen[id]) != 1 {
+			t.Errorf("probe %d came to %+v", id, c.seen[id])
+		}
+	}
+}

@@ -90,13 +90,14 @@ func socketAddress(a netip.Addr, port uint16) unix.Sockaddr {
 type socket struct {
 	bounded // reads of file
 	file    *os.File
+	sent    time.Time // the SYN, or the query
 	stop    func() bool
 }
 
 // newSocket takes over an open socket, on which all reading and writing ends after a time,
 // or with ctx.
 func newSocket(ctx context.Context, fd int, wait time.Duration, left int) *socket {
-	s := &socket{file: os.NewFile(uintptr(fd), "probe")}
+	s := &socket{file: os.NewFile(uintptr(fd), "probe"), sent: time.Now()}
 	s.bounded = bounded{r: s.file, left: left}
 	s.file.SetDeadline(time.Now().Add(wait))
 	s.stop = context.AfterFunc(ctx, func() { s.file.SetDeadline(time.Unix(1, 0)) })
@@ -139,7 +140,12 @@ func (s *socket) RemoteAddr() net.Addr               { return &net.TCPAddr{} }
 // errRefused is a reset of the host that was asked to connect.
 var errRefused = errors.New("the connection is refused")
 
-// handshake waits for the end of TCP's handshake, and returns nil if it is complete.
+// errAnew: what was answered is not the probe, but a SYN that the kernel has sent since.
+var errAnew = errors.New("a later SYN is answered")
+
+// handshake waits for the end of TCP's handshake, and returns nil if it is complete, and
+// the answer one to the first SYN. The kernel sends a lost one anew, after a second: the
+// probe is lost all the same, or a line that loses packets would look like a slow one.
 func (s *socket) handshake() error {
 	raw, err := s.file.SyscallConn()
 	if err != nil {
@@ -147,7 +153,7 @@ func (s *socket) handshake() error {
 	}
 	var result error
 	err = raw.Write(func(fd uintptr) (over bool) {
-		over, result = connected(int(fd))
+		over, result = connected(int(fd), s.sent)
 		return over
 	})
 	if err != nil {
@@ -165,7 +171,7 @@ const (
 // connected reports whether TCP's handshake is over, and how it ended. The error of a
 // refused connection is that of a router's or filter's message (ICMP port unreachable) as
 // well, which proves nothing of the host: only a reset is a segment that came in.
-func connected(fd int) (over bool, err error) {
+func connected(fd int, sent time.Time) (over bool, err error) {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return true, err
@@ -184,7 +190,21 @@ func connected(fd int) (over bool, err error) {
 	case e != 0:
 		return true, e
 	}
-	return info.State != tcpSynSent && info.State != tcpSynRecv, nil
+	if info.State == tcpSynSent || info.State == tcpSynRecv {
+		return false, nil
+	}
+	if answersLater(time.Since(sent), info.Total_retrans, time.Duration(info.Rtt)*time.Microsecond) {
+		return true, errAnew
+	}
+	return true, nil
+}
+
+// answersLater reports whether the answer that came after a time is one to a later SYN than
+// the first: rtt is what the kernel has measured, which it can with TCP's timestamps (RFC
+// 7323, 4.1) although it sent more than one. Without them (0) the answer counts.
+func answersLater(after time.Duration, sentAnew uint32, rtt time.Duration) bool {
+	const half = time.Second / 2 // of the time until a SYN is sent anew (RFC 6298, 2.1)
+	return sentAnew > 0 && rtt > 0 && after-rtt > half
 }
 
 // timedOut reports whether an error is that the socket's time is over.

@@ -207,3 +207,27 @@ func TestFaultsAreBounded(t *testing.T) {
 		t.Errorf("%q", f.Cause)
 	}
 }
+
+// Whether an answer is one to the first SYN follows from the kernel's round trip time.
+func TestAnswersToLaterSYNs(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		after time.Duration
+		anew  uint32
+		rtt   time.Duration
+		want  bool
+	}{
+		{20 * ms, 0, 20 * ms, false},
+		{1020 * ms, 1, 20 * ms, true},
+		{3020 * ms, 2, 20 * ms, true},
+		{3020 * ms, 2, 2020 * ms, true},  // to the second one
+		{1300 * ms, 1, 1299 * ms, false}, // to the first one, by a slow path
+		{1300 * ms, 1, 0, false},         // who knows
+		{1020 * ms, 0, 20 * ms, false},   // this machine was busy
+		{1600 * ms, 1, 1590 * ms, false},
+	} {
+		if got := answersLater(c.after, c.anew, c.rtt); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

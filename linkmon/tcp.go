@@ -9,9 +9,6 @@ import (
 // tcp probes by the handshake of a connection, which it resets at once. A reset of the
 // host is an answer as well: it has come all the way. What routers and filters tell by
 // ICMP is none.
-//
-// The kernel itself sends a lost SYN again, after a second at first, so that the answer
-// to the probe is then late.
 type tcp struct{ opener }
 
 // probe is a [method].
@@ -24,7 +21,7 @@ func (m tcp) probe(ctx context.Context, r request, report func(outcome)) {
 	switch err := s.handshake(); {
 	case err == nil || err == errRefused:
 		report(outcome{kind: probeAnswered, at: m.clock(), by: r.to})
-	case !timedOut(err):
+	case !timedOut(err) && err != errAnew:
 		report(outcome{kind: probeFailed, at: m.clock(), fault: faultOf(err)})
 	}
 }
