@@ -57,6 +57,7 @@ func (m web) probe(ctx context.Context, r request, report func(outcome)) {
 	switch {
 	case err == nil:
 		report(outcome{kind: probeAnswered, at: m.clock(), by: r.to})
+		m.tracking.learn(s.fd, r)
 	case ctx.Err() == nil:
 		report(outcome{kind: probeFailed, at: m.clock(), fault: faultOf(err)})
 	}

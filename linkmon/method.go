@@ -23,7 +23,7 @@ type method func(ctx context.Context, r request, report func(outcome))
 // newMethods returns the table of methods, which has all of package target. A new one
 // needs a file of its own and a line here.
 func newMethods(clock func() failover.Instant, c *chooser) map[target.Method]method {
-	echo, sockets := newICMP(clock, c), opener{clock, c}
+	echo, sockets := newICMP(clock, c), opener{clock, c, newTracking()}
 	pages := web{opener: sockets}
 	return map[target.Method]method{
 		target.ICMP:    echo.probe,

@@ -347,3 +347,56 @@ func TestSYNsThatAreLost(t *testing.T) {
 		}
 	}
 }
+
+// A SYN that this machine's own packet filter drops was not sent: of that the kernel says
+// nothing, but conntrack does where it follows probes.
+func TestSYNsThatAreDroppedHere(t *testing.T) {
+	const track = "add table inet tracked; add chain inet tracked c { type filter hook output priority 0 ; }; add rule inet tracked c ct state established"
+	const exempt = "add table inet exempt; add chain inet exempt c { type filter hook output priority raw ; }; add rule inet exempt c tcp dport 80 notrack"
+	for _, tc := range []struct {
+		name, rules string
+		told        bool
+	}{
+		{"tracked", track, true},
+		{"exempt from tracking", track + "; " + exempt, false},
+		{"no tracking at all", "add table inet none", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ns, isps := multihomed(t)
+			serve(t, isps[1])
+			nft(t, ns, tc.rules)
+			path := indexed(t, ns, 1)
+			path.LostAfter = 100 * time.Millisecond
+			c := startChild(t, ns)
+			for _, f := range failover.Families {
+				for _, target := range methodTargets(f)[:2] {
+					c.answered(f, target, path)
+				}
+			}
+			nft(t, ns, "add table inet other; add chain inet other out { type filter hook output priority 10 ; }; add rule inet other out tcp dport 80 drop")
+			for _, f := range failover.Families {
+				first := c.send(f, methodTargets(f)[0], path)
+				if r := c.outcome(first, 1); r.Kind != "sent" {
+					t.Errorf("%s: the first one is %+v", f, r)
+				}
+				for _, target := range methodTargets(f)[:2] {
+					r := c.outcome(c.send(f, target, path), 1)
+					if told := r.Kind == "not sent" && strings.Contains(r.Cause, "operation not permitted"); told != tc.told {
+						t.Errorf("%s: %+v, want that it is told %v", target, r, tc.told)
+					}
+				}
+			}
+			nft(t, ns, "delete table inet other")
+			for _, f := range failover.Families {
+				for _, target := range methodTargets(f)[:2] {
+					waitFor(t, "an answer again", func() bool {
+						return c.outcome(c.send(f, target, path), 1).Kind == "sent"
+					})
+				}
+			}
+			if over := c.end(); over.Cause != "" {
+				t.Errorf("leaks: %s", over.Cause)
+			}
+		})
+	}
+}

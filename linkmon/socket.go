@@ -23,8 +23,9 @@ import (
 // then takes no route by another device, whatever rule or table it is in. Such a socket
 // does not receive by other devices either, so answers that come by another one are none.
 type opener struct {
-	clock   func() failover.Instant
-	chooser *chooser // nil in tests
+	clock    func() failover.Instant
+	chooser  *chooser  // nil in tests
+	tracking *tracking // likewise
 }
 
 // open connects a socket of a kind to the request's target; of TCP the SYN has then been
@@ -90,6 +91,7 @@ func socketAddress(a netip.Addr, port uint16) unix.Sockaddr {
 type socket struct {
 	bounded // reads of file
 	file    *os.File
+	fd      int
 	sent    time.Time // the SYN, or the query
 	stop    func() bool
 }
@@ -97,7 +99,7 @@ type socket struct {
 // newSocket takes over an open socket, on which all reading and writing ends after a time,
 // or with ctx.
 func newSocket(ctx context.Context, fd int, wait time.Duration, left int) *socket {
-	s := &socket{file: os.NewFile(uintptr(fd), "probe"), sent: time.Now()}
+	s := &socket{file: os.NewFile(uintptr(fd), "probe"), fd: fd, sent: time.Now()}
 	s.bounded = bounded{r: s.file, left: left}
 	s.file.SetDeadline(time.Now().Add(wait))
 	s.stop = context.AfterFunc(ctx, func() { s.file.SetDeadline(time.Unix(1, 0)) })

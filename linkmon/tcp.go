@@ -21,6 +21,7 @@ func (m tcp) probe(ctx context.Context, r request, report func(outcome)) {
 	switch err := s.handshake(); {
 	case err == nil || err == errRefused:
 		report(outcome{kind: probeAnswered, at: m.clock(), by: r.to})
+		m.tracking.learn(s.fd, r)
 	case !timedOut(err) && err != errAnew:
 		report(outcome{kind: probeFailed, at: m.clock(), fault: faultOf(err)})
 	}
@@ -30,10 +31,16 @@ func (m tcp) probe(ctx context.Context, r request, report func(outcome)) {
 // that. It returns false where that was not possible.
 func (o opener) connect(ctx context.Context, r request, report func(outcome), read int) (*socket, bool) {
 	fd, err := o.open(r, unix.SOCK_STREAM)
+	at := o.clock()
+	if err == nil {
+		if err = o.tracking.dropped(fd, r); err != nil {
+			unix.Close(fd)
+		}
+	}
 	if err != nil {
 		report(outcome{kind: probeRefused, at: o.clock(), cause: err})
 		return nil, false
 	}
-	report(outcome{kind: probeSent, at: o.clock()})
+	report(outcome{kind: probeSent, at: at})
 	return newSocket(ctx, fd, r.wait, read), true
 }

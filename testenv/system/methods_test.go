@@ -183,3 +183,39 @@ func TestCaptivePortal(t *testing.T) {
 		g.Await("the problem to be gone", func(s *control.Status) bool { return problem(s, "captive-portal", "fiber") == nil })
 	})
 }
+
+// A rule in output drops all connections and queries of probes. Of a SYN the kernel does not
+// tell that; all the same nothing is known then, and no traffic moves.
+func TestConnectionsUnsent(t *testing.T) {
+	scenario(t, func(t *trial) {
+		g, _ := startMethods(t)
+		g.foreignOutput("filter", "meta mark & 0x7f000000 != 0 tcp dport { 80, 443 } drop", "meta mark & 0x7f000000 != 0 udp dport 53 drop")
+		s := g.Await("the problem, and both families to be unknown", func(s *control.Status) bool {
+			for _, uplink := range []int{fiber, lte} {
+				for _, f := range failover.Families {
+					if s.Uplinks[uplink].Family(f).State != control.Unknown {
+						return false
+					}
+				}
+			}
+			return problem(s, "probes-unsent", "fiber") != nil && problem(s, "probes-unsent", "lte") != nil
+		})
+		for _, f := range failover.Families {
+			if h := s.Uplinks[fiber].Family(f); h.Unsent == 0 || h.UnsentErrno == nil || *h.UnsentErrno != "EPERM" {
+				t.Errorf("%s is %+v", f, h)
+			}
+			for _, uplink := range []int{fiber, lte} {
+				for _, state := range g.entered(uplink, f) {
+					if state == control.Down || state == control.Shunned {
+						t.Errorf("%s of %s was %s", f, uplinkNames[uplink], state)
+					}
+				}
+			}
+		}
+		if n := len(g.switches()); n > 0 || !lab.Carries(s, "fiber") {
+			t.Errorf("traffic was moved: %+v", g.switches())
+		}
+		g.out("nft delete table inet other")
+		g.Await("the uplinks to be up again", lab.Settled)
+	})
+}
