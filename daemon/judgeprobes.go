@@ -50,12 +50,7 @@ func probeProblems(view failover.View, full func() bool, kept func(uplink string
 		}
 	}
 	out = append(out, notes.problems()...)
-	slices.SortStableFunc(out, func(a, b control.Problem) int {
-		if c := strings.Compare(a.Code, b.Code); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Object, b.Object)
-	})
+	control.SortProblems(out)
 	return oneForBoth(out)
 }
 
@@ -160,16 +155,20 @@ func unsentProblem(uplink string, f failover.Family, v failover.FamilyView, full
 // policedProblem returns the problem of a line that limits echo requests.
 func policedProblem(uplink string, f failover.Family, v failover.FamilyView) control.Problem {
 	var targets []string
+	what := "echo requests"
 	for _, t := range v.Targets {
+		if parsed, err := target.Parse(t.Target); err == nil && parsed.Transport() != "" {
+			what = "probes"
+		}
 		if !t.SetAside {
 			targets = append(targets, t.Target)
 		}
 	}
 	return control.Problem{
 		Code: "icmp-policed", Severity: control.Info, Object: uplink,
-		Text: fmt.Sprintf("%s lets only about %.2g %s echo requests a second pass to %s, so its probes are %v apart and its death is noticed later",
-			uplink, v.Policed, f, strings.Join(targets, ", "), v.Gap.Round(10*time.Millisecond)),
-		Remedy: "have the modem, the provider or the packet filter that limits ICMP let more pass, name targets behind another limit, " +
+		Text: fmt.Sprintf("%s lets only about %.2g %s %s a second pass to %s, so its probes are %v apart and its death is noticed later",
+			uplink, v.Policed, f, what, strings.Join(targets, ", "), v.Gap.Round(10*time.Millisecond)),
+		Remedy: "have the modem, the provider or the packet filter that limits them let more pass, name targets behind another limit, " +
 			"or lengthen probe.interval so that the regular probes alone stay under it",
 	}
 }

@@ -155,8 +155,8 @@ func TestProbeProblems(t *testing.T) {
 			t.Log(p.Text, "|", p.Remedy)
 		}
 		want := []string{
-			"warning captive-portal hotel", "info icmp-policed cable", "warning probes-unsent fiber", "warning probes-unsent lte",
-			"warning target-fault dns://9.9.9.9/.", "info target-set-aside http://[2001:db8::2]/", "warning target-unreachable 2001:db8::1",
+			"warning target-unreachable 2001:db8::1", "warning target-fault dns://9.9.9.9/.", "warning probes-unsent fiber",
+			"warning captive-portal hotel", "warning probes-unsent lte", "info icmp-policed cable", "info target-set-aside http://[2001:db8::2]/",
 		}
 		if len(got) != len(want) {
 			t.Fatalf("got %q, want %q", got, want)

@@ -5,10 +5,9 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sort"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"swerve/failover"
 	"swerve/lane"
@@ -263,21 +262,22 @@ func (g Goal) sorted() Goal {
 	return g
 }
 
-// sortedEndpoints returns the valid ones by family, protocol, port and address.
+// sortedEndpoints returns the valid ones by family, protocol, port and address, each once.
 func sortedEndpoints(in []Endpoint) []Endpoint {
-	out := slices.DeleteFunc(slices.Clone(in), func(e Endpoint) bool { return !e.At.IsValid() || e.At.Addr().Zone() != "" || e.At.Port() == 0 })
-	slices.SortFunc(out, func(a, b Endpoint) int {
-		return cmp.Or(cmp.Compare(a.At.Addr().BitLen(), b.At.Addr().BitLen()), cmp.Compare(a.protocol(), b.protocol()),
-			cmp.Compare(a.At.Port(), b.At.Port()), a.At.Addr().Compare(b.At.Addr()))
-	})
-	return slices.Compact(out)
+	var out []Endpoint
+	for _, e := range in {
+		if e.At.IsValid() && e.At.Addr().Zone() == "" && e.At.Port() != 0 && !slices.Contains(out, e) {
+			out = append(out, e)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].compare(out[j]) < 0 })
+	return out
 }
 
-func (e Endpoint) protocol() uint8 {
-	if e.UDP {
-		return unix.IPPROTO_UDP
-	}
-	return unix.IPPROTO_TCP
+func (e Endpoint) compare(o Endpoint) int {
+	udp := map[bool]int{true: 1}
+	return cmp.Or(cmp.Compare(e.At.Addr().BitLen(), o.At.Addr().BitLen()), cmp.Compare(udp[e.UDP], udp[o.UDP]),
+		cmp.Compare(e.At.Port(), o.At.Port()), e.At.Addr().Compare(o.At.Addr()))
 }
 
 func sortedMarks(in []Mark) []Mark {

@@ -85,8 +85,7 @@ func (m dns) listen(s *socket, q question, id uint16) outcome {
 type question struct{ dnsmessage.Question }
 
 // newQuestion asks for the IPv4 addresses of a name, in either family, and of the root
-// for its SOA record, with an unpredictable number for the message. A name that is no
-// name becomes apparent in message.
+// for its SOA record, with an unpredictable number for the message.
 func newQuestion(name string) (question, uint16) {
 	q := question{dnsmessage.Question{Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}
 	if !strings.HasSuffix(name, ".") {
@@ -95,20 +94,27 @@ func newQuestion(name string) (question, uint16) {
 	if name == "." {
 		q.Type = dnsmessage.TypeSOA
 	}
-	q.Name, _ = dnsmessage.NewName(name)
+	q.Name, _ = dnsmessage.NewName(name) // targets have no longer ones than fit
 	var b [2]byte
 	rand.Read(b[:])
 	return q, binary.BigEndian.Uint16(b[:])
 }
 
-// message returns the query.
+// message returns the query (RFC 1035, 4.1), which wants recursion.
 func (q question) message(id uint16) ([]byte, error) {
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: id, RecursionDesired: true}, Questions: []dnsmessage.Question{q.Question}}
-	b, err := m.Pack()
-	if err != nil {
-		return nil, fmt.Errorf("no query for the name: %w", err)
+	b := binary.BigEndian.AppendUint16(nil, id)
+	b = append(b, 1 /* RD */, 0, 0, 1 /* question */, 0, 0, 0, 0, 0, 0)
+	for label := range strings.SplitSeq(q.Name.String(), ".") {
+		if label == "" {
+			continue // of the root, at the end
+		}
+		if len(label) > 63 || len(b)+len(label) > 12+253 {
+			return nil, fmt.Errorf("%q is no name to query", q.Name)
+		}
+		b = append(append(b, byte(len(label))), label...)
 	}
-	return b, nil
+	b = append(b, 0)
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, uint16(q.Type)), uint16(q.Class)), nil
 }
 
 // answer returns nil for a well-formed answer to the query with a number, whatever it

@@ -189,9 +189,23 @@ func TestQuestions(t *testing.T) {
 	if q, _ := newQuestion("a.b."); q.Name.String() != "a.b." || q.Type != dnsmessage.TypeA {
 		t.Errorf("%+v", q)
 	}
-	q, id := newQuestion(strings.Repeat("a", 300))
-	if b, err := q.message(id); err == nil {
-		t.Errorf("a name that is too long: %x", b)
+	for _, name := range []string{strings.Repeat("a", 64) + ".org", strings.Repeat("a.", 200)} {
+		q, id := newQuestion(name)
+		if b, err := q.message(id); err == nil && len(b) > 12+255+4 {
+			t.Errorf("a name that is too long: %x", b)
+		}
+	}
+	longest := strings.Repeat("abcdefg.", 31) + "abcde"
+	for _, name := range []string{"a", "www.example.org", "www.example.org.", ".", longest} {
+		q, id := newQuestion(name)
+		b, err := q.message(id)
+		var m dnsmessage.Message
+		if err == nil {
+			err = m.Unpack(b)
+		}
+		if err != nil || m.ID != id || !m.RecursionDesired || m.Response || len(m.Questions) != 1 || m.Questions[0] != q.Question {
+			t.Errorf("%s: %x is %+v, %v", name, b, m, err)
+		}
 	}
 }
 

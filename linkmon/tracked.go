@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -81,10 +80,7 @@ func isTracked(fd int, r request) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	question, err := trackedQuestion(netip.AddrPortFrom(r.source, port), netip.AddrPortFrom(r.to, r.target.Port))
-	if err != nil {
-		return false, err
-	}
+	question := trackedQuestion(netip.AddrPortFrom(r.source, port), netip.AddrPortFrom(r.to, r.target.Port))
 	const ctnetlinkGet = unix.NFNL_SUBSYS_CTNETLINK<<8 | nl.IPCTNL_MSG_CT_GET
 	request := nl.NewNetlinkRequest(ctnetlinkGet, unix.NLM_F_ACK)
 	request.AddRawData(question)
@@ -103,29 +99,18 @@ func isTracked(fd int, r request) (bool, error) {
 }
 
 // trackedQuestion encodes the ends of a connection as its entry has them.
-func trackedQuestion(from, to netip.AddrPort) ([]byte, error) {
+func trackedQuestion(from, to netip.AddrPort) []byte {
 	family, source, destination := byte(unix.AF_INET), uint16(nl.CTA_IP_V4_SRC), uint16(nl.CTA_IP_V4_DST)
 	if to.Addr().Is6() {
 		family, source, destination = unix.AF_INET6, nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
 	}
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
-	ae.Nested(nl.CTA_TUPLE_ORIG, func(t *netlink.AttributeEncoder) error {
-		t.Nested(nl.CTA_TUPLE_IP, func(ip *netlink.AttributeEncoder) error {
-			ip.Bytes(source, from.Addr().AsSlice())
-			ip.Bytes(destination, to.Addr().AsSlice())
-			return nil
-		})
-		t.Nested(nl.CTA_TUPLE_PROTO, func(p *netlink.AttributeEncoder) error {
-			p.Uint8(nl.CTA_PROTO_NUM, unix.IPPROTO_TCP)
-			p.Uint16(nl.CTA_PROTO_SRC_PORT, from.Port())
-			p.Uint16(nl.CTA_PROTO_DST_PORT, to.Port())
-			return nil
-		})
-		return nil
-	})
-	data, err := ae.Encode()
-	return append([]byte{family, 0, 0, 0}, data...), err
+	port := func(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }
+	addresses := appendAttribute(appendAttribute(nil, source, from.Addr().AsSlice()), destination, to.Addr().AsSlice())
+	protocol := appendAttribute(nil, nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_TCP})
+	protocol = appendAttribute(appendAttribute(protocol, nl.CTA_PROTO_SRC_PORT, port(from.Port())), nl.CTA_PROTO_DST_PORT, port(to.Port()))
+	tuple := appendAttribute(nil, nl.CTA_TUPLE_IP|unix.NLA_F_NESTED, addresses)
+	tuple = appendAttribute(tuple, nl.CTA_TUPLE_PROTO|unix.NLA_F_NESTED, protocol)
+	return appendAttribute([]byte{family, 0, 0, 0}, nl.CTA_TUPLE_ORIG|unix.NLA_F_NESTED, tuple)
 }
 
 func localPort(fd int) (uint16, error) {
