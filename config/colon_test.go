@@ -20,7 +20,7 @@ func TestColonsInFlow(t *testing.T) {
 			t.Errorf("%s: %v, %v", list, got, c.Rules[1].To)
 		}
 	}
-	c := good(t, "uplinks: [{name: a, interface: 02:00:00:00:00:01, probe: {targets: [tcp://192.0.2.1:443, dns://9.9.9.9:53/a.b, https://a.example:1]}}]\n")
+	c := good(t, "uplinks: [{name: a, interface: 02:00:00:00:00:01, probe: {targets: [tcp://192.0.2.1:443, dns://9.9.9.9:53/a.b, https://192.0.2.1:1]}}]\n")
 	equal(t, "interface", c.Uplinks[0].Interface, "02:00:00:00:00:01")
 }
 

@@ -15,7 +15,7 @@ func TestEngine(t *testing.T) {
   - {name: lte, interface: wwan0, gateway: none, ipv6: false}
   - {name: spare, interface: eth9, enabled: false, probe: {targets: []}, health: {patience: 1s}}
 probe:
-  targets: [1.1.1.1, 8.8.8.8, "2620:fe::fe", tcp://example.org:443, gateway]
+  targets: [1.1.1.1, 8.8.8.8, "2620:fe::fe", tcp://192.0.2.9:443, gateway]
 policies:
   - {name: guests, tiers: [{lte: 2, fiber: 1}], last_resort: block}
 failback: {mode: manual, after: 5s}
@@ -23,13 +23,13 @@ sessions: {on_down: keep}
 `)
 	e := c.Engine(c.Uplinks, func(u string, f failover.Family) bool { return u == "fiber" && f == failover.IPv6 })
 	equal(t, "fiber, IPv4", e.Uplinks[0].Family[failover.IPv4], failover.FamilyConfig{
-		Enabled: true, Targets: []string{"1.1.1.1", "8.8.8.8", "tcp://example.org:443", "gateway"}, Quorum: 2,
+		Enabled: true, Targets: []string{"1.1.1.1", "8.8.8.8", "tcp://192.0.2.9:443", "gateway"}, Quorum: 2,
 	})
 	equal(t, "fiber, IPv6", e.Uplinks[0].Family[failover.IPv6], failover.FamilyConfig{
-		Enabled: true, Seen: true, Targets: []string{"2620:fe::fe", "tcp://example.org:443", "gateway"}, Quorum: 2,
+		Enabled: true, Seen: true, Targets: []string{"2620:fe::fe", "gateway"}, Quorum: 2,
 	})
 	equal(t, "lte, IPv4: no gateway to probe", e.Uplinks[1].Family[failover.IPv4], failover.FamilyConfig{
-		Enabled: true, Targets: []string{"1.1.1.1", "8.8.8.8", "tcp://example.org:443"}, Quorum: 1,
+		Enabled: true, Targets: []string{"1.1.1.1", "8.8.8.8", "tcp://192.0.2.9:443"}, Quorum: 1,
 	})
 	equal(t, "lte, IPv6", e.Uplinks[1].Family[failover.IPv6], failover.FamilyConfig{})
 	equal(t, "spare, IPv4", e.Uplinks[2].Family[failover.IPv4], failover.FamilyConfig{Enabled: true})

@@ -96,7 +96,7 @@ health:
   jitter: {degraded: 50ms}
   damping: {half_life: 1d, suppress: 2.5, reuse: 0.5, max: 4}
 probe:
-  targets: [tcp://Example.org:443, "http://[2001:db8::1]/x?y", https://192.0.2.1, dns://9.9.9.9/example.com, gateway]
+  targets: [TCP://192.0.2.9:443, "http://[2001:db8::1]/x?y", https://192.0.2.1, dns://9.9.9.9/example.com, gateway]
   interval: 200ms
   standby_interval: 5m
   lost_after: 2s
@@ -165,10 +165,10 @@ func TestEveryUplinkKey(t *testing.T) {
 	c := good(t, every)
 	probe := Probe{
 		Targets: []target.Target{
-			{Method: target.TCP, Host: "example.org", Port: 443, Text: "tcp://Example.org:443"},
-			{Method: target.HTTP, Host: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Path: "/x?y", Text: "http://[2001:db8::1]/x?y"},
-			{Method: target.HTTPS, Host: "192.0.2.1", Addr: netip.MustParseAddr("192.0.2.1"), Port: 443, Path: "/", Text: "https://192.0.2.1"},
-			{Method: target.DNS, Host: "9.9.9.9", Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, Name: "example.com", Text: "dns://9.9.9.9/example.com"},
+			{Method: target.TCP, Addr: netip.MustParseAddr("192.0.2.9"), Port: 443, Text: "TCP://192.0.2.9:443"},
+			{Method: target.HTTP, Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Path: "/x?y", Text: "http://[2001:db8::1]/x?y"},
+			{Method: target.HTTPS, Addr: netip.MustParseAddr("192.0.2.1"), Port: 443, Path: "/", Text: "https://192.0.2.1"},
+			{Method: target.DNS, Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, Name: "example.com", Text: "dns://9.9.9.9/example.com"},
 			{Method: target.Gateway, Text: "gateway"},
 		},
 		Interval: 200 * time.Millisecond, StandbyInterval: 5 * time.Minute, LostAfter: 2 * time.Second, Quorum: 2,

@@ -87,7 +87,8 @@ func TestProbeVolume(t *testing.T) {
 func TestWireBytes(t *testing.T) {
 	for _, f := range failover.Families {
 		last := 0
-		for _, s := range []string{"gateway", "dns://ns.example/example.com", "tcp://a.example:1", "http://a.example", "https://a.example"} {
+		host := [2]string{"192.0.2.1", "[2001:db8::1]"}[f]
+		for _, s := range []string{"gateway", "dns://" + host + "/example.com", "tcp://" + host + ":1", "http://" + host, "https://" + host} {
 			asked, err := target.Parse(s)
 			if err != nil {
 				t.Fatal(err)

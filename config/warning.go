@@ -101,9 +101,6 @@ func uplinkWarnings(u Uplink) []string {
 	for _, f := range u.families() {
 		list = append(list, targetWarnings(u, f)...)
 	}
-	if methods := unprobed(u); len(methods) > 0 {
-		list = append(list, fmt.Sprintf("%s targets are not probed by this version", and(methods)))
-	}
 	list = append(list, off6Warnings(u)...)
 	list = append(list, exceptWarnings(u)...)
 	list = append(list, paceWarnings(u)...)
@@ -260,18 +257,6 @@ func OutsideWarnings(uplinks []Uplink, addresses func(Uplink) []netip.Prefix) []
 	return list
 }
 
-// unprobed returns the methods of an uplink's targets that this version reads but
-// cannot probe by.
-func unprobed(u Uplink) []string {
-	var list []string
-	for _, t := range u.Probe.Targets {
-		if !t.Method.Built() && !slices.Contains(list, string(t.Method)) {
-			list = append(list, string(t.Method))
-		}
-	}
-	return list
-}
-
 // reserved are the addresses of RFC 1112, 4.
 var reserved = netip.MustParsePrefix("240.0.0.0/4")
 
@@ -286,12 +271,9 @@ const (
 // targetWarnings returns the warnings about an uplink's targets in one family.
 func targetWarnings(u Uplink, f failover.Family) []string {
 	n := len(u.TargetsIn(f))
-	probed := slices.ContainsFunc(u.TargetsIn(f), func(t target.Target) bool { return t.Method.Built() })
 	switch {
 	case n == 0:
 		return []string{fmt.Sprintf("no %s target: only carrier and gateway are checked there", familyName(f))}
-	case !probed:
-		return []string{fmt.Sprintf("no %s target that this version probes: only carrier and gateway are checked there", familyName(f))}
 	case slices.ContainsFunc(u.TargetsIn(f), func(t target.Target) bool { return reserved.Contains(t.Addr) }):
 		return []string{"a target is in 240.0.0.0/4, which is reserved: no host of the internet has such an address"}
 	case n == 1 && u.TargetsIn(f)[0].Method == target.Gateway:

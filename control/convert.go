@@ -66,13 +66,17 @@ func familyOf(v failover.FamilyView, l failover.FamilyLink, clock Clock) FamilyS
 }
 
 func targetOf(v failover.TargetView) Target {
-	return Target{
+	t := Target{
 		Target:    v.Target,
 		Answering: v.Answering,
 		Loss:      ratioOf(v.Loss),
 		RTTMS:     millisOf(v.RTT),
 		SetAside:  v.SetAside,
 	}
+	if v.Fault.Cause != "" {
+		t.Fault = &v.Fault.Cause
+	}
+	return t
 }
 
 // PolicyOf converts the engine's view of a policy.

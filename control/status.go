@@ -240,6 +240,8 @@ type Target struct {
 	// SetAside: it fails on every uplink while others answer, so it is
 	// ignored meanwhile.
 	SetAside bool `json:"set_aside"`
+	// Fault is what came of its latest probe in place of an answer; nil for nothing.
+	Fault *string `json:"fault"`
 }
 
 // Policy names the uplinks that carry a policy's new flows now.

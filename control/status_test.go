@@ -49,7 +49,7 @@ func fullUplink() Uplink {
 			Loss: new(0.0), RTTMS: new(12.1), JitterMS: new(0.4), PatienceMS: 500,
 			Targets: []Target{
 				{Target: "1.1.1.1", Answering: new(true), Loss: new(0.0), RTTMS: new(12.1)},
-				{Target: "tcp://192.0.2.1:443", Answering: new(false), Loss: new(1.0), SetAside: true},
+				{Target: "tcp://192.0.2.1:443", Answering: new(false), Loss: new(1.0), SetAside: true, Fault: new("no route to host")},
 				{Target: "9.9.9.9"},
 			}},
 		IPv6:   FamilyStatus{State: Absent, Reason: "left out", PatienceMS: 500},

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"swerve/control"
@@ -125,6 +124,6 @@ func (c *answerCheck) problems(interfaceOf func(string) string) []control.Proble
 		}
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b control.Problem) int { return strings.Compare(a.Object, b.Object) })
+	control.SortProblems(out)
 	return out
 }

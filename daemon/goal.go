@@ -68,7 +68,7 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies, Asked: endpoints(g.uplinks)}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
@@ -95,6 +95,20 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 	}
 	for _, a := range g.links.trials() {
 		out.Trials = append(out.Trials, a.Addr())
+	}
+	return out
+}
+
+// endpoints returns the ends that probes of these uplinks connect to, apart from echo
+// requests.
+func endpoints(uplinks []config.Uplink) []firewall.Endpoint {
+	var out []firewall.Endpoint
+	for _, u := range uplinks {
+		for _, t := range u.Probe.Targets {
+			if by := t.Transport(); by != "" && u.Enabled {
+				out = append(out, firewall.Endpoint{UDP: by == "udp", At: netip.AddrPortFrom(t.Addr, t.Port)})
+			}
+		}
 	}
 	return out
 }

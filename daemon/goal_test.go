@@ -114,6 +114,30 @@ func TestFirewallGoal(t *testing.T) {
 	if !slices.Equal(g.Lost[failover.IPv4], []firewall.Pair{{Uplink: 1, Policy: 64}}) || len(g.Lost[failover.IPv6]) != 0 {
 		t.Errorf("lost: %v", g.Lost)
 	}
+	if len(g.Asked) != 0 {
+		t.Errorf("asked: %v", g.Asked)
+	}
+}
+
+// The packet filter knows the targets that are no echo requests, but for those of uplinks
+// that are turned off.
+func TestEndpoints(t *testing.T) {
+	cfg, found := config.Parse("swerve.yaml", []byte(`
+uplinks:
+  - {name: fiber, interface: eth0, probe: {targets: [1.1.1.1, "tcp://192.0.2.1:443", gateway, "dns://[2001:db8::1]/a"]}}
+  - {name: lte, interface: eth1, probe: {targets: ["https://192.0.2.2/x", "tcp://192.0.2.1:443"]}}
+  - {name: off, interface: eth2, enabled: false, probe: {targets: ["http://192.0.2.3/"]}}
+`))
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	at := func(udp bool, s string) firewall.Endpoint {
+		return firewall.Endpoint{UDP: udp, At: netip.MustParseAddrPort(s)}
+	}
+	want := []firewall.Endpoint{at(false, "192.0.2.1:443"), at(true, "[2001:db8::1]:53"), at(false, "192.0.2.2:443"), at(false, "192.0.2.1:443")}
+	if got := endpoints(cfg.Uplinks); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
 }
 
 // For an uplink that has lost everything, its former name and addresses are still
@@ -234,31 +258,6 @@ func TestWorkerIsBounded(t *testing.T) {
 	}
 	if w.add(moves{}) {
 		t.Error("there was room for one more")
-	}
-}
-
-func TestUnbuiltTargetsAreLeftOut(t *testing.T) {
-	cfg, found := config.Parse("swerve.yaml", []byte(`
-uplinks:
-  - {name: fiber, interface: eth0, ipv6: false, probe: {targets: [1.1.1.1, "tcp://192.0.2.1:443", gateway], quorum: 3}}
-  - {name: lte, interface: eth1, probe: {targets: ["tcp://x.example:443", "https://x.example/"]}}
-`))
-	if len(found) > 0 {
-		t.Fatal(found)
-	}
-	s, err := newSetup(cfg, defaults{}, false, nil, state{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	uplinks := s.engine.Uplinks
-	if !slices.Equal(s.unbuilt, []string{"https://x.example/", "tcp://192.0.2.1:443", "tcp://x.example:443"}) {
-		t.Errorf("dropped: %v", s.unbuilt)
-	}
-	if f := uplinks[0].Family[failover.IPv4]; !slices.Equal(f.Targets, []string{"1.1.1.1", "gateway"}) || f.Quorum != 2 {
-		t.Errorf("left: %+v", f)
-	}
-	if f := uplinks[1].Family[failover.IPv6]; len(f.Targets) != 0 || f.Quorum != 0 {
-		t.Errorf("left: %+v", f)
 	}
 }
 

@@ -39,11 +39,6 @@ func judge(s setup, begun *config.Config, links map[string]failover.Link, strict
 	for _, u := range s.cfg.Unbuilt() {
 		add("not-built", control.Info, u.Key, u.Text, "leave it out, or wait for a newer version")
 	}
-	if len(s.unbuilt) > 0 {
-		add("not-built", control.Warning, "probe.targets",
-			"this version does not probe by tcp, http or dns, so these targets are left out: "+strings.Join(s.unbuilt, " "),
-			"name addresses as targets")
-	}
 	if found := ownTargets(s.uplinks, s.own); len(found) > 0 {
 		add("own-target", control.Warning, "probe.targets",
 			"these targets are addresses of this machine, which would always answer, so they are left out: "+strings.Join(found, " "),

@@ -10,6 +10,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/target"
 )
 
 // unsentTarget is how many consecutive probes to one target must fail to be sent
@@ -22,8 +23,7 @@ const unsentTarget = 3
 // filter recently kept from leaving by another device.
 func probeProblems(view failover.View, full func() bool, kept func(uplink string) uint64) []control.Problem {
 	var out []control.Problem
-	aside, unreachable := map[string][]string{}, map[string][]string{}
-	reasons := map[string]string{}
+	notes := targetNotes{}
 	for _, u := range view.Uplinks {
 		if !u.Enabled {
 			continue
@@ -41,38 +41,102 @@ func probeProblems(view failover.View, full func() bool, kept func(uplink string
 			if v.Policed > 0 {
 				out = append(out, policedProblem(u.Name, f, v))
 			}
+			if p, ok := portalProblem(u, f); ok {
+				out = append(out, p)
+			}
 			for _, t := range v.Targets {
-				switch {
-				case t.Unsent >= unsentTarget:
-					unreachable[t.Target] = append(unreachable[t.Target], u.Name)
-					reasons[t.Target] = causeOf(t.UnsentErrno, full) + ": " + t.UnsentCause
-				case t.SetAside:
-					aside[t.Target] = append(aside[t.Target], u.Name)
-				}
+				notes.add(u.Name, t, full)
 			}
 		}
 	}
-	for target, uplinks := range unreachable {
-		out = append(out, control.Problem{
-			Code: "target-unreachable", Severity: control.Warning, Object: target,
-			Text:   fmt.Sprintf("%s cannot be asked by %s: %s", target, strings.Join(uplinks, ", "), reasons[target]),
-			Remedy: "see ip route get " + target + ", and remove what leads it away, or name another target",
-		})
-	}
-	for target, uplinks := range aside {
-		out = append(out, control.Problem{
-			Code: "target-set-aside", Severity: control.Info, Object: target,
-			Text:   fmt.Sprintf("%s does not answer by any uplink while others do, so it counts for nothing by %s", target, strings.Join(uplinks, ", ")),
-			Remedy: "see ip route get " + target + " for a route that discards it or leads it elsewhere; name another target if it stays silent",
-		})
-	}
-	slices.SortStableFunc(out, func(a, b control.Problem) int {
-		if c := strings.Compare(a.Code, b.Code); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Object, b.Object)
-	})
+	out = append(out, notes.problems()...)
+	control.SortProblems(out)
 	return oneForBoth(out)
+}
+
+// targetNotes are what is wrong with targets: by the code of the problem and the target,
+// by which uplinks, and the last reason.
+type targetNotes map[targetNote]*targetTrouble
+
+type targetNote struct{ code, target string }
+
+type targetTrouble struct {
+	uplinks []string
+	reason  string
+}
+
+// add notes what is wrong with a target of an uplink, if anything is.
+func (n targetNotes) add(uplink string, t failover.TargetView, full func() bool) {
+	code, reason := "", t.Fault.Cause
+	switch {
+	case t.Unsent >= unsentTarget:
+		code, reason = "target-unreachable", causeOf(t.UnsentErrno, full)+": "+t.UnsentCause
+	case t.SetAside:
+		code = "target-set-aside"
+	case reason != "" && !t.Fault.Portal && t.Answering != nil && !*t.Answering:
+		code = "target-fault"
+	default:
+		return
+	}
+	key := targetNote{code, t.Target}
+	if n[key] == nil {
+		n[key] = &targetTrouble{}
+	}
+	n[key].reason = reason
+	if !slices.Contains(n[key].uplinks, uplink) {
+		n[key].uplinks = append(n[key].uplinks, uplink)
+	}
+}
+
+// problems returns them in any order.
+func (n targetNotes) problems() []control.Problem {
+	var out []control.Problem
+	for key, trouble := range n {
+		by := strings.Join(trouble.uplinks, ", ")
+		p := control.Problem{Code: key.code, Severity: control.Warning, Object: key.target}
+		switch key.code {
+		case "target-unreachable":
+			p.Text = fmt.Sprintf("%s cannot be asked by %s: %s", key.target, by, trouble.reason)
+			p.Remedy = "see ip route get " + addressOf(key.target) + ", and remove what leads it away, or name another target"
+		case "target-set-aside":
+			p.Severity = control.Info
+			p.Text = fmt.Sprintf("%s does not answer by any uplink while others do, so it counts for nothing by %s", key.target, by)
+			p.Remedy = "see ip route get " + addressOf(key.target) + " for a route that discards it or leads it elsewhere; name another target if it stays silent"
+			if trouble.reason != "" {
+				p.Text += ": " + trouble.reason
+			}
+		case "target-fault":
+			p.Text = fmt.Sprintf("what comes of %s by %s is no answer: %s", key.target, by, trouble.reason)
+			p.Remedy = "name a target that answers as its method asks, or see what answers there by that interface: curl, openssl s_client or dig"
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// addressOf returns the address of a target, for a command; its text if it has none.
+func addressOf(text string) string {
+	t, err := target.Parse(text)
+	if err != nil || !t.Addr.IsValid() {
+		return text
+	}
+	return t.Addr.String()
+}
+
+// portalProblem returns the problem of an uplink on which a captive portal answers in the
+// place of a target.
+func portalProblem(u failover.UplinkView, f failover.Family) (control.Problem, bool) {
+	for _, t := range u.Family[f].Targets {
+		if t.Fault.Portal {
+			return control.Problem{
+				Code: "captive-portal", Severity: control.Warning, Object: u.Name,
+				Text: fmt.Sprintf("%s leads to a captive portal in %s: what answers in place of %s is a %s", u.Name, f, t.Target, t.Fault.Cause),
+				Remedy: fmt.Sprintf("log in there, from this machine by that interface (curl --interface %s) or from a device at the same modem; "+
+					"where the target itself redirects to another host, name another one", u.Link.Interface),
+			}, true
+		}
+	}
+	return control.Problem{}, false
 }
 
 func unsentProblem(uplink string, f failover.Family, v failover.FamilyView, full func() bool) control.Problem {
@@ -91,16 +155,20 @@ func unsentProblem(uplink string, f failover.Family, v failover.FamilyView, full
 // policedProblem returns the problem of a line that limits echo requests.
 func policedProblem(uplink string, f failover.Family, v failover.FamilyView) control.Problem {
 	var targets []string
+	what := "echo requests"
 	for _, t := range v.Targets {
+		if parsed, err := target.Parse(t.Target); err == nil && parsed.Transport() != "" {
+			what = "probes"
+		}
 		if !t.SetAside {
 			targets = append(targets, t.Target)
 		}
 	}
 	return control.Problem{
 		Code: "icmp-policed", Severity: control.Info, Object: uplink,
-		Text: fmt.Sprintf("%s lets only about %.2g %s echo requests a second pass to %s, so its probes are %v apart and its death is noticed later",
-			uplink, v.Policed, f, strings.Join(targets, ", "), v.Gap.Round(10*time.Millisecond)),
-		Remedy: "have the modem, the provider or the packet filter that limits ICMP let more pass, name targets behind another limit, " +
+		Text: fmt.Sprintf("%s lets only about %.2g %s %s a second pass to %s, so its probes are %v apart and its death is noticed later",
+			uplink, v.Policed, f, what, strings.Join(targets, ", "), v.Gap.Round(10*time.Millisecond)),
+		Remedy: "have the modem, the provider or the packet filter that limits them let more pass, name targets behind another limit, " +
 			"or lengthen probe.interval so that the regular probes alone stay under it",
 	}
 }
@@ -163,7 +231,7 @@ func remedyOf(errno string, full func() bool) string {
 		if full() {
 			return "raise net.netfilter.nf_conntrack_max"
 		}
-		return "allow ICMP echo requests in output: see nft list ruleset, iptables -S OUTPUT"
+		return "allow the probes in output, ICMP echo requests or what else the targets say: see nft list ruleset, iptables -S OUTPUT"
 	case "EACCES", "EINVAL", "ENETUNREACH", "EHOSTUNREACH":
 		return "see ip rule and ip route get TARGET oif INTERFACE, and remove what forbids the way"
 	case "ENOBUFS", "ENOMEM":

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -208,7 +207,7 @@ func (c *probeCheck) problems(interfaceOf func(string) string) []control.Problem
 				n, name, interfaceOf(name)))
 		}
 	}
-	slices.SortFunc(out, func(a, b control.Problem) int { return strings.Compare(a.Object, b.Object) })
+	control.SortProblems(out)
 	return out
 }
 

@@ -129,11 +129,17 @@ func TestProbeProblems(t *testing.T) {
 	blind := failover.FamilyView{State: failover.Unknown, Unsent: 9, UnsentErrno: "EPERM", UnsentCause: "send to 1.1.1.1: operation not permitted", Blind: true}
 	one := failover.FamilyView{State: failover.Up, Targets: []failover.TargetView{
 		{Target: "2001:db8::1", Unsent: 3, UnsentErrno: "EINVAL", UnsentCause: "send to 2001:db8::1: invalid argument"},
-		{Target: "2001:db8::2", SetAside: true},
+		{Target: "http://[2001:db8::2]/", SetAside: true, Fault: failover.Fault{Cause: "status 404"}},
 		{Target: "2001:db8::3", Unsent: 2},
 	}}
 	policed := failover.FamilyView{State: failover.Up, Policed: 4.17, Gap: 343 * time.Millisecond, Targets: []failover.TargetView{{Target: "1.1.1.1"}}}
+	portal := failover.FamilyView{State: failover.Down, Targets: []failover.TargetView{
+		{Target: "http://1.1.1.1/", Answering: new(false), Fault: failover.Fault{Cause: "captive portal at login.example", Portal: true}},
+		{Target: "dns://9.9.9.9/.", Answering: new(false), Fault: failover.Fault{Cause: "the name server answers REFUSED"}},
+		{Target: "dns://8.8.8.8/.", Answering: new(true), Fault: failover.Fault{Cause: "once"}},
+	}}
 	view := failover.View{Uplinks: []failover.UplinkView{
+		{Name: "hotel", Enabled: true, Link: failover.Link{Interface: "wlan0"}, Family: [2]failover.FamilyView{portal, portal}},
 		{Name: "fiber", Enabled: true, Family: [2]failover.FamilyView{blind, one}},
 		{Name: "lte", Enabled: true, Family: [2]failover.FamilyView{blind, blind}},
 		{Name: "cable", Enabled: true, Family: [2]failover.FamilyView{policed, policed}},
@@ -149,8 +155,8 @@ func TestProbeProblems(t *testing.T) {
 			t.Log(p.Text, "|", p.Remedy)
 		}
 		want := []string{
-			"info icmp-policed cable", "warning probes-unsent fiber", "warning probes-unsent lte",
-			"info target-set-aside 2001:db8::2", "warning target-unreachable 2001:db8::1",
+			"warning target-unreachable 2001:db8::1", "warning target-fault dns://9.9.9.9/.", "warning probes-unsent fiber",
+			"warning captive-portal hotel", "warning probes-unsent lte", "info icmp-policed cable", "info target-set-aside http://[2001:db8::2]/",
 		}
 		if len(got) != len(want) {
 			t.Fatalf("got %q, want %q", got, want)

@@ -37,10 +37,6 @@ type setup struct {
 	// targets has the uplinks' targets by their text, by which the engine
 	// identifies them.
 	targets map[string]target.Target
-	// unbuilt are the targets whose method this version does not implement. They
-	// are left out: a target that never answers would keep its uplink from being
-	// up.
-	unbuilt []string
 	// native are the networks that were found native on the uplinks, plain the flows that
 	// they carry without NAT to networks with routes of their own.
 	native natives
@@ -68,7 +64,6 @@ func newSetup(cfg *config.Config, now defaults, acting bool, own []netip.Addr, p
 	// addition.
 	s.engine.Uplinks = append(s.engine.Uplinks, cfg.Engine(s.candidates, past.seen).Uplinks...)
 	s.targets = targetsOf(slices.Concat(s.uplinks, s.candidates))
-	s.unbuilt = s.dropTargets(func(t target.Target) bool { return !t.Method.Built() })
 	s.dropTargets(isAmong(own))
 	if cfg.AutoUplinks {
 		s.dropUnbound(now.alone6)
@@ -104,26 +99,16 @@ func targetsOf(uplinks []config.Uplink) map[string]target.Target {
 	return targets
 }
 
-// dropTargets removes unwanted targets from the engine's configuration, and returns
-// their texts, sorted, each once. A quorum greater than the number of remaining
-// targets becomes that number.
-func (s *setup) dropTargets(unwanted func(target.Target) bool) []string {
-	var dropped []string
+// dropTargets removes unwanted targets from the engine's configuration. A quorum greater
+// than the number of remaining targets becomes that number.
+func (s *setup) dropTargets(unwanted func(target.Target) bool) {
 	for i := range s.engine.Uplinks {
 		for f := range s.engine.Uplinks[i].Family {
 			family := &s.engine.Uplinks[i].Family[f]
-			family.Targets = slices.DeleteFunc(family.Targets, func(text string) bool {
-				if !unwanted(s.targets[text]) {
-					return false
-				}
-				dropped = append(dropped, text)
-				return true
-			})
+			family.Targets = slices.DeleteFunc(family.Targets, func(text string) bool { return unwanted(s.targets[text]) })
 			family.Quorum = min(family.Quorum, len(family.Targets))
 		}
 	}
-	slices.Sort(dropped)
-	return slices.Compact(dropped)
 }
 
 // A target that is an address of this machine answers regardless of the uplink's

@@ -10,8 +10,9 @@
 //
 //   - Call Step from one goroutine, with instants that never go back.
 //   - Send each [Probe] of an output at once, by the uplink that it names, and
-//     report for each exactly one [ProbeSent] or [ProbeNotSent], and at most one
-//     [ProbeAnswered]. The engine itself decides that a probe is late or lost.
+//     report for each exactly one [ProbeSent] or [ProbeNotSent], and after a ProbeSent
+//     at most one [ProbeAnswered] or [ProbeFailed]. The engine itself decides that a
+//     probe is late or lost.
 //   - Report each change of an uplink's link, addresses or gateway by
 //     [LinkChanged], and read a link again when an output asks for it in Reread. At
 //     the start report every uplink's, also that an interface does not exist: the
@@ -48,7 +49,7 @@
 //
 // Around these, config.go, event.go, family.go, link.go, output.go and view.go are
 // the vocabulary that the caller shares. configure.go, policy.go, operator.go,
-// uplink.go, gap.go, schedule.go and pause.go handle the other events. Values with rules of
+// uplink.go, gap.go, fault.go, schedule.go and pause.go handle the other events. Values with rules of
 // their own are in rtt.go, window.go, limits.go, recovery.go and bucket.go.
 package failover
 

@@ -114,6 +114,8 @@ func (e *Engine) handle(t *turn, ev Event) {
 		e.probeAnswered(t, ev)
 	case ProbeNotSent:
 		e.probeNotSent(t, ev)
+	case ProbeFailed:
+		e.probeFailed(ev)
 	case Traffic:
 		if p := e.uplinks.path(ev.Uplink, ev.Family); p != nil {
 			p.traffic(t, ev)

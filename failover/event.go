@@ -88,6 +88,12 @@ type ProbeNotSent struct {
 	Errno string
 }
 
+// ProbeFailed reports what came of a probe in place of its answer, after it was sent.
+type ProbeFailed struct {
+	ID    ProbeID
+	Fault Fault
+}
+
 // Traffic is a hint from passing traffic.
 type Traffic struct {
 	Uplink string
@@ -169,6 +175,7 @@ func (LinkChanged) event()    {}
 func (ProbeSent) event()      {}
 func (ProbeAnswered) event()  {}
 func (ProbeNotSent) event()   {}
+func (ProbeFailed) event()    {}
 func (Traffic) event()        {}
 func (Load) event()           {}
 func (NeighborFailed) event() {}

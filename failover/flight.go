@@ -38,8 +38,8 @@ type flight struct {
 	kind   probeKind
 	late   bool
 	lost   bool
-	// spared: it was given extra time after a pause.
-	spared bool
+	// spared: it was given extra time after a pause. failed: it has a fault.
+	spared, failed bool
 }
 
 // air lists the probes of one path that are in flight and have a deadline to
@@ -223,6 +223,9 @@ func (e *Engine) expire(t *turn, p *path) {
 		}
 		if !f.lost && t.now >= f.lostAt {
 			f.lost, f.lostAt = true, t.now
+			if !f.failed {
+				p.targets[f.target].fault = Fault{}
+			}
 			if f.kind == regular {
 				p.sample(t.now, int(f.target), 0)
 			}

@@ -37,7 +37,7 @@ func fuzzEvent(kind, about byte, now Instant) Event {
 	name := []string{"fiber", "lte", "nobody"}[int(about)%3]
 	family := Family(about >> 2 & 1)
 	id := ProbeID(about)
-	switch kind % 10 {
+	switch kind % 11 {
 	case 1:
 		l := simulator.PlainLink(name, int(about>>6))
 		l.Present, l.AdminUp, l.Carrier = about&8 == 0, about&16 == 0, about&32 == 0
@@ -56,6 +56,8 @@ func fuzzEvent(kind, about byte, now Instant) Event {
 		return Operator{Verb: OperatorVerb(about >> 4 % 3), Uplink: name, Until: now + Instant(about)*time.Second}
 	case 8:
 		return Adopt{Carrying: map[string][2][]string{"default": {{name}, {name}}}, Lost: map[string][2][]string{"default": {{"fiber"}, nil}}}
+	case 10:
+		return ProbeFailed{ID: id, Fault: Fault{Cause: "a fault", Portal: about&1 == 0}}
 	case 9:
 		c := DefaultConfig()
 		c.Uplinks = c.Uplinks[:1+about&1]

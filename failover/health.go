@@ -490,6 +490,9 @@ func (p *path) answersFor(now Instant) string {
 	if p.silent != never {
 		s += " for " + span(now-p.silent)
 	}
+	if fault, ok := p.targets.portal(); ok && n == 0 {
+		s += ": " + fault.Cause
+	}
 	return s
 }
 

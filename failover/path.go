@@ -166,6 +166,7 @@ func (p *path) answer(t *turn, f *flight, rtt time.Duration) *target {
 	tg.hits++
 	tg.fresh = max(tg.fresh, f.sent)
 	tg.answeredAt = t.step
+	tg.fault = Fault{}
 	p.answered = t.now
 	p.delay = min(rtt, mostDelay)
 	p.touched = true
@@ -286,6 +287,8 @@ type target struct {
 	// latest for the reason in errno and cause.
 	unsent       int
 	errno, cause string
+	// fault of its latest probe.
+	fault Fault
 	// ask counts the inquiries left to send to it, askNext is when.
 	ask     int
 	askNext Instant

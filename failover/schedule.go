@@ -142,6 +142,7 @@ func (p *path) startProbing(now Instant) {
 	p.targets.forgetUnsent()
 	for i := range p.targets {
 		p.targets[i].next = now
+		p.targets[i].fault = Fault{}
 	}
 	p.schedule.fastNext = now + slowRound
 	p.touched = true

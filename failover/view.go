@@ -103,6 +103,8 @@ type TargetView struct {
 	// for the reason in UnsentErrno and UnsentCause.
 	Unsent                   int
 	UnsentErrno, UnsentCause string
+	// Fault is what came of its latest probe in place of an answer.
+	Fault Fault
 }
 
 // PolicyView names the uplinks that carry a policy's new flows by family,
@@ -240,7 +242,7 @@ func viewPath(p *path, now Instant) FamilyView {
 		tv := TargetView{Target: t.name}
 		if p.schedule.probing {
 			tv.SetAside = t.aside
-			tv.Unsent, tv.UnsentErrno, tv.UnsentCause = t.unsent, t.errno, t.cause
+			tv.Unsent, tv.UnsentErrno, tv.UnsentCause, tv.Fault = t.unsent, t.errno, t.cause, t.fault
 			if t.tried && !p.unsent.blind {
 				tv.Answering = ptr(t.answering())
 			}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -52,12 +53,22 @@ type Goal struct {
 	// an uplink's mark show whether the uplink carries them: they are never translated,
 	// and do not count as its probes.
 	Trials []netip.Addr
+	// Asked are the ends that probes by TCP and UDP connect to. What a socket with an
+	// uplink's mark sends there is a probe of that uplink.
+	Asked []Endpoint
 	// Wildcards: the kernel tells which sockets are bound to no address, so that what UDP
 	// sockets answer comes from the address that was asked. See [Kernel.TellsWildcards].
 	Wildcards bool
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr
+}
+
+// Endpoint is a port of a host.
+type Endpoint struct {
+	// UDP: the port is one of UDP, else one of TCP.
+	UDP bool
+	At  netip.AddrPort
 }
 
 // Mark is a packet's mark under a mask.
@@ -247,7 +258,26 @@ func (g Goal) sorted() Goal {
 	}
 	g.Trials = sortedAddresses(slices.DeleteFunc(slices.Clone(g.Trials), func(a netip.Addr) bool { return !a.Is6() }))
 	g.Kept, g.Exempt = sortedMarks(g.Kept), sortedMarks(g.Exempt)
+	g.Asked = sortedEndpoints(g.Asked)
 	return g
+}
+
+// sortedEndpoints returns the valid ones by family, protocol, port and address, each once.
+func sortedEndpoints(in []Endpoint) []Endpoint {
+	var out []Endpoint
+	for _, e := range in {
+		if e.At.IsValid() && e.At.Addr().Zone() == "" && e.At.Port() != 0 && !slices.Contains(out, e) {
+			out = append(out, e)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].compare(out[j]) < 0 })
+	return out
+}
+
+func (e Endpoint) compare(o Endpoint) int {
+	udp := map[bool]int{true: 1}
+	return cmp.Or(cmp.Compare(e.At.Addr().BitLen(), o.At.Addr().BitLen()), cmp.Compare(udp[e.UDP], udp[o.UDP]),
+		cmp.Compare(e.At.Port(), o.At.Port()), e.At.Addr().Compare(o.At.Addr()))
 }
 
 func sortedMarks(in []Mark) []Mark {

@@ -53,6 +53,10 @@ func threePolicies() Goal {
 		Policy{Lane: 66, Name: "strict", Uplinks: []lane.Lane{2}, Block: true},
 	)
 	g.Kept = []Mark{{0x10000000, 0xf0000000}}
+	g.Asked = []Endpoint{
+		{At: netip.MustParseAddrPort("9.9.9.9:443")}, {UDP: true, At: netip.MustParseAddrPort("9.9.9.9:53")},
+		{At: netip.MustParseAddrPort("[2620:fe::fe]:443")}, {At: netip.MustParseAddrPort("1.1.1.1:443")},
+	}
 	g.Lost[failover.IPv4] = []Pair{{1, 64}, {1, 65}}
 	g.Lost[failover.IPv6] = []Pair{{2, 65}}
 	return g

@@ -146,6 +146,8 @@ var (
 		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
 		&expr.Cmp{Op: expr.CmpOpGt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, 10_000)},
 	}}
+	// IPS_CONFIRMED: not the flow's first packet.
+	ctStatusFirst  = ctBits("ct status ! confirmed", expr.CtKeySTATUS, 1<<3, expr.CmpOpEq)
 	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
 	ctStatusDNAT   = ctBits("ct status dnat", expr.CtKeySTATUS, 1<<5, expr.CmpOpNeq)
 	ctStatusNoSNAT = ctBits("ct status ! snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpEq)

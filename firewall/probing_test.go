@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"swerve/failover"
+	"swerve/testenv/netns"
 )
 
 // probe sends one probe of uplink wan0 as the prober does, and reports whether it
@@ -150,4 +152,120 @@ func TestProbeWithoutAnAddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a socket with an uplink's mark sends to a target of another method is a probe too,
+// whatever other programs do to marks: it leaves by its uplink, and counts once, however
+// many packets it has. Where it would leave elsewhere it is dropped.
+func TestConnectionsOfProbes(t *testing.T) {
+	mangle := func(kind, rule string) func(*lab, plan) {
+		return func(l *lab, _ plan) {
+			loadText(l.t, l.gw, fmt.Sprintf(`table inet other { chain out { type %s hook output priority mangle; %s; }; }`, kind, rule))
+		}
+	}
+	for name, c := range map[string]struct {
+		disturb   func(*lab, plan)
+		elsewhere bool
+	}{
+		"nothing":            {disturb: func(*lab, plan) {}},
+		"marks of flows":     {disturb: mangle("filter", "meta mark set ct mark")},
+		"the same, rerouted": {disturb: mangle("route", "meta mark set ct mark")},
+		"marks erased":       {disturb: mangle("route", "meta mark set 0")},
+		"host route": {disturb: func(l *lab, p plan) {
+			l.batch(p.flag, fmt.Sprintf("route add %s via %s dev wan1", p.host, p.nextB))
+		}, elsewhere: true},
+	} {
+		for _, f := range failover.Families {
+			t.Run(name+" "+f.String(), func(t *testing.T) {
+				l := newLab(t)
+				p := plans[f]
+				to := netip.AddrPortFrom(netip.MustParseAddr(p.host), 443)
+				l.goal.Asked = []Endpoint{{At: to}, {UDP: true, At: to}}
+				l.apply()
+				l.prefer("wan1", "wan0")
+				l.watchWrong()
+				l.echo(to)
+				c.disturb(l, p)
+				tcpErr, udpErr := l.connections(to, netns.Origin{Addr: netip.MustParseAddr(p.a), Mark: 0x01000000})
+				counts := l.counters()
+				left, elsewhere, six := counts.Probes[1].Packets, counts.Elsewhere[1].Packets, counts.Probes6[1].Packets
+				switch {
+				case c.elsewhere && (tcpErr == nil || !errors.Is(udpErr, unix.EPERM) || left != 0 || elsewhere < 2):
+					t.Errorf("TCP %v, UDP %v; %d left, %d did elsewhere", tcpErr, udpErr, left, elsewhere)
+				case !c.elsewhere && (tcpErr != nil || udpErr != nil || left != 2 || elsewhere != 0 || six != 2*uint64(f)):
+					t.Errorf("TCP %v, UDP %v; %d left, %d of IPv6, %d did elsewhere; want each to count once", tcpErr, udpErr, left, six, elsewhere)
+				}
+				l.noneWrong()
+				if c.elsewhere {
+					return
+				}
+				// The same without a mark is nobody's probe.
+				tcpErr, udpErr = l.connections(to, netns.Origin{})
+				if now := l.counters(); now.Probes[1].Packets != left || now.Probes[2].Packets != 0 || now.Flows[2].Packets != 2 || tcpErr != nil || udpErr != nil {
+					t.Errorf("without a mark: TCP %v, UDP %v, %+v", tcpErr, udpErr, now)
+				}
+			})
+		}
+	}
+}
+
+// echo has the host in the internet repeat what TCP and UDP bring it, until the test's end.
+func (l *lab) echo(at netip.AddrPort) {
+	l.t.Helper()
+	listener, err := l.net.Listen("tcp", at.String())
+	l.must(err)
+	packets, err := l.net.ListenPacket("udp", at.String())
+	l.must(err)
+	l.t.Cleanup(func() { listener.Close(); packets.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				io.Copy(conn, conn)
+			}()
+		}
+	}()
+	go func() {
+		for buf := make([]byte, 64); ; {
+			n, from, err := packets.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			packets.WriteTo(buf[:n], from)
+		}
+	}()
+}
+
+// connections has the gateway exchange a few packets with the host, by TCP and by UDP.
+func (l *lab) connections(to netip.AddrPort, from netns.Origin) (tcpErr, udpErr error) {
+	l.t.Helper()
+	exchange := func(conn net.Conn) error {
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		for range 3 {
+			if _, err := conn.Write([]byte("question")); err != nil {
+				return err
+			}
+			if _, err := conn.Read(make([]byte, 64)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if stream, err := l.gw.DialTCPFrom(ctx, from, to); err != nil {
+		tcpErr = err
+	} else {
+		tcpErr = exchange(stream)
+	}
+	packets, err := l.gw.DialUDPFrom(from, to)
+	if err != nil {
+		return tcpErr, err
+	}
+	return tcpErr, exchange(packets)
 }

@@ -34,7 +34,7 @@ type order struct {
 // report is what a child writes.
 type report struct {
 	At failover.Instant
-	// Kind is "sent", "not sent", "answered" or "over", which comes last.
+	// Kind is "sent", "not sent", "answered", "failed" or "over", which comes last.
 	Kind  string
 	ID    failover.ProbeID
 	RTT   time.Duration
@@ -51,8 +51,9 @@ func childMain() int {
 		panic(err)
 	}
 	echo := newICMP(clock, chooser)
-	p := newProber(clock, out, notOwn,
-		map[target.Method]method{target.ICMP: echo.probe, target.Gateway: echo.probe})
+	methods := newMethods(clock, chooser)
+	methods[target.ICMP], methods[target.Gateway] = echo.probe, echo.probe
+	p := newProber(clock, out, notOwn, methods)
 	reports := gob.NewEncoder(os.Stdout)
 	finished := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -97,6 +98,8 @@ func writeReports(ctx context.Context, out *outbox, w *gob.Encoder) {
 				r.Kind, r.ID, r.Cause = "not sent", e.ID, e.Cause
 			case failover.ProbeAnswered:
 				r.Kind, r.ID, r.RTT = "answered", e.ID, e.RTT
+			case failover.ProbeFailed:
+				r.Kind, r.ID, r.Cause = "failed", e.ID, e.Fault.Cause
 			}
 			w.Encode(r)
 		}

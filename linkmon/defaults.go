@@ -2,7 +2,7 @@ package linkmon
 
 import (
 	"cmp"
-	"slices"
+	"sort"
 
 	"swerve/failover"
 )
@@ -79,13 +79,14 @@ func defaultsOf(s state) []Default {
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b Default) int {
+	sort.Slice(found, func(i, j int) bool { // not by package slices, whose code for this is 15 KB
+		a, b := found[i], found[j]
 		return cmp.Or(
 			cmp.Compare(a.Metric, b.Metric),
 			cmp.Compare(a.Family, b.Family),
 			cmp.Compare(turn[a.Index], turn[b.Index]),
 			cmp.Compare(a.Index, b.Index),
-		)
+		) < 0
 	})
 	return found
 }

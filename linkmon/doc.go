@@ -12,7 +12,8 @@
 //   - The prober sends the engine's probes, each through its uplink (by the uplink's
 //     address, mark and device), and reports their outcomes. See probe.go, and
 //     method.go for the table of probe methods, each of which has a file of its own:
-//     icmp.go.
+//     icmp.go, tcp.go, http.go (with tls.go) and dns.go; socket.go for the sockets of all
+//     but the first.
 //   - The traffic that passes gives a hint where it leaves an uplink and nothing
 //     comes back: a [failover.Traffic], sooner than the next probe. See traffic.go,
 //     and pulse.go for when. On suspicion witness.go listens whether established

@@ -14,19 +14,24 @@ import (
 //
 // Each outcome is reported at the moment it happens, one at a time and never after
 // the method has returned: either a probeRefused, or a probeSent and then each
-// answer. A probeRefused after a probeSent is ignored. Outcomes are not returned,
-// because the engine needs to know of the sending before there is an answer, and
-// because a method may need time to clean up after one (pro-bing up to 0.1 s).
+// answer, or a probeFailed in its place. A probeRefused after a probeSent is ignored.
+// Outcomes are not returned, because the engine needs to know of the sending before
+// there is an answer, and because a method may need time to clean up after one
+// (pro-bing up to 0.1 s).
 type method func(ctx context.Context, r request, report func(outcome))
 
-// newMethods returns the table of built-in methods. A new one needs a file of its
-// own, a line here, and a case in [target.Method.Built], which a test compares with
-// this table.
+// newMethods returns the table of methods, which has all of package target. A new one
+// needs a file of its own and a line here.
 func newMethods(clock func() failover.Instant, c *chooser) map[target.Method]method {
-	echo := newICMP(clock, c)
+	echo, sockets := newICMP(clock, c), opener{clock, c, newTracking()}
+	pages := web{opener: sockets}
 	return map[target.Method]method{
 		target.ICMP:    echo.probe,
 		target.Gateway: echo.probe,
+		target.TCP:     tcp{sockets}.probe,
+		target.HTTP:    pages.probe,
+		target.HTTPS:   pages.probe,
+		target.DNS:     dns{sockets}.probe,
 	}
 }
 
@@ -34,7 +39,7 @@ func newMethods(clock func() failover.Instant, c *chooser) map[target.Method]met
 type request struct {
 	target target.Target
 	// to is the address to probe: the target's, or the gateway. It has a zone if it
-	// is link-local, and is invalid if the target is a name.
+	// is link-local.
 	to netip.Addr
 	// source is the uplink's address, device its interface and mark the packet mark
 	// by which its own table routes the request. All three must be set on the
@@ -67,6 +72,8 @@ type outcome struct {
 	// cause is the reason why nothing was sent. It wraps the [syscall.Errno] if the
 	// kernel returned one.
 	cause error
+	// fault is what came in place of an answer.
+	fault failover.Fault
 }
 
 type outcomeKind uint8
@@ -75,4 +82,5 @@ const (
 	probeSent outcomeKind = iota
 	probeAnswered
 	probeRefused
+	probeFailed
 )

@@ -17,16 +17,15 @@ import (
 	"swerve/target"
 )
 
-// TestBuiltMethods compares the table of methods with [target.Method.Built], which
-// the configuration and the daemon use.
-func TestBuiltMethods(t *testing.T) {
+// TestAllMethodsAreBuilt compares the table of methods with those that targets may have.
+func TestAllMethodsAreBuilt(t *testing.T) {
 	table := newMethods(clockFrom(time.Now()), nil)
 	all := targetMethods(t)
 	known := map[target.Method]bool{}
 	for _, m := range all {
 		known[m] = true
-		if table[m] != nil != m.Built() {
-			t.Errorf("%s is in the table: %v; Built says %v", m, table[m] != nil, m.Built())
+		if table[m] == nil {
+			t.Errorf("%s is not in the table", m)
 		}
 	}
 	if !known[target.ICMP] || !known[target.DNS] {
@@ -63,27 +62,30 @@ func targetMethods(t *testing.T) (all []target.Method) {
 	return all
 }
 
-// A method receives the parsed target. If that is a name, any of its addresses may
-// answer. If the method is not in the table, the probe is not sent.
+// A method receives the parsed target, and may report a fault in place of an answer, once.
+// Without a method, as of a target that a reload has removed, the probe is not sent.
 func TestAnotherMethod(t *testing.T) {
 	clock := func() failover.Instant { return 7 }
-	resolved := func(_ context.Context, r request, report func(outcome)) {
-		if r.to.IsValid() || r.target.Host != "example.org" || r.target.Port != 443 {
+	failing := func(_ context.Context, r request, report func(outcome)) {
+		if r.to != addr("192.0.2.9") || r.target.Port != 443 {
 			report(outcome{kind: probeRefused, at: clock(), cause: fmt.Errorf("asked for %+v", r)})
 			return
 		}
+		report(outcome{kind: probeFailed, at: 2, fault: failover.Fault{Cause: "before it is sent"}})
 		report(outcome{kind: probeSent, at: 3})
-		report(outcome{kind: probeAnswered, at: 5, by: addr("192.0.2.9")})
+		report(outcome{kind: probeFailed, at: 5, fault: failover.Fault{Cause: "a portal", Portal: true}})
+		report(outcome{kind: probeFailed, at: 6, fault: failover.Fault{Cause: "again"}})
+		report(outcome{kind: probeAnswered, at: 7, by: r.to})
 	}
 	out := newOutbox()
-	p := newProber(clock, out, notOwn, map[target.Method]method{target.TCP: resolved})
-	p.send(failover.Probe{ID: 1}, pathBy(0).to("tcp://example.org:443"))
-	p.send(failover.Probe{ID: 2}, pathBy(0).to("dns://9.9.9.9/a"))
+	p := newProber(clock, out, notOwn, map[target.Method]method{target.TCP: failing})
+	p.send(failover.Probe{ID: 1}, pathBy(0).to("tcp://192.0.2.9:443"))
+	p.send(failover.Probe{ID: 2}, pathBy(0))
 	p.done.Wait()
 	p.close()
 	want := []string{
-		"3ns failover.ProbeSent {1}", "5ns failover.ProbeAnswered {1 2ns}",
-		"7ns failover.ProbeNotSent {2 method dns is not built in yet }",
+		"3ns failover.ProbeSent {1}", "5ns failover.ProbeFailed {1 {a portal true}}",
+		"7ns failover.ProbeNotSent {2 it is no target any more }",
 	}
 	if got := observed(out.take()); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -71,12 +71,13 @@ func newMonitor(o Options, bufferSize int) (*Monitor, error) {
 		w.close()
 		return nil, err
 	}
+	p := newProber(o.Clock, out, w.isOwn, newMethods(o.Clock, c))
 	return &Monitor{
 		watch:   w,
 		chooser: c,
-		prober:  newProber(o.Clock, out, w.isOwn, newMethods(o.Clock, c)),
+		prober:  p,
 		traffic: openTraffic(o, w.currentLinks, out),
-		witness: newWitness(o, out),
+		witness: newWitness(o, out, p.ends),
 		out:     out,
 	}, nil
 }
@@ -149,7 +150,7 @@ func (m *Monitor) Reread(uplink string) {
 
 // Send sends a probe now, without waiting for it. Exactly one
 // [failover.ProbeSent] or [failover.ProbeNotSent] comes of it, and after a
-// ProbeSent at most one [failover.ProbeAnswered].
+// ProbeSent at most one [failover.ProbeAnswered] or [failover.ProbeFailed].
 func (m *Monitor) Send(p failover.Probe, path Path) { m.prober.send(p, path) }
 
 // Counters returns what was counted so far.

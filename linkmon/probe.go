@@ -59,6 +59,7 @@ type prober struct {
 	own     func(netip.Addr) bool // reports whether an address is this machine's
 	methods map[target.Method]method
 	foreign atomic.Uint64 // answers from an address that was not asked
+	ends    *probedEnds
 	proofs  chan struct{} // has a token for each proof under way
 
 	ctx    context.Context // ends at close
@@ -82,7 +83,7 @@ type way struct {
 }
 
 func newProber(clock func() failover.Instant, out *outbox, own func(netip.Addr) bool, methods map[target.Method]method) *prober {
-	p := &prober{proofs: make(chan struct{}, maxProofs), clock: clock, out: out, own: own, methods: methods, of: map[string]int{}, open: map[way]int{}, refused: map[way]bool{}}
+	p := &prober{ends: newProbedEnds(), proofs: make(chan struct{}, maxProofs), clock: clock, out: out, own: own, methods: methods, of: map[string]int{}, open: map[way]int{}, refused: map[way]bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -98,10 +99,10 @@ func (p *prober) close() {
 
 // send starts a probe, or reports that it is not sent.
 func (p *prober) send(probe failover.Probe, path Path) {
-	method, err := p.methodFor(path.Target)
-	var r request
-	if err == nil {
-		r, err = newRequest(probe.Family, path)
+	method := p.methods[path.Target.Method]
+	r, err := newRequest(probe.Family, path)
+	if err == nil && method == nil {
+		err = errors.New("it is no target any more")
 	}
 	if err == nil && p.own(r.to) {
 		err = fmt.Errorf("%s is an address of this machine", r.to)
@@ -119,19 +120,12 @@ func (p *prober) send(probe failover.Probe, path Path) {
 	case p.isHurried():
 		r.wait = path.LostAfter + hurriedAnswers
 	}
+	p.ends.add(netip.AddrPortFrom(r.to, path.Target.Port))
 	r.certain = p.doubts(probe, 1) > 1 || p.isRefused(probe)
 	go func() {
 		defer p.end(probe.Uplink)
 		p.run(probe, method, r)
 	}()
-}
-
-func (p *prober) methodFor(t target.Target) (method, error) {
-	m, ok := p.methods[t.Method]
-	if !ok {
-		return nil, fmt.Errorf("method %s is not built in yet", t.Method)
-	}
-	return m, nil
 }
 
 // begin takes one of the places for probes in flight, which end gives back.
@@ -200,13 +194,13 @@ func (p *prober) end(uplink string) {
 	p.done.Done()
 }
 
-// run probes, and turns what the method reports into at most one sending and one
-// answer of the address that was asked.
+// run probes, and turns what the method reports into at most one sending, and then one
+// answer of the address that was asked or one fault.
 func (p *prober) run(asked failover.Probe, probe method, r request) {
 	id := asked.ID
 	settled := sync.OnceFunc(func() { p.doubts(asked, -1) })
 	defer settled()
-	var sent, answered, refused bool
+	var sent, concluded, refused bool
 	var sentAt failover.Instant
 	probe(p.ctx, r, func(o outcome) {
 		switch o.kind {
@@ -215,10 +209,10 @@ func (p *prober) run(asked failover.Probe, probe method, r request) {
 			p.out.put(Observation{At: o.at, Event: failover.ProbeSent{ID: id}, Uplink: asked.Uplink, Family: asked.Family})
 		case probeAnswered:
 			switch {
-			case r.to.IsValid() && o.by.WithZone("") != r.to.WithZone(""):
+			case o.by.WithZone("") != r.to.WithZone(""):
 				p.foreign.Add(1) // a router on the way answers for others
-			case sent && !answered:
-				answered = true
+			case sent && !concluded:
+				concluded = true
 				settled()
 				p.setRefused(asked, false)
 				event := failover.ProbeAnswered{ID: id, RTT: max(1, o.at-sentAt)}
@@ -229,6 +223,12 @@ func (p *prober) run(asked failover.Probe, probe method, r request) {
 				refused = true
 				p.setRefused(asked, true)
 				p.notSent(asked, o.at, o.cause)
+			}
+		case probeFailed:
+			if sent && !concluded {
+				concluded = true
+				p.setRefused(asked, false)
+				p.out.put(Observation{At: o.at, Event: failover.ProbeFailed{ID: id, Fault: o.fault}, Uplink: asked.Uplink, Family: asked.Family})
 			}
 		default:
 			panic(fmt.Sprintf("linkmon: unknown outcome %d", o.kind))
@@ -298,8 +298,7 @@ func sourcesTo(to netip.Addr, link failover.FamilyLink) []netip.Prefix {
 	return sources[:1]
 }
 
-// destination is the address to ask, with a zone where it is link-local. It is
-// invalid where the target is a name.
+// destination is the address to ask, with a zone where it is link-local.
 func destination(t target.Target, f failover.Family, link failover.Link) (netip.Addr, error) {
 	to := t.Addr
 	family := link.Family[f]

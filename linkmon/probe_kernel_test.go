@@ -232,9 +232,6 @@ func TestProbesThatCannotBeSent(t *testing.T) {
 			t.Errorf("%s from a foreign address: cause %q", f, cause)
 		}
 	}
-	if cause := c.refused(failover.IPv4, "tcp://192.0.2.1:443", pathBy(0)); !strings.Contains(cause, "method tcp is not built in yet") {
-		t.Errorf("a tcp target: cause %q", cause)
-	}
 }
 
 // A link-local gateway is only reached with the device as its zone.

@@ -279,7 +279,7 @@ func TestRequest(t *testing.T) {
 		{"gateway of IPv6", "gateway", v6, asIs, "2001:db8::1", ""},
 		{"link-local gateway", "gateway", v6, func(l *failover.Link) { l.Family[1].Gateway = addr("fe80::1") }, "fe80::1%w0", ""},
 		{"the other family", "192.0.2.1", v6, asIs, "", "192.0.2.1 is no ipv6 address"},
-		{"name", "tcp://example.org:443", v6, asIs, "", ""},
+		{"address and port of IPv6", "tcp://[2001:db8::9]:443", v6, asIs, "2001:db8::9", ""},
 		{"unknown gateway", "gateway", v4, func(l *failover.Link) { l.Family[0].Gateway = netip.Addr{} }, "", "the ipv4 gateway is unknown"},
 		{"no gateway to be had", "gateway", v4, func(l *failover.Link) { l.Family[0].PointToPoint = true }, "", "no gateway on a point-to-point link"},
 		{"no address", "2001:db8::9", v6, func(l *failover.Link) { l.Family[1].Addresses = nil }, "", "the interface has no ipv6 address"},

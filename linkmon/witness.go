@@ -48,6 +48,8 @@ type witness struct {
 	clock func() failover.Instant
 	out   *outbox
 	log   *slog.Logger
+	// probed are the ends to which probes go: their answers are counted as those of probes.
+	probed *probedEnds
 
 	mu     sync.Mutex
 	until  map[string]failover.Instant // by uplink, while the witness listens to it
@@ -55,8 +57,8 @@ type witness struct {
 	done   sync.WaitGroup
 }
 
-func newWitness(o Options, out *outbox) *witness {
-	return &witness{clock: o.Clock, out: out, log: o.Log, until: map[string]failover.Instant{}}
+func newWitness(o Options, out *outbox, probed *probedEnds) *witness {
+	return &witness{clock: o.Clock, out: out, log: o.Log, probed: probed, until: map[string]failover.Instant{}}
 }
 
 // close stops listening and waits until that has ended.
@@ -106,7 +108,7 @@ func (w *witness) run(uplink string, link failover.Link) {
 		return
 	}
 	defer unix.Close(fd)
-	heard := newHearing(link, w.clock())
+	heard := newHearing(link, w.probed, w.clock())
 	buffer := make([]byte, 96)
 	for n := 0; ; n++ {
 		if n%listenBurst == 0 {
@@ -164,8 +166,9 @@ func openPackets(index int) (int, error) {
 
 // hearing is what was heard on one uplink.
 type hearing struct {
-	link  failover.Link
-	begun failover.Instant
+	link   failover.Link
+	probed *probedEnds
+	begun  failover.Instant
 	// asked has the remote hosts to which packets were sent, came the instants of
 	// the last packets of a flow from them.
 	asked [2]map[netip.Addr]asking
@@ -198,8 +201,8 @@ type stream struct {
 // acknowledges.
 type progress struct{ end, ack uint32 }
 
-func newHearing(link failover.Link, at failover.Instant) *hearing {
-	h := &hearing{link: link, begun: at, streams: map[stream]progress{}}
+func newHearing(link failover.Link, probed *probedEnds, at failover.Instant) *hearing {
+	h := &hearing{link: link, probed: probed, begun: at, streams: map[stream]progress{}}
 	for f := range h.asked {
 		h.asked[f], h.came[f] = map[netip.Addr]asking{}, map[netip.Addr]failover.Instant{}
 		h.found[f], h.new[f] = -heardFor, -heardFor
@@ -212,11 +215,14 @@ func newHearing(link failover.Link, at failover.Instant) *hearing {
 // what it sends is new and no other is asked in vain, which takes heardFor to know; 0
 // for neither. It reports each not more often than once per listenRound.
 func (h *hearing) packet(at failover.Instant, leaves bool, b []byte) (f failover.Family, remotes int) {
-	remote, ok := flowOf(b, leaves)
+	remote, port, ok := flowOf(b, leaves)
 	if !ok {
 		return 0, 0
 	}
 	f = failover.FamilyOf(remote)
+	if h.probed.has(netip.AddrPortFrom(remote, port)) {
+		return f, 0
+	}
 	for _, own := range h.link.Family[f].Addresses {
 		if own.Masked().Contains(remote) {
 			return f, 0 // a neighbour, such as the modem
@@ -300,10 +306,10 @@ func later(now, before uint32, known bool) uint32 {
 	return now
 }
 
-// flowOf returns the remote host of a packet that belongs to an established flow:
+// flowOf returns the remote host and port of a packet that belongs to an established flow:
 // TCP after its first segment, or UDP. What is exchanged with name servers is left out,
 // since the provider's own servers answer even if the line beyond them is dead.
-func flowOf(b []byte, leaves bool) (remote netip.Addr, ok bool) {
+func flowOf(b []byte, leaves bool) (remote netip.Addr, port uint16, ok bool) {
 	var source, destination netip.Addr
 	var protocol byte
 	var rest []byte
@@ -311,7 +317,7 @@ func flowOf(b []byte, leaves bool) (remote netip.Addr, ok bool) {
 	case len(b) >= 20 && b[0]>>4 == 4:
 		length := int(b[0]&0xf) * 4
 		if binary.BigEndian.Uint16(b[6:])&0x1fff != 0 || length < 20 || len(b) < length {
-			return remote, false
+			return remote, 0, false
 		}
 		source, _ = netip.AddrFromSlice(b[12:16])
 		destination, _ = netip.AddrFromSlice(b[16:20])
@@ -321,29 +327,58 @@ func flowOf(b []byte, leaves bool) (remote netip.Addr, ok bool) {
 		destination, _ = netip.AddrFromSlice(b[24:40])
 		protocol, rest = b[6], b[40:]
 	default:
-		return remote, false
+		return remote, 0, false
 	}
 	remote = source
 	if leaves {
 		remote = destination
 	}
 	if remote.IsMulticast() || remote.IsLinkLocalUnicast() || remote.IsUnspecified() {
-		return remote, false
+		return remote, 0, false
 	}
 	const ack, syn, rst = 0x10, 0x02, 0x04
 	switch {
 	case protocol == unix.IPPROTO_TCP && len(rest) >= 14:
 		if rest[13]&ack == 0 || rest[13]&(syn|rst) != 0 {
-			return remote, false
+			return remote, 0, false
 		}
 	case protocol == unix.IPPROTO_UDP && len(rest) >= 8:
 	default:
-		return remote, false
+		return remote, 0, false
 	}
-	port := binary.BigEndian.Uint16(rest)
+	port = binary.BigEndian.Uint16(rest)
 	if leaves {
 		port = binary.BigEndian.Uint16(rest[2:])
 	}
 	const dns, overTLS = 53, 853 // RFC 1035, RFC 7858 and 9250
-	return remote, port != dns && port != overTLS
+	return remote, port, port != dns && port != overTLS
+}
+
+// probedEnds are the hosts and ports to which probes were sent.
+type probedEnds struct {
+	mu   sync.Mutex
+	ends map[netip.AddrPort]bool
+}
+
+func newProbedEnds() *probedEnds { return &probedEnds{ends: map[netip.AddrPort]bool{}} }
+
+// mostEnds bounds them. Where there are more, as after many reloads, they begin anew.
+const mostEnds = 4096
+
+func (e *probedEnds) add(end netip.AddrPort) {
+	if end.Port() == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.ends) >= mostEnds {
+		clear(e.ends)
+	}
+	e.ends[end] = true
+}
+
+func (e *probedEnds) has(end netip.AddrPort) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ends[end]
 }

@@ -235,7 +235,7 @@ func TestWitness(t *testing.T) {
 func hear(t *testing.T, ns *netns.NS, link failover.Link) (n, one [2]int) {
 	t.Helper()
 	out := newOutbox()
-	w := newWitness(Options{Clock: clockFrom(time.Now()), Log: slog.New(slog.DiscardHandler)}, out)
+	w := newWitness(Options{Clock: clockFrom(time.Now()), Log: slog.New(slog.DiscardHandler)}, out, newProbedEnds())
 	w.until["fiber"] = w.clock() + listenFor
 	if err := ns.Inside(func() { w.run("fiber", link) }); err != nil {
 		t.Fatal(err)

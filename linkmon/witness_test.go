@@ -60,7 +60,7 @@ func TestHearing(t *testing.T) {
 		"answers to probes":      {[]string{a, b}, unix.IPPROTO_ICMP, 0, time.Millisecond, false},
 		"too far apart":          {[]string{a, b}, unix.IPPROTO_TCP, ack, heardFor + 1, false},
 	} {
-		h := newHearing(link, 0)
+		h := newHearing(link, newProbedEnds(), 0)
 		at, got := time.Second, false
 		for _, to := range []string{a, b, near} {
 			h.packet(at, true, packetOf(own, to, unix.IPPROTO_TCP, ack))
@@ -74,7 +74,7 @@ func TestHearing(t *testing.T) {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
 		}
 	}
-	h := newHearing(link, 0)
+	h := newHearing(link, newProbedEnds(), 0)
 	remotes := 0
 	for _, a := range []string{"2001:db8::1", "2001:db8::2"} {
 		h.packet(time.Second, true, packetOf("2001:db8:1::2", a, unix.IPPROTO_UDP, 5000))
@@ -82,6 +82,25 @@ func TestHearing(t *testing.T) {
 	}
 	if remotes < leastRemotes {
 		t.Error("IPv6 is not heard")
+	}
+	probed := newProbedEnds() // what a portal says in the place of targets is no flow's
+	for _, to := range []string{a + ":443", b + ":443", a + ":0"} {
+		probed.add(netip.MustParseAddrPort(to))
+	}
+	h, remotes = newHearing(link, probed, 0), 0
+	for _, from := range []string{a, b} {
+		h.packet(time.Second, true, packetOf(own, from, unix.IPPROTO_UDP, 5000))
+		_, n := h.packet(time.Second, false, packetOf(from, own, unix.IPPROTO_UDP, 443))
+		remotes = max(remotes, n)
+	}
+	if remotes > 0 {
+		t.Errorf("answers to probes count as those of %d hosts", remotes)
+	}
+	for _, from := range []string{a, b} {
+		_, remotes = h.packet(time.Second, false, packetOf(from, own, unix.IPPROTO_UDP, 4430))
+	}
+	if remotes < leastRemotes {
+		t.Error("another port of a target is not heard")
 	}
 	for _, broken := range [][]byte{nil, {0x45}, make([]byte, 60), packetOf(a, own, unix.IPPROTO_TCP, ack)[:25]} {
 		h.packet(time.Second, false, broken)
@@ -138,7 +157,7 @@ func TestOneHostIsHeard(t *testing.T) {
 		"resets to a stranger":         {[][]byte{to(other, unix.IPPROTO_TCP, rst, 443), nil, nil, nil, nil, to(other, unix.IPPROTO_TCP, rst, 443)}, data, 1},
 		"a silent name server":         {[][]byte{to(other, unix.IPPROTO_UDP, 0, 53), nil, nil, nil, nil, to(other, unix.IPPROTO_UDP, 0, 53)}, data, 1},
 	} {
-		h := newHearing(failover.Link{}, 0)
+		h := newHearing(failover.Link{}, newProbedEnds(), 0)
 		at, got := time.Second, 0
 		h.packet(at, true, to(remote, unix.IPPROTO_TCP, ack, 443))
 		for _, b := range c.beside {
@@ -162,11 +181,22 @@ func TestOneHostIsHeard(t *testing.T) {
 // another is asked in vain.
 func TestOneHostIsHeardLater(t *testing.T) {
 	const own, remote, begun = "203.0.113.2", "192.0.2.1", time.Second
-	h := newHearing(failover.Link{}, begun)
+	h := newHearing(failover.Link{}, newProbedEnds(), begun)
 	h.packet(begun, true, packetOf(own, remote, unix.IPPROTO_UDP, 5000))
 	for after, want := range map[time.Duration]int{heardFor - 1: 0, heardFor: 1} {
 		if _, n := h.packet(begun+after, false, packetOf(remote, own, unix.IPPROTO_UDP, 443)); n != want {
 			t.Errorf("after %v: heard from %d hosts, want %d", after, n, want)
 		}
+	}
+}
+
+// The ends that were probed are bounded.
+func TestProbedEndsAreBounded(t *testing.T) {
+	e := newProbedEnds()
+	for i := range 3 * mostEnds {
+		e.add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), 1+uint16(i>>4)))
+	}
+	if len(e.ends) > mostEnds {
+		t.Errorf("%d ends", len(e.ends))
 	}
 }

@@ -20,24 +20,19 @@ const (
 	// Gateway is an echo request to the uplink's own next hop, in each family that
 	// has one.
 	Gateway Method = "gateway"
-	// The others are requests in these protocols.
-	TCP   Method = "tcp"
+	// TCP is the handshake of a connection (RFC 9293), which is then reset.
+	TCP Method = "tcp"
+	// HTTP is a request to a web server (RFC 9110), HTTPS the same by TLS.
 	HTTP  Method = "http"
 	HTTPS Method = "https"
-	DNS   Method = "dns"
+	// DNS is a query to a name server (RFC 1035) by UDP.
+	DNS Method = "dns"
 )
-
-// Built reports whether this version can probe by the method. Targets of the other
-// methods are valid, so that a file may name them, but they are not probed. Package
-// linkmon has the table of methods that are built; a test holds both equal.
-func (m Method) Built() bool { return m == ICMP || m == Gateway }
 
 // Target is something whose answers prove that an uplink works, in its parts.
 type Target struct {
 	Method Method
-	// Host is the address or name to probe; empty for the gateway.
-	Host string
-	// Addr is Host as an address, without a zone; invalid if Host is a name.
+	// Addr is the address to probe, without a zone; invalid for the gateway.
 	Addr netip.Addr
 	// Port to probe, 1 to 65535; 0 for icmp and the gateway.
 	Port uint16
@@ -52,18 +47,31 @@ type Target struct {
 func (t Target) String() string { return t.Text }
 
 // In reports whether the target can be probed in a family: an address only in its
-// own, a name and the gateway in both.
+// own, the gateway in both.
 func (t Target) In(f failover.Family) bool {
 	return !t.Addr.IsValid() || failover.FamilyOf(t.Addr) == f
 }
 
 // Key is equal for targets that probe the same method, address and port.
 func (t Target) Key() string {
-	return string(t.Method) + " " + net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
+	return string(t.Method) + " " + netip.AddrPortFrom(t.Addr, t.Port).String()
+}
+
+// Transport returns the protocol, tcp or udp, of a target that has a port; else it
+// returns "".
+func (t Target) Transport() string {
+	switch t.Method {
+	case TCP, HTTP, HTTPS:
+		return "tcp"
+	case DNS:
+		return "udp"
+	case ICMP, Gateway:
+	}
+	return ""
 }
 
 // Forms describes the forms that a target may have, for messages.
-const Forms = "an address, tcp://host:port, http(s)://host, dns://server/name or gateway"
+const Forms = "an address, tcp://address:port, http(s)://address, dns://address/name or gateway"
 
 // Error says why a text is not a target.
 type Error struct {
@@ -85,8 +93,11 @@ func (e *Error) Error() string {
 }
 
 // Parse reads a target as probe.targets has it: an IPv4 or IPv6 address,
-// tcp://host:port, http://…, https://…, dns://server[:port]/name, or gateway. A
-// host is an address (IPv6 in brackets) or a name. Any error is an *[Error].
+// tcp://address:port, http://address[:port][/path], the same with https,
+// dns://address[:port]/name, or gateway. IPv6 addresses are in brackets where more may
+// follow. Names of hosts are errors: only a resolver behind the same uplink could
+// translate them for its probes, and whether it answers is what is to be found out. Any
+// error is an *[Error].
 func Parse(s string) (Target, error) {
 	t, err := parse(s)
 	if err == nil && strings.HasSuffix(s, "#") {
@@ -111,14 +122,14 @@ func parse(s string) (Target, *Error) {
 	if err != nil || u.Scheme == "" || u.Opaque != "" {
 		host, port, _ := net.SplitHostPort(s)
 		if _, ok := ParsePort(port); ok && IsHost(host) {
-			right := "such as tcp://" + s
-			if !TCP.Built() {
-				right = "the address alone, which is asked by ICMP"
+			right := "tcp://address:port"
+			if !isName(host) {
+				right = "such as tcp://" + s
 			}
 			return Target{}, &Error{Wrong: "has a port but no method", Right: right}
 		}
 		if isName(s) {
-			return Target{}, &Error{Wrong: "is a name without a method", Right: Forms}
+			return Target{}, &Error{Wrong: "is not an address, and names are not resolved for probes", Right: Forms}
 		}
 		return Target{}, &Error{Wrong: "is not a target", Right: Forms}
 	}
@@ -149,7 +160,7 @@ func urlTarget(u *url.URL) (Target, *Error) {
 		port = n
 	}
 	if port == 0 {
-		return t, &Error{Wrong: "has no port", Right: "tcp://host:port"}
+		return t, &Error{Wrong: "has no port", Right: "tcp://address:port"}
 	}
 	t.Port = port
 	if err := t.setPath(u); err != nil {
@@ -164,12 +175,12 @@ func (t *Target) setPath(u *url.URL) *Error {
 	switch t.Method {
 	case TCP:
 		if u.Path != "" || query {
-			return &Error{Wrong: "has a path", Right: "tcp://host:port"}
+			return &Error{Wrong: "has a path", Right: "tcp://address:port"}
 		}
 	case DNS:
 		name := strings.TrimPrefix(u.Path, "/")
 		if !isName(name) && name != rootName || query {
-			return &Error{Wrong: "has no name to query", Right: "dns://server/name, such as dns://9.9.9.9/example.com"}
+			return &Error{Wrong: "has no name to query", Right: "dns://address/name, such as dns://9.9.9.9/example.com"}
 		}
 		t.Name = strings.ToLower(name)
 	default:
@@ -178,16 +189,14 @@ func (t *Target) setPath(u *url.URL) *Error {
 	return nil
 }
 
-// withHost sets the host in its normalised form: addresses as net/netip formats
-// them, an IPv4-mapped IPv6 address as IPv4, names in lower case.
+// withHost sets the address, an IPv4-mapped IPv6 one as IPv4.
 func withHost(t Target, host string) (Target, *Error) {
-	t.Host = strings.TrimSuffix(strings.ToLower(host), ".")
 	a, err := netip.ParseAddr(host)
-	if err != nil {
-		if !isName(t.Host) {
-			return t, &Error{Wrong: "has no host", Right: Forms}
-		}
-		return t, nil
+	switch {
+	case err != nil && isName(host):
+		return t, &Error{Wrong: "names its host, and names are not resolved for probes", Right: "an address in place of " + strconv.Quote(host)}
+	case err != nil:
+		return t, &Error{Wrong: "has no host", Right: Forms}
 	}
 	a = a.Unmap()
 	switch {
@@ -200,7 +209,7 @@ func withHost(t Target, host string) (Target, *Error) {
 	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return t, &Error{Wrong: "is not a single host", Right: "a unicast address"}
 	}
-	t.Addr, t.Host = a, a.String()
+	t.Addr = a
 	return t, nil
 }
 

@@ -15,29 +15,40 @@ const (
 	dnsAnswer  = 16
 	tcpSegment = 32 // with timestamps (RFC 7323)
 	tcpSYN     = 40 // with the usual options
-	// Rough estimates of what HTTP and TLS add to a connection.
-	httpText = 700
-	tlsBytes = 5_500
+	// httpRequest is a request without its path. httpAnswer is a guess of what comes
+	// back: a header, and a page of some KiB, since a server sends on until it sees the
+	// reset.
+	httpRequest = 90
+	httpAnswer  = 2_000
+	// tlsHello is what a client sends in a handshake; tlsAnswer is a guess of a server's
+	// part of it, nearly all of it certificates.
+	tlsHello  = 450
+	tlsAnswer = 4_500
+	// tlsRecord is what TLS adds to each direction of the exchange.
+	tlsRecord = 2 * 22
 )
 
 // ipHeader is the size of an IP header without options, by family.
 var ipHeader = [2]int{failover.IPv4: 20, failover.IPv6: 40}
 
 // WireBytes estimates the bytes of one probe of a target and its answer in a
-// family. It is exact for icmp and the gateway, and rough where the size of a
+// family. It is exact for icmp, the gateway and tcp, and a guess where the size of a
 // server's answer matters.
 func WireBytes(t Target, f failover.Family) int {
 	ip := ipHeader[f]
-	connection := 2*(ip+tcpSYN) + 4*(ip+tcpSegment)
-	const dataSegments = 4
-	request := connection + dataSegments*(ip+tcpSegment) + httpText
+	segment := ip + tcpSegment
+	// SYN and its answer; then the acknowledgement, and the reset that ends it.
+	connection := 2*(ip+tcpSYN) + 2*segment
+	// The request, its acknowledgement, and the answer in two segments.
+	exchange := 4*segment + httpRequest + len(t.Path) + httpAnswer
 	switch t.Method {
 	case TCP:
 		return connection
 	case HTTP:
-		return request
+		return connection + exchange
 	case HTTPS:
-		return request + dataSegments*(ip+tcpSegment) + tlsBytes
+		// The hello, the server's part in four segments, acknowledged by two, and the end.
+		return connection + exchange + 8*segment + tlsHello + tlsAnswer + tlsRecord
 	case DNS:
 		return 2*(ip+udpHeader+dnsMessage+len(t.Name)+2) + dnsAnswer
 	case ICMP, Gateway:
