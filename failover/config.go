@@ -73,7 +73,8 @@ type Health struct {
 	// Patience is the silence, from the first unanswered sending, after which
 	// sessions are moved; 50 ms to 1 min. Stalls raise it, to 2 s at most. With
 	// LearnPatience it is that of a line of which little is known: one that was never
-	// silent for long gets a shorter one, of 200 ms at least.
+	// silent for long gets a shorter one, of 200 ms at least, and the first verdict is held
+	// off for stalls that a line often has.
 	Patience      time.Duration
 	LearnPatience bool
 	// Window over which loss, latency and jitter are computed, 1 s to 10 min.

@@ -171,14 +171,15 @@ func learn(p *path, now Instant) {
 	}
 }
 
-// applySilences makes what is remembered take effect.
+// applySilences makes what is remembered take effect, where the configuration leaves the
+// times to be learnt.
 func applySilences(p *path) {
 	h := &p.up.cfg.Health
-	p.patience.least = max(h.Patience, time.Millisecond)
+	p.patience.least, p.heldOff = max(h.Patience, time.Millisecond), 0
 	if h.LearnPatience {
 		p.patience.least = p.silences.patience(p.patience.least)
+		p.heldOff = min(p.silences.holdOff(), p.patience.least)
 	}
-	p.heldOff = min(p.silences.holdOff(), p.patience.least)
 }
 
 // warmingUp reports whether the present silence began while the link was new.

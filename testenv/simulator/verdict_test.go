@@ -84,6 +84,7 @@ func TestConfirmedVerdicts(t *testing.T) {
 const unconfirmed = `uplinks:
   - {name: fiber, interface: eth0, ipv6: false}
 probe: {targets: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5, 192.0.2.6, 192.0.2.7, 192.0.2.8, 192.0.2.9], quorum: 9, burst: {probes: 1}}
+health: {patience: 500ms}
 `
 
 // TestFalseVerdicts counts shunnings of a path that only loses packets, with confirmation
@@ -113,24 +114,33 @@ func TestFalseVerdicts(t *testing.T) {
 	}
 }
 
-// TestStallVerdicts counts the verdicts that stalls cause at the defaults: those of the
-// first minutes, and hardly any once the first verdict is held off for them.
+// TestStallVerdicts counts the verdicts that stalls cause, and those that are left where the
+// times are learnt: of the first minutes, and hardly any once the first verdict is held off.
 //
-// The closed form without that: the two families of an uplink send a probe each 167 ms. A stall
+// The closed form: the two families of an uplink send a probe each 167 ms. A stall
 // of 200 ms meets the first one after a time u, uniform in that. It is late after
 // 40 ms, the rounds of the burst, to both families, leave 0, 20 and 40 ms later,
 // and the verdict falls when the last one is lost too: u + 80 ms < 200 ms. That is
 // 120 of 167 phases, 0.72 of all stalls, and then both families are shunned.
 func TestStallVerdicts(t *testing.T) {
 	t.Parallel()
-	s := Steady(TwoUplinks, twoUplinks, 13, 4*time.Hour, "stalls every=19.8s for=200ms")
-	stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
-	const unlearnt = 0.72 / 20
-	if rate := stats.Rate(failover.Shunned, 4); rate == 0 || rate > unlearnt/50 {
-		t.Errorf("%.4g shunnings a second and path; without learning %.4g", rate, unlearnt)
-	}
-	if stats.Entered[failover.Down] > 0 || stats.Lost > 0 {
-		t.Errorf("%d downs, %d times sessions moved by stalls of 200 ms", stats.Entered[failover.Down], stats.Lost)
+	const rate = 0.72 / 20
+	for _, learnt := range []bool{false, true} {
+		cfg := TwoUplinks + "health: {patience: 500ms}\n"
+		if learnt {
+			cfg = TwoUplinks
+		}
+		s := Steady(cfg, twoUplinks, 13, 4*time.Hour, "stalls every=19.8s for=200ms")
+		stats := MustPlay(t, s, Options{CheckEach: 1000, Lean: true})
+		got := stats.Rate(failover.Shunned, 4)
+		if !learnt {
+			near(t, "shunnings a second and path", got, rate)
+		} else if got == 0 || got > rate/50 {
+			t.Errorf("%.4g shunnings a second and path where the times are learnt", got)
+		}
+		if stats.Entered[failover.Down] > 0 || stats.Lost > 0 {
+			t.Errorf("%d downs, %d times sessions moved by stalls of 200 ms", stats.Entered[failover.Down], stats.Lost)
+		}
 	}
 }
 
