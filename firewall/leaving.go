@@ -16,7 +16,8 @@ func (b builder) leaving() []chain {
 	dropped := func(name, about, counter string) chain {
 		return chain{name: name, about: about, rules: []rule{newRule(falls(b)...), newRule(count(counter), drop)}}
 	}
-	out := append(own(b),
+	out := append(own(b), handshakes(b)...)
+	out = append(out,
 		dropped(guardChain, "Flows of a policy that may never use this uplink.", guardCounter),
 		dropped(astrayChain, "The gateway's own with an address of another uplink.", strayCounter))
 	for _, u := range b.Uplinks {
@@ -42,6 +43,8 @@ func own(b builder) []chain {
 		about: "TCP on its uplink: record once that the handshake is complete.",
 		rules: []rule{
 			newRule(tcp, beginning, clampToPath),
+			newRule(tcp, begins, ctMark(b.Layout.CTUplinkMask()).vmap(begunAgainMap)),
+			newRule(ctOriginal, ctStateEstablished, ctMark(b.Layout.CTUplinkMask()).vmap(finishedMap)),
 			newRule(ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
 			newRule(accept),
 		},
@@ -90,6 +93,7 @@ func (b builder) out(u Uplink) chain {
 		newRule(nfproto(failover.IPv6), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv6))),
 		newRule(ctMark(uplink).vmap(onwardMap)),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
+		newRule(tcp, begins, goTo(of(begunChain, u.Lane))),
 	)
 	return c
 }

@@ -169,6 +169,7 @@ func ctDirection(text string, value byte) piece {
 
 // Bits of a TCP segment's flags.
 const (
+	flagFIN = 0x01
 	flagSYN = 0x02
 	flagRST = 0x04
 	flagACK = 0x10
@@ -192,6 +193,8 @@ var (
 	midFlow = tcpFlags("(syn | rst) == 0", flagSYN|flagRST, 0)
 	// A segment that begins a flow.
 	beginning = tcpFlags("(syn | rst) == syn", flagSYN|flagRST, flagSYN)
+	// A segment that begins a connection, as its client sends it.
+	begins = tcpFlags("(fin | syn | rst | ack) == syn", flagFIN|flagSYN|flagRST|flagACK, flagSYN)
 	// bareReset is a server's answer to a segment of a connection that it does not know.
 	bareReset = tcpFlags("(rst | ack) == rst", flagRST|flagACK, flagRST)
 	// Packets that IPsec has decrypted.

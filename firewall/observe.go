@@ -92,6 +92,10 @@ type Counters struct {
 	// answers to its other flows that came in by another uplink.
 	Answers  map[lane.Lane]Answers
 	Returned map[lane.Lane]Count
+	// Begun counts, by uplink and family, TCP connections by their first segment; Again
+	// those segments that were sent once more, as nothing had answered; Finished those
+	// connections whose client has confirmed the answer.
+	Begun, Again, Finished map[lane.Lane][2]Count
 }
 
 // Answers counts answers to an uplink's probes by family: those that came in by the
@@ -111,6 +115,7 @@ func (k *Kernel) Counters() (Counters, error) {
 		Moved: map[lane.Lane]Count{}, Reset: map[lane.Lane]Count{}, Began: map[lane.Lane][2]Count{},
 		Probes: map[lane.Lane]Count{}, Probes6: map[lane.Lane]Count{}, Elsewhere: map[lane.Lane]Count{},
 		Answers: map[lane.Lane]Answers{}, Returned: map[lane.Lane]Count{},
+		Begun: map[lane.Lane][2]Count{}, Again: map[lane.Lane][2]Count{}, Finished: map[lane.Lane][2]Count{},
 	}
 	for _, o := range held.objects {
 		if o.kind == unix.NFT_OBJECT_COUNTER {
@@ -148,9 +153,13 @@ func (c *Counters) set(name string, value Count) {
 	case "resets":
 		c.Reset[lane.Lane(n)] = value
 	case "began", "began6":
-		began := c.Began[lane.Lane(n)]
-		began[strings.Count(kind, "6")] = value
-		c.Began[lane.Lane(n)] = began
+		setOfFamily(c.Began, n, kind, value)
+	case "begun", "begun6":
+		setOfFamily(c.Begun, n, kind, value)
+	case "again", "again6":
+		setOfFamily(c.Again, n, kind, value)
+	case "finished", "finished6":
+		setOfFamily(c.Finished, n, kind, value)
 	case "probes":
 		c.Probes[lane.Lane(n)] = value
 	case "probes6":
@@ -171,4 +180,11 @@ func (c *Counters) set(name string, value Count) {
 		side[f] = value
 		c.Answers[lane.Lane(n)] = a
 	}
+}
+
+// setOfFamily sets a lane's count of the family that the counter's name ends with.
+func setOfFamily(counts map[lane.Lane][2]Count, n uint64, name string, value Count) {
+	both := counts[lane.Lane(n)]
+	both[strings.Count(name, "6")] = value
+	counts[lane.Lane(n)] = both
 }

@@ -110,7 +110,7 @@ type builder struct{ Goal }
 func (b builder) counters() []string {
 	names := []string{resetsCounter, gracedCounter, guardCounter, strayCounter, anewCounter}
 	for _, u := range b.Uplinks {
-		for _, kind := range [...]string{"up", "flows", "moved", "resets", "began", "began6", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
+		for _, kind := range [...]string{"up", "flows", "moved", "resets", "began", "began6", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned", "begun", "begun6", "again", "again6", "finished", "finished6"} {
 			names = append(names, of(kind, u.Lane))
 		}
 	}
@@ -127,6 +127,7 @@ func (b builder) maps() []verdictMap {
 	out[len(out)-2].about = "Lost uplinks: of flows that are reset, and of those that go on by another one."
 	answers, returned := answered(b)
 	out = append(out, answers, returned)
+	out = append(out, handshakeMaps(b)...)
 	out[1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
 	for _, u := range b.Uplinks {
 		if m := b.barred(u); len(m.elements) > 0 {
