@@ -68,7 +68,7 @@ func (t Table) enter(p Packet) machine {
 // class is what the table has made of the packet's flow.
 func (m *machine) class() Class {
 	l := m.table.goal.Layout
-	uplink, policy := l.CTLanes(m.ct)
+	uplink, policy := l.CTLanes(m.ct &^ l.CTRetried())
 	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused}
 	if policy == 0 {
 		out.Policy = lane.DefaultPolicy
@@ -253,6 +253,8 @@ func (m *machine) meta(e *expr.Meta) bool {
 	case expr.MetaKeyIIFNAME:
 		m.store(e.Register, ifname(m.packet.In))
 		return m.packet.In != ""
+	case expr.MetaKeyIIF:
+		m.store(e.Register, native32(uint32(boolInt(m.packet.In != ""))))
 	case expr.MetaKeyOIFNAME:
 		return m.uplink(e.Register)
 	default: // decrypted and the like

@@ -1,6 +1,10 @@
 package firewall
 
-import "swerve/failover"
+import (
+	"slices"
+
+	"swerve/failover"
+)
 
 // TCP's handshakes are counted where they leave by an uplink: begun by the segment with
 // which a flow gets its uplink, begun again by such a segment of a flow that has one and
@@ -19,6 +23,13 @@ const (
 // handshakeMaps dispatch by the uplink's lane of the flow.
 func handshakeMaps(b builder) []verdictMap {
 	out := []verdictMap{byLane(b, begunAgainMap, againChain), byLane(b, finishedMap, finishedChain)}
+	for i, chain := range []string{againChain, finishedChain} {
+		for _, u := range b.Uplinks {
+			if b.rescues() {
+				out[i].elements = append(out[i].elements, markEntry(b.retried(u.Lane), of(chain, u.Lane)))
+			}
+		}
+	}
 	out[0].about = "Uplinks whose TCP handshakes begin again, and finish."
 	return out
 }
@@ -37,15 +48,27 @@ func handshakes(b builder) []chain {
 			newRule(ctStateEstablished, accept).because("its answer was lost on the way to the client"),
 		}}
 		finished := chain{name: of(finishedChain, u.Lane), rules: []rule{
-			newRule(setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
+			newRule(setCTMark(b.Layout.CTEstablished()|b.Layout.CTRetried(), b.Layout.CTEstablished())),
 		}}
-		again.rules = append(append(again.rules, counted("again")...), newRule(accept))
-		finished.rules = append(append(finished.rules, counted("finished")...), newRule(accept))
+		again.rules = slices.Concat(again.rules, counted("again"), b.pairVmaps(triedMap), []rule{newRule(accept)})
+		finished.rules = slices.Concat(finished.rules, counted("finished"), b.pairVmaps(endedMap), []rule{newRule(accept)})
 		out = append(out, chain{name: of(begunChain, u.Lane), rules: counted("begun")}, again, finished)
 	}
 	if len(out) > 0 {
 		out[0].about = "TCP's handshakes by an uplink: begun, begun again without an answer, and finished. Each segment of\n" +
 			"an established connection passes before these."
+	}
+	return out
+}
+
+// pairVmaps returns the rules that apply what the maps of rescues have for the flow's pair.
+func (b builder) pairVmaps(name func(failover.Family) string) []rule {
+	if !b.rescues() {
+		return nil
+	}
+	var out []rule
+	for _, f := range failover.Families {
+		out = append(out, newRule(nfproto(f), ctMark(b.pairMask()).vmap(name(f))))
 	}
 	return out
 }

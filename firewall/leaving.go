@@ -16,7 +16,7 @@ func (b builder) leaving() []chain {
 	dropped := func(name, about, counter string) chain {
 		return chain{name: name, about: about, rules: []rule{newRule(falls(b)...), newRule(count(counter), drop)}}
 	}
-	out := append(own(b), handshakes(b)...)
+	out := slices.Concat(own(b), handshakes(b), rescueVerdicts(b))
 	out = append(out,
 		dropped(guardChain, "Flows of a policy that may never use this uplink.", guardCounter),
 		dropped(astrayChain, "The gateway's own with an address of another uplink.", strayCounter))
@@ -111,7 +111,7 @@ func (b builder) probes(u Uplink) []rule {
 		other = append(other, packetMark(m.Mask).isNot(m.Value))
 	}
 	return []rule{
-		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
+		newRule(slices.Concat([]piece{ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane))}, noRescue(b), []piece{accept})...).because("a probe"),
 		newRule(append(other, count(guardCounter), drop)...).because("a probe of another uplink"),
 		// Others' marks had it rerouted in output, where the device that a rule sees
 		// stays the first one.
@@ -240,8 +240,9 @@ func (b builder) moved(u Uplink) chain {
 		c.rules = append(c.rules, newRule(ip6Saddr.in(foreign), count(strayCounter), drop))
 	}
 	c.rules = append(c.rules,
-		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"),
-		newRule(ctStatusSNAT, count(strayCounter), drop))
+		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"))
+	c.rules = append(c.rules, retriedRules(b, u)...)
+	c.rules = append(c.rules, newRule(ctStatusSNAT, count(strayCounter), drop))
 	c.rules = append(c.rules, ownBare(u)...)
 	return c
 }

@@ -195,6 +195,8 @@ var (
 	beginning = tcpFlags("(syn | rst) == syn", flagSYN|flagRST, flagSYN)
 	// A segment that begins a connection, as its client sends it.
 	begins = tcpFlags("(fin | syn | rst | ack) == syn", flagFIN|flagSYN|flagRST|flagACK, flagSYN)
+	// Any other segment.
+	notBegins = tcpFlagsNot("(fin | syn | rst | ack) != syn", flagFIN|flagSYN|flagRST|flagACK, flagSYN)
 	// bareReset is a server's answer to a segment of a connection that it does not know.
 	bareReset = tcpFlags("(rst | ack) == rst", flagRST|flagACK, flagRST)
 	// Packets that IPsec has decrypted.
@@ -258,6 +260,13 @@ func tcpFlags(text string, mask, value byte) piece {
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{mask}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
 	}}
+}
+
+// tcpFlagsNot matches any other value of them.
+func tcpFlagsNot(text string, mask, value byte) piece {
+	p := tcpFlags(text, mask, value)
+	p.exprs[len(p.exprs)-1] = &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{value}}
+	return p
 }
 
 // ofType matches messages of a kind of ICMP by their type.
