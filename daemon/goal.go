@@ -68,7 +68,7 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies, Rescue: g.rescue()}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
@@ -84,6 +84,7 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		}
 		for _, f := range failover.Families {
 			policy.Members[f], policy.Tier[f] = g.members(i, f)
+			policy.Detour[f] = g.detour(p.Family[f])
 		}
 		out.Policies = append(out.Policies, policy)
 	}
@@ -214,20 +215,22 @@ func (s setup) ownUplinks(policy int) []lane.Lane {
 
 // adoption returns what the engine adopts from an earlier run: the state that the
 // kernel still holds, and the learned patience.
-func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience, lapses map[string][2]time.Duration) failover.Adopt {
-	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience, Lapses: lapses}
+func (s setup) adoption(held routing.State, filter firewall.Observed, patience, lapses map[string][2]time.Duration) failover.Adopt {
+	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Spare: map[string][2]string{}, Patience: patience, Lapses: lapses}
 	carrying := held.Carrying(s.layout)
 	for name, n := range s.lanes.Policies {
 		var carries, gone [2][]string
+		var spare [2]string
 		for _, f := range failover.Families {
 			carries[f] = s.names(carrying[n][f])
-			for _, pair := range lost[f] {
+			spare[f], _ = s.uplinkOf(filter.Detours[f][n].To)
+			for _, pair := range filter.Lost[f] {
 				if pair.Policy == n {
 					gone[f] = append(gone[f], s.names([]lane.Lane{pair.Uplink})...)
 				}
 			}
 		}
-		a.Carrying[name], a.Lost[name] = carries, gone
+		a.Carrying[name], a.Lost[name], a.Spare[name] = carries, gone, spare
 	}
 	return a
 }

@@ -45,6 +45,7 @@ func handshakes(b builder) []chain {
 			}
 		}
 		again := chain{name: of(againChain, u.Lane), rules: []rule{
+			newRule(ctStatusUnconfirmed, goTo(of(begunChain, u.Lane))).because("its first, of a flow that was given its uplink before"),
 			newRule(ctStateEstablished, accept).because("its answer was lost on the way to the client"),
 		}}
 		finished := chain{name: of(finishedChain, u.Lane), rules: []rule{
@@ -52,7 +53,7 @@ func handshakes(b builder) []chain {
 		}}
 		again.rules = slices.Concat(again.rules, counted("again"), b.pairVmaps(triedMap), []rule{newRule(accept)})
 		finished.rules = slices.Concat(finished.rules, counted("finished"), b.pairVmaps(endedMap), []rule{newRule(accept)})
-		out = append(out, chain{name: of(begunChain, u.Lane), rules: counted("begun")}, again, finished)
+		out = append(out, chain{name: of(begunChain, u.Lane), rules: append(counted("begun"), newRule(accept))}, again, finished)
 	}
 	if len(out) > 0 {
 		out[0].about = "TCP's handshakes by an uplink: begun, begun again without an answer, and finished. Each segment of\n" +

@@ -149,6 +149,8 @@ var (
 	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
 	ctStatusDNAT   = ctBits("ct status dnat", expr.CtKeySTATUS, 1<<5, expr.CmpOpNeq)
 	ctStatusNoSNAT = ctBits("ct status ! snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpEq)
+	// The first packet of a flow, until all hooks have let it pass.
+	ctStatusUnconfirmed = ctBits("ct status ! confirmed", expr.CtKeySTATUS, 1<<3, expr.CmpOpEq)
 
 	ctOriginal = ctDirection("original", 0)
 	ctReply    = ctDirection("reply", 1)

@@ -83,7 +83,7 @@ const (
 
 	stayingMap   = "staying"
 	tryingMap    = "trying"
-	leadingMap   = "leading"
+	leadingChain = "leading"
 	leadsMap     = "leads"
 	retryChain   = "retry"
 	tryChain     = "try"
@@ -259,15 +259,12 @@ func rescueMaps(b builder) []verdictMap {
 	}
 	out := []verdictMap{staying, trying}
 	if b.rescuesDefault() {
-		leading, leads := b.devices(leadingMap, "", every), b.devices(leadsMap, "", every)
-		leading.keys.text = "typeof " + wayOut
-		leading.about = "Uplinks by device, to one of which the routes lead a new flow of the default policy; the gateway's own."
-		for _, m := range []*verdictMap{&leading, &leads} {
-			for i := range m.elements {
-				m.elements[i].chain = defaultChain
-			}
+		leads := b.devices(leadsMap, "", every)
+		leads.about = "Uplinks by device, to one of which the routes lead a new flow of the gateway's own."
+		for i := range leads.elements {
+			leads.elements[i].chain = defaultChain
 		}
-		out = append(out, leading, leads)
+		out = append(out, leads)
 	}
 	return out
 }
@@ -322,9 +319,14 @@ func rescueChains(b builder) []chain {
 	out[0].about = "A new flow to an address that its policy's uplink does not reach: by the next one."
 	if b.rescuesDefault() {
 		def := b.rescuing()[0]
+		leading := chain{name: leadingChain}
+		for _, m := range b.devices("", "", every).elements {
+			leading.rules = append(leading.rules, newRule(waysBy(strings.TrimRight(m.key, "\x00")), goTo(defaultChain)))
+		}
 		out = append(out,
-			chain{name: rescuesChain, about: "Of the default policy, if it would leave by an uplink.",
-				rules: rescuesNew(def, func(failover.Family) piece { return waysVmap(leadingMap) })},
+			chain{name: rescuesChain, about: "Of the default policy, if the routes lead it to an uplink.",
+				rules: rescuesNew(def, func(failover.Family) piece { return goTo(leadingChain) })},
+			leading,
 			chain{name: ownRescues, rules: rescuesNew(def, func(failover.Family) piece { return leavesVmap(leadsMap) })},
 			chain{name: defaultChain, rules: []rule{
 				newRule(setCTMark(b.Layout.CTPolicyMask(), b.Layout.CTPair(0, lane.DefaultPolicy))),
@@ -372,8 +374,12 @@ func retries(b builder, p Policy) chain {
 		links = append(links, u.Links...)
 	}
 	for _, a := range []address{ipDaddr, ip6Daddr} {
-		if near := distinct(ofFamily(links, a.family)); len(near) > 0 {
-			c.rules = append(c.rules, newRule(a.in(near), stay).because("takes no default route"))
+		near := ofFamily(links, a.family)
+		for _, u := range b.Uplinks {
+			near = append(near, u.resolvers(a.family)...)
+		}
+		if near = distinct(near); len(near) > 0 {
+			c.rules = append(c.rules, newRule(a.in(near), stay).because("on a link, or an uplink's own resolver"))
 		}
 	}
 	add := func(what string, end func(failover.Family) piece) {
@@ -555,5 +561,27 @@ func (t Table) elementsOf(name string) map[string]string {
 			}
 		}
 	}
+	return out
+}
+
+// detours reads back what rescueMoving wrote into the map of finished handshakes.
+func (h heldTable) detours(l lane.Layout, name string) map[lane.Lane]Detour {
+	out := map[lane.Lane]Detour{}
+	for key, chain := range h.sets[name].elements {
+		mark, ok := markOf(key)
+		if !ok {
+			continue
+		}
+		u, p := l.CTLanes(mark)
+		d := out[p]
+		switch chain {
+		case of(keptUpChain, p):
+			d.From = u
+		case of(provenChain, p):
+			d.To = u
+		}
+		out[p] = d
+	}
+	maps.DeleteFunc(out, func(p lane.Lane, d Detour) bool { return !p.IsPolicy() || !d.From.IsUplink() || !d.To.IsUplink() })
 	return out
 }

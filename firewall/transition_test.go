@@ -76,6 +76,6 @@ func TestFormerInterfaceOfAnother(t *testing.T) {
 	}
 	g.Uplinks[0].Former, g.Uplinks[1].Former = "wan2", "wan2"
 	if n := strings.Count(Ruleset(g).String(), `"wan2"`); n != 6 {
-		t.Errorf("one former interface of two uplinks stands in %d maps, want in 6", n)
+		t.Errorf("one former interface of two uplinks stands in %d maps and rules, want in 6", n)
 	}
 }
