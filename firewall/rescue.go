@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -584,4 +585,42 @@ func (h heldTable) detours(l lane.Layout, name string) map[lane.Lane]Detour {
 	}
 	maps.DeleteFunc(out, func(p lane.Lane, d Detour) bool { return !p.IsPolicy() || !d.From.IsUplink() || !d.To.IsUplink() })
 	return out
+}
+
+// Rescued returns how many addresses each of these policies rescues now, by family; -1 where
+// it has no set for that.
+func (k *Kernel) Rescued(policies []lane.Lane) (map[lane.Lane][2]int, error) {
+	out := map[lane.Lane][2]int{}
+	for _, p := range policies {
+		n := out[p]
+		for _, f := range failover.Families {
+			elements, err := (reader{k}).readSet(nameOf(rescuedSet, f, p))
+			n[f] = len(elements)
+			switch {
+			case errors.Is(err, unix.ENOENT):
+				n[f] = -1
+			case err != nil:
+				return nil, fmt.Errorf("firewall: read the rescued addresses of lane %d: %w", p, err)
+			}
+		}
+		out[p] = n
+	}
+	return out, nil
+}
+
+// IsRescued reports whether a policy rescues an address now, or tries it, in the network
+// namespace of the calling thread.
+func IsRescued(p lane.Lane, a netip.Addr) (bool, error) {
+	var k Kernel
+	defer k.Close()
+	for _, what := range []string{trialSet, rescuedSet} {
+		elements, err := (reader{&k}).readSet(nameOf(what, failover.FamilyOf(a), p))
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return false, fmt.Errorf("firewall: read the rescued addresses of lane %d: %w", p, err)
+		}
+		if slices.ContainsFunc(elements, func(e setElement) bool { return e.key == string(a.AsSlice()) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
