@@ -102,6 +102,10 @@ type Counters struct {
 	// those segments that were sent once more, as nothing had answered; Finished those
 	// connections whose client has confirmed the answer.
 	Begun, Again, Finished map[lane.Lane][2]Count
+	// Tried counts the addresses that the next uplink was tried for, Rescued those that
+	// answered there, TakenBack those that the policy's own uplink has reached again or the
+	// next one no more, and Limited the SYNs for which there was no room for another trial.
+	Tried, Rescued, TakenBack, Limited Count
 }
 
 // Answers counts answers to an uplink's probes by family: those that came in by the
@@ -143,6 +147,14 @@ func (c *Counters) set(name string, value Count) {
 		c.Stray = value
 	case anewCounter:
 		c.Anew = value
+	case triedCounter:
+		c.Tried = value
+	case rescuedCounter:
+		c.Rescued = value
+	case takenBackCounter:
+		c.TakenBack = value
+	case limitedCounter:
+		c.Limited = value
 	}
 	kind, number, _ := strings.Cut(name, "_")
 	n, err := strconv.ParseUint(number, 10, 8)

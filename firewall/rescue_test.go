@@ -2,10 +2,11 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"swerve/failover"
 	"swerve/lane"
+	"swerve/testenv/netns"
 )
 
 // far are, by family, addresses in the internet: two that are gone by wan0, one that is well,
@@ -148,7 +150,7 @@ func (l *lab) takesBack(f failover.Family) {
 	if got := l.from(far[f].gone); got != plans[f].b {
 		l.t.Errorf("before a handshake by wan0 it goes by %s, want %s", got, plans[f].b)
 	}
-	bound := l.dialBound("wan0", far[f].gone)
+	bound := l.connect(l.gw, far[f].gone, func(fd int) error { return unix.BindToDevice(fd, "wan0") })
 	defer unix.Close(bound)
 	if n := l.rescued(64, f); n != 0 {
 		l.t.Errorf("%d addresses are rescued after a handshake by wan0", n)
@@ -158,27 +160,31 @@ func (l *lab) takesBack(f failover.Family) {
 	}
 }
 
-// dialBound connects from the gateway by a device.
-func (l *lab) dialBound(device, to string) (fd int) {
+// connect connects a socket to port 80 of an address; prepare is done with it before.
+func (l *lab) connect(ns *netns.NS, to string, prepare func(fd int) error) (fd int) {
 	l.t.Helper()
-	inside(l.t, l.gw, func() (err error) {
-		a := netip.MustParseAddr(to)
-		domain, addr := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: 80, Addr: [4]byte(a.AsSlice()[:4])})
-		if a.Is6() {
-			domain, addr = unix.AF_INET6, &unix.SockaddrInet6{Port: 80, Addr: a.As16()}
+	inside(l.t, ns, func() (err error) {
+		domain := unix.AF_INET
+		if netip.MustParseAddr(to).Is6() {
+			domain = unix.AF_INET6
 		}
-		if fd, err = unix.Socket(domain, unix.SOCK_STREAM, 0); err != nil {
+		if fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
-		if err := unix.BindToDevice(fd, device); err != nil {
+		if err := prepare(fd); err != nil {
 			return err
 		}
-		for err = syscall.EINTR; err == syscall.EINTR; {
-			err = unix.Connect(fd, addr)
-		}
-		return err
+		return unix.Connect(fd, socketAddress(to, 80))
 	})
 	return fd
+}
+
+func socketAddress(text string, port int) unix.Sockaddr {
+	a := netip.MustParseAddr(text)
+	if a.Is6() {
+		return &unix.SockaddrInet6{Port: port, Addr: a.As16()}
+	}
+	return &unix.SockaddrInet4{Port: port, Addr: a.As4()}
 }
 
 // What answers by no uplink is rescued by none, tried once, and left alone from then on.
@@ -303,4 +309,144 @@ func TestRescueByPolicy(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A scan of 4,096 dead addresses has a few of them tried and none rescued, and another host's
+// rescue takes no SYN more.
+func TestRescueBesideAScan(t *testing.T) {
+	l, p := halfGone(t, func(*Goal) {}), plans[0]
+	const scanned = 1 << 12
+	l.address(l.client, "eth0", "192.168.1.11", 24)
+	inside(t, l.client, func() error {
+		for i := range scanned {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { unix.Close(fd) })
+			to := &unix.SockaddrInet4{Port: 80, Addr: [4]byte{198, 18, byte(i >> 8), byte(i)}}
+			if err := errors.Join(unix.Bind(fd, socketAddress(p.client, 0)), unix.Connect(fd, to)); !errors.Is(err, unix.EINPROGRESS) {
+				return err
+			}
+		}
+		return nil
+	})
+	fd := l.connect(l.client, far[0].gone, func(fd int) error { return unix.Bind(fd, socketAddress("192.168.1.11", 0)) })
+	defer unix.Close(fd)
+	if n := l.dropped(); n != 2 {
+		t.Errorf("the other host's first connection took %d SYNs in vain, want 2", n)
+	}
+	if n := l.rescued(64, failover.IPv4); n != 1 {
+		t.Errorf("%d addresses are rescued, want that of the other host alone", n)
+	}
+	until(t, "the scan's third SYNs", func() bool { return l.counters().Again[1][0].Packets >= 2*scanned })
+	if c := l.counters(); c.Tried.Packets < 2 || c.Tried.Packets > 20 || c.Rescued.Packets != 1 {
+		t.Errorf("%d addresses were tried and %d rescued", c.Tried.Packets, c.Rescued.Packets)
+	}
+}
+
+// While a tenth of all packets is lost in each direction, no address is tried that the uplink
+// has reached of late.
+func TestNoRescueOfWellAddresses(t *testing.T) {
+	l, p := halfGone(t, func(*Goal) {}), plans[0]
+	const wells = 12
+	var all []string
+	for i := range wells {
+		a := fmt.Sprintf("192.0.2.%d", 100+i)
+		l.address(l.net, "lo", a, 32)
+		serveTCP(t, l.net, at(a, 80))
+		l.from(a)
+		all = append(all, a)
+	}
+	loadText(t, l.net, `table inet loss {
+		chain arriving { type filter hook prerouting priority raw; policy accept; iifname "ispA" tcp flags & (syn | ack) == syn numgen random mod 10 == 0 drop; }
+		chain leaving { type filter hook postrouting priority raw; policy accept; oifname "ispA" tcp flags & (syn | ack) == syn|ack numgen random mod 10 == 0 drop; }
+	}`)
+	var done sync.WaitGroup
+	for _, a := range all {
+		done.Go(func() {
+			for range 20 {
+				ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+				c, err := l.client.DialTCP(ctx, netip.MustParseAddrPort(at(a, 80)))
+				cancel()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got, err := askTCP(c); err != nil || got != p.a {
+					t.Errorf("%s goes by %s, %v, want %s", a, got, err, p.a)
+				}
+				c.Close()
+			}
+		})
+	}
+	done.Wait()
+	if c := l.counters(); c.Again[1][0].Packets < wells || c.Tried.Packets != 0 {
+		t.Errorf("%d SYNs were sent again, and %d addresses tried", c.Again[1][0].Packets, c.Tried.Packets)
+	}
+}
+
+// With all sources taken nothing is tried: it fails closed.
+func TestRescueWithManySources(t *testing.T) {
+	l := halfGone(t, func(*Goal) {})
+	var elements []string
+	for i := range mostSources {
+		elements = append(elements, fmt.Sprintf("10.0.%d.%d", i/256, i%256))
+	}
+	run(t, l.gw, "nft", "add", "element", "inet", "swerve", "sources4", "{ "+strings.Join(elements, ", ")+" }")
+	if !l.silent(far[0].gone, 5*time.Second) {
+		t.Error("it is rescued")
+	}
+	if c := l.counters(); c.Limited.Packets == 0 || c.Tried.Packets != 0 {
+		t.Errorf("limited %d times, %d tried", c.Limited.Packets, c.Tried.Packets)
+	}
+}
+
+// What belongs to an established flow meets the same rules with rescues as without, and so
+// does every packet of other protocols.
+func TestEstablishedMeetNothingOfRescues(t *testing.T) {
+	for name, g := range goals() {
+		t.Run(name, func(t *testing.T) {
+			with := Ruleset(g)
+			g.Rescue = Rescue{}
+			without := Ruleset(g)
+			same := func(chain, until string) {
+				t.Helper()
+				got, want := rulesUntil(with, chain, until), rulesUntil(without, chain, until)
+				sameLines(t, got, want)
+			}
+			same("prerouting", "jump by_rules")
+			same("inner", "jump by_rules")
+			same("output", "jump by_rules")
+			same("forward", "")
+			same("local", "")
+			same("postrouting", "")
+			same("srcnat", "")
+			same("own", "")
+			same("own_tcp", "")
+			for _, u := range g.Uplinks {
+				same(of("in", u.Lane), "")
+				same(of("came", u.Lane), "")
+				same(of("lane", u.Lane), "")
+				same(of("out", u.Lane), `comment "a probe"`)
+			}
+		})
+	}
+}
+
+// rulesUntil returns the rules of a chain before the one that ends so.
+func rulesUntil(t Table, name, end string) string {
+	var b strings.Builder
+	for _, c := range t.chains {
+		if c.name != name {
+			continue
+		}
+		for _, r := range c.rules {
+			if end != "" && strings.HasSuffix(r.String(), end) {
+				break
+			}
+			fmt.Fprintln(&b, r)
+		}
+	}
+	return b.String()
 }
