@@ -141,8 +141,11 @@ type rescueSet struct {
 
 // nameOf returns the name of a set of a policy, such as rescued4_64.
 func nameOf(what string, f failover.Family, p lane.Lane) string {
-	return of(what+[2]string{"4", "6"}[f], p)
+	return of(what+familyDigit(f), p)
 }
+
+// familyDigit is what the names of sets have for a family.
+func familyDigit(f failover.Family) string { return [2]string{"4", "6"}[f] }
 
 // rescueSets returns those of a goal.
 func rescueSets(g Goal) []rescueSet {
@@ -151,7 +154,7 @@ func rescueSets(g Goal) []rescueSet {
 	}
 	var out []rescueSet
 	for _, f := range failover.Families {
-		out = append(out, rescueSet{sourcesSet + [2]string{"4", "6"}[f], f, mostSources, sourceTime})
+		out = append(out, rescueSet{sourcesSet + familyDigit(f), f, mostSources, sourceTime})
 	}
 	for _, p := range g.rescuing() {
 		for _, f := range failover.Families {
@@ -396,7 +399,7 @@ func retries(b builder, p Policy) chain {
 	add(nowhereSet, stays)
 	for _, a := range []address{ipSaddr, ip6Saddr} {
 		limit := limitWithin(trialsOfSource, trialsOfSource)
-		c.rules = append(c.rules, newRule(a.adds(sourcesSet+[2]string{"4", "6"}[a.family], sourceTime, true, limit), goTo(tryingChain)))
+		c.rules = append(c.rules, newRule(a.adds(sourcesSet+familyDigit(a.family), sourceTime, true, limit), goTo(tryingChain)))
 	}
 	c.rules = append(c.rules, newRule(count(limitedCounter), stay))
 	return c
