@@ -237,7 +237,7 @@ func (l *loop) open(cfg *config.Config) error {
 	l.enforcer.retired = l.setup.retiredSince(former)
 	l.engine = failover.New(l.setup.engine)
 	today := dated(l)
-	adopted := l.setup.adoption(have, observed, l.state.Patience.after(today), l.state.Lapses.after(today))
+	adopted := l.setup.adoption(have, observed.Lost, l.state.Patience.after(today), l.state.Lapses.after(today))
 	if !have.Empty() { // at a boot nothing of an earlier run goes on
 		adopted.Holds = l.state.Holds.after(today)
 		l.state.Overflows.adopt(&adopted)

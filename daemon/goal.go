@@ -215,22 +215,20 @@ func (s setup) ownUplinks(policy int) []lane.Lane {
 
 // adoption returns what the engine adopts from an earlier run: the state that the
 // kernel still holds, and the learned patience.
-func (s setup) adoption(held routing.State, filter firewall.Observed, patience, lapses map[string][2]time.Duration) failover.Adopt {
-	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Spare: map[string][2]string{}, Patience: patience, Lapses: lapses}
+func (s setup) adoption(held routing.State, lost [2][]firewall.Pair, patience, lapses map[string][2]time.Duration) failover.Adopt {
+	a := failover.Adopt{Carrying: map[string][2][]string{}, Lost: map[string][2][]string{}, Patience: patience, Lapses: lapses}
 	carrying := held.Carrying(s.layout)
 	for name, n := range s.lanes.Policies {
 		var carries, gone [2][]string
-		var spare [2]string
 		for _, f := range failover.Families {
 			carries[f] = s.names(carrying[n][f])
-			spare[f], _ = s.uplinkOf(filter.Detours[f][n].To)
-			for _, pair := range filter.Lost[f] {
+			for _, pair := range lost[f] {
 				if pair.Policy == n {
 					gone[f] = append(gone[f], s.names([]lane.Lane{pair.Uplink})...)
 				}
 			}
 		}
-		a.Carrying[name], a.Lost[name], a.Spare[name] = carries, gone, spare
+		a.Carrying[name], a.Lost[name] = carries, gone
 	}
 	return a
 }

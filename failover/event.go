@@ -27,9 +27,6 @@ type Adopt struct {
 	// Overflow names, by policy, the uplinks to which new flows went instead of those in
 	// Carrying, because these were full. It may be nil.
 	Overflow map[string][2][]string
-	// Spare names, by policy and family, the uplink that carried what that of the first rung
-	// does not reach. It may be nil.
-	Spare map[string][2]string
 	// Lost names the uplinks whose sessions had been moved, by policy and family.
 	Lost map[string][2][]string
 	// Departed are, by policy, the uplinks that failbacks had left and whose sessions were

@@ -221,12 +221,7 @@ func spare(c *choice, rungs []Rung) string {
 		return slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.up.cfg.Name == name && fit(k) })
 	}
 	speaks := func(k *candidate) bool { return !k.rank.silent() }
-	if c.spareBefore != "" && is(c.spareBefore, func(k *candidate) bool { return k.rank != rankUnknown }) {
-		c.spareBefore = ""
-	}
-	up := func(k *candidate) bool {
-		return (k.rank == rankUp || k.rank == rankUnknown && k.up.cfg.Name == c.spareBefore) && k.group < drainedLive
-	}
+	up := func(k *candidate) bool { return (k.rank == rankUp || k.rank == rankUnknown) && k.group < drainedLive }
 	if len(rungs) < 2 || len(rungs[0].Shares) != 1 || !is(rungs[0].Shares[0].Uplink, speaks) {
 		return ""
 	}

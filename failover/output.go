@@ -63,8 +63,9 @@ type Ladder struct {
 	// there are others: the drained ones and the silent ones.
 	Avoided []string
 	// Spare names the uplink of the next rung, which may carry what the first one does not
-	// reach: it is up, and the first rung is a single uplink that is not silent. Of a shared
-	// rung it is the one with the greatest weight. Empty where there is none.
+	// reach: it is up, or nothing is known of it yet, and the first rung is a single uplink
+	// that is not silent. Of a shared rung it is the one with the greatest weight. Empty where
+	// there is none.
 	Spare string
 	// Block: where no rung can carry, traffic is blocked instead of using other routes.
 	Block bool

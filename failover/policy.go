@@ -78,8 +78,6 @@ type choice struct {
 	lost []string
 	// departures are the uplinks that failbacks have left.
 	departures []departure
-	// spareBefore is the spare of an earlier run, while it is not known whether that answers.
-	spareBefore string
 	// spill is where new flows go while the first rung is full.
 	spill spill
 }
@@ -188,7 +186,6 @@ func (s *selector) adopt(t *turn, ev Adopt) {
 	for _, pol := range s.policies {
 		for _, f := range Families {
 			c := &pol.family[f]
-			c.spareBefore = ev.Spare[pol.cfg.Name][f]
 			if names := ev.Carrying[pol.cfg.Name][f]; len(names) > 0 {
 				// In the policy's order: in another one the first selection would take the
 				// rung for a new one, which is not protected as an adopted one is.

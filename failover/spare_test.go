@@ -2,7 +2,7 @@ package failover
 
 import "testing"
 
-// The spare of a ladder is the uplink of the next rung if it is up, and never one beside a
+// The spare of a ladder is the uplink of the next rung if it is up or unknown, and never one beside a
 // shared first rung.
 func TestSpare(t *testing.T) {
 	of := func(name string, weight int, r rank, g group) *candidate {
@@ -19,7 +19,7 @@ func TestSpare(t *testing.T) {
 		"the default policy's": {[][]*candidate{rung(a), rung(of("b", 1, rankUp, defaultLive))}, "b"},
 		"a degraded next":      {[][]*candidate{rung(a), rung(of("b", 1, rankDegraded, ownLive)), rung(of("c", 1, rankUp, ownLive))}, ""},
 		"a recovering next":    {[][]*candidate{rung(a), rung(of("b", 1, rankRecovering, ownLive))}, ""},
-		"an unknown next":      {[][]*candidate{rung(a), rung(of("b", 1, rankUnknown, ownLive))}, ""},
+		"an unknown next":      {[][]*candidate{rung(a), rung(of("b", 1, rankUnknown, ownLive))}, "b"},
 		"a shunned next":       {[][]*candidate{rung(a), rung(of("b", 1, rankShunned, ownSilent))}, ""},
 		"a lost next":          {[][]*candidate{rung(a), rung(of("b", 1, rankDown, ownSilent))}, ""},
 		"a drained next":       {[][]*candidate{rung(a), rung(of("b", 1, rankUp, drainedLive))}, ""},

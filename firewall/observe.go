@@ -20,9 +20,6 @@ type Observed struct {
 	// Lost are, by family, the pairs whose flows were moved or waited for a reset,
 	// sorted, as in Goal.Lost.
 	Lost [2][]Pair
-	// Detours are, by family and policy, the pairs of uplinks between which addresses were
-	// rescued, as in Policy.Detour.
-	Detours [2]map[lane.Lane]Detour
 	// Native and Plain are, by uplink, what was found to need no NAT, as in Adoption.
 	Native map[lane.Lane][]netip.Prefix
 	Plain  map[lane.Lane][]Ends
@@ -41,9 +38,6 @@ func (k *Kernel) Observe(l lane.Layout) (Observed, error) {
 	}
 	if held.exists {
 		out.Native, out.Plain = held.found()
-		for _, f := range failover.Families {
-			out.Detours[f] = held.detours(l, endedMap(f))
-		}
 	}
 	return out, nil
 }

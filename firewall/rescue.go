@@ -568,28 +568,6 @@ func (t Table) elementsOf(name string) map[string]string {
 	return out
 }
 
-// detours reads back what rescueMoving wrote into the map of finished handshakes.
-func (h heldTable) detours(l lane.Layout, name string) map[lane.Lane]Detour {
-	out := map[lane.Lane]Detour{}
-	for key, chain := range h.sets[name].elements {
-		mark, ok := markOf(key)
-		if !ok {
-			continue
-		}
-		u, p := l.CTLanes(mark)
-		d := out[p]
-		switch chain {
-		case of(keptUpChain, p):
-			d.From = u
-		case of(provenChain, p):
-			d.To = u
-		}
-		out[p] = d
-	}
-	maps.DeleteFunc(out, func(p lane.Lane, d Detour) bool { return !p.IsPolicy() || !d.From.IsUplink() || !d.To.IsUplink() })
-	return out
-}
-
 // Rescued returns how many addresses each of these policies rescues now, by family; -1 where
 // it has no set for that.
 func (k *Kernel) Rescued(policies []lane.Lane) (map[lane.Lane][2]int, error) {

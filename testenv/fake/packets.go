@@ -150,16 +150,6 @@ var deadElement = regexp.MustCompile(`(0x[0-9a-f]{8}) : goto dead_`)
 func (p *Packets) Observe(l lane.Layout) (firewall.Observed, error) {
 	out := firewall.Observed{Exists: p.Text() != "", Native: map[lane.Lane][]netip.Prefix{}, Plain: map[lane.Lane][]firewall.Ends{}}
 	p.Lock()
-	for _, q := range p.goal.Policies {
-		for f, d := range q.Detour {
-			if out.Exists && d != (firewall.Detour{}) {
-				if out.Detours[f] == nil {
-					out.Detours[f] = map[lane.Lane]firewall.Detour{}
-				}
-				out.Detours[f][q.Lane] = d
-			}
-		}
-	}
 	for _, u := range p.goal.Uplinks {
 		if out.Exists && len(u.Found)+len(u.Plain) > 0 {
 			out.Native[u.Lane], out.Plain[u.Lane] = u.Found, u.Plain
