@@ -92,7 +92,7 @@ func (b backend) setsOf(ctx context.Context, a netip.Addr) (membership, error) {
 	var names []string
 	var detours []detour
 	err := b.loop.ask(ctx, func() {
-		detours = b.loop.setup.detours(b.loop.enforcer.kernel.table.Goal())
+		detours = detoursOf(b.loop.setup, b.loop.enforcer.kernel.table.Goal())
 		for _, r := range b.loop.setup.cfg.Rules {
 			if r.Set != "" && !slices.Contains(names, r.Set) {
 				names = append(names, r.Set)

@@ -68,7 +68,7 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies, Rescue: g.rescue()}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies, Rescue: rescueOf(g.setup)}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
@@ -84,7 +84,7 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		}
 		for _, f := range failover.Families {
 			policy.Members[f], policy.Tier[f] = g.members(i, f)
-			policy.Detour[f] = g.detour(p.Family[f])
+			policy.Detour[f] = detourOf(g.setup, p.Family[f])
 		}
 		out.Policies = append(out.Policies, policy)
 	}

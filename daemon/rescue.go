@@ -16,17 +16,17 @@ import (
 	"swerve/lane"
 )
 
-// rescue is how the packet filter rescues addresses that an uplink does not reach.
-func (s setup) rescue() firewall.Rescue {
+// rescueOf is how the packet filter rescues addresses that an uplink does not reach.
+func rescueOf(s setup) firewall.Rescue {
 	if r := s.cfg.Rescue; r.Enabled {
 		return firewall.Rescue{Addresses: uint32(r.Addresses), For: r.For}
 	}
 	return firewall.Rescue{}
 }
 
-// detour is the pair of uplinks of a ladder between which addresses are rescued; none where
+// detourOf is the pair of uplinks of a ladder between which addresses are rescued; none where
 // the next one is metered and that is not asked for.
-func (s setup) detour(l failover.Ladder) firewall.Detour {
+func detourOf(s setup, l failover.Ladder) firewall.Detour {
 	if !s.cfg.Rescue.Enabled || l.Spare == "" || l.Blocked {
 		return firewall.Detour{}
 	}
@@ -75,8 +75,8 @@ func newRescueReader(read func([]lane.Lane) (map[lane.Lane][2]int, error), event
 	return &rescueReader{read: read, events: events, log: log, told: map[detour]toldRescue{}}
 }
 
-// detours returns those of a goal of the packet filter.
-func (s setup) detours(g firewall.Goal) []detour {
+// detoursOf returns those of a goal of the packet filter.
+func detoursOf(s setup, g firewall.Goal) []detour {
 	var out []detour
 	for _, p := range g.Policies {
 		for f, d := range p.Detour {

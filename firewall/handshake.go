@@ -26,7 +26,7 @@ func handshakeMaps(b builder) []verdictMap {
 	for i, chain := range []string{againChain, finishedChain} {
 		for _, u := range b.Uplinks {
 			if b.rescues() {
-				out[i].elements = append(out[i].elements, markEntry(b.retried(u.Lane), of(chain, u.Lane)))
+				out[i].elements = append(out[i].elements, markEntry(retried(b, u.Lane), of(chain, u.Lane)))
 			}
 		}
 	}
@@ -51,8 +51,8 @@ func handshakes(b builder) []chain {
 		finished := chain{name: of(finishedChain, u.Lane), rules: []rule{
 			newRule(setCTMark(b.Layout.CTEstablished()|b.Layout.CTRetried(), b.Layout.CTEstablished())),
 		}}
-		again.rules = slices.Concat(again.rules, counted("again"), b.pairVmaps(triedMap), []rule{newRule(accept)})
-		finished.rules = slices.Concat(finished.rules, counted("finished"), b.pairVmaps(endedMap), []rule{newRule(accept)})
+		again.rules = slices.Concat(again.rules, counted("again"), pairVmaps(b, triedMap), []rule{newRule(accept)})
+		finished.rules = slices.Concat(finished.rules, counted("finished"), pairVmaps(b, endedMap), []rule{newRule(accept)})
 		out = append(out, chain{name: of(begunChain, u.Lane), rules: append(counted("begun"), newRule(accept))}, again, finished)
 	}
 	if len(out) > 0 {
@@ -63,7 +63,7 @@ func handshakes(b builder) []chain {
 }
 
 // pairVmaps returns the rules that apply what the maps of rescues have for the flow's pair.
-func (b builder) pairVmaps(name func(failover.Family) string) []rule {
+func pairVmaps(b builder, name func(failover.Family) string) []rule {
 	if !b.rescues() {
 		return nil
 	}

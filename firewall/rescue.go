@@ -200,11 +200,11 @@ func (tx *transaction) addRescueSets(t Table) {
 }
 
 // retried is the uplink's lane of a flow whose SYN was sent once more.
-func (b builder) retried(n lane.Lane) uint32 { return b.Layout.Mark(n) | b.Layout.CTRetried() }
+func retried(b builder, n lane.Lane) uint32 { return b.Layout.Mark(n) | b.Layout.CTRetried() }
 
 // restoresRetried are the elements of a restore map for such flows of a pair. They lead to
 // the policy's chain if it is the pair of its detour; else such a flow stays where it is.
-func (b builder) restoresRetried(u lane.Lane, p lane.Lane, f failover.Family) []entry {
+func restoresRetried(b builder, u, p lane.Lane, f failover.Family) []entry {
 	if !b.rescues() {
 		return nil
 	}
@@ -213,7 +213,7 @@ func (b builder) restoresRetried(u lane.Lane, p lane.Lane, f failover.Family) []
 	if i >= 0 && b.Policies[i].Detour[f].From == u {
 		to = of(retryChain, p)
 	}
-	return []entry{markEntry(b.retried(u)|b.Layout.CTPair(0, p), to)}
+	return []entry{markEntry(retried(b, u)|b.Layout.CTPair(0, p), to)}
 }
 
 // rescueMoving returns the maps that a verdict changes, by family: the next uplink of each
@@ -255,7 +255,7 @@ func rescueMaps(b builder) []verdictMap {
 	}
 	staying := verdictMap{name: stayingMap, keys: markKeys, about: "Flows whose SYN was sent once more, by uplink; policies that try addresses."}
 	for _, u := range b.Uplinks {
-		staying.elements = append(staying.elements, markEntry(b.retried(u.Lane), of("lane", u.Lane)))
+		staying.elements = append(staying.elements, markEntry(retried(b, u.Lane), of("lane", u.Lane)))
 	}
 	trying := verdictMap{name: tryingMap, keys: markKeys}
 	for _, p := range b.rescuing() {
@@ -360,7 +360,7 @@ func fixedSources(b builder, f failover.Family) []rule {
 	var out []rule
 	for _, u := range b.Uplinks {
 		if u.Source[f].IsValid() || f == failover.IPv6 && len(u.NPT) > 0 {
-			out = append(out, newRule(ctMark(b.Layout.CTUplinkMask()).is(b.retried(u.Lane)), goTo(of("lane", u.Lane))))
+			out = append(out, newRule(ctMark(b.Layout.CTUplinkMask()).is(retried(b, u.Lane)), goTo(of("lane", u.Lane))))
 		}
 	}
 	return out
@@ -461,7 +461,7 @@ func retriedRules(b builder, u Uplink) []rule {
 	}
 	uplink := ctMark(b.Layout.CTUplinkMask())
 	return []rule{
-		newRule(uplink.is(b.retried(u.Lane)), goTo("own")),
+		newRule(uplink.is(retried(b, u.Lane)), goTo("own")),
 		newRule(uplink.is(b.Layout.CTRetried()), returns),
 	}
 }

@@ -163,7 +163,7 @@ func (b builder) restore(f failover.Family) verdictMap {
 			switch {
 			case !lost[Pair{u.Lane, p}]:
 				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p), of("lane", u.Lane)))
-				m.elements = append(m.elements, b.restoresRetried(u.Lane, p, f)...)
+				m.elements = append(m.elements, restoresRetried(b, u.Lane, p, f)...)
 			case p == lane.DefaultPolicy && b.staysAsked(u, f):
 				m.elements = append(m.elements, asksOn(b, u))
 			}
