@@ -210,6 +210,19 @@ func TestRescueNowhere(t *testing.T) {
 	}
 }
 
+// What the next uplink does not reach any more either is rescued no more.
+func TestRescueLapses(t *testing.T) {
+	l := halfGone(t, func(*Goal) {})
+	l.from(far[0].gone)
+	loadText(t, l.net, `table inet gone { chain arriving { iifname "ispB" ip daddr 192.0.2.10 drop; }; }`)
+	if n := l.rescued(64, failover.IPv4); n != 1 || !l.silent(far[0].gone, 3500*time.Millisecond) {
+		t.Errorf("%d addresses are rescued, or it answers", n)
+	}
+	if n := l.rescued(64, failover.IPv4); n != 0 {
+		t.Errorf("%d addresses are rescued after two SYNs in vain", n)
+	}
+}
+
 // A verdict and a return forget what was rescued; a reload that changes rules and a restart
 // do not.
 func TestRescueOverChanges(t *testing.T) {

@@ -172,7 +172,11 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 	if s.PatienceLearnt {
 		patience = fmt.Sprintf("sessions are moved after %s of silence, learnt from stalls", say.Span(s.PatienceMS))
 	}
-	for _, more := range []string{rest, say.Clean(s.Reason), patience} {
+	rescued := ""
+	if s.Rescued != nil && *s.Rescued > 0 {
+		rescued = say.Several(*s.Rescued, "address", "addresses") + " that it does not reach: by the next uplink"
+	}
+	for _, more := range []string{rest, say.Clean(s.Reason), patience, rescued} {
 		if more != "" {
 			b.line(wrap(strings.Repeat(" ", rowIndent), more, rowIndent))
 		}
