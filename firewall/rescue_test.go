@@ -132,6 +132,9 @@ func TestRescue(t *testing.T) {
 				t.Errorf("%d addresses are rescued, want 1", n)
 			}
 			l.takesBack(family)
+			if got, err := askTCP(own); err != nil || got != p.b {
+				t.Errorf("once the address is taken back the gateway's own connection comes from %s, %v, want still %s", got, err, p.b)
+			}
 			counts := l.counters()
 			if began, again, done := counts.Begun[1][f].Packets, counts.Again[1][f].Packets, counts.Finished[1][f].Packets; began < 4 || again < 1 || done < 3 {
 				t.Errorf("by wan0 %d handshakes began, %d SYNs were sent again, %d finished", began, again, done)
