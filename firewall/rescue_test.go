@@ -108,14 +108,17 @@ func TestRescue(t *testing.T) {
 			if got := l.from(far[f].well); got != p.a {
 				t.Errorf("a well address goes by %s, want %s", got, p.a)
 			}
+			began := time.Now()
 			if got, n := l.from(far[f].gone), l.dropped(); got != p.b || n != 2 {
 				t.Errorf("the first connection comes from %s after %d SYNs in vain, want %s after 2", got, n, p.b)
 			}
+			first, second := time.Since(began), time.Now()
 			for range 3 {
 				if got := l.from(far[f].gone); got != p.b {
 					t.Errorf("a later connection comes from %s, want %s", got, p.b)
 				}
 			}
+			t.Logf("the first connection took %v, three more %v", first, time.Since(second))
 			if got := l.from(far[f].well); got != p.a {
 				t.Errorf("a well address goes by %s, want %s", got, p.a)
 			}
