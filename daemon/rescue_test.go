@@ -15,9 +15,18 @@ import (
 	"swerve/routing"
 )
 
+// filterGoal is what the packet filter is to hold.
+func (r *rig) filterGoal() (g firewall.Goal) {
+	r.t.Helper()
+	if err := r.loop.ask(r.t.Context(), func() { g = r.loop.enforcer.kernel.table.Goal() }); err != nil {
+		r.t.Fatal(err)
+	}
+	return g
+}
+
 // detourOf is what the packet filter has for the default policy.
 func (r *rig) detourOf(f failover.Family) firewall.Detour {
-	for _, p := range r.loop.enforcer.kernel.table.Goal().Policies {
+	for _, p := range r.filterGoal().Policies {
 		if p.Lane == lane.DefaultPolicy {
 			return p.Detour[f]
 		}
@@ -81,7 +90,7 @@ uplinks:
 				if got := r.detourOf(failover.IPv6); got != c.want {
 					t.Errorf("%+v, want %+v", got, c.want)
 				}
-				if got := r.loop.enforcer.kernel.table.Goal().Rescue.Addresses; got != c.size {
+				if got := r.filterGoal().Rescue.Addresses; got != c.size {
 					t.Errorf("%d addresses, want %d", got, c.size)
 				}
 				if got := r.uplink("fiber").IPv4.Rescued; got != nil {
