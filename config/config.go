@@ -26,6 +26,7 @@ type Config struct {
 	Probe  Probe
 	Health failover.Health
 
+	Rescue   Rescue
 	Failback failover.Failback
 	// Policies, the default policy first, then in the file's order; at most 63.
 	Policies []Policy

@@ -33,6 +33,7 @@ func defaults() *Config {
 	return &Config{
 		Probe:  defaultProbe(),
 		Health: defaultHealth(),
+		Rescue: defaultRescue(),
 		Failback: failover.Failback{
 			After:       30 * time.Second,
 			MinInterval: 10 * time.Second,

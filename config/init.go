@@ -135,6 +135,7 @@ const initTail = `
 # health:
 #   patience: auto                # silence before sessions are moved: 500ms, or what the line teaches
 #   loss: {degraded: 20%, clear: 5%, unusable: 50%}
+# rescue: {enabled: true, metered: false, addresses: 1024, for: 10m}    # addresses that an uplink does not reach go by the next one
 # failback:
 #   mode: auto                    # or manual: you return, by swerve resume
 #   after: 30s                    # good for this long, or for ten times the outage if that is shorter

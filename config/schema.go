@@ -146,6 +146,7 @@ var fileFields = fields[Config]{
 	section("probe", func(c *Config) *Probe { return &c.Probe }, probeFields),
 	section("health", func(c *Config) *failover.Health { return &c.Health }, healthFields),
 	must(field[Config]{key: "uplinks", keys: uplinkFields.keys(), read: readUplinks}, wantUplinks),
+	section("rescue", func(c *Config) *Rescue { return &c.Rescue }, rescueFields),
 	section("failback", func(c *Config) *failover.Failback { return &c.Failback }, failbackFields),
 	{key: "policies", keys: policyFields.keys(), read: readPolicies},
 	{key: "sets", read: readSets},

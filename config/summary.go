@@ -19,6 +19,9 @@ import (
 func (c *Config) Summary(w io.Writer, uplinks []Uplink, own []netip.Addr, found func(Uplink) []string) error {
 	var b strings.Builder
 	c.writeOrder(&b, uplinks)
+	if text := c.rescueText(uplinks); text != "" {
+		fmt.Fprintf(&b, "rescue: %s\n", text)
+	}
 	if len(uplinks) > 0 {
 		b.WriteString("native prefixes:\n")
 		writeTable(&b, uplinks, func(u Uplink) string { return nativePrefixes(u, found(u)) })

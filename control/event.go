@@ -96,14 +96,16 @@ type SwitchDetail struct {
 // absent from the wire where they do not apply, as are those of the types below.
 type SessionsDetail struct {
 	// Action is "moved", "settled" (soon after: the entries of a policy that were deleted, or
-	// of all policies what the kernel has counted since), "healed" or "failed".
+	// of all policies what the kernel has counted since), "healed" or "failed"; and of
+	// addresses that the uplink does not reach "rescued", and "returned" where none is any more.
 	Action string `json:"action,omitempty"`
 	// Uplink, Policy and Family say whose sessions; empty for all.
 	Uplink string `json:"uplink,omitempty"`
 	Policy string `json:"policy,omitempty"`
 	Family string `json:"family,omitempty"`
 	Reason string `json:"reason"`
-	// Count is how many flows were healed or dropped; nil where they were not counted.
+	// Count is how many flows were healed or dropped, or how many addresses are rescued; nil
+	// where they were not counted.
 	Count *int64 `json:"count,omitempty"`
 	// Moved, Reset and Destroyed are as in [Sessions], of this act alone. Which flows left by
 	// themselves, and which were reset, only the kernel knows, and counting entries takes

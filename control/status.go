@@ -213,9 +213,23 @@ type FamilyStatus struct {
 	// Unsent counts the probes that this machine could not send, each since the last
 	// one that it sent to the same target; UnsentErrno names the kernel's last error
 	// among them, such as "EPERM", and is nil where there was none.
-	Unsent      int          `json:"unsent"`
-	UnsentErrno *string      `json:"unsent_errno"`
-	Targets     List[Target] `json:"targets"`
+	Unsent      int     `json:"unsent"`
+	UnsentErrno *string `json:"unsent_errno"`
+	// Rescued counts the addresses that this uplink does not reach, and that are used by the
+	// next one of their policy; nil where that is off, or not known.
+	Rescued *int `json:"rescued"`
+	// Handshakes are those of TCP by this uplink; nil while they are not known.
+	Handshakes *Handshakes  `json:"handshakes"`
+	Targets    List[Target] `json:"targets"`
+}
+
+// Handshakes counts TCP connections as the packet filter sees them begin, since its table was
+// made.
+type Handshakes struct {
+	Begun uint64 `json:"begun"`
+	// Again counts first segments that were sent once more, as nothing had answered.
+	Again    uint64 `json:"again"`
+	Finished uint64 `json:"finished"`
 }
 
 // MarshalJSON implements json.Marshaler.

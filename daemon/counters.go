@@ -48,6 +48,8 @@ type counters struct {
 	figures map[string]control.Counters
 	samples map[string]sample
 	probes  map[string]uint64
+	// handshakes are those of TCP, by lane and family; nil while they are not known.
+	handshakes map[lane.Lane][2]control.Handshakes
 	// tallies are what became of sessions; graced is the uplink that was lost last, and
 	// gracedSeen the packet filter's count of such resets, counted whether it was read.
 	tallies    map[string]*tally
@@ -99,6 +101,17 @@ func (c *counters) of(uplink string) control.Counters {
 	out.ProbeBytes = &probes
 	out.Sessions, out.BeganElsewhere = c.sessions(uplink)
 	return out
+}
+
+// handshakesOf returns the TCP handshakes by an uplink in a family; nil while they are not
+// known.
+func (c *counters) handshakesOf(uplink string, f failover.Family) *control.Handshakes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if both, ok := c.handshakes[c.lanes[uplink]]; ok {
+		return &both[f]
+	}
+	return nil
 }
 
 // probeCounts returns the packet filter's counts of probes; empty if they are not

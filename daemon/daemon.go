@@ -145,12 +145,13 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 	filter, reading := firewall.Kernel{Contents: contents}, firewall.Kernel{Contents: contents}
 	roster := new(firewall.Roster)
 	moving, walking := firewall.Kernel{Roster: roster}, firewall.Kernel{Roster: roster}
-	var counting firewall.Kernel
+	var counting, rescuing firewall.Kernel
 	defer filter.Close()
 	defer reading.Close()
 	defer moving.Close()
 	defer walking.Close()
 	defer counting.Close()
+	defer rescuing.Close()
 	counts := &filterCounts{filter: &counting, clock: l.clock.now}
 	hub := control.NewHub()
 	history := openHistory(cfg.State, hub, l.log, l.reporter.problems)
@@ -158,7 +159,7 @@ func (l *loop) start(ctx context.Context, cfg *config.Config, socket string, hel
 		Network: monitor, Routes: routes, Packets: &filter, Sysctls: l.openSysctls(socket, cfg), Flows: &moving, Walks: &walking, ListClients: roster.List,
 		Finder: finder{}, HasIPv6: routing.HasIPv6, Bytes: interfaceBytes, Events: hub, FilterChanged: watch.Hints(), FilterGone: watch.Gone(),
 		NewFlows: counts.newFlows, Probes: counts.lastProbes, Anew: counts.lastAnew, Sessions: counts.lastSessions, IsModem: IsModem, Medium: MediumOf, Mute: gatewayIsMute,
-		ReadSets: reading.ReadSets, Interfaces: interfaceNames,
+		ReadSets: reading.ReadSets, Rescued: rescuing.Rescued, Interfaces: interfaceNames,
 	})
 	if err := l.open(cfg); err != nil {
 		return err
@@ -265,6 +266,7 @@ func (l *loop) work(ctx context.Context, all tasks) error {
 		task{name: "counters", run: l.reporter.counters.run},
 		task{name: "loads", run: l.reporter.counters.weighs},
 		task{name: "sets of addresses", run: l.reporter.sets.run},
+		task{name: "rescued addresses", run: l.reporter.rescues.run},
 		task{name: "interfaces of rules", run: l.reporter.ruleInterfaces.run},
 		task{name: "roster of clients", run: l.roster.run},
 		task{name: "state keeper", run: l.keeper.run},

@@ -28,6 +28,7 @@
 //   - machine.go: what the daemon watches, changes and reports to, which tests and
 //     the simulator replace
 //   - roster.go: when the clients are listed that a lost uplink leaves
+//   - rescue.go: between which uplinks addresses are rescued, and how many are
 //   - ruleinterfaces.go: the interfaces that rules name.
 //   - keeper.go, state.go, history.go: the data that outlives the daemon, written in
 //     the background

@@ -27,8 +27,9 @@ type Finder interface {
 	Name(index int) string
 	// Bridge returns the index of the bridge of which a device is a port, 0 for none.
 	Bridge(index int) int
-	// InSet is as [firewall.SetHas], and Translators as [firewall.Translators].
+	// InSet is as [firewall.SetHas], IsRescued as [firewall.IsRescued], and Translators as [firewall.Translators].
 	InSet(name string, a netip.Addr) (bool, error)
+	IsRescued(policy lane.Lane, a netip.Addr) (bool, error)
 	Translators() (destinations, sources []string, err error)
 }
 
@@ -36,6 +37,10 @@ type Finder interface {
 type finder struct{ routing.Finder }
 
 func (finder) InSet(name string, a netip.Addr) (bool, error) { return firewall.SetHas(name, a) }
+
+func (finder) IsRescued(policy lane.Lane, a netip.Addr) (bool, error) {
+	return firewall.IsRescued(policy, a)
+}
 
 func (finder) Translators() (destinations, sources []string, err error) {
 	return firewall.Translators()
@@ -70,6 +75,8 @@ func (b backend) Explain(ctx context.Context, q control.Question) (control.Expla
 // membership is what is known of an address and the sets that rules name.
 type membership struct {
 	in map[string]bool
+	// rescued has the policies that use the address by their next uplink.
+	rescued map[lane.Lane]bool
 	// unread are the sets that cannot be read, with the reason.
 	unread []string
 }
@@ -78,12 +85,14 @@ type membership struct {
 // of the packet is not looked at.
 type translators struct{ destinations, sources []string }
 
-// setsOf looks an address up in the sets that rules name. A large one takes long to read,
+// setsOf looks an address up in the sets that rules name, and in those of rescued addresses. A large one takes long to read,
 // so that is not for the loop.
 func (b backend) setsOf(ctx context.Context, a netip.Addr) (membership, error) {
-	m := membership{in: map[string]bool{}}
+	m := membership{in: map[string]bool{}, rescued: map[lane.Lane]bool{}}
 	var names []string
+	var detours []detour
 	err := b.loop.ask(ctx, func() {
+		detours = detoursOf(b.loop.setup, b.loop.enforcer.kernel.table.Goal())
 		for _, r := range b.loop.setup.cfg.Rules {
 			if r.Set != "" && !slices.Contains(names, r.Set) {
 				names = append(names, r.Set)
@@ -99,6 +108,16 @@ func (b backend) setsOf(ctx context.Context, a netip.Addr) (membership, error) {
 			m.unread = append(m.unread, err.Error())
 		}
 		m.in[name] = in
+	}
+	for _, d := range detours {
+		if d.family != failover.FamilyOf(a) {
+			continue
+		}
+		rescued, err := b.loop.finder.IsRescued(d.lane, a)
+		if err != nil {
+			m.unread = append(m.unread, err.Error())
+		}
+		m.rescued[d.lane] = rescued
 	}
 	return m, nil
 }
@@ -125,6 +144,9 @@ type explainer struct {
 	local bool
 	// elsewhere: a route leads to an uplink off which the policy keeps it.
 	elsewhere bool
+	// rescued: the address is used by the policy's next uplink, as its first one does not
+	// reach it.
+	rescued bool
 	// anyOf are the uplinks of which the flow's source port picks one.
 	anyOf  []string
 	in     int
@@ -199,7 +221,8 @@ func (e *explainer) comesIn() {
 		return
 	}
 	e.packet = firewall.Packet{Family: e.family, From: q.Src, To: q.Dst, In: e.out.In, Proto: q.Proto, ToPort: q.Port, DSCP: q.DSCP, Mark: q.Mark,
-		InSet: func(name string, a netip.Addr) bool { return a == q.Dst && e.sets.in[name] }}
+		InSet:   func(name string, a netip.Addr) bool { return a == q.Dst && e.sets.in[name] },
+		Rescued: func(p lane.Lane) bool { return e.sets.rescued[p] }}
 	if e.local && !q.Src.IsValid() {
 		way, err := e.finder.Way(e.asked(q.Mark))
 		if err != nil || !way.Source.IsValid() {
@@ -334,6 +357,9 @@ func (e *explainer) byPolicy(uplink string) {
 		which = fmt.Sprintf("rule %d (line %d) sends it by policy %s", e.class.Rule+1, r.Line, policy)
 	}
 	places := e.places(policy, e.family)
+	if n, ok := e.lanes.Uplinks[uplink]; ok && e.sets.rescued[e.lanes.Policies[policy]] {
+		e.rescued = e.class.Member == n
+	}
 	chosen := failover.Place{}
 	if i := slices.IndexFunc(places, func(p failover.Place) bool { return p.Uplink == uplink }); i >= 0 {
 		if chosen = places[i]; chosen.Tier > 0 {
@@ -376,6 +402,8 @@ func (e *explainer) whyAnother(p, chosen failover.Place) string {
 		return p.Why
 	case e.elsewhere:
 		return p.State + ", but the route there leads elsewhere"
+	case e.rescued:
+		return "has left this address unanswered, and " + chosen.Uplink + " reaches it"
 	case !chosen.Carries:
 		return p.State + ", and the kernel has no way by it"
 	}
@@ -412,6 +440,9 @@ func (e *explainer) choice(uplink string, chosen failover.Place, shares []contro
 	switch {
 	case uplink == "":
 		return nothingTakes
+	case e.rescued && len(shares) > 0:
+		return fmt.Sprintf(", whose new flows %s carries, but this address is rescued: it left SYNs by %[1]s unanswered and answers by %s, which it uses for up to %s",
+			shares[0].Uplink, uplink, config.FormatDuration(e.cfg.Rescue.For))
 	case !chosen.Carries:
 		return fmt.Sprintf(", and by %s: the kernel has gone down the ladder, since what came before it has no carrier or no route", uplink)
 	case chosen.Overflow != "" && len(shares) > 1:

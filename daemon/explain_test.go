@@ -12,6 +12,7 @@ import (
 
 	"swerve/control"
 	"swerve/failover"
+	"swerve/lane"
 	"swerve/routing"
 )
 
@@ -33,6 +34,9 @@ func (o oracle) Name(index int) string {
 }
 func (o oracle) Bridge(index int) int                                     { return map[int]int{5: 9}[index] }
 func (o oracle) Translators() (destinations, sources []string, err error) { return o.dnat, o.snat, nil }
+func (o oracle) IsRescued(policy lane.Lane, a netip.Addr) (bool, error) {
+	return policy == lane.DefaultPolicy && o.in[a.String()], nil
+}
 func (o oracle) InSet(name string, _ netip.Addr) (bool, error) {
 	if name == "broken" {
 		return false, errors.New("no room")

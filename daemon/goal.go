@@ -68,7 +68,8 @@ func (s setup) ladder(l failover.Ladder) routing.Ladder {
 // firewall returns the goal for the packet filter. strict reports whether the
 // kernel filters reverse paths strictly on a device.
 func (g goal) firewall(strict func(device string) bool) firewall.Goal {
-	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies, Asked: endpoints(g.uplinks)}
+	out := firewall.Goal{Layout: g.layout, Rules: g.rules, Sets: firewallSets(g.cfg.Sets), FormerPolicies: g.formerPolicies, Asked: endpoints(g.uplinks),
+		Rescue: rescueOf(g.setup)}
 	for _, u := range g.uplinks {
 		if u.Enabled {
 			out.Uplinks = append(out.Uplinks, g.firewallUplink(u, strict))
@@ -84,6 +85,7 @@ func (g goal) firewall(strict func(device string) bool) firewall.Goal {
 		}
 		for _, f := range failover.Families {
 			policy.Members[f], policy.Tier[f] = g.members(i, f)
+			policy.Detour[f] = detourOf(g.setup, p.Family[f])
 		}
 		out.Policies = append(out.Policies, policy)
 	}

@@ -419,6 +419,7 @@ func (l *loop) conclude() {
 	l.reporter.placed(view, l.setup.mayAct())
 	l.reporter.problems.replace("setup", judge(l.setup, l.begun, l.picture.links, l.enforcer.kernel.strict))
 	l.reporter.sets.follow(l.setup.generation, firewallSets(l.setup.cfg.Sets))
+	l.reporter.rescues.follow(detoursOf(l.setup, l.enforcer.kernel.table.Goal()))
 	l.reporter.ruleInterfaces.follow(l.setup.generation, l.setup.cfg)
 	others := l.net.Defaults()
 	l.reporter.problems.replace("candidates", slices.Concat(l.setup.candidateProblems(l.untaken, l.picture.links), l.setup.encapsulating(others), l.setup.gatewayless(others)))

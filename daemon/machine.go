@@ -39,6 +39,9 @@ type Machine struct {
 	// ReadSets reads the sets that others fill, and returns how many elements each has by
 	// family, -1 where there is none; nil if they are not read.
 	ReadSets func([]firewall.Set) (map[string][2]int, error)
+	// Rescued returns how many addresses policies rescue, by family, -1 where none can be; nil
+	// if that is not read.
+	Rescued func(policies []lane.Lane) (map[lane.Lane][2]int, error)
 	// Interfaces returns the names of all interfaces; nil if they are not read.
 	Interfaces func() ([]string, error)
 	// Probes returns the packet filter's counts of probes at the last call of
@@ -156,6 +159,7 @@ func (l *loop) mount(m Machine) {
 	l.net, l.filterChanged, l.filterGone, l.isModem = m.Network, m.FilterChanged, m.FilterGone, m.IsModem
 	l.reporter.events, l.reporter.counters = m.Events, newCounters(m.Bytes, m.NewFlows)
 	l.reporter.sets = newSetReader(m.ReadSets, l.reporter.problems)
+	l.reporter.rescues = newRescueReader(m.Rescued, m.Events, l.log)
 	l.reporter.ruleInterfaces = newRuleInterfaces(m.Interfaces, l.reporter.problems)
 	l.reporter.counters.probed, l.reporter.mute = m.Probes, m.Mute
 	l.reporter.counters.followed, l.reporter.counters.events = m.Sessions, m.Events

@@ -34,6 +34,7 @@ type reporter struct {
 	problems       *problems
 	counters       *counters
 	sets           *setReader
+	rescues        *rescueReader
 	ruleInterfaces *ruleInterfaces
 	outages        outages
 	// told is nil before the event of the start.
@@ -380,6 +381,12 @@ func (r *reporter) status(view failover.View, s setup, links picture) func() *co
 			uplink := control.UplinkOf(u, clock)
 			uplink.Interface = cmp.Or(uplink.Interface, s.configuredInterface(u.Name))
 			uplink.Counters = r.counters.of(u.Name)
+			for f, family := range []*control.FamilyStatus{failover.IPv4: &uplink.IPv4, failover.IPv6: &uplink.IPv6} {
+				if s.cfg.Rescue.Enabled {
+					family.Rescued = r.rescues.of(u.Name, failover.Family(f))
+				}
+				family.Handshakes = r.counters.handshakesOf(u.Name, failover.Family(f))
+			}
 			uplink.Rate = rateOf(s, u.Name)
 			uplink.Native = s.nativeOf(u.Name, links.last[u.Name])
 			out.Uplinks = append(out.Uplinks, uplink)

@@ -46,6 +46,9 @@ type rig struct {
 	log  bytes.Buffer // to be read while the loop waits
 	// interfaces are the names of all interfaces; it may be nil.
 	interfaces func() ([]string, error)
+	// rescued and sessions are those of Machine; they may be nil.
+	rescued  func([]lane.Lane) (map[lane.Lane][2]int, error)
+	sessions func() SessionCounts
 	// bytes reads an interface's counters in place of interfaceBytes; it may be nil.
 	bytes func(index int) (rx, tx uint64, err error)
 
@@ -144,6 +147,7 @@ func (r *rig) prepare() {
 		Network: r.net, Routes: r.Routes, Packets: r.Packets, Sysctls: r.Sysctls, Flows: r.Flows, Walks: r.Flows,
 		HasIPv6: func() bool { return true }, Bytes: r.interfaceBytes, NewFlows: r.flowsByLane,
 		FilterChanged: r.Packets.Changed, Events: r, IsModem: r.modem, Interfaces: r.interfaces,
+		Rescued: r.rescued, Sessions: r.sessions,
 	})
 	r.net.mu.Lock() // answers of the run before may still come
 	r.net.clock, r.net.watched = l.clock.now, nil

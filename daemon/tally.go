@@ -16,6 +16,8 @@ type SessionCounts struct {
 	// Graced counts the TCP segments that were answered with a reset, and belong to no
 	// flow any more.
 	Graced uint64
+	// Handshakes are those of TCP, by uplink and family.
+	Handshakes map[lane.Lane][2]control.Handshakes
 }
 
 // SessionCount are those of an uplink, as in firewall.Counters.
@@ -105,6 +107,7 @@ func (c *counters) unshunned(uplink string, f failover.Family, e shunEnd) {
 func (c *counters) noteSessions(counts SessionCounts, now time.Time) (tell []control.SessionsDetail) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.handshakes = counts.Handshakes
 	for name, n := range c.lanes {
 		t := c.tallyOf(name)
 		t.read = counts.Lanes != nil
@@ -191,8 +194,13 @@ func (c *counters) sessions(uplink string) (s control.Sessions, elsewhere *uint6
 
 // sessionCounts returns what the packet filter has counted.
 func sessionCounts(c firewall.Counters) SessionCounts {
-	out := SessionCounts{Lanes: map[lane.Lane]SessionCount{}, Graced: c.Graced.Packets}
+	out := SessionCounts{Lanes: map[lane.Lane]SessionCount{}, Graced: c.Graced.Packets, Handshakes: map[lane.Lane][2]control.Handshakes{}}
 	for n := range c.Flows {
+		var h [2]control.Handshakes
+		for f := range h {
+			h[f] = control.Handshakes{Begun: c.Begun[n][f].Packets, Again: c.Again[n][f].Packets, Finished: c.Finished[n][f].Packets}
+		}
+		out.Handshakes[n] = h
 		began := c.Began[n]
 		out.Lanes[n] = SessionCount{c.Moved[n].Packets, c.Reset[n].Packets, [2]uint64{began[0].Packets, began[1].Packets}}
 	}

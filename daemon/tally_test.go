@@ -29,7 +29,7 @@ func TestTally(t *testing.T) {
 	var told []control.SessionsDetail
 	read := func(n SessionCount, graced uint64) {
 		now = now.Add(sampleEvery)
-		told = append(told, c.noteSessions(SessionCounts{map[lane.Lane]SessionCount{1: n}, graced}, now)...)
+		told = append(told, c.noteSessions(SessionCounts{Lanes: map[lane.Lane]SessionCount{1: n}, Graced: graced}, now)...)
 	}
 	want := func(when string, want [5]int) {
 		t.Helper()

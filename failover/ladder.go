@@ -219,5 +219,26 @@ func buildLadder(c *choice) Ladder {
 	for _, r := range rungs(rest) {
 		l.Rungs = append(l.Rungs, Rung{Shares: shares(r)})
 	}
+	l.Spare = spare(c, l.Rungs)
 	return l
+}
+
+// spare returns the uplink of the next rung that may carry what the first one does not
+// reach, see Ladder.Spare.
+func spare(c *choice, rungs []Rung) string {
+	is := func(name string, fit func(*candidate) bool) bool {
+		return slices.ContainsFunc(c.candidates, func(k *candidate) bool { return k.up.cfg.Name == name && fit(k) })
+	}
+	speaks := func(k *candidate) bool { return !k.rank.silent() }
+	up := func(k *candidate) bool { return (k.rank == rankUp || k.rank == rankUnknown) && k.group < drainedLive }
+	if len(rungs) < 2 || len(rungs[0].Shares) != 1 || !is(rungs[0].Shares[0].Uplink, speaks) {
+		return ""
+	}
+	best := Share{}
+	for _, share := range rungs[1].Shares {
+		if share.Weight > best.Weight && is(share.Uplink, up) {
+			best = share
+		}
+	}
+	return best.Uplink
 }

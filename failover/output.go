@@ -62,6 +62,11 @@ type Ladder struct {
 	// Avoided names the uplinks with a place to which new flows do not go, while
 	// there are others: the drained ones and the silent ones.
 	Avoided []string
+	// Spare names the uplink of the next rung, which may carry what the first one does not
+	// reach: it is up, or nothing is known of it yet, and the first rung is a single uplink
+	// that is not silent. Of a shared rung it is the one with the greatest weight. Empty where
+	// there is none.
+	Spare string
 	// Block: where no rung can carry, traffic is blocked instead of using other routes.
 	Block bool
 	// Blocked: it is a blocking policy's, and all of its uplinks are down.
@@ -97,7 +102,7 @@ func (in *Intent) clone() *Intent {
 		q := PolicyIntent{Policy: p.Policy}
 		for f, l := range p.Family {
 			q.Family[f] = Ladder{
-				Lost: slices.Clone(l.Lost), Drained: slices.Clone(l.Drained), Avoided: slices.Clone(l.Avoided), Block: l.Block, Blocked: l.Blocked,
+				Lost: slices.Clone(l.Lost), Drained: slices.Clone(l.Drained), Avoided: slices.Clone(l.Avoided), Spare: l.Spare, Block: l.Block, Blocked: l.Blocked,
 			}
 			for _, r := range l.Rungs {
 				q.Family[f].Rungs = append(q.Family[f].Rungs, Rung{Shares: slices.Clone(r.Shares)})
@@ -109,7 +114,7 @@ func (in *Intent) clone() *Intent {
 }
 
 func (l Ladder) equal(o Ladder) bool {
-	return l.Block == o.Block && l.Blocked == o.Blocked && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Drained, o.Drained) && slices.Equal(l.Avoided, o.Avoided) &&
+	return l.Block == o.Block && l.Blocked == o.Blocked && l.Spare == o.Spare && slices.Equal(l.Lost, o.Lost) && slices.Equal(l.Drained, o.Drained) && slices.Equal(l.Avoided, o.Avoided) &&
 		slices.EqualFunc(l.Rungs, o.Rungs, func(a, b Rung) bool { return slices.Equal(a.Shares, b.Shares) })
 }
 

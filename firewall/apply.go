@@ -71,11 +71,17 @@ func (k *Kernel) replace(t Table) error {
 // removeStale removes objects that the table no longer has. Rules have been flushed
 // already. Elements refer to chains, so they are removed before them.
 func (tx *transaction) removeStale(held heldTable, t Table) {
+	emptied := t.emptied(func(name string) map[string]string { return held.sets[name].elements })
 	for _, name := range held.setNames() {
 		set := &nftables.Set{Table: tx.table, Name: name}
 		user, isUsers := t.userSet(name)
+		rescue, isRescue := t.rescueSet(name)
 		switch {
 		case isTimed(name), t.isCallSet(name), isUsers && held.sets[name].attributes == user.attributes():
+		case isRescue && held.sets[name].attributes == rescue.attributes():
+			if slices.Contains(emptied, rescue) {
+				tx.FlushSet(set)
+			}
 		case t.hasMap(name):
 			tx.FlushSet(set)
 		default:
@@ -107,6 +113,7 @@ func (tx *transaction) add(t Table) {
 	for _, s := range t.calls {
 		tx.addCallSet(s)
 	}
+	tx.addRescueSets(t)
 	for _, c := range t.chains {
 		tx.addChain(c)
 	}

@@ -122,7 +122,7 @@ func (b builder) prerouting() chain {
 		base:  hooked(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, "prerouting", "mangle + 5", mangleLater),
 		rules: []rule{newRule(arrivesVmap(arrivals))},
 	}
-	c.rules = slices.Concat(c.rules, b.laneOrRules(), spreadDefault(b))
+	c.rules = slices.Concat(c.rules, b.laneOrRules(), rescuesDefaults(b, rescuesChain), spreadDefault(b))
 	return c
 }
 
@@ -149,7 +149,7 @@ func (b builder) output() []chain {
 	}
 	// Before the lookup with the flow's lane, which would fail without an answer.
 	rules := slices.Concat(refusals(b, "no way"), b.laneOfFlow(), movesOn(ctMark(b.pairMask()).isNot(0)),
-		b.newFlow(slices.Concat(keepsFormer(b), renewsAddress(b))), movesOn(packetMark(b.Layout.MarkMask).is(0)))
+		b.newFlow(slices.Concat(keepsFormer(b), renewsAddress(b))), rescuesDefaults(b, ownRescues), movesOn(packetMark(b.Layout.MarkMask).is(0)))
 	marks := ruledMarks(b)
 	if len(marks) == 0 {
 		c.rules = append(append(c.rules, newRule(anyPacketMark, returns)), rules...)

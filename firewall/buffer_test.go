@@ -44,7 +44,7 @@ func TestBuffersWithinTheLimits(t *testing.T) {
 // kernel holds.
 func TestSmallBuffers(t *testing.T) {
 	ns, k, table := netns.New(t), newKernel(t), Ruleset(threePolicies())
-	k.buffer = 64 << 10
+	k.buffer = 96 << 10
 	inside(t, ns, func() error { return k.Apply(table) })
 	if d := drift(t, ns, k, table); d != nil {
 		t.Errorf("after Apply the kernel differs: %q", d)

@@ -27,6 +27,9 @@ type Packet struct {
 	DSCP     uint8
 	// Mark is the packet mark that other programs gave it.
 	Mark uint32
+	// Rescued reports whether a policy rescues the destination, or tries to; nil where none
+	// does.
+	Rescued func(policy lane.Lane) bool
 	// InSet reports whether an address is in a set of the user's; nil where all are
 	// empty.
 	InSet func(name string, a netip.Addr) bool
@@ -68,7 +71,7 @@ func (t Table) enter(p Packet) machine {
 // class is what the table has made of the packet's flow.
 func (m *machine) class() Class {
 	l := m.table.goal.Layout
-	uplink, policy := l.CTLanes(m.ct)
+	uplink, policy := l.CTLanes(m.ct &^ l.CTRetried())
 	out := Class{Policy: policy, Rule: m.rule, Member: uplink, Refused: m.refused}
 	if policy == 0 {
 		out.Policy = lane.DefaultPolicy
@@ -253,6 +256,8 @@ func (m *machine) meta(e *expr.Meta) bool {
 	case expr.MetaKeyIIFNAME:
 		m.store(e.Register, ifname(m.packet.In))
 		return m.packet.In != ""
+	case expr.MetaKeyIIF:
+		m.store(e.Register, native32(uint32(boolInt(m.packet.In != ""))))
 	case expr.MetaKeyOIFNAME:
 		return m.uplink(e.Register)
 	default: // decrypted and the like
@@ -316,6 +321,11 @@ func (m *machine) lookup(e *expr.Lookup) (matches bool, how ended) {
 			kind = expr.VerdictReturn
 		}
 		return true, m.verdict(&expr.Verdict{Kind: kind, Chain: found.chain}, found.number)
+	}
+	if _, ok := m.table.rescueSet(e.SetName); ok {
+		what, numbers := splitName(e.SetName)
+		return m.packet.Rescued != nil && what == rescuedSet+familyDigit(m.packet.Family) && len(numbers) == 1 &&
+			m.packet.Rescued(lane.Lane(numbers[0])), goesOn
 	}
 	name, named := strings.CutPrefix(e.SetName, setName("", failover.IPv4)[:len("set_")])
 	if !named || m.packet.InSet == nil {

@@ -26,6 +26,8 @@
 //   - goal.go: the input
 //   - ruleset.go, arriving.go, leaving.go, lost.go: the chains, in the order in
 //     which packets traverse them, with the reason for each rule
+//   - handshake.go, rescue.go: TCP's handshakes are counted, and addresses that an uplink
+//     does not reach go by the next one
 //   - block.go, pick.go: what policies that block answer, and how members are picked
 //   - decide.go: many rules as maps
 //   - npt.go: prefix translation; mss.go: TCP's segment size; resolver.go: the uplinks' own

@@ -185,7 +185,18 @@ func (h heldTable) setDifferences(t Table) []string {
 			out = append(out, "set "+s.name+" has another size or timeout")
 		}
 	}
+	for _, s := range t.rescues {
+		switch held, ok := h.sets[s.name]; {
+		case !ok:
+			out = append(out, "set "+s.name+" is missing")
+		case held.attributes != s.attributes():
+			out = append(out, "set "+s.name+" has another size or timeout")
+		}
+	}
 	for _, name := range h.setNames() {
+		if _, ok := t.rescueSet(name); ok {
+			continue
+		}
 		if _, ok := t.userSet(name); !ok && !isTimed(name) && !t.isCallSet(name) && !t.hasMap(name) {
 			out = append(out, "set "+name+" is not ours")
 		}

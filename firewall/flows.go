@@ -18,7 +18,7 @@ import (
 // uplink. It is a single command; the kernel scans the entries of all namespaces
 // once to carry it out.
 func (k *Kernel) DeleteFlows(l lane.Layout, pair Pair, families ...failover.Family) error {
-	m, err := deleteByMark(families, l.CTPair(pair.Uplink, pair.Policy), l.CTMask)
+	m, err := deleteByMark(families, l.CTPair(pair.Uplink, pair.Policy), l.CTMask&^l.CTRetried())
 	if err = errors.Join(pair.check(), err); err == nil {
 		_, err = k.execute(m)
 	}
@@ -58,8 +58,8 @@ func (k *Kernel) EndFlows(l lane.Layout, pair Pair, families ...failover.Family)
 // endListed counts the entries of a pair, and deletes them if that is wanted: those are
 // counted that it has deleted.
 func endListed(l lane.Layout, pair Pair, deletes bool, families []failover.Family) (n [2]int, err error) {
-	mark := l.CTPair(pair.Uplink, pair.Policy)
-	selection, err := selectMark(mark, l.CTMask)
+	mark, mask := l.CTPair(pair.Uplink, pair.Policy), l.CTMask&^l.CTRetried()
+	selection, err := selectMark(mark, mask)
 	if err != nil {
 		return n, err
 	}
@@ -73,7 +73,7 @@ func endListed(l lane.Layout, pair Pair, deletes bool, families []failover.Famil
 	err = listFlows(selection, func(f flow) bool {
 		w := writers[f.family]
 		switch {
-		case w == nil || f.mark&l.CTMask != mark || f.offloaded(): // these stay
+		case w == nil || f.mark&mask != mark || f.offloaded(): // these stay
 		case deletes:
 			w.add(deleteFlow(f))
 		default:
@@ -105,7 +105,7 @@ func (k *Kernel) DropFlows(l lane.Layout, uplink lane.Lane, families ...failover
 	if !uplink.IsUplink() {
 		return fail(Pokes{}, errors.New("not the lane of an uplink"))
 	}
-	m, err := deleteByMark(families, l.CTPair(uplink, 0), l.CTUplinkMask())
+	m, err := deleteByMark(families, l.CTPair(uplink, 0), l.CTUplinkMask()&^l.CTRetried())
 	if err != nil {
 		return fail(Pokes{}, err)
 	}

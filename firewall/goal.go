@@ -59,6 +59,8 @@ type Goal struct {
 	// Wildcards: the kernel tells which sockets are bound to no address, so that what UDP
 	// sockets answer comes from the address that was asked. See [Kernel.TellsWildcards].
 	Wildcards bool
+	// Rescue is how addresses are rescued that a policy's uplink does not reach.
+	Rescue Rescue
 	// Candidates are addresses of interfaces that may become uplinks. A flow with one may
 	// have been bound to its interface, so it shows nothing of the uplinks.
 	Candidates []netip.Addr
@@ -185,6 +187,9 @@ type Policy struct {
 	// Tier is, by family, all that the members are a part of: where one is absent, the
 	// others' flows stay as they are. It may be empty.
 	Tier [2][]Member
+	// Detour is, by family, the uplink of new flows, and the next one, which rescues what
+	// that does not reach; none where new flows are shared, or there is no next one.
+	Detour [2]Detour
 }
 
 // Member is an uplink's part in what a policy's new flows are shared by.
@@ -239,6 +244,7 @@ func (g Goal) sorted() Goal {
 		for _, f := range failover.Families {
 			g.Policies[i].Members[f] = g.sortedMembers(g.Policies[i].Members[f])
 			g.Policies[i].Tier[f] = g.sortedMembers(g.Policies[i].Tier[f])
+			g.Policies[i].Detour[f] = g.sortedDetour(g.Policies[i], g.Policies[i].Detour[f])
 		}
 	}
 	g.FormerPolicies = slices.DeleteFunc(slices.Clone(g.FormerPolicies), func(n lane.Lane) bool {
@@ -318,7 +324,7 @@ func (g Goal) Transition(from Goal) (Goal, bool) {
 }
 
 // sameButLost reports whether two sorted goals differ at most in what a verdict changes:
-// pairs that are lost, shunned or refused, resolvers that are not asked, and members.
+// pairs that are lost, shunned or refused, resolvers that are not asked, members and detours.
 func (g Goal) sameButLost(other Goal) bool {
 	g.Lost, other.Lost = [2][]Pair{}, [2][]Pair{}
 	g.Refused, other.Refused = [2][]Pair{}, [2][]Pair{}
@@ -406,7 +412,7 @@ func (g Goal) sortedRefused(in []Pair) []Pair {
 func withoutMembers(in []Policy) []Policy {
 	out := slices.Clone(in)
 	for i := range out {
-		out[i].Members, out[i].Tier = [2][]Member{}, [2][]Member{}
+		out[i].Members, out[i].Tier, out[i].Detour = [2][]Member{}, [2][]Member{}, [2]Detour{}
 	}
 	return out
 }

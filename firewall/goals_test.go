@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"swerve/failover"
 	"swerve/lane"
@@ -32,7 +33,8 @@ func twoUplinks() Goal {
 			{Lane: 1, Name: "fiber", Interface: "wan0", SNAT: true, Addresses: addresses("203.0.113.2", "2001:db8:1::2")},
 			{Lane: 2, Name: "lte", Interface: "wan1", SNAT: true, Addresses: addresses("198.51.100.2", "2001:db8:2::2")},
 		},
-		Policies:  []Policy{{Lane: 64, Name: "default", Uplinks: []lane.Lane{1, 2}}},
+		Policies:  []Policy{{Lane: 64, Name: "default", Uplinks: []lane.Lane{1, 2}, Detour: [2]Detour{{1, 2}, {1, 2}}}},
+		Rescue:    Rescue{Addresses: 1024, For: 10 * time.Minute},
 		Wildcards: true,
 	}
 }
@@ -49,9 +51,11 @@ func threePolicies() Goal {
 	g.Uplinks[1].Native6 = prefixes("2001:db8:2::/64")
 	g.Uplinks[1].SNAT6 = None
 	g.Policies = append(g.Policies,
-		Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}},
+		Policy{Lane: 65, Name: "guests", Uplinks: []lane.Lane{2}, Detour: [2]Detour{{2, 1}, {}}},
 		Policy{Lane: 66, Name: "strict", Uplinks: []lane.Lane{2}, Block: true},
 	)
+	g.Policies[0].Detour[failover.IPv4] = Detour{}
+	g.Uplinks[1].Source[failover.IPv4] = netip.MustParseAddr("198.51.100.3")
 	g.Kept = []Mark{{0x10000000, 0xf0000000}}
 	g.Asked = []Endpoint{
 		{At: netip.MustParseAddrPort("9.9.9.9:443")}, {UDP: true, At: netip.MustParseAddrPort("9.9.9.9:53")},

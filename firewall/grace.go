@@ -109,7 +109,7 @@ func (k *Kernel) EndMisled(l lane.Layout, lapsed lane.Lane, addresses []netip.Ad
 		return fail(0, err)
 	}
 	done := 0
-	mask := l.CTUplinkMask() | l.CTEstablished()
+	mask := l.CTUplinkMask()&^l.CTRetried() | l.CTEstablished()
 	for _, u := range append([]lane.Lane{lapsed}, others...) {
 		if !u.IsUplink() {
 			return fail(done, fmt.Errorf("lane %d is not an uplink's", u))

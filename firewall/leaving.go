@@ -16,7 +16,8 @@ func (b builder) leaving() []chain {
 	dropped := func(name, about, counter string) chain {
 		return chain{name: name, about: about, rules: []rule{newRule(falls(b)...), newRule(count(counter), drop)}}
 	}
-	out := append(own(b),
+	out := slices.Concat(own(b), handshakes(b), rescueVerdicts(b))
+	out = append(out,
 		dropped(guardChain, "Flows of a policy that may never use this uplink.", guardCounter),
 		dropped(astrayChain, "The gateway's own with an address of another uplink.", strayCounter))
 	for _, u := range b.Uplinks {
@@ -42,6 +43,8 @@ func own(b builder) []chain {
 		about: "TCP on its uplink: record once that the handshake is complete.",
 		rules: []rule{
 			newRule(tcp, beginning, clampToPath),
+			newRule(tcp, begins, ctMark(b.Layout.CTUplinkMask()).vmap(begunAgainMap)),
+			newRule(ctOriginal, ctStateEstablished, ctMark(b.Layout.CTUplinkMask()).vmap(finishedMap)),
 			newRule(ctStateEstablished, setCTMark(b.Layout.CTEstablished(), b.Layout.CTEstablished())),
 			newRule(accept),
 		},
@@ -90,6 +93,7 @@ func (b builder) out(u Uplink) chain {
 		newRule(nfproto(failover.IPv6), ctMark(b.Layout.CTPolicyMask()).vmap(shunnedMap(failover.IPv6))),
 		newRule(ctMark(uplink).vmap(onwardMap)),
 		newRule(setCTMark(uplink|established, mark), count(of("flows", u.Lane))),
+		newRule(tcp, begins, goTo(of(begunChain, u.Lane))),
 	)
 	return c
 }
@@ -107,7 +111,7 @@ func (b builder) probes(u Uplink) []rule {
 		other = append(other, packetMark(m.Mask).isNot(m.Value))
 	}
 	return []rule{
-		newRule(ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane)), accept).because("a probe"),
+		newRule(slices.Concat([]piece{ownPacket, packetMark(mask).is(b.Layout.Mark(u.Lane))}, noRescue(b), []piece{accept})...).because("a probe"),
 		newRule(append(other, count(guardCounter), drop)...).because("a probe of another uplink"),
 		// Others' marks had it rerouted in output, where the device that a rule sees
 		// stays the first one.
@@ -236,8 +240,9 @@ func (b builder) moved(u Uplink) chain {
 		c.rules = append(c.rules, newRule(ip6Saddr.in(foreign), count(strayCounter), drop))
 	}
 	c.rules = append(c.rules,
-		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"),
-		newRule(ctStatusSNAT, count(strayCounter), drop))
+		newRule(ctMark(b.Layout.CTPolicyMask()).is(b.Layout.CTPair(0, lane.Nobody)), accept).because("forwarded from another uplink"))
+	c.rules = append(c.rules, retriedRules(b, u)...)
+	c.rules = append(c.rules, newRule(ctStatusSNAT, count(strayCounter), drop))
 	c.rules = append(c.rules, ownBare(u)...)
 	return c
 }

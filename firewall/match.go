@@ -151,6 +151,8 @@ var (
 	ctStatusSNAT   = ctBits("ct status snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpNeq)
 	ctStatusDNAT   = ctBits("ct status dnat", expr.CtKeySTATUS, 1<<5, expr.CmpOpNeq)
 	ctStatusNoSNAT = ctBits("ct status ! snat", expr.CtKeySTATUS, 1<<4, expr.CmpOpEq)
+	// The first packet of a flow, until all hooks have let it pass.
+	ctStatusUnconfirmed = ctBits("ct status ! confirmed", expr.CtKeySTATUS, 1<<3, expr.CmpOpEq)
 
 	ctOriginal = ctDirection("original", 0)
 	ctReply    = ctDirection("reply", 1)
@@ -171,6 +173,7 @@ func ctDirection(text string, value byte) piece {
 
 // Bits of a TCP segment's flags.
 const (
+	flagFIN = 0x01
 	flagSYN = 0x02
 	flagRST = 0x04
 	flagACK = 0x10
@@ -194,6 +197,10 @@ var (
 	midFlow = tcpFlags("(syn | rst) == 0", flagSYN|flagRST, 0)
 	// A segment that begins a flow.
 	beginning = tcpFlags("(syn | rst) == syn", flagSYN|flagRST, flagSYN)
+	// A segment that begins a connection, as its client sends it.
+	begins = tcpFlags("(fin | syn | rst | ack) == syn", flagFIN|flagSYN|flagRST|flagACK, flagSYN)
+	// Any other segment.
+	notBegins = tcpFlagsNot("(fin | syn | rst | ack) != syn", flagFIN|flagSYN|flagRST|flagACK, flagSYN)
 	// bareReset is a server's answer to a segment of a connection that it does not know.
 	bareReset = tcpFlags("(rst | ack) == rst", flagRST|flagACK, flagRST)
 	// Packets that IPsec has decrypted.
@@ -257,6 +264,13 @@ func tcpFlags(text string, mask, value byte) piece {
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{mask}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}},
 	}}
+}
+
+// tcpFlagsNot matches any other value of them.
+func tcpFlagsNot(text string, mask, value byte) piece {
+	p := tcpFlags(text, mask, value)
+	p.exprs[len(p.exprs)-1] = &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{value}}
+	return p
 }
 
 // ofType matches messages of a kind of ICMP by their type.

@@ -24,6 +24,9 @@ func (k *Kernel) Move(from, to Table) error {
 			tx.changeMap(from.maps[i], to.maps[i])
 		}
 		tx.FlushSet(fallenSetOf(tx.table)) // the verdict says where they go
+		for _, s := range to.emptied(from.elementsOf) {
+			tx.FlushSet(s.set(tx.table))
+		}
 	})
 	if err == nil {
 		k.known.advance(true)

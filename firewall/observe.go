@@ -92,6 +92,14 @@ type Counters struct {
 	// answers to its other flows that came in by another uplink.
 	Answers  map[lane.Lane]Answers
 	Returned map[lane.Lane]Count
+	// Begun counts, by uplink and family, TCP connections by their first segment; Again
+	// those segments that were sent once more, as nothing had answered; Finished those
+	// connections whose client has confirmed the answer.
+	Begun, Again, Finished map[lane.Lane][2]Count
+	// Tried counts the addresses that the next uplink was tried for, Rescued those that
+	// answered there, TakenBack those that the policy's own uplink has reached again or the
+	// next one no more, and Limited the SYNs for which there was no room for another trial.
+	Tried, Rescued, TakenBack, Limited Count
 }
 
 // Answers counts answers to an uplink's probes by family: those that came in by the
@@ -111,6 +119,7 @@ func (k *Kernel) Counters() (Counters, error) {
 		Moved: map[lane.Lane]Count{}, Reset: map[lane.Lane]Count{}, Began: map[lane.Lane][2]Count{},
 		Probes: map[lane.Lane]Count{}, Probes6: map[lane.Lane]Count{}, Elsewhere: map[lane.Lane]Count{},
 		Answers: map[lane.Lane]Answers{}, Returned: map[lane.Lane]Count{},
+		Begun: map[lane.Lane][2]Count{}, Again: map[lane.Lane][2]Count{}, Finished: map[lane.Lane][2]Count{},
 	}
 	for _, o := range held.objects {
 		if o.kind == unix.NFT_OBJECT_COUNTER {
@@ -132,6 +141,14 @@ func (c *Counters) set(name string, value Count) {
 		c.Stray = value
 	case anewCounter:
 		c.Anew = value
+	case triedCounter:
+		c.Tried = value
+	case rescuedCounter:
+		c.Rescued = value
+	case takenBackCounter:
+		c.TakenBack = value
+	case limitedCounter:
+		c.Limited = value
 	}
 	kind, number, _ := strings.Cut(name, "_")
 	n, err := strconv.ParseUint(number, 10, 8)
@@ -148,9 +165,13 @@ func (c *Counters) set(name string, value Count) {
 	case "resets":
 		c.Reset[lane.Lane(n)] = value
 	case "began", "began6":
-		began := c.Began[lane.Lane(n)]
-		began[strings.Count(kind, "6")] = value
-		c.Began[lane.Lane(n)] = began
+		setOfFamily(c.Began, n, kind, value)
+	case "begun", "begun6":
+		setOfFamily(c.Begun, n, kind, value)
+	case "again", "again6":
+		setOfFamily(c.Again, n, kind, value)
+	case "finished", "finished6":
+		setOfFamily(c.Finished, n, kind, value)
 	case "probes":
 		c.Probes[lane.Lane(n)] = value
 	case "probes6":
@@ -171,4 +192,11 @@ func (c *Counters) set(name string, value Count) {
 		side[f] = value
 		c.Answers[lane.Lane(n)] = a
 	}
+}
+
+// setOfFamily sets a lane's count of the family that the counter's name ends with.
+func setOfFamily(counts map[lane.Lane][2]Count, n uint64, name string, value Count) {
+	both := counts[lane.Lane(n)]
+	both[strings.Count(name, "6")] = value
+	counts[lane.Lane(n)] = both
 }

@@ -179,6 +179,14 @@ func waysVmap(name string) piece {
 	return field{wayOut, []expr.Any{&expr.Fib{Register: 1, ResultOIFNAME: true, FlagDADDR: true, FlagMARK: true}}}.vmap(name)
 }
 
+// waysBy matches packets that the routes lead to a device, likewise.
+func waysBy(device string) piece {
+	return piece{text: fmt.Sprintf("%s %q", wayOut, device), exprs: []expr.Any{
+		&expr.Fib{Register: 1, ResultOIFNAME: true, FlagDADDR: true, FlagMARK: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ifname(device)},
+	}}
+}
+
 // defaultMaps and defaultChains are those of spreadDefault.
 func defaultMaps(b builder) []verdictMap {
 	if !slices.ContainsFunc(b.spreading(), isDefault) {

@@ -47,7 +47,7 @@ func Ruleset(g Goal) Table {
 	stepMaps, steps := stepping(b)
 	t := Table{
 		goal: b.Goal, counters: b.counters(), maps: slices.Concat(moving, b.maps(), ruleMaps, stepMaps), moving: len(moving),
-		calls: callSets(b.Goal),
+		calls: callSets(b.Goal), rescues: rescueSets(b.Goal),
 	}
 	t.chains = append(t.chains, b.lanes()...)
 	t.chains = append(t.chains, b.classification()...)
@@ -55,6 +55,7 @@ func Ruleset(g Goal) Table {
 	t.chains = append(t.chains, resolverChains(b)...)
 	t.chains = append(t.chains, blockChains(b)...)
 	t.chains = append(t.chains, b.arriving()...)
+	t.chains = append(t.chains, rescueChains(b)...)
 	t.chains = append(t.chains, steps...)
 	t.chains = append(t.chains, moveOn(b))
 	t.chains = append(t.chains, b.probing()...)
@@ -98,6 +99,7 @@ func movingMaps(b builder) []verdictMap {
 	out = append(out, resolverMaps(b)...)
 	out = append(out, unasked(b)...)
 	out = append(out, left(b)...)
+	out = append(out, rescueMoving(b)...)
 	for _, p := range b.spreading() {
 		out = append(out, pick(p, failover.IPv4), pick(p, failover.IPv6))
 	}
@@ -109,8 +111,11 @@ type builder struct{ Goal }
 
 func (b builder) counters() []string {
 	names := []string{resetsCounter, gracedCounter, guardCounter, strayCounter, anewCounter}
+	if b.rescues() {
+		names = append(names, limitedCounter, triedCounter, rescuedCounter, takenBackCounter)
+	}
 	for _, u := range b.Uplinks {
-		for _, kind := range [...]string{"up", "flows", "moved", "resets", "began", "began6", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned"} {
+		for _, kind := range [...]string{"up", "flows", "moved", "resets", "began", "began6", "probes", "probes6", "elsewhere", "answers", "answers6", "away", "away6", "returned", "begun", "begun6", "again", "again6", "finished", "finished6"} {
 			names = append(names, of(kind, u.Lane))
 		}
 	}
@@ -127,6 +132,7 @@ func (b builder) maps() []verdictMap {
 	out[len(out)-2].about = "Lost uplinks: of flows that are reset, and of those that go on by another one."
 	answers, returned := answered(b)
 	out = append(out, answers, returned)
+	out = append(out, handshakeMaps(b)...)
 	out[1].about = "Uplinks by device: for packets that come in, packets that leave, source NAT, and flows that end."
 	for _, u := range b.Uplinks {
 		if m := b.barred(u); len(m.elements) > 0 {
@@ -136,6 +142,7 @@ func (b builder) maps() []verdictMap {
 	out = append(out, defaultMaps(b)...)
 	out = append(out, blockMaps(b)...)
 	out = append(out, barred(b)...)
+	out = append(out, rescueMaps(b)...)
 	return append(out, foundMaps(b.Uplinks)...)
 }
 
@@ -156,6 +163,7 @@ func (b builder) restore(f failover.Family) verdictMap {
 			switch {
 			case !lost[Pair{u.Lane, p}]:
 				m.elements = append(m.elements, markEntry(b.Layout.CTPair(u.Lane, p), of("lane", u.Lane)))
+				m.elements = append(m.elements, restoresRetried(b, u.Lane, p, f)...)
 			case p == lane.DefaultPolicy && b.staysAsked(u, f):
 				m.elements = append(m.elements, asksOn(b, u))
 			}
@@ -281,7 +289,7 @@ func (b builder) classification() []chain {
 		if p.Block {
 			c.rules = append(c.rules, refusals(b, "no way")...)
 		}
-		c.rules = append(append(c.rules, picks(p)...), newRule(goTo(of("lane", p.Lane))))
+		c.rules = slices.Concat(c.rules, rescuesOf(b, p), picks(p), []rule{newRule(goTo(of("lane", p.Lane)))})
 		out = append(out, c)
 	}
 	if len(out) > 0 {

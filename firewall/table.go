@@ -21,6 +21,8 @@ type Table struct {
 	chains []chain
 	// calls are the sets that packets fill.
 	calls []callSet
+	// rescues are those of addresses that are tried and rescued.
+	rescues []rescueSet
 	// rulesDigest covers all but the maps' elements, stillDigest those of the maps that no
 	// verdict changes, digest everything.
 	rulesDigest, stillDigest, digest uint64
@@ -186,6 +188,9 @@ func (t *Table) sealRules() {
 		fmt.Fprintf(rules, "map %s\n", m.name)
 	}
 	for _, s := range t.goal.Sets {
+		fmt.Fprintf(rules, "set %+v\n", s)
+	}
+	for _, s := range t.rescues {
 		fmt.Fprintf(rules, "set %+v\n", s)
 	}
 	for i, c := range t.chains {

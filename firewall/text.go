@@ -51,6 +51,13 @@ func (t Table) String() string {
 		}
 		s.write(&b)
 	}
+	for i, s := range t.rescues {
+		if i == 0 {
+			writeAbout(&b, "Who had addresses tried by the next uplink; for each policy: addresses that are tried there, that answer there\n"+
+				"only, that answer nowhere, and that the policy's own uplink has reached of late.")
+		}
+		s.write(&b)
+	}
 	for _, m := range t.maps {
 		m.write(&b)
 	}

@@ -75,7 +75,7 @@ func TestFormerInterfaceOfAnother(t *testing.T) {
 		sameLines(t, Ruleset(g).String(), want)
 	}
 	g.Uplinks[0].Former, g.Uplinks[1].Former = "wan2", "wan2"
-	if n := strings.Count(Ruleset(g).String(), `"wan2"`); n != 4 {
-		t.Errorf("one former interface of two uplinks stands in %d maps, want in 4", n)
+	if n := strings.Count(Ruleset(g).String(), `"wan2"`); n != 6 {
+		t.Errorf("one former interface of two uplinks stands in %d maps and rules, want in 6", n)
 	}
 }

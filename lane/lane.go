@@ -108,6 +108,10 @@ func (l Layout) CTPolicyMask() uint32 { return 0x7f << bits.TrailingZeros32(l.CT
 // complete.
 func (l Layout) CTEstablished() uint32 { return 0x80 << bits.TrailingZeros32(l.CTMask) }
 
+// CTRetried is the uppermost bit of CTUplinkMask, which no uplink's lane has. It is set
+// while a TCP handshake is under way whose first segment was sent more than once.
+func (l Layout) CTRetried() uint32 { return l.Mark(DefaultPolicy) }
+
 // CTPair returns the conntrack mark of a flow's uplink and policy, either 0 for none.
 func (l Layout) CTPair(uplink, policy Lane) uint32 {
 	return l.Mark(uplink) | uint32(policy)<<bits.TrailingZeros32(l.CTMask)

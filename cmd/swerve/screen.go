@@ -168,7 +168,11 @@ func (b *screen) family(f failover.Family, s control.FamilyStatus) {
 		text, rest = strings.TrimSuffix(text, gateway), gateway
 	}
 	b.line(strings.Replace(text, state, b.paint.as(stateColour(s.State), state), 1))
-	for _, more := range []string{rest, say.Clean(s.Reason), learnt(s)} {
+	rescued := ""
+	if s.Rescued != nil && *s.Rescued > 0 {
+		rescued = say.Several(*s.Rescued, "address", "addresses") + " that it does not reach: by the next uplink"
+	}
+	for _, more := range []string{rest, say.Clean(s.Reason), learnt(s), rescued} {
 		if more != "" {
 			b.line(wrap(strings.Repeat(" ", rowIndent), more, rowIndent))
 		}

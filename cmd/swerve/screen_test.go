@@ -87,9 +87,11 @@ func TestStatusScreenOfAQuietMachine(t *testing.T) {
 	}
 	s.Policies[0].IPv6 = nil
 	s.Uplinks[0].IPv4.PatienceMS, s.Uplinks[0].IPv4.PatienceLearnt = 1000, true
+	s.Uplinks[0].IPv4.Rescued, s.Uplinks[0].IPv6.Rescued = new(3), new(0)
 	s.Problems = []control.Problem{{Code: "one-uplink", Severity: control.Info, Object: "uplinks", Text: "a note"}}
 	text := statusScreen(s, false)
-	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1s of silence, learnt from this line\n"} {
+	for _, want := range []string{"ok: 1 note\n", "\nNOTES\n", "  default: IPv4 by fiber\n", "after 1s of silence, learnt from this line\n",
+		"3 addresses that it does not reach: by the next uplink\n"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is not there once in\n%s", want, text)
 		}
