@@ -135,8 +135,8 @@ fuzz: ## fuzz each target for a minute (FUZZTIME=10m, FUZZ=FuzzParse for one)
 	done
 
 .PHONY: bench bench-short bench-tables
-bench: bin/bench ## measure every figure, with the tables in the documents (under an hour; wants a quiet machine)
-	@status=0; $(BENCH) -out docs/bench.json || status=$$?; \
+bench: bin/bench ## measure every figure, with the tables in the documents (two hours; wants a quiet machine; BENCHFLAGS=-go-on goes on where it was ended)
+	@status=0; $(BENCH) -out docs/bench.json $(BENCHFLAGS) || status=$$?; \
 		$(MAKE) --no-print-directory bench-tables && exit $$status
 
 bench-short: bin/bench ## the same with few runs, into bench.json (five minutes)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +87,7 @@ func TestReportIsReadAgain(t *testing.T) {
 	f := &Figure{Group: "carrier lost", What: "new sessions", Unit: "ms", Floor: worstAtMost(20)}
 	f.add(12.5)
 	r.add(f)
-	r.Runs = []Run{{Group: "a", Phase: 1}, {Group: "b", Sessions: []Session{{Kind: "udp", Requests: []Stamp{{Sent: 1}}}}}}
+	r.Runs = []Run{{Group: "a", Phase: 1}, {Group: "b", Sessions: []Session{{Kind: "udp", Requests: []Stamp{{Sent: 1}, {Sent: 2, Took: new(0.5)}}}}}}
 	path := t.TempDir() + "/bench.json"
 	if err := r.write(path); err != nil {
 		t.Fatal(err)
@@ -97,9 +99,34 @@ func TestReportIsReadAgain(t *testing.T) {
 	if again.Seed != 7 || len(again.Figures) != 1 || *again.Figures[0].Worst != 12.5 || !again.Figures[0].Met {
 		t.Errorf("%+v", again)
 	}
+	if !reflect.DeepEqual(again.Runs, r.Runs) {
+		t.Errorf("runs %+v, want %+v", again.Runs, r.Runs)
+	}
 	text, _ := r.encode()
 	var whole struct{ Runs []json.RawMessage }
 	if err := json.Unmarshal(text, &whole); err != nil || len(whole.Runs) != 2 || !strings.Contains(string(text), "\n  {\"group\":\"b\"") {
 		t.Errorf("%v in\n%s", err, text)
+	}
+}
+
+// A bench that was ended goes on where it was, with what it has, and no other one does.
+func TestReportGoesOn(t *testing.T) {
+	r := newReport("1.0.0", 7, true)
+	f := &Figure{Group: "carrier lost", What: "new sessions", Unit: "ms"}
+	f.add(12.5)
+	r.add(f)
+	r.Parts, r.Took = []string{"carrier lost"}, "1m0s"
+	path := t.TempDir() + "/bench.json"
+	if err := r.write(path); err != nil {
+		t.Fatal(err)
+	}
+	again := newReport("1.0.0", 7, true)
+	if err := again.continues(path); err != nil || !slices.Equal(again.Parts, r.Parts) || len(again.Figures) != 1 || again.Took != "1m0s" {
+		t.Errorf("%v, %+v", err, again)
+	}
+	for what, other := range map[string]*Report{"software": newReport("1.0.1", 7, true), "seed": newReport("1.0.0", 8, true), "length": newReport("1.0.0", 7, false)} {
+		if err := other.continues(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("another %s: error %v", what, err)
+		}
 	}
 }

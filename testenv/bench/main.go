@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -38,6 +39,7 @@ func main() {
 	runs := flag.Int("runs", 0, "runs of each latency figure; 0: 100, or 6 where short")
 	seed := flag.Uint64("seed", 1, "of all random choices")
 	only := flag.String("only", "", "only the parts whose name matches this `PATTERN`")
+	goOn := flag.Bool("go-on", false, "measure only what the report FILE of the same bench does not have yet")
 	tables := flag.String("tables", "", "measure nothing: update the tables in the documents from this report `FILE`")
 	flag.Parse()
 	if *tables != "" {
@@ -55,10 +57,12 @@ func main() {
 	if *runs > 0 {
 		m.runs = *runs
 	}
+	if *goOn {
+		exitOn(m.report.continues(*out))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	exitOn(m.measure(ctx, pattern))
-	exitOn(m.report.write(*out))
+	exitOn(m.measure(ctx, pattern, *out))
 	fmt.Println()
 	fmt.Print(tableOf(m.report, everything))
 	if missed := m.report.missed(); len(missed) > 0 {
@@ -94,18 +98,24 @@ func (m *measurer) parts() []part {
 		part{"size", m.sizes}, part{"micro", m.micro})
 }
 
-// measure runs the requested parts.
-func (m *measurer) measure(ctx context.Context, only *regexp.Regexp) error {
-	begin := time.Now()
+// measure runs the requested parts that the report does not have, and writes it after each:
+// what ends the bench costs the part that it ended.
+func (m *measurer) measure(ctx context.Context, only *regexp.Regexp, out string) error {
+	took, _ := time.ParseDuration(m.report.Took) // of the parts before; none is 0
 	for _, p := range m.parts() {
-		if !only.MatchString(p.name) {
+		if !only.MatchString(p.name) || slices.Contains(m.report.Parts, p.name) {
 			continue
 		}
+		begin := time.Now()
 		if err := p.measure(ctx); err != nil {
 			return err
 		}
+		took += time.Since(begin)
+		m.report.Parts, m.report.Took = append(m.report.Parts, p.name), took.Round(time.Second).String()
+		if err := m.report.write(out); err != nil {
+			return err
+		}
 	}
-	m.report.Took = time.Since(begin).Round(time.Second).String()
 	return nil
 }
 

@@ -37,6 +37,11 @@ type Stamp struct {
 // MarshalJSON implements json.Marshaler.
 func (s Stamp) MarshalJSON() ([]byte, error) { return json.Marshal([]any{s.Sent, s.Took}) }
 
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Stamp) UnmarshalJSON(text []byte) error {
+	return json.Unmarshal(text, &[]any{&s.Sent, &s.Took})
+}
+
 // around is how much of a log before and after an interruption is kept.
 const around = 30 * time.Millisecond
 

@@ -25,6 +25,8 @@ type Report struct {
 	CPUs     int       `json:"cpus"`
 	Seed     uint64    `json:"seed"`
 	Short    bool      `json:"short"`
+	// Parts are those that were measured.
+	Parts []string `json:"parts"`
 	// Figures are in the order of the tables, Micro is the output of the packages' own
 	// benchmarks.
 	Figures []*Figure `json:"figures"`
@@ -46,6 +48,22 @@ func kernel() string {
 		return "unknown"
 	}
 	return unix.ByteSliceToString(u.Release[:])
+}
+
+// continues takes over what an earlier run of the same bench measured on the same machine,
+// which ended before it was done. A report of another bench is an error.
+func (r *Report) continues(path string) error {
+	before, err := readReport(path)
+	if err != nil {
+		return err
+	}
+	if before.Software != r.Software || before.Kernel != r.Kernel || before.Go != r.Go || before.CPUs != r.CPUs ||
+		before.Seed != r.Seed || before.Short != r.Short {
+		return fmt.Errorf("continue the report %s: it is of %s, Linux %s, seed %d, not of %s, Linux %s, seed %d",
+			path, before.Software, before.Kernel, before.Seed, r.Software, r.Kernel, r.Seed)
+	}
+	*r = *before
+	return nil
 }
 
 // add summarizes a part's figures and adds them.
@@ -101,16 +119,21 @@ func (r *Report) write(path string) error {
 	return nil
 }
 
-// readReport parses a written report, without its runs.
+// readReport parses a written report.
 func readReport(path string) (*Report, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
-	r := new(Report)
-	if err := json.Unmarshal(text, r); err != nil {
+	var all struct {
+		Report
+		Runs []Run `json:"runs"`
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, fmt.Errorf("read the report %s: %w", path, err)
 	}
+	r := &all.Report
+	r.Runs = all.Runs
 	if r.Version != reportVersion {
 		return nil, fmt.Errorf("read the report %s: version %d; this bench reads version %d", path, r.Version, reportVersion)
 	}
