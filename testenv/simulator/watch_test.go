@@ -55,6 +55,9 @@ func asks(w *World, rungs, lost string) failover.Output {
 	for _, name := range strings.Fields(rungs) {
 		l.Rungs = append(l.Rungs, failover.Rung{Shares: []failover.Share{{Uplink: name, Weight: 1}}})
 	}
+	if len(l.Rungs) > 1 {
+		l.Spare = l.Rungs[1].Shares[0].Uplink
+	}
 	in.Policies[0].Family[failover.IPv4] = l
 	return failover.Output{Wake: w.now + 1, Intent: &in}
 }
