@@ -22,7 +22,8 @@ type recovery struct {
 	// inherited: it was down before a restart, so that the length of the outage is not
 	// known and the whole proof is owed.
 	inherited bool
-	// warmingUp: the silence began when the link had just come, and nothing is owed.
+	// warmingUp: the silence began when the link had just come. If it was short nothing is
+	// owed.
 	warmingUp bool
 	// lacked are the sources that the path had before a gap that outlasted its
 	// patience, and so was the down; nil for other downs.
@@ -60,7 +61,7 @@ func (r *recovery) begin(now Instant, after time.Duration) (stalled bool) {
 	if r.began != never {
 		hold = min(after, outageFactor*(now-r.began))
 	}
-	if r.warmingUp {
+	if r.warmingUp && now <= r.stallUntil {
 		hold = 0
 	}
 	if r.good != never {
