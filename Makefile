@@ -55,7 +55,10 @@ PURE      = swerve/failover swerve/testenv/simulator swerve/testenv/profiles
 LABS      = $(addprefix swerve/testenv/,system chaos demo others)
 RACED     = $(addprefix swerve/,control daemon linkmon tui)
 REST      = $(filter-out $(PURE) $(LABS) $(RACED),$(shell $(GO) list ./...))
-test: ## run every test on real kernels' namespaces, with the race detector where goroutines share memory
+# What others test too, in less time: SHORT=1 leaves it out.
+LONG      = TestAddressRenewals|TestSlowStartBesideARuleForMarks|TestPolicedProbes|TestNothingIsLostByHand|TestDownloadOverASharedTier|TestLoadOnOneFamily|TestSlowAddressRenewals|TestRestartWithOtherMasks|TestOverflowUsesBothLines|TestHeavyLoss|TestOrdersSurvive|TestAnHourOfStalls|TestNoRescueOfWellAddresses|TestApplyFromAnyTable|TestAnswersElsewhere
+SKIP      = $(if $(SHORT),LONG='^($(LONG))$$')
+test: ## run every test (SHORT=1: but the longest) on real kernels' namespaces, with the race detector where goroutines share memory
 	@./testenv/need $(COMPILER) $(WITNESSES)
 	@$(GO) test $(TESTFLAGS) $(PURE)
 	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j 2 test-labs test-raced test-rest
@@ -64,11 +67,11 @@ test: ## run every test on real kernels' namespaces, with the race detector wher
 # Go's vet is in make lint.
 HALF      = $$((($$(nproc) + 1) / 2))
 test-labs:
-	@SWERVE_RACED=1 GO=$(GO) ./testenv/run-tests -vet=off -p $(HALF) -timeout 18m $(TESTFLAGS) $(LABS)
+	@$(SKIP) SWERVE_RACED=1 GO=$(GO) ./testenv/run-tests -vet=off -p $(HALF) -timeout 18m $(TESTFLAGS) $(LABS)
 test-raced:
-	@GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -vet=off -p $(HALF) -timeout 15m $(TESTFLAGS) $(RACED)
+	@$(SKIP) GO=$(GO) CGO_ENABLED=1 ./testenv/run-tests -race -vet=off -p $(HALF) -timeout 15m $(TESTFLAGS) $(RACED)
 test-rest:
-	@SWERVE_RACED=1 GO=$(GO) ./testenv/run-tests -vet=off -p $(HALF) -timeout 15m $(TESTFLAGS) $(REST)
+	@$(SKIP) SWERVE_RACED=1 GO=$(GO) ./testenv/run-tests -vet=off -p $(HALF) -timeout 15m $(TESTFLAGS) $(REST)
 
 .PHONY: test-field
 test-field: ## run the tests on machines that somebody else has set up, 200 of them

@@ -39,6 +39,24 @@ func TestRightsNameTests(t *testing.T) {
 	}
 }
 
+// TestLongTestsExist checks that each test which SHORT=1 leaves out exists, in one package.
+func TestLongTestsExist(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`(?m)^LONG += (\S+)$`).FindSubmatch(text)
+	if list == nil {
+		t.Fatal("the Makefile has no LONG")
+	}
+	where := testsByName(t)
+	for _, name := range strings.Split(string(list[1]), "|") {
+		if got := where[name]; len(got) != 1 {
+			t.Errorf("%s is in %v, want it in one package", name, got)
+		}
+	}
+}
+
 var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 
 // testsByName returns the packages that have a test of each name.
