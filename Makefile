@@ -56,7 +56,7 @@ LABS      = $(addprefix swerve/testenv/,system chaos demo others)
 RACED     = $(addprefix swerve/,control daemon linkmon tui)
 REST      = $(filter-out $(PURE) $(LABS) $(RACED),$(shell $(GO) list ./...))
 # What others test too, in less time: SHORT=1 leaves it out.
-LONG      = TestAddressRenewals|TestSlowStartBesideARuleForMarks|TestPolicedProbes|TestNothingIsLostByHand|TestDownloadOverASharedTier|TestLoadOnOneFamily|TestSlowAddressRenewals|TestRestartWithOtherMasks|TestOverflowUsesBothLines|TestHeavyLoss|TestOrdersSurvive|TestAnHourOfStalls|TestNoRescueOfWellAddresses|TestApplyFromAnyTable|TestAnswersElsewhere
+LONG      = TestAddressRenewals|TestSlowStartBesideARuleForMarks|TestPolicedProbes|TestNothingIsLostByHand|TestDownloadOverASharedTier|TestLoadOnOneFamily|TestSlowAddressRenewals|TestRestartWithOtherMasks|TestOverflowUsesBothLines|TestHeavyLoss|TestOrdersSurvive|TestAnHourOfStalls|TestNoRescueOfWellAddresses|TestApplyFromAnyTable|TestAnswersElsewhere|TestIPv6AddressRenewals|TestReceivingPostpones|TestVolumeOnTheWire|TestBigMainTable
 SKIP      = $(if $(SHORT),LONG='^($(LONG))$$')
 test: ## run every test (SHORT=1: but the longest) on real kernels' namespaces, with the race detector where goroutines share memory
 	@./testenv/need $(COMPILER) $(WITNESSES)

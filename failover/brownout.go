@@ -27,8 +27,8 @@ type brownOut struct {
 }
 
 // unusable returns, in words, that so much is lost that sessions cannot live; empty where
-// it is not so, or where the probes alone may be lost: in a full queue, or since no trial has
-// shown that they are not policed.
+// it is not so, or where the probes alone may be lost: since the uplink's own traffic fills the
+// line or its queue, or as no trial has shown that they are not policed.
 func unusable(p *path, now Instant) string {
 	limit := p.up.cfg.Health.Unusable
 	l := &p.policing
@@ -37,7 +37,7 @@ func unusable(p *path, now Instant) string {
 		return ""
 	}
 	lost, n := p.window.tail(now)
-	if n < leastSamples || float64(lost) <= limit*float64(n) {
+	if n < leastSamples || float64(lost) <= limit*float64(n) || p.window.queued(now) || p.up.meter.busyAt > 0 && now < p.up.meter.busyAt+brownSpan {
 		return ""
 	}
 	return fmt.Sprintf("loss %s over %s, unusable over %s", percent(float64(lost)/float64(n)), span(brownSpan), percent(limit))
@@ -63,6 +63,26 @@ func (b *brownOut) gasp(now, answered Instant) bool {
 	changed := heard != b.heard
 	b.heard = heard
 	return changed
+}
+
+// queued reports whether answers of the last brownSpan took so much longer than the quickest
+// one that a queue delays them: then it is the uplink's own traffic that crowds probes out.
+func (w *window) queued(now Instant) bool {
+	least, sum, n := time.Duration(0), time.Duration(0), 0
+	for i := range w.n {
+		s := &w.ring[(w.head+i)%len(w.ring)]
+		if s.rtt == 0 {
+			continue
+		}
+		if least == 0 || s.rtt < least {
+			least = s.rtt
+		}
+		if now-s.at <= brownSpan {
+			sum += s.rtt
+			n++
+		}
+	}
+	return n > 0 && sum/time.Duration(n) > least+least/2+granularity
 }
 
 // tail counts the samples of the last brownSpan, or the latest leastSamples.
