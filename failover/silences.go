@@ -162,10 +162,15 @@ func learn(p *path, now Instant) {
 		return
 	}
 	before := p.patience.now()
-	if p.delay < leastQueueing { // else it is a full queue, which is waited for while it lasts
+	if p.delay < leastQueueing {
 		p.silences.add(l.length)
-		applySilences(p)
+	} else {
+		// A full queue, or another way, is waited for while it lasts. But a line that has
+		// such is none on which a short silence means much.
+		longest := &p.silences.present[0]
+		*longest = max(*longest, min(l.length, leastLearnt))
 	}
+	applySilences(p)
 	if l.doubles {
 		p.patience.raise(now, 2*before)
 	}
