@@ -55,7 +55,8 @@ PURE      = swerve/failover swerve/testenv/simulator swerve/testenv/profiles
 LABS      = $(addprefix swerve/testenv/,system chaos demo others)
 RACED     = $(addprefix swerve/,control daemon linkmon tui)
 REST      = $(filter-out $(PURE) $(LABS) $(RACED),$(shell $(GO) list ./...))
-# What others test too, in less time: SHORT=1 leaves it out.
+# The longest tests of what others test as well, if not in every detail: SHORT=1, as CI has
+# it, leaves them out.
 LONG      = TestAddressRenewals|TestSlowStartBesideARuleForMarks|TestPolicedProbes|TestNothingIsLostByHand|TestDownloadOverASharedTier|TestLoadOnOneFamily|TestSlowAddressRenewals|TestRestartWithOtherMasks|TestOverflowUsesBothLines|TestHeavyLoss|TestOrdersSurvive|TestAnHourOfStalls|TestNoRescueOfWellAddresses|TestApplyFromAnyTable|TestAnswersElsewhere|TestIPv6AddressRenewals|TestReceivingPostpones|TestVolumeOnTheWire|TestBigMainTable
 SKIP      = $(if $(SHORT),LONG='^($(LONG))$$')
 test: ## run every test (SHORT=1: but the longest) on real kernels' namespaces, with the race detector where goroutines share memory

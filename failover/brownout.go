@@ -69,8 +69,7 @@ func (b *brownOut) gasp(now, answered Instant) bool {
 // one that a queue delays them: then it is the uplink's own traffic that crowds probes out.
 func (w *window) queued(now Instant) bool {
 	least, sum, n := time.Duration(0), time.Duration(0), 0
-	for i := range w.n {
-		s := &w.ring[(w.head+i)%len(w.ring)]
+	for s := range w.latest() {
 		if s.rtt == 0 {
 			continue
 		}
@@ -87,8 +86,7 @@ func (w *window) queued(now Instant) bool {
 
 // tail counts the samples of the last brownSpan, or the latest leastSamples.
 func (w *window) tail(now Instant) (lost, n int) {
-	for i := w.n - 1; i >= 0; i-- {
-		s := &w.ring[(w.head+i)%len(w.ring)]
+	for s := range w.latest() {
 		if now-s.at > brownSpan && n >= leastSamples {
 			break
 		}

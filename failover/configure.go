@@ -77,7 +77,7 @@ func (u *uplink) configure(index int, c Uplink, failbackAfter time.Duration) {
 func (p *path) configure(c FamilyConfig) {
 	p.seen = p.seen || c.Seen
 	applySilences(p)
-	p.lapses.least = max(p.up.cfg.Health.Patience, time.Millisecond)
+	p.lapses.least = configuredPatience(p)
 	p.window.version++
 	same := len(p.targets) == len(c.Targets)
 	list := make(targets, len(c.Targets))

@@ -80,6 +80,13 @@ func (s *silences) add(length time.Duration) {
 	}
 }
 
+// addDelayed remembers a silence that a full queue, or another way, made. That is waited for
+// while it lasts, so its length teaches nothing; but a line that has such is none on which a
+// short silence means much.
+func (s *silences) addDelayed(length time.Duration) {
+	s.present[0] = max(s.present[0], min(length, leastLearnt))
+}
+
 // list returns what is remembered, the present hour last; nil for nothing.
 func (s *silences) list() []Hour {
 	if len(s.hours) == 0 && s.present == (Hour{}) {
@@ -165,10 +172,7 @@ func learn(p *path, now Instant) {
 	if p.delay < leastQueueing {
 		p.silences.add(l.length)
 	} else {
-		// A full queue, or another way, is waited for while it lasts. But a line that has
-		// such is none on which a short silence means much.
-		longest := &p.silences.present[0]
-		*longest = max(*longest, min(l.length, leastLearnt))
+		p.silences.addDelayed(l.length)
 	}
 	applySilences(p)
 	if l.doubles {
@@ -179,12 +183,16 @@ func learn(p *path, now Instant) {
 // applySilences makes what is remembered take effect, where the configuration leaves the
 // times to be learnt.
 func applySilences(p *path) {
-	h := &p.up.cfg.Health
-	p.patience.least, p.heldOff = max(h.Patience, time.Millisecond), 0
-	if h.LearnPatience {
+	p.patience.least, p.heldOff = configuredPatience(p), 0
+	if p.up.cfg.Health.LearnPatience {
 		p.patience.least = p.silences.patience(p.patience.least)
 		p.heldOff = min(p.silences.holdOff(), p.patience.least)
 	}
+}
+
+// configuredPatience is that of the configuration, before anything is learnt.
+func configuredPatience(p *path) time.Duration {
+	return max(p.up.cfg.Health.Patience, time.Millisecond)
 }
 
 // warmingUp reports whether the present silence began while the link was new.
@@ -206,8 +214,7 @@ const (
 // in the window once it is older than lostAfter.
 func (w *window) lossy(before Instant, lostAfter time.Duration) bool {
 	lost, n := 0, 0
-	for i := w.n - 1; i >= 0; i-- {
-		s := &w.ring[(w.head+i)%len(w.ring)]
+	for s := range w.latest() {
 		sent := s.at - s.rtt
 		if s.rtt == 0 {
 			sent = s.at - lostAfter
@@ -229,8 +236,7 @@ func (w *window) lossy(before Instant, lostAfter time.Duration) bool {
 // lostSince counts the samples that were lost since an instant.
 func (w *window) lostSince(at Instant) int {
 	lost := 0
-	for i := w.n - 1; i >= 0; i-- {
-		s := &w.ring[(w.head+i)%len(w.ring)]
+	for s := range w.latest() {
 		if s.at < at {
 			break
 		}

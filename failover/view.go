@@ -203,11 +203,10 @@ const leastOfTarget = 10
 
 func viewPath(p *path, now Instant) FamilyView {
 	patience, lapses := p.patience, p.lapses
-	configured := max(p.up.cfg.Health.Patience, time.Millisecond)
 	patience.forget(now)
 	lapses.forget(now)
 	v := FamilyView{State: p.state, Reason: p.reason, Since: p.since, Seen: p.seen, Patience: patience.now(), Raised: patience.raised, Lapses: lapses.now(), Silences: p.silences.list(), HeldOff: p.heldOff,
-		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now() != configured}
+		Withdrawn: max(p.withdrawn, -1), Suspicions: p.suspicions, Learnt: patience.now() != configuredPatience(p)}
 	v.Hold = p.damping.hold(now, p.up.cfg.Health.Damping)
 	v.Hold.Owes = p.recovery.owes && (p.proven || p.recovery.began == never) // else it never worked, and is starting
 	switch {

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"iter"
 	"math"
 	"time"
 )
@@ -101,10 +102,20 @@ func (w *window) push(s sample, span time.Duration) {
 	w.trim(s.at, span)
 }
 
+// latest yields the samples, the newest first.
+func (w *window) latest() iter.Seq[*sample] {
+	return func(yield func(*sample) bool) {
+		for i := w.n - 1; i >= 0; i-- {
+			if !yield(&w.ring[(w.head+i)%len(w.ring)]) {
+				return
+			}
+		}
+	}
+}
+
 // amend makes a target's loss at an instant an answer, where the sample is still there.
 func (w *window) amend(at Instant, target int, rtt, dev time.Duration) {
-	for i := w.n - 1; i >= 0; i-- {
-		s := &w.ring[(w.head+i)%len(w.ring)]
+	for s := range w.latest() {
 		if s.at < at {
 			return
 		}
